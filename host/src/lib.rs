@@ -1,0 +1,17 @@
+//! MatterStack advances scientific campaigns in short ticks, from one directory and one SQLite file per run.
+//!
+//! Code map: [`model`] holds plain values and rules; [`store`] is the only place that knows SQL; [`plugin`] the only
+//! place that knows wasmtime; [`backend`] the only place that starts programs; [`tick`] joins them into one step of a
+//! run; [`cli`] is the only place that prints. [`workspace`] finds and reads what a person wrote, [`run_dir`] knows
+//! every path inside a run, [`machine`] is what differs between operating systems.
+pub mod backend;
+pub mod cli;
+pub mod evidence;
+pub mod failpoint;
+pub mod machine;
+pub mod model;
+pub mod plugin;
+pub mod run_dir;
+pub mod store;
+pub mod tick;
+pub mod workspace;

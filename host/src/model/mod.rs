@@ -1,0 +1,7 @@
+//! Plain values and rules of the domain. Nothing here reads a file, a clock or the environment.
+pub mod config;
+pub mod contract;
+pub mod document;
+pub mod id;
+pub mod states;
+pub mod workflow;

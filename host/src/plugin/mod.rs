@@ -1,0 +1,94 @@
+//! The only place that knows wasmtime: runs campaigns and operators as WebAssembly components, each call in a fresh
+//! instance with limits, a deadline and nothing it was not granted.
+use crate::model::contract::{AttemptRequest, Context, Decision, Found, GuestError, StatusReport};
+use crate::model::id::OperatorKey;
+
+/// A value a campaign answered, with the fuel the call used.
+#[derive(Debug, Clone)]
+pub struct Answer<T> {
+    /// What the plugin answered.
+    pub value: T,
+    /// Units of fuel used by the call.
+    pub fuel: u64,
+}
+
+/// The calls a tick makes into plugins.
+pub trait Plugins {
+    /// Asks the campaign what to do next.
+    fn plan(&self, context: &Context, state: Option<&str>) -> Result<Answer<Decision>, PluginError>;
+    /// Lets the campaign fold results (a JSON array) into its state.
+    fn analyze(&self, context: &Context, state: &str, finished: &str) -> Result<Answer<String>, PluginError>;
+    /// Readies what `submit` needs.
+    fn prepare(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<(), PluginError>;
+    /// Carries the attempt outside, once; returns its handle.
+    fn submit(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<String, PluginError>;
+    /// Tells whether an interrupted submit took effect.
+    fn reconcile(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<Found, PluginError>;
+    /// Asks where the attempt stands.
+    fn check_status(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<StatusReport, PluginError>;
+    /// Fetches the results of an ended attempt; returns the output document, if any.
+    fn collect_results(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<Option<String>, PluginError>;
+    /// Asks the outside to stop the attempt.
+    fn cancel(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<(), PluginError>;
+}
+
+/// Why a plugin could not be loaded or a call did not answer.
+#[derive(Debug, thiserror::Error)]
+#[error("plugin `{plugin}`{}: {kind}", .call.map(|c| format!(" in `{c}`")).unwrap_or_default())]
+pub struct PluginError {
+    /// The plugin as the configuration names it.
+    pub plugin: String,
+    /// The call that failed; absent while loading.
+    pub call: Option<&'static str>,
+    /// What happened.
+    pub kind: PluginErrorKind,
+}
+
+/// The ways a plugin can fail, told apart in the store, in `explain` and in exit codes.
+#[derive(Debug, thiserror::Error)]
+pub enum PluginErrorKind {
+    /// Missing, not a component, for another world or contract version, or its digest differs.
+    #[error("{0}")]
+    Load(String),
+    /// Imports an interface that is not granted; the second text is the JSON that would grant it.
+    #[error("needs `{0}`, which the configuration does not grant")]
+    NotGranted(String, String),
+    /// Trapped (a panic, an illegal access, stack overflow).
+    #[error("trapped: {0}")]
+    Trap(String),
+    /// Passed its deadline of this many milliseconds.
+    #[error("passed its deadline of {0} ms")]
+    Deadline(u64),
+    /// Used up its fuel.
+    #[error("used up its fuel ({0})")]
+    Fuel(u64),
+    /// Asked for more memory than this many bytes.
+    #[error("asked for more than its memory limit of {0} bytes")]
+    Memory(u64),
+    /// Another limit was hit: which, and its value.
+    #[error("passed the limit `{0}` of {1}")]
+    Limit(&'static str, u64),
+    /// Answered with an error.
+    #[error("{0}")]
+    Guest(GuestError),
+    /// Answered with something the contract does not allow.
+    #[error("bad output: {0}")]
+    BadOutput(String),
+}
+
+impl PluginErrorKind {
+    /// The word for it in the store, in `explain` and in JSON.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Load(_) => "plugin-load",
+            Self::NotGranted(..) => "plugin-not-granted",
+            Self::Trap(_) => "plugin-trap",
+            Self::Deadline(_) => "plugin-deadline",
+            Self::Fuel(_) => "plugin-fuel",
+            Self::Memory(_) => "plugin-memory",
+            Self::Limit(..) => "plugin-limit",
+            Self::Guest(_) => "plugin-error",
+            Self::BadOutput(_) => "plugin-bad-output",
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! builtin:workflow, the campaign that runs a plain DAG of tasks

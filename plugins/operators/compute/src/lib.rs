@@ -1,0 +1,1 @@
+//! builtin:compute, the operator that runs commands on a granted compute backend

@@ -1,0 +1,1 @@
+//! The coatings campaign: active learning over alloy compositions
