@@ -1,1 +1,125 @@
-//! run_dir
+//! Every path inside a run directory, and the lease.
+use crate::model::id::AttemptId;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// A run directory.
+#[derive(Debug, Clone)]
+pub struct RunDir {
+    root: PathBuf,
+}
+
+/// The right to advance a run. It ends with this value, or with the process.
+#[derive(Debug)]
+pub struct Lease {
+    _file: File,
+}
+
+/// Why the lease was not given.
+#[derive(Debug, thiserror::Error)]
+pub enum LeaseError {
+    /// Another process holds it; the text names it.
+    #[error("run `{0}` is being advanced by another process ({1})")]
+    Held(String, String),
+    /// The file cannot be opened or locked.
+    #[error("the lease of run `{0}` cannot be taken")]
+    Io(String, #[source] io::Error),
+}
+
+impl RunDir {
+    /// Names a run directory.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The run's id, which is the directory's name.
+    pub fn id(&self) -> String {
+        self.root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
+    /// `config.json`
+    pub fn config(&self) -> PathBuf {
+        self.root.join("config.json")
+    }
+
+    /// `state.sqlite`
+    pub fn database(&self) -> PathBuf {
+        self.root.join("state.sqlite")
+    }
+
+    /// `lock`
+    pub fn lock(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
+    /// `log`: what plugins wrote through the `log` import.
+    pub fn log(&self) -> PathBuf {
+        self.root.join("plugins").join("log.jsonl")
+    }
+
+    /// `evidence/`
+    pub fn evidence(&self) -> PathBuf {
+        self.root.join("evidence")
+    }
+
+    /// A path relative to the run directory, as a path on this machine.
+    pub fn join(&self, relative: &str) -> PathBuf {
+        self.root.join(relative)
+    }
+
+    /// The directory of an attempt, relative to the run's. What becomes a path is harmless: the task's id lends at most
+    /// 24 plain characters, the attempt's id does the rest.
+    pub fn attempt_directory(operator: &str, task_id: &str, attempt_id: &AttemptId) -> String {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' };
+        let prefix: String = task_id.chars().take(24).map(plain).collect();
+        format!("operators/{operator}/{prefix}-{attempt_id}")
+    }
+
+    /// Device and inode of the directory: what tells the original from a copy.
+    ///
+    /// # Errors
+    /// If the directory cannot be examined.
+    pub fn identity(&self) -> io::Result<(i64, i64)> {
+        let metadata = std::fs::metadata(&self.root)?;
+        Ok((metadata.dev() as i64, metadata.ino() as i64))
+    }
+
+    /// Takes the lease, waiting up to `patience` for its holder.
+    ///
+    /// # Errors
+    /// If another process keeps it, or the file system has no locks.
+    pub fn lease(&self, patience: Duration) -> Result<Lease, LeaseError> {
+        let path = self.lock();
+        let failed = |error| LeaseError::Io(self.id(), error);
+        let mut file =
+            OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).map_err(failed)?;
+        let start = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+                Err(TryLockError::WouldBlock) if start.elapsed() >= patience => {
+                    let holder = std::fs::read_to_string(&path).unwrap_or_default();
+                    let holder = if holder.trim().is_empty() { "unknown holder" } else { holder.trim() };
+                    return Err(LeaseError::Held(self.id(), holder.to_owned()));
+                }
+                // An OS lock has no queue to wait in with a time limit, so the holder is asked again.
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(20)),
+            }
+        }
+        let holder = format!("pid {}", std::process::id());
+        let known = std::fs::read_to_string(&path).unwrap_or_default();
+        if known != holder {
+            file.set_len(0).and_then(|()| file.write_all(holder.as_bytes())).map_err(failed)?;
+        }
+        Ok(Lease { _file: file })
+    }
+}

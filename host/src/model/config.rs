@@ -1,1 +1,216 @@
-//! config
+//! `config.json`: what a person writes, and its resolved form inside a run.
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+fn object() -> Value {
+    Value::Object(Map::new())
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn default_files() -> Vec<String> {
+    vec!["scripts/**".to_owned()]
+}
+
+/// A run's configuration. Unknown keys are errors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// What decides.
+    pub campaign: CampaignConfig,
+    /// What carries tasks outside, by operator key.
+    #[serde(default)]
+    pub operators: BTreeMap<String, OperatorConfig>,
+    /// Compute systems of the host, by name.
+    #[serde(default)]
+    pub backends: BTreeMap<String, BackendConfig>,
+    /// Bounds on everything.
+    #[serde(default)]
+    pub limits: Limits,
+    /// How the StateStore keeps its journal.
+    #[serde(default)]
+    pub store: StoreConfig,
+    /// What `init` copied into the run, with digests. Written by `init`, never by a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<Pinned>,
+}
+
+/// The `campaign` section.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CampaignConfig {
+    /// A path in the workspace, or `builtin:NAME`.
+    pub plugin: String,
+    /// Parameters under the campaign's own schema.
+    #[serde(default = "object")]
+    pub params: Value,
+    /// The only source of the campaign's randomness.
+    #[serde(default)]
+    pub seed: u64,
+    /// Files copied into the run and read through artifacts, by name.
+    #[serde(default)]
+    pub inputs: BTreeMap<String, String>,
+    /// Patterns of the files that tasks may name as `{"path": …}`.
+    #[serde(default = "default_files")]
+    pub files: Vec<String>,
+    /// When `analyze` is called.
+    #[serde(default)]
+    pub analyze: AnalyzeMode,
+}
+
+/// When `analyze` is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AnalyzeMode {
+    /// When the workflow of an iteration has ended.
+    #[default]
+    Workflow,
+}
+
+/// One entry of `operators`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OperatorConfig {
+    /// A path in the workspace, or `builtin:NAME`.
+    pub plugin: String,
+    /// What the plugin may reach.
+    #[serde(default)]
+    pub grants: Grants,
+    /// How many of its attempts may be live at once; absent: only `limits.max_active` counts.
+    #[serde(default)]
+    pub max_active: Option<u64>,
+    /// A document for the plugin, under its own schema.
+    #[serde(default = "object")]
+    pub config: Value,
+}
+
+/// What a plugin may reach. Nothing by default but the attempt's own directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Grants {
+    /// Backends it may run any command on.
+    #[serde(default)]
+    pub compute: Vec<String>,
+    /// The attempt's own directory as `/work`.
+    #[serde(default = "yes")]
+    pub work: bool,
+    /// The real clock.
+    #[serde(default)]
+    pub clock: bool,
+    /// Real randomness.
+    #[serde(default)]
+    pub random: bool,
+    /// Environment variables it may read.
+    #[serde(default)]
+    pub env: Vec<String>,
+}
+
+impl Default for Grants {
+    fn default() -> Self {
+        Self { compute: Vec::new(), work: true, clock: false, random: false, env: Vec::new() }
+    }
+}
+
+/// One entry of `backends`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum BackendConfig {
+    /// Jobs on this machine.
+    Local {
+        /// How many jobs run at once.
+        #[serde(default = "one_slot")]
+        slots: u32,
+    },
+}
+
+fn one_slot() -> u32 {
+    1
+}
+
+/// The `limits` section.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Live attempts in the run at once.
+    pub max_active: u64,
+    /// Tasks in the run, all iterations together.
+    pub max_tasks: u64,
+    /// Limits of every plugin call.
+    pub plugin: PluginLimits,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_active: 500, max_tasks: 1_000_000, plugin: PluginLimits::default() }
+    }
+}
+
+/// The `limits.plugin` section.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PluginLimits {
+    /// Memory of one instance, in MiB.
+    pub memory_mb: u64,
+    /// Deadline of an operator's call, in milliseconds.
+    pub call_ms: u64,
+    /// Fuel of a campaign's call.
+    pub fuel: u64,
+    /// What one call may return or print, in MiB.
+    pub output_mb: u64,
+}
+
+impl Default for PluginLimits {
+    fn default() -> Self {
+        Self { memory_mb: 512, call_ms: 30_000, fuel: 100_000_000_000, output_mb: 64 }
+    }
+}
+
+/// The `store` section.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StoreConfig {
+    /// The journal mode of the database.
+    #[serde(default)]
+    pub journal: Journal,
+}
+
+/// How SQLite keeps its journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Journal {
+    /// WAL on file systems known to be local, a rollback journal elsewhere.
+    #[default]
+    Auto,
+    /// Write-ahead log: fast, unsafe on network file systems.
+    Wal,
+    /// Rollback journal: safe wherever locks work.
+    Rollback,
+}
+
+/// What `init` copied into the run.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pinned {
+    /// Plugins by their name in the configuration.
+    pub plugins: BTreeMap<String, PinnedFile>,
+    /// Inputs by name.
+    pub inputs: BTreeMap<String, PinnedFile>,
+    /// Files tasks may name, by their path in the workspace.
+    pub files: BTreeMap<String, PinnedFile>,
+}
+
+/// One file inside the run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PinnedFile {
+    /// Where it lies, relative to the run directory.
+    pub path: String,
+    /// SHA-256, 64 hexadecimal digits.
+    pub sha256: String,
+    /// Bytes.
+    pub size: u64,
+}

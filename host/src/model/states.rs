@@ -1,1 +1,184 @@
-//! states
+//! The three state machines. Each has one `become` that lists the legal pairs.
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A transition the state machine does not have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a {machine} cannot go from `{from}` to `{to}`")]
+pub struct IllegalTransition {
+    /// `run`, `task` or `attempt`.
+    pub machine: &'static str,
+    /// The state it is in.
+    pub from: &'static str,
+    /// The state that was asked for.
+    pub to: &'static str,
+}
+
+macro_rules! states {
+    ($(#[$doc:meta])* $name:ident, $machine:literal, { $($(#[$vdoc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum $name { $($(#[$vdoc])* $variant),+ }
+
+        impl $name {
+            /// Every state, in the order of a life.
+            pub const ALL: &'static [$name] = &[$($name::$variant),+];
+
+            /// The word in SQL, JSON and on the command line.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+
+            /// Reads the word back.
+            pub fn parse(text: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|state| state.as_str() == text)
+            }
+
+            fn refuse(self, to: Self) -> Result<Self, IllegalTransition> {
+                Err(IllegalTransition { machine: $machine, from: self.as_str(), to: to.as_str() })
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+states! {
+    /// Where a run stands.
+    RunState, "run", {
+        /// Ticks advance it.
+        Active = "active",
+        /// A person asked it to start nothing new.
+        Paused = "paused",
+        /// A person must do something; the reason says what.
+        Held = "held",
+        /// Cancelled by a person, with attempts still live outside.
+        Cancelling = "cancelling",
+        /// The campaign said `complete`.
+        Completed = "completed",
+        /// The campaign said `fail`.
+        Failed = "failed",
+        /// Cancelled, with nothing live.
+        Cancelled = "cancelled",
+    }
+}
+
+impl RunState {
+    /// Whether ticks have nothing left to do.
+    pub fn ended(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+    }
+
+    /// The state after a move to `to`.
+    ///
+    /// # Errors
+    /// If the run cannot go there from here.
+    pub fn become_state(self, to: Self) -> Result<Self, IllegalTransition> {
+        use RunState::{Active, Cancelled, Cancelling, Completed, Failed, Held, Paused};
+        match (self, to) {
+            (Active, Paused | Held | Completed | Failed | Cancelling)
+            | (Paused, Active | Held | Cancelling)
+            | (Held, Active | Paused | Cancelling)
+            | (Cancelling, Cancelled)
+            | (Failed | Cancelled, Active) => Ok(to),
+            _ => self.refuse(to),
+        }
+    }
+}
+
+states! {
+    /// Where a task stands.
+    TaskState, "task", {
+        /// Not started: waits for dependencies or capacity.
+        Pending = "pending",
+        /// Has an attempt, or waits between two.
+        Running = "running",
+        /// An attempt completed.
+        Completed = "completed",
+        /// Its attempts failed.
+        Failed = "failed",
+        /// A person cancelled it.
+        Cancelled = "cancelled",
+        /// A dependency did not complete.
+        Skipped = "skipped",
+    }
+}
+
+impl TaskState {
+    /// Whether the task has a final outcome.
+    pub fn ended(self) -> bool {
+        !matches!(self, Self::Pending | Self::Running)
+    }
+
+    /// The state after a move to `to`.
+    ///
+    /// # Errors
+    /// If the task cannot go there from here.
+    pub fn become_state(self, to: Self) -> Result<Self, IllegalTransition> {
+        use TaskState::{Cancelled, Completed, Failed, Pending, Running, Skipped};
+        match (self, to) {
+            (Pending, Running | Skipped | Cancelled | Failed)
+            | (Running, Completed | Failed | Cancelled | Pending)
+            | (Completed | Failed | Cancelled | Skipped, Pending) => Ok(to),
+            _ => self.refuse(to),
+        }
+    }
+}
+
+states! {
+    /// Where an attempt stands.
+    AttemptState, "attempt", {
+        /// Its id is known; its directory may exist.
+        Created = "created",
+        /// `prepare` returned, or a submit was turned away for a while.
+        Prepared = "prepared",
+        /// `submit` may have reached the outside world; only `reconcile` can tell.
+        Submitting = "submitting",
+        /// The outside accepted it.
+        Submitted = "submitted",
+        /// The outside started it.
+        Running = "running",
+        /// Something outside must happen first.
+        WaitingExternal = "waiting_external",
+        /// It ended well.
+        Completed = "completed",
+        /// It ended badly.
+        Failed = "failed",
+        /// It was cancelled.
+        Cancelled = "cancelled",
+        /// Nobody knows whether it ran.
+        Lost = "lost",
+    }
+}
+
+impl AttemptState {
+    /// Whether the attempt is over.
+    pub fn ended(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled | Self::Lost)
+    }
+
+    /// The state after a move to `to`.
+    ///
+    /// # Errors
+    /// If the attempt cannot go there from here.
+    pub fn become_state(self, to: Self) -> Result<Self, IllegalTransition> {
+        use AttemptState::{
+            Cancelled, Completed, Created, Failed, Lost, Prepared, Running, Submitted, Submitting, WaitingExternal,
+        };
+        match (self, to) {
+            (Created, Prepared)
+            | (Prepared, Submitting)
+            | (Submitting, Submitted | Prepared)
+            | (Submitted, Running | WaitingExternal | Completed)
+            | (Running, Submitted | WaitingExternal | Completed)
+            | (WaitingExternal, Submitted | Running | Completed) => Ok(to),
+            (from, Failed | Cancelled | Lost) if !from.ended() => Ok(to),
+            _ => self.refuse(to),
+        }
+    }
+}

@@ -1,1 +1,340 @@
-//! workflow
+//! Tasks and the workflow they form: the published shapes and the rules a plan must keep.
+use crate::model::config::RunConfig;
+use crate::model::id::TaskId;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap};
+
+/// The longest task id, in bytes.
+pub const TASK_ID_MAX_BYTES: usize = 200;
+
+/// A logical unit of work. Unknown keys are errors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Task {
+    /// Unique in the run; any text of 1 to 200 bytes.
+    pub id: TaskId,
+    /// The operator key that carries it outside.
+    pub operator: String,
+    /// What to run, for operators that run commands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandLine>,
+    /// Files staged into the attempt directory, by their destination.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, FileSource>,
+    /// Environment variables of the command.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Tasks that must complete first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<TaskId>,
+    /// Patterns of the files to keep, relative to the attempt directory.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<String>,
+    /// What the command needs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+    /// What follows a failed attempt.
+    #[serde(default)]
+    pub retry: Retry,
+    /// Whether the campaign expects that it may fail.
+    #[serde(default)]
+    pub allow_failure: bool,
+    /// Whether it starts although a dependency did not complete.
+    #[serde(default)]
+    pub allow_dependency_failure: bool,
+    /// A document for the operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Value>,
+}
+
+/// A command: an argument list, or a line for `/bin/sh -c`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum CommandLine {
+    /// The program and its arguments.
+    Arguments(Vec<String>),
+    /// A line for the shell.
+    Shell(String),
+}
+
+/// Where a staged file comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum FileSource {
+    /// A pinned file of the workspace.
+    Path(PathSource),
+    /// Literal text.
+    Content(ContentSource),
+    /// An output of an earlier task, which thereby becomes a dependency.
+    From(FromSource),
+}
+
+/// `{"path": …}`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PathSource {
+    /// The path in the workspace.
+    pub path: String,
+}
+
+/// `{"content": …}`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContentSource {
+    /// The text.
+    pub content: String,
+}
+
+/// `{"from": …, "output": …}`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FromSource {
+    /// The earlier task.
+    pub from: TaskId,
+    /// The path of its output.
+    pub output: String,
+}
+
+/// What a command needs.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Resources {
+    /// Processor cores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cores: Option<u32>,
+    /// Memory in MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_mb: Option<u64>,
+    /// Graphics processors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpus: Option<u32>,
+    /// The longest run time, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub walltime_s: Option<f64>,
+}
+
+/// What follows a failed attempt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retry {
+    /// Attempts in all.
+    pub max_attempts: u32,
+    /// The delay before the second attempt, in seconds; it doubles with each further one, up to an hour.
+    pub backoff_s: f64,
+    /// Exceptions by the cause of the failure.
+    pub on: RetryOn,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { max_attempts: 1, backoff_s: 1.0, on: RetryOn::default() }
+    }
+}
+
+/// Exceptions by the cause of the failure.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetryOn {
+    /// After a timeout.
+    pub timeout: Option<TimeoutRetry>,
+    /// After running out of memory.
+    pub oom: Option<OomRetry>,
+    /// Whether a lost attempt is followed by a new one, which may run the command a second time.
+    pub lost: bool,
+}
+
+/// `retry.on.timeout`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TimeoutRetry {
+    /// The next attempt's walltime as a multiple of this one's.
+    pub walltime_factor: f64,
+}
+
+/// `retry.on.oom`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OomRetry {
+    /// The next attempt's memory as a multiple of this one's.
+    pub memory_factor: f64,
+}
+
+impl Task {
+    /// Every task that must end first: `depends_on`, then the sources of its files, each once.
+    pub fn dependencies(&self) -> Vec<&TaskId> {
+        let mut all: Vec<&TaskId> = Vec::new();
+        let sources = self.files.values().filter_map(|source| match source {
+            FileSource::From(from) => Some(&from.from),
+            FileSource::Path(_) | FileSource::Content(_) => None,
+        });
+        for id in self.depends_on.iter().chain(sources) {
+            if !all.contains(&id) {
+                all.push(id);
+            }
+        }
+        all
+    }
+}
+
+/// A rule that a plan breaks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WorkflowError {
+    /// The document is not an array of tasks.
+    #[error("task {0}: {1}")]
+    Shape(usize, String),
+    /// An id is empty or too long.
+    #[error("task {0} has an id of {1} bytes; 1 to {TASK_ID_MAX_BYTES} are allowed")]
+    IdLength(usize, usize),
+    /// An id is used twice.
+    #[error("task id `{0}` is used twice")]
+    Duplicate(TaskId),
+    /// A dependency is no task of the run.
+    #[error("task `{0}` depends on `{1}`, which is not in the run")]
+    UnknownDependency(TaskId, TaskId),
+    /// Dependencies go round in a circle.
+    #[error("task `{0}` depends on itself, directly or through others")]
+    Cycle(TaskId),
+    /// An operator key is not configured.
+    #[error("task `{0}` names operator `{1}`, which config.json does not configure{2}")]
+    UnknownOperator(TaskId, String, String),
+    /// A destination would leave the attempt directory.
+    #[error("task `{0}` would write file `{1}` outside its attempt directory")]
+    Escape(TaskId, String),
+    /// A file source is not pinned.
+    #[error("task `{0}` names file `{1}`, which no pattern of campaign.files brought into the run")]
+    UnknownFile(TaskId, String),
+    /// A number is out of range, or a pattern is malformed.
+    #[error("task `{0}`: {1}")]
+    Value(TaskId, String),
+    /// There are too many tasks.
+    #[error("the run would have {0} tasks; limits.max_tasks is {1}")]
+    TooMany(u64, u64),
+}
+
+/// A task of a new workflow with its dependencies resolved.
+#[derive(Debug)]
+pub struct PlannedTask {
+    /// The task.
+    pub task: Task,
+    /// Its JSON text as stored.
+    pub json: String,
+    /// Dependencies inside this workflow, by position.
+    pub inner: Vec<usize>,
+    /// Dependencies on earlier tasks of the run.
+    pub outer: Vec<TaskId>,
+}
+
+/// Whether a destination stays inside the attempt directory, by its text alone.
+pub fn stays_inside(path: &str) -> bool {
+    !path.is_empty()
+        && !path.contains('\0')
+        && std::path::Path::new(path).components().all(|part| matches!(part, std::path::Component::Normal(_)))
+}
+
+/// Checks a plan's tasks against every rule that needs no store; `exists` tells whether an id is an earlier task.
+///
+/// # Errors
+/// The first rule that is broken.
+pub fn validate(
+    tasks: Vec<(Task, String)>,
+    config: &RunConfig,
+    exists: &dyn Fn(&TaskId) -> bool,
+) -> Result<Vec<PlannedTask>, WorkflowError> {
+    let mut positions: HashMap<String, usize> = HashMap::with_capacity(tasks.len());
+    for (position, (task, _)) in tasks.iter().enumerate() {
+        let length = task.id.as_str().len();
+        if length == 0 || length > TASK_ID_MAX_BYTES || task.id.as_str().contains('\0') {
+            return Err(WorkflowError::IdLength(position, length));
+        }
+        if positions.insert(task.id.0.clone(), position).is_some() || exists(&task.id) {
+            return Err(WorkflowError::Duplicate(task.id.clone()));
+        }
+        validate_task(task, config)?;
+    }
+    let mut planned = Vec::with_capacity(tasks.len());
+    for (task, json) in tasks {
+        let (mut inner, mut outer) = (Vec::new(), Vec::new());
+        for dependency in task.dependencies() {
+            match positions.get(dependency.as_str()) {
+                Some(&position) => inner.push(position),
+                None if exists(dependency) => outer.push(dependency.clone()),
+                None => return Err(WorkflowError::UnknownDependency(task.id.clone(), dependency.clone())),
+            }
+        }
+        planned.push(PlannedTask { task, json, inner, outer });
+    }
+    refuse_cycles(&planned)?;
+    Ok(planned)
+}
+
+fn validate_task(task: &Task, config: &RunConfig) -> Result<(), WorkflowError> {
+    if !config.operators.contains_key(&task.operator) {
+        let near = nearest(&task.operator, config.operators.keys().map(String::as_str));
+        let hint = near.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+        return Err(WorkflowError::UnknownOperator(task.id.clone(), task.operator.clone(), hint));
+    }
+    for (destination, source) in &task.files {
+        if !stays_inside(destination) {
+            return Err(WorkflowError::Escape(task.id.clone(), destination.clone()));
+        }
+        if let FileSource::Path(path) = source
+            && !config.pinned.as_ref().is_some_and(|pinned| pinned.files.contains_key(&path.path))
+        {
+            return Err(WorkflowError::UnknownFile(task.id.clone(), path.path.clone()));
+        }
+    }
+    let wrong = |text: String| Err(WorkflowError::Value(task.id.clone(), text));
+    for pattern in &task.outputs {
+        if let Err(error) = globset::Glob::new(pattern) {
+            return wrong(format!("output pattern `{pattern}`: {}", error.kind()));
+        }
+    }
+    if task.retry.max_attempts == 0 {
+        return wrong("retry.max_attempts is 0; at least 1 is needed".to_owned());
+    }
+    if !task.retry.backoff_s.is_finite() || task.retry.backoff_s < 0.0 {
+        return wrong("retry.backoff_s is negative".to_owned());
+    }
+    if task.resources.as_ref().and_then(|r| r.walltime_s).is_some_and(|s| !s.is_finite() || s <= 0.0) {
+        return wrong("resources.walltime_s is not positive".to_owned());
+    }
+    Ok(())
+}
+
+/// Kahn's algorithm: what cannot be ordered is in a cycle or behind one.
+fn refuse_cycles(planned: &[PlannedTask]) -> Result<(), WorkflowError> {
+    if planned.iter().enumerate().all(|(position, task)| task.inner.iter().all(|&other| other < position)) {
+        return Ok(());
+    }
+    let mut missing: Vec<usize> = planned.iter().map(|task| task.inner.len()).collect();
+    let mut dependents: Vec<Vec<usize>> = vec![Vec::new(); planned.len()];
+    for (position, task) in planned.iter().enumerate() {
+        for &other in &task.inner {
+            dependents[other].push(position);
+        }
+    }
+    let mut ready: Vec<usize> = (0..planned.len()).filter(|&position| missing[position] == 0).collect();
+    while let Some(position) = ready.pop() {
+        for &dependent in &dependents[position] {
+            missing[dependent] -= 1;
+            if missing[dependent] == 0 {
+                ready.push(dependent);
+            }
+        }
+    }
+    match missing.iter().position(|&count| count > 0) {
+        Some(position) => Err(WorkflowError::Cycle(planned[position].task.id.clone())),
+        None => Ok(()),
+    }
+}
+
+/// The name nearest to a mistyped one, if any is near.
+pub fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    names
+        .map(|name| (strsim::jaro_winkler(wrong, name), name))
+        .filter(|(score, _)| *score > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}

@@ -1,1 +1,225 @@
-//! store
+//! The StateStore of one run: the only place that knows SQL.
+//!
+//! Every state change goes through a state machine's `become_state`, carries its precondition, and adds one row to the
+//! history in the same transaction. A crash inside a transaction leaves the state before it.
+mod attempt;
+mod check;
+mod decision;
+mod history;
+mod migrate;
+mod run;
+mod task;
+
+pub use attempt::{AttemptEnd, AttemptRow, NewAttempt, Output};
+pub use decision::{DecisionRow, NewDecision};
+pub use history::HistoryRow;
+pub use run::{NewRun, RunRow};
+pub use task::{TaskCounts, TaskRow, TaskSpec};
+
+use crate::model::config::Journal;
+use crate::model::states::IllegalTransition;
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Why the store refused.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file does not exist.
+    #[error("no database `{0}`")]
+    Missing(PathBuf),
+    /// Written by a later version.
+    #[error("database `{0}` has schema version {1}; this matterstack knows up to {2}")]
+    TooNew(PathBuf, i64, i64),
+    /// Not a database, or a damaged one.
+    #[error("database `{0}` is damaged or not a StateStore: {1}")]
+    Corrupt(PathBuf, String),
+    /// Another process holds the database.
+    #[error("the database is locked by another process")]
+    Busy,
+    /// No space is left, or the disk failed.
+    #[error("the database could not be written: {0}")]
+    Disk(String),
+    /// A state machine has no such transition.
+    #[error(transparent)]
+    Illegal(#[from] IllegalTransition),
+    /// A row is not what the schema promises, or was changed by somebody else.
+    #[error("{0}")]
+    Row(String),
+    /// Anything else SQLite says.
+    #[error("database: {0}")]
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
+            Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::ReadOnly | ErrorCode::CannotOpen) => {
+                Self::Disk(error.to_string())
+            }
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Self::Corrupt(PathBuf::from("state.sqlite"), error.to_string())
+            }
+            _ => Self::Sqlite(error),
+        }
+    }
+}
+
+/// How surely a commit is on the disk when it returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Survives a power failure.
+    Full,
+    /// Survives the death of the process; a power failure may undo it, which repeating the tick then heals.
+    Lazy,
+}
+
+/// The StateStore of one run.
+#[derive(Debug)]
+pub struct Store {
+    connection: Connection,
+    wal: bool,
+}
+
+impl Store {
+    /// Creates the database of a new run.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn create(path: &Path, journal: Journal, network: bool) -> Result<Self, StoreError> {
+        let connection = Connection::open(path)?;
+        let store = Self::configure(connection, journal, network)?;
+        migrate::create(&store.connection)?;
+        Ok(store)
+    }
+
+    /// Opens the database of a run for reading and writing, migrating an older one.
+    ///
+    /// # Errors
+    /// If it is missing, damaged, newer, or locked.
+    pub fn open(path: &Path, journal: Journal, network: bool) -> Result<Self, StoreError> {
+        refuse_stranger(path)?;
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+            .map_err(|error| Self::name(path, error.into()))?;
+        let store = Self::configure(connection, journal, network).map_err(|error| Self::name(path, error))?;
+        migrate::migrate(&store.connection, path)?;
+        Ok(store)
+    }
+
+    /// Opens the database of a run for reading only; never migrates.
+    ///
+    /// # Errors
+    /// If it is missing, damaged or newer.
+    pub fn read(path: &Path) -> Result<Self, StoreError> {
+        refuse_stranger(path)?;
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+            .or_else(|_| Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY))
+            .map_err(|error| Self::name(path, error.into()))?;
+        connection.busy_timeout(Duration::from_secs(10))?;
+        connection
+            .execute_batch("PRAGMA query_only = ON; PRAGMA temp_store = MEMORY")
+            .map_err(|error| Self::name(path, error.into()))?;
+        migrate::refuse_newer(&connection, path).map_err(|error| Self::name(path, error))?;
+        Ok(Self { connection, wal: true })
+    }
+
+    fn configure(connection: Connection, journal: Journal, network: bool) -> Result<Self, StoreError> {
+        let wal = match journal {
+            Journal::Auto => !network,
+            Journal::Wal => true,
+            Journal::Rollback => false,
+        };
+        connection.busy_timeout(Duration::from_secs(10))?;
+        connection.set_prepared_statement_cache_capacity(128);
+        let wanted = if wal { "wal" } else { "delete" };
+        let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+        if mode != wanted {
+            connection.pragma_update(None, "journal_mode", wanted)?;
+        }
+        connection.execute_batch(
+            "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; \
+             PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -8000",
+        )?;
+        let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+        let foreign: i64 = connection.query_row("PRAGMA foreign_keys", [], |row| row.get(0))?;
+        if mode != wanted || foreign != 1 {
+            return Err(StoreError::Row(format!("SQLite kept journal mode `{mode}` where `{wanted}` is needed")));
+        }
+        Ok(Self { connection, wal })
+    }
+
+    fn name(path: &Path, error: StoreError) -> StoreError {
+        match error {
+            StoreError::Corrupt(_, text) => StoreError::Corrupt(path.to_owned(), text),
+            other => other,
+        }
+    }
+
+    /// Runs `work` in one transaction; an error rolls it back.
+    ///
+    /// # Errors
+    /// What `work` answers, or what the commit answers.
+    pub fn transaction<T>(
+        &mut self,
+        durability: Durability,
+        work: impl FnOnce(&Writer<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        // A rollback journal that is not synced can damage the database, so only WAL is ever written lazily.
+        let lazy = durability == Durability::Lazy && self.wal;
+        if lazy {
+            self.connection.execute_batch("PRAGMA synchronous = NORMAL")?;
+        }
+        let result = (|| {
+            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = work(&Writer { connection: &transaction })?;
+            crate::failpoint::hit("store.before-commit");
+            transaction.commit()?;
+            crate::failpoint::hit("store.after-commit");
+            Ok(value)
+        })();
+        if lazy {
+            self.connection.execute_batch("PRAGMA synchronous = FULL")?;
+        }
+        result
+    }
+
+    /// A number that changes when another connection has written to the database.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn data_version(&self) -> Result<i64, StoreError> {
+        Ok(self.connection.query_row("PRAGMA data_version", [], |row| row.get(0))?)
+    }
+}
+
+/// Everything that changes the store; exists only inside a transaction.
+#[derive(Debug)]
+pub struct Writer<'a> {
+    connection: &'a Connection,
+}
+
+/// Refuses a file that SQLite would take for an empty database, or that is none.
+fn refuse_stranger(path: &Path) -> Result<(), StoreError> {
+    use std::io::Read;
+    let mut header = [0_u8; 16];
+    let mut file = std::fs::File::open(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => StoreError::Missing(path.to_owned()),
+        _ => StoreError::Disk(format!("{}: {error}", path.display())),
+    })?;
+    match file.read_exact(&mut header) {
+        Ok(()) if &header == b"SQLite format 3\0" => Ok(()),
+        Ok(()) => Err(StoreError::Corrupt(path.to_owned(), "its first bytes are not SQLite's".to_owned())),
+        Err(error) => Err(StoreError::Corrupt(path.to_owned(), error.to_string())),
+    }
+}
+
+/// Reads a state's word from a row.
+fn parse_state<T>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, StoreError> {
+    parse(text).ok_or_else(|| StoreError::Row(format!("unknown state `{text}` in the database")))
+}
+
+/// Insists that a guarded update changed exactly one row.
+fn changed_one(changed: usize, what: &str) -> Result<(), StoreError> {
+    if changed == 1 { Ok(()) } else { Err(StoreError::Row(format!("{what} was changed by somebody else"))) }
+}

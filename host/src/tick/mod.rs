@@ -1,1 +1,165 @@
-//! tick
+//! One step of one run: lease, settle, poll, collect, decide, start, analyze, plan.
+//!
+//! A tick looks, decides, acts and returns; it never waits for outside work. A crash at any point leaves a state from
+//! which the next tick goes on: every effect has its intent committed before it and its record after it.
+mod close;
+mod collect;
+mod decide;
+mod poll;
+mod settle;
+mod stage;
+mod start;
+mod verdict;
+
+pub use close::{PlanError, plan_first};
+pub use decide::{Capacity, room};
+pub use start::task_with_retries;
+
+use crate::backend::Backends;
+use crate::model::config::RunConfig;
+use crate::model::contract::AttemptRequest;
+use crate::model::id::{AttemptId, OperatorKey, RunId};
+use crate::model::states::RunState;
+use crate::plugin::Plugins;
+use crate::run_dir::RunDir;
+use crate::store::{AttemptRow, Durability, Store, StoreError};
+use std::sync::Arc;
+
+/// An opened run: everything a tick works with.
+pub struct Run {
+    /// Where it lies.
+    pub dir: RunDir,
+    /// Its resolved configuration.
+    pub config: RunConfig,
+    /// Its store.
+    pub store: Store,
+    /// Its plugins.
+    pub plugins: Box<dyn Plugins>,
+    /// The compute systems its operators may be granted.
+    pub backends: Arc<Backends>,
+}
+
+/// What a tick may not find out by itself.
+#[derive(Clone, Copy)]
+pub struct Moment<'a> {
+    /// Now, in milliseconds since the epoch.
+    pub now_ms: i64,
+    /// A new random attempt id.
+    pub new_id: &'a dyn Fn() -> AttemptId,
+}
+
+/// What one tick did.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct Tick {
+    /// The run.
+    pub run_id: String,
+    /// The state it is in now.
+    pub state: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// Attempts asked about.
+    pub polled: u64,
+    /// Attempts submitted.
+    pub submitted: u64,
+    /// Attempts ended.
+    pub finished: u64,
+    /// Tasks planned.
+    pub planned: u64,
+    /// The iteration it is in now.
+    pub iteration: u32,
+    /// Whether the campaign was asked for a plan.
+    #[serde(skip)]
+    pub decided: bool,
+}
+
+/// Why a tick could not be done. Nothing of what failed has been recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum TickError {
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The machine failed: what was being done, and why it failed.
+    #[error("{0}")]
+    Io(String, #[source] std::io::Error),
+}
+
+/// Advances one run by one tick. The caller holds the lease.
+///
+/// # Errors
+/// If the store or the machine fails; a plugin cannot fail a tick.
+pub fn step_run(run: &mut Run, moment: Moment<'_>) -> Result<Tick, TickError> {
+    let mut tick = Tick { run_id: run.dir.id(), ..Tick::default() };
+    let before = run.store.run()?;
+    if !before.state.ended() {
+        start::ensure_backends(run)?;
+        settle::settle_interrupted_submits(run, moment, &mut tick)?;
+        poll::cancel_what_is_unwanted(run, moment)?;
+        poll::poll_live_attempts(run, moment, &mut tick)?;
+        finish_cancelling(run, moment)?;
+        while run.store.run()?.state == RunState::Active {
+            start::start_ready_tasks(run, moment, &mut tick)?;
+            if !close::close_iteration(run, moment, &mut tick)? {
+                break;
+            }
+        }
+        hold_if_stuck(run, moment)?;
+    }
+    let after = run.store.run()?;
+    tick.state = after.state.to_string();
+    tick.reason = after.reason;
+    tick.iteration = after.iteration;
+    Ok(tick)
+}
+
+/// A run being cancelled is cancelled once nothing of it is live.
+fn finish_cancelling(run: &mut Run, moment: Moment<'_>) -> Result<(), TickError> {
+    let state = run.store.run()?.state;
+    if state == RunState::Cancelling && run.store.live_count(None)? == 0 {
+        run.store.transaction(Durability::Full, |writer| {
+            writer.cancel_waiting(("cancelled", "the run was cancelled"), moment.now_ms)?;
+            writer.set_run_state(
+                state,
+                RunState::Cancelled,
+                Some(("cancelled", "cancelled by a person")),
+                moment.now_ms,
+            )
+        })?;
+    }
+    Ok(())
+}
+
+/// Holds a run in which nothing can move but by a person's word on lost attempts.
+fn hold_if_stuck(run: &mut Run, moment: Moment<'_>) -> Result<(), TickError> {
+    let row = run.store.run()?;
+    if row.state != RunState::Active || row.iteration == 0 || run.store.live_count(None)? > 0 {
+        return Ok(());
+    }
+    let lost = run.store.lost_tasks()?;
+    if lost > 0 && run.store.next_retry()?.is_none() && !decide::anything_ready(run)? {
+        let text = format!("{lost} lost task(s) wait for `rerun` or `cancel`, and nothing else can move");
+        run.store.transaction(Durability::Full, |writer| {
+            writer.set_run_state(RunState::Active, RunState::Held, Some(("lost", &text)), moment.now_ms)
+        })?;
+    }
+    Ok(())
+}
+
+/// What an operator is told about an attempt.
+fn request(run: &Run, attempt: &AttemptRow, task: String) -> AttemptRequest {
+    let config = run.config.operators.get(&attempt.operator).map(|operator| operator.config.to_string());
+    AttemptRequest {
+        run_id: RunId(run.dir.id()),
+        attempt_id: AttemptId(attempt.id.clone()),
+        number: attempt.number,
+        task,
+        handle: attempt.handle.clone(),
+        note: attempt.note.clone(),
+        config: config.unwrap_or_else(|| "{}".to_owned()),
+        directory: run.dir.join(&attempt.directory),
+        cancelled: attempt.cancel_asked > 0,
+    }
+}
+
+fn key(attempt: &AttemptRow) -> OperatorKey {
+    OperatorKey(attempt.operator.clone())
+}

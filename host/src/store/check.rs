@@ -1,0 +1,83 @@
+//! Walks a store and lists every broken rule, for tests and `doctor`.
+use super::{Store, StoreError};
+
+/// A rule, and the query that finds what breaks it.
+const RULES: &[(&str, &str)] = &[
+    (
+        "task counts do not match the tasks in state",
+        "SELECT c.state FROM task_counts c WHERE c.n <> (SELECT count(*) FROM tasks t WHERE t.state = c.state)",
+    ),
+    (
+        "open tasks do not match the workflow",
+        "SELECT w.iteration FROM workflows w WHERE w.open_tasks <> (SELECT count(*) FROM tasks t WHERE \
+         t.iteration = w.iteration AND t.state IN ('pending', 'running'))",
+    ),
+    (
+        "blocked does not match the dependencies of task",
+        "SELECT tasks.task_id FROM tasks WHERE tasks.state = 'pending' AND tasks.blocked <> (SELECT count(*) FROM \
+         dependencies d JOIN tasks u ON u.task_key = d.on_key WHERE d.task_key = tasks.task_key AND NOT (u.state = 'completed' \
+         OR (tasks.tolerant AND u.state IN ('failed', 'cancelled', 'skipped'))))",
+    ),
+    (
+        "a live attempt belongs to a task that is not running",
+        "SELECT a.attempt_id FROM attempts a JOIN tasks t ON t.task_key = a.task_key WHERE t.state <> 'running' AND \
+         a.state NOT IN ('completed', 'failed', 'cancelled', 'lost')",
+    ),
+    (
+        "a running task has neither a live attempt nor a reason to wait",
+        "SELECT t.task_id FROM tasks t WHERE t.state = 'running' AND t.retry_at_ms IS NULL AND \
+         coalesce(t.reason_code, '') <> 'lost' AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.task_key = t.task_key AND \
+         a.state NOT IN ('completed', 'failed', 'cancelled', 'lost'))",
+    ),
+    (
+        "a completed task has no completed attempt",
+        "SELECT t.task_id FROM tasks t WHERE t.state = 'completed' AND NOT EXISTS (SELECT 1 FROM attempts a WHERE \
+         a.task_key = t.task_key AND a.state = 'completed')",
+    ),
+    (
+        "a pending task waits for one that ended badly",
+        "SELECT t.task_id FROM tasks t JOIN dependencies d ON d.task_key = t.task_key JOIN tasks u ON u.task_key = d.on_key \
+         WHERE t.state = 'pending' AND NOT t.tolerant AND u.state IN ('failed', 'cancelled', 'skipped')",
+    ),
+    (
+        "an ended run has a live attempt",
+        "SELECT a.attempt_id FROM attempts a, run r WHERE r.state IN ('completed', 'failed', 'cancelled') AND \
+         a.state NOT IN ('completed', 'failed', 'cancelled', 'lost')",
+    ),
+    (
+        "decisions are not numbered without gaps",
+        "SELECT r.decisions FROM run r WHERE r.decisions <> (SELECT count(*) FROM decisions)",
+    ),
+    (
+        "the last history row of attempt disagrees with its state",
+        "SELECT a.attempt_id FROM attempts a LEFT JOIN (SELECT subject, to_state, max(seq) FROM history WHERE kind = 'attempt' \
+         GROUP BY subject) h ON h.subject = a.attempt_id WHERE h.to_state IS NOT a.state",
+    ),
+];
+
+impl Store {
+    /// Every broken rule, in words; empty when the store is sound.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn check_invariants(&self) -> Result<Vec<String>, StoreError> {
+        let mut broken = Vec::new();
+        let integrity: String = self.connection.query_row("PRAGMA quick_check", [], |row| row.get(0))?;
+        if integrity != "ok" {
+            broken.push(format!("SQLite: {integrity}"));
+        }
+        let mut foreign = self.connection.prepare("PRAGMA foreign_key_check")?;
+        if foreign.exists([])? {
+            broken.push("a row refers to one that does not exist".to_owned());
+        }
+        for (rule, query) in RULES {
+            let mut statement = self.connection.prepare(query)?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let value: rusqlite::types::Value = row.get(0)?;
+                broken.push(format!("{rule} {value:?}"));
+            }
+        }
+        Ok(broken)
+    }
+}

@@ -1,0 +1,175 @@
+-- One run: its own row, and what its last decision left. Times are milliseconds since the epoch, documents JSON text.
+CREATE TABLE run (
+    one             INTEGER PRIMARY KEY CHECK (one = 1),
+    run_id          TEXT    NOT NULL,
+    workspace       TEXT    NOT NULL,
+    state           TEXT    NOT NULL CHECK (state IN ('active', 'paused', 'held', 'cancelling', 'completed', 'failed', 'cancelled')),
+    reason_code     TEXT,
+    reason          TEXT,
+    iteration       INTEGER NOT NULL DEFAULT 0,
+    decisions       INTEGER NOT NULL DEFAULT 0,
+    idle_plans      INTEGER NOT NULL DEFAULT 0,
+    state_document  TEXT    CHECK (state_document IS NULL OR json_valid(state_document)),
+    -- The state the current workflow was planned with: where a revived iteration starts again.
+    plan_document   TEXT    CHECK (plan_document IS NULL OR json_valid(plan_document)),
+    result          TEXT    CHECK (result IS NULL OR json_valid(result)),
+    supplied        TEXT    CHECK (supplied IS NULL OR json_valid(supplied)),
+    config_sha256   TEXT    NOT NULL,
+    device          INTEGER NOT NULL,
+    inode           INTEGER NOT NULL,
+    user_id         INTEGER NOT NULL,
+    created_at_ms   INTEGER NOT NULL,
+    ended_at_ms     INTEGER,
+    CHECK (state NOT IN ('held', 'failed') OR reason IS NOT NULL)
+) STRICT;
+
+-- The tasks of one iteration, as one plan made them.
+CREATE TABLE workflows (
+    iteration       INTEGER PRIMARY KEY CHECK (iteration >= 1),
+    decision        INTEGER NOT NULL,
+    tasks           INTEGER NOT NULL,
+    open_tasks      INTEGER NOT NULL CHECK (open_tasks >= 0),
+    created_at_ms   INTEGER NOT NULL,
+    analyzed_at_ms  INTEGER
+) STRICT;
+
+CREATE TABLE tasks (
+    task_key        INTEGER PRIMARY KEY,
+    task_id         TEXT    NOT NULL UNIQUE CHECK (length(CAST(task_id AS BLOB)) BETWEEN 1 AND 200),
+    iteration       INTEGER NOT NULL REFERENCES workflows (iteration),
+    operator        TEXT    NOT NULL,
+    state           TEXT    NOT NULL CHECK (state IN ('pending', 'running', 'completed', 'failed', 'cancelled', 'skipped')),
+    -- Dependencies that have not ended well yet: zero means ready.
+    blocked         INTEGER NOT NULL CHECK (blocked >= 0),
+    reason_code     TEXT,
+    reason          TEXT,
+    -- Attempts made since the task last became pending, those that never started not counted.
+    tries           INTEGER NOT NULL DEFAULT 0,
+    -- Attempts in a row that provably never started.
+    misfires        INTEGER NOT NULL DEFAULT 0,
+    -- When the next attempt is due, and when that was decided.
+    retry_at_ms     INTEGER,
+    retry_set_ms    INTEGER,
+    -- The decision whose `analyze` received the outcome.
+    delivered       INTEGER,
+    allow_failure   INTEGER NOT NULL CHECK (allow_failure IN (0, 1)),
+    -- Whether it starts although a dependency did not complete.
+    tolerant        INTEGER NOT NULL CHECK (tolerant IN (0, 1)),
+    spec            TEXT    NOT NULL,
+    CHECK (state NOT IN ('failed', 'skipped') OR reason IS NOT NULL),
+    CHECK ((retry_at_ms IS NULL) = (retry_set_ms IS NULL)),
+    CHECK (retry_at_ms IS NULL OR state = 'running')
+) STRICT;
+-- Which tasks can start, by operator.
+CREATE INDEX tasks_ready ON tasks (operator, task_key) WHERE state = 'pending' AND blocked = 0;
+-- Which tasks are between two attempts.
+CREATE INDEX tasks_retry ON tasks (retry_at_ms) WHERE retry_at_ms IS NOT NULL;
+-- Which outcomes of an iteration `analyze` has not received.
+CREATE INDEX tasks_undelivered ON tasks (iteration, task_key) WHERE delivered IS NULL;
+-- Which running tasks wait for a person's word on a lost attempt.
+CREATE INDEX tasks_lost ON tasks (task_key) WHERE state = 'running' AND reason_code = 'lost';
+-- Tasks by state, for a person.
+CREATE INDEX tasks_notable ON tasks (state, task_key) WHERE state IN ('running', 'failed', 'cancelled', 'skipped');
+
+-- How many tasks are in each state.
+CREATE TABLE task_counts (
+    state           TEXT    PRIMARY KEY,
+    n               INTEGER NOT NULL CHECK (n >= 0)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE dependencies (
+    task_key        INTEGER NOT NULL REFERENCES tasks (task_key),
+    on_key          INTEGER NOT NULL REFERENCES tasks (task_key),
+    PRIMARY KEY (on_key, task_key)
+) STRICT, WITHOUT ROWID;
+-- What a task waits for.
+CREATE INDEX dependencies_of ON dependencies (task_key, on_key);
+
+CREATE TABLE attempts (
+    attempt_key     INTEGER PRIMARY KEY,
+    attempt_id      TEXT    NOT NULL UNIQUE,
+    task_key        INTEGER NOT NULL REFERENCES tasks (task_key),
+    number          INTEGER NOT NULL CHECK (number >= 1),
+    operator        TEXT    NOT NULL,
+    state           TEXT    NOT NULL CHECK (state IN ('created', 'prepared', 'submitting', 'submitted', 'running',
+                                                      'waiting_external', 'completed', 'failed', 'cancelled', 'lost')),
+    directory       TEXT    NOT NULL,
+    handle          TEXT    CHECK (handle IS NULL OR json_valid(handle)),
+    note            TEXT    CHECK (note IS NULL OR json_valid(note)),
+    waits_for       TEXT,
+    reason_code     TEXT,
+    reason          TEXT,
+    -- When to ask about it, and when that was decided.
+    due_at_ms       INTEGER NOT NULL DEFAULT 0,
+    due_set_ms      INTEGER NOT NULL DEFAULT 0,
+    cancel_asked    INTEGER NOT NULL DEFAULT 0 CHECK (cancel_asked IN (0, 1, 2)),
+    data            TEXT    CHECK (data IS NULL OR json_valid(data)),
+    created_at_ms   INTEGER NOT NULL,
+    ended_at_ms     INTEGER,
+    UNIQUE (task_key, number),
+    CHECK (state NOT IN ('submitted', 'running', 'waiting_external', 'completed') OR handle IS NOT NULL),
+    CHECK (state NOT IN ('failed', 'lost') OR reason IS NOT NULL),
+    CHECK ((ended_at_ms IS NOT NULL) = (state IN ('completed', 'failed', 'cancelled', 'lost')))
+) STRICT;
+-- A task has at most one live attempt.
+CREATE UNIQUE INDEX attempts_one_live_per_task ON attempts (task_key)
+    WHERE state NOT IN ('completed', 'failed', 'cancelled', 'lost');
+-- Which live attempts are to be asked about.
+CREATE INDEX attempts_due ON attempts (due_at_ms) WHERE state NOT IN ('completed', 'failed', 'cancelled', 'lost');
+-- Which live attempts the outside has not acknowledged.
+CREATE INDEX attempts_unsettled ON attempts (attempt_key) WHERE state IN ('created', 'prepared', 'submitting');
+-- The same after the clock jumped back.
+CREATE INDEX attempts_due_set ON attempts (due_set_ms) WHERE state NOT IN ('completed', 'failed', 'cancelled', 'lost');
+-- How many attempts of an operator are live.
+CREATE INDEX attempts_live ON attempts (operator, state) WHERE state NOT IN ('completed', 'failed', 'cancelled', 'lost');
+-- Which attempts a person wants stopped and the outside has not been told.
+CREATE INDEX attempts_to_cancel ON attempts (attempt_key) WHERE cancel_asked = 1;
+
+CREATE TABLE outputs (
+    attempt_key     INTEGER NOT NULL REFERENCES attempts (attempt_key),
+    path            TEXT    NOT NULL,
+    sha256          TEXT    NOT NULL CHECK (length(sha256) = 64),
+    size            INTEGER NOT NULL CHECK (size >= 0),
+    PRIMARY KEY (attempt_key, path)
+) STRICT, WITHOUT ROWID;
+-- Which file a digest names.
+CREATE INDEX outputs_by_digest ON outputs (sha256);
+
+CREATE TABLE decisions (
+    number          INTEGER PRIMARY KEY CHECK (number >= 1),
+    kind            TEXT    NOT NULL CHECK (kind IN ('plan', 'analyze')),
+    iteration       INTEGER NOT NULL,
+    next            TEXT,
+    reason          TEXT    NOT NULL,
+    plugin_sha256   TEXT    NOT NULL,
+    input_sha256    TEXT    NOT NULL,
+    output_sha256   TEXT    NOT NULL,
+    fuel            INTEGER NOT NULL,
+    now_ms          INTEGER NOT NULL
+) STRICT;
+
+-- How far the journals of backends have been read.
+CREATE TABLE cursors (
+    backend         TEXT    PRIMARY KEY,
+    position        TEXT    NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Every transition, in order; never changed.
+CREATE TABLE history (
+    seq             INTEGER PRIMARY KEY,
+    at_ms           INTEGER NOT NULL,
+    kind            TEXT    NOT NULL CHECK (kind IN ('run', 'workflow', 'task', 'attempt', 'config')),
+    subject         TEXT    NOT NULL,
+    from_state      TEXT,
+    to_state        TEXT    NOT NULL,
+    reason          TEXT
+) STRICT;
+CREATE TRIGGER history_is_append_only_update BEFORE UPDATE ON history BEGIN SELECT RAISE(ABORT, 'history is append-only'); END;
+CREATE TRIGGER history_is_append_only_delete BEFORE DELETE ON history BEGIN SELECT RAISE(ABORT, 'history is append-only'); END;
+
+-- For a person with the sqlite3 shell: every task with its last attempt.
+CREATE VIEW task_overview AS
+SELECT t.task_id, t.iteration, t.state, t.reason, t.operator, a.attempt_id, a.number AS attempt, a.state AS attempt_state,
+       a.directory, datetime(a.created_at_ms / 1000, 'unixepoch') AS started, datetime(a.ended_at_ms / 1000, 'unixepoch') AS ended
+FROM tasks t LEFT JOIN attempts a ON a.task_key = t.task_key
+    AND a.number = (SELECT max(number) FROM attempts b WHERE b.task_key = t.task_key);

@@ -1,0 +1,168 @@
+//! The run's own row.
+use super::{Store, StoreError, Writer, changed_one, parse_state};
+use crate::model::states::RunState;
+
+/// The run's own row.
+#[derive(Debug, Clone)]
+pub struct RunRow {
+    /// The run's id.
+    pub run_id: String,
+    /// The workspace's slug.
+    pub workspace: String,
+    /// Where the run stands.
+    pub state: RunState,
+    /// Why, for a program.
+    pub reason_code: Option<String>,
+    /// Why, for a person.
+    pub reason: Option<String>,
+    /// The current iteration; 0 before the first workflow.
+    pub iteration: u32,
+    /// Decisions made so far.
+    pub decisions: u64,
+    /// Plans in a row that planned nothing.
+    pub idle_plans: u32,
+    /// The campaign's newest state.
+    pub state_document: Option<String>,
+    /// The campaign's result, once it completed.
+    pub result: Option<String>,
+    /// What a person supplied for the next plan.
+    pub supplied: Option<String>,
+    /// SHA-256 of the config.json the run goes by.
+    pub config_sha256: String,
+    /// Device and inode of the run directory.
+    pub identity: (i64, i64),
+    /// The user who owns the run.
+    pub user_id: i64,
+    /// When the run was made.
+    pub created_at_ms: i64,
+    /// When the run ended.
+    pub ended_at_ms: Option<i64>,
+}
+
+/// What `init` knows of a run.
+#[derive(Debug, Clone)]
+pub struct NewRun<'a> {
+    /// The run's id.
+    pub run_id: &'a str,
+    /// The workspace's slug.
+    pub workspace: &'a str,
+    /// SHA-256 of config.json.
+    pub config_sha256: &'a str,
+    /// Device and inode of the run directory.
+    pub identity: (i64, i64),
+    /// The user who makes it.
+    pub user_id: i64,
+    /// Now.
+    pub now_ms: i64,
+}
+
+impl Store {
+    /// The run's own row.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn run(&self) -> Result<RunRow, StoreError> {
+        let (row, state) = self
+            .connection
+            .prepare_cached(
+                "SELECT run_id, workspace, state, reason_code, reason, iteration, decisions, idle_plans, state_document, \
+                 result, supplied, config_sha256, device, inode, user_id, created_at_ms, ended_at_ms FROM run",
+            )?
+            .query_row([], |row| {
+                let state: String = row.get(2)?;
+                Ok((
+                    RunRow {
+                        run_id: row.get(0)?,
+                        workspace: row.get(1)?,
+                        state: RunState::Active,
+                        reason_code: row.get(3)?,
+                        reason: row.get(4)?,
+                        iteration: row.get(5)?,
+                        decisions: row.get::<_, i64>(6)? as u64,
+                        idle_plans: row.get(7)?,
+                        state_document: row.get(8)?,
+                        result: row.get(9)?,
+                        supplied: row.get(10)?,
+                        config_sha256: row.get(11)?,
+                        identity: (row.get(12)?, row.get(13)?),
+                        user_id: row.get(14)?,
+                        created_at_ms: row.get(15)?,
+                        ended_at_ms: row.get(16)?,
+                    },
+                    state,
+                ))
+            })?;
+        Ok(RunRow { state: parse_state(&state, RunState::parse)?, ..row })
+    }
+}
+
+impl Writer<'_> {
+    /// Makes the run's row.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub fn create_run(&self, run: &NewRun<'_>) -> Result<(), StoreError> {
+        self.connection.execute(
+            "INSERT INTO run (one, run_id, workspace, state, config_sha256, device, inode, user_id, created_at_ms) \
+             VALUES (1, ?1, ?2, 'active', ?3, ?4, ?5, ?6, ?7)",
+            (run.run_id, run.workspace, run.config_sha256, run.identity.0, run.identity.1, run.user_id, run.now_ms),
+        )?;
+        for state in crate::model::states::TaskState::ALL {
+            self.connection.execute("INSERT INTO task_counts (state, n) VALUES (?1, 0)", [state.as_str()])?;
+        }
+        self.record(run.now_ms, "run", run.run_id, (None, "active"), None)
+    }
+
+    /// Moves the run to another state, with its reason.
+    ///
+    /// # Errors
+    /// If the run is not in `from`, or cannot go to `to` from there.
+    pub fn set_run_state(
+        &self,
+        from: RunState,
+        to: RunState,
+        reason: Option<(&str, &str)>,
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        let to = from.become_state(to)?;
+        let (code, text) = reason.unzip();
+        let ended = to.ended().then_some(now_ms);
+        let changed = self
+            .connection
+            .prepare_cached(
+                "UPDATE run SET state = ?2, reason_code = ?3, reason = ?4, ended_at_ms = ?5 WHERE state = ?1",
+            )?
+            .execute((from.as_str(), to.as_str(), code, text, ended))?;
+        changed_one(changed, "the run")?;
+        let id: String = self.connection.query_row("SELECT run_id FROM run", [], |row| row.get(0))?;
+        self.record(now_ms, "run", &id, (Some(from.as_str()), to.as_str()), text)
+    }
+
+    /// Records what a person supplied for the next plan.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub fn supply(&self, document: Option<&str>) -> Result<(), StoreError> {
+        self.connection.execute("UPDATE run SET supplied = ?1, idle_plans = 0", [document])?;
+        Ok(())
+    }
+
+    /// Records that config.json was changed through `amend` or `plugin upgrade`.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub fn set_config(&self, sha256: &str, change: &str, reason: Option<&str>, now_ms: i64) -> Result<(), StoreError> {
+        self.connection.execute("UPDATE run SET config_sha256 = ?1", [sha256])?;
+        self.record(now_ms, "config", "config.json", (None, change), reason)
+    }
+
+    /// Records where the run directory now is and whose it is.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub fn set_identity(&self, identity: (i64, i64), user_id: i64, now_ms: i64) -> Result<(), StoreError> {
+        self.connection
+            .execute("UPDATE run SET device = ?1, inode = ?2, user_id = ?3", (identity.0, identity.1, user_id))?;
+        self.record(now_ms, "config", "directory", (None, "adopted"), None)
+    }
+}

@@ -1,0 +1,215 @@
+//! Asks operators about live attempts, collects what ended.
+use super::verdict::{self, Verdict, stored_task};
+use super::{Moment, Run, Tick, TickError, collect, key, request};
+use crate::model::contract::{Detail, Status};
+use crate::model::states::AttemptState;
+use crate::plugin::{PluginError, PluginErrorKind};
+use crate::store::{AttemptEnd, AttemptRow, Durability, StoreError, Writer};
+use std::collections::BTreeSet;
+
+/// When to ask again where an operator gives no hint, in milliseconds: at the next tick.
+const NEXT_TICK_MS: u64 = 0;
+/// When to ask again after the outside did not answer, in milliseconds.
+const UNAVAILABLE_MS: u64 = 5_000;
+/// Verdicts recorded in one transaction.
+const BATCH: usize = 500;
+
+/// What one poll learnt of an attempt that goes on.
+struct Progress {
+    attempt: AttemptRow,
+    to: AttemptState,
+    reason: Option<(String, String)>,
+    poll_after_ms: u64,
+}
+
+enum Learnt {
+    Progress(Progress),
+    End(Verdict),
+}
+
+/// Tells the outside to stop what a person wants stopped.
+pub(super) fn cancel_what_is_unwanted(run: &mut Run, moment: Moment<'_>) -> Result<(), TickError> {
+    for attempt in run.store.attempts_to_cancel()? {
+        match attempt.state {
+            AttemptState::Created | AttemptState::Prepared => {
+                let verdict = cancelled(attempt, "cancelled before it was submitted");
+                run.store.transaction(Durability::Full, |writer| verdict::apply(writer, &verdict, moment.now_ms))?;
+            }
+            AttemptState::Submitting => {}
+            _ => {
+                crate::failpoint::hit("cancel.before");
+                let answer = run.plugins.cancel(&key(&attempt), &request(run, &attempt, attempt.task_json.clone()));
+                crate::failpoint::hit("cancel.after");
+                run.store.transaction(Durability::Full, |writer| match answer {
+                    Ok(()) => writer.cancel_told(attempt.key),
+                    Err(error) => {
+                        let text = format!("cancel failed and will be tried again: {error}");
+                        writer.note_attempt(&attempt, 0, Some(("cancel-failed", &text)), moment.now_ms)
+                    }
+                })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn cancelled(attempt: AttemptRow, text: &str) -> Verdict {
+    let reason = Some(("cancelled".to_owned(), text.to_owned()));
+    let end = AttemptEnd { state: AttemptState::Cancelled, reason, data: None, outputs: Vec::new() };
+    Verdict { attempt, end, never_started: true }
+}
+
+/// Polls what changed or is due, collects what ended, and records it in batches.
+pub(super) fn poll_live_attempts(run: &mut Run, moment: Moment<'_>, tick: &mut Tick) -> Result<(), TickError> {
+    let known = run.store.cursors()?;
+    let changes = run.backends.changes(&known).map_err(|error| TickError::Io("reading backends".to_owned(), error))?;
+    let mut seen = BTreeSet::new();
+    let mut due = Vec::new();
+    for id in &changes.attempts {
+        due.extend(run.store.live_attempt(id.as_str())?.filter(|attempt| seen.insert(attempt.id.clone())));
+    }
+    for attempt in run.store.attempts_due(moment.now_ms)? {
+        if seen.insert(attempt.id.clone()) {
+            due.push(attempt);
+        }
+    }
+    due.retain(|a| matches!(a.state, AttemptState::Submitted | AttemptState::Running | AttemptState::WaitingExternal));
+    for batch in due.chunks(BATCH) {
+        let mut learnt = Vec::with_capacity(batch.len());
+        for attempt in batch {
+            tick.polled += 1;
+            learnt.push(ask(run, attempt.clone())?);
+        }
+        tick.finished += learnt.iter().filter(|one| matches!(one, Learnt::End(_))).count() as u64;
+        run.store.transaction(Durability::Full, |writer| {
+            learnt.iter().try_for_each(|one| record(writer, one, moment.now_ms))
+        })?;
+    }
+    if changes.cursors.iter().any(|(backend, position)| known.get(backend) != Some(position)) {
+        run.store.transaction(Durability::Lazy, |writer| {
+            changes.cursors.iter().try_for_each(|(backend, position)| writer.set_cursor(backend, position))
+        })?;
+    }
+    Ok(())
+}
+
+fn record(writer: &Writer<'_>, learnt: &Learnt, now_ms: i64) -> Result<(), StoreError> {
+    match learnt {
+        Learnt::End(verdict) => verdict::apply(writer, verdict, now_ms),
+        Learnt::Progress(progress) => {
+            let reason = progress.reason.as_ref().map(|(code, text)| (code.as_str(), text.as_str()));
+            if progress.attempt.state != progress.to {
+                writer.set_attempt_state(&progress.attempt, progress.to, reason, now_ms)?;
+            }
+            let due = now_ms + progress.poll_after_ms as i64;
+            writer.note_attempt(&progress.attempt, due, reason, now_ms)
+        }
+    }
+}
+
+/// Asks about one attempt, and collects it if it ended.
+fn ask(run: &mut Run, mut attempt: AttemptRow) -> Result<Learnt, TickError> {
+    crate::failpoint::hit("check-status.before");
+    let answer = run.plugins.check_status(&key(&attempt), &request(run, &attempt, attempt.task_json.clone()));
+    crate::failpoint::hit("check-status.after");
+    let report = match answer {
+        Ok(report) => report,
+        Err(error) => return Ok(Learnt::Progress(goes_on_unasked(attempt, &error))),
+    };
+    if let Some(handle) = report.handle.clone() {
+        attempt.handle = Some(handle);
+    }
+    let after = report.poll_after_ms.unwrap_or(NEXT_TICK_MS);
+    let goes_on = |attempt: AttemptRow, to, reason, poll_after_ms| {
+        Ok(Learnt::Progress(Progress { attempt, to, reason, poll_after_ms }))
+    };
+    let state = attempt.state;
+    match report.status {
+        Status::Queued => goes_on(attempt, AttemptState::Submitted, None, after),
+        Status::Running(progress) => {
+            let reason = progress.map(|text| ("progress".to_owned(), text));
+            goes_on(attempt, AttemptState::Running, reason, after)
+        }
+        Status::Waiting(kind, detail) => {
+            attempt.waits_for = Some(kind.clone());
+            goes_on(attempt, AttemptState::WaitingExternal, Some((kind, detail)), after)
+        }
+        Status::Unavailable(detail) => {
+            let after = report.poll_after_ms.unwrap_or(UNAVAILABLE_MS);
+            goes_on(attempt, state, Some((detail.code, detail.message)), after)
+        }
+        status => ended(run, attempt, status).map(Learnt::End),
+    }
+}
+
+/// A poll that failed changes no verdict; the attempt is asked about again.
+fn goes_on_unasked(attempt: AttemptRow, error: &PluginError) -> Progress {
+    let to = attempt.state;
+    Progress {
+        attempt,
+        to,
+        reason: Some((error.kind.code().to_owned(), format!("its status could not be asked: {error}"))),
+        poll_after_ms: UNAVAILABLE_MS,
+    }
+}
+
+fn ended(run: &mut Run, attempt: AttemptRow, status: Status) -> Result<Verdict, TickError> {
+    let (state, detail, never_started) = match status {
+        Status::Succeeded => (AttemptState::Completed, None, false),
+        Status::Failed(detail) => (AttemptState::Failed, Some(detail), false),
+        Status::Cancelled => (AttemptState::Cancelled, Some(Detail::new("cancelled", "cancelled")), false),
+        Status::NotStarted(detail) => (AttemptState::Failed, Some(detail), true),
+        Status::Lost(detail) => (AttemptState::Lost, Some(detail), false),
+        Status::Queued | Status::Running(_) | Status::Waiting(..) | Status::Unavailable(_) => {
+            return Err(TickError::Store(StoreError::Row("bug: a live status taken for an end".to_owned())));
+        }
+    };
+    let mut end = AttemptEnd {
+        state,
+        reason: detail.map(|detail| (detail.code, detail.message)),
+        data: None,
+        outputs: Vec::new(),
+    };
+    if matches!(state, AttemptState::Completed | AttemptState::Failed) && !never_started {
+        gather(run, &attempt, &mut end)?;
+    }
+    Ok(Verdict { attempt, end, never_started })
+}
+
+/// Fetches what an ended attempt left. A failure here fails an attempt that had succeeded.
+fn gather(run: &mut Run, attempt: &AttemptRow, end: &mut AttemptEnd) -> Result<(), TickError> {
+    crate::failpoint::hit("collect-results.before");
+    let answer = run.plugins.collect_results(&key(attempt), &request(run, attempt, attempt.task_json.clone()));
+    crate::failpoint::hit("collect-results.after");
+    let succeeded = end.state == AttemptState::Completed;
+    let fail = |end: &mut AttemptEnd, code: &str, text: String| {
+        if succeeded {
+            end.state = AttemptState::Failed;
+            end.reason = Some((code.to_owned(), text));
+        }
+    };
+    match answer {
+        Ok(data) => end.data = data,
+        Err(error) => {
+            let code = match &error.kind {
+                PluginErrorKind::Guest(guest) => guest.detail().code.clone(),
+                kind => kind.code().to_owned(),
+            };
+            fail(end, &code, format!("its results could not be collected: {error}"));
+        }
+    }
+    if !attempt.task_json.contains("\"outputs\"") {
+        return Ok(());
+    }
+    let task = stored_task(&attempt.task_json)?;
+    match collect::collect_outputs(&run.dir.join(&attempt.directory), &task) {
+        Ok((outputs, missing)) => {
+            end.outputs = outputs;
+            if let Some(pattern) = missing {
+                fail(end, "output-missing", format!("output pattern `{pattern}` matches no file"));
+            }
+        }
+        Err(error) => fail(end, "output-unreadable", format!("its outputs could not be read: {error}")),
+    }
+    Ok(())
+}

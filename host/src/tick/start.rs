@@ -1,0 +1,285 @@
+//! Starts attempts: create, stage and prepare, commit the intent, submit, record.
+use super::verdict::{self, Verdict, stored_task};
+use super::{Moment, Run, Tick, TickError, decide, key, request, stage};
+use crate::model::contract::GuestError;
+use crate::model::states::{AttemptState, TaskState};
+use crate::model::workflow::Task;
+use crate::plugin::{PluginError, PluginErrorKind};
+use crate::run_dir::RunDir;
+use crate::store::{AttemptEnd, AttemptRow, Durability, NewAttempt, Store, TaskSpec};
+
+/// Attempts started together: their intents share one commit.
+const BATCH: u64 = 256;
+/// When to try again what was turned away without a hint, in milliseconds.
+const TURNED_AWAY_MS: i64 = 5_000;
+/// When to ask `reconcile` about a submit whose answer was lost, in milliseconds.
+const RECONCILE_MS: i64 = 1_000;
+/// When to ask about an attempt of an operator whose backend reports changes by itself, in milliseconds.
+const BACKEND_TELLS_MS: i64 = 10_000;
+
+/// Wakes the backends that have unsettled work.
+pub(super) fn ensure_backends(run: &Run) -> Result<(), TickError> {
+    let live = run.store.live_count(None)? > 0;
+    run.backends.ensure(live).map_err(|error| TickError::Io("starting the backend's supervisor".to_owned(), error))
+}
+
+/// Starts every task that is ready and has room, and every attempt that an earlier tick left unsubmitted.
+pub(super) fn start_ready_tasks(run: &mut Run, moment: Moment<'_>, tick: &mut Tick) -> Result<(), TickError> {
+    let left = unsubmitted(run, moment.now_ms)?;
+    let mut started = !left.is_empty();
+    launch(run, moment, left, tick)?;
+    loop {
+        let chosen = choose(run, moment)?;
+        if chosen.is_empty() {
+            break;
+        }
+        started = true;
+        let attempts = create(run, moment, &chosen)?;
+        launch(run, moment, attempts, tick)?;
+    }
+    if started { ensure_backends(run) } else { Ok(()) }
+}
+
+/// Attempts that were created or prepared but not submitted, and whose time has come.
+fn unsubmitted(run: &Run, now_ms: i64) -> Result<Vec<AttemptRow>, TickError> {
+    let due =
+        |a: &AttemptRow, (at, set): (i64, i64)| a.state != AttemptState::Submitting && (at <= now_ms || now_ms < set);
+    Ok(run.store.unsettled()?.into_iter().filter(|(attempt, times)| due(attempt, *times)).map(|(a, _)| a).collect())
+}
+
+fn choose(run: &Run, moment: Moment<'_>) -> Result<Vec<TaskSpec>, TickError> {
+    let mut live = run.store.live_count(None)?;
+    let mut chosen: Vec<TaskSpec> = Vec::new();
+    for spec in run.store.retries_due(moment.now_ms)? {
+        let ours = chosen.iter().filter(|other| other.operator == spec.operator).count() as u64;
+        if decide::room_now(run, &spec.operator, live)? > ours && (chosen.len() as u64) < BATCH {
+            live += 1;
+            chosen.push(spec);
+        }
+    }
+    for operator in run.config.operators.keys() {
+        let ours = chosen.iter().filter(|other| other.operator == *operator).count() as u64;
+        let room = decide::room_now(run, operator, live)?.saturating_sub(ours).min(BATCH - chosen.len() as u64);
+        if room > 0 {
+            let ready = run.store.ready_tasks(operator, room)?;
+            live += ready.len() as u64;
+            chosen.extend(ready);
+        }
+    }
+    Ok(chosen)
+}
+
+/// Gives each chosen task an attempt. A crash after this leaves attempts that the next tick launches.
+fn create(run: &mut Run, moment: Moment<'_>, chosen: &[TaskSpec]) -> Result<Vec<AttemptRow>, TickError> {
+    let mut ids = Vec::with_capacity(chosen.len());
+    run.store.transaction(Durability::Lazy, |writer| {
+        for spec in chosen {
+            let id = (moment.new_id)();
+            let directory = RunDir::attempt_directory(&spec.operator, &spec.id, &id);
+            if spec.state == TaskState::Pending {
+                writer.set_task_state(spec.key, (TaskState::Pending, TaskState::Running), None, moment.now_ms)?;
+            } else {
+                writer.clear_retry(spec.key)?;
+            }
+            let new = NewAttempt {
+                id: id.0.clone(),
+                task_key: spec.key,
+                number: spec.attempts + 1,
+                operator: spec.operator.clone(),
+                directory,
+            };
+            writer.create_attempt(&new, moment.now_ms)?;
+            ids.push(id);
+        }
+        Ok(())
+    })?;
+    let mut rows = Vec::with_capacity(ids.len());
+    for id in ids {
+        rows.extend(run.store.live_attempt(id.as_str())?);
+    }
+    Ok(rows)
+}
+
+enum Readied {
+    Yes(AttemptRow),
+    Later(AttemptRow, i64, String),
+    No(Verdict),
+}
+
+/// Stages, prepares, commits the intent and submits.
+fn launch(run: &mut Run, moment: Moment<'_>, attempts: Vec<AttemptRow>, tick: &mut Tick) -> Result<(), TickError> {
+    if attempts.is_empty() {
+        return Ok(());
+    }
+    let mut readied = Vec::with_capacity(attempts.len());
+    for attempt in attempts {
+        readied.push(ready(run, attempt)?);
+    }
+    let now = moment.now_ms;
+    let mut submitting = Vec::with_capacity(readied.len());
+    run.store.transaction(Durability::Full, |writer| {
+        for one in readied {
+            match one {
+                Readied::Yes(mut attempt) => {
+                    if attempt.state == AttemptState::Created {
+                        writer.set_attempt_state(&attempt, AttemptState::Prepared, None, now)?;
+                        attempt.state = AttemptState::Prepared;
+                    }
+                    writer.set_attempt_state(&attempt, AttemptState::Submitting, None, now)?;
+                    attempt.state = AttemptState::Submitting;
+                    submitting.push(attempt);
+                }
+                Readied::Later(attempt, delay_ms, text) => {
+                    writer.note_attempt(&attempt, now + delay_ms, Some(("turned-away", &text)), now)?;
+                }
+                Readied::No(verdict) => {
+                    tick.finished += 1;
+                    verdict::apply(writer, &verdict, now)?;
+                }
+            }
+        }
+        Ok(())
+    })?;
+    submit_all(run, moment, submitting, tick)
+}
+
+fn ready(run: &Run, attempt: AttemptRow) -> Result<Readied, TickError> {
+    let task = stored_task(&attempt.task_json)?;
+    let directory = run.dir.join(&attempt.directory);
+    match stage::stage(run, &task, &directory) {
+        Ok(()) => {}
+        Err(stage::StageError::Machine(text, error)) => return Err(TickError::Io(text, error)),
+        Err(stage::StageError::Task(text)) => return Ok(Readied::No(failed(attempt, "staging", text))),
+    }
+    let json = attempt_json(&run.store, &attempt, &task)?;
+    crate::failpoint::hit("prepare.before");
+    let answer = run.plugins.prepare(&key(&attempt), &request(run, &attempt, json));
+    crate::failpoint::hit("prepare.after");
+    Ok(match answer {
+        Ok(()) => Readied::Yes(attempt),
+        Err(PluginError { kind: PluginErrorKind::Guest(GuestError::Transient(detail, delay)), .. }) => {
+            Readied::Later(attempt, delay.map_or(TURNED_AWAY_MS, |ms| ms as i64), detail.message)
+        }
+        Err(error) => Readied::No(failed(attempt, code_of(&error), error.to_string())),
+    })
+}
+
+fn code_of(error: &PluginError) -> &str {
+    match &error.kind {
+        PluginErrorKind::Guest(guest) => &guest.detail().code,
+        kind => kind.code(),
+    }
+}
+
+fn failed(attempt: AttemptRow, code: &str, text: String) -> Verdict {
+    let reason = Some((code.to_owned(), text));
+    let end = AttemptEnd { state: AttemptState::Failed, reason, data: None, outputs: Vec::new() };
+    Verdict { attempt, end, never_started: false }
+}
+
+enum Submitted {
+    Yes(AttemptRow),
+    Later(AttemptRow, i64, String),
+    Unknown(AttemptRow, String, String),
+    No(Verdict),
+}
+
+/// Submits attempts whose intent is committed, and records the answers.
+pub(super) fn submit_all(
+    run: &mut Run,
+    moment: Moment<'_>,
+    attempts: Vec<AttemptRow>,
+    tick: &mut Tick,
+) -> Result<(), TickError> {
+    let mut answers = Vec::with_capacity(attempts.len());
+    for attempt in attempts {
+        answers.push(submit(run, attempt)?);
+    }
+    if answers.is_empty() {
+        return Ok(());
+    }
+    // What the backend acknowledged must be on its disk before the store says `submitted`.
+    run.backends.sync().map_err(|error| TickError::Io("writing the backend's queue".to_owned(), error))?;
+    let now = moment.now_ms;
+    let tells: Vec<&str> =
+        run.config.operators.iter().filter(|(_, o)| !o.grants.compute.is_empty()).map(|(k, _)| k.as_str()).collect();
+    run.store.transaction(Durability::Lazy, |writer| {
+        for answer in &answers {
+            match answer {
+                Submitted::Yes(attempt) => {
+                    tick.submitted += 1;
+                    writer.set_attempt_state(attempt, AttemptState::Submitted, None, now)?;
+                    if tells.contains(&attempt.operator.as_str()) {
+                        writer.set_due(attempt.key, now + BACKEND_TELLS_MS, now)?;
+                    }
+                }
+                Submitted::Later(attempt, delay_ms, text) => {
+                    writer.set_attempt_state(attempt, AttemptState::Prepared, Some(("turned-away", text)), now)?;
+                    writer.set_due(attempt.key, now + delay_ms, now)?;
+                }
+                Submitted::Unknown(attempt, code, text) => {
+                    writer.note_attempt(attempt, now + RECONCILE_MS, Some((code, text)), now)?;
+                }
+                Submitted::No(verdict) => {
+                    tick.finished += 1;
+                    verdict::apply(writer, verdict, now)?;
+                }
+            }
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
+fn submit(run: &Run, mut attempt: AttemptRow) -> Result<Submitted, TickError> {
+    let task = stored_task(&attempt.task_json)?;
+    let json = attempt_json(&run.store, &attempt, &task)?;
+    crate::failpoint::hit("submit.before");
+    let answer = run.plugins.submit(&key(&attempt), &request(run, &attempt, json));
+    crate::failpoint::hit("submit.after");
+    Ok(match answer {
+        Ok(handle) => {
+            attempt.handle = Some(handle);
+            Submitted::Yes(attempt)
+        }
+        Err(error) => {
+            let text = error.to_string();
+            match &error.kind {
+                PluginErrorKind::Guest(GuestError::Transient(_, delay)) => {
+                    Submitted::Later(attempt, delay.map_or(TURNED_AWAY_MS, |ms| ms as i64), text)
+                }
+                PluginErrorKind::Guest(GuestError::Invalid(_) | GuestError::Rejected(_) | GuestError::Denied(_))
+                | PluginErrorKind::Load(_)
+                | PluginErrorKind::NotGranted(..) => Submitted::No(failed(attempt, code_of(&error), text)),
+                _ => {
+                    let code = code_of(&error).to_owned();
+                    Submitted::Unknown(attempt, code, format!("the answer of submit was lost: {text}"))
+                }
+            }
+        }
+    })
+}
+
+/// The task as this attempt runs it: with more time or memory where earlier attempts ran out of them.
+fn attempt_json(store: &Store, attempt: &AttemptRow, task: &Task) -> Result<String, TickError> {
+    if attempt.number == 1 || (task.retry.on.timeout.is_none() && task.retry.on.oom.is_none()) {
+        return Ok(attempt.task_json.clone());
+    }
+    let earlier: Vec<String> = store.attempts(attempt.task_key)?.into_iter().filter_map(|a| a.reason_code).collect();
+    Ok(serde_json::to_string(&task_with_retries(task, &earlier)).unwrap_or_else(|_| attempt.task_json.clone()))
+}
+
+/// A task with its walltime and memory multiplied for every earlier attempt that ran out of them.
+pub fn task_with_retries(task: &Task, earlier_codes: &[String]) -> Task {
+    let mut task = task.clone();
+    let count = |code: &str| earlier_codes.iter().filter(|other| *other == code).count() as i32;
+    if let Some(resources) = &mut task.resources {
+        if let (Some(walltime), Some(rule)) = (&mut resources.walltime_s, &task.retry.on.timeout) {
+            *walltime *= rule.walltime_factor.powi(count("timeout"));
+        }
+        if let (Some(memory), Some(rule)) = (&mut resources.memory_mb, &task.retry.on.oom) {
+            *memory = (*memory as f64 * rule.memory_factor.powi(count("oom"))).ceil() as u64;
+        }
+    }
+    task
+}
