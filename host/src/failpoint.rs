@@ -17,8 +17,11 @@ fn armed() -> Option<&'static Armed> {
             let text = std::env::var("MATTERSTACK_FAILPOINT").unwrap_or_default();
             let (name, count) = text.rsplit_once(':').unwrap_or((&text, "1"));
             let left = count.parse().unwrap_or(1);
-            (!name.is_empty() || trace.is_some())
-                .then(|| Armed { name: name.to_owned(), left: AtomicU64::new(left), trace })
+            (!name.is_empty() || trace.is_some()).then(|| Armed {
+                name: name.to_owned(),
+                left: AtomicU64::new(left),
+                trace,
+            })
         })
         .as_ref()
 }
