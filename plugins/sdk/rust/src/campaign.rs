@@ -169,7 +169,7 @@ macro_rules! export_campaign {
         #[allow(unsafe_code, reason = "exports of a component")]
         const _: () = {
             type Exported = $crate::campaign::Exported<$campaign>;
-    $crate::__export_campaign_world!(Exported with_types_in $crate::bindings::campaign);
+    $crate::bindings::campaign::__export_campaign_world!(Exported with_types_in $crate::bindings::campaign);
         };
     };
 }

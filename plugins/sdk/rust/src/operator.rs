@@ -228,7 +228,7 @@ macro_rules! export_operator {
         #[allow(unsafe_code, reason = "exports of a component")]
         const _: () = {
             type Exported = $crate::operator::Exported<$operator>;
-    $crate::__export_operator_world!(Exported with_types_in $crate::bindings::operator);
+    $crate::bindings::operator::__export_operator_world!(Exported with_types_in $crate::bindings::operator);
         };
     };
 }
