@@ -166,6 +166,8 @@ fn encode<S: Serialize>(decision: Decision<S>) -> Result<wit::Decision, serde_js
 #[macro_export]
 macro_rules! export_campaign {
     ($campaign:ty) => {
+        // a native linker does not take the names of a component's exports
+        #[cfg(target_family = "wasm")]
         #[allow(unsafe_code, reason = "exports of a component")]
         const _: () = {
             type Exported = $crate::campaign::Exported<$campaign>;

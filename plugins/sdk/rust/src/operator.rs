@@ -225,6 +225,8 @@ impl<O: Operator + 'static> Guest for Exported<O> {
 #[macro_export]
 macro_rules! export_operator {
     ($operator:ty) => {
+        // a native linker does not take the names of a component's exports
+        #[cfg(target_family = "wasm")]
         #[allow(unsafe_code, reason = "exports of a component")]
         const _: () = {
             type Exported = $crate::operator::Exported<$operator>;

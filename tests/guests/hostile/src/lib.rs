@@ -10,8 +10,10 @@ use matterstack_sdk::{Value, json};
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-struct Hostile;
+/// The campaign.
+pub struct Hostile;
 
+#[cfg(target_family = "wasm")]
 #[allow(unsafe_code, reason = "exports of a component")]
 const _: () = {
     matterstack_sdk::bindings::campaign::__export_campaign_world!(

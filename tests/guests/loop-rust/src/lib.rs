@@ -125,6 +125,6 @@ mod tests {
         ctx.iteration = 4;
         let Next::Complete(result) = Bisect::plan(&ctx, state).unwrap().next else { panic!("not complete") };
         assert_eq!(result["evaluated"], 9);
-        assert_eq!(result["best"]["x"], 608);
+        assert_eq!(result["best"]["x"], 640);
     }
 }
