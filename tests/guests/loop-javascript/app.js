@@ -1,5 +1,5 @@
 // The closed-loop test campaign in JavaScript; `loop-rust` says what it does.
-import { read } from "matterstack:plugin/artifacts@0.2.0-dev";
+import artifacts from "matterstack:plugin/artifacts@0.2.0-dev";
 
 const SCRIPT = 'echo "{\\"x\\": $1, \\"value\\": $((($1 - $2) * ($1 - $2)))}" > value.json';
 
@@ -39,7 +39,7 @@ function analyze(ctx, previous, finished) {
   for (const result of JSON.parse(finished)) {
     if (result.outcome !== "completed") continue;
     const file = result.outputs.find((output) => output.path === "value.json");
-    const { x, value } = JSON.parse(text(read(file.sha256, 0n, file.size)));
+    const { x, value } = JSON.parse(text(artifacts.read(file.sha256, 0, file.size)));
     state.evaluated += 1;
     if (state.best === null || value < state.best.value) state.best = { x, value };
   }
