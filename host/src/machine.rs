@@ -1,1 +1,191 @@
-//! machine
+//! What differs between operating systems: identities of the machine, of its boot and of processes, kinds of file
+//! systems, and waiting for changes of files. Everything here is Linux.
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// Identifies this machine across boots: 32 hexadecimal digits.
+///
+/// systemd asks that its machine id is not shown as it is, so this is a digest of it; without one, of the host name.
+/// `MATTERSTACK_TEST_MACHINE_ID` overrides the source, for tests.
+pub fn machine_id() -> &'static str {
+    static ID: OnceLock<String> = OnceLock::new();
+    ID.get_or_init(|| {
+        let source = std::env::var("MATTERSTACK_TEST_MACHINE_ID")
+            .ok()
+            .or_else(|| read_line("/etc/machine-id"))
+            .or_else(|| read_line("/var/lib/dbus/machine-id"))
+            .unwrap_or_else(host_name);
+        let mut digest = crate::model::document::sha256(format!("matterstack {source}").as_bytes());
+        digest.truncate(32);
+        digest
+    })
+}
+
+/// Identifies the current boot. `MATTERSTACK_TEST_BOOT_ID` overrides it, for tests.
+///
+/// # Errors
+/// If the kernel does not tell.
+pub fn boot_id() -> io::Result<String> {
+    if let Ok(id) = std::env::var("MATTERSTACK_TEST_BOOT_ID") {
+        return Ok(id);
+    }
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}
+
+/// The machine's name on the network.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The effective user id of this process.
+pub fn user_id() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// When a process started, in clock ticks since the boot: with the pid and the boot id it names a process for ever.
+/// Nothing for a process that is gone or has ended without being waited for.
+pub fn process_start_time(pid: i32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // the command's name stands in parentheses and may hold anything, parentheses included
+    let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace();
+    let state = fields.next()?;
+    if matches!(state, "Z" | "X") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
+}
+
+/// Finds processes of this user whose initial environment holds `entry` (`NAME=VALUE`).
+///
+/// # Errors
+/// If `/proc` cannot be listed; processes that cannot be looked at are passed over.
+pub fn processes_with_environment(entry: &str) -> io::Result<Vec<i32>> {
+    let mut found = Vec::new();
+    for process in fs::read_dir("/proc")? {
+        let process = process?;
+        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let Ok(environment) = fs::read(process.path().join("environ")) else { continue };
+        if environment.split(|byte| *byte == 0).any(|line| line == entry.as_bytes()) {
+            found.push(pid);
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a file system is seen by one machine only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileSystem {
+    /// A kind known to be local.
+    Local,
+    /// NFS, Lustre, GPFS and the like, or a kind that is not known.
+    Shared,
+}
+
+/// Tells the kind of the file system that holds `path`.
+///
+/// # Errors
+/// If the path cannot be reached.
+pub fn file_system(path: &Path) -> io::Result<FileSystem> {
+    const LOCAL: [u64; 10] = [
+        0xef53,      // ext2 to ext4
+        0x5846_5342, // xfs
+        0x9123_683e, // btrfs
+        0x0102_1994, // tmpfs
+        0x794c_7630, // overlayfs
+        0x2fc1_2fc1, // zfs
+        0xf2f5_2010, // f2fs
+        0xca45_1a4e, // bcachefs
+        0x8584_58f6, // ramfs
+        0x3153_464a, // jfs
+    ];
+    let kind = rustix::fs::statfs(path)?.f_type as u64 & 0xffff_ffff;
+    Ok(if LOCAL.contains(&kind) { FileSystem::Local } else { FileSystem::Shared })
+}
+
+/// Waits for changes of files and directories.
+#[derive(Debug)]
+pub struct Watch {
+    inotify: OwnedFd,
+}
+
+impl Watch {
+    /// Starts watching nothing.
+    ///
+    /// # Errors
+    /// If the user's limit on watches is reached.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { inotify: inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)? })
+    }
+
+    /// Watches a file for writes, or a directory also for new names.
+    ///
+    /// # Errors
+    /// If the path is missing or the user's limit on watches is reached.
+    pub fn add(&self, path: &Path) -> io::Result<()> {
+        let events = WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO;
+        inotify::add_watch(&self.inotify, path, events)?;
+        Ok(())
+    }
+
+    /// Waits until something changes; returns whether it did. A signal ends the wait early.
+    ///
+    /// # Errors
+    /// If the kernel refuses to wait.
+    pub fn wait(&self, timeout: Option<Duration>) -> io::Result<bool> {
+        let ready = poll_readable(&[self.as_fd()], timeout)?;
+        Ok(ready.first() == Some(&true) && self.drain()?)
+    }
+
+    /// Forgets the changes seen so far; returns whether there were any.
+    ///
+    /// # Errors
+    /// If the kernel refuses to tell.
+    pub fn drain(&self) -> io::Result<bool> {
+        let mut buffer = [0_u8; 4096];
+        let mut any = false;
+        loop {
+            match rustix::io::read(&self.inotify, &mut buffer) {
+                Ok(0) | Err(rustix::io::Errno::AGAIN) => return Ok(any),
+                Ok(_) => any = true,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+impl AsFd for Watch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inotify.as_fd()
+    }
+}
+
+/// Waits until one of the descriptors can be read; tells which. A signal ends the wait with none.
+///
+/// # Errors
+/// If the kernel refuses to wait.
+pub fn poll_readable(descriptors: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result<Vec<bool>> {
+    let mut polled: Vec<PollFd<'_>> =
+        descriptors.iter().map(|descriptor| PollFd::from_borrowed_fd(*descriptor, PollFlags::IN)).collect();
+    let timeout = timeout.map(|timeout| Timespec {
+        tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(timeout.subsec_nanos()),
+    });
+    match rustix::event::poll(&mut polled, timeout.as_ref()) {
+        Ok(_) => Ok(polled.iter().map(|descriptor| !descriptor.revents().is_empty()).collect()),
+        Err(rustix::io::Errno::INTR) => Ok(vec![false; descriptors.len()]),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn read_line(path: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let line = text.trim();
+    (!line.is_empty()).then(|| line.to_owned())
+}

@@ -25,3 +25,8 @@ pub trait Compute: Send + Sync {
     /// Asks the backend to stop the job.
     fn cancel(&self, backend: &str, key: JobKey<'_>, handle: &str) -> Result<(), GuestError>;
 }
+
+pub mod local;
+mod registry;
+
+pub use registry::{Backends, Changes};

@@ -1,0 +1,117 @@
+//! Starts one job's command and writes its exit record.
+use super::record::{Command as JobCommand, ExitRecord, Job, Reason};
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// What a job sees of the environment in which its supervisor was started; the task's own `env` and
+/// `MATTERSTACK_ATTEMPT` come on top.
+pub const INHERITED: [&str; 13] = [
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "LD_LIBRARY_PATH",
+    "LOGNAME",
+    "PATH",
+    "PYTHONPATH",
+    "SHELL",
+    "TMPDIR",
+    "TZ",
+    "USER",
+    "VIRTUAL_ENV",
+];
+
+/// Where programs are looked for if the environment does not say.
+const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// Starts jobs in the same environment.
+pub(super) struct Starter {
+    inherited: BTreeMap<String, String>,
+    programs: BTreeMap<String, PathBuf>,
+}
+
+impl Starter {
+    pub(super) fn new() -> Self {
+        let inherited = INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
+        Self { inherited: inherited.collect(), programs: BTreeMap::new() }
+    }
+
+    /// Starts the job in a process group of its own.
+    pub(super) fn start(&mut self, job: &Job) -> Result<Child, (Reason, String)> {
+        let cannot = |what: &str, error: io::Error| (Reason::NotStarted, format!("cannot {what}: {error}"));
+        let directory = Path::new(&job.directory);
+        let stdout = output(&directory.join("stdout")).map_err(|error| cannot("open `stdout`", error))?;
+        let stderr = output(&directory.join("stderr")).map_err(|error| cannot("open `stderr`", error))?;
+        let (name, arguments) = match &job.command {
+            JobCommand::Shell(line) => ("/bin/sh", vec!["-c", line.as_str()]),
+            JobCommand::Argv(argv) => match argv.split_first() {
+                Some((name, rest)) => (name.as_str(), rest.iter().map(String::as_str).collect()),
+                None => return Err((Reason::NotStarted, "the command is empty".to_owned())),
+            },
+        };
+        let program = self.find(name, job)?;
+        // a program given by path keeps the standard library's fast start (posix_spawn) with an environment of our own
+        let mut command = Command::new(program);
+        command.arg0(name).args(arguments).current_dir(directory).process_group(0);
+        command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+        command.env_clear().envs(&self.inherited).envs(&job.env).env("MATTERSTACK_ATTEMPT", &job.attempt);
+        command.spawn().map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => (Reason::NotFound, format!("program `{name}` not found")),
+            io::ErrorKind::PermissionDenied => (Reason::NotExecutable, format!("program `{name}` cannot be executed")),
+            _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => {
+                (Reason::NotExecutable, format!("program `{name}` is not in an executable format"))
+            }
+            _ => cannot("start a process", error),
+        })
+    }
+
+    fn find(&mut self, name: &str, job: &Job) -> Result<PathBuf, (Reason, String)> {
+        if name.contains('/') {
+            return Ok(PathBuf::from(name));
+        }
+        let own_path = job.env.get("PATH");
+        if own_path.is_none()
+            && let Some(program) = self.programs.get(name)
+        {
+            return Ok(program.clone());
+        }
+        let path = own_path.or_else(|| self.inherited.get("PATH")).map_or(DEFAULT_PATH, String::as_str);
+        // a relative entry of PATH means the job's own directory
+        let program = std::env::split_paths(path).map(|entry| entry.join(name)).find(|program| {
+            fs::metadata(Path::new(&job.directory).join(program))
+                .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+        });
+        let program = program.ok_or_else(|| (Reason::NotFound, format!("program `{name}` not found")))?;
+        let program = if program.components().count() == 1 { Path::new(".").join(program) } else { program };
+        if own_path.is_none() && program.is_absolute() {
+            self.programs.insert(name.to_owned(), program.clone());
+        }
+        Ok(program)
+    }
+}
+
+fn output(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).open(path)
+}
+
+/// Writes `exit.json` into the attempt directory, whole or not at all. A directory that was removed is no error.
+pub(super) fn write_exit(directory: &Path, record: &ExitRecord) -> io::Result<()> {
+    let temporary = directory.join(".exit.json.tmp");
+    let written = fs::write(&temporary, super::record::line(record)?)
+        .and_then(|()| fs::rename(&temporary, directory.join("exit.json")));
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The exit record of this attempt in its directory; a file of the job's own under that name is none.
+pub(super) fn read_exit(directory: &Path, attempt: &str) -> Option<ExitRecord> {
+    let bytes = fs::read(directory.join("exit.json")).ok()?;
+    serde_json::from_slice(&bytes).ok().filter(|record: &ExitRecord| record.attempt == attempt)
+}

@@ -1,0 +1,411 @@
+//! Jobs on this machine: ticks append to a queue, a small supervisor process per run starts the jobs and writes a journal.
+//!
+//! Both stand in `backends/<name>/<machine>` of the run, so machines that share the directory never mix. Nothing here
+//! waits for a job. A crash of a tick leaves at worst a job in the queue that `find` reports; a crash of the supervisor
+//! leaves claims from which the next supervisor tells what may still start and what is lost.
+mod index;
+mod job;
+mod record;
+mod recover;
+mod supervisor;
+
+pub use job::INHERITED;
+pub use supervisor::supervise;
+
+use super::JobKey;
+use crate::failpoint;
+use crate::machine;
+use crate::model::contract::{Detail, Found, GuestError, Status, StatusReport};
+use crate::model::id::AttemptId;
+use index::{Index, State};
+use record::{
+    Command, ExitRecord, Job, Order, Process, Reason, TORN, ends_whole, line, read_lines, records, settled_at,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// How many submitted jobs are handed to the supervisor before the batch is complete.
+const FLUSH_AT_BYTES: usize = 16 * 1024;
+/// A change is told by [`super::Backends::changes`]; this is only a safety net.
+const POLL_AFTER_MS: u64 = 60_000;
+
+/// `backends.<name>` of the kind `local`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LocalSettings {
+    /// How many cores jobs may take together.
+    pub slots: u32,
+}
+
+/// One local backend of one run, as ticks see it.
+#[derive(Debug)]
+pub struct LocalBackend {
+    run: PathBuf,
+    directory: PathBuf,
+    settings: LocalSettings,
+    state: Mutex<Client>,
+}
+
+#[derive(Debug, Default)]
+struct Client {
+    buffered: Vec<u8>,
+    /// Handed in by this process and not collected yet.
+    submitted: std::collections::HashSet<String>,
+    unsynced: bool,
+    slots_told: bool,
+    index: Index,
+}
+
+/// What a submit returns; with the process once it runs.
+#[derive(Debug, Serialize, Deserialize)]
+struct Handle {
+    backend: String,
+    machine: String,
+    host: String,
+    boot: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    process: Option<Process>,
+}
+
+#[derive(Deserialize)]
+struct JobDocument {
+    command: Command,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+    #[serde(default)]
+    resources: Resources,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Resources {
+    cores: Option<u32>,
+    walltime_s: Option<f64>,
+}
+
+impl LocalBackend {
+    pub(super) fn new(run: &Path, name: &str, settings: LocalSettings) -> Self {
+        let machine = machine::machine_id();
+        let directory = run.join("backends").join(name).join(machine.get(..12).unwrap_or(machine));
+        Self { run: run.to_owned(), directory, settings, state: Mutex::new(Client::default()) }
+    }
+
+    fn client(&self) -> MutexGuard<'_, Client> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn submit(&self, key: JobKey<'_>, job: &str) -> Result<String, GuestError> {
+        let job = self.job(key, job)?;
+        let handle = self.handle(None)?;
+        let mut client = self.client();
+        // the same key again, or one that has ended already, is the same job
+        if job::read_exit(key.directory, &job.attempt).is_some() || !client.submitted.insert(job.attempt.clone()) {
+            return Ok(handle);
+        }
+        let order = line(&Order::Submit(job)).map_err(|error| unavailable(&error))?;
+        client.buffered.extend(order);
+        if client.buffered.len() >= FLUSH_AT_BYTES {
+            self.flush(&mut client).map_err(|error| {
+                GuestError::Ambiguous(Detail::new("queue", format!("cannot write the queue: {error}")))
+            })?;
+        }
+        Ok(handle)
+    }
+
+    fn job(&self, key: JobKey<'_>, job: &str) -> Result<Job, GuestError> {
+        let invalid = |message: String| GuestError::Invalid(Detail::new("job", message));
+        let job: JobDocument =
+            serde_json::from_str(job).map_err(|error| invalid(format!("the job document is not valid: {error}")))?;
+        let words: Vec<&str> = match &job.command {
+            Command::Argv(argv) => argv.iter().map(String::as_str).collect(),
+            Command::Shell(text) => vec![text],
+        };
+        if words.first().is_none_or(|program| program.is_empty()) {
+            return Err(invalid("`command` is empty".to_owned()));
+        }
+        let bad_name = job.env.keys().find(|name| name.is_empty() || name.contains('='));
+        if let Some(name) = bad_name {
+            return Err(invalid(format!("`{name}` cannot name an environment variable")));
+        }
+        if words.into_iter().chain(job.env.iter().flat_map(|(k, v)| [k.as_str(), v.as_str()])).any(|w| w.contains('\0'))
+        {
+            return Err(invalid("`command` and `env` cannot hold NUL characters".to_owned()));
+        }
+        if job.resources.walltime_s.is_some_and(|seconds| !(seconds.is_finite() && seconds > 0.0)) {
+            return Err(invalid("`resources.walltime_s` is not a positive number".to_owned()));
+        }
+        let directory = key.directory.strip_prefix(&self.run).ok().and_then(Path::to_str);
+        let directory = directory.ok_or_else(|| invalid("the attempt directory is not inside the run".to_owned()))?;
+        Ok(Job {
+            attempt: key.attempt_id.as_str().to_owned(),
+            directory: directory.to_owned(),
+            command: job.command,
+            env: job.env,
+            walltime_s: job.resources.walltime_s,
+            cores: job.resources.cores.filter(|cores| *cores > 1),
+        })
+    }
+
+    fn handle(&self, process: Option<Process>) -> Result<String, GuestError> {
+        let handle = Handle {
+            backend: "local".to_owned(),
+            machine: machine::machine_id().to_owned(),
+            host: machine::host_name(),
+            boot: machine::boot_id().map_err(|error| unavailable(&error))?,
+            process,
+        };
+        serde_json::to_string(&handle).map_err(|error| unavailable(&error.into()))
+    }
+
+    /// Appends what is buffered to the queue, whole, under the queue's lock.
+    fn flush(&self, client: &mut Client) -> io::Result<()> {
+        if client.buffered.is_empty() {
+            return Ok(());
+        }
+        failpoint::hit("local.queue-append");
+        if !client.slots_told {
+            self.tell_slots(client)?;
+        }
+        let mut queue = self.open("queue")?;
+        queue.lock()?;
+        if !ends_whole(&queue)? {
+            queue.write_all(TORN)?;
+        }
+        // kept if it fails: a supervisor takes each attempt once, so it may be written again
+        queue.write_all(&client.buffered)?;
+        queue.unlock()?;
+        client.buffered.clear();
+        client.unsynced = true;
+        Ok(())
+    }
+
+    /// Lets the supervisor know when the configured slots have changed.
+    fn tell_slots(&self, client: &mut Client) -> io::Result<()> {
+        fs::create_dir_all(&self.directory)?;
+        let path = self.directory.join("slots");
+        let slots = self.settings.slots.to_string();
+        if fs::read_to_string(&path).ok().as_deref() != Some(slots.as_str()) {
+            let temporary = self.directory.join(".slots.tmp");
+            fs::write(&temporary, &slots)?;
+            fs::rename(&temporary, &path)?;
+            let order = line(&Order::Slots { slots: self.settings.slots })?;
+            client.buffered.splice(0..0, order);
+        }
+        client.slots_told = true;
+        Ok(())
+    }
+
+    fn open(&self, name: &str) -> io::Result<File> {
+        let open = || OpenOptions::new().read(true).append(true).create(true).open(self.directory.join(name));
+        open().or_else(|error| {
+            if error.kind() != io::ErrorKind::NotFound {
+                return Err(error);
+            }
+            fs::create_dir_all(&self.directory)?;
+            open()
+        })
+    }
+
+    pub(super) fn sync(&self) -> io::Result<()> {
+        let mut client = self.client();
+        self.flush(&mut client)?;
+        if client.unsynced {
+            self.open("queue")?.sync_data()?;
+            client.unsynced = false;
+        }
+        Ok(())
+    }
+
+    pub(super) fn ensure(&self, program: &Path, anything_live: bool) -> io::Result<()> {
+        let mut client = self.client();
+        self.flush(&mut client)?;
+        if !anything_live && client.submitted.is_empty() {
+            return Ok(());
+        }
+        let Some(queue) = existing(&self.directory.join("queue"))? else { return Ok(()) };
+        if !client.slots_told {
+            self.tell_slots(&mut client)?;
+            self.flush(&mut client)?;
+        }
+        let settled = match existing(&self.directory.join("journal"))? {
+            Some(journal) => settled_at(&journal)?,
+            None => Some(0),
+        };
+        if settled == Some(queue.metadata()?.len()) {
+            return Ok(());
+        }
+        let lock = self.open("supervisor.lock")?;
+        if lock.try_lock().is_err() {
+            return Ok(());
+        }
+        drop(lock);
+        self.start_supervisor(program)
+    }
+
+    fn start_supervisor(&self, program: &Path) -> io::Result<()> {
+        let mut command = std::process::Command::new(program);
+        command.arg("__supervise").arg(&self.directory);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn()?;
+        // a `loop` lives for weeks and must not keep a zombie; a shorter process leaves the waiting to init
+        std::thread::Builder::new().stack_size(32 * 1024).spawn(move || child.wait())?;
+        Ok(())
+    }
+
+    pub(super) fn watch_path(&self) -> io::Result<PathBuf> {
+        self.open("wake")?;
+        Ok(self.directory.join("wake"))
+    }
+
+    pub(super) fn changes(&self, cursor: Option<&str>) -> io::Result<(Vec<AttemptId>, String)> {
+        // after a power failure the journal may be shorter than a cursor says, so a cursor holds for one boot
+        let prefix = format!("{}:{}:", machine::machine_id(), machine::boot_id()?);
+        let from = cursor.and_then(|cursor| cursor.strip_prefix(&prefix)?.parse().ok()).unwrap_or(0);
+        let mut client = self.client();
+        let journal = existing(&self.directory.join("journal"))?;
+        let attempts = client.index.changes(journal.as_ref(), from)?;
+        Ok((attempts.into_iter().map(AttemptId).collect(), format!("{prefix}{}", client.index.offset())))
+    }
+
+    pub(super) fn find(&self, key: JobKey<'_>) -> Result<Found, GuestError> {
+        let attempt = key.attempt_id.as_str();
+        let mut client = self.client();
+        let known = client.submitted.contains(attempt)
+            || job::read_exit(key.directory, attempt).is_some()
+            || self.read_all(&mut client).map_err(|error| unavailable(&error))?.contains(attempt)
+            || client.index.get(attempt).is_some();
+        Ok(if known { Found::Yes(self.handle(None)?) } else { Found::No })
+    }
+
+    /// Reads the whole journal and returns the attempts in the queue: for what the tail does not answer.
+    fn read_all(&self, client: &mut Client) -> io::Result<std::collections::HashSet<String>> {
+        if let Some(journal) = existing(&self.directory.join("journal"))? {
+            client.index.read_all(&journal)?;
+        }
+        let Some(queue) = existing(&self.directory.join("queue"))? else { return Ok(Default::default()) };
+        let (lines, _) = read_lines(&queue, 0)?;
+        let attempts = records::<Order>(&lines).filter_map(|order| match order {
+            Order::Submit(job) => Some(job.attempt),
+            Order::Cancel { .. } | Order::Slots { .. } => None,
+        });
+        Ok(attempts.collect())
+    }
+
+    pub(super) fn status(&self, key: JobKey<'_>, handle: &str) -> Result<StatusReport, GuestError> {
+        let given = parse_handle(handle)?;
+        let attempt = key.attempt_id.as_str();
+        let report = |status, handle| StatusReport { status, handle, poll_after_ms: Some(POLL_AFTER_MS) };
+        if given.machine != machine::machine_id() {
+            let waiting = Status::Waiting("scheduler".to_owned(), format!("runs on {}", given.host));
+            return Ok(report(waiting, None));
+        }
+        let mut client = self.client();
+        if let Some(journal) = existing(&self.directory.join("journal")).map_err(|error| unavailable(&error))? {
+            client.index.refresh(&journal).map_err(|error| unavailable(&error))?;
+        }
+        match client.index.get(attempt) {
+            Some(State::Ended(record)) => return Ok(report(ended(record), None)),
+            Some(State::Started(process)) => {
+                let newer = (given.process.as_ref() != Some(process)).then(|| process.clone());
+                let handle = newer.map(|process| self.handle(Some(process))).transpose()?;
+                return Ok(report(Status::Running(None), handle));
+            }
+            Some(State::Claimed) => return Ok(report(Status::Queued, None)),
+            None => {}
+        }
+        if let Some(record) = job::read_exit(key.directory, attempt) {
+            return Ok(report(ended(&record), None));
+        }
+        if given.process.is_some() {
+            return Ok(report(Status::Running(None), None));
+        }
+        if client.submitted.contains(attempt) {
+            return Ok(report(Status::Queued, None));
+        }
+        let queued = self.read_all(&mut client).map_err(|error| unavailable(&error))?;
+        Ok(match client.index.get(attempt) {
+            Some(State::Ended(record)) => report(ended(record), None),
+            Some(State::Started(process)) => {
+                let handle = self.handle(Some(process.clone()))?;
+                report(Status::Running(None), Some(handle))
+            }
+            Some(State::Claimed) => report(Status::Queued, None),
+            None if queued.contains(attempt) => report(Status::Queued, None),
+            None => {
+                let message = "the queue does not hold it, so it cannot start any more";
+                report(Status::Lost(Detail::new("vanished", message)), None)
+            }
+        })
+    }
+
+    pub(super) fn collect(&self, key: JobKey<'_>, handle: &str) -> Result<String, GuestError> {
+        parse_handle(handle)?;
+        let attempt = key.attempt_id.as_str();
+        let mut client = self.client();
+        let record = match client.index.get(attempt) {
+            Some(State::Ended(record)) => Some(record.clone()),
+            _ => job::read_exit(key.directory, attempt),
+        };
+        let record = record.ok_or_else(|| {
+            GuestError::Transient(Detail::new("no-exit-record", "the job has left no exit record"), None)
+        })?;
+        client.index.forget(attempt);
+        client.submitted.remove(attempt);
+        serde_json::to_string(&record).map_err(|error| unavailable(&error.into()))
+    }
+
+    pub(super) fn cancel(&self, key: JobKey<'_>, handle: &str) -> Result<(), GuestError> {
+        let given = parse_handle(handle)?;
+        if given.machine != machine::machine_id() {
+            let message = format!("runs on {}, and only a tick there can stop it", given.host);
+            return Err(GuestError::Transient(Detail::new("other-machine", message), None));
+        }
+        let order = Order::Cancel { attempt: key.attempt_id.as_str().to_owned() };
+        let mut client = self.client();
+        client.buffered.extend(line(&order).map_err(|error| unavailable(&error))?);
+        self.flush(&mut client).map_err(|error| unavailable(&error))
+    }
+}
+
+fn parse_handle(handle: &str) -> Result<Handle, GuestError> {
+    serde_json::from_str(handle)
+        .map_err(|error| GuestError::Invalid(Detail::new("handle", format!("not a handle of a local job: {error}"))))
+}
+
+fn unavailable(error: &io::Error) -> GuestError {
+    GuestError::Transient(
+        Detail::new("local-backend", format!("cannot use the files of the local backend: {error}")),
+        None,
+    )
+}
+
+fn existing(path: &Path) -> io::Result<Option<File>> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What the end of a job means to the tick.
+fn ended(record: &ExitRecord) -> Status {
+    let message = |otherwise: &str| record.message.clone().unwrap_or_else(|| otherwise.to_owned());
+    match (record.reason, record.code, record.signal) {
+        (Reason::Exited, Some(0), _) => Status::Succeeded,
+        (Reason::Exited, Some(code), _) => Status::Failed(Detail::new("exit-code", format!("exited with code {code}"))),
+        (Reason::Signal, _, Some(signal)) => {
+            Status::Failed(Detail::new("signal", format!("killed by signal {signal}")))
+        }
+        (Reason::Timeout, ..) => Status::Failed(Detail::new("timeout", "killed at its walltime")),
+        (Reason::NotFound, ..) => Status::Failed(Detail::new("not-found", message("program not found"))),
+        (Reason::NotExecutable, ..) => Status::Failed(Detail::new("not-executable", message("cannot be executed"))),
+        (Reason::NotStarted, ..) => Status::NotStarted(Detail::new("not-started", message("could not be started"))),
+        (Reason::Cancelled, ..) => Status::Cancelled,
+        (Reason::Lost, ..) => Status::Lost(Detail::new("lost", message("its end was not seen"))),
+        (Reason::Exited | Reason::Signal, ..) => Status::Lost(Detail::new("lost", "its exit record is not complete")),
+    }
+}

@@ -1,0 +1,58 @@
+//! What a supervisor finds when it starts: queue and journal, folded into what each unsettled attempt came to.
+use super::record::{Entry, Process, read_lines, records, settled_at};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+
+/// How far an attempt without an end had come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Claimed in this boot: it may start.
+    Claimed(String),
+    /// About to be started.
+    Starting(String),
+    /// Seen running.
+    Started(Process),
+}
+
+/// What the journal says.
+#[derive(Debug, Default)]
+pub(super) struct Journaled {
+    /// Where the unsettled part of the queue begins.
+    pub(super) queue: u64,
+    pub(super) open: HashMap<String, Progress>,
+    /// Ended since the last time all was settled.
+    pub(super) ended: Vec<String>,
+}
+
+/// Reads the journal; costs nothing if its last line says that all is settled.
+pub(super) fn read_journal(journal: &File) -> io::Result<Journaled> {
+    if let Some(queue) = settled_at(journal)? {
+        return Ok(Journaled { queue, ..Journaled::default() });
+    }
+    let (lines, _) = read_lines(journal, 0)?;
+    let mut state = Journaled::default();
+    for entry in records::<Entry>(&lines) {
+        match entry {
+            Entry::Claim { boot, attempts } => {
+                let claims = attempts.into_iter().map(|attempt| (attempt, Progress::Claimed(boot.clone())));
+                state.open.extend(claims);
+            }
+            Entry::Starting { attempt } => {
+                if let Some(Progress::Claimed(boot)) = state.open.get(&attempt) {
+                    let starting = Progress::Starting(boot.clone());
+                    state.open.insert(attempt, starting);
+                }
+            }
+            Entry::Start { attempt, process } => {
+                state.open.insert(attempt, Progress::Started(process));
+            }
+            Entry::End(record) => {
+                state.open.remove(&record.attempt);
+                state.ended.push(record.attempt);
+            }
+            Entry::Settled { queue } => state = Journaled { queue, ..Journaled::default() },
+        }
+    }
+    Ok(state)
+}

@@ -1,0 +1,508 @@
+//! The process that starts jobs and sees them end: one per backend, machine and run, alive while there is work.
+//!
+//! It refuses to guess: what it did not see end is `lost`. Killed at any point it leaves a journal from which the next
+//! one goes on without starting a command twice.
+use super::job::{Starter, read_exit, write_exit};
+use super::record::{Entry, ExitRecord, Job, Order, Process, Reason, TORN, ends_whole, line, now, read_lines, records};
+use super::recover::{Progress, read_journal};
+use crate::failpoint;
+use crate::machine::{self, Watch};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use std::collections::{HashSet, VecDeque};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+/// How long to stay without work: a chain of tasks must not start a supervisor for each link.
+const LINGER: Duration = Duration::from_secs(1);
+/// Between the polite and the final signal.
+const GRACE: Duration = Duration::from_secs(5);
+/// How many jobs are made durable as claimed at once.
+const CLAIM_BATCH: usize = 16;
+/// How often ticks are woken while jobs still wait for a slot.
+const WAKE_INTERVAL: Duration = Duration::from_millis(100);
+/// Between two tries to write what the disk refused.
+const WRITE_RETRY: Duration = Duration::from_millis(500);
+
+struct Running {
+    attempt: String,
+    directory: PathBuf,
+    pid: Pid,
+    pidfd: OwnedFd,
+    /// Absent for a process that an earlier supervisor started: nobody sees its exit status.
+    child: Option<Child>,
+    started_at: String,
+    slots: u32,
+    deadline: Option<Instant>,
+    ending: Option<(Reason, Option<Instant>)>,
+}
+
+struct Supervisor {
+    queue: File,
+    queue_offset: u64,
+    journal: File,
+    journal_torn: bool,
+    wake: File,
+    wake_due: Option<Instant>,
+    boot: String,
+    slots: u32,
+    starter: Starter,
+    known: HashSet<String>,
+    waiting: VecDeque<Job>,
+    claimed: VecDeque<Job>,
+    running: Vec<Running>,
+    unrecorded: Vec<(PathBuf, ExitRecord)>,
+    retry_at: Option<Instant>,
+}
+
+/// Runs the supervisor of one backend directory until nothing is left to do.
+///
+/// # Errors
+/// If the directory is not a backend directory of a run, or its files cannot be read or locked.
+pub fn supervise(directory: &Path) -> io::Result<()> {
+    // a terminal that closes must not take the jobs along
+    let _ = rustix::process::setsid();
+    let directory = directory.canonicalize()?;
+    let run = directory.ancestors().nth(3).ok_or_else(|| io::Error::other("not a backend directory"))?.to_owned();
+    let directory = directory.strip_prefix(&run).map_err(io::Error::other)?.to_owned();
+    // everything below is relative: the run can be moved meanwhile
+    std::env::set_current_dir(&run)?;
+    let lock = OpenOptions::new().create(true).truncate(false).write(true).open(directory.join("supervisor.lock"))?;
+    if !take_lock(&lock) {
+        return Ok(());
+    }
+    let watch = Watch::new()?;
+    let mut supervisor = Supervisor::open(&directory)?;
+    watch.add(&directory.join("queue"))?;
+    supervisor.recover()?;
+    supervisor.serve(&watch, &lock)
+}
+
+/// A tick that only looks holds the lock for an instant.
+fn take_lock(lock: &File) -> bool {
+    (0..20).any(|_| {
+        lock.try_lock().is_ok() || {
+            std::thread::sleep(Duration::from_millis(1));
+            false
+        }
+    })
+}
+
+impl Supervisor {
+    fn open(directory: &Path) -> io::Result<Self> {
+        let open = |name: &str| OpenOptions::new().read(true).append(true).create(true).open(directory.join(name));
+        let slots = std::fs::read_to_string(directory.join("slots")).ok().and_then(|text| text.trim().parse().ok());
+        let journal = open("journal")?;
+        let journal_torn = !ends_whole(&journal)?;
+        Ok(Self {
+            queue: open("queue")?,
+            queue_offset: 0,
+            journal,
+            journal_torn,
+            // not for appending: it is written in place and never grows
+            wake: OpenOptions::new().write(true).create(true).truncate(false).open(directory.join("wake"))?,
+            wake_due: None,
+            boot: machine::boot_id()?,
+            slots: slots.unwrap_or(1),
+            starter: Starter::new(),
+            known: HashSet::new(),
+            waiting: VecDeque::new(),
+            claimed: VecDeque::new(),
+            running: Vec::new(),
+            unrecorded: Vec::new(),
+            retry_at: None,
+        })
+    }
+
+    fn recover(&mut self) -> io::Result<()> {
+        let journaled = read_journal(&self.journal)?;
+        let length = self.queue.metadata()?.len();
+        // a queue shorter than what was settled lost its end with the power
+        self.queue_offset = if journaled.queue <= length { journaled.queue } else { 0 };
+        self.known.extend(journaled.ended);
+        self.known.extend(journaled.open.keys().cloned());
+        let (lines, end) = read_lines(&self.queue, self.queue_offset)?;
+        let mut open = journaled.open;
+        for order in records::<Order>(&lines) {
+            match order {
+                Order::Submit(job) => match open.remove(&job.attempt) {
+                    Some(progress) => self.resume(job, progress),
+                    None => self.accept(job),
+                },
+                Order::Cancel { attempt } => self.cancel(&attempt),
+                Order::Slots { slots } => self.slots = slots,
+            }
+        }
+        self.queue_offset = end;
+        for attempt in open.into_keys() {
+            self.end_unstarted(&attempt, PathBuf::new(), Reason::Lost, "its entry in the queue is gone");
+        }
+        Ok(())
+    }
+
+    /// Decides over a job of an earlier supervisor.
+    fn resume(&mut self, job: Job, progress: Progress) {
+        let directory = PathBuf::from(&job.directory);
+        if let Some(record) = read_exit(&directory, &job.attempt) {
+            self.journal_end(directory, record);
+            return;
+        }
+        let lost = |supervisor: &mut Self, why: &str| {
+            supervisor.end_unstarted(&job.attempt, directory.clone(), Reason::Lost, why);
+        };
+        match progress {
+            Progress::Claimed(boot) if boot == self.boot => self.claimed.push_back(job),
+            Progress::Starting(boot) if boot == self.boot => {
+                let entry = format!("MATTERSTACK_ATTEMPT={}", job.attempt);
+                let found = machine::processes_with_environment(&entry).unwrap_or_default();
+                let found = found.into_iter().find_map(|pid| Some((pid, machine::process_start_time(pid)?)));
+                let boot = self.boot.clone();
+                let process = found.map(|(pid, start_time)| Process { pid, start_time, boot, started_at: now() });
+                if !process.is_some_and(|process| self.adopt(&job, process)) {
+                    lost(self, "its supervisor died while starting it");
+                }
+            }
+            Progress::Started(process) if process.boot == self.boot => {
+                if !self.adopt(&job, process) {
+                    lost(self, "it ended while no supervisor was there to see its exit status");
+                }
+            }
+            Progress::Claimed(_) => lost(self, "the machine was restarted after it had been claimed"),
+            Progress::Starting(_) | Progress::Started(_) => lost(self, "the machine was restarted while it ran"),
+        }
+    }
+
+    /// Watches a process that an earlier supervisor started; `false` if it is gone.
+    fn adopt(&mut self, job: &Job, process: Process) -> bool {
+        let Some(pid) = Pid::from_raw(process.pid) else { return false };
+        let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return false };
+        if machine::process_start_time(process.pid) != Some(process.start_time) {
+            return false;
+        }
+        let age = process.started_at.parse::<jiff::Timestamp>().map_or(Duration::ZERO, |started| {
+            Duration::try_from(jiff::Timestamp::now().duration_since(started)).unwrap_or_default()
+        });
+        let deadline = walltime(job).map(|walltime| Instant::now() + walltime.saturating_sub(age));
+        self.running.push(Running {
+            attempt: job.attempt.clone(),
+            directory: PathBuf::from(&job.directory),
+            pid,
+            pidfd,
+            child: None,
+            started_at: process.started_at,
+            slots: self.slots_of(job),
+            deadline,
+            ending: None,
+        });
+        true
+    }
+
+    fn serve(&mut self, watch: &Watch, lock: &File) -> io::Result<()> {
+        let mut idle_since: Option<Instant> = None;
+        loop {
+            self.retry_at = self.retry_at.filter(|at| *at > Instant::now());
+            self.write_unrecorded();
+            self.start_jobs();
+            self.enforce();
+            self.wake_ticks();
+            let idle = self.running.is_empty()
+                && self.claimed.is_empty()
+                && self.waiting.is_empty()
+                && self.unrecorded.is_empty();
+            let idle_left = idle.then(|| {
+                let since = *idle_since.get_or_insert_with(Instant::now);
+                LINGER.saturating_sub(since.elapsed())
+            });
+            if idle_left == Some(Duration::ZERO) && self.leave(lock)? {
+                return Ok(());
+            }
+            if !idle {
+                idle_since = None;
+            }
+            self.wait(watch, idle_left)?;
+        }
+    }
+
+    /// Exits for good, or finds that a tick has just added work.
+    fn leave(&mut self, lock: &File) -> io::Result<bool> {
+        if self.queue.metadata()?.nlink() == 0 {
+            return Ok(true);
+        }
+        self.queue.lock()?;
+        self.queue.sync_data()?;
+        let left = self.queue.metadata()?.len() == self.queue_offset || !ends_whole(&self.queue)?;
+        let left = left && read_lines(&self.queue, self.queue_offset)?.0.is_empty();
+        if left {
+            self.append(&Entry::Settled { queue: self.queue_offset })?;
+            lock.unlock()?;
+        }
+        self.queue.unlock()?;
+        if !left {
+            self.read_queue()?;
+        }
+        Ok(left)
+    }
+
+    fn read_queue(&mut self) -> io::Result<()> {
+        let (lines, end) = read_lines(&self.queue, self.queue_offset)?;
+        self.queue_offset = end;
+        for order in records::<Order>(&lines) {
+            match order {
+                Order::Submit(job) => self.accept(job),
+                Order::Cancel { attempt } => self.cancel(&attempt),
+                Order::Slots { slots } => self.slots = slots,
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, job: Job) {
+        if self.known.insert(job.attempt.clone()) {
+            self.waiting.push_back(job);
+        }
+    }
+
+    fn cancel(&mut self, attempt: &str) {
+        let unstarted = [&mut self.waiting, &mut self.claimed]
+            .into_iter()
+            .find_map(|jobs| jobs.remove(jobs.iter().position(|job| job.attempt == attempt)?));
+        if let Some(job) = unstarted {
+            let directory = PathBuf::from(&job.directory);
+            return self.end_unstarted(&job.attempt, directory, Reason::Cancelled, "cancelled before it started");
+        }
+        if let Some(running) = self.running.iter_mut().find(|running| running.attempt == attempt) {
+            running.terminate(Reason::Cancelled);
+        }
+    }
+
+    fn slots_of(&self, job: &Job) -> u32 {
+        job.cores.unwrap_or(1).clamp(1, self.slots.max(1))
+    }
+
+    fn start_jobs(&mut self) {
+        if self.retry_at.is_some() {
+            return;
+        }
+        loop {
+            let used: u32 = self.running.iter().map(|running| running.slots).sum();
+            let Some(next) = self.claimed.front().or_else(|| self.waiting.front()) else { return };
+            if used + self.slots_of(next) > self.slots.max(1) {
+                return;
+            }
+            if self.claimed.is_empty() && self.claim().is_err() {
+                self.retry_at = Some(Instant::now() + WRITE_RETRY);
+                return;
+            }
+            let Some(job) = self.claimed.pop_front() else { continue };
+            if self.append(&Entry::Starting { attempt: job.attempt.clone() }).is_err() {
+                self.claimed.push_front(job);
+                self.retry_at = Some(Instant::now() + WRITE_RETRY);
+                return;
+            }
+            failpoint::hit("local.starting");
+            self.start(&job);
+        }
+    }
+
+    /// Makes the claim of the next jobs durable. After a crash a claim decides, so the queue is made durable before it.
+    fn claim(&mut self) -> io::Result<()> {
+        self.queue.sync_data()?;
+        let count = self.waiting.len().min(CLAIM_BATCH);
+        let mut jobs: Vec<Job> = self.waiting.drain(..count).collect();
+        // a job that ended before all was last settled is handed in again only by mistake
+        jobs.retain(|job| read_exit(Path::new(&job.directory), &job.attempt).is_none());
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        let attempts = jobs.iter().map(|job| job.attempt.clone()).collect();
+        let written = self.append(&Entry::Claim { boot: self.boot.clone(), attempts });
+        if let Err(error) = written.and_then(|()| self.journal.sync_data()) {
+            for job in jobs.into_iter().rev() {
+                self.waiting.push_front(job);
+            }
+            return Err(error);
+        }
+        failpoint::hit("local.claim");
+        self.claimed.extend(jobs);
+        Ok(())
+    }
+
+    fn start(&mut self, job: &Job) {
+        let directory = PathBuf::from(&job.directory);
+        let started = self.starter.start(job).and_then(|mut child| {
+            failpoint::hit("local.spawned");
+            let pid = Pid::from_child(&child);
+            match pidfd_open(pid, PidfdFlags::empty()) {
+                Ok(pidfd) => Ok((child, pid, pidfd)),
+                Err(error) => {
+                    let _ = kill_process_group(pid, Signal::KILL);
+                    let _ = child.wait();
+                    Err((Reason::Lost, format!("cannot watch its process, which was killed: {error}")))
+                }
+            }
+        });
+        let (child, pid, pidfd) = match started {
+            Ok(started) => started,
+            Err((reason, message)) => return self.end_unstarted(&job.attempt, directory, reason, &message),
+        };
+        let started_at = now();
+        let number = pid.as_raw_nonzero().get();
+        if let Some(start_time) = machine::process_start_time(number) {
+            let boot = self.boot.clone();
+            let process = Process { pid: number, start_time, boot, started_at: started_at.clone() };
+            // without this line a later supervisor takes the job for lost, which is safe
+            let _ = self.append(&Entry::Start { attempt: job.attempt.clone(), process });
+        }
+        failpoint::hit("local.started");
+        self.wake_due.get_or_insert_with(|| Instant::now() + WAKE_INTERVAL);
+        self.running.push(Running {
+            attempt: job.attempt.clone(),
+            directory,
+            pid,
+            pidfd,
+            child: Some(child),
+            started_at,
+            slots: self.slots_of(job),
+            deadline: walltime(job).map(|walltime| Instant::now() + walltime),
+            ending: None,
+        });
+    }
+
+    fn enforce(&mut self) {
+        let now = Instant::now();
+        for running in &mut self.running {
+            match running.ending {
+                None if running.deadline.is_some_and(|deadline| deadline <= now) => running.terminate(Reason::Timeout),
+                Some((reason, Some(at))) if at <= now => {
+                    let _ = kill_process_group(running.pid, Signal::KILL);
+                    running.ending = Some((reason, None));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn reap(&mut self, index: usize) {
+        let mut running = self.running.swap_remove(index);
+        if running.child.is_some() || running.ending.is_some() {
+            // not yet waited for, so the group is still ours: what the command left behind ends with it
+            let _ = kill_process_group(running.pid, Signal::KILL);
+        }
+        let status = running.child.as_mut().map(Child::wait);
+        let (code, signal) = match &status {
+            Some(Ok(status)) => (status.code(), status.signal()),
+            _ => (None, None),
+        };
+        let reason = match (running.ending, code, signal) {
+            (Some((reason, _)), _, _) => reason,
+            (None, Some(_), _) => Reason::Exited,
+            (None, None, Some(_)) => Reason::Signal,
+            (None, None, None) => Reason::Lost,
+        };
+        let lost = "its supervisor died while it ran, so its exit status was not seen";
+        let message = (reason == Reason::Lost).then(|| lost.to_owned());
+        let Running { attempt, directory, started_at, .. } = running;
+        let started_at = Some(started_at);
+        self.end(directory, ExitRecord { attempt, code, signal, reason, message, started_at, ended_at: now() });
+    }
+
+    fn end_unstarted(&mut self, attempt: &str, directory: PathBuf, reason: Reason, message: &str) {
+        let record = ExitRecord {
+            attempt: attempt.to_owned(),
+            code: (reason == Reason::NotFound).then_some(127),
+            signal: None,
+            reason,
+            message: Some(message.to_owned()),
+            started_at: None,
+            ended_at: now(),
+        };
+        self.end(directory, record);
+    }
+
+    fn end(&mut self, directory: PathBuf, record: ExitRecord) {
+        if !directory.as_os_str().is_empty() && write_exit(&directory, &record).is_err() {
+            self.unrecorded.push((directory, record));
+            return;
+        }
+        failpoint::hit("local.exit-recorded");
+        self.journal_end(directory, record);
+    }
+
+    fn journal_end(&mut self, directory: PathBuf, record: ExitRecord) {
+        let entry = Entry::End(record);
+        let written = self.append(&entry);
+        if let (Err(_), Entry::End(record)) = (written, entry) {
+            self.unrecorded.push((directory, record));
+            return;
+        }
+        let at = Instant::now() + if self.waiting.is_empty() { Duration::ZERO } else { WAKE_INTERVAL };
+        self.wake_due = Some(self.wake_due.map_or(at, |due| due.min(at)));
+    }
+
+    /// Tries again what the disk refused.
+    fn write_unrecorded(&mut self) {
+        if self.unrecorded.is_empty() || self.retry_at.is_some() {
+            return;
+        }
+        for (directory, record) in std::mem::take(&mut self.unrecorded) {
+            self.end(directory, record);
+        }
+        self.retry_at = (!self.unrecorded.is_empty()).then(|| Instant::now() + WRITE_RETRY);
+    }
+
+    fn wake_ticks(&mut self) {
+        if self.wake_due.is_some_and(|due| due <= Instant::now()) {
+            self.wake_due = None;
+            let _ = self.wake.write_at(b".", 0);
+        }
+    }
+
+    fn append(&mut self, entry: &Entry) -> io::Result<()> {
+        if self.journal_torn {
+            self.journal.write_all(TORN)?;
+        }
+        self.journal_torn = true;
+        self.journal.write_all(&line(entry)?)?;
+        self.journal_torn = false;
+        Ok(())
+    }
+
+    fn wait(&mut self, watch: &Watch, idle_left: Option<Duration>) -> io::Result<()> {
+        let now = Instant::now();
+        let timers = self.running.iter().map(|running| match running.ending {
+            None => running.deadline,
+            Some((_, kill_at)) => kill_at,
+        });
+        let timers = timers.chain([self.wake_due, self.retry_at.filter(|_| idle_left.is_none())]);
+        let timeout = timers.flatten().map(|at| at.saturating_duration_since(now)).chain(idle_left).min();
+        let descriptors: Vec<_> =
+            std::iter::once(watch.as_fd()).chain(self.running.iter().map(|running| running.pidfd.as_fd())).collect();
+        let ready = machine::poll_readable(&descriptors, timeout)?;
+        drop(descriptors);
+        for index in (1..ready.len()).rev().filter(|index| ready[*index]) {
+            self.reap(index - 1);
+        }
+        if ready[0] && watch.drain()? {
+            self.read_queue()?;
+        }
+        Ok(())
+    }
+}
+
+impl Running {
+    fn terminate(&mut self, reason: Reason) {
+        if self.ending.is_none() {
+            let _ = kill_process_group(self.pid, Signal::TERM);
+            self.ending = Some((reason, Some(Instant::now() + GRACE)));
+        }
+    }
+}
+
+fn walltime(job: &Job) -> Option<Duration> {
+    job.walltime_s.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+}

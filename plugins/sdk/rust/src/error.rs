@@ -1,0 +1,114 @@
+use crate::bindings::campaign::matterstack::plugin::types as wit;
+use std::fmt;
+
+/// What went wrong, for a program and for a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Detail {
+    /// A short word from an open set, such as `no-command`: what programs compare.
+    pub code: String,
+    /// One sentence for a person, without a final period.
+    pub message: String,
+}
+
+impl Detail {
+    /// Joins a code and its sentence.
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into() }
+    }
+}
+
+/// Why a call failed; the case says whether a further try can help.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// The request can never be right as it stands.
+    Invalid(Detail),
+    /// The outside understood the request and said no.
+    Rejected(Detail),
+    /// The outside did not answer or is busy; the number is a delay before the next try, in milliseconds.
+    Transient(Detail, Option<u64>),
+    /// A capability that the run's configuration does not grant.
+    Denied(Detail),
+    /// The effect may or may not have happened.
+    Ambiguous(Detail),
+    /// Anything else.
+    Other(Detail),
+}
+
+impl Error {
+    /// Makes an `invalid` error.
+    pub fn invalid(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Invalid(Detail::new(code, message))
+    }
+
+    /// Makes an `other` error.
+    pub fn other(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Other(Detail::new(code, message))
+    }
+
+    /// What went wrong, whatever the case.
+    pub fn detail(&self) -> &Detail {
+        match self {
+            Self::Invalid(detail)
+            | Self::Rejected(detail)
+            | Self::Transient(detail, _)
+            | Self::Denied(detail)
+            | Self::Ambiguous(detail)
+            | Self::Other(detail) => detail,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Detail { code, message } = self.detail();
+        write!(f, "{message} ({code})")
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<serde_json::Error> for Error {
+    fn from(error: serde_json::Error) -> Self {
+        Self::invalid("json", error.to_string())
+    }
+}
+
+impl From<wit::Detail> for Detail {
+    fn from(detail: wit::Detail) -> Self {
+        Self { code: detail.code, message: detail.message }
+    }
+}
+
+impl From<Detail> for wit::Detail {
+    fn from(detail: Detail) -> Self {
+        Self { code: detail.code, message: detail.message }
+    }
+}
+
+impl From<wit::Error> for Error {
+    fn from(error: wit::Error) -> Self {
+        match error {
+            wit::Error::Invalid(detail) => Self::Invalid(detail.into()),
+            wit::Error::Rejected(detail) => Self::Rejected(detail.into()),
+            wit::Error::Transient(delay) => Self::Transient(delay.detail.into(), delay.retry_after_ms),
+            wit::Error::Denied(detail) => Self::Denied(detail.into()),
+            wit::Error::Ambiguous(detail) => Self::Ambiguous(detail.into()),
+            wit::Error::Other(detail) => Self::Other(detail.into()),
+        }
+    }
+}
+
+impl From<Error> for wit::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Invalid(detail) => Self::Invalid(detail.into()),
+            Error::Rejected(detail) => Self::Rejected(detail.into()),
+            Error::Transient(detail, retry_after_ms) => {
+                Self::Transient(wit::Delay { detail: detail.into(), retry_after_ms })
+            }
+            Error::Denied(detail) => Self::Denied(detail.into()),
+            Error::Ambiguous(detail) => Self::Ambiguous(detail.into()),
+            Error::Other(detail) => Self::Other(detail.into()),
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! The operator's side: carries tasks to one outside system.
+use crate::bindings::campaign::matterstack::plugin::types;
+use crate::bindings::operator::exports::matterstack::plugin::operator_calls::Guest;
+use crate::bindings::operator::matterstack::plugin::operator_types as wit;
+use crate::error::{Detail, Error};
+use serde::Deserialize;
+use std::marker::PhantomData;
+
+/// Drives one outside system. A fresh instance answers each call, so nothing is remembered but the handle.
+pub trait Operator {
+    /// Makes ready what `submit` needs, inside the attempt directory; may be called again after a crash.
+    fn prepare(attempt: &Attempt) -> Result<(), Error>;
+    /// Carries the attempt outside, once; returns its handle (JSON).
+    fn submit(attempt: &Attempt) -> Result<String, Error>;
+    /// Tells whether an interrupted `submit` took effect.
+    fn reconcile(attempt: &Attempt) -> Result<Found, Error>;
+    /// Asks where the attempt stands.
+    fn check_status(attempt: &Attempt) -> Result<StatusReport, Error>;
+    /// Brings the results of an ended attempt into its directory; returns the output document (JSON), if any.
+    fn collect_results(attempt: &Attempt) -> Result<Option<String>, Error>;
+    /// Asks the outside to stop the attempt.
+    fn cancel(attempt: &Attempt) -> Result<(), Error>;
+}
+
+/// One try at a task. Documents stay text until they are asked for, since most calls need none of them.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// The run's id.
+    pub run_id: String,
+    /// The attempt's id in hexadecimal.
+    pub attempt_id: String,
+    /// The number of this attempt at its task, from 1.
+    pub number: u32,
+    /// The task (JSON).
+    pub task: String,
+    /// The key under which the outside must know this attempt.
+    pub submit_key: String,
+    /// What `submit` or a later call returned (JSON).
+    pub handle: Option<String>,
+    /// What the last undecided `reconcile` noted (JSON).
+    pub note: Option<String>,
+    /// `operators.<key>.config` of the configuration (JSON).
+    pub config: String,
+}
+
+impl Attempt {
+    /// Reads the task into a type of the operator's choice. Fails with `invalid`.
+    pub fn task<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Error> {
+        serde_json::from_str(&self.task).map_err(|e| Error::invalid("task", format!("cannot read the task: {e}")))
+    }
+
+    /// Reads the operator's configuration. Fails with `invalid`.
+    pub fn config<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Error> {
+        serde_json::from_str(&self.config)
+            .map_err(|e| Error::invalid("config", format!("cannot read the operator's `config`: {e}")))
+    }
+
+    /// Returns the handle, or an `invalid` error with the code `no-handle`.
+    pub fn handle(&self) -> Result<&str, Error> {
+        self.handle.as_deref().ok_or_else(|| Error::invalid("no-handle", "the attempt has no handle"))
+    }
+}
+
+/// What the outside knows of a submit key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// The submit took effect; its handle (JSON).
+    Yes(String),
+    /// It did not, and this key can never take effect later.
+    No,
+    /// Not decided yet.
+    Unknown {
+        /// Comes back as `attempt.note` (JSON).
+        note: String,
+        /// When to ask again, in milliseconds from now.
+        poll_after_ms: u64,
+    },
+}
+
+/// Where an attempt stands outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// Accepted, not started.
+    Queued,
+    /// Started, perhaps with progress (JSON).
+    Running(Option<String>),
+    /// Something outside must happen first.
+    Waiting {
+        /// `person`, `kit`, `instrument` or `scheduler`.
+        kind: String,
+        /// One sentence for the person who can help.
+        detail: String,
+    },
+    /// Ended well.
+    Succeeded,
+    /// Ended badly, by the task's own doing.
+    Failed(Detail),
+    /// Ended because it was cancelled.
+    Cancelled,
+    /// Provably never started, and not by the task's doing.
+    NotStarted(Detail),
+    /// Accepted, and nobody knows whether it ran.
+    Lost(Detail),
+    /// The outside did not answer.
+    Unavailable(Detail),
+}
+
+/// The answer of `check_status`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusReport {
+    /// Where the attempt stands.
+    pub status: Status,
+    /// A newer handle (JSON), if it changed.
+    pub handle: Option<String>,
+    /// When to ask again, in milliseconds from now.
+    pub poll_after_ms: Option<u64>,
+}
+
+impl From<Status> for StatusReport {
+    fn from(status: Status) -> Self {
+        Self { status, handle: None, poll_after_ms: None }
+    }
+}
+
+impl From<wit::Attempt> for Attempt {
+    fn from(a: wit::Attempt) -> Self {
+        Self {
+            run_id: a.run_id,
+            attempt_id: a.attempt_id,
+            number: a.number,
+            task: a.task,
+            submit_key: a.submit_key,
+            handle: a.handle,
+            note: a.note,
+            config: a.config,
+        }
+    }
+}
+
+impl From<wit::Found> for Found {
+    fn from(found: wit::Found) -> Self {
+        match found {
+            wit::Found::Yes(handle) => Self::Yes(handle),
+            wit::Found::No => Self::No,
+            wit::Found::Unknown(u) => Self::Unknown { note: u.note, poll_after_ms: u.poll_after_ms },
+        }
+    }
+}
+
+impl From<Found> for wit::Found {
+    fn from(found: Found) -> Self {
+        match found {
+            Found::Yes(handle) => Self::Yes(handle),
+            Found::No => Self::No,
+            Found::Unknown { note, poll_after_ms } => Self::Unknown(wit::Undecided { note, poll_after_ms }),
+        }
+    }
+}
+
+impl From<wit::StatusReport> for StatusReport {
+    fn from(report: wit::StatusReport) -> Self {
+        let status = match report.status {
+            wit::Status::Queued => Status::Queued,
+            wit::Status::Running(progress) => Status::Running(progress),
+            wit::Status::Waiting(w) => Status::Waiting { kind: w.kind, detail: w.detail },
+            wit::Status::Succeeded => Status::Succeeded,
+            wit::Status::Failed(detail) => Status::Failed(detail.into()),
+            wit::Status::Cancelled => Status::Cancelled,
+            wit::Status::NotStarted(detail) => Status::NotStarted(detail.into()),
+            wit::Status::Lost(detail) => Status::Lost(detail.into()),
+            wit::Status::Unavailable(detail) => Status::Unavailable(detail.into()),
+        };
+        Self { status, handle: report.handle, poll_after_ms: report.poll_after_ms }
+    }
+}
+
+impl From<StatusReport> for wit::StatusReport {
+    fn from(report: StatusReport) -> Self {
+        let status = match report.status {
+            Status::Queued => wit::Status::Queued,
+            Status::Running(progress) => wit::Status::Running(progress),
+            Status::Waiting { kind, detail } => wit::Status::Waiting(wit::Waiting { kind, detail }),
+            Status::Succeeded => wit::Status::Succeeded,
+            Status::Failed(detail) => wit::Status::Failed(detail.into()),
+            Status::Cancelled => wit::Status::Cancelled,
+            Status::NotStarted(detail) => wit::Status::NotStarted(detail.into()),
+            Status::Lost(detail) => wit::Status::Lost(detail.into()),
+            Status::Unavailable(detail) => wit::Status::Unavailable(detail.into()),
+        };
+        Self { status, handle: report.handle, poll_after_ms: report.poll_after_ms }
+    }
+}
+
+/// Carries an operator to the generated bindings; named by [`export_operator!`](crate::export_operator).
+#[doc(hidden)]
+pub struct Exported<O>(PhantomData<O>);
+
+impl<O: Operator + 'static> Guest for Exported<O> {
+    fn prepare(attempt: wit::Attempt) -> Result<(), types::Error> {
+        Ok(O::prepare(&attempt.into())?)
+    }
+
+    fn submit(attempt: wit::Attempt) -> Result<String, types::Error> {
+        Ok(O::submit(&attempt.into())?)
+    }
+
+    fn reconcile(attempt: wit::Attempt) -> Result<wit::Found, types::Error> {
+        Ok(O::reconcile(&attempt.into())?.into())
+    }
+
+    fn check_status(attempt: wit::Attempt) -> Result<wit::StatusReport, types::Error> {
+        Ok(O::check_status(&attempt.into())?.into())
+    }
+
+    fn collect_results(attempt: wit::Attempt) -> Result<Option<String>, types::Error> {
+        Ok(O::collect_results(&attempt.into())?)
+    }
+
+    fn cancel(attempt: wit::Attempt) -> Result<(), types::Error> {
+        Ok(O::cancel(&attempt.into())?)
+    }
+}
+
+/// Exports a type that implements [`Operator`] as this component's operator.
+#[macro_export]
+macro_rules! export_operator {
+    ($operator:ty) => {
+        // a native linker does not take the names of a component's exports
+        #[cfg(target_family = "wasm")]
+        #[allow(unsafe_code, reason = "exports of a component")]
+        const _: () = {
+            type Exported = $crate::operator::Exported<$operator>;
+    $crate::bindings::operator::__export_operator_world!(Exported with_types_in $crate::bindings::operator);
+        };
+    };
+}

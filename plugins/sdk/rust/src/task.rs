@@ -1,0 +1,254 @@
+//! Tasks as a campaign writes them and results as it reads them.
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// A logical unit of work, under the JSON Schema `tasks`. What is left out has the host's default.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Task {
+    /// Unique in the run, 1 to 200 bytes.
+    pub id: String,
+    /// The operator key that carries the task.
+    pub operator: String,
+    /// What to run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<Command>,
+    /// Files put into the attempt directory, by destination.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, FileSource>,
+    /// Environment variables of the command.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Ids of the tasks that must end first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<String>,
+    /// Patterns of the files that the task leaves.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<String>,
+    /// What the command needs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+    /// When to try again, as in the schema `tasks`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Value>,
+    /// Whether the run may go on if the task fails.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub allow_failure: bool,
+    /// Whether the task runs though a dependency failed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub allow_dependency_failure: bool,
+    /// A document for the operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input: Option<Value>,
+}
+
+/// What a task runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Command {
+    /// A program and its arguments.
+    Argv(Vec<String>),
+    /// A line for `/bin/sh -c`.
+    Shell(String),
+}
+
+/// Where a staged file comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum FileSource {
+    /// A pinned file of the campaign (`campaign.files`).
+    Pinned {
+        /// Its path in the workspace.
+        path: String,
+    },
+    /// Text written as it stands.
+    Content {
+        /// The text.
+        content: String,
+    },
+    /// A file that an earlier task left; implies the dependency.
+    From {
+        /// The task.
+        from: String,
+        /// The file's path among its outputs.
+        output: String,
+    },
+}
+
+/// What a command needs; what is absent has the backend's default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resources {
+    /// Processor cores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cores: Option<u32>,
+    /// Memory in MB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_mb: Option<u64>,
+    /// Graphics processors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpus: Option<u32>,
+    /// Wall time in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub walltime_s: Option<u64>,
+}
+
+impl Task {
+    /// Starts a task for an operator key.
+    pub fn new(id: impl Into<String>, operator: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            operator: operator.into(),
+            command: None,
+            files: BTreeMap::new(),
+            env: BTreeMap::new(),
+            depends_on: Vec::new(),
+            outputs: Vec::new(),
+            resources: None,
+            retry: None,
+            allow_failure: false,
+            allow_dependency_failure: false,
+            input: None,
+        }
+    }
+
+    /// Sets the program and its arguments.
+    pub fn command<S: Into<String>>(mut self, argv: impl IntoIterator<Item = S>) -> Self {
+        self.command = Some(Command::Argv(argv.into_iter().map(Into::into).collect()));
+        self
+    }
+
+    /// Sets a line for `/bin/sh -c`.
+    pub fn shell(mut self, line: impl Into<String>) -> Self {
+        self.command = Some(Command::Shell(line.into()));
+        self
+    }
+
+    /// Stages a pinned file of the campaign.
+    pub fn file(mut self, destination: impl Into<String>, path: impl Into<String>) -> Self {
+        self.files.insert(destination.into(), FileSource::Pinned { path: path.into() });
+        self
+    }
+
+    /// Stages a text.
+    pub fn content(mut self, destination: impl Into<String>, content: impl Into<String>) -> Self {
+        self.files.insert(destination.into(), FileSource::Content { content: content.into() });
+        self
+    }
+
+    /// Stages a file that an earlier task leaves.
+    pub fn file_from(mut self, destination: impl Into<String>, task: &str, output: &str) -> Self {
+        self.files.insert(destination.into(), FileSource::From { from: task.to_owned(), output: output.to_owned() });
+        self
+    }
+
+    /// Sets an environment variable.
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.env.insert(name.into(), value.into());
+        self
+    }
+
+    /// Adds a dependency.
+    pub fn after(mut self, task: impl Into<String>) -> Self {
+        self.depends_on.push(task.into());
+        self
+    }
+
+    /// Adds an output pattern.
+    pub fn output(mut self, pattern: impl Into<String>) -> Self {
+        self.outputs.push(pattern.into());
+        self
+    }
+
+    /// Sets what the command needs.
+    pub fn resources(mut self, resources: Resources) -> Self {
+        self.resources = Some(resources);
+        self
+    }
+
+    /// Sets when to try again.
+    pub fn retry(mut self, retry: Value) -> Self {
+        self.retry = Some(retry);
+        self
+    }
+
+    /// Lets the run go on if the task fails.
+    pub fn allow_failure(mut self) -> Self {
+        self.allow_failure = true;
+        self
+    }
+
+    /// Runs the task though a dependency failed.
+    pub fn allow_dependency_failure(mut self) -> Self {
+        self.allow_dependency_failure = true;
+        self
+    }
+
+    /// Sets the document for the operator.
+    pub fn input(mut self, input: Value) -> Self {
+        self.input = Some(input);
+        self
+    }
+}
+
+/// How a task ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It did what it should.
+    Completed,
+    /// It did not, and no further attempt follows.
+    Failed,
+    /// Somebody stopped it.
+    Cancelled,
+    /// It never started, because a dependency did not complete.
+    Skipped,
+}
+
+/// What became of a task, under the JSON Schema `results`; keys this version does not know are ignored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskResult {
+    /// The task's id.
+    pub task: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// A short word on why, unless it completed.
+    #[serde(default)]
+    pub code: Option<String>,
+    /// One sentence on why, unless it completed.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// How many attempts it took.
+    #[serde(default)]
+    pub attempts: u32,
+    /// Whether the task may fail without failing the run.
+    #[serde(default)]
+    pub allow_failure: bool,
+    /// The outcome delivered before, if the task was run again since.
+    #[serde(default)]
+    pub supersedes: Option<Outcome>,
+    /// The output document, if the operator gave one.
+    #[serde(default)]
+    pub data: Option<Value>,
+    /// The files it left.
+    #[serde(default)]
+    pub outputs: Vec<OutputFile>,
+}
+
+impl TaskResult {
+    /// Returns the output file with this path.
+    pub fn output(&self, path: &str) -> Option<&OutputFile> {
+        self.outputs.iter().find(|file| file.path == path)
+    }
+}
+
+/// A file that a task left, or an input of the campaign.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputFile {
+    /// Its path, relative to the attempt directory; an input's name.
+    #[serde(default)]
+    pub path: String,
+    /// SHA-256 in 64 hexadecimal digits.
+    pub sha256: String,
+    /// Bytes.
+    pub size: u64,
+}

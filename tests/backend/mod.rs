@@ -1,0 +1,2 @@
+//! Backends with real processes.
+mod local;

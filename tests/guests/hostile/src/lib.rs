@@ -1,0 +1,179 @@
+//! A campaign that misbehaves as `params.mode` says; without one it plans one task and completes.
+//!
+//! It stands on the bare bindings, because the SDK would not let some of this through.
+use matterstack_sdk::bindings::campaign::exports::matterstack::plugin::campaign_calls::Guest;
+use matterstack_sdk::bindings::campaign::matterstack::plugin::artifacts;
+use matterstack_sdk::bindings::campaign::matterstack::plugin::campaign_types::{Context, Decision, Next};
+use matterstack_sdk::bindings::campaign::matterstack::plugin::log;
+use matterstack_sdk::bindings::campaign::matterstack::plugin::types::{Detail, Error};
+use matterstack_sdk::{Value, json};
+use std::hash::{BuildHasher, RandomState};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// The campaign.
+pub struct Hostile;
+
+#[cfg(target_family = "wasm")]
+#[allow(unsafe_code, reason = "exports of a component")]
+const _: () = {
+    matterstack_sdk::bindings::campaign::__export_campaign_world!(
+        Hostile with_types_in matterstack_sdk::bindings::campaign
+    );
+};
+
+impl Guest for Hostile {
+    fn plan(ctx: Context, state: Option<String>) -> Result<Decision, Error> {
+        let params = params(&ctx);
+        if state.is_some() && params["again"] != true {
+            return Ok(decision(state.unwrap_or_default(), Next::Complete("{}".into())));
+        }
+        let mode = params["mode"].as_str().unwrap_or_default();
+        misbehave(mode);
+        let state = seen(mode).unwrap_or_else(|| json!({"mode": mode})).to_string();
+        match mode {
+            "error" => Err(Error::Other(detail("hostile", "asked to fail"))),
+            "invalid" => Err(Error::Invalid(detail("hostile", "asked to refuse"))),
+            "garbage-state" => Ok(decision("{not json".into(), workflow(json!([task("a")])))),
+            "big-integer-state" => Ok(decision("{\"n\":9007199254740993}".into(), workflow(json!([task("a")])))),
+            "deep-state" => Ok(decision(nested(200_000), workflow(json!([task("a")])))),
+            "huge-state" => Ok(decision(format!("\"{}\"", "x".repeat(megabytes(&params))), Next::Wait)),
+            "denied-artifact" => Ok(decision(denied_artifact(), workflow(json!([task("a")])))),
+            "wait" => Ok(decision(state, Next::Wait)),
+            "hold" => Ok(decision(state, Next::Hold(detail("need-person", "which way to go")))),
+            "fail" => Ok(decision(state, Next::Fail(detail("gave-up", "there is no way")))),
+            "garbage-result" => Ok(decision(state, Next::Complete("{not json".into()))),
+            _ => Ok(decision(state, tasks(mode, &params))),
+        }
+    }
+
+    fn analyze(ctx: Context, state: String, _finished: String) -> Result<String, Error> {
+        let params = params(&ctx);
+        match params["mode"].as_str().unwrap_or_default() {
+            "error-in-analyze" => Err(Error::Other(detail("hostile", "asked to fail"))),
+            "garbage-in-analyze" => Ok("{not json".into()),
+            mode => {
+                misbehave(mode.strip_suffix("-in-analyze").unwrap_or_default());
+                Ok(state)
+            }
+        }
+    }
+}
+
+/// Does what never answers, or never answers in time.
+fn misbehave(mode: &str) {
+    match mode {
+        "loop" => loop {
+            std::hint::black_box(());
+        },
+        "memory" => {
+            let mut hoard = Vec::new();
+            loop {
+                hoard.push(std::hint::black_box(vec![1u8; 1 << 20]));
+            }
+        }
+        "trap" => panic!("asked to trap"),
+        "exit" => std::process::exit(3),
+        "stack" => drop(std::hint::black_box(descend(1))),
+        "sleep" => std::thread::sleep(Duration::from_secs(3600)),
+        "log-flood" => {
+            for line in 0..1_000_000 {
+                log::write(log::Level::Info, &format!("line {line} {}", "x".repeat(1000)));
+            }
+        }
+        _ => {}
+    }
+}
+
+#[allow(unconditional_recursion, reason = "overflowing the stack is what it is for")]
+fn descend(depth: u64) -> u64 {
+    std::hint::black_box([depth; 64])[7] + descend(std::hint::black_box(depth + 1))
+}
+
+/// What the campaign sees of the world outside its arguments.
+fn seen(mode: &str) -> Option<Value> {
+    let since_epoch = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos().to_string();
+    Some(match mode {
+        "random" => json!([RandomState::new().hash_one(7).to_string(), RandomState::new().hash_one(7).to_string()]),
+        "clock" => json!({"system": since_epoch(), "elapsed": Instant::now().elapsed().as_nanos().to_string()}),
+        "look" => json!({
+            "env": std::env::vars().count(),
+            "args": std::env::args().count(),
+            "root": std::fs::read_dir("/").is_ok(),
+            "passwd": std::fs::read("/etc/passwd").is_ok(),
+            "network": std::net::TcpStream::connect("127.0.0.1:22").is_ok(),
+        }),
+        _ => return None,
+    })
+}
+
+/// The tasks of the modes that plan something the host must refuse; otherwise one honest task.
+fn tasks(mode: &str, params: &Value) -> Next {
+    let with = |key: &str, value: Value| {
+        let mut task = task("a");
+        task[key] = value;
+        json!([task])
+    };
+    workflow(match mode {
+        "garbage-tasks" => return Next::Workflow("[{not json".into()),
+        "deep-tasks" => return Next::Workflow(nested(200_000)),
+        "huge-output" => return Next::Workflow(format!("[\"{}\"]", "x".repeat(megabytes(params)))),
+        "not-an-array" => json!({"id": "a"}),
+        "empty" => json!([]),
+        "many-tasks" => (0..params["count"].as_u64().unwrap_or(1000)).map(|n| task(&format!("t{n}"))).collect(),
+        "duplicate-ids" => json!([task("a"), task("a")]),
+        "empty-id" => json!([task("")]),
+        "long-id" => json!([task(&"x".repeat(201))]),
+        "control-id" => json!([task("a\u{0}\u{1b}[31m\n")]),
+        "cycle" => json!([
+            {"id": "a", "operator": "local", "command": ["true"], "depends_on": ["b"]},
+            {"id": "b", "operator": "local", "command": ["true"], "depends_on": ["a"]},
+        ]),
+        "self-dependency" => with("depends_on", json!(["a"])),
+        "unknown-dependency" => with("depends_on", json!(["nowhere"])),
+        "unknown-operator" => with("operator", json!("nobody")),
+        "unknown-key" => with("comand", json!(["true"])),
+        "wrong-type" => with("depends_on", json!("a")),
+        "escaping-file" => with("files", json!({"../../escaped": {"content": "x"}})),
+        "absolute-file" => with("files", json!({"/tmp/escaped": {"content": "x"}})),
+        "unknown-file" => with("files", json!({"a.txt": {"path": "scripts/nowhere.py"}})),
+        "no-command" => json!([{"id": "a", "operator": "local"}]),
+        _ => json!([task("a")]),
+    })
+}
+
+fn task(id: &str) -> Value {
+    json!({"id": id, "operator": "local", "command": ["true"]})
+}
+
+fn workflow(tasks: Value) -> Next {
+    Next::Workflow(tasks.to_string())
+}
+
+fn nested(depth: usize) -> String {
+    "[".repeat(depth) + &"]".repeat(depth)
+}
+
+/// `params.megabytes` in bytes, 100 MB without one.
+fn megabytes(params: &Value) -> usize {
+    params["megabytes"].as_u64().unwrap_or(100) as usize * 1_000_000
+}
+
+fn denied_artifact() -> String {
+    match artifacts::read(&"0".repeat(64), 0, 10) {
+        Ok(_) => json!("read").to_string(),
+        Err(Error::Denied(detail)) => json!({"denied": detail.code}).to_string(),
+        Err(_) => json!("another error").to_string(),
+    }
+}
+
+fn params(ctx: &Context) -> Value {
+    serde_json::from_str(&ctx.params).unwrap_or_default()
+}
+
+fn decision(state: String, next: Next) -> Decision {
+    Decision { state, next, reason: "hostile".into() }
+}
+
+fn detail(code: &str, message: &str) -> Detail {
+    Detail { code: code.into(), message: message.into() }
+}

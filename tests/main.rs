@@ -1,0 +1,2 @@
+//! The suites, as one binary.
+mod backend;
