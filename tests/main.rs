@@ -1,2 +1,3 @@
 //! The suites, as one binary.
 mod backend;
+mod tick;

@@ -6,8 +6,11 @@
 //! every path inside a run, [`machine`] is what differs between operating systems.
 pub mod backend;
 pub mod cli;
+pub mod drive;
 pub mod evidence;
+pub mod explain;
 pub mod failpoint;
+pub mod failure;
 pub mod machine;
 pub mod model;
 pub mod plugin;

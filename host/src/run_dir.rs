@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Clone)]
 pub struct RunDir {
     root: PathBuf,
+    id: String,
 }
 
 /// The right to advance a run. It ends with this value, or with the process.
@@ -30,9 +31,16 @@ pub enum LeaseError {
 }
 
 impl RunDir {
-    /// Names a run directory.
+    /// Names a run directory by its place; the last part of it is the run's id.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        let root = root.into();
+        let id = root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        Self { root, id }
+    }
+
+    /// Names the directory in which a run is being made under another name than its own.
+    pub fn named(root: impl Into<PathBuf>, id: &str) -> Self {
+        Self { root: root.into(), id: id.to_owned() }
     }
 
     /// The directory itself.
@@ -40,9 +48,9 @@ impl RunDir {
         &self.root
     }
 
-    /// The run's id, which is the directory's name.
+    /// The run's id.
     pub fn id(&self) -> String {
-        self.root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+        self.id.clone()
     }
 
     /// `config.json`
@@ -97,17 +105,28 @@ impl RunDir {
     /// # Errors
     /// If another process keeps it, or the file system has no locks.
     pub fn lease(&self, patience: Duration) -> Result<Lease, LeaseError> {
-        let path = self.lock();
+        self.lock_file(&self.lock(), patience)
+    }
+
+    /// Takes the right to drive the run in a `loop`, which nobody else then has.
+    ///
+    /// # Errors
+    /// If another process has it, or the file system has no locks.
+    pub fn loop_lease(&self) -> Result<Lease, LeaseError> {
+        self.lock_file(&self.root.join("loop.lock"), Duration::ZERO)
+    }
+
+    fn lock_file(&self, path: &Path, patience: Duration) -> Result<Lease, LeaseError> {
         let failed = |error| LeaseError::Io(self.id(), error);
         let mut file =
-            OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).map_err(failed)?;
+            OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path).map_err(failed)?;
         let start = Instant::now();
         loop {
             match file.try_lock() {
                 Ok(()) => break,
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
                 Err(TryLockError::WouldBlock) if start.elapsed() >= patience => {
-                    let holder = std::fs::read_to_string(&path).unwrap_or_default();
+                    let holder = std::fs::read_to_string(path).unwrap_or_default();
                     let holder = if holder.trim().is_empty() { "unknown holder" } else { holder.trim() };
                     return Err(LeaseError::Held(self.id(), holder.to_owned()));
                 }
@@ -116,7 +135,7 @@ impl RunDir {
             }
         }
         let holder = format!("pid {}", std::process::id());
-        let known = std::fs::read_to_string(&path).unwrap_or_default();
+        let known = std::fs::read_to_string(path).unwrap_or_default();
         if known != holder {
             file.set_len(0).and_then(|()| file.write_all(holder.as_bytes())).map_err(failed)?;
         }

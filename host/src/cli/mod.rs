@@ -1,8 +1,285 @@
 //! The command line: the only place that prints or exits.
+mod control;
+mod doctor;
+
+mod output;
+mod plugin;
+mod progress;
+mod report;
+mod runs;
+mod show;
+
+use crate::failure::{Failure, FailureKind};
+use crate::run_dir::RunDir;
+use crate::workspace::{Workspaces, find_run};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
+
+/// Runs scientific campaigns for weeks without anything that must stay alive.
+///
+/// A run is a directory with one SQLite file. `step` looks at the world, advances the run by one tick and exits; `loop`
+/// ticks until the run ends. RUN is a run id, a unique prefix of one, `latest`, or a run directory.
+///
+/// Exit codes: 0 done (`loop`: completed); 1 the run failed or was cancelled (`step`, `loop`); 2 wrong usage or input;
+/// 3 another process is at work; 4 a plugin cannot be loaded, linked or verified; 5 only a person or something outside can
+/// move the run, or it is held or paused (`loop`); 6 --timeout reached; 70 a bug; 74 trouble with the machine (disk,
+/// permission, damaged or newer database); 130 interrupted.
+#[derive(Debug, Parser)]
+#[command(name = "matterstack", version, max_term_width = 100)]
+struct Cli {
+    /// The root of all workspaces [default: the nearest `workspaces/` upward]
+    #[arg(long, global = true, value_name = "DIR", env = "MATTERSTACK_WORKSPACES")]
+    workspaces: Option<PathBuf>,
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a run of a workspace, with its first plan, and print its id
+    Init(runs::InitArgs),
+    /// Advance a run by one tick
+    Step {
+        /// The run
+        run: String,
+        /// Print what would be submitted, job scripts included, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Tick a run until it ends, woken by events
+    Loop(runs::LoopArgs),
+    /// Show where a run stands
+    Status {
+        /// The run
+        #[arg(default_value = "latest")]
+        run: String,
+        /// Show it again whenever it changes, until it ends
+        #[arg(long)]
+        watch: bool,
+    },
+    /// List every run
+    List,
+    /// Say why tasks do not move, and which command would help
+    Explain {
+        /// The run
+        run: String,
+        /// One task
+        task: Option<String>,
+    },
+    /// List the tasks of a run
+    Tasks {
+        /// The run
+        run: String,
+        /// Only tasks in this state
+        #[arg(long, value_name = "S")]
+        state: Option<String>,
+    },
+    /// List the attempts at a task
+    Attempts {
+        /// The run
+        run: String,
+        /// The task
+        task: String,
+    },
+    /// Print what an attempt at a task wrote to its standard output and standard error
+    Logs {
+        /// The run
+        run: String,
+        /// The task
+        task: String,
+        /// Go on until the attempt ends
+        #[arg(short, long)]
+        follow: bool,
+        /// The attempt's number [default: the last]
+        #[arg(long, value_name = "N")]
+        attempt: Option<u32>,
+    },
+    /// Print the graph of tasks and dependencies
+    Graph {
+        /// The run
+        run: String,
+        /// The language to print it in
+        #[arg(long, value_enum, default_value_t = GraphFormat::Mermaid)]
+        format: GraphFormat,
+    },
+    /// Start nothing new until `resume`; what is live goes on
+    Pause {
+        /// The run
+        run: String,
+    },
+    /// Let a paused or held run go on
+    Resume {
+        /// The run
+        run: String,
+        /// What to tell the campaign; its next plan sees it
+        #[arg(long = "set", value_name = "K=V")]
+        sets: Vec<String>,
+    },
+    /// Cancel a run, or one task of it, and stop what is live outside
+    Cancel {
+        /// The run
+        run: String,
+        /// One task
+        task: Option<String>,
+    },
+    /// Change the configuration of a run: limits, operators, backends, campaign.params
+    Amend {
+        /// The run
+        run: String,
+        /// A value to change
+        #[arg(long = "set", value_name = "K=V", required = true)]
+        sets: Vec<String>,
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Bring failed or lost tasks of the current iteration back to pending
+    Rerun {
+        /// The run
+        run: String,
+        /// One task [default: every failed task]
+        task: Option<String>,
+        /// Also what completed or failed after them
+        #[arg(long)]
+        recursive: bool,
+        /// Every task in this state: failed, lost, cancelled, skipped or completed
+        #[arg(long, value_name = "S", conflicts_with = "task")]
+        state: Option<String>,
+        /// Only tasks of this operator
+        #[arg(long, value_name = "O", conflicts_with = "task")]
+        operator: Option<String>,
+    },
+    /// Bring a failed or cancelled run back, with the tasks that did not complete
+    Revive {
+        /// The run
+        run: String,
+    },
+    /// Make a copied or another user's run one's own; live attempts of the original are given up as lost
+    Adopt {
+        /// The run
+        run: String,
+    },
+    /// Write the evidence bundle: evidence.json and report.md
+    Evidence {
+        /// The run
+        run: String,
+        /// Where to [default: evidence/ in the run directory]
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+    /// Print or check configuration
+    #[command(subcommand)]
+    Config(runs::ConfigCommand),
+    /// Look at and exchange plugins
+    #[command(subcommand)]
+    Plugin(plugin::PluginCommand),
+    /// Check the machine, or a run: database, files, plugins, identity
+    Doctor {
+        /// The run
+        run: Option<String>,
+    },
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Languages of graphs.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum GraphFormat {
+    /// A Mermaid flowchart
+    Mermaid,
+    /// Graphviz
+    Dot,
+}
+
+/// What every command needs.
+struct Session {
+    workspaces: Option<PathBuf>,
+    json: bool,
+}
+
+impl Session {
+    fn workspaces(&self) -> Result<Workspaces, Failure> {
+        let current = std::env::current_dir().map_err(|error| Failure::machine("the current directory", error))?;
+        Workspaces::find(self.workspaces.as_deref(), &current)
+    }
+
+    fn run(&self, name: &str) -> Result<RunDir, Failure> {
+        find_run(name, || self.workspaces())
+    }
+}
+
+/// How long a command waits for another process that advances the run.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs the command line and returns the exit code.
-pub fn run(_arguments: Vec<OsString>) -> ExitCode {
-    ExitCode::from(70)
+pub fn run(arguments: Vec<OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A closed standard output or error leaves nobody to tell.
+            let _ = error.print();
+            return ExitCode::from(error.exit_code() as u8);
+        }
+    };
+    let session = Session { workspaces: cli.workspaces, json: cli.json };
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| dispatch(&session, cli.command)));
+    ExitCode::from(match result {
+        Ok(Ok(code)) => code,
+        Ok(Err(failure)) => report::report(&failure),
+        Err(_) => report::report(
+            &Failure::of(FailureKind::Bug, "matterstack stopped because of a bug of its own")
+                .hint("nothing that was recorded is lost; please report the message above with the command you gave"),
+        ),
+    })
+}
+
+fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
+    match command {
+        Command::Init(arguments) => runs::init(session, &arguments),
+        Command::Step { run, dry_run: true } => runs::dry_run(session, &run),
+        Command::Step { run, dry_run: false } => runs::step(session, &run),
+        Command::Loop(arguments) => runs::drive_runs(session, &arguments),
+        Command::Status { run, watch } => show::status(session, &run, watch),
+        Command::List => show::list(session),
+        Command::Explain { run, task } => show::explain(session, &run, task.as_deref()),
+        Command::Tasks { run, state } => show::tasks(session, &run, state.as_deref()),
+        Command::Attempts { run, task } => show::attempts(session, &run, &task),
+        Command::Logs { run, task, follow, attempt } => show::logs(session, &run, &task, follow, attempt),
+        Command::Graph { run, format } => show::graph(session, &run, format),
+        Command::Pause { run } => control::pause(session, &run),
+        Command::Resume { run, sets } => control::resume(session, &run, &sets),
+        Command::Cancel { run, task } => control::cancel(session, &run, task.as_deref()),
+        Command::Amend { run, sets, reason } => control::amend(session, &run, &sets, reason.as_deref()),
+        Command::Rerun { run, task, recursive, state, operator } => {
+            control::rerun(session, &run, crate::tick::Selection { task, state, operator, recursive })
+        }
+        Command::Revive { run } => control::revive(session, &run),
+        Command::Adopt { run } => control::adopt(session, &run),
+        Command::Evidence { .. } => Ok(70),
+        Command::Config(command) => runs::config(session, &command),
+        Command::Plugin(command) => plugin::plugin(session, &command),
+        Command::Doctor { run } => doctor::doctor(session, run.as_deref()),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "matterstack", &mut script);
+            output::print(&String::from_utf8_lossy(&script))?;
+            Ok(0)
+        }
+    }
+}
+
+/// A path as a person would type it from here.
+fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().ok();
+    let relative = here.as_deref().and_then(|here| path.strip_prefix(here).ok());
+    relative.unwrap_or(path).display().to_string()
 }

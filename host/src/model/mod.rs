@@ -3,5 +3,6 @@ pub mod config;
 pub mod contract;
 pub mod document;
 pub mod id;
+pub mod schema;
 pub mod states;
 pub mod workflow;

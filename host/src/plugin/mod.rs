@@ -1,5 +1,19 @@
 //! The only place that knows wasmtime: runs campaigns and operators as WebAssembly components, each call in a fresh
 //! instance with limits, a deadline and nothing it was not granted.
+mod bindings;
+pub mod builtin;
+mod cache;
+mod call;
+mod host;
+mod inspect;
+mod link;
+mod wasi;
+mod watchdog;
+
+pub use call::LogLevel;
+pub use host::{Artifacts, HostSettings, PluginHost, PluginLog, PluginSource};
+pub use inspect::{CONTRACT, Inspection, inspect};
+
 use crate::model::contract::{AttemptRequest, Context, Decision, Found, GuestError, StatusReport};
 use crate::model::id::OperatorKey;
 

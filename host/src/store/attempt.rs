@@ -220,6 +220,15 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// Forgets how far the journals of backends have been read.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub fn forget_cursors(&self) -> Result<(), StoreError> {
+        self.connection.execute("DELETE FROM cursors", [])?;
+        Ok(())
+    }
+
     /// Keeps how far the journals of backends have been read.
     ///
     /// # Errors
@@ -359,6 +368,21 @@ impl Store {
         Ok(count as u64)
     }
 
+    /// How many live attempts go on by themselves: those that do not wait for a person, a kit or an instrument.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn moving_count(&self) -> Result<u64, StoreError> {
+        let count: i64 = self
+            .connection
+            .prepare_cached(&format!(
+                "SELECT count(*) FROM attempts a WHERE {LIVE} AND NOT (a.state = 'waiting_external' AND \
+                 coalesce(a.waits_for, '') IN ('person', 'kit', 'instrument'))"
+            ))?
+            .query_row([], |row| row.get(0))?;
+        Ok(count as u64)
+    }
+
     /// When the next live attempt is to be asked about.
     ///
     /// # Errors
@@ -382,6 +406,18 @@ impl Store {
             Ok(Output { path: row.get(0)?, sha256: row.get(1)?, size: row.get::<_, i64>(2)? as u64 })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The files that the last completed attempt of a task left.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn task_outputs(&self, task_key: i64) -> Result<Vec<Output>, StoreError> {
+        let key: Option<i64> = self
+            .connection
+            .prepare_cached("SELECT max(attempt_key) FROM attempts WHERE task_key = ?1 AND state = 'completed'")?
+            .query_row([task_key], |row| row.get(0))?;
+        key.map_or_else(|| Ok(Vec::new()), |key| self.outputs(key))
     }
 
     /// Where an output of a completed task lies: the attempt directory and the file.

@@ -9,12 +9,14 @@ mod history;
 mod migrate;
 mod run;
 mod task;
+mod waiting;
 
 pub use attempt::{AttemptEnd, AttemptRow, NewAttempt, Output};
 pub use decision::{DecisionRow, NewDecision};
 pub use history::HistoryRow;
 pub use run::{NewRun, RunRow};
 pub use task::{TaskCounts, TaskRow, TaskSpec};
+pub use waiting::WaitRow;
 
 use crate::model::config::Journal;
 use crate::model::states::IllegalTransition;

@@ -581,6 +581,18 @@ impl Store {
             .query_row([iteration], |row| Ok((row.get::<_, i64>(0)? as u64, row.get(1)?)))?)
     }
 
+    /// Whether `analyze` has received any outcome of an iteration.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn delivered_any(&self, iteration: u32) -> Result<bool, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT 1 FROM decisions d JOIN workflows w ON w.iteration = d.iteration WHERE d.iteration = ?1 AND \
+             d.kind = 'analyze' AND d.number > w.decision",
+        )?;
+        Ok(statement.exists([iteration])?)
+    }
+
     /// Up to `most` tasks of an operator that are ready to start, in the order planned.
     ///
     /// # Errors

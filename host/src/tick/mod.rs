@@ -4,15 +4,21 @@
 //! which the next tick goes on: every effect has its intent committed before it and its record after it.
 mod close;
 mod collect;
+mod control;
 mod decide;
 mod poll;
+mod preview;
 mod settle;
 mod stage;
 mod start;
 mod verdict;
 
 pub use close::{PlanError, plan_first};
+pub use control::{
+    ControlError, Selection, cancel_run, cancel_task, give_up_live_attempts, pause, rerun, resume, revive,
+};
 pub use decide::{Capacity, room};
+pub use preview::{Preview, would_start};
 pub use start::task_with_retries;
 
 use crate::backend::Backends;
@@ -34,9 +40,19 @@ pub struct Run {
     /// Its store.
     pub store: Store,
     /// Its plugins.
-    pub plugins: Box<dyn Plugins>,
+    pub plugins: Arc<dyn Plugins>,
     /// The compute systems its operators may be granted.
     pub backends: Arc<Backends>,
+}
+
+impl Run {
+    /// Whether any task is ready to start, room or not.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn has_ready_task(&self) -> Result<bool, TickError> {
+        decide::anything_ready(self)
+    }
 }
 
 /// What a tick may not find out by itself.

@@ -29,7 +29,7 @@ pub(super) fn start_ready_tasks(run: &mut Run, moment: Moment<'_>, tick: &mut Ti
     let mut started = !left.is_empty();
     launch(run, moment, left, tick)?;
     loop {
-        let chosen = choose(run, moment)?;
+        let chosen = choose(run, moment.now_ms, BATCH)?;
         if chosen.is_empty() {
             break;
         }
@@ -47,19 +47,20 @@ fn unsubmitted(run: &Run, now_ms: i64) -> Result<Vec<AttemptRow>, TickError> {
     Ok(run.store.unsettled()?.into_iter().filter(|(attempt, times)| due(attempt, *times)).map(|(a, _)| a).collect())
 }
 
-fn choose(run: &Run, moment: Moment<'_>) -> Result<Vec<TaskSpec>, TickError> {
+/// Chooses up to `most` tasks to start: those whose back-off is over, then those that are ready.
+pub(super) fn choose(run: &Run, now_ms: i64, most: u64) -> Result<Vec<TaskSpec>, TickError> {
     let mut live = run.store.live_count(None)?;
     let mut chosen: Vec<TaskSpec> = Vec::new();
-    for spec in run.store.retries_due(moment.now_ms)? {
+    for spec in run.store.retries_due(now_ms)? {
         let ours = chosen.iter().filter(|other| other.operator == spec.operator).count() as u64;
-        if decide::room_now(run, &spec.operator, live)? > ours && (chosen.len() as u64) < BATCH {
+        if decide::room_now(run, &spec.operator, live)? > ours && (chosen.len() as u64) < most {
             live += 1;
             chosen.push(spec);
         }
     }
     for operator in run.config.operators.keys() {
         let ours = chosen.iter().filter(|other| other.operator == *operator).count() as u64;
-        let room = decide::room_now(run, operator, live)?.saturating_sub(ours).min(BATCH - chosen.len() as u64);
+        let room = decide::room_now(run, operator, live)?.saturating_sub(ours).min(most - chosen.len() as u64);
         if room > 0 {
             let ready = run.store.ready_tasks(operator, room)?;
             live += ready.len() as u64;

@@ -1,0 +1,126 @@
+//! Commands by which a person changes what a run does.
+use super::Session;
+use super::output::{print_json, tell};
+use super::runs::hold;
+use crate::failure::Failure;
+use crate::machine;
+use crate::model::config::RunConfig;
+use crate::model::states::RunState;
+use crate::tick::{self, ControlError, Moment, Run, Selection, step_run};
+use crate::workspace::{self, Access, new_attempt_id, now_ms, set_value, write_config};
+use serde_json::{Value, json};
+
+impl From<ControlError> for Failure {
+    fn from(error: ControlError) -> Self {
+        match error {
+            ControlError::NotNow(what, hint) => Failure { hint, ..Failure::input(what) },
+            ControlError::Store(error) => error.into(),
+            ControlError::Tick(error) => error.into(),
+        }
+    }
+}
+
+/// Says what a command did: the run's state as data, the sentence for a person.
+fn told(session: &Session, run: &Run, sentence: &str) -> Result<u8, Failure> {
+    let row = run.store.run()?;
+    tell(&format!("run `{}`: {sentence}", row.run_id));
+    if session.json {
+        print_json(&json!({"run_id": row.run_id, "state": row.state, "reason": row.reason}))?;
+    }
+    Ok(0)
+}
+
+pub(super) fn pause(session: &Session, name: &str) -> Result<u8, Failure> {
+    let mut held = hold(session, name, Access::Own)?;
+    let changed = tick::pause(&mut held.run, now_ms())?;
+    let text = if changed { "paused; what is live goes on" } else { "was paused already" };
+    told(session, &held.run, text)
+}
+
+pub(super) fn resume(session: &Session, name: &str, sets: &[String]) -> Result<u8, Failure> {
+    let mut supplied = Value::Null;
+    sets.iter().try_for_each(|set| set_value(&mut supplied, set))?;
+    let supplied = (!supplied.is_null()).then(|| supplied.to_string());
+    let mut held = hold(session, name, Access::Own)?;
+    let changed = tick::resume(&mut held.run, supplied.as_deref(), now_ms())?;
+    let text = if changed { "active; the next `step` or `loop` goes on" } else { "was active already" };
+    told(session, &held.run, text)
+}
+
+pub(super) fn cancel(session: &Session, name: &str, task: Option<&str>) -> Result<u8, Failure> {
+    let mut held = hold(session, name, Access::Own)?;
+    let changed = match task {
+        Some(task) => tick::cancel_task(&mut held.run, task, now_ms())?,
+        None => tick::cancel_run(&mut held.run, now_ms())?,
+    };
+    // One tick tells the outside at once, so that nothing runs on because nobody steps.
+    step_run(&mut held.run, Moment { now_ms: now_ms(), new_id: &new_attempt_id })?;
+    let what = task.map_or("cancelled".to_owned(), |task| format!("task `{task}` is cancelled"));
+    let live = held.run.store.live_count(None)?;
+    let text = match (changed, live) {
+        (false, _) => format!("was {what} already"),
+        (true, 0) => what,
+        (true, live) => format!("{what}; {live} attempt(s) have been told to stop, `step` or `loop` sees them end"),
+    };
+    told(session, &held.run, &text)
+}
+
+pub(super) fn amend(session: &Session, name: &str, sets: &[String], reason: Option<&str>) -> Result<u8, Failure> {
+    for set in sets {
+        refuse_fixed(set)?;
+    }
+    let mut held = hold(session, name, Access::Own)?;
+    let run = &mut held.run;
+    let mut value = serde_json::to_value(&run.config).map_err(|error| Failure::input("config.json").because(error))?;
+    sets.iter().try_for_each(|set| set_value(&mut value, set))?;
+    let text = serde_json::to_vec(&value).map_err(|error| Failure::input("config.json").because(error))?;
+    let mut config: RunConfig = workspace::read_run_config(&text, "config.json")?;
+    workspace::pinned_plugins(&run.dir, &mut config)?;
+    let by = format!("by user {}{}", machine::user_id(), reason.map(|text| format!(": {text}")).unwrap_or_default());
+    write_config(run, config, &sets.join(" "), Some(&by))?;
+    told(session, run, &format!("amended: {}", sets.join(", ")))
+}
+
+/// Refuses what a run fixes for its life.
+fn refuse_fixed(set: &str) -> Result<(), Failure> {
+    let key = set.split_once('=').map_or(set, |(key, _)| key);
+    let open = ["limits", "operators", "backends"].iter().any(|top| key == *top || key.starts_with(&format!("{top}.")));
+    let params = key == "campaign.params" || key.starts_with("campaign.params.");
+    let plugin = key.starts_with("operators.") && key.ends_with(".plugin");
+    if plugin && key.split('.').count() == 3 {
+        return Err(Failure::input(format!("`{key}` is pinned for the life of the run"))
+            .hint("`matterstack plugin upgrade RUN FILE --operator KEY` puts another plugin in its place"));
+    }
+    if !open && !params {
+        return Err(Failure::input(format!("`{key}` cannot be amended"))
+            .hint("limits, operators, backends and campaign.params can; for anything else make a new run"));
+    }
+    Ok(())
+}
+
+pub(super) fn rerun(session: &Session, name: &str, selection: Selection) -> Result<u8, Failure> {
+    let mut held = hold(session, name, Access::Own)?;
+    let count = tick::rerun(&mut held.run, &selection, now_ms())?;
+    let state = held.run.store.run()?.state;
+    let next = match state {
+        RunState::Active => "the next `step` or `loop` starts them",
+        _ => "the run needs `resume` before they start",
+    };
+    told(session, &held.run, &format!("{count} task(s) are pending again; {next}"))
+}
+
+pub(super) fn revive(session: &Session, name: &str) -> Result<u8, Failure> {
+    let mut held = hold(session, name, Access::Own)?;
+    let count = tick::revive(&mut held.run, now_ms())?;
+    told(session, &held.run, &format!("active again; {count} task(s) are pending again"))
+}
+
+pub(super) fn adopt(session: &Session, name: &str) -> Result<u8, Failure> {
+    let mut held = hold(session, name, Access::Adopt)?;
+    let fenced = workspace::adopt(&mut held.run)?;
+    told(
+        session,
+        &held.run,
+        &format!("this directory and this user are now its own; {fenced} attempt(s) were given up as lost"),
+    )
+}

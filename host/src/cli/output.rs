@@ -1,0 +1,50 @@
+//! Printing: data to standard output, everything else to standard error.
+use crate::failure::Failure;
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+use std::io::{ErrorKind, Write};
+
+/// Prints text to standard output. A reader that has gone away is no failure.
+pub(super) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::machine("standard output", error)),
+        _ => Ok(()),
+    }
+}
+
+/// Prints a value as JSON.
+pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::machine("writing JSON", error))?;
+    print(&(text + "\n"))
+}
+
+/// Tells something that is not data.
+pub(super) fn tell(text: &str) {
+    // Where standard error is closed there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// A time as RFC 3339 in UTC with milliseconds.
+pub(super) fn time(ms: i64) -> String {
+    format!("{:.3}", jiff::Timestamp::from_millisecond(ms).unwrap_or_default())
+}
+
+/// A table with a heading, as wide as the terminal.
+pub(super) fn table(heading: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(heading.to_vec());
+    for row in rows {
+        table.add_row(row.into_iter().map(|cell| one_line(&cell)).collect::<Vec<_>>());
+    }
+    let text: String = table.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
+    text
+}
+
+/// Text from outside, so that it can neither break a table nor command a terminal.
+pub(super) fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

@@ -1,0 +1,110 @@
+//! `plugin inspect` and `plugin upgrade`.
+use super::Session;
+use super::output::{print, print_json, tell};
+use super::runs::hold;
+use crate::failure::Failure;
+use crate::machine;
+use crate::model::states::RunState;
+use crate::plugin::{builtin, inspect};
+use crate::workspace::{self, Access, now_ms};
+use clap::Subcommand;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PluginCommand {
+    /// Show what a plugin is: its world, contract version, imports, and the grants it would need
+    Inspect {
+        /// A .wasm file, or builtin:NAME
+        file: String,
+    },
+    /// Put another plugin in the place of the campaign's or an operator's, and let a run it held go on
+    Upgrade {
+        /// The run
+        run: String,
+        /// The .wasm file
+        file: PathBuf,
+        /// The operator whose plugin it is [default: the campaign's]
+        #[arg(long, value_name = "KEY")]
+        operator: Option<String>,
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+}
+
+pub(super) fn plugin(session: &Session, command: &PluginCommand) -> Result<u8, Failure> {
+    match command {
+        PluginCommand::Inspect { file } => show(session, file),
+        PluginCommand::Upgrade { run, file, operator, reason } => {
+            upgrade(session, run, file, operator.as_deref(), reason.as_deref())
+        }
+    }
+}
+
+fn show(session: &Session, file: &str) -> Result<u8, Failure> {
+    let bytes = match file.strip_prefix("builtin:") {
+        Some(name) => builtin::builtin(name)
+            .ok_or_else(|| {
+                let names: Vec<&str> = builtin::names().collect();
+                Failure::input(format!("no standard plugin `{file}`")).hint(format!("there are: {}", names.join(", ")))
+            })?
+            .to_vec(),
+        None => std::fs::read(file)
+            .map_err(|error| Failure::input(format!("plugin `{file}` cannot be read")).because(error))?,
+    };
+    let found = inspect(file, &bytes)?;
+    if session.json {
+        return print_json(&found).map(|()| 0);
+    }
+    print(&format!(
+        "world: {}\ncontract: {}\nsha256: {}\nsize: {} bytes\n",
+        found.world, found.contract, found.sha256, found.size
+    ))?;
+    print(&format!("exports: {}\nimports: {}\n", found.exports.join(", "), found.imports.join(", ")))?;
+    print(&format!("grants it needs: {}\n", found.grants))?;
+    Ok(0)
+}
+
+fn upgrade(
+    session: &Session,
+    name: &str,
+    file: &Path,
+    operator: Option<&str>,
+    reason: Option<&str>,
+) -> Result<u8, Failure> {
+    let mut held = hold(session, name, Access::Own)?;
+    let run = &mut held.run;
+    let row = run.store.run()?;
+    if row.state.ended() {
+        return Err(Failure::input(format!(
+            "run `{}` is {}; a plugin makes no difference to it",
+            row.run_id, row.state
+        ))
+        .hint(format!("`matterstack revive {}` brings a failed or cancelled run back first", row.run_id)));
+    }
+    let mut config = run.config.clone();
+    let plugin = match operator {
+        None => config.campaign.plugin.clone(),
+        Some(key) => {
+            let found = config.operators.get(key).map(|operator| operator.plugin.clone());
+            found.ok_or_else(|| Failure::input(format!("run `{}` has no operator `{key}`", row.run_id)))?
+        }
+    };
+    let digest = workspace::find_plugin(&run.dir, &mut config, &plugin, file)?;
+    workspace::check_plugins(&run.dir, &config)?;
+    let by = format!("by user {}{}", machine::user_id(), reason.map(|text| format!(": {text}")).unwrap_or_default());
+    let change = format!("plugin {plugin} upgraded to {}", &digest[..12]);
+    workspace::write_config(run, config, &change, Some(&by))?;
+    let held_by_plugin = row.state == RunState::Held
+        && row.reason_code.as_deref().is_some_and(|code| code.starts_with("plugin-") || code == "planned-nothing");
+    if held_by_plugin {
+        crate::tick::resume(run, None, now_ms())?;
+    }
+    let row = run.store.run()?;
+    tell(&format!("run `{}`: {change}; it is {}", row.run_id, row.state));
+    if session.json {
+        print_json(&json!({"run_id": row.run_id, "state": row.state, "reason": row.reason, "sha256": digest}))?;
+    }
+    Ok(0)
+}

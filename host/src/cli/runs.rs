@@ -1,0 +1,279 @@
+//! Commands that make runs and move them.
+use super::output::{print, print_json, tell};
+use super::progress::Progress;
+use super::{PATIENCE, Session, shown};
+use crate::drive::{Ending, Patience, drive};
+use crate::failure::{Failure, FailureKind};
+use crate::model::config::{Grants, RunConfig};
+use crate::model::schema;
+use crate::model::states::RunState;
+use crate::run_dir::RunDir;
+use crate::tick::{Moment, Tick, step_run, would_start};
+use crate::workspace::{self, Access, Init, new_attempt_id, now_ms, open_run, user_config};
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::json;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+#[derive(Debug, Args)]
+pub(super) struct InitArgs {
+    /// The workspace, by its path below the workspaces root
+    workspace: String,
+    /// A configuration in place of the workspace's config.json
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A value that overrides all others; JSON if it parses, else text; dots separate keys
+    #[arg(long = "set", value_name = "K=V")]
+    sets: Vec<String>,
+    /// The id of the run [default: made from the time]
+    #[arg(long, value_name = "ID")]
+    run_id: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LoopArgs {
+    /// The run [default: latest]
+    run: Option<String>,
+    /// Every run that has not ended
+    #[arg(long, conflicts_with = "run")]
+    all: bool,
+    /// Wait for people, instruments and kits too
+    #[arg(long)]
+    wait: bool,
+    /// Stop after this time, such as 90s, 30m or 12h
+    #[arg(long, value_name = "D", value_parser = duration)]
+    timeout: Option<Duration>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Print a JSON Schema
+    Schema {
+        /// Of what
+        #[arg(value_enum, default_value_t = SchemaName::Config)]
+        of: SchemaName,
+    },
+    /// Check a workspace's configuration and print it with every default
+    Check {
+        /// The workspace
+        workspace: String,
+        /// A configuration in place of the workspace's config.json
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// A value that overrides all others
+        #[arg(long = "set", value_name = "K=V")]
+        sets: Vec<String>,
+    },
+}
+
+/// The published schemas.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum SchemaName {
+    /// config.json
+    Config,
+    /// What a plan's workflow is
+    Tasks,
+    /// What analyze receives
+    Results,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let number: f64 =
+        text[..text.len() - unit.len()].parse().map_err(|_| "write it as 90s, 30m, 12h or 3d".to_owned())?;
+    let seconds = match unit {
+        "" | "s" => 1.0,
+        "ms" => 0.001,
+        "m" => 60.0,
+        "h" => 3600.0,
+        "d" => 86_400.0,
+        _ => return Err("the unit is ms, s, m, h or d".to_owned()),
+    };
+    Duration::try_from_secs_f64(number * seconds).map_err(|error| error.to_string())
+}
+
+pub(super) fn init(session: &Session, arguments: &InitArgs) -> Result<u8, Failure> {
+    let workspaces = session.workspaces()?;
+    let user = user_config();
+    let (run, config) = workspace::init(&Init {
+        workspaces: &workspaces,
+        slug: &arguments.workspace,
+        config: arguments.config.as_deref(),
+        user_config: user.as_deref(),
+        sets: &arguments.sets,
+        run_id: arguments.run_id.as_deref(),
+    })?;
+    tell(&reach(&config));
+    if session.json {
+        print_json(&json!({"run_id": run.id(), "path": run.root()}))?;
+    } else {
+        print(&format!("{}\n", run.id()))?;
+    }
+    Ok(0)
+}
+
+/// What the campaign can reach through its operators, said before anything runs.
+fn reach(config: &RunConfig) -> String {
+    if config.operators.is_empty() {
+        return "the campaign can reach nothing: no operator is configured".to_owned();
+    }
+    let lines = config.operators.iter().map(|(key, operator)| {
+        let Grants { compute, work, clock, random, env } = &operator.grants;
+        let mut grants: Vec<String> =
+            compute.iter().map(|backend| format!("any command on backend `{backend}`")).collect();
+        grants.extend(work.then(|| "its attempt directories".to_owned()));
+        grants.extend(clock.then(|| "the clock".to_owned()));
+        grants.extend(random.then(|| "random numbers".to_owned()));
+        grants.extend((!env.is_empty()).then(|| format!("environment {}", env.join(", "))));
+        format!("  operator `{key}` ({}): {}", operator.plugin, grants.join(", "))
+    });
+    let lines: Vec<String> = lines.collect();
+    format!("the campaign can reach:\n{}", lines.join("\n"))
+}
+
+pub(super) fn step(session: &Session, name: &str) -> Result<u8, Failure> {
+    let dir = session.run(name)?;
+    let mut held = open_run(&dir, Duration::ZERO, Access::Own)?;
+    let tick = step_run(&mut held.run, Moment { now_ms: now_ms(), new_id: &new_attempt_id })?;
+    print_tick(session, &tick)?;
+    Ok(ended_badly(&tick.state))
+}
+
+fn ended_badly(state: &str) -> u8 {
+    u8::from(matches!(RunState::parse(state), Some(RunState::Failed | RunState::Cancelled)))
+}
+
+fn print_tick(session: &Session, tick: &Tick) -> Result<(), Failure> {
+    if session.json {
+        return print_json(tick);
+    }
+    let reason = tick.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    print(&format!(
+        "{}: {}{reason}, iteration {}; polled {}, submitted {}, finished {}, planned {}\n",
+        tick.run_id, tick.state, tick.iteration, tick.polled, tick.submitted, tick.finished, tick.planned
+    ))
+}
+
+pub(super) fn dry_run(session: &Session, name: &str) -> Result<u8, Failure> {
+    let dir = session.run(name)?;
+    let run = workspace::open_to_look(&dir)?;
+    let jobs = would_start(&run, now_ms())?;
+    if session.json {
+        return print_json(&jobs).map(|()| 0);
+    }
+    if jobs.is_empty() {
+        tell("a tick would submit nothing now");
+    }
+    for job in &jobs {
+        print(&format!("# task `{}` through operator `{}`\n{}\n", job.task, job.operator, job.script))?;
+    }
+    Ok(0)
+}
+
+pub(super) fn drive_runs(session: &Session, arguments: &LoopArgs) -> Result<u8, Failure> {
+    let interrupt = interrupts()?;
+    let deadline = arguments.timeout.map(|timeout| Instant::now() + timeout);
+    let patience = Patience { wait: arguments.wait, deadline };
+    if !arguments.all {
+        let dir = session.run(arguments.run.as_deref().unwrap_or("latest"))?;
+        return drive_one(session, &dir, patience, interrupt.as_fd(), true);
+    }
+    let runs: Vec<RunDir> = session.workspaces()?.runs().into_iter().map(|(_, run)| run).filter(goes_on).collect();
+    if runs.is_empty() {
+        tell("every run has ended");
+    }
+    let codes = std::thread::scope(|scope| {
+        let drive = |dir: &RunDir| {
+            drive_one(session, dir, patience, interrupt.as_fd(), false)
+                .unwrap_or_else(|failure| super::report::report(&failure))
+        };
+        let threads: Vec<_> = runs.iter().map(|dir| scope.spawn(move || drive(dir))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap_or(70)).collect::<Vec<u8>>()
+    });
+    Ok(codes.into_iter().max().unwrap_or(0))
+}
+
+fn goes_on(dir: &RunDir) -> bool {
+    // A run that cannot be read is not passed over: its loop says why.
+    workspace::open_for_reading(dir).and_then(|(store, _)| Ok(store.run()?)).map_or(true, |row| !row.state.ended())
+}
+
+/// A stream that becomes readable when a person or the system asks this process to stop.
+fn interrupts() -> Result<UnixStream, Failure> {
+    let work = || {
+        let (read, write) = UnixStream::pair()?;
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
+        }
+        Ok(read)
+    };
+    work().map_err(|error: std::io::Error| Failure::machine("listening for signals", error))
+}
+
+fn drive_one(
+    session: &Session,
+    dir: &RunDir,
+    patience: Patience,
+    interrupt: BorrowedFd<'_>,
+    alone: bool,
+) -> Result<u8, Failure> {
+    let mut progress = Progress::new(&dir.id(), alone);
+    let mut total = Tick::default();
+    let ending = drive(dir, patience, interrupt, &mut |run, tick| {
+        total = Tick {
+            polled: total.polled + tick.polled,
+            submitted: total.submitted + tick.submitted,
+            finished: total.finished + tick.finished,
+            planned: total.planned + tick.planned,
+            ..tick.clone()
+        };
+        progress.show(run, tick);
+    });
+    progress.finish();
+    let ending = ending?;
+    print_tick(session, &total)?;
+    let run = dir.id();
+    Ok(match ending {
+        Ending::Completed => 0,
+        Ending::Failed => 1,
+        Ending::Waiting => {
+            tell(&format!("hint: `matterstack explain {run}` says what it waits for; `loop --wait` waits too"));
+            5
+        }
+        Ending::TimedOut => {
+            tell("the time is over; the run goes on with the next `loop` or `step`, and its jobs go on now");
+            6
+        }
+        Ending::Interrupted => {
+            tell("interrupted; the run goes on with the next `loop` or `step`, and its jobs go on now");
+            super::report::exit_code(FailureKind::Interrupted)
+        }
+    })
+}
+
+pub(super) fn config(session: &Session, command: &ConfigCommand) -> Result<u8, Failure> {
+    match command {
+        ConfigCommand::Schema { of } => print_json(&match of {
+            SchemaName::Config => schema::config(),
+            SchemaName::Tasks => schema::tasks(),
+            SchemaName::Results => schema::results(),
+        })?,
+        ConfigCommand::Check { workspace, config, sets } => {
+            let directory = session.workspaces()?.workspace(workspace)?;
+            let file = config.clone().unwrap_or_else(|| directory.join("config.json"));
+            let resolved = workspace::resolve(&file, user_config().as_deref(), sets)?;
+            if session.json {
+                print_json(&resolved)?;
+            } else {
+                print(&format!("{} is valid\n", shown(&file)))?;
+            }
+        }
+    }
+    Ok(0)
+}
+
+pub(super) fn hold(session: &Session, name: &str, access: Access) -> Result<workspace::HeldRun, Failure> {
+    open_run(&session.run(name)?, PATIENCE, access)
+}

@@ -1,0 +1,392 @@
+//! Commands that look at runs and change nothing.
+use super::output::{one_line, print, print_json, table, tell, time};
+use super::progress::summary;
+use super::{GraphFormat, Session, shown};
+use crate::explain::{explain_run, explain_task, quoted};
+use crate::failure::Failure;
+use crate::machine::Watch;
+use crate::model::states::{AttemptState, TaskState};
+use crate::model::workflow::nearest;
+use crate::run_dir::RunDir;
+use crate::store::{AttemptRow, Store, TaskRow, WaitRow};
+use crate::workspace::open_for_reading;
+use serde_json::{Value, json};
+use std::io::{IsTerminal, Read, Seek, SeekFrom, Write};
+use std::time::Duration;
+
+/// Things that `status` lists; the counts say how many more there are.
+const WAITS_MAX: u32 = 100;
+/// Things that `status` lists for a person.
+const WAITS_SHOWN: usize = 10;
+
+pub(super) fn status(session: &Session, name: &str, watch: bool) -> Result<u8, Failure> {
+    let dir = session.run(name)?;
+    let store = Store::read(&dir.database())?;
+    print_status(session, &store)?;
+    if !watch {
+        return Ok(0);
+    }
+    let machine = |error| Failure::machine("watching the run", error);
+    let changes = Watch::new().map_err(machine)?;
+    changes.add(dir.root()).map_err(machine)?;
+    let mut version = store.data_version()?;
+    while !store.run()?.state.ended() {
+        changes.wait(Some(Duration::from_secs(5))).map_err(machine)?;
+        let now = store.data_version()?;
+        if now != version {
+            version = now;
+            if !session.json && std::io::stdout().is_terminal() {
+                print("\x1b[H\x1b[2J")?;
+            }
+            print_status(session, &store)?;
+        }
+    }
+    Ok(0)
+}
+
+fn print_status(session: &Session, store: &Store) -> Result<(), Failure> {
+    let row = store.run()?;
+    let counts = store.task_counts()?;
+    let waits = if row.state.ended() { Vec::new() } else { store.waits(WAITS_MAX)? };
+    if session.json {
+        let waiting: Vec<Value> = waits.iter().map(|wait| wait_json(&row.run_id, wait)).collect();
+        return print_json(&json!({
+            "run_id": row.run_id, "workspace": row.workspace, "state": row.state, "reason": row.reason,
+            "iteration": row.iteration, "tasks": counts, "waiting_on": waiting,
+            "summary": row.state_document.as_deref().and_then(summary),
+            "created_at": time(row.created_at_ms), "ended_at": row.ended_at_ms.map(time),
+        }));
+    }
+    let reason = row.reason.as_ref().map(|reason| format!(" ({})", one_line(reason))).unwrap_or_default();
+    let mut text = format!("{} ({}): {}{reason}\n", row.run_id, row.workspace, row.state);
+    text += &format!(
+        "iteration {}: {} tasks, {} pending, {} running, {} completed, {} failed, {} cancelled, {} skipped\n",
+        row.iteration,
+        counts.total,
+        counts.pending,
+        counts.running,
+        counts.completed,
+        counts.failed,
+        counts.cancelled,
+        counts.skipped
+    );
+    if let Some(line) = row.state_document.as_deref().and_then(summary) {
+        text += &format!("{}\n", one_line(&line));
+    }
+    if !waits.is_empty() {
+        let rows = waits.iter().take(WAITS_SHOWN).map(|wait| {
+            let hint = wait.reason.clone().or_else(|| wait_hint(&row.run_id, wait)).unwrap_or_default();
+            vec![wait.kind.clone(), wait.task.clone(), wait.operator.clone(), hint]
+        });
+        text += &format!("\n{}", table(&["WAITS FOR", "TASK", "OPERATOR", "WHY"], rows));
+        if waits.len() > WAITS_SHOWN {
+            text += &format!("and more; `matterstack explain {}` lists them all\n", row.run_id);
+        }
+    }
+    print(&text)
+}
+
+fn wait_hint(run: &str, wait: &WaitRow) -> Option<String> {
+    let task = quoted(&wait.task);
+    match wait.kind.as_str() {
+        "lost" => Some(format!("matterstack rerun {run} {task}")),
+        "capacity" | "person" | "kit" | "instrument" => Some(format!("matterstack explain {run} {task}")),
+        _ => None,
+    }
+}
+
+fn wait_json(run: &str, wait: &WaitRow) -> Value {
+    json!({
+        "task": wait.task, "attempt": wait.attempt, "operator": wait.operator, "kind": wait.kind,
+        "since": wait.since_ms.map(time), "hint": wait_hint(run, wait), "reason": wait.reason,
+    })
+}
+
+pub(super) fn list(session: &Session) -> Result<u8, Failure> {
+    let workspaces = session.workspaces()?;
+    let mut found = Vec::new();
+    for (slug, dir) in workspaces.runs() {
+        found.push(list_entry(&slug, &dir));
+    }
+    if session.json {
+        return print_json(&found).map(|()| 0);
+    }
+    if found.is_empty() {
+        tell("no run yet; `matterstack init WORKSPACE` makes one");
+        return Ok(0);
+    }
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let rows = found.iter().map(|run| {
+        let tasks = &run["tasks"];
+        let ended: u64 =
+            ["completed", "failed", "cancelled", "skipped"].iter().filter_map(|key| tasks[key].as_u64()).sum();
+        let done = format!("{ended}/{}", tasks["total"].as_u64().unwrap_or(0));
+        vec![text(&run["run_id"]), text(&run["workspace"]), text(&run["state"]), text(&run["iteration"]), done]
+    });
+    print(&table(&["RUN", "WORKSPACE", "STATE", "ITERATION", "TASKS ENDED"], rows))?;
+    Ok(0)
+}
+
+/// One run of the list; what cannot be read is listed too, with the reason.
+fn list_entry(slug: &str, dir: &RunDir) -> Value {
+    let read = || -> Result<Value, Failure> {
+        let store = Store::read(&dir.database())?;
+        let row = store.run()?;
+        Ok(json!({
+            "run_id": dir.id(), "workspace": slug, "state": row.state, "reason": row.reason, "iteration": row.iteration,
+            "tasks": store.task_counts()?, "created_at": time(row.created_at_ms), "path": dir.root(),
+        }))
+    };
+    read().unwrap_or_else(|failure| {
+        json!({
+            "run_id": dir.id(), "workspace": slug, "state": "unreadable", "reason": failure.to_string(), "iteration": null,
+            "tasks": null, "created_at": null, "path": dir.root(),
+        })
+    })
+}
+
+pub(super) fn explain(session: &Session, name: &str, task: Option<&str>) -> Result<u8, Failure> {
+    let (store, config) = open_for_reading(&session.run(name)?)?;
+    let all = match task {
+        None => explain_run(&store, &config)?,
+        Some(id) => vec![explain_task(&store, &config, id)?.ok_or_else(|| no_task(&store, id))?],
+    };
+    if session.json {
+        return print_json(&all).map(|()| 0);
+    }
+    if all.is_empty() {
+        tell("nothing is stuck");
+    }
+    let rows = all.into_iter().map(|one| {
+        let subject = one.task.unwrap_or_else(|| "(the run)".to_owned());
+        vec![subject, one.code, one.sentence, one.command.unwrap_or_default()]
+    });
+    let mut rows = rows.peekable();
+    if rows.peek().is_some() {
+        print(&table(&["TASK", "CODE", "WHY", "COMMAND THAT HELPS"], rows))?;
+    }
+    Ok(0)
+}
+
+fn no_task(store: &Store, id: &str) -> Failure {
+    let failure = Failure::input(format!("the run has no task `{id}`"));
+    let names: Vec<String> =
+        store.tasks(None, None).map(|tasks| tasks.into_iter().map(|task| task.id).collect()).unwrap_or_default();
+    match nearest(id, names.iter().map(String::as_str)) {
+        Some(near) => failure.hint(format!("did you mean `{near}`?")),
+        None => failure.hint("`matterstack tasks RUN` lists them"),
+    }
+}
+
+fn the_task(store: &Store, id: &str) -> Result<TaskRow, Failure> {
+    store.task(id)?.ok_or_else(|| no_task(store, id))
+}
+
+pub(super) fn tasks(session: &Session, name: &str, state: Option<&str>) -> Result<u8, Failure> {
+    let store = Store::read(&session.run(name)?.database())?;
+    let state = match state {
+        None => None,
+        Some(text) => Some(TaskState::parse(text).ok_or_else(|| {
+            let words: Vec<&str> = TaskState::ALL.iter().map(|state| state.as_str()).collect();
+            Failure::input(format!("`{text}` is no state of a task")).hint(format!("use {}", words.join(", ")))
+        })?),
+    };
+    let tasks = store.tasks(state, None)?;
+    if session.json {
+        let mut rows = Vec::with_capacity(tasks.len());
+        for task in &tasks {
+            let outputs = match task.state {
+                TaskState::Completed => store.task_outputs(task.key)?,
+                _ => Vec::new(),
+            };
+            rows.push(json!({
+                "id": task.id, "iteration": task.iteration, "state": task.state, "reason": task.reason,
+                "operator": task.operator, "attempts": task.attempts, "outputs": outputs,
+            }));
+        }
+        return print_json(&rows).map(|()| 0);
+    }
+    if tasks.is_empty() {
+        tell("no such task");
+        return Ok(0);
+    }
+    let rows = tasks.into_iter().map(|task| {
+        let iteration = task.iteration.to_string();
+        vec![
+            task.id,
+            iteration,
+            task.state.to_string(),
+            task.operator,
+            task.attempts.to_string(),
+            task.reason.unwrap_or_default(),
+        ]
+    });
+    print(&table(&["TASK", "ITERATION", "STATE", "OPERATOR", "ATTEMPTS", "WHY"], rows))?;
+    Ok(0)
+}
+
+pub(super) fn attempts(session: &Session, name: &str, task: &str) -> Result<u8, Failure> {
+    let store = Store::read(&session.run(name)?.database())?;
+    let attempts = store.attempts(the_task(&store, task)?.key)?;
+    if session.json {
+        let rows: Vec<Value> = attempts
+            .iter()
+            .map(|attempt| {
+                json!({
+                    "attempt_id": attempt.id, "number": attempt.number, "state": attempt.state, "reason": attempt.reason,
+                    "external_id": external_id(attempt), "operator": attempt.operator, "directory": attempt.directory,
+                    "created_at": time(attempt.created_at_ms), "ended_at": attempt.ended_at_ms.map(time),
+                })
+            })
+            .collect();
+        return print_json(&rows).map(|()| 0);
+    }
+    if attempts.is_empty() {
+        tell("the task has had no attempt yet");
+        return Ok(0);
+    }
+    let rows = attempts.into_iter().map(|attempt| {
+        let state = attempt.state.to_string();
+        vec![
+            attempt.number.to_string(),
+            state,
+            attempt.directory,
+            time(attempt.created_at_ms),
+            attempt.reason.unwrap_or_default(),
+        ]
+    });
+    print(&table(&["ATTEMPT", "STATE", "DIRECTORY", "CREATED", "WHY"], rows))?;
+    Ok(0)
+}
+
+/// What the outside calls the attempt: the handle's `external_id`, or the whole handle.
+fn external_id(attempt: &AttemptRow) -> Option<String> {
+    let handle = attempt.handle.as_deref()?;
+    let value: Value = serde_json::from_str(handle).ok()?;
+    let id = value.get("external_id").or_else(|| value.get("handle").and_then(|inner| inner.get("external_id")));
+    Some(id.and_then(Value::as_str).map_or_else(|| handle.to_owned(), str::to_owned))
+}
+
+pub(super) fn logs(
+    session: &Session,
+    name: &str,
+    task: &str,
+    follow: bool,
+    number: Option<u32>,
+) -> Result<u8, Failure> {
+    let dir = session.run(name)?;
+    let store = Store::read(&dir.database())?;
+    let key = the_task(&store, task)?.key;
+    let find = |store: &Store| -> Result<Option<AttemptRow>, Failure> {
+        let mut attempts = store.attempts(key)?;
+        attempts.retain(|attempt| number.is_none_or(|number| attempt.number == number));
+        Ok(attempts.pop())
+    };
+    let attempt = find(&store)?.ok_or_else(|| match number {
+        Some(number) => Failure::input(format!("task `{task}` has no attempt {number}")),
+        None => Failure::input(format!("task `{task}` has had no attempt yet")).hint(format!(
+            "`matterstack explain {} {}` says why",
+            dir.id(),
+            quoted(task)
+        )),
+    })?;
+    let directory = dir.join(&attempt.directory);
+    let mut streams = [Tail::new(directory.join("stdout"), false), Tail::new(directory.join("stderr"), true)];
+    let mut live = !attempt.state.ended();
+    loop {
+        for stream in &mut streams {
+            stream.copy_new()?;
+        }
+        if !follow || !live {
+            break;
+        }
+        // The command writes its files without telling anybody whom a watch could be shared with.
+        std::thread::sleep(Duration::from_millis(200));
+        live = store.attempts(key)?.iter().any(|other| other.id == attempt.id && !other.state.ended())
+            && attempt.state != AttemptState::Created;
+    }
+    if streams.iter().all(|stream| stream.offset == 0) {
+        tell(&format!("attempt {} has written nothing; its files are in {}", attempt.number, shown(&directory)));
+    }
+    Ok(0)
+}
+
+/// A file that is printed as it grows.
+struct Tail {
+    path: std::path::PathBuf,
+    to_stderr: bool,
+    offset: u64,
+}
+
+impl Tail {
+    fn new(path: std::path::PathBuf, to_stderr: bool) -> Self {
+        Self { path, to_stderr, offset: 0 }
+    }
+
+    fn copy_new(&mut self) -> Result<(), Failure> {
+        // A link in the place of the file is the job's doing and is not followed.
+        let regular = std::fs::symlink_metadata(&self.path).is_ok_and(|metadata| metadata.is_file());
+        if !regular {
+            return Ok(());
+        }
+        let failed = |error| Failure::machine(format!("`{}` cannot be read", self.path.display()), error);
+        let mut file = std::fs::File::open(&self.path).map_err(failed)?;
+        file.seek(SeekFrom::Start(self.offset)).map_err(failed)?;
+        let mut buffer = vec![0_u8; 64 * 1024];
+        loop {
+            let read = file.read(&mut buffer).map_err(failed)?;
+            if read == 0 {
+                return Ok(());
+            }
+            self.offset += read as u64;
+            let written = if self.to_stderr {
+                std::io::stderr().write_all(&buffer[..read])
+            } else {
+                std::io::stdout().write_all(&buffer[..read])
+            };
+            if written.is_err() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+pub(super) fn graph(session: &Session, name: &str, format: GraphFormat) -> Result<u8, Failure> {
+    let store = Store::read(&session.run(name)?.database())?;
+    let tasks = store.tasks(None, None)?;
+    let pairs = store.dependency_pairs()?;
+    if session.json {
+        let nodes: Vec<Value> = tasks.iter().map(|task| json!({"id": task.id, "state": task.state})).collect();
+        let edges: Vec<Value> = pairs.iter().map(|(task, on)| json!({"from": on, "to": task})).collect();
+        return print_json(&json!({"tasks": nodes, "dependencies": edges})).map(|()| 0);
+    }
+    let position: std::collections::HashMap<&str, usize> =
+        tasks.iter().enumerate().map(|(position, task)| (task.id.as_str(), position)).collect();
+    let of = |id: &str| position.get(id).copied().unwrap_or_default();
+    let mut text = String::new();
+    match format {
+        GraphFormat::Mermaid => {
+            text += "flowchart LR\n";
+            for (position, task) in tasks.iter().enumerate() {
+                let label = one_line(&task.id).replace('"', "#quot;");
+                text += &format!("  t{position}[\"{label} ({})\"]\n", task.state);
+            }
+            for (task, on) in &pairs {
+                text += &format!("  t{} --> t{}\n", of(on), of(task));
+            }
+        }
+        GraphFormat::Dot => {
+            text += "digraph run {\n  rankdir=LR;\n";
+            for (position, task) in tasks.iter().enumerate() {
+                let label = one_line(&task.id).replace('\\', "\\\\").replace('"', "\\\"");
+                text += &format!("  t{position} [label=\"{label}\\n{}\"];\n", task.state);
+            }
+            for (task, on) in &pairs {
+                text += &format!("  t{} -> t{};\n", of(on), of(task));
+            }
+            text += "}\n";
+        }
+    }
+    print(&text)?;
+    Ok(0)
+}

@@ -1,0 +1,211 @@
+//! Says why tasks do not move, and which command would help. Reads the store and changes nothing.
+use crate::model::config::RunConfig;
+use crate::model::states::{AttemptState, RunState, TaskState};
+use crate::store::{AttemptRow, RunRow, Store, StoreError, TaskRow};
+use crate::tick::{Capacity, room};
+use serde::Serialize;
+
+/// Dependencies that a sentence names.
+const NAMED: usize = 3;
+
+/// Why a task, or the whole run, does not move.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// The task; absent: the run as a whole.
+    pub task: Option<String>,
+    /// A word from the documented list.
+    pub code: String,
+    /// One sentence for a person.
+    pub sentence: String,
+    /// The command that would help, if there is one.
+    pub command: Option<String>,
+}
+
+/// The store and configuration an explanation is drawn from.
+struct Seen<'a> {
+    store: &'a Store,
+    config: &'a RunConfig,
+    row: RunRow,
+}
+
+/// Explains the run and every task of it that does not move.
+///
+/// # Errors
+/// If the store cannot be read.
+pub fn explain_run(store: &Store, config: &RunConfig) -> Result<Vec<Explanation>, StoreError> {
+    let seen = Seen { store, config, row: store.run()? };
+    let mut all: Vec<Explanation> = seen.run().into_iter().collect();
+    for state in [TaskState::Running, TaskState::Pending, TaskState::Failed, TaskState::Cancelled, TaskState::Skipped] {
+        for task in store.tasks(Some(state), None)? {
+            let explained = seen.task(&task)?;
+            if explained.code != "running" {
+                all.push(explained);
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Explains one task, whatever it does; nothing if there is no such task.
+///
+/// # Errors
+/// If the store cannot be read.
+pub fn explain_task(store: &Store, config: &RunConfig, id: &str) -> Result<Option<Explanation>, StoreError> {
+    let seen = Seen { store, config, row: store.run()? };
+    store.task(id)?.map(|task| seen.task(&task)).transpose()
+}
+
+/// A word as a shell takes it.
+pub fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+impl Seen<'_> {
+    fn command(&self, rest: &str) -> Option<String> {
+        let (verb, arguments) = rest.split_once(' ').unwrap_or((rest, ""));
+        Some(format!("matterstack {verb} {} {arguments}", self.row.run_id).trim_end().to_owned())
+    }
+
+    fn run(&self) -> Option<Explanation> {
+        let reason = self.row.reason.clone().unwrap_or_default();
+        let word = self.row.reason_code.clone();
+        let (code, sentence, command) = match self.row.state {
+            RunState::Active | RunState::Completed => return None,
+            RunState::Paused => ("paused".to_owned(), "a person paused the run".to_owned(), self.command("resume")),
+            RunState::Cancelling => {
+                let text = "the run is being cancelled; it waits for what is live to stop".to_owned();
+                ("cancelling".to_owned(), text, self.command("step"))
+            }
+            RunState::Failed | RunState::Cancelled => {
+                (word.unwrap_or_else(|| self.row.state.to_string()), reason, self.command("revive"))
+            }
+            RunState::Held => {
+                let code = word.unwrap_or_else(|| "held".to_owned());
+                let command = match code.as_str() {
+                    "lost" => self.command("rerun --state lost"),
+                    "plugin-error" | "plugin-fuel" | "plugin-memory" | "planned-nothing" => self.command("resume"),
+                    other if other.starts_with("plugin-") => {
+                        Some(format!("matterstack plugin upgrade {} FILE", self.row.run_id))
+                    }
+                    _ => self.command("resume --set KEY=VALUE"),
+                };
+                (code, reason, command)
+            }
+        };
+        Some(Explanation { task: None, code, sentence, command })
+    }
+
+    fn task(&self, task: &TaskRow) -> Result<Explanation, StoreError> {
+        let (code, sentence, command) = match task.state {
+            TaskState::Pending if task.blocked > 0 => self.blocked(task)?,
+            TaskState::Pending => self.ready(task)?,
+            TaskState::Running => self.running(task)?,
+            TaskState::Completed => ("completed".to_owned(), "the task completed".to_owned(), None),
+            TaskState::Failed | TaskState::Cancelled | TaskState::Skipped => self.ended(task),
+        };
+        Ok(Explanation { task: Some(task.id.clone()), code, sentence, command })
+    }
+
+    fn ended(&self, task: &TaskRow) -> (String, String, Option<String>) {
+        let id = quoted(&task.id);
+        let code = task.reason_code.clone().unwrap_or_else(|| task.state.to_string());
+        let sentence = task.reason.clone().unwrap_or_else(|| format!("the task is {}", task.state));
+        let revive = matches!(self.row.state, RunState::Failed | RunState::Cancelled);
+        let command = match task.state {
+            _ if task.iteration != self.row.iteration || self.row.state == RunState::Completed => None,
+            TaskState::Failed if task.attempts > 0 => self.command(&format!("logs {id}")),
+            _ if revive => self.command("revive"),
+            _ => self.command(&format!("rerun {id}")),
+        };
+        (code, sentence, command)
+    }
+
+    fn blocked(&self, task: &TaskRow) -> Result<(String, String, Option<String>), StoreError> {
+        let unmet = self.store.unmet_dependencies(task.key)?;
+        let open: Vec<&str> = unmet.iter().filter(|(_, state)| !state.ended()).map(|(id, _)| id.as_str()).collect();
+        let mut named: Vec<String> = open.iter().take(NAMED).map(|id| format!("`{id}`")).collect();
+        if open.len() > NAMED {
+            named.push(format!("{} more", open.len() - NAMED));
+        }
+        let command = open.first().and_then(|id| self.command(&format!("explain {}", quoted(id))));
+        Ok(("dependency".to_owned(), format!("waits for {}", named.join(", ")), command))
+    }
+
+    fn ready(&self, task: &TaskRow) -> Result<(String, String, Option<String>), StoreError> {
+        let told = |code: &str, text: String, command| Ok((code.to_owned(), text, command));
+        match self.row.state {
+            RunState::Active => {}
+            RunState::Paused => {
+                return told("run-paused", "ready, and the run is paused".to_owned(), self.command("resume"));
+            }
+            state => {
+                return told(
+                    &format!("run-{state}"),
+                    format!("ready, and the run is {state}"),
+                    self.command("explain"),
+                );
+            }
+        }
+        let operator_max = self.config.operators.get(&task.operator).and_then(|operator| operator.max_active);
+        let capacity = Capacity {
+            run_live: self.store.live_count(None)?,
+            run_max: self.config.limits.max_active,
+            operator_live: self.store.live_count(Some(&task.operator))?,
+            operator_max,
+        };
+        if room(capacity) > 0 {
+            return told("ready", "ready; the next tick starts it".to_owned(), self.command("step"));
+        }
+        let (name, live, max) = match operator_max {
+            Some(max) if capacity.operator_live >= max => {
+                (format!("operators.{}.max_active", task.operator), capacity.operator_live, max)
+            }
+            _ => ("limits.max_active".to_owned(), capacity.run_live, capacity.run_max),
+        };
+        let command = self.command(&format!("amend --set {name}={}", max * 2));
+        told("capacity", format!("ready, and {live} attempts are live where {name} allows {max}"), command)
+    }
+
+    fn running(&self, task: &TaskRow) -> Result<(String, String, Option<String>), StoreError> {
+        let attempts = self.store.attempts(task.key)?;
+        let id = quoted(&task.id);
+        if let Some(live) = attempts.iter().find(|attempt| !attempt.state.ended()) {
+            return Ok(self.live(live, &id));
+        }
+        let reason = task.reason.clone().unwrap_or_default();
+        if let Some(at) = task.retry_at_ms {
+            let time = jiff::Timestamp::from_millisecond(at).unwrap_or_default();
+            return Ok(("retry".to_owned(), format!("retry-at {time}: {reason}"), self.command("step")));
+        }
+        Ok(("lost".to_owned(), reason, self.command(&format!("rerun {id}"))))
+    }
+
+    fn live(&self, attempt: &AttemptRow, id: &str) -> (String, String, Option<String>) {
+        let reason = |otherwise: &str| attempt.reason.clone().unwrap_or_else(|| otherwise.to_owned());
+        let code = |otherwise: &str| attempt.reason_code.clone().unwrap_or_else(|| otherwise.to_owned());
+        match attempt.state {
+            AttemptState::Created | AttemptState::Prepared => {
+                (code("starting"), reason("being started"), self.command("step"))
+            }
+            AttemptState::Submitting => {
+                let text = reason("it is not known yet whether the submit took effect; the next tick asks again");
+                ("unknown-submit".to_owned(), text, self.command("step"))
+            }
+            AttemptState::Submitted => (code("queued"), reason("accepted, and not started yet"), None),
+            AttemptState::WaitingExternal => {
+                let kind = attempt.waits_for.clone().unwrap_or_else(|| "waiting".to_owned());
+                (kind, reason("waits for something outside"), self.command(&format!("attempts {id}")))
+            }
+            _ => (
+                "running".to_owned(),
+                format!("attempt {} runs", attempt.number),
+                self.command(&format!("logs {id} -f")),
+            ),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What a person is told when something cannot be done: what, which thing, why, and what would help.
+use crate::plugin::{PluginError, PluginErrorKind};
+use crate::run_dir::LeaseError;
+use crate::store::StoreError;
+use crate::tick::{PlanError, TickError};
+use std::fmt;
+
+/// The kinds of trouble that exit codes tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// Wrong usage or input: exit code 2.
+    Input,
+    /// Another process advances the run: exit code 3.
+    Busy,
+    /// A plugin cannot be loaded, linked or verified, or broke the contract: exit code 4.
+    Plugin,
+    /// A bug of the host: exit code 70.
+    Bug,
+    /// Trouble with the machine: disk, permission, a damaged or newer database: exit code 74.
+    Machine,
+    /// Interrupted: exit code 130.
+    Interrupted,
+}
+
+/// Something that could not be done.
+#[derive(Debug)]
+pub struct Failure {
+    /// The kind, which decides the exit code.
+    pub kind: FailureKind,
+    /// What, and which thing.
+    pub what: String,
+    /// Why, if it is known and not said yet.
+    pub cause: Option<String>,
+    /// One command or edit that would help.
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    /// Something a person asked for in a way that cannot be done.
+    pub fn input(what: impl Into<String>) -> Self {
+        Self::of(FailureKind::Input, what)
+    }
+
+    /// Something the machine would not do.
+    pub fn machine(what: impl Into<String>, cause: impl fmt::Display) -> Self {
+        Self::of(FailureKind::Machine, what).because(cause)
+    }
+
+    /// A failure of a kind.
+    pub fn of(kind: FailureKind, what: impl Into<String>) -> Self {
+        Self { kind, what: what.into(), cause: None, hint: None }
+    }
+
+    /// Adds why.
+    #[must_use]
+    pub fn because(mut self, cause: impl fmt::Display) -> Self {
+        self.cause = Some(cause.to_string());
+        self
+    }
+
+    /// Adds what would help.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        self.cause.iter().try_for_each(|cause| write!(f, ": {cause}"))
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let text = error.to_string();
+        match error {
+            StoreError::TooNew(..) => {
+                Self::of(FailureKind::Machine, text).hint("use the matterstack that made the run, or a later one")
+            }
+            StoreError::Missing(_) => Self::of(FailureKind::Machine, text).hint("restore it from a backup"),
+            StoreError::Corrupt(..) => Self::of(FailureKind::Machine, text)
+                .hint("the file is untouched; restore it from a backup, or look at it with `sqlite3 FILE .recover`"),
+            StoreError::Busy => Self::of(FailureKind::Busy, text),
+            StoreError::Disk(_) => Self::of(FailureKind::Machine, text)
+                .hint("nothing was lost: make room or mend the permission, then repeat the command"),
+            StoreError::Illegal(_) => Self::of(FailureKind::Input, text),
+            StoreError::Row(_) | StoreError::Sqlite(_) => Self::of(FailureKind::Bug, text),
+        }
+    }
+}
+
+impl From<TickError> for Failure {
+    fn from(error: TickError) -> Self {
+        match error {
+            TickError::Store(error) => error.into(),
+            TickError::Io(what, cause) => Self::machine(format!("{what} failed"), cause)
+                .hint("nothing was lost: mend the cause, then repeat the command"),
+        }
+    }
+}
+
+impl From<LeaseError> for Failure {
+    fn from(error: LeaseError) -> Self {
+        let text = error.to_string();
+        match error {
+            LeaseError::Held(run, _) => {
+                Self::of(FailureKind::Busy, text).hint(format!("wait for it, or look with `matterstack status {run}`"))
+            }
+            LeaseError::Io(_, cause) => Self::machine(text, cause)
+                .hint("the run's directory must be writable and its file system must have locks"),
+        }
+    }
+}
+
+impl From<PluginError> for Failure {
+    fn from(error: PluginError) -> Self {
+        let text = error.to_string();
+        match error.kind {
+            PluginErrorKind::NotGranted(_, json) => {
+                Self::of(FailureKind::Plugin, text).hint(format!("to grant it, add to config.json: {json}"))
+            }
+            PluginErrorKind::Guest(_) => Self::of(FailureKind::Input, text),
+            PluginErrorKind::Fuel(_) => Self::of(FailureKind::Plugin, text)
+                .hint("raise limits.plugin.fuel, or let the plugin do less in one call"),
+            PluginErrorKind::Memory(_) => Self::of(FailureKind::Plugin, text)
+                .hint("raise limits.plugin.memory_mb, or let the plugin hold less at once"),
+            PluginErrorKind::Load(_)
+            | PluginErrorKind::Trap(_)
+            | PluginErrorKind::Deadline(_)
+            | PluginErrorKind::Limit(..)
+            | PluginErrorKind::BadOutput(_) => Self::of(FailureKind::Plugin, text),
+        }
+    }
+}
+
+impl From<PlanError> for Failure {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::Plugin(error) => error.into(),
+            PlanError::Workflow(error) => Self::of(FailureKind::Input, format!("plan: {error}")),
+            PlanError::Tick(error) => error.into(),
+        }
+    }
+}

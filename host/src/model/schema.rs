@@ -1,0 +1,79 @@
+//! The published JSON Schemas: of config.json, of the tasks a campaign plans, and of the results it receives.
+use super::config::RunConfig;
+use super::workflow::Task;
+use schemars::{JsonSchema, Schema, schema_for};
+use serde::Serialize;
+use serde_json::Value;
+
+/// The version of the documents that cross the plugin contract.
+const VERSION: &str = "0.2.0-dev";
+
+/// What `analyze` receives of one task. Readers ignore keys they do not know.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Result")]
+pub struct ResultDocument {
+    /// The task's id.
+    pub task: String,
+    /// How it ended.
+    pub outcome: OutcomeWord,
+    /// Why, for a program; absent for a completed task.
+    pub code: Option<String>,
+    /// Why, for a person.
+    pub reason: Option<String>,
+    /// Whether the task said that it may fail.
+    pub allow_failure: bool,
+    /// The id of its last attempt; absent if it had none.
+    pub attempt: Option<String>,
+    /// How many attempts it had.
+    pub attempts: u32,
+    /// The output document of the last attempt, as its operator gave it.
+    pub data: Option<Value>,
+    /// The output files of the last attempt.
+    pub outputs: Vec<OutputDocument>,
+}
+
+/// How a task ended.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OutcomeWord {
+    /// An attempt completed.
+    Completed,
+    /// Its attempts failed.
+    Failed,
+    /// A person cancelled it.
+    Cancelled,
+    /// A task it depends on did not complete.
+    Skipped,
+}
+
+/// One output file.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Output")]
+pub struct OutputDocument {
+    /// Relative to the attempt directory.
+    pub path: String,
+    /// SHA-256, 64 hexadecimal digits; `artifacts.read` takes it.
+    pub sha256: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// The schema of config.json.
+pub fn config() -> Schema {
+    titled(schema_for!(RunConfig), "config.json")
+}
+
+/// The schema of a plan's workflow: an array of tasks.
+pub fn tasks() -> Schema {
+    titled(schema_for!(Vec<Task>), "tasks")
+}
+
+/// The schema of the results `analyze` receives: an array.
+pub fn results() -> Schema {
+    titled(schema_for!(Vec<ResultDocument>), "results")
+}
+
+fn titled(mut schema: Schema, name: &str) -> Schema {
+    schema.insert("title".to_owned(), Value::from(format!("matterstack {name} {VERSION}")));
+    schema
+}

@@ -1,0 +1,176 @@
+//! What a component is, by what it imports and exports, and whether a configuration grants what it needs.
+use super::{PluginError, PluginErrorKind, cache, link};
+use crate::model::config::Grants;
+use crate::model::document::sha256;
+use serde::Serialize;
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+/// The contract version this host speaks.
+pub const CONTRACT: &str = "0.2.0-dev";
+/// The package that is the contract.
+const PACKAGE: &str = "matterstack:plugin/";
+/// WASI packages that a language's runtime may import merely by existing; what is not granted is a stand-in.
+const WASI: &[&str] = &["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
+
+/// The worlds of the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum World {
+    /// Decides.
+    Campaign,
+    /// Carries tasks outside.
+    Operator,
+}
+
+impl World {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Campaign => "campaign",
+            Self::Operator => "operator",
+        }
+    }
+
+    fn interfaces(self) -> &'static [&'static str] {
+        match self {
+            Self::Campaign => &["types", "campaign-types", "log", "artifacts"],
+            Self::Operator => &["types", "operator-types", "log", "lifecycle", "compute"],
+        }
+    }
+}
+
+/// What a plugin is.
+#[derive(Debug, Clone, Serialize)]
+pub struct Inspection {
+    /// `campaign` or `operator`.
+    pub world: String,
+    /// The contract version it was built for.
+    pub contract: String,
+    /// SHA-256 of the file, 64 hexadecimal digits.
+    pub sha256: String,
+    /// Bytes.
+    pub size: u64,
+    /// The interfaces it exports.
+    pub exports: Vec<String>,
+    /// The interfaces it imports.
+    pub imports: Vec<String>,
+    /// The grants it needs, as config.json has them.
+    pub grants: serde_json::Value,
+}
+
+/// Tells what a plugin is; `name` is for messages.
+///
+/// # Errors
+/// If the bytes are no component of the contract this host speaks.
+pub fn inspect(name: &str, bytes: &[u8]) -> Result<Inspection, PluginError> {
+    let load = |text: String| PluginError { plugin: name.to_owned(), call: None, kind: PluginErrorKind::Load(text) };
+    refuse_no_component(bytes).map_err(load)?;
+    let engine = link::effect_engine().map_err(|error| load(error.to_string()))?;
+    let digest = sha256(bytes);
+    let component = cache::load(&engine, bytes, &digest, None).map_err(|error| load(format!("{error:#}")))?;
+    let (world, contract) = classify(&component, &engine).map_err(load)?;
+    let imports = imports(&component, &engine);
+    let compute = imports.iter().any(|import| import.starts_with("matterstack:plugin/compute@"));
+    Ok(Inspection {
+        world: world.as_str().to_owned(),
+        contract,
+        sha256: digest,
+        size: bytes.len() as u64,
+        exports: exports(&component, &engine),
+        imports,
+        grants: if compute { serde_json::json!({"compute": ["BACKEND"]}) } else { serde_json::json!({}) },
+    })
+}
+
+/// Refuses what is not a component, in words that say what it is.
+pub(super) fn refuse_no_component(bytes: &[u8]) -> Result<(), String> {
+    match bytes {
+        [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => Ok(()),
+        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => {
+            Err("is a WebAssembly core module, not a component; build it for wasm32-wasip2, or wrap it with `wasm-tools component new`"
+                .to_owned())
+        }
+        [0, b'a', b's', b'm', ..] => Err("is WebAssembly of an unknown version".to_owned()),
+        [] => Err("is empty".to_owned()),
+        _ => Err("is not WebAssembly".to_owned()),
+    }
+}
+
+fn exports(component: &Component, engine: &Engine) -> Vec<String> {
+    component.component_type().exports(engine).map(|(name, _)| name.to_owned()).collect()
+}
+
+fn imports(component: &Component, engine: &Engine) -> Vec<String> {
+    component.component_type().imports(engine).map(|(name, _)| name.to_owned()).collect()
+}
+
+fn classify(component: &Component, engine: &Engine) -> Result<(World, String), String> {
+    let exports = exports(component, engine);
+    for name in &exports {
+        let Some((interface, version)) = name.strip_prefix(PACKAGE).and_then(|rest| rest.split_once('@')) else {
+            continue;
+        };
+        let world = match interface {
+            "campaign-calls" => World::Campaign,
+            "operator-calls" => World::Operator,
+            _ => continue,
+        };
+        if version != CONTRACT {
+            return Err(format!(
+                "is built for contract version {version}; this matterstack speaks {CONTRACT}: build it again against its WIT package"
+            ));
+        }
+        return Ok((world, version.to_owned()));
+    }
+    Err(format!(
+        "exports neither `{PACKAGE}campaign-calls` nor `{PACKAGE}operator-calls`; it exports {}",
+        if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") }
+    ))
+}
+
+/// Refuses a component that is of another world, or imports what is not granted.
+pub(super) fn check(
+    component: &Component,
+    engine: &Engine,
+    expected: World,
+    operator: Option<(&str, &Grants)>,
+) -> Result<(), PluginErrorKind> {
+    let (world, _) = classify(component, engine).map_err(PluginErrorKind::Load)?;
+    if world != expected {
+        let (is, needed) = (world.as_str(), expected.as_str());
+        let article = |word: &str| if word.starts_with('o') { "an" } else { "a" };
+        return Err(PluginErrorKind::Load(format!(
+            "is {} {is} where {} {needed} is needed",
+            article(is),
+            article(needed)
+        )));
+    }
+    imports(component, engine).into_iter().try_for_each(|import| check_import(&import, world, operator))
+}
+
+fn check_import(import: &str, world: World, operator: Option<(&str, &Grants)>) -> Result<(), PluginErrorKind> {
+    if let Some((interface, version)) = import.strip_prefix(PACKAGE).and_then(|rest| rest.split_once('@')) {
+        if version != CONTRACT {
+            return Err(PluginErrorKind::Load(format!(
+                "imports `{import}`; this matterstack speaks contract version {CONTRACT}"
+            )));
+        }
+        if !world.interfaces().contains(&interface) {
+            let text = format!("imports `{interface}`, which no {} may have", world.as_str());
+            return Err(PluginErrorKind::Load(text));
+        }
+        return match operator {
+            Some((key, grants)) if interface == "compute" && grants.compute.is_empty() => {
+                let grant = serde_json::json!({"operators": {key: {"grants": {"compute": ["BACKEND"]}}}});
+                Err(PluginErrorKind::NotGranted("compute".to_owned(), grant.to_string()))
+            }
+            _ => Ok(()),
+        };
+    }
+    if WASI.iter().any(|package| import.starts_with(package)) {
+        return Ok(());
+    }
+    let what =
+        if import.starts_with("wasi:http/") { "which this matterstack cannot grant yet" } else { "which is unknown" };
+    Err(PluginErrorKind::Load(format!("imports `{import}`, {what}")))
+}

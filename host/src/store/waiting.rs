@@ -1,0 +1,79 @@
+//! What a run waits for, as `status` shows it.
+use super::{Store, StoreError};
+
+/// One thing a run waits for.
+#[derive(Debug, Clone)]
+pub struct WaitRow {
+    /// The task.
+    pub task: String,
+    /// Its live attempt, if it has one.
+    pub attempt: Option<String>,
+    /// The operator key.
+    pub operator: String,
+    /// `person`, `kit`, `instrument`, `scheduler`, `retry`, `capacity`, `unknown-submit`, `lost`, or an operator's own word.
+    pub kind: String,
+    /// Since when, in milliseconds since the epoch.
+    pub since_ms: Option<i64>,
+    /// What is known of it.
+    pub reason: Option<String>,
+}
+
+/// Outside first, then what time or a person settles, then what waits for room.
+const QUERIES: &[&str] = &[
+    "SELECT t.task_id, a.attempt_id, a.operator, coalesce(a.waits_for, 'person'), a.due_set_ms, a.reason FROM attempts a \
+     JOIN tasks t ON t.task_key = a.task_key WHERE a.state = 'waiting_external' AND \
+     a.state NOT IN ('completed', 'failed', 'cancelled', 'lost') ORDER BY a.attempt_key LIMIT ?1",
+    "SELECT t.task_id, NULL, t.operator, 'lost', NULL, t.reason FROM tasks t WHERE t.state = 'running' AND \
+     t.reason_code = 'lost' ORDER BY t.task_key LIMIT ?1",
+    "SELECT t.task_id, a.attempt_id, a.operator, 'unknown-submit', a.created_at_ms, a.reason FROM attempts a JOIN tasks t \
+     ON t.task_key = a.task_key WHERE a.state = 'submitting' AND a.state IN ('created', 'prepared', 'submitting') \
+     ORDER BY a.attempt_key LIMIT ?1",
+    "SELECT t.task_id, NULL, t.operator, 'retry', t.retry_set_ms, t.reason FROM tasks t WHERE t.retry_at_ms IS NOT NULL \
+     ORDER BY t.retry_at_ms LIMIT ?1",
+    "SELECT t.task_id, a.attempt_id, a.operator, 'scheduler', a.created_at_ms, a.reason FROM attempts a JOIN tasks t \
+     ON t.task_key = a.task_key WHERE a.state = 'submitted' AND \
+     a.state NOT IN ('completed', 'failed', 'cancelled', 'lost') ORDER BY a.attempt_key LIMIT ?1",
+    "SELECT t.task_id, NULL, t.operator, 'capacity', NULL, NULL FROM tasks t WHERE t.state = 'pending' AND t.blocked = 0 \
+     LIMIT ?1",
+];
+
+impl Store {
+    /// What the run waits for, at most `most` things; what merely waits for another task is left out.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn waits(&self, most: u32) -> Result<Vec<WaitRow>, StoreError> {
+        let mut all: Vec<WaitRow> = Vec::new();
+        for query in QUERIES {
+            let room = most.saturating_sub(all.len() as u32);
+            let mut statement = self.connection.prepare_cached(query)?;
+            let rows = statement.query_map([room], |row| {
+                Ok(WaitRow {
+                    task: row.get(0)?,
+                    attempt: row.get(1)?,
+                    operator: row.get(2)?,
+                    kind: row.get(3)?,
+                    since_ms: row.get(4)?,
+                    reason: row.get(5)?,
+                })
+            })?;
+            for row in rows {
+                all.push(row?);
+            }
+        }
+        Ok(all)
+    }
+
+    /// The directories of attempts in which something from outside may appear, relative to the run's; at most `most`.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn watched_directories(&self, most: u32) -> Result<Vec<String>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT a.directory FROM attempts a WHERE a.state = 'waiting_external' AND \
+             a.state NOT IN ('completed', 'failed', 'cancelled', 'lost') LIMIT ?1",
+        )?;
+        let rows = statement.query_map([most], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}

@@ -1,0 +1,260 @@
+//! What a person may ask of a run. Each request is one transaction; the next tick does what it implies outside.
+use super::verdict::{self, Verdict};
+use super::{Run, TickError};
+use crate::model::states::{AttemptState, RunState, TaskState};
+use crate::store::{AttemptEnd, Durability, StoreError, TaskRow};
+
+/// Why a request was not granted.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The run or the task is not in a state that allows it; the second text says what would help.
+    #[error("{0}")]
+    NotNow(String, Option<String>),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The tick refused.
+    #[error(transparent)]
+    Tick(#[from] TickError),
+}
+
+/// Which tasks `rerun` brings back.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// One task by its id.
+    pub task: Option<String>,
+    /// Every task of a state; `lost` for those that wait for a person's word on a lost attempt.
+    pub state: Option<String>,
+    /// Every task of an operator.
+    pub operator: Option<String>,
+    /// Also what completed or failed after them.
+    pub recursive: bool,
+}
+
+fn not_now(what: impl Into<String>, hint: Option<String>) -> ControlError {
+    ControlError::NotNow(what.into(), hint)
+}
+
+/// Lets the run start nothing new. What is live goes on. Returns whether anything changed.
+///
+/// # Errors
+/// If the run has ended or is being cancelled.
+pub fn pause(run: &mut Run, now_ms: i64) -> Result<bool, ControlError> {
+    let row = run.store.run()?;
+    match row.state {
+        RunState::Paused => Ok(false),
+        RunState::Active | RunState::Held => {
+            run.store.transaction(Durability::Full, |writer| {
+                writer.set_run_state(row.state, RunState::Paused, Some(("paused", "paused by a person")), now_ms)
+            })?;
+            Ok(true)
+        }
+        state @ (RunState::Cancelling | RunState::Completed | RunState::Failed | RunState::Cancelled) => {
+            Err(not_now(format!("run `{}` is {state} and cannot be paused", row.run_id), None))
+        }
+    }
+}
+
+/// Lets a paused or held run go on; `supplied` (JSON text) is what a person tells the campaign. Returns whether anything
+/// changed.
+///
+/// # Errors
+/// If the run has ended or is being cancelled.
+pub fn resume(run: &mut Run, supplied: Option<&str>, now_ms: i64) -> Result<bool, ControlError> {
+    let row = run.store.run()?;
+    match row.state {
+        RunState::Active if supplied.is_none() => Ok(false),
+        RunState::Active | RunState::Paused | RunState::Held => {
+            run.store.transaction(Durability::Full, |writer| {
+                writer.supply(supplied.or(row.supplied.as_deref()))?;
+                if row.state == RunState::Active {
+                    return Ok(());
+                }
+                writer.set_run_state(row.state, RunState::Active, None, now_ms)
+            })?;
+            Ok(true)
+        }
+        RunState::Failed | RunState::Cancelled => {
+            let hint = format!("`matterstack revive {}` brings it back", row.run_id);
+            Err(not_now(format!("run `{}` is {} and cannot be resumed", row.run_id, row.state), Some(hint)))
+        }
+        RunState::Cancelling | RunState::Completed => {
+            Err(not_now(format!("run `{}` is {} and cannot be resumed", row.run_id, row.state), None))
+        }
+    }
+}
+
+/// Cancels the run, and asks the outside to stop what is live. Returns whether anything changed.
+///
+/// # Errors
+/// If the run has completed or failed.
+pub fn cancel_run(run: &mut Run, now_ms: i64) -> Result<bool, ControlError> {
+    let row = run.store.run()?;
+    match row.state {
+        RunState::Cancelled | RunState::Cancelling => Ok(false),
+        RunState::Active | RunState::Paused | RunState::Held => {
+            run.store.transaction(Durability::Full, |writer| {
+                writer.set_run_state(
+                    row.state,
+                    RunState::Cancelling,
+                    Some(("cancelled", "cancelled by a person")),
+                    now_ms,
+                )?;
+                writer.cancel_pending(("cancelled", "the run was cancelled"), now_ms)?;
+                writer.ask_cancel(None)
+            })?;
+            Ok(true)
+        }
+        RunState::Completed | RunState::Failed => {
+            Err(not_now(format!("run `{}` is {} already", row.run_id, row.state), None))
+        }
+    }
+}
+
+/// Cancels one task, and asks the outside to stop its attempt. Returns whether anything changed.
+///
+/// # Errors
+/// If there is no such task, or it has ended otherwise.
+pub fn cancel_task(run: &mut Run, id: &str, now_ms: i64) -> Result<bool, ControlError> {
+    let task = known_task(run, id)?;
+    let live = run.store.attempts(task.key)?.iter().any(|attempt| !attempt.state.ended());
+    let reason = Some(("cancelled", "cancelled by a person"));
+    match task.state {
+        TaskState::Cancelled => return Ok(false),
+        TaskState::Running if live => {
+            run.store.transaction(Durability::Full, |writer| writer.ask_cancel(Some(task.key)))?;
+        }
+        TaskState::Running | TaskState::Pending => run.store.transaction(Durability::Full, |writer| {
+            writer.set_task_state(task.key, (task.state, TaskState::Cancelled), reason, now_ms)
+        })?,
+        TaskState::Completed | TaskState::Failed | TaskState::Skipped => {
+            return Err(not_now(format!("task `{id}` is {} already", task.state), None));
+        }
+    }
+    Ok(true)
+}
+
+fn known_task(run: &Run, id: &str) -> Result<TaskRow, ControlError> {
+    run.store.task(id)?.ok_or_else(|| {
+        let hint = format!("`matterstack tasks {}` lists them", run.dir.id());
+        not_now(format!("run `{}` has no task `{id}`", run.dir.id()), Some(hint))
+    })
+}
+
+/// Brings ended and lost tasks of the current iteration back to pending. Returns how many came back.
+///
+/// # Errors
+/// If the run has ended, nothing was selected, or a task is live or of an earlier iteration.
+pub fn rerun(run: &mut Run, selection: &Selection, now_ms: i64) -> Result<u64, ControlError> {
+    let row = run.store.run()?;
+    if row.state.ended() || row.state == RunState::Cancelling {
+        let hint = match row.state {
+            RunState::Failed | RunState::Cancelled => {
+                Some(format!("`matterstack revive {}` brings the run and its failed tasks back", row.run_id))
+            }
+            _ => Some("make a new run with `matterstack init`".to_owned()),
+        };
+        return Err(not_now(format!("run `{}` is {}; its tasks cannot be rerun", row.run_id, row.state), hint));
+    }
+    let chosen = select(run, selection)?;
+    if let Some(task) = chosen.iter().find(|task| task.iteration != row.iteration) {
+        let what = format!(
+            "task `{}` is of iteration {}, which the campaign has built on; only iteration {} can be rerun",
+            task.id, task.iteration, row.iteration
+        );
+        return Err(not_now(what, Some("make a new run with `matterstack init`".to_owned())));
+    }
+    let keys: Vec<i64> = chosen.iter().map(|task| task.key).collect();
+    bring_back(run, &keys, selection.recursive, now_ms)
+}
+
+fn bring_back(run: &mut Run, keys: &[i64], recursive: bool, now_ms: i64) -> Result<u64, ControlError> {
+    let iteration = run.store.run()?.iteration;
+    let folded = run.store.delivered_any(iteration)?;
+    Ok(run.store.transaction(Durability::Full, |writer| {
+        let count = writer.rerun(keys, recursive, "brought back by a person", now_ms)?;
+        // The campaign has seen results of this iteration: it starts again from the state it planned with.
+        if folded { writer.reopen_workflow(iteration) } else { Ok(()) }?;
+        Ok(count)
+    })?)
+}
+
+fn select(run: &Run, selection: &Selection) -> Result<Vec<TaskRow>, ControlError> {
+    if let Some(id) = &selection.task {
+        let task = known_task(run, id)?;
+        return match waits_for_nobody(&task) {
+            true => Ok(vec![task]),
+            false => Err(not_now(
+                format!("task `{id}` is {}; only an ended or lost task can be rerun", task.state),
+                Some(format!("`matterstack explain {} {id}` says what it waits for", run.dir.id())),
+            )),
+        };
+    }
+    let wanted = selection.state.as_deref().unwrap_or("failed");
+    let state = match wanted {
+        "lost" => TaskState::Running,
+        text => TaskState::parse(text).filter(|state| state.ended()).ok_or_else(|| {
+            not_now(
+                format!("`{text}` is no state to rerun"),
+                Some("use failed, lost, cancelled, skipped or completed".to_owned()),
+            )
+        })?,
+    };
+    let iteration = run.store.run()?.iteration;
+    let mut tasks = run.store.tasks(Some(state), selection.operator.as_deref())?;
+    tasks.retain(|task| waits_for_nobody(task) && task.iteration == iteration);
+    if tasks.is_empty() {
+        let of = selection.operator.as_ref().map(|key| format!(" of operator `{key}`")).unwrap_or_default();
+        return Err(not_now(format!("iteration {iteration} has no {wanted} task{of} to rerun"), None));
+    }
+    Ok(tasks)
+}
+
+/// Whether a task has ended, or its attempt is lost and only a person can go on.
+fn waits_for_nobody(task: &TaskRow) -> bool {
+    task.state.ended() || (task.state == TaskState::Running && task.reason_code.as_deref() == Some("lost"))
+}
+
+/// Brings a failed or cancelled run back, with the tasks of its last iteration that did not complete. Returns how many
+/// tasks came back.
+///
+/// # Errors
+/// If the run is neither failed nor cancelled.
+pub fn revive(run: &mut Run, now_ms: i64) -> Result<u64, ControlError> {
+    let row = run.store.run()?;
+    if !matches!(row.state, RunState::Failed | RunState::Cancelled) {
+        return Err(not_now(format!("run `{}` is {}, neither failed nor cancelled", row.run_id, row.state), None));
+    }
+    let mut keys = Vec::new();
+    for state in [TaskState::Failed, TaskState::Cancelled, TaskState::Skipped] {
+        keys.extend(
+            run.store.tasks(Some(state), None)?.into_iter().filter(|t| t.iteration == row.iteration).map(|t| t.key),
+        );
+    }
+    Ok(run.store.transaction(Durability::Full, |writer| {
+        let count = writer.rerun(&keys, false, "the run was revived", now_ms)?;
+        if row.iteration > 0 {
+            writer.reopen_workflow(row.iteration)?;
+        }
+        writer.set_run_state(row.state, RunState::Active, Some(("revived", "revived by a person")), now_ms)?;
+        Ok(count)
+    })?)
+}
+
+/// Ends every live attempt as lost, because somebody else may be carrying it out. Returns how many those were.
+///
+/// # Errors
+/// If the store refuses.
+pub fn give_up_live_attempts(run: &mut Run, now_ms: i64, why: &str) -> Result<u64, TickError> {
+    let live = run.store.live_attempts(u32::MAX)?;
+    let count = live.len() as u64;
+    run.store.transaction(Durability::Full, |writer| {
+        for attempt in live {
+            let reason = Some(("adopted".to_owned(), why.to_owned()));
+            let end = AttemptEnd { state: AttemptState::Lost, reason, data: None, outputs: Vec::new() };
+            verdict::apply(writer, &Verdict { attempt, end, never_started: false }, now_ms)?;
+        }
+        Ok(())
+    })?;
+    Ok(count)
+}

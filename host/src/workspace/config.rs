@@ -1,0 +1,218 @@
+//! Reads config.json: merges what `--set`, the workspace and the user say, and checks it.
+use crate::failure::{Failure, FailureKind};
+use crate::model::config::{BackendConfig, RunConfig};
+use crate::model::workflow::nearest;
+use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
+
+/// The largest integer that every JSON reader keeps exactly: 2^53 - 1 (RFC 8785 allows no more).
+const SEED_MAX: u64 = (1 << 53) - 1;
+
+/// Where a site's or a person's own settings lie: `$XDG_CONFIG_HOME` or `~/.config`, then `matterstack/config.json`.
+pub fn user_config() -> Option<PathBuf> {
+    let base = std::env::var_os("XDG_CONFIG_HOME").filter(|path| Path::new(path).is_absolute());
+    let base =
+        base.map(PathBuf::from).or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".config")));
+    base.map(|base| base.join("matterstack").join("config.json"))
+}
+
+/// Reads a JSON file as a value.
+///
+/// # Errors
+/// If it is missing, unreadable or not JSON; then with line and column.
+pub fn parse_document(path: &Path) -> Result<Value, Failure> {
+    let bytes = std::fs::read(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Failure::input(format!("no configuration `{}`", path.display()))
+            .hint("write one, or name another with --config FILE; `matterstack config schema` prints its schema"),
+        _ => Failure::machine(format!("configuration `{}` cannot be read", path.display()), error),
+    })?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        Failure::input(format!("configuration `{}` is not JSON", path.display()))
+            .because(error)
+            .hint("mend the file at that line and column")
+    })
+}
+
+/// Joins what `--set`, a configuration file and the user's own file say, in this order of precedence, and checks it.
+///
+/// # Errors
+/// If a file cannot be read, or the result is not a valid configuration.
+pub fn resolve(file: &Path, user: Option<&Path>, sets: &[String]) -> Result<RunConfig, Failure> {
+    let mut value = match user.filter(|path| path.exists()) {
+        Some(path) => parse_document(path)?,
+        None => Value::Object(Map::new()),
+    };
+    let given = parse_document(file)?;
+    if given.get("pinned").is_some() {
+        return Err(Failure::input(format!("`{}` has the key `pinned`, which only `init` writes", file.display()))
+            .hint("remove it"));
+    }
+    merge(&mut value, given);
+    for set in sets {
+        set_value(&mut value, set)?;
+    }
+    let config = parse(&value, &file.display().to_string())?;
+    check(&config)?;
+    Ok(config)
+}
+
+/// Reads a run's resolved configuration from its text.
+///
+/// # Errors
+/// If it is not a valid configuration.
+pub fn read_run_config(text: &[u8], name: &str) -> Result<RunConfig, Failure> {
+    let value: Value = serde_json::from_slice(text)
+        .map_err(|error| Failure::input(format!("configuration `{name}` is not JSON")).because(error))?;
+    let config = parse(&value, name)?;
+    check(&config)?;
+    Ok(config)
+}
+
+/// Lays one document over another: objects are joined, anything else is replaced.
+fn merge(below: &mut Value, above: Value) {
+    match (below, above) {
+        (Value::Object(below), Value::Object(above)) => {
+            for (key, value) in above {
+                match below.get_mut(&key) {
+                    // entries of another kind do not mix: `kind` says which keys belong together
+                    Some(old) if old.get("kind") == value.get("kind") || value.get("kind").is_none() => {
+                        merge(old, value);
+                    }
+                    _ => {
+                        below.insert(key, value);
+                    }
+                }
+            }
+        }
+        (below, above) => *below = above,
+    }
+}
+
+/// Sets one value, given as `KEY=VALUE`; dots separate keys, the value is JSON if it parses, else text.
+///
+/// # Errors
+/// If there is no `=`, a key is empty, or the path leads through something that is not an object.
+pub fn set_value(document: &mut Value, text: &str) -> Result<(), Failure> {
+    let wrong = |why: &str| Failure::input(format!("`--set {text}`: {why}")).hint("write it as --set campaign.seed=7");
+    let (path, value) = text.split_once('=').ok_or_else(|| wrong("there is no `=`"))?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+    let mut place = document;
+    for key in path.split('.') {
+        if key.is_empty() {
+            return Err(wrong("a key is empty"));
+        }
+        if place.is_null() {
+            *place = Value::Object(Map::new());
+        }
+        let object = place.as_object_mut().ok_or_else(|| wrong(&format!("what holds `{key}` is not an object")))?;
+        place = object.entry(key).or_insert(Value::Null);
+    }
+    *place = value;
+    Ok(())
+}
+
+fn parse(value: &Value, name: &str) -> Result<RunConfig, Failure> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let place = error.path().to_string();
+        let cause = error.into_inner().to_string();
+        let place = if place == "." { String::new() } else { format!(" at `{place}`") };
+        let failure = Failure::input(format!("configuration `{name}` is not valid{place}")).because(&cause);
+        match near_key(&cause) {
+            Some(near) => failure.hint(format!("did you mean `{near}`? `matterstack config schema` prints every key")),
+            None => failure.hint("`matterstack config schema` prints every key and its type"),
+        }
+    })
+}
+
+/// The valid key nearest to the one serde refused: its message lists them in backticks.
+fn near_key(message: &str) -> Option<String> {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let wrong = quoted.next().filter(|_| message.starts_with("unknown "))?;
+    let known: Vec<&str> = quoted.collect();
+    nearest(wrong, known.iter().copied()).map(str::to_owned)
+}
+
+fn check(config: &RunConfig) -> Result<(), Failure> {
+    let plain = |name: &str| {
+        let fine = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        (1..=64).contains(&name.len()) && name.chars().all(fine)
+    };
+    let names = config.operators.keys().chain(config.backends.keys()).chain(config.campaign.inputs.keys());
+    for name in names.filter(|name| !plain(name)) {
+        return Err(Failure::input(format!("`{name}` cannot name an operator, a backend or an input"))
+            .hint("use 1 to 64 letters, digits, `-` and `_`"));
+    }
+    if config.campaign.seed > SEED_MAX {
+        return Err(Failure::input(format!(
+            "campaign.seed is {}; at most {SEED_MAX} is exact in JSON",
+            config.campaign.seed
+        )));
+    }
+    for (key, operator) in &config.operators {
+        for backend in operator.grants.compute.iter().filter(|name| !config.backends.contains_key(*name)) {
+            let near = nearest(backend, config.backends.keys().map(String::as_str));
+            let hint = near.map_or_else(
+                || format!("add `\"backends\": {{\"{backend}\": {{\"kind\": \"local\"}}}}`"),
+                |near| format!("did you mean `{near}`?"),
+            );
+            let what = format!("operators.{key}.grants.compute names backend `{backend}`, which is not configured");
+            return Err(Failure::input(what).hint(hint));
+        }
+        at_least_one(&format!("operators.{key}.max_active"), operator.max_active.unwrap_or(1))?;
+    }
+    for (name, backend) in &config.backends {
+        let BackendConfig::Local { slots } = backend;
+        at_least_one(&format!("backends.{name}.slots"), u64::from(*slots))?;
+    }
+    let limits = &config.limits;
+    let numbers = [
+        ("limits.max_active", limits.max_active),
+        ("limits.max_tasks", limits.max_tasks),
+        ("limits.plugin.memory_mb", limits.plugin.memory_mb),
+        ("limits.plugin.call_ms", limits.plugin.call_ms),
+        ("limits.plugin.fuel", limits.plugin.fuel),
+        ("limits.plugin.output_mb", limits.plugin.output_mb),
+    ];
+    numbers.into_iter().try_for_each(|(name, value)| at_least_one(name, value))
+}
+
+fn at_least_one(name: &str, value: u64) -> Result<(), Failure> {
+    if value > 0 { Ok(()) } else { Err(Failure::of(FailureKind::Input, format!("{name} is 0; at least 1 is needed"))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{merge, near_key, set_value};
+    use serde_json::json;
+
+    #[test]
+    fn a_set_value_is_json_if_it_parses() {
+        let mut document = json!({"campaign": {"params": {"batch": 5}}});
+        for set in ["campaign.params.batch=8", "campaign.plugin=a.wasm", "limits.max_active=3", "campaign.note=a=b"] {
+            set_value(&mut document, set).expect(set);
+        }
+        let expected = json!({
+            "campaign": {"params": {"batch": 8}, "plugin": "a.wasm", "note": "a=b"}, "limits": {"max_active": 3},
+        });
+        assert_eq!(document, expected);
+        for wrong in ["campaign", "=3", "a..b=3", "campaign.plugin.x=3"] {
+            assert!(set_value(&mut document, wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn objects_are_joined_and_kinds_are_not() {
+        let mut below = json!({"backends": {"local": {"kind": "local", "slots": 8}, "hpc": {"kind": "slurm", "x": 1}}});
+        merge(&mut below, json!({"backends": {"local": {"kind": "local"}, "hpc": {"kind": "local"}}, "n": [1]}));
+        let expected =
+            json!({"backends": {"local": {"kind": "local", "slots": 8}, "hpc": {"kind": "local"}}, "n": [1]});
+        assert_eq!(below, expected);
+    }
+
+    #[test]
+    fn a_mistyped_key_has_a_near_one() {
+        let message = "unknown field `campain`, expected one of `campaign`, `operators`";
+        assert_eq!(near_key(message).as_deref(), Some("campaign"));
+        assert_eq!(near_key("missing field `campaign`"), None);
+    }
+}

@@ -1,0 +1,196 @@
+//! Finds workspaces and runs, reads what a person wrote, and makes and opens runs from it.
+//!
+//! Nothing outside the workspaces root is ever read as a workspace or a run, whatever a name or a link says.
+mod config;
+mod init;
+mod open;
+mod pin;
+
+pub use config::{parse_document, read_run_config, resolve, set_value, user_config};
+pub use init::{Init, init, now_ms};
+pub(crate) use open::open_leased;
+pub use open::{
+    Access, HeldRun, adopt, check_plugins, find_plugin, new_attempt_id, open_for_reading, open_run, open_to_look,
+    pinned_plugins, write_config,
+};
+
+use crate::failure::Failure;
+use crate::model::workflow::nearest;
+use crate::run_dir::RunDir;
+use std::path::{Component, Path, PathBuf};
+
+/// The root that holds every workspace.
+#[derive(Debug, Clone)]
+pub struct Workspaces {
+    root: PathBuf,
+}
+
+impl Workspaces {
+    /// Takes the given root, else the nearest `workspaces/` upward from `current`.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn find(given: Option<&Path>, current: &Path) -> Result<Self, Failure> {
+        if let Some(root) = given {
+            return match std::fs::canonicalize(root) {
+                Ok(root) if root.is_dir() => Ok(Self { root }),
+                Ok(_) => Err(Failure::input(format!("workspaces root `{}` is not a directory", root.display()))),
+                Err(error) => Err(Failure::input(format!("no workspaces root `{}`", root.display())).because(error)),
+            };
+        }
+        let found = current.ancestors().map(|directory| directory.join("workspaces")).find(|path| path.is_dir());
+        let root = found.ok_or_else(|| {
+            Failure::input(format!("no directory `workspaces` in `{}` or above it", current.display()))
+                .hint("give one with --workspaces DIR, or make `workspaces/NAME/config.json`")
+        })?;
+        let root = std::fs::canonicalize(&root)
+            .map_err(|error| Failure::machine(format!("workspaces root `{}` cannot be read", root.display()), error))?;
+        Ok(Self { root })
+    }
+
+    /// The root itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The directory of a workspace.
+    ///
+    /// # Errors
+    /// If the slug leaves the root, by its text or through a link, or names no directory.
+    pub fn workspace(&self, slug: &str) -> Result<PathBuf, Failure> {
+        let plain = Path::new(slug).components().all(|part| matches!(part, Component::Normal(_)));
+        if slug.is_empty() || !plain || slug.contains('\0') {
+            return Err(Failure::input(format!("workspace `{slug}` is not below the workspaces root"))
+                .hint("name it by its path below the root, such as `demos/coatings`"));
+        }
+        let directory = self.root.join(slug);
+        let Ok(real) = std::fs::canonicalize(&directory) else {
+            let known = self.slugs();
+            let near = nearest(slug, known.iter().map(String::as_str));
+            let hint = match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None if known.is_empty() => format!("`{}` holds no workspace yet", self.root.display()),
+                None => format!("known: {}", known.join(", ")),
+            };
+            return Err(Failure::input(format!("no workspace `{slug}` in `{}`", self.root.display())).hint(hint));
+        };
+        if !real.starts_with(&self.root) || !real.is_dir() || real == self.root {
+            return Err(Failure::input(format!("workspace `{slug}` is not a directory below the workspaces root")));
+        }
+        Ok(real)
+    }
+
+    /// Every workspace's slug, sorted: directories that hold a config.json or runs.
+    pub fn slugs(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        collect_slugs(&self.root, "", &mut found, 6);
+        found.sort();
+        found
+    }
+
+    /// Every run directory, newest last by its id.
+    pub fn runs(&self) -> Vec<(String, RunDir)> {
+        let mut runs: Vec<_> = self
+            .slugs()
+            .into_iter()
+            .flat_map(|slug| {
+                let directory = self.root.join(&slug).join("runs");
+                runs_in(&directory).into_iter().map(move |run| (slug.clone(), run)).collect::<Vec<_>>()
+            })
+            .collect();
+        runs.sort_by_key(|(_, run)| run.id());
+        runs
+    }
+}
+
+fn collect_slugs(directory: &Path, prefix: &str, found: &mut Vec<String>, depth: u32) {
+    let Ok(entries) = std::fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        if name.starts_with('.') || name == "runs" || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        let slug = format!("{prefix}{name}");
+        let path = entry.path();
+        if path.join("config.json").exists() || path.join("runs").is_dir() {
+            found.push(slug.clone());
+        }
+        if depth > 1 {
+            collect_slugs(&path, &format!("{slug}/"), found, depth - 1);
+        }
+    }
+}
+
+fn runs_in(directory: &Path) -> Vec<RunDir> {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'))
+        .map(|entry| RunDir::new(entry.path()))
+        .filter(|run| run.config().exists() || run.database().exists())
+        .collect()
+}
+
+/// Whether a text may name a run: no path, nothing hidden, no word with a meaning of its own.
+pub fn is_run_id(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    (1..=100).contains(&text.len()) && text.chars().all(plain) && !text.starts_with(['.', '-']) && text != "latest"
+}
+
+/// Finds a run by its directory, its id, a unique prefix of it, or `latest`.
+///
+/// # Errors
+/// If no run, or more than one, answers to the name.
+pub fn find_run(name: &str, workspaces: impl FnOnce() -> Result<Workspaces, Failure>) -> Result<RunDir, Failure> {
+    let path = Path::new(name);
+    if name.contains('/') || name == "." || (path.join("config.json").exists() && path.join("state.sqlite").exists()) {
+        return run_directory(path);
+    }
+    if !is_run_id(name) && name != "latest" {
+        return Err(Failure::input(format!("`{name}` cannot be the id of a run"))
+            .hint("give a run id, a unique prefix of one, `latest`, or a run directory"));
+    }
+    let workspaces = workspaces()?;
+    let runs = workspaces.runs();
+    if name == "latest" {
+        let latest = runs.into_iter().next_back();
+        return latest.map(|(_, run)| run).ok_or_else(|| {
+            Failure::input(format!("no run in `{}` yet", workspaces.root().display()))
+                .hint("make one with `matterstack init WORKSPACE`")
+        });
+    }
+    if let Some((_, run)) = runs.iter().find(|(_, run)| run.id() == name) {
+        return Ok(run.clone());
+    }
+    let matching: Vec<&RunDir> = runs.iter().map(|(_, run)| run).filter(|run| run.id().starts_with(name)).collect();
+    match matching.as_slice() {
+        [one] => Ok((*one).clone()),
+        [] => Err(no_run(name, &runs)),
+        several => {
+            let ids: Vec<String> = several.iter().take(5).map(|run| run.id()).collect();
+            let what = format!("`{name}` is the beginning of {} runs", several.len());
+            Err(Failure::input(what).hint(format!("say more of it: {}", ids.join(", "))))
+        }
+    }
+}
+
+fn no_run(name: &str, runs: &[(String, RunDir)]) -> Failure {
+    let ids: Vec<String> = runs.iter().map(|(_, run)| run.id()).collect();
+    let failure = Failure::input(format!("no run `{name}`"));
+    match nearest(name, ids.iter().map(String::as_str)) {
+        Some(near) => failure.hint(format!("did you mean `{near}`?")),
+        None => failure.hint("`matterstack list` shows every run"),
+    }
+}
+
+fn run_directory(path: &Path) -> Result<RunDir, Failure> {
+    let real = std::fs::canonicalize(path)
+        .map_err(|error| Failure::input(format!("no run directory `{}`", path.display())).because(error))?;
+    let run = RunDir::new(&real);
+    if run.config().exists() || run.database().exists() {
+        return Ok(run);
+    }
+    Err(Failure::input(format!("`{}` is not a run directory", path.display()))
+        .hint("it has neither config.json nor state.sqlite; `matterstack list` shows every run"))
+}

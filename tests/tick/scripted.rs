@@ -1,0 +1,237 @@
+//! A run whose plugins follow a script, so that a test decides what the outside answers.
+use matterstack::backend::Backends;
+use matterstack::model::config::{Journal, RunConfig};
+use matterstack::model::contract::{
+    AttemptRequest, Context, Decision, Detail, Found, GuestError, Next, Status, StatusReport,
+};
+use matterstack::model::id::{AttemptId, OperatorKey};
+use matterstack::plugin::{Answer, PluginError, PluginErrorKind, Plugins};
+use matterstack::run_dir::RunDir;
+use matterstack::store::{Durability, NewRun, Store};
+use matterstack::tick::{Moment, Run, Tick, plan_first, step_run};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// What the outside answers, by task; every list is used up from the front, the last entry stays.
+#[derive(Default)]
+pub(crate) struct Script {
+    pub(crate) plans: VecDeque<Result<Next, PluginErrorKind>>,
+    pub(crate) analyses: VecDeque<PluginErrorKind>,
+    pub(crate) prepare: BTreeMap<String, VecDeque<Result<(), GuestError>>>,
+    pub(crate) submit: BTreeMap<String, VecDeque<Result<(), PluginErrorKind>>>,
+    pub(crate) reconcile: BTreeMap<String, VecDeque<Found>>,
+    pub(crate) status: BTreeMap<String, VecDeque<Status>>,
+    pub(crate) cancelled: Vec<String>,
+    /// Every call, in order: `submit a`, `status a`.
+    pub(crate) calls: Vec<String>,
+    /// The results `analyze` received.
+    pub(crate) results: Vec<Value>,
+    pub(crate) poll_after_ms: Option<u64>,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Scripted(pub(crate) Arc<Mutex<Script>>);
+
+impl Scripted {
+    pub(crate) fn edit<T>(&self, work: impl FnOnce(&mut Script) -> T) -> T {
+        work(&mut self.0.lock().expect("no test panics while it holds the script"))
+    }
+
+    fn called(&self, call: &str, attempt: &AttemptRequest) -> String {
+        let task: Value = serde_json::from_str(&attempt.task).expect("a task is JSON");
+        let id = task["id"].as_str().expect("a task has an id").to_owned();
+        self.edit(|script| script.calls.push(format!("{call} {id}")));
+        id
+    }
+}
+
+fn next<T: Clone>(list: Option<&mut VecDeque<T>>) -> Option<T> {
+    let list = list?;
+    if list.len() > 1 { list.pop_front() } else { list.front().cloned() }
+}
+
+fn error(call: &'static str, kind: PluginErrorKind) -> PluginError {
+    PluginError { plugin: "scripted".to_owned(), call: Some(call), kind }
+}
+
+impl Plugins for Scripted {
+    fn plan(&self, context: &Context, state: Option<&str>) -> Result<Answer<Decision>, PluginError> {
+        let planned = self.edit(|script| script.plans.pop_front());
+        let next = match planned {
+            Some(Ok(next)) => next,
+            Some(Err(kind)) => return Err(error("plan", kind)),
+            None => Next::Complete(json!({"done": true}).to_string()),
+        };
+        let count =
+            state.map_or(0, |text| serde_json::from_str::<Value>(text).expect("JSON")["seen"].as_u64().unwrap_or(0));
+        let state = json!({"seen": count, "planned_in": context.iteration}).to_string();
+        Ok(Answer { value: Decision { state, next, reason: "scripted".to_owned() }, fuel: 7 })
+    }
+
+    fn analyze(&self, _: &Context, state: &str, finished: &str) -> Result<Answer<String>, PluginError> {
+        if let Some(kind) = self.edit(|script| script.analyses.pop_front()) {
+            return Err(error("analyze", kind));
+        }
+        let finished: Vec<Value> = serde_json::from_str(finished).expect("results are JSON");
+        let seen =
+            serde_json::from_str::<Value>(state).expect("JSON")["seen"].as_u64().unwrap_or(0) + finished.len() as u64;
+        self.edit(|script| script.results.extend(finished));
+        Ok(Answer { value: json!({"seen": seen}).to_string(), fuel: 3 })
+    }
+
+    fn prepare(&self, _: &OperatorKey, attempt: &AttemptRequest) -> Result<(), PluginError> {
+        let id = self.called("prepare", attempt);
+        let answer = self.edit(|script| next(script.prepare.get_mut(&id))).unwrap_or(Ok(()));
+        answer.map_err(|guest| error("prepare", PluginErrorKind::Guest(guest)))
+    }
+
+    fn submit(&self, _: &OperatorKey, attempt: &AttemptRequest) -> Result<String, PluginError> {
+        let id = self.called("submit", attempt);
+        let answer = self.edit(|script| script.submit.get_mut(&id).and_then(VecDeque::pop_front)).unwrap_or(Ok(()));
+        answer.map_err(|kind| error("submit", kind))?;
+        Ok(json!({"external_id": attempt.attempt_id.as_str()}).to_string())
+    }
+
+    fn reconcile(&self, _: &OperatorKey, attempt: &AttemptRequest) -> Result<Found, PluginError> {
+        let id = self.called("reconcile", attempt);
+        let answer = self.edit(|script| next(script.reconcile.get_mut(&id)));
+        Ok(answer.unwrap_or_else(|| Found::Yes(json!({"external_id": "found"}).to_string())))
+    }
+
+    fn check_status(&self, _: &OperatorKey, attempt: &AttemptRequest) -> Result<StatusReport, PluginError> {
+        let id = self.called("status", attempt);
+        let status = if attempt.cancelled && self.edit(|script| script.cancelled.contains(&id)) {
+            Status::Cancelled
+        } else {
+            self.edit(|script| next(script.status.get_mut(&id))).unwrap_or(Status::Succeeded)
+        };
+        Ok(StatusReport { status, handle: None, poll_after_ms: self.edit(|script| script.poll_after_ms) })
+    }
+
+    fn collect_results(&self, _: &OperatorKey, attempt: &AttemptRequest) -> Result<Option<String>, PluginError> {
+        let id = self.called("collect", attempt);
+        Ok(Some(json!({"of": id}).to_string()))
+    }
+
+    fn cancel(&self, _: &OperatorKey, attempt: &AttemptRequest) -> Result<(), PluginError> {
+        let id = self.called("cancel", attempt);
+        self.edit(|script| script.cancelled.push(id));
+        Ok(())
+    }
+}
+
+/// A run in a directory of its own.
+pub(crate) struct Fixture {
+    directory: tempfile::TempDir,
+    pub(crate) config: RunConfig,
+    pub(crate) plugins: Scripted,
+    pub(crate) now_ms: i64,
+    ids: AtomicU64,
+}
+
+impl Fixture {
+    /// A run with these further settings, whose script plans `workflows` one after the other.
+    pub(crate) fn new(settings: &Value, workflows: &[Value]) -> Self {
+        let mut config = json!({
+            "campaign": {"plugin": "scripted"},
+            "operators": {"local": {"plugin": "scripted"}, "other": {"plugin": "scripted"}},
+        });
+        for (key, value) in settings.as_object().into_iter().flatten() {
+            config[key] = value.clone();
+        }
+        let config: RunConfig = serde_json::from_value(config).expect("the configuration is valid");
+        let plugins = Scripted::default();
+        plugins.edit(|script| script.plans.extend(workflows.iter().map(|tasks| Ok(Next::Workflow(tasks.to_string())))));
+        let directory = tempfile::tempdir().expect("a scratch directory");
+        let fixture = Self { directory, config, plugins, now_ms: 1_000_000, ids: AtomicU64::new(1) };
+        let mut store = Store::create(&fixture.dir().database(), Journal::Wal, false).expect("a new store");
+        let new = NewRun {
+            run_id: "run",
+            workspace: "test",
+            config_sha256: "0",
+            identity: (0, 0),
+            user_id: 0,
+            now_ms: fixture.now_ms,
+        };
+        store.transaction(Durability::Full, |writer| writer.create_run(&new)).expect("the run's row");
+        drop(store);
+        fixture
+    }
+
+    pub(crate) fn dir(&self) -> RunDir {
+        RunDir::named(self.directory.path(), "run")
+    }
+
+    /// Opens the run anew, as each tick of a new process does.
+    pub(crate) fn open(&self) -> Run {
+        let path: &Path = self.directory.path();
+        Run {
+            dir: self.dir(),
+            config: self.config.clone(),
+            store: Store::open(&self.dir().database(), Journal::Wal, false).expect("the store opens again"),
+            plugins: Arc::new(self.plugins.clone()),
+            backends: Arc::new(Backends::new(path)),
+        }
+    }
+
+    pub(crate) fn plan(&self) -> Result<u64, matterstack::tick::PlanError> {
+        let new_id = || self.id();
+        plan_first(&mut self.open(), Moment { now_ms: self.now_ms, new_id: &new_id })
+    }
+
+    fn id(&self) -> AttemptId {
+        AttemptId(format!("{:032x}", self.ids.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// One tick in a process of its own; every rule of the store holds afterwards.
+    pub(crate) fn tick(&mut self) -> Tick {
+        self.now_ms += 1_000;
+        let mut run = self.open();
+        let new_id = || self.id();
+        let tick = step_run(&mut run, Moment { now_ms: self.now_ms, new_id: &new_id }).expect("a tick does not fail");
+        assert_eq!(run.store.check_invariants().expect("a readable store"), Vec::<String>::new());
+        tick
+    }
+
+    /// Ticks until the run leaves `active`; says how many ticks that took.
+    pub(crate) fn tick_to_end(&mut self) -> (Tick, usize) {
+        for count in 1..=500 {
+            let tick = self.tick();
+            if tick.state != "active" && tick.state != "cancelling" {
+                return (tick, count);
+            }
+        }
+        panic!("the run does not end; calls: {:?}", self.plugins.edit(|script| script.calls.clone()));
+    }
+
+    /// The state of each task, as `a=completed b=failed`.
+    pub(crate) fn tasks(&self) -> String {
+        let tasks = self.open().store.tasks(None, None).expect("tasks");
+        let words: Vec<String> = tasks.iter().map(|task| format!("{}={}", task.id, task.state)).collect();
+        words.join(" ")
+    }
+
+    pub(crate) fn calls(&self) -> Vec<String> {
+        self.plugins.edit(|script| std::mem::take(&mut script.calls))
+    }
+
+    pub(crate) fn statuses(&self, task: &str, statuses: impl IntoIterator<Item = Status>) {
+        self.plugins.edit(|script| script.status.insert(task.to_owned(), statuses.into_iter().collect()));
+    }
+}
+
+/// A task for the operator `local`, with further keys.
+pub(crate) fn task(id: &str, more: Value) -> Value {
+    let mut task = json!({"id": id, "operator": "local"});
+    for (key, value) in more.as_object().into_iter().flatten() {
+        task[key] = value.clone();
+    }
+    task
+}
+
+pub(crate) fn failed(code: &str) -> Status {
+    Status::Failed(Detail::new(code, "it failed"))
+}

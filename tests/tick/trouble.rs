@@ -1,0 +1,218 @@
+//! What a run does when the outside or the campaign does not behave.
+use super::scripted::{Fixture, failed, task};
+use matterstack::model::contract::{Detail, Found, GuestError, Next, Status};
+use matterstack::plugin::PluginErrorKind;
+use matterstack::tick::{Selection, rerun, resume};
+use serde_json::json;
+
+fn one(more: serde_json::Value) -> Fixture {
+    Fixture::new(&json!({}), &[json!([task("a", more)])])
+}
+
+fn lost() -> Status {
+    Status::Lost(Detail::new("vanished", "it vanished"))
+}
+
+fn submits(run: &Fixture) -> usize {
+    run.calls().iter().filter(|call| call.starts_with("submit")).count()
+}
+
+#[test]
+fn a_lost_answer_of_submit_is_settled_by_reconcile() {
+    for (found, expected) in [(Found::Yes("{}".to_owned()), 1), (Found::No, 2)] {
+        let mut run = one(json!({}));
+        run.plugins.edit(|script| {
+            script.submit.insert("a".to_owned(), [Err(PluginErrorKind::Deadline(5))].into());
+            script.reconcile.insert("a".to_owned(), [Found::Unknown("{}".to_owned(), 500), found].into());
+        });
+        run.plan().expect("a plan");
+        run.tick();
+        let live = run.open().store.unsettled().expect("attempts");
+        assert_eq!(live[0].0.state.as_str(), "submitting");
+        assert_eq!(live[0].0.reason_code.as_deref(), Some("plugin-deadline"));
+        assert_eq!(run.tick_to_end().0.state, "completed");
+        assert_eq!(submits(&run), expected);
+    }
+}
+
+#[test]
+fn a_submit_that_was_turned_away_is_tried_again_under_the_same_attempt() {
+    let mut run = one(json!({}));
+    let busy = GuestError::Transient(Detail::new("busy", "too many jobs"), Some(100));
+    run.plugins.edit(|script| {
+        script.submit.insert("a".to_owned(), [Err(PluginErrorKind::Guest(busy.clone()))].into());
+        script.prepare.insert("a".to_owned(), [Err(busy), Ok(())].into());
+    });
+    run.plan().expect("a plan");
+    assert_eq!(run.tick_to_end().0.state, "completed");
+    let store = run.open().store;
+    assert_eq!(store.task("a").expect("a task").expect("there").attempts, 1);
+}
+
+#[test]
+fn a_refused_submit_fails_the_attempt() {
+    let mut run = one(json!({}));
+    let no = GuestError::Rejected(Detail::new("quota", "no quota"));
+    run.plugins.edit(|script| script.submit.insert("a".to_owned(), [Err(PluginErrorKind::Guest(no))].into()));
+    run.plan().expect("a plan");
+    run.tick_to_end();
+    let task = run.open().store.task("a").expect("a task").expect("there");
+    assert_eq!((task.state.as_str(), task.reason_code.as_deref()), ("failed", Some("quota")));
+}
+
+#[test]
+fn a_lost_attempt_waits_for_a_person() {
+    let mut run = one(json!({"retry": {"max_attempts": 3}}));
+    run.statuses("a", [lost()]);
+    run.plan().expect("a plan");
+    let (tick, _) = run.tick_to_end();
+    assert_eq!(tick.state, "held");
+    assert!(tick.reason.expect("a reason").contains("lost"));
+    assert_eq!(submits(&run), 1);
+    run.statuses("a", [Status::Succeeded]);
+    let selection =
+        Selection { state: Some("lost".to_owned()), operator: Some("local".to_owned()), ..Selection::default() };
+    assert_eq!(rerun(&mut run.open(), &selection, 0).expect("a rerun"), 1);
+    resume(&mut run.open(), None, 0).expect("a resume");
+    assert_eq!(run.tick_to_end().0.state, "completed");
+}
+
+#[test]
+fn a_lost_attempt_is_followed_by_another_if_the_task_says_so() {
+    let mut run = one(json!({"retry": {"max_attempts": 2, "backoff_s": 0, "on": {"lost": true}}}));
+    run.statuses("a", [lost(), Status::Succeeded]);
+    run.plan().expect("a plan");
+    assert_eq!(run.tick_to_end().0.state, "completed");
+}
+
+#[test]
+fn what_never_started_does_not_use_up_the_attempts() {
+    let mut run = one(json!({}));
+    let misfire = Status::NotStarted(Detail::new("node-failed", "the node went away"));
+    run.statuses("a", [misfire.clone(), misfire, Status::Succeeded]);
+    run.plan().expect("a plan");
+    let end = run.tick_to_end().0;
+    assert_eq!(end.state, "completed");
+    assert_eq!(run.open().store.task("a").expect("a task").expect("there").attempts, 3);
+}
+
+#[test]
+fn an_outside_that_does_not_answer_changes_no_verdict() {
+    let mut run = one(json!({}));
+    let away = Status::Unavailable(Detail::new("unavailable", "no answer"));
+    run.statuses("a", [away.clone(), away, Status::Succeeded]);
+    run.plan().expect("a plan");
+    assert_eq!(run.tick_to_end().0.state, "completed");
+    assert_eq!(submits(&run), 1);
+}
+
+#[test]
+fn what_the_campaign_does_wrong_holds_the_run_and_loses_nothing() {
+    let kinds = [
+        (PluginErrorKind::Trap("unreachable".to_owned()), "plugin-trap"),
+        (PluginErrorKind::Fuel(10), "plugin-fuel"),
+        (PluginErrorKind::Memory(10), "plugin-memory"),
+        (PluginErrorKind::Deadline(10), "plugin-deadline"),
+        (PluginErrorKind::Limit("host-calls", 10), "plugin-limit"),
+        (PluginErrorKind::BadOutput("no JSON".to_owned()), "plugin-bad-output"),
+        (PluginErrorKind::Load("no component".to_owned()), "plugin-load"),
+        (PluginErrorKind::Guest(GuestError::Other(Detail::new("x", "no"))), "plugin-error"),
+    ];
+    for (kind, code) in kinds {
+        let mut run = one(json!({}));
+        run.plan().expect("a plan");
+        run.plugins.edit(|script| script.analyses.push_back(kind));
+        assert_eq!(run.tick_to_end().0.state, "held");
+        let row = run.open().store.run().expect("the run");
+        assert_eq!(row.reason_code.as_deref(), Some(code));
+        assert!(row.result.is_none());
+        resume(&mut run.open(), None, 0).expect("a resume");
+        assert_eq!(run.tick_to_end().0.state, "completed");
+    }
+}
+
+#[test]
+fn a_bad_plan_is_refused_whole() {
+    let long = "x".repeat(201);
+    let cases = [
+        (json!([task("a", json!({})), task("a", json!({}))]), "used twice"),
+        (json!([task("", json!({}))]), "0 bytes"),
+        (json!([task(&long, json!({}))]), "201 bytes"),
+        (json!([task("a", json!({"depends_on": ["b"]}))]), "not in the run"),
+        (
+            json!([task("a", json!({"depends_on": ["b"]})), task("b", json!({"depends_on": ["a"]}))]),
+            "depends on itself",
+        ),
+        (json!([{"id": "a", "operator": "locl"}]), "did you mean `local`"),
+        (json!([task("a", json!({"files": {"../x": {"content": ""}}}))]), "outside its attempt directory"),
+        (json!([task("a", json!({"files": {"/etc/x": {"content": ""}}}))]), "outside its attempt directory"),
+        (json!([task("a", json!({"files": {"x": {"path": "nowhere"}}}))]), "no pattern of campaign.files"),
+        (json!([task("a", json!({"comand": "x"}))]), "unknown field `comand`"),
+        (json!([task("a", json!({"outputs": ["["]}))]), "output pattern"),
+        (json!([task("a", json!({"retry": {"max_attempts": 0}}))]), "max_attempts"),
+        (json!([task("a", json!({"resources": {"walltime_s": -1}}))]), "walltime_s"),
+        (json!({"id": "a"}), "expected"),
+        (json!([task("a", json!({})), task("b", json!({})), task("c", json!({}))]), "limits.max_tasks is 2"),
+    ];
+    for (workflow, expected) in cases {
+        let run = Fixture::new(&json!({"limits": {"max_tasks": 2}}), &[workflow.clone()]);
+        let error = run.plan().expect_err(&workflow.to_string()).to_string();
+        assert!(error.contains(expected), "{error} should say {expected}");
+        let store = run.open().store;
+        assert_eq!((store.task_counts().expect("counts").total, store.run().expect("the run").decisions), (0, 0));
+    }
+}
+
+#[test]
+fn planning_nothing_twice_holds_the_run() {
+    let mut run = Fixture::new(&json!({}), &[]);
+    run.plugins.edit(|script| script.plans.extend([Ok(Next::Wait), Ok(Next::Wait)]));
+    run.plan().expect("a plan");
+    assert_eq!(run.tick_to_end().0.state, "held");
+    assert_eq!(run.open().store.run().expect("the run").reason_code.as_deref(), Some("planned-nothing"));
+    resume(&mut run.open(), None, 0).expect("a resume");
+    assert_eq!(run.tick_to_end().0.state, "completed");
+}
+
+#[test]
+fn the_campaign_may_give_up_or_ask() {
+    let mut run = one(json!({}));
+    run.plugins.edit(|script| script.plans.push_back(Ok(Next::Fail(Detail::new("hopeless", "no candidate left")))));
+    run.plan().expect("a plan");
+    let (tick, _) = run.tick_to_end();
+    assert_eq!((tick.state.as_str(), tick.reason.as_deref()), ("failed", Some("no candidate left")));
+}
+
+#[test]
+fn a_missing_output_fails_the_attempt() {
+    let mut run = one(json!({"outputs": ["*.json"]}));
+    run.plan().expect("a plan");
+    run.tick_to_end();
+    let task = run.open().store.task("a").expect("a task").expect("there");
+    assert_eq!((task.state.as_str(), task.reason_code.as_deref()), ("failed", Some("output-missing")));
+}
+
+#[test]
+fn staged_files_cannot_leave_the_attempt_directory_through_a_link() {
+    let run_outside = tempfile::tempdir().expect("a directory");
+    let mut run = one(json!({"files": {"sub/x": {"content": "secret"}}}));
+    run.plan().expect("a plan");
+    // The attempt's directory is known in advance, because its id is.
+    let directory = run.dir().join("operators/local/a-00000000000000000000000000000001");
+    std::fs::create_dir_all(&directory).expect("a directory");
+    std::os::unix::fs::symlink(run_outside.path(), directory.join("sub")).expect("a link");
+    run.tick_to_end();
+    assert!(!run_outside.path().join("x").exists());
+    let task = run.open().store.task("a").expect("a task").expect("there");
+    assert_eq!((task.state.as_str(), task.reason_code.as_deref()), ("failed", Some("staging")));
+}
+
+#[test]
+fn a_failure_by_timeout_gives_the_next_attempt_more_time() {
+    let mut run = one(json!({
+        "resources": {"walltime_s": 10}, "retry": {"max_attempts": 2, "backoff_s": 0, "on": {"timeout": {"walltime_factor": 2}}},
+    }));
+    run.statuses("a", [failed("timeout"), Status::Succeeded]);
+    run.plan().expect("a plan");
+    assert_eq!(run.tick_to_end().0.state, "completed");
+}
