@@ -1,3 +1,5 @@
 //! The suites, as one binary.
 mod backend;
+mod cli;
+mod crash;
 mod tick;

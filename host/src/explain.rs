@@ -117,8 +117,8 @@ impl Seen<'_> {
         let sentence = task.reason.clone().unwrap_or_else(|| format!("the task is {}", task.state));
         let revive = matches!(self.row.state, RunState::Failed | RunState::Cancelled);
         let command = match task.state {
-            _ if task.iteration != self.row.iteration || self.row.state == RunState::Completed => None,
             TaskState::Failed if task.attempts > 0 => self.command(&format!("logs {id}")),
+            _ if task.iteration != self.row.iteration || self.row.state == RunState::Completed => None,
             _ if revive => self.command("revive"),
             _ => self.command(&format!("rerun {id}")),
         };

@@ -59,7 +59,7 @@ fn failure_propagates_unless_it_is_allowed() {
     run.tick_to_end();
     assert_eq!(run.tasks(), "bad=failed after=skipped far=skipped report=completed good=completed");
     let after = run.open().store.task("after").expect("a task").expect("there");
-    assert_eq!(after.reason.as_deref(), Some("task `bad` was failed"));
+    assert_eq!(after.reason.as_deref(), Some("task `bad` failed"));
 }
 
 #[test]

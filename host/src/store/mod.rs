@@ -116,14 +116,41 @@ impl Store {
     pub fn read(path: &Path) -> Result<Self, StoreError> {
         refuse_stranger(path)?;
         let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
-            .or_else(|_| Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY))
+            .and_then(|connection| {
+                connection.busy_timeout(Duration::from_secs(10))?;
+                connection.query_row("PRAGMA user_version", [], |_| Ok(()))?;
+                Ok(connection)
+            })
+            .or_else(|error| Self::open_where_nobody_writes(path).unwrap_or(Err(error)))
             .map_err(|error| Self::name(path, error.into()))?;
-        connection.busy_timeout(Duration::from_secs(10))?;
         connection
             .execute_batch("PRAGMA query_only = ON; PRAGMA temp_store = MEMORY")
             .map_err(|error| Self::name(path, error.into()))?;
         migrate::refuse_newer(&connection, path).map_err(|error| Self::name(path, error))?;
         Ok(Self { connection, wal: true })
+    }
+
+    /// Opens a database on a read-only file system, where SQLite cannot make the files that readers share. Nothing if it
+    /// may still be written to: a log beside it holds what the file does not.
+    fn open_where_nobody_writes(path: &Path) -> Option<rusqlite::Result<Connection>> {
+        let log = path.with_file_name("state.sqlite-wal");
+        if std::fs::metadata(&log).is_ok_and(|metadata| metadata.len() > 0)
+            || std::fs::File::options().append(true).open(path).is_ok()
+        {
+            return None;
+        }
+        let encoded: String = path
+            .to_str()?
+            .chars()
+            .map(|c| match c {
+                '?' => "%3f".to_owned(),
+                '#' => "%23".to_owned(),
+                '%' => "%25".to_owned(),
+                c => c.to_string(),
+            })
+            .collect();
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+        Some(Connection::open_with_flags(format!("file:{encoded}?immutable=1"), flags))
     }
 
     fn configure(connection: Connection, journal: Journal, network: bool) -> Result<Self, StoreError> {

@@ -146,10 +146,11 @@ impl Writer<'_> {
                     [other.as_str()],
                     |row| row.get(0),
                 )?;
-                let ended_badly = matches!(state.as_str(), "failed" | "cancelled" | "skipped");
+                let state = parse_state(&state, TaskState::parse)?;
+                let ended_badly = state.ended() && state != TaskState::Completed;
                 if ended_badly && !planned.task.allow_dependency_failure && self.task_state(key)? == TaskState::Pending
                 {
-                    self.skip(key, other.as_str(), &state, now_ms)?;
+                    self.skip(key, other.as_str(), state, now_ms)?;
                 }
             }
         }
@@ -238,7 +239,7 @@ impl Writer<'_> {
                 .prepare_cached("SELECT task_id FROM tasks WHERE task_key = ?1")?
                 .query_row([on], |row| row.get(0))?;
             for dependent in self.intolerant_dependents(on)? {
-                let text = format!("task `{id}` was {}", past(state));
+                let text = format!("task `{id}` {}", past(state));
                 let reason = Some(("dependency-failed", text.as_str()));
                 self.move_task(dependent, (TaskState::Pending, TaskState::Skipped), reason, now_ms)?;
                 ended.push((dependent, TaskState::Skipped));
@@ -256,8 +257,8 @@ impl Writer<'_> {
         Ok(keys.collect::<Result<_, _>>()?)
     }
 
-    fn skip(&self, key: i64, other: &str, state: &str, now_ms: i64) -> Result<(), StoreError> {
-        let text = format!("task `{other}` was {state}");
+    fn skip(&self, key: i64, other: &str, state: TaskState, now_ms: i64) -> Result<(), StoreError> {
+        let text = format!("task `{other}` {}", past(state));
         self.set_task_state(key, (TaskState::Pending, TaskState::Skipped), Some(("dependency-failed", &text)), now_ms)
     }
 
@@ -435,10 +436,10 @@ impl Writer<'_> {
 fn past(state: TaskState) -> &'static str {
     match state {
         TaskState::Failed => "failed",
-        TaskState::Cancelled => "cancelled",
-        TaskState::Skipped => "skipped",
+        TaskState::Cancelled => "was cancelled",
+        TaskState::Skipped => "was skipped",
         TaskState::Completed => "completed",
-        TaskState::Pending | TaskState::Running => "not ended",
+        TaskState::Pending | TaskState::Running => "has not ended",
     }
 }
 

@@ -1,0 +1,267 @@
+//! Bad input gets one clear error and the documented exit code, and loses nothing.
+use super::harness::{World, tasks_config};
+use matterstack::run_dir::RunDir;
+use serde_json::{Value, json};
+use std::os::unix::fs::symlink;
+use std::process::Command;
+use std::time::Duration;
+
+fn one_task() -> World {
+    World::with_tasks(&json!([{"id": "a", "operator": "local", "command": "true"}]))
+}
+
+/// Asserts that a command is refused with this code and words, and that it says `error:` once.
+#[track_caller]
+fn refused(world: &World, arguments: &[&str], code: i32, words: &[&str]) {
+    let done = world.run(arguments).code(code);
+    assert_eq!(done.stderr.matches("error:").count(), 1, "{done:?}");
+    assert!(!done.stderr.contains("panicked"), "{done:?}");
+    for word in words {
+        assert!(done.stderr.contains(word), "`{word}` is missing: {}", done.stderr);
+    }
+}
+
+/// Asserts that nothing was left of a refused `init`.
+#[track_caller]
+fn nothing_left(world: &World) {
+    let left = std::fs::read_dir(world.workspace().join("runs")).map(|entries| entries.count()).unwrap_or(0);
+    assert_eq!(left, 0);
+}
+
+#[test]
+fn workspaces_and_runs_are_confined() {
+    let world = one_task();
+    symlink("/etc", world.root().join("etc")).expect("a link");
+    refused(&world, &["init", "demmo"], 2, &["no workspace `demmo`", "did you mean `demo`"]);
+    for slug in ["..", "demo/../demo", "/etc", "", "./demo"] {
+        refused(&world, &["init", slug], 2, &["is not below the workspaces root"]);
+    }
+    refused(&world, &["init", "etc"], 2, &["workspaces root"]);
+    for id in ["..", "a/b", "/tmp/x", ".hidden", "latest", "a b", "é"] {
+        refused(&world, &["init", "demo", "--run-id", id], 2, &["cannot be the id of a run"]);
+    }
+    nothing_left(&world);
+    for run in ["..", "../..", "/nowhere", "nobody", "a b"] {
+        assert_eq!(world.run(&["status", run]).code, Some(2), "{run}");
+    }
+    world.init();
+    refused(&world, &["init", "demo", "--run-id", "r"], 2, &["exists already"]);
+    world.run(&["init", "demo", "--run-id", "r2"]).code(0);
+    refused(&world, &["status", "q"], 2, &["no run `q`"]);
+    world.run(&["status", "latest"]).code(0);
+    refused(&world, &["--workspaces", "/nowhere", "list"], 2, &["no workspaces root"]);
+}
+
+#[test]
+fn configurations_are_checked_before_anything_is_made() {
+    let world = one_task();
+    let cases: Vec<(String, &[&str])> = vec![
+        ("{".to_owned(), &["is not JSON", "line 1"]),
+        ("[]".to_owned(), &["is not valid"]),
+        ("{}".to_owned(), &["missing field `campaign`"]),
+        (json!({"campain": {}}).to_string(), &["unknown field `campain`", "did you mean `campaign`"]),
+        (json!({"campaign": {"plugn": "x"}}).to_string(), &["at `campaign", "did you mean `plugin`"]),
+        (json!({"campaign": {"plugin": 3}}).to_string(), &["campaign.plugin", "expected a string"]),
+        (with("backends", json!({"local": {"kind": "local", "slot": 2}})), &["backends.local", "did you mean `slots`"]),
+        (with("backends", json!({"local": {"kind": "locl"}})), &["backends.local", "unknown variant `locl`"]),
+        (with("backends", json!({"local": {"kind": "local", "slots": 0}})), &["backends.local.slots is 0"]),
+        (with("backends", json!({"locl": {"kind": "local"}})), &["names backend `local`", "did you mean `locl`"]),
+        (with("limits", json!({"max_tasks": 0})), &["limits.max_tasks is 0"]),
+        (with("limits", json!({"plugin": {"memory": 1}})), &["limits.plugin", "unknown field `memory`"]),
+        (with("pinned", json!({})), &["only `init` writes"]),
+        (with("operators", json!({"../x": {"plugin": "builtin:compute"}})), &["cannot name an operator"]),
+        (with("operators", json!({"local": {"plugin": "builtin:compute"}})), &["does not grant", "\"compute\""]),
+        (campaign(json!({"plugin": "builtin:workfow"})), &["no standard plugin", "did you mean `builtin:workflow`"]),
+        (campaign(json!({"plugin": "none.wasm"})), &["campaign.plugin is `none.wasm`", "cannot be found"]),
+        (campaign(json!({"plugin": "../x.wasm"})), &["outside the workspace"]),
+        (campaign(json!({"plugin": "builtin:compute"})), &["is an operator where a campaign is needed"]),
+        (
+            campaign(json!({"plugin": "builtin:workflow", "inputs": {"tasks": "none"}})),
+            &["campaign.inputs.tasks", "cannot be found"],
+        ),
+        (campaign(json!({"plugin": "builtin:workflow", "files": ["none/*"]})), &["matches no file"]),
+        (campaign(json!({"plugin": "builtin:workflow", "files": ["../*"]})), &["leaves the workspace"]),
+        (campaign(json!({"plugin": "builtin:workflow", "params": {}})), &["campaign.params.tasks"]),
+        (
+            campaign(json!({"plugin": "builtin:workflow", "params": {"tasks": [{"id": "a"}]}})),
+            &["missing field `operator`"],
+        ),
+        (campaign(json!({"plugin": "builtin:workflow", "seed": 9_007_199_254_740_992_u64})), &["campaign.seed"]),
+    ];
+    for (text, words) in cases {
+        world.write("config.json", &text);
+        let done = world.run(&["init", "demo"]);
+        assert!(matches!(done.code, Some(2 | 4)), "{text}: {done:?}");
+        for word in words {
+            assert!(done.stderr.contains(word), "`{word}` is missing for {text}: {}", done.stderr);
+        }
+        nothing_left(&world);
+    }
+    std::fs::remove_file(world.workspace().join("config.json")).expect("it exists");
+    refused(&world, &["init", "demo"], 2, &["no configuration"]);
+}
+
+fn with(key: &str, value: Value) -> String {
+    let mut config = tasks_config(&json!([]));
+    config[key] = value;
+    config.to_string()
+}
+
+fn campaign(value: Value) -> String {
+    with("campaign", value)
+}
+
+#[test]
+fn what_is_no_plugin_is_told_apart() {
+    let world = one_task();
+    let cases: [(&str, &[u8], &str); 4] = [
+        ("text.wasm", b"hello", "is not WebAssembly"),
+        ("empty.wasm", b"", "is empty"),
+        ("core.wasm", b"\0asm\x01\0\0\0", "core module"),
+        ("cut.wasm", b"\0asm\x0d\0\x01\0\x01\x02", "cannot be loaded"),
+    ];
+    for (name, bytes, word) in cases {
+        std::fs::write(world.workspace().join(name), bytes).expect("a file");
+        world.write("config.json", &campaign(json!({"plugin": name})));
+        refused(&world, &["init", "demo"], 4, &[name, word]);
+        nothing_left(&world);
+    }
+}
+
+#[test]
+fn a_pinned_plugin_that_was_changed_is_not_run() {
+    let world = one_task();
+    world.init();
+    let plugins = std::fs::read_dir(world.run_dir("r").join("plugins")).expect("plugins").flatten();
+    for plugin in plugins.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "wasm")) {
+        let mut bytes = std::fs::read(plugin.path()).expect("bytes");
+        bytes.push(0);
+        std::fs::write(plugin.path(), bytes).expect("a change");
+    }
+    world.run(&["step", "r"]).code(0);
+    let explained = world.run(&["tasks", "r"]).stdout;
+    assert!(explained.contains("is pinned"), "{explained}");
+    world.run(&["doctor", "r"]).code(74);
+}
+
+#[test]
+fn a_database_that_is_newer_damaged_or_none_is_left_untouched() {
+    let cases: [(&str, fn(&std::path::Path), &str); 4] = [
+        (
+            "newer",
+            |path| {
+                rusqlite::Connection::open(path)
+                    .and_then(|db| db.pragma_update(None, "user_version", 99))
+                    .expect("a version");
+            },
+            "schema version 99",
+        ),
+        ("text", |path| std::fs::write(path, "this is no database at all").expect("a file"), "not a StateStore"),
+        (
+            "cut",
+            |path| {
+                let bytes = std::fs::read(path).expect("bytes");
+                std::fs::write(path, &bytes[..bytes.len() / 3]).expect("a file");
+            },
+            "damaged",
+        ),
+        ("empty", |path| std::fs::write(path, "").expect("a file"), "not a StateStore"),
+    ];
+    for (name, damage, word) in cases {
+        let world = one_task();
+        world.init();
+        let path = world.run_dir("r").join("state.sqlite");
+        damage(&path);
+        let before = std::fs::read(&path).expect("bytes");
+        for command in ["step", "loop", "cancel", "status"] {
+            let done = world.run(&[command, "r"]);
+            assert_eq!(done.code, Some(74), "{name} {command}: {done:?}");
+            assert!(done.stderr.contains(word) || name == "cut", "{name}: {done:?}");
+        }
+        assert_eq!(std::fs::read(&path).expect("bytes"), before, "{name}: untouched");
+        world.run(&["list"]).code(0);
+    }
+}
+
+#[test]
+fn two_ticks_at_once_are_one_tick_and_one_refusal() {
+    let world = one_task();
+    world.init();
+    let lease = RunDir::new(world.run_dir("r")).lease(Duration::ZERO).expect("the lease");
+    refused(&world, &["step", "r"], 3, &["another process", "pid "]);
+    world.run(&["status", "r"]).code(0);
+    drop(lease);
+    world.run(&["step", "r"]).code(0);
+}
+
+/// Runs a script in which a directory of the world is on a small or read-only file system of its own; needs no rights but
+/// user namespaces.
+fn in_mounts(world: &World, script: &str) -> Option<String> {
+    let program = super::harness::PROGRAM;
+    let script = format!("set -u; M='{program}'; R='{}'; {script}", world.root().display());
+    let output = Command::new("unshare")
+        .args(["-rm", "sh", "-c", &script])
+        .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
+        .output();
+    let output = output.ok().filter(|output| !String::from_utf8_lossy(&output.stderr).contains("unshare failed"))?;
+    Some(format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
+}
+
+#[test]
+fn a_full_disk_loses_nothing() {
+    let world = one_task();
+    let text = in_mounts(
+        &world,
+        "cp -r \"$R\" /tmp/w.$$ && mount -t tmpfs -o size=2m none \"$R\" && cp -r /tmp/w.$$/* \"$R\" && rm -r /tmp/w.$$
+         $M --workspaces \"$R\" init demo --run-id r || exit 1
+         dd if=/dev/zero of=\"$R/fill\" bs=4k 2>/dev/null
+         $M --workspaces \"$R\" step r; echo \"step on a full disk: $?\"
+         $M --workspaces \"$R\" init demo --run-id r2; echo \"init on a full disk: $?\"
+         ls -A \"$R/demo/runs\"
+         rm \"$R/fill\"
+         $M --workspaces \"$R\" loop r; echo \"loop afterwards: $?\"
+         $M --workspaces \"$R\" doctor r >/dev/null 2>&1; echo \"doctor: $?\"",
+    );
+    let text = text.expect("user namespaces are needed for this test");
+    for line in ["step on a full disk: 74", "init on a full disk: 74", "loop afterwards: 0", "doctor: 0"] {
+        assert!(text.contains(line), "`{line}` is missing: {text}");
+    }
+    assert!(!text.contains(".init-r2"), "nothing is left of the refused run: {text}");
+}
+
+#[test]
+fn a_read_only_directory_is_refused_and_can_be_looked_at() {
+    let world = one_task();
+    world.init();
+    let text = in_mounts(
+        &world,
+        "mount --bind \"$R\" \"$R\" && mount -o remount,bind,ro \"$R\" || exit 1
+         $M --workspaces \"$R\" step r; echo \"step: $?\"
+         $M --workspaces \"$R\" init demo; echo \"init: $?\"
+         $M --workspaces \"$R\" status r; echo \"status: $?\"",
+    );
+    let text = text.expect("user namespaces are needed for this test");
+    for line in ["step: 74", "init: 74", "status: 0"] {
+        assert!(text.contains(line), "`{line}` is missing: {text}");
+    }
+}
+
+#[test]
+fn task_files_cannot_escape_and_missing_sources_fail_the_attempt() {
+    let escape =
+        |name: &str| json!([{"id": "a", "operator": "local", "command": "true", "files": {name: {"content": "x"}}}]);
+    for name in ["../x", "/tmp/x", "a/../../x", "", "."] {
+        let world = World::with_tasks(&escape(name));
+        refused(&world, &["init", "demo"], 2, &["outside its attempt directory"]);
+        nothing_left(&world);
+    }
+    let world = World::with_tasks(&json!([
+        {"id": "a", "operator": "local", "command": "true"},
+        {"id": "b", "operator": "local", "command": "true", "files": {"x": {"from": "a", "output": "none"}}},
+    ]));
+    world.init();
+    assert_eq!(world.step_to_end()["state"], "failed");
+    let explained = world.run(&["explain", "r", "b", "--json"]).json();
+    assert_eq!(explained[0]["code"], "staging");
+    assert!(explained[0]["sentence"].as_str().expect("a sentence").contains("no output `none`"));
+}

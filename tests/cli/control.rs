@@ -1,0 +1,180 @@
+//! What a person may do to a run while jobs are at work.
+use super::harness::World;
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(20), "{what} does not happen");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A world with one task that runs until it is stopped, and says when it runs.
+fn sleeper() -> World {
+    let world =
+        World::with_tasks(&json!([{"id": "s", "operator": "local", "command": "echo $$ > pid; exec sleep 600"}]));
+    world.init();
+    world.run(&["step", "r"]).code(0);
+    until("the job", || {
+        world.run(&["step", "r", "--json"]).code(0).json()["state"] == "active" && pid(&world).is_some()
+    });
+    world
+}
+
+fn pid(world: &World) -> Option<String> {
+    let attempts = std::fs::read_dir(world.run_dir("r").join("operators/local")).ok()?;
+    let text = std::fs::read_to_string(attempts.flatten().next()?.path().join("pid")).ok()?;
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+fn alive(pid: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+#[test]
+fn cancel_stops_the_job_outside() {
+    let world = sleeper();
+    let pid = pid(&world).expect("it runs");
+    assert!(alive(&pid));
+    world.run(&["cancel", "r"]).code(0);
+    assert_eq!(world.step_to_end()["state"], "cancelled");
+    assert!(!alive(&pid), "the process is gone");
+    assert_eq!(world.tasks(), "s=cancelled");
+    world.run(&["step", "r"]).code(1);
+    world.run(&["loop", "r"]).code(1);
+}
+
+#[test]
+fn one_task_can_be_cancelled_and_the_run_goes_on() {
+    let world = sleeper();
+    world.run(&["cancel", "r", "s"]).code(0);
+    // A cancelled task is no failure of `builtin:workflow`.
+    assert_eq!(world.step_to_end()["state"], "completed");
+    assert_eq!(world.tasks(), "s=cancelled");
+}
+
+#[test]
+fn a_moved_run_goes_on_and_a_copy_is_refused_until_it_is_adopted() {
+    let world = sleeper();
+    let moved = world.workspace().join("runs").join("moved");
+    std::fs::rename(world.run_dir("r"), &moved).expect("a move");
+    let moved = moved.to_str().expect("UTF-8").to_owned();
+    world.run(&["step", &moved]).code(0);
+    let copy = world.workspace().join("runs").join("copy");
+    let copied = std::process::Command::new("cp").args(["-a", &moved]).arg(&copy).status().expect("cp");
+    assert!(copied.success());
+    let copy = copy.to_str().expect("UTF-8").to_owned();
+    let refused = world.run(&["step", &copy]).code(2);
+    assert!(refused.stderr.contains("is a copy") && refused.stderr.contains("adopt"), "{refused:?}");
+    world.run(&["adopt", &copy]).code(0);
+    let end = world.run(&["step", &copy, "--json"]).code(0).json();
+    assert_eq!(end["state"], "held", "what the original may still carry out is lost to the copy: {end}");
+    world.run(&["cancel", &moved]).code(0);
+    until("the original's end", || world.run(&["step", &moved, "--json"]).json()["state"] == "cancelled");
+}
+
+#[test]
+fn another_users_run_is_refused_until_it_is_adopted() {
+    let world = World::with_tasks(&json!([{"id": "a", "operator": "local", "command": "true"}]));
+    world.init();
+    let store = rusqlite::Connection::open(world.run_dir("r").join("state.sqlite")).expect("the database");
+    store.execute("UPDATE run SET user_id = 4242", []).expect("another user");
+    drop(store);
+    let refused = world.run(&["step", "r"]).code(2);
+    assert!(refused.stderr.contains("4242"), "{refused:?}");
+    world.run(&["status", "r"]).code(0);
+    world.run(&["adopt", "r"]).code(0);
+    assert_eq!(world.step_to_end()["state"], "completed");
+}
+
+#[test]
+fn amended_limits_hold_at_once_and_a_hand_edited_configuration_is_refused() {
+    let tasks: Vec<_> =
+        (0..4).map(|n| json!({"id": format!("t{n}"), "operator": "local", "command": "sleep 0.2"})).collect();
+    let world = World::with_tasks(&json!(tasks));
+    world.run(&["init", "demo", "--run-id", "r", "--set", "limits.max_active=1"]).code(0);
+    assert_eq!(world.run(&["step", "r", "--json"]).code(0).json()["submitted"], 1);
+    let explained = world.run(&["explain", "r", "t3", "--json"]).code(0).json();
+    assert_eq!(explained[0]["code"], "capacity");
+    assert!(explained[0]["command"].as_str().expect("a command").contains("amend r --set limits.max_active=2"));
+    world.run(&["amend", "r", "--set", "limits.max_active=4", "--reason", "more"]).code(0);
+    assert_eq!(world.run(&["step", "r", "--json"]).code(0).json()["submitted"], 3);
+    let path = world.run_dir("r").join("config.json");
+    let text = std::fs::read_to_string(&path).expect("config.json");
+    std::fs::write(&path, text.replace("\"slots\": 2", "\"slots\": 3")).expect("an edit");
+    let refused = world.run(&["step", "r"]).code(2);
+    assert!(refused.stderr.contains("changed by hand") && refused.stderr.contains("amend"), "{refused:?}");
+    std::fs::write(&path, text).expect("the edit undone");
+    assert_eq!(world.step_to_end()["state"], "completed");
+}
+
+#[test]
+fn loop_is_alone_and_heeds_its_timeout() {
+    let world = sleeper();
+    let mut first = world.command(&["loop", "r"]).stderr(std::process::Stdio::null()).spawn().expect("a loop");
+    until("the lock of the loop", || world.run_dir("r").join("loop.lock").exists());
+    std::thread::sleep(Duration::from_millis(200));
+    let second = world.run(&["loop", "r"]).code(3);
+    assert!(second.stderr.contains("another `loop`"), "{second:?}");
+    world.run(&["step", "r"]).code(0);
+    let told = std::process::Command::new("kill").args(["-INT", &first.id().to_string()]).status().expect("kill");
+    assert!(told.success());
+    assert_eq!(first.wait().expect("an end").code(), Some(130));
+    let start = Instant::now();
+    world.run(&["loop", "r", "--timeout", "300ms"]).code(6);
+    assert!(start.elapsed() < Duration::from_secs(5));
+    world.run(&["cancel", "r"]).code(0);
+}
+
+#[test]
+fn a_running_loop_hears_a_control_command() {
+    let world = sleeper();
+    let mut driver = world.command(&["loop", "r"]).stderr(std::process::Stdio::null()).spawn().expect("a loop");
+    std::thread::sleep(Duration::from_millis(200));
+    let start = Instant::now();
+    world.run(&["cancel", "r"]).code(0);
+    assert_eq!(driver.wait().expect("an end").code(), Some(1));
+    assert!(start.elapsed() < Duration::from_secs(5), "it was woken, not waited for");
+}
+
+#[test]
+fn step_and_loop_come_to_the_same_end() {
+    let tasks = json!([
+        {"id": "a", "operator": "local", "command": "echo 1 > o", "outputs": ["o"]},
+        {"id": "b", "operator": "local", "command": "cat o", "files": {"o": {"from": "a", "output": "o"}}},
+    ]);
+    let (stepped, looped) = (World::with_tasks(&tasks), World::with_tasks(&tasks));
+    for world in [&stepped, &looped] {
+        world.init();
+    }
+    stepped.step_to_end();
+    looped.run(&["loop", "r"]).code(0);
+    assert_eq!(stepped.tasks(), looped.tasks());
+    let outputs = |world: &World| world.run(&["tasks", "r", "--json"]).json()[0]["outputs"].clone();
+    assert_eq!(outputs(&stepped), outputs(&looped));
+}
+
+#[test]
+fn loop_all_drives_every_run() {
+    let world = World::with_tasks(&json!([{"id": "a", "operator": "local", "command": "true"}]));
+    for id in ["r1", "r2", "r3"] {
+        world.run(&["init", "demo", "--run-id", id]).code(0);
+    }
+    world.run(&["loop", "--all"]).code(0);
+    let list = world.run(&["list", "--json"]).code(0).json();
+    assert!(list.as_array().expect("a list").iter().all(|run| run["state"] == "completed"), "{list}");
+}
+
+#[test]
+fn status_watch_ends_with_the_run() {
+    let world = World::with_tasks(&json!([{"id": "a", "operator": "local", "command": "sleep 0.3"}]));
+    world.init();
+    let watch =
+        world.command(&["status", "r", "--watch"]).stdout(std::process::Stdio::piped()).spawn().expect("a watch");
+    world.run(&["loop", "r"]).code(0);
+    let output = watch.wait_with_output().expect("an end");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("active") && text.contains("completed"), "{text}");
+}
