@@ -1,4 +1,5 @@
 //! `matterstack` as a person uses it.
+mod alone;
 mod bad_input;
 mod control;
 mod golden;
