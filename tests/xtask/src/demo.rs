@@ -3,7 +3,7 @@ use crate::guests::build_campaign;
 use crate::project::{Project, output, say};
 use crate::tools;
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -61,62 +61,43 @@ fn given(project: &Project, arguments: &[&str]) -> Result<String> {
     output(matterstack(project).args(arguments))
 }
 
-/// The campaign's result for a person: the best of the ranking, the Pareto front, the hypervolume.
+/// The campaign's result for a person: the best of the ranking, the Pareto front, and the hypervolume as it grew.
 fn findings(result: &Value) -> Result<String> {
     let list = |name: &str| result[name].as_array().with_context(|| format!("the result has no list `{name}`"));
-    let (ranking, pareto) = (list("ranking")?, list("pareto")?);
+    let (ranking, pareto, growth) = (list("ranking")?, list("pareto")?, list("hypervolume")?);
     let shown = ranking.len().min(RANKING_SHOWN);
     let mut text = format!("ranking: the best {shown} of {}\n{}", ranking.len(), table(&ranking[..shown]));
-    text += &format!("\nPareto front: {} that no other beats in everything\n{}", pareto.len(), table(pareto));
-    if let Some(volume) = result["hypervolume"].as_f64() {
-        text += &format!("\nhypervolume {volume:.4}\n");
+    text += &format!("\nPareto front: the {} that no other beats in both\n{}", pareto.len(), table(pareto));
+    let volumes = growth.iter().filter_map(|entry| entry["hypervolume"].as_f64());
+    let volumes: Vec<String> = volumes.map(|volume| format!("{volume:.3}")).collect();
+    text += &format!("\nhypervolume after each iteration: {}\n", volumes.join(" "));
+    if let Some(reason) = result["stopped"].as_str() {
+        text += &format!("stopped: {reason}\n");
     }
     Ok(text)
 }
 
-/// Objects as a table; a column for each number, text or entry of an inner object, in the order of the first row.
-fn table(rows: &[Value]) -> String {
-    let rows: Vec<Vec<(String, String)>> = rows.iter().map(cells).collect();
-    let Some(first) = rows.first() else { return "  none\n".to_owned() };
-    let heading: Vec<&str> = first.iter().map(|(name, _)| name.as_str()).collect();
-    let body = rows.iter().map(|row| {
-        let cell = |name: &&str| row.iter().find(|(key, _)| key == name).map_or("", |(_, text)| text.as_str());
-        heading.iter().map(cell).collect::<Vec<&str>>()
-    });
-    let lines: Vec<Vec<&str>> = std::iter::once(heading.clone()).chain(body).collect();
+/// Candidates as a table: who, what it is made of, how it did.
+fn table(candidates: &[Value]) -> String {
+    let elements: Vec<&String> =
+        candidates.iter().take(1).flat_map(|first| first["composition"].as_object()).flat_map(Map::keys).collect();
+    let mut lines = vec![["rank", "candidate"].map(str::to_owned).to_vec()];
+    lines[0].extend(elements.iter().map(|element| (*element).clone()));
+    lines[0].extend(["friction", "dissolution nm/h"].map(str::to_owned));
+    let number = |value: &Value| value.as_f64().map_or_else(|| "?".to_owned(), |number| format!("{number:.3}"));
+    for candidate in candidates {
+        let mut line = vec![candidate["rank"].to_string(), candidate["id"].as_str().unwrap_or("?").to_owned()];
+        line.extend(elements.iter().map(|element| number(&candidate["composition"][element.as_str()])));
+        line.extend(["friction_coefficient", "dissolution_rate_nm_h"].map(|name| number(&candidate[name])));
+        lines.push(line);
+    }
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..heading.len()).map(width).collect();
-    let mut text = String::new();
-    for line in &lines {
+    let widths: Vec<usize> = (0..lines[0].len()).map(width).collect();
+    let shown = |line: &Vec<String>| {
         let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}"));
-        text += &format!("  {}\n", cells.collect::<Vec<String>>().join("  "));
-    }
-    text
-}
-
-/// The columns of one row.
-fn cells(row: &Value) -> Vec<(String, String)> {
-    let mut cells = Vec::new();
-    for (name, value) in row.as_object().into_iter().flatten() {
-        match value {
-            Value::Object(_) => cells.extend(self::cells(value)),
-            Value::Array(values) => {
-                let texts: Vec<String> = values.iter().map(short).collect();
-                cells.push((name.clone(), texts.join(" ")));
-            }
-            _ => cells.push((name.clone(), short(value))),
-        }
-    }
-    cells
-}
-
-/// A number with four decimals unless it is whole; a text as it stands.
-fn short(value: &Value) -> String {
-    match (value.as_str(), value.as_f64()) {
-        (Some(text), _) => text.to_owned(),
-        (None, Some(number)) if !value.is_i64() && !value.is_u64() => format!("{number:.4}"),
-        _ => value.to_string(),
-    }
+        format!("  {}\n", cells.collect::<Vec<String>>().join("  "))
+    };
+    lines.iter().map(shown).collect()
 }
 
 #[cfg(test)]
@@ -126,22 +107,28 @@ mod tests {
 
     #[test]
     fn findings_are_tables_with_one_line_a_candidate() {
-        let row = |id: &str, friction: f64| json!({"candidate": id, "composition": {"Cr": 0.25, "Mo": 0.75}, "friction": friction});
+        let row = |rank: usize, id: &str| {
+            json!({"rank": rank, "id": id, "composition": {"Cr": 0.25, "Mo": 0.75}, "front": 1,
+                "friction_coefficient": 0.0625, "dissolution_rate_nm_h": 1.5})
+        };
         let result = json!({
-            "ranking": (0..12).map(|n| row(&format!("c{n}"), 0.01 * f64::from(n))).collect::<Vec<_>>(),
-            "pareto": [row("c0", 0.0)], "hypervolume": 0.5,
+            "ranking": (1..=12).map(|rank| row(rank, &format!("c{rank}"))).collect::<Vec<_>>(),
+            "pareto": [row(1, "c1")],
+            "hypervolume": [{"iteration": 1, "hypervolume": 0.25}, {"iteration": 2, "hypervolume": 0.5}],
+            "stopped": "the iterations are used up",
         });
         let text = findings(&result).expect("findings");
         assert!(text.contains("ranking: the best 10 of 12\n"), "{text}");
-        assert!(text.contains("\n         c9  0.2500  0.7500    0.0900\n"), "{text}");
-        assert!(!text.contains("c10"), "{text}");
-        assert!(text.contains("Pareto front: 1 "), "{text}");
-        assert!(text.ends_with("hypervolume 0.5000\n"), "{text}");
+        assert!(text.contains("\n  rank  candidate     Cr     Mo  friction  dissolution nm/h\n"), "{text}");
+        assert!(text.contains("\n     9         c9  0.250  0.750     0.062             1.500\n"), "{text}");
+        assert!(!text.contains("c11"), "{text}");
+        assert!(text.contains("Pareto front: the 1 "), "{text}");
+        assert!(text.contains("iteration: 0.250 0.500\nstopped: the iterations are used up\n"), "{text}");
     }
 
     #[test]
     fn a_result_without_a_ranking_is_an_error() {
-        assert!(findings(&json!({"pareto": []})).is_err());
+        assert!(findings(&json!({"pareto": [], "hypervolume": []})).is_err());
         assert!(findings(&Value::Null).is_err());
     }
 }

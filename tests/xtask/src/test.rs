@@ -62,7 +62,7 @@ pub(crate) fn test(project: &Project, filters: &[String], slow: bool) -> Result<
         };
         // what does not compile is told apart from a test that fails
         run(cargo().args(["--quiet", "--no-run"]))?;
-        total.add(count(cargo().arg("--").args(filters))?);
+        total.add(count(cargo().arg("--").args(filters), &mut std::io::stdout())?);
     }
     if total == Summary::default() {
         bail!("no test has a name with {}", filters.join(" or "));
@@ -77,14 +77,14 @@ fn suites(members: &[Member]) -> (Vec<&str>, Vec<&str>) {
     members.iter().map(|member| member.name.as_str()).partition(|name| *name == "matterstack")
 }
 
-/// Runs the tests and counts what they print.
-fn count(command: &mut Command) -> Result<Summary> {
+/// Runs the tests, passes on what they print, and counts it.
+fn count(command: &mut Command, out: &mut impl Write) -> Result<Summary> {
     let mut child = command.stdout(Stdio::piped()).spawn().context("cargo cannot be started")?;
     let mut lines = BufReader::new(child.stdout.take().context("bug: the tests have no output")?);
     let mut total = Summary::default();
     let mut line = Vec::new();
     while lines.read_until(b'\n', &mut line).context("what the tests print")? > 0 {
-        std::io::stdout().write_all(&line).context("standard output")?;
+        out.write_all(&line).context("standard output")?;
         if let Some(summary) = Summary::of_line(&String::from_utf8_lossy(&line)) {
             total.add(summary);
         }
@@ -92,7 +92,7 @@ fn count(command: &mut Command) -> Result<Summary> {
     }
     let status = child.wait().context("the end of the tests")?;
     if !status.success() && total.failed == 0 {
-        println!("a test binary ended without saying how its tests did ({status}); counted as one failure");
+        writeln!(out, "a test binary ended without saying how its tests did ({status}); counted as one failure")?;
         total.failed = 1;
     }
     Ok(total)
@@ -116,8 +116,9 @@ mod tests {
         check("running 3 tests", None);
     }
 
+    /// What is counted of a script's output. It is not passed on, or it would count where these tests are run.
     fn printed(script: &str) -> Summary {
-        count(Command::new("sh").args(["-c", script])).expect("a count")
+        count(Command::new("sh").args(["-c", script]), &mut std::io::sink()).expect("a count")
     }
 
     #[test]
