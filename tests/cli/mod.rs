@@ -4,3 +4,4 @@ mod bad_input;
 mod control;
 mod golden;
 pub(crate) mod harness;
+mod readme;

@@ -26,8 +26,9 @@ impl Project {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let root = root.canonicalize().with_context(|| format!("the clone at `{}` is gone", root.display()))?;
         let program = std::env::current_exe().context("the path of this program")?;
-        // <target>/release/xtask
-        let target = program.ancestors().nth(2).context("this program does not lie in a target directory")?;
+        // cargo marks the target directory, below which programs and tests lie at different depths
+        let target = program.ancestors().find(|directory| directory.join("CACHEDIR.TAG").exists());
+        let target = target.with_context(|| format!("`{}` is in no target directory", program.display()))?;
         Ok(Self { root, target: target.to_owned() })
     }
 
