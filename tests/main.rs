@@ -1,5 +1,6 @@
 //! The suites, as one binary.
 mod backend;
 mod cli;
+mod conformance;
 mod crash;
 mod tick;
