@@ -1,5 +1,5 @@
 //! `matterstack` as a person uses it.
-mod bad_input;
+pub(crate) mod bad_input;
 mod control;
 mod golden;
 pub(crate) mod harness;

@@ -8,6 +8,7 @@ mod decision;
 mod history;
 mod migrate;
 mod run;
+mod snapshot;
 mod task;
 mod waiting;
 
@@ -15,7 +16,8 @@ pub use attempt::{AttemptEnd, AttemptRow, NewAttempt, Output};
 pub use decision::{DecisionRow, NewDecision};
 pub use history::HistoryRow;
 pub use run::{NewRun, RunRow};
-pub use task::{TaskCounts, TaskRow, TaskSpec};
+pub use snapshot::{AttemptPlace, Snapshot};
+pub use task::{TaskRow, TaskSpec};
 pub use waiting::WaitRow;
 
 use crate::model::config::Journal;
