@@ -3,4 +3,5 @@ mod backend;
 mod cli;
 mod crash;
 mod evidence;
+mod store;
 mod tick;
