@@ -1,5 +1,5 @@
 //! report.md reads well and cannot be misled by names.
-use super::{bundle, ended, evidence_dir, report};
+use super::{attempt_dir, bundle, ended, evidence_dir, report};
 use crate::cli::harness::World;
 use serde_json::json;
 
@@ -119,7 +119,7 @@ fn hostile_names_stay_names() {
     assert!(!text.contains('\u{202e}'));
     // Parameters stand in a block of code or a table cell; no line of a name begins a heading or ends a table.
     let table = text.split("## Every task\n\n").nth(1).expect("the last section");
-    let cells: Vec<usize> = table.lines().map(|line| pipes(line)).collect();
+    let cells: Vec<usize> = table.lines().map(pipes).collect();
     assert_eq!(cells.len(), names.len() + 2, "{table}");
     assert!(cells.iter().all(|count| *count == cells[0]), "{table}");
     assert_eq!(text.lines().filter(|line| line.starts_with("# ")).count(), 1);
@@ -127,6 +127,29 @@ fn hostile_names_stay_names() {
         let unescaped = text.match_indices(bare).filter(|(at, _)| !text[..*at].ends_with(['\\', '`'])).count();
         assert_eq!(unescaped, 0, "{bare}: {text}");
     }
+}
+
+#[test]
+fn hostile_output_names_stay_names() {
+    let command = "echo 1 > 'o|`x`'; echo 2 > '<b>&amp;'; printf 3 > \"$(printf 'a\\nb')\"";
+    let world = World::with_tasks(&json!([{"id": "a", "operator": "local", "command": command, "outputs": ["*"]}]));
+    world.init();
+    world.run(&["loop", "r"]).code(0);
+    let directory = attempt_dir(&world, "a");
+    let outputs = ["<b>&amp;", "a\nb", "o|`x`"];
+    for name in outputs {
+        std::fs::remove_file(directory.join(name)).expect("an output");
+    }
+    let done = world.run(&["evidence", "r"]).code(0);
+    assert_eq!(done.stderr.lines().count(), outputs.len(), "each warning is one line: {done:?}");
+    let bundle = bundle(&evidence_dir(&world));
+    let missing: Vec<&str> = bundle.findings.iter().filter_map(|finding| finding.path.rsplit('/').next()).collect();
+    assert_eq!(missing, outputs);
+    let text = report(&evidence_dir(&world));
+    let files = text.split("## Files").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a section");
+    let rows: Vec<&str> = files.lines().filter(|line| line.starts_with('|')).collect();
+    assert_eq!(rows.len(), outputs.len() + 2, "{files}");
+    assert!(rows.iter().all(|row| pipes(row) == 5), "{files}");
 }
 
 /// Pipes that separate cells.
