@@ -3,4 +3,6 @@ mod backend;
 mod cli;
 mod conformance;
 mod crash;
+mod evidence;
+mod store;
 mod tick;

@@ -1,6 +1,6 @@
 //! `matterstack` as a person uses it.
 mod alone;
-mod bad_input;
+pub(crate) mod bad_input;
 mod control;
 mod golden;
 pub(crate) mod harness;

@@ -77,6 +77,8 @@ pub(super) enum SchemaName {
     Tasks,
     /// What analyze receives
     Results,
+    /// evidence.json
+    Evidence,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -263,6 +265,7 @@ pub(super) fn config(session: &Session, command: &ConfigCommand) -> Result<u8, F
             SchemaName::Config => schema::config(),
             SchemaName::Tasks => schema::tasks(),
             SchemaName::Results => schema::results(),
+            SchemaName::Evidence => schema::evidence(),
         })?,
         ConfigCommand::Check { workspace, config, sets } => {
             let directory = session.workspaces()?.workspace(workspace)?;
