@@ -3,3 +3,4 @@ mod backend;
 mod cli;
 mod crash;
 mod tick;
+mod workspaces;
