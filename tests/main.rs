@@ -1,6 +1,7 @@
 //! The suites, as one binary.
 mod backend;
 mod cli;
+mod conformance;
 mod crash;
 mod tick;
 mod workspaces;
