@@ -6,3 +6,4 @@ mod crash;
 mod evidence;
 mod store;
 mod tick;
+mod workspaces;
