@@ -71,10 +71,11 @@ pub fn drive(
         match pause_after(&current, patience)? {
             Pause::Over(ending) => return Ok(ending),
             Pause::None => {}
-            Pause::Until(limit) => match sleep(&current, watch.as_ref(), interrupt, limit, patience.deadline)? {
-                Some(ending) => return Ok(ending),
-                None => {}
-            },
+            Pause::Until(limit) => {
+                if let Some(ending) = sleep(&current, watch.as_ref(), interrupt, limit, patience.deadline)? {
+                    return Ok(ending);
+                }
+            }
         }
         if interrupted(interrupt)? {
             return Ok(Ending::Interrupted);
