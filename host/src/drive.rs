@@ -8,6 +8,7 @@ use crate::run_dir::{Lease, RunDir};
 use crate::tick::{Moment, Run, Tick, step_run};
 use crate::workspace::{Access, new_attempt_id, now_ms};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long a tick waits for another process that holds the lease.
@@ -18,9 +19,6 @@ const POLL_MIN: Duration = Duration::from_millis(250);
 const POLL_MAX: Duration = Duration::from_secs(60);
 /// While jobs queue up behind the slots, ends that come within this time share a tick.
 const TOGETHER: Duration = Duration::from_millis(25);
-
-/// Attempt directories that are watched; the others are looked at when their time comes.
-const WATCHES_MAX: u32 = 4_000;
 
 /// When `loop` stops before the run has ended.
 #[derive(Debug, Clone, Copy, Default)]
@@ -156,7 +154,8 @@ fn sleep(
     let machine = |error| Failure::machine("watching the run", error);
     if let Some(watch) = watch {
         let files = run.backends.watch_paths().map_err(machine)?;
-        let directories = run.store.watched_directories(WATCHES_MAX)?.into_iter().map(|path| run.dir.join(&path));
+        let attempts = run.watched_attempts()?.into_iter().map(|watched| run.dir.join(&watched.directory));
+        let directories = attempts.flat_map(|path| folders(&path).chain([path]));
         for path in files.into_iter().chain(directories).chain([run.dir.root().to_owned()]) {
             // A path that cannot be watched is looked at when its time comes.
             let _ = watch.add(&path);
@@ -182,6 +181,12 @@ fn sleep(
     }
     let over = deadline.is_some_and(|deadline| Instant::now() >= deadline) && !changed(driven)?;
     Ok(over.then_some(Ending::TimedOut))
+}
+
+/// The folders directly in a directory, such as one into which a person copies results.
+fn folders(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path())
 }
 
 /// Whether something happened that the last tick has not seen.

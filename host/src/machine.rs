@@ -48,6 +48,18 @@ pub fn user_id() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
+/// The name of the effective user: from the system's list of users, else what the environment says, else the number.
+pub fn user_name() -> String {
+    let id = user_id().to_string();
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let listed = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == id).then(|| name.to_owned())
+    });
+    listed.or_else(|| std::env::var("USER").ok()).filter(|name| !name.is_empty()).unwrap_or(id)
+}
+
 /// When a process started, in clock ticks since the boot: with the pid and the boot id it names a process for ever.
 /// Nothing for a process that is gone or has ended without being waited for.
 pub fn process_start_time(pid: i32) -> Option<u64> {

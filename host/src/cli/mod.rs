@@ -1,11 +1,12 @@
 //! The command line: the only place that prints or exits.
 mod control;
 mod doctor;
-
+mod kit;
 mod output;
 mod plugin;
 mod progress;
 mod report;
+mod respond;
 mod runs;
 mod show;
 
@@ -165,6 +166,11 @@ enum Command {
         /// The run
         run: String,
     },
+    /// Answer a question that a task asks a person
+    Respond(respond::RespondArgs),
+    /// Carry jobs to clusters that cannot be reached, and their results back
+    #[command(subcommand)]
+    Kit(kit::KitCommand),
     /// Write the evidence bundle: evidence.json and report.md
     Evidence {
         /// The run
@@ -264,6 +270,8 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
         }
         Command::Revive { run } => control::revive(session, &run),
         Command::Adopt { run } => control::adopt(session, &run),
+        Command::Respond(arguments) => respond::respond(session, &arguments),
+        Command::Kit(command) => kit::kit(session, &command),
         Command::Evidence { .. } => Ok(70),
         Command::Config(command) => runs::config(session, &command),
         Command::Plugin(command) => plugin::plugin(session, &command),
