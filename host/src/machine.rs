@@ -4,6 +4,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use std::fs;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::OnceLock;
@@ -154,17 +155,19 @@ impl Watch {
         Ok(ready.first() == Some(&true) && self.drain()?)
     }
 
-    /// Forgets the changes seen so far; returns whether there were any.
+    /// Forgets the changes seen so far; returns whether there were any. A name that begins with a dot does not count: it is of
+    /// something in the making, which is renamed when it is done.
     ///
     /// # Errors
     /// If the kernel refuses to tell.
     pub fn drain(&self) -> io::Result<bool> {
-        let mut buffer = [0_u8; 4096];
+        let mut buffer = [MaybeUninit::<u8>::uninit(); 4096];
+        let mut events = inotify::Reader::new(&self.inotify, &mut buffer);
         let mut any = false;
         loop {
-            match rustix::io::read(&self.inotify, &mut buffer) {
-                Ok(0) | Err(rustix::io::Errno::AGAIN) => return Ok(any),
-                Ok(_) => any = true,
+            match events.next() {
+                Ok(event) => any |= event.file_name().is_none_or(|name| !name.to_bytes().starts_with(b".")),
+                Err(rustix::io::Errno::AGAIN) => return Ok(any),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }

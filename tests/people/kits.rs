@@ -134,7 +134,7 @@ fn a_script_of_hostile_names_runs_and_none_of_them_does() {
     let id = "it's \"$(touch /tmp/pwned-$$)\"\n`touch pwned`; touch pwned\u{2028}\r ünïcode 名";
     let argument = "a'b \"c\" $(touch pwned) `touch pwned`\n\\ ü";
     let task = json!({
-        "id": id, "operator": "kit", "command": ["sh", "-c", "printf '%s' \"$1\" > \"o '$(x) ü\"; cat \"in '\n$(y)\" >> \"o '$(x) ü\"", "sh", argument],
+        "id": id, "operator": "kit", "command": ["sh", "-c", "printf '%s' \"$1\" > \"o '\\$(x) ü\"; cat \"in '\n\\$(y)\" >> \"o '\\$(x) ü\"", "sh", argument],
         "files": {"in '\n$(y)": {"content": "z"}, "[a]*.txt": {"content": ""}}, "env": {"NAME": argument},
         "outputs": ["o*", "**/*.txt"], "resources": {"cores": 2, "memory_mb": 100, "walltime_s": 90},
     });

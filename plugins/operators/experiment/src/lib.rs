@@ -92,7 +92,7 @@ impl Operator for Experiment {
         let place = Place::of(attempt, handle.exchange);
         if let Some(why) = place.trouble() {
             let status = Status::Unavailable(Detail::new("exchange", why));
-            return Ok(StatusReport { status, handle: None, poll_after_ms: Some(QUIET_MS) });
+            return Ok(StatusReport { status, handle: None, poll_after_ms: Some(poll_ms(attempt)?) });
         }
         let (status, poll_after_ms) = look(attempt, &place, &mut handle)?;
         let poll_after_ms = if handle.exchange { poll_after_ms.min(poll_ms(attempt)?) } else { poll_after_ms };
