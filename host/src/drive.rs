@@ -73,10 +73,11 @@ pub fn drive(
         match pause_after(&current, patience)? {
             Pause::Over(ending) => return Ok(ending),
             Pause::None => {}
-            Pause::Until(limit) => match sleep(&current, &mut alarms, interrupt, limit, patience.deadline)? {
-                Some(ending) => return Ok(ending),
-                None => {}
-            },
+            Pause::Until(limit) => {
+                if let Some(ending) = sleep(&current, &mut alarms, interrupt, limit, patience.deadline)? {
+                    return Ok(ending);
+                }
+            }
         }
         if interrupted(interrupt)? {
             return Ok(Ending::Interrupted);

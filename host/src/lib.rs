@@ -2,9 +2,10 @@
 //!
 //! Code map: [`model`] holds plain values and rules; [`store`] is the only place that knows SQL; [`plugin`] the only
 //! place that knows wasmtime; [`backend`] the only place that starts programs; [`tick`] joins them into one step of a
-//! run; [`cli`] is the only place that prints. [`workspace`] finds and reads what a person wrote, [`run_dir`] knows
-//! every path inside a run, [`machine`] is what differs between operating systems. [`answer`] and [`kit`] bring in what people
-//! answer and what comes back from clusters that cannot be reached, as files and without the lease.
+//! run; [`evidence`] writes what a run leaves for others; [`cli`] is the only place that prints. [`workspace`] finds and
+//! reads what a person wrote, [`run_dir`] knows every path inside a run, [`machine`] is what differs between operating
+//! systems. [`answer`] and [`kit`] bring in what people answer and what comes back from clusters that cannot be reached, as
+//! files and without the lease.
 pub mod answer;
 pub mod backend;
 pub mod cli;

@@ -1,8 +1,12 @@
 //! Every path inside a run directory, and the lease.
+use crate::model::document::hex;
 use crate::model::id::AttemptId;
+use cap_std::fs::{Dir, OpenOptionsExt};
+use rustix::fs::OFlags;
+use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -36,7 +40,7 @@ pub enum LeaseError {
 /// # Errors
 /// If there is something else at the path, or it cannot be read.
 pub fn read_regular(path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
-    let file = match open_regular(path) {
+    let file = match open_regular_path(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
@@ -52,7 +56,7 @@ pub fn read_regular(path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
 ///
 /// # Errors
 /// If there is none, or something else is in its place.
-pub fn open_regular(path: &Path) -> io::Result<File> {
+pub fn open_regular_path(path: &Path) -> io::Result<File> {
     let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
@@ -176,5 +180,35 @@ impl RunDir {
             file.set_len(0).and_then(|()| file.write_all(holder.as_bytes())).map_err(failed)?;
         }
         Ok(Lease { _file: file })
+    }
+}
+
+/// Opens a regular file below a directory for reading. Neither a link nor a FIFO put in its place is followed or blocks.
+///
+/// # Errors
+/// If it cannot be opened; the kind is `InvalidData` if it is no regular file.
+pub fn open_regular(directory: &Dir, path: &str) -> io::Result<cap_std::fs::File> {
+    let mut options = cap_std::fs::OpenOptions::new();
+    options.read(true).custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32);
+    let file = directory.open_with(path, &options)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("`{path}` is not a regular file")));
+    }
+    Ok(file)
+}
+
+/// SHA-256, as 64 hexadecimal digits, and the number of bytes of all that can be read.
+///
+/// # Errors
+/// If reading fails.
+pub fn digest(source: &mut impl Read) -> io::Result<(String, u64)> {
+    let (mut hasher, mut size, mut buffer) = (Sha256::new(), 0, vec![0_u8; 64 * 1024]);
+    loop {
+        let read = source.read(&mut buffer)?;
+        if read == 0 {
+            return Ok((hex(&hasher.finalize()), size));
+        }
+        hasher.update(&buffer[..read]);
+        size += read as u64;
     }
 }

@@ -177,7 +177,8 @@ fn ask(name: &str, schema: &Value, required: bool) -> Result<Option<Value>, Fail
 /// A line as a value of the field's type.
 fn value_of(line: &str, kind: &str, choices: Option<&Vec<Value>>) -> Option<Value> {
     if let Some(choices) = choices {
-        let same = |choice: &&Value| choice.as_str().map_or_else(|| choice.to_string() == line, |text| text == line);
+        let shown = |choice: &Value| choice.as_str().map_or_else(|| choice.to_string(), str::to_owned);
+        let same = |choice: &&Value| shown(choice) == line;
         let by_number = || choices.get(line.parse::<usize>().ok()?.checked_sub(1)?);
         return choices.iter().find(same).or_else(by_number).cloned();
     }

@@ -3,7 +3,7 @@ use crate::explain::{outside_command, quoted};
 use crate::failure::Failure;
 use crate::model::document::hex;
 use crate::model::workflow::stays_inside;
-use crate::run_dir::{RunDir, open_regular, read_regular};
+use crate::run_dir::{RunDir, open_regular_path, read_regular};
 use crate::store::{AttemptRow, Store};
 use flate2::{Compression, write::GzEncoder};
 use serde::{Deserialize, Serialize};
@@ -113,7 +113,7 @@ fn chosen(dir: &RunDir, store: &Store, tasks: &[String]) -> Result<Vec<AttemptRo
 /// The kit in an attempt directory; where one is `wanted` it must be there.
 fn kit_of(dir: &RunDir, attempt: &AttemptRow, wanted: bool) -> Result<Option<Found>, Failure> {
     let (task, directory) = (attempt.task_id.clone(), dir.join(&attempt.directory));
-    let ready = open_regular(&directory.join("kit.tar.gz")).is_ok();
+    let ready = open_regular_path(&directory.join("kit.tar.gz")).is_ok();
     let directory = directory.join("kit");
     let Some(manifest_text) = read_regular(&directory.join("manifest.json"), MANIFEST_MAX)
         .map_err(|error| Failure::machine(format!("the manifest of the kit of task `{task}`"), error))?
@@ -159,8 +159,8 @@ fn bundle(run: &str, kits: &[Found], file: File) -> Result<(), Failure> {
                     quoted(&kit.task)
                 ))
             };
-            let source =
-                open_regular(&kit.directory.join(path)).map_err(|error| changed("cannot be read").because(error))?;
+            let source = open_regular_path(&kit.directory.join(path))
+                .map_err(|error| changed("cannot be read").because(error))?;
             if source.metadata().map_err(packing)?.len() != expected.size {
                 return Err(changed("was changed"));
             }

@@ -6,7 +6,7 @@ use crate::explain::quoted;
 use crate::failure::Failure;
 use crate::model::document::{hex, sha256};
 use crate::model::workflow::stays_inside;
-use crate::run_dir::{RunDir, open_regular, read_regular};
+use crate::run_dir::{RunDir, open_regular_path, read_regular};
 use crate::store::{AttemptRow, Store};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
@@ -72,7 +72,7 @@ pub fn import(
     bytes_max: u64,
     now_ms: i64,
 ) -> Result<Imported, Failure> {
-    let opened = open_regular(file)
+    let opened = open_regular_path(file)
         .map_err(|error| Failure::input(format!("return `{}` cannot be read", file.display())).because(error))?;
     survey::survey(&opened, bytes_max).map_err(|refusal| refused(file, refusal))?;
     let decoder = survey::decoder(&opened).map_err(|error| broken(file, error))?;
@@ -126,13 +126,11 @@ fn refused(file: &Path, refusal: Refusal) -> Failure {
     }
 }
 
-type Entries<'a> = tar::Entries<'a, flate2::read::GzDecoder<io::BufReader<File>>>;
+type Decoder = flate2::read::GzDecoder<io::BufReader<File>>;
+type Entries<'a> = tar::Entries<'a, Decoder>;
 
 /// The next file of the archive: its path below the top folder, and a reader of its content.
-fn next_file<'a>(
-    file: &Path,
-    entries: &mut Entries<'a>,
-) -> Result<Option<(String, tar::Entry<'a, flate2::read::GzDecoder<io::BufReader<File>>>)>, Failure> {
+fn next_file<'a>(file: &Path, entries: &mut Entries<'a>) -> Result<Option<(String, tar::Entry<'a, Decoder>)>, Failure> {
     for entry in entries {
         let entry = entry.map_err(|error| broken(file, error))?;
         if entry.header().entry_type().is_dir() {
