@@ -1,5 +1,9 @@
 //! The suites, as one binary.
+mod architecture;
 mod backend;
 mod cli;
 mod crash;
+mod model;
+mod plugin;
+mod support;
 mod tick;

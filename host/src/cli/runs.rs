@@ -77,6 +77,10 @@ pub(super) enum SchemaName {
     Tasks,
     /// What analyze receives
     Results,
+    /// What an operator hands to a compute backend
+    Job,
+    /// The exit record a compute backend returns
+    Exit,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -259,6 +263,8 @@ pub(super) fn config(session: &Session, command: &ConfigCommand) -> Result<u8, F
             SchemaName::Config => schema::config(),
             SchemaName::Tasks => schema::tasks(),
             SchemaName::Results => schema::results(),
+            SchemaName::Job => schema::job(),
+            SchemaName::Exit => schema::exit(),
         })?,
         ConfigCommand::Check { workspace, config, sets } => {
             let directory = session.workspaces()?.workspace(workspace)?;

@@ -1,4 +1,5 @@
-//! Finds and hashes the output files of an ended attempt, without following links.
+//! Finds and hashes the output files of an ended attempt, without following links and within quotas.
+use crate::model::config::Limits;
 use crate::model::document::hex;
 use crate::model::workflow::Task;
 use crate::store::Output;
@@ -6,83 +7,154 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
 use globset::{GlobBuilder, GlobMatcher};
 use sha2::{Digest, Sha256};
+use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::path::Path;
 
 /// Files of the host's own in an attempt directory.
 const OWN: &[&str] = &["stdout", "stderr", "exit.json"];
-/// The most files one attempt may leave.
-const FILES_MAX: usize = 100_000;
+/// How deep directories may be nested in an attempt directory; each level keeps one open.
+const DEPTH_MAX: usize = 64;
+
+/// Why outputs could not be collected. The attempt fails by it, the tick does not.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CollectError {
+    /// The attempt left more than it may.
+    #[error("{0}")]
+    Quota(String),
+    /// A file could not be read, or is none.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl CollectError {
+    /// The word for it in the store.
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Self::Quota(_) => "output-quota",
+            Self::Io(_) => "output-unreadable",
+        }
+    }
+}
+
+/// A pattern of the task, and whether it has named a file.
+struct Pattern<'a> {
+    text: &'a str,
+    glob: GlobMatcher,
+    matched: bool,
+}
+
+/// What one collection has found and may still find.
+struct Collection<'a> {
+    task: &'a Task,
+    limits: &'a Limits,
+    patterns: Vec<Pattern<'a>>,
+    entries: u64,
+    bytes: u64,
+    outputs: Vec<Output>,
+}
 
 /// The files that the task's patterns name, with their digests and made durable, and the first pattern that names none.
-pub(super) fn collect_outputs(directory: &Path, task: &Task) -> io::Result<(Vec<Output>, Option<String>)> {
+pub(super) fn collect_outputs(
+    directory: &Path,
+    task: &Task,
+    limits: &Limits,
+) -> Result<(Vec<Output>, Option<String>), CollectError> {
     if task.outputs.is_empty() {
         return Ok((Vec::new(), None));
     }
     let mut patterns = Vec::with_capacity(task.outputs.len());
-    for pattern in &task.outputs {
-        let glob = GlobBuilder::new(pattern).literal_separator(true).build();
-        patterns.push((pattern, glob.map_err(io::Error::other)?.compile_matcher(), false));
+    for text in &task.outputs {
+        let glob = GlobBuilder::new(text).literal_separator(true).build().map_err(io::Error::other)?;
+        patterns.push(Pattern { text, glob: glob.compile_matcher(), matched: false });
     }
     let root = Dir::open_ambient_dir(directory, ambient_authority())?;
-    let mut outputs = Vec::new();
-    walk(&root, "", task, &mut patterns, &mut outputs)?;
-    outputs.sort_by(|a: &Output, b: &Output| a.path.cmp(&b.path));
-    let missing = patterns.into_iter().find(|(_, _, matched)| !matched).map(|(pattern, ..)| pattern.clone());
-    Ok((outputs, missing))
+    let mut found = Collection { task, limits, patterns, entries: 0, bytes: 0, outputs: Vec::new() };
+    found.walk(&root, Path::new(""), 1)?;
+    found.outputs.sort_by(|a: &Output, b: &Output| a.path.cmp(&b.path));
+    let missing = found.patterns.iter().find(|pattern| !pattern.matched).map(|pattern| pattern.text.to_owned());
+    Ok((found.outputs, missing))
 }
 
-fn walk(
-    directory: &Dir,
-    prefix: &str,
-    task: &Task,
-    patterns: &mut [(&String, GlobMatcher, bool)],
-    outputs: &mut Vec<Output>,
-) -> io::Result<()> {
-    for entry in directory.entries()? {
-        let entry = entry?;
-        let Some(name) = entry.file_name().to_str().map(str::to_owned) else {
-            return Err(io::Error::other(format!("a file name below `{prefix}` is not UTF-8")));
-        };
-        let path = format!("{prefix}{name}");
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            walk(&entry.open_dir()?, &format!("{path}/"), task, patterns, outputs)?;
-        } else if kind.is_file() && !OWN.contains(&path.as_str()) && !task.files.contains_key(&path) {
-            let mut matched = false;
-            for (_, glob, found) in patterns.iter_mut() {
-                if glob.is_match(&path) {
-                    (matched, *found) = (true, true);
-                }
+impl Collection<'_> {
+    fn walk(&mut self, directory: &Dir, below: &Path, depth: usize) -> Result<(), CollectError> {
+        if depth > DEPTH_MAX {
+            let text = format!("directories are nested more than {DEPTH_MAX} deep in the attempt directory");
+            return Err(CollectError::Quota(text));
+        }
+        for entry in directory.entries()? {
+            let entry = entry?;
+            self.entries += 1;
+            if self.entries > self.limits.attempt_files {
+                return Err(CollectError::Quota(format!(
+                    "more files are in the attempt directory than allowed: `limits.attempt_files` is {}",
+                    self.limits.attempt_files
+                )));
             }
-            if matched {
-                outputs.push(hash(directory, &name, path)?);
-            }
-            if outputs.len() > FILES_MAX {
-                return Err(io::Error::other(format!("more than {FILES_MAX} output files")));
+            let path = below.join(entry.file_name());
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                self.walk(&entry.open_dir()?, &path, depth + 1)?;
+            } else if kind.is_file() && self.is_output(&path) {
+                let output = self.hash(directory, &entry.file_name(), &path)?;
+                self.outputs.push(output);
             }
         }
+        Ok(())
     }
-    Ok(())
-}
 
-fn hash(directory: &Dir, name: &str, path: String) -> io::Result<Output> {
-    let mut options = OpenOptions::new();
-    // Neither a link nor a FIFO put in the file's place may be followed or block.
-    options.read(true).custom_flags((rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32);
-    let mut file = directory.open_with(name, &options)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other(format!("`{path}` is not a regular file")));
-    }
-    let (mut hasher, mut size, mut buffer) = (Sha256::new(), 0, vec![0_u8; 64 * 1024]);
-    loop {
-        let read = file.read(&mut buffer)?;
-        if read == 0 {
-            break;
+    /// Whether a pattern names the file, and it is neither staged nor the host's own.
+    fn is_output(&mut self, path: &Path) -> bool {
+        let given = path.to_str().is_some_and(|path| OWN.contains(&path) || self.task.files.contains_key(path));
+        if given {
+            return false;
         }
-        hasher.update(&buffer[..read]);
-        size += read as u64;
+        let mut matched = false;
+        for pattern in &mut self.patterns {
+            if pattern.glob.is_match(path) {
+                (matched, pattern.matched) = (true, true);
+            }
+        }
+        matched
     }
-    file.sync_data()?;
-    Ok(Output { path, sha256: hex(&hasher.finalize()), size })
+
+    fn hash(&mut self, directory: &Dir, name: &OsStr, path: &Path) -> Result<Output, CollectError> {
+        let shown = path.to_str().ok_or_else(|| {
+            io::Error::other(format!("the name of output `{}` is not UTF-8", path.to_string_lossy().escape_debug()))
+        })?;
+        let mut options = OpenOptions::new();
+        // Neither a link nor a FIFO put in the file's place may be followed or block.
+        options.read(true).custom_flags((rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32);
+        let mut file = directory.open_with(name, &options)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::other(format!("`{shown}` is not a regular file")).into());
+        }
+        // The size that is known beforehand spares reading what is refused anyway; a file that still grows is cut off.
+        self.allow(metadata.len())?;
+        let (mut hasher, mut size, mut buffer) = (Sha256::new(), 0, vec![0_u8; 64 * 1024]);
+        loop {
+            let read = file.read(&mut buffer)?;
+            if read == 0 {
+                break;
+            }
+            hasher.update(&buffer[..read]);
+            size += read as u64;
+            self.allow(size)?;
+        }
+        self.bytes += size;
+        file.sync_data()?;
+        Ok(Output { path: shown.to_owned(), sha256: hex(&hasher.finalize()), size })
+    }
+
+    fn allow(&self, bytes: u64) -> Result<(), CollectError> {
+        let most = self.limits.attempt_mb.saturating_mul(1024 * 1024);
+        if self.bytes.saturating_add(bytes) > most {
+            return Err(CollectError::Quota(format!(
+                "the output files are larger together than allowed: `limits.attempt_mb` is {}",
+                self.limits.attempt_mb
+            )));
+        }
+        Ok(())
+    }
 }
