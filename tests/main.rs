@@ -2,6 +2,7 @@
 mod architecture;
 mod backend;
 mod cli;
+mod conformance;
 mod crash;
 mod model;
 mod plugin;

@@ -20,7 +20,8 @@ pub(crate) fn guest(name: &str) -> PathBuf {
 
 /// Builds the guests under a lock, so that test processes at once build them once.
 fn build() -> PathBuf {
-    let target = root().join("target/guests");
+    // <target>/tmp is cargo's scratch directory for tests
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("a target directory").join("guests");
     fs::create_dir_all(&target).expect("target directory");
     let lock = File::create(target.join("tests.lock")).expect("lock file");
     lock.lock().expect("lock");

@@ -150,6 +150,9 @@ fn ended_badly(state: &str) -> u8 {
 }
 
 fn print_tick(session: &Session, tick: &Tick) -> Result<(), Failure> {
+    if let Some(warning) = &tick.warning {
+        tell(&format!("warning: {warning}"));
+    }
     if session.json {
         return print_json(tick);
     }
@@ -231,6 +234,7 @@ fn drive_one(
             submitted: total.submitted + tick.submitted,
             finished: total.finished + tick.finished,
             planned: total.planned + tick.planned,
+            warning: total.warning.take().or_else(|| tick.warning.clone()),
             ..tick.clone()
         };
         progress.show(run, tick);

@@ -19,6 +19,12 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 const LAST_WORDS_READ: usize = 4096;
 /// Lines that make up last words: where a panic happened, and its message.
 const LAST_WORDS_LINES: usize = 2;
+/// Core instances that one call may make.
+pub(super) const INSTANCES_MAX: usize = 100;
+/// Tables that one call may have.
+pub(super) const TABLES_MAX: usize = 100;
+/// Memories that one call may have.
+pub(super) const MEMORIES_MAX: usize = 20;
 /// Bytes that one `artifacts.read` returns at most.
 const READ_MAX: u32 = 16 * 1024 * 1024;
 
@@ -181,15 +187,15 @@ impl ResourceLimiter for CallState {
     }
 
     fn instances(&self) -> usize {
-        100
+        INSTANCES_MAX
     }
 
     fn tables(&self) -> usize {
-        100
+        TABLES_MAX
     }
 
     fn memories(&self) -> usize {
-        20
+        MEMORIES_MAX
     }
 }
 

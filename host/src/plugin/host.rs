@@ -180,7 +180,7 @@ impl PluginHost {
 
     fn effect(&self) -> CallResult<&(Engine, Watchdog)> {
         get_or_try(&self.effect, || {
-            let engine = link::effect_engine().map_err(load_error)?;
+            let engine = link::effect_engine(self.shared.limits.table_elements).map_err(load_error)?;
             let watchdog = Watchdog::start(&engine);
             Ok((engine, watchdog))
         })

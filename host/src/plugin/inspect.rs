@@ -1,6 +1,6 @@
 //! What a component is, by what it imports and exports, and whether a configuration grants what it needs.
 use super::{PluginError, PluginErrorKind, cache, link};
-use crate::model::config::Grants;
+use crate::model::config::{Grants, PluginLimits};
 use crate::model::document::sha256;
 use serde::Serialize;
 use wasmtime::Engine;
@@ -65,7 +65,8 @@ pub struct Inspection {
 pub fn inspect(name: &str, bytes: &[u8]) -> Result<Inspection, PluginError> {
     let load = |text: String| PluginError { plugin: name.to_owned(), call: None, kind: PluginErrorKind::Load(text) };
     refuse_no_component(bytes).map_err(load)?;
-    let engine = link::effect_engine().map_err(|error| load(error.to_string()))?;
+    let engine =
+        link::effect_engine(PluginLimits::default().table_elements).map_err(|error| load(error.to_string()))?;
     let digest = sha256(bytes);
     let component = cache::load(&engine, bytes, &digest, None).map_err(|error| load(format!("{error:#}")))?;
     let (world, contract) = classify(&component, &engine).map_err(load)?;

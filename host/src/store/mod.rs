@@ -16,7 +16,7 @@ pub use decision::{DecisionRow, NewDecision};
 pub use history::HistoryRow;
 pub use run::{NewRun, RunRow};
 pub use task::{TaskCounts, TaskRow, TaskSpec};
-pub use waiting::WaitRow;
+pub use waiting::{News, WaitRow};
 
 use crate::model::config::Journal;
 use crate::model::states::IllegalTransition;
