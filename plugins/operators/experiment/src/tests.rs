@@ -1,3 +1,5 @@
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use super::*;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -94,6 +96,16 @@ fn a_request_goes_out_and_its_result_comes_back_either_way() {
         assert_eq!(lab.look(), Status::Succeeded);
         assert_eq!(lab.inside(Experiment::collect_results).unwrap().as_deref(), Some("{\"nm\":80}"));
         assert_eq!(fs::read_to_string(lab.root.join("work/film.csv")).unwrap(), "1,2");
+    }
+}
+
+#[test]
+fn a_campaign_cannot_answer_its_own_request() {
+    let mut lab = Lab::new("own", false);
+    for file in ["experiment_result.json", "cancel.json", ".clock"] {
+        lab.attempt.task = json!({"id": "film", "input": {}, "files": {file: {"content": "{}"}}}).to_string();
+        let error = lab.inside(Experiment::prepare).unwrap_err();
+        assert_eq!(error.detail().code, "reserved", "{file}");
     }
 }
 

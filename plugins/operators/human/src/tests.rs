@@ -1,3 +1,5 @@
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use super::*;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -174,6 +176,15 @@ fn a_task_that_asks_nothing_is_invalid() {
     ] {
         let error = Human::prepare(&attempt(&json!({"id": "a", "input": input}))).unwrap_err();
         assert!(error.detail().message.contains(word), "{error}");
+    }
+}
+
+#[test]
+fn a_campaign_cannot_answer_its_own_question() {
+    for file in ["response.json", "response.by.json", "response.json/x", ".clock", "schema.json"] {
+        let task = json!({"id": "a", "input": {"instructions": "Go on?"}, "files": {file: {"content": "{\"approved\": true}"}}});
+        let error = Human::prepare(&attempt(&task)).unwrap_err();
+        assert_eq!(error.detail().code, "reserved", "{file}");
     }
 }
 

@@ -1,3 +1,5 @@
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use super::*;
 use matterstack_sdk::json;
 use std::fs;
@@ -154,6 +156,7 @@ fn what_cannot_become_a_kit_is_invalid() {
         (json!({"id": "a", "command": ["a\u{0}b"]}), "{}", "bad-command"),
         (json!({"id": "a", "command": "a", "env": {"A B": "1"}}), "{}", "env"),
         (json!({"id": "a", "command": "a", "files": {"kit/x": {"content": ""}}}), "{}", "reserved"),
+        (json!({"id": "a", "command": "a", "files": {"status.json": {"content": ""}}}), "{}", "reserved"),
         (json!({"id": "a", "command": "a"}), "{\"header\": [\"rm -rf\"]}", "config"),
         (json!({"id": "a", "command": "a"}), "{\"setup\": [\"a\\nb\"]}", "config"),
         (json!({"id": "a", "command": "a"}), "{\"heder\": []}", "config"),
