@@ -28,5 +28,6 @@ pub trait Compute: Send + Sync {
 
 pub mod local;
 mod registry;
+pub mod transport;
 
 pub use registry::{Backends, Changes};
