@@ -1,0 +1,2 @@
+//! What suites share: outside systems that a test starts for itself.
+pub(crate) mod slurm;
