@@ -201,6 +201,9 @@ impl Seen<'_> {
                 let kind = attempt.waits_for.clone().unwrap_or_else(|| "waiting".to_owned());
                 (kind, reason("waits for something outside"), self.command(&format!("attempts {id}")))
             }
+            AttemptState::Running if attempt.reason_code.as_deref().is_some_and(|code| code != "progress") => {
+                (code("running"), reason("running"), None)
+            }
             _ => (
                 "running".to_owned(),
                 format!("attempt {} runs", attempt.number),
