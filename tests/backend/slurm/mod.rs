@@ -1,8 +1,10 @@
 //! Slurm as a backend, through the binary and against a real cluster that each test starts for itself.
+mod crash;
 mod ends;
 mod fanout;
 mod faults;
 mod life;
+mod slow;
 
 use crate::cli::harness::{Done, World};
 use crate::support::slurm::{Cluster, Plan, until};

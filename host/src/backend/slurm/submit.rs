@@ -10,7 +10,7 @@ use crate::failpoint;
 use crate::model::contract::{Detail, GuestError};
 use crate::model::id::AttemptId;
 use crate::model::workflow::Resources;
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -232,5 +232,5 @@ fn write_script(path: &Path, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o755).open(path)?;
     file.write_all(text.as_bytes())?;
     // the mask of the process may take away what the cluster needs
-    file.set_permissions(fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o755)))
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
 }
