@@ -1,2 +1,4 @@
 //! Backends with real processes.
+mod conformance;
 mod local;
+mod slurm;

@@ -13,7 +13,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 /// Files of the host's own in an attempt directory.
-const OWN: &[&str] = &["stdout", "stderr", "exit.json"];
+const OWN: &[&str] = &["stdout", "stderr", "exit.json", "matterstack-job.sh", ".cancel", ".claim"];
 /// How deep directories may be nested in an attempt directory; each level keeps one open.
 const DEPTH_MAX: usize = 64;
 
@@ -112,6 +112,9 @@ impl Collection<'_> {
             }
             let path = below.join(entry.file_name());
             let kind = entry.file_type()?;
+            if path.to_str().is_some_and(|path| OWN.contains(&path)) {
+                continue;
+            }
             if kind.is_dir() {
                 self.walk(&entry.open_dir()?, &path, depth + 1)?;
             } else if kind.is_file() && self.is_output(&path) {
@@ -122,9 +125,9 @@ impl Collection<'_> {
         Ok(())
     }
 
-    /// Whether a pattern names the file, and it is neither staged nor the host's own.
+    /// Whether a pattern names the file, and it is neither staged nor the operator's own.
     fn is_output(&mut self, path: &Path) -> bool {
-        let given = path.to_str().is_some_and(|path| OWN.contains(&path) || self.task.files.contains_key(path));
+        let given = path.to_str().is_some_and(|path| self.task.files.contains_key(path));
         if given || self.own.iter().any(|glob| glob.is_match(path)) {
             return false;
         }
