@@ -3,7 +3,7 @@
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use std::fs;
-use std::io;
+use std::io::{self, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::OnceLock;
@@ -106,6 +106,17 @@ pub fn file_system(path: &Path) -> io::Result<FileSystem> {
     ];
     let kind = rustix::fs::statfs(path)?.f_type as u64 & 0xffff_ffff;
     Ok(if LOCAL.contains(&kind) { FileSystem::Local } else { FileSystem::Shared })
+}
+
+/// A file that exists in memory only, holding these bytes and to be read from its beginning.
+///
+/// # Errors
+/// If the kernel gives no memory for it.
+pub fn file_in_memory(bytes: &[u8]) -> io::Result<fs::File> {
+    let mut file = fs::File::from(rustix::fs::memfd_create("matterstack", rustix::fs::MemfdFlags::CLOEXEC)?);
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file)
 }
 
 /// Waits for changes of files and directories.

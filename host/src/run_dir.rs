@@ -1,7 +1,11 @@
 //! Every path inside a run directory, and the lease.
+use crate::model::document::hex;
 use crate::model::id::AttemptId;
+use cap_std::fs::{Dir, OpenOptionsExt};
+use rustix::fs::OFlags;
+use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -140,5 +144,35 @@ impl RunDir {
             file.set_len(0).and_then(|()| file.write_all(holder.as_bytes())).map_err(failed)?;
         }
         Ok(Lease { _file: file })
+    }
+}
+
+/// Opens a regular file below a directory for reading. Neither a link nor a FIFO put in its place is followed or blocks.
+///
+/// # Errors
+/// If it cannot be opened; the kind is `InvalidData` if it is no regular file.
+pub fn open_regular(directory: &Dir, path: &str) -> io::Result<cap_std::fs::File> {
+    let mut options = cap_std::fs::OpenOptions::new();
+    options.read(true).custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32);
+    let file = directory.open_with(path, &options)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("`{path}` is not a regular file")));
+    }
+    Ok(file)
+}
+
+/// SHA-256, as 64 hexadecimal digits, and the number of bytes of all that can be read.
+///
+/// # Errors
+/// If reading fails.
+pub fn digest(source: &mut impl Read) -> io::Result<(String, u64)> {
+    let (mut hasher, mut size, mut buffer) = (Sha256::new(), 0, vec![0_u8; 64 * 1024]);
+    loop {
+        let read = source.read(&mut buffer)?;
+        if read == 0 {
+            return Ok((hex(&hasher.finalize()), size));
+        }
+        hasher.update(&buffer[..read]);
+        size += read as u64;
     }
 }

@@ -196,7 +196,7 @@ fn two_ticks_at_once_are_one_tick_and_one_refusal() {
 
 /// Runs a script in which a directory of the world is on a small or read-only file system of its own; needs no rights but
 /// user namespaces.
-fn in_mounts(world: &World, script: &str) -> Option<String> {
+pub(crate) fn in_mounts(world: &World, script: &str) -> Option<String> {
     let program = super::harness::PROGRAM;
     let script = format!("set -u; M='{program}'; R='{}'; {script}", world.root().display());
     let output = Command::new("unshare")

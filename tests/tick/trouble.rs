@@ -149,6 +149,7 @@ fn a_bad_plan_is_refused_whole() {
         (json!([task("a", json!({"files": {"x": {"path": "nowhere"}}}))]), "no pattern of campaign.files"),
         (json!([task("a", json!({"comand": "x"}))]), "unknown field `comand`"),
         (json!([task("a", json!({"outputs": ["["]}))]), "output pattern"),
+        (json!([task("a", json!({"retry": {"carry": ["["]}}))]), "carry pattern"),
         (json!([task("a", json!({"retry": {"max_attempts": 0}}))]), "max_attempts"),
         (json!([task("a", json!({"resources": {"walltime_s": -1}}))]), "walltime_s"),
         (json!({"id": "a"}), "expected"),

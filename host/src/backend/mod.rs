@@ -27,6 +27,8 @@ pub trait Compute: Send + Sync {
 }
 
 pub mod local;
+mod program;
 mod registry;
 
+pub use program::start_and_leave;
 pub use registry::{Backends, Changes};

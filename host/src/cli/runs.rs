@@ -77,6 +77,8 @@ pub(super) enum SchemaName {
     Tasks,
     /// What analyze receives
     Results,
+    /// evidence.json
+    Evidence,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -146,6 +148,9 @@ fn ended_badly(state: &str) -> u8 {
 }
 
 fn print_tick(session: &Session, tick: &Tick) -> Result<(), Failure> {
+    if let Some(warning) = &tick.warning {
+        tell(&format!("warning: {warning}"));
+    }
     if session.json {
         return print_json(tick);
     }
@@ -227,6 +232,7 @@ fn drive_one(
             submitted: total.submitted + tick.submitted,
             finished: total.finished + tick.finished,
             planned: total.planned + tick.planned,
+            warning: total.warning.take().or_else(|| tick.warning.clone()),
             ..tick.clone()
         };
         progress.show(run, tick);
@@ -259,6 +265,7 @@ pub(super) fn config(session: &Session, command: &ConfigCommand) -> Result<u8, F
             SchemaName::Config => schema::config(),
             SchemaName::Tasks => schema::tasks(),
             SchemaName::Results => schema::results(),
+            SchemaName::Evidence => schema::evidence(),
         })?,
         ConfigCommand::Check { workspace, config, sets } => {
             let directory = session.workspaces()?.workspace(workspace)?;

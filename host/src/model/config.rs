@@ -34,6 +34,9 @@ pub struct RunConfig {
     /// How the StateStore keeps its journal.
     #[serde(default)]
     pub store: StoreConfig,
+    /// Who is told when the run waits for a person or has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<NotifyConfig>,
     /// What `init` copied into the run, with digests. Written by `init`, never by a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<Pinned>,
@@ -189,6 +192,15 @@ pub enum Journal {
     Wal,
     /// Rollback journal: safe wherever locks work.
     Rollback,
+}
+
+/// The `notify` section.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NotifyConfig {
+    /// A program and its arguments, started on this machine once for each tick that has news, with the news as a JSON
+    /// document on its standard input.
+    pub command: Vec<String>,
 }
 
 /// What `init` copied into the run.

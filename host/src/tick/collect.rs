@@ -1,12 +1,11 @@
 //! Finds and hashes the output files of an ended attempt, without following links.
-use crate::model::document::hex;
 use crate::model::workflow::Task;
+use crate::run_dir::{digest, open_regular};
 use crate::store::Output;
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
+use cap_std::fs::Dir;
 use globset::{GlobBuilder, GlobMatcher};
-use sha2::{Digest, Sha256};
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
 /// Files of the host's own in an attempt directory.
@@ -67,22 +66,8 @@ fn walk(
 }
 
 fn hash(directory: &Dir, name: &str, path: String) -> io::Result<Output> {
-    let mut options = OpenOptions::new();
-    // Neither a link nor a FIFO put in the file's place may be followed or block.
-    options.read(true).custom_flags((rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32);
-    let mut file = directory.open_with(name, &options)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other(format!("`{path}` is not a regular file")));
-    }
-    let (mut hasher, mut size, mut buffer) = (Sha256::new(), 0, vec![0_u8; 64 * 1024]);
-    loop {
-        let read = file.read(&mut buffer)?;
-        if read == 0 {
-            break;
-        }
-        hasher.update(&buffer[..read]);
-        size += read as u64;
-    }
+    let mut file = open_regular(directory, name)?;
+    let (sha256, size) = digest(&mut file)?;
     file.sync_data()?;
-    Ok(Output { path, sha256: hex(&hasher.finalize()), size })
+    Ok(Output { path, sha256, size })
 }

@@ -6,6 +6,7 @@ mod close;
 mod collect;
 mod control;
 mod decide;
+mod notify;
 mod poll;
 mod preview;
 mod settle;
@@ -86,6 +87,9 @@ pub struct Tick {
     /// Whether the campaign was asked for a plan.
     #[serde(skip)]
     pub decided: bool,
+    /// What a person at the terminal should hear, though the tick was done.
+    #[serde(skip)]
+    pub warning: Option<String>,
 }
 
 /// Why a tick could not be done. Nothing of what failed has been recorded.
@@ -120,6 +124,7 @@ pub fn step_run(run: &mut Run, moment: Moment<'_>) -> Result<Tick, TickError> {
         }
         hold_if_stuck(run, moment)?;
     }
+    tick.warning = notify::tell(run)?;
     let after = run.store.run()?;
     tick.state = after.state.to_string();
     tick.reason = after.reason;

@@ -1,7 +1,7 @@
 //! Asks operators about live attempts, collects what ended.
 use super::verdict::{self, Verdict, stored_task};
 use super::{Moment, Run, Tick, TickError, collect, key, request};
-use crate::model::contract::{Detail, Status};
+use crate::model::contract::{Detail, GuestError, Status};
 use crate::model::states::AttemptState;
 use crate::plugin::{PluginError, PluginErrorKind};
 use crate::store::{AttemptEnd, AttemptRow, Durability, StoreError, Writer};
@@ -138,7 +138,7 @@ fn ask(run: &mut Run, mut attempt: AttemptRow) -> Result<Learnt, TickError> {
             let after = report.poll_after_ms.unwrap_or(UNAVAILABLE_MS);
             goes_on(attempt, state, Some((detail.code, detail.message)), after)
         }
-        status => ended(run, attempt, status).map(Learnt::End),
+        status => ended(run, attempt, status),
     }
 }
 
@@ -153,7 +153,7 @@ fn goes_on_unasked(attempt: AttemptRow, error: &PluginError) -> Progress {
     }
 }
 
-fn ended(run: &mut Run, attempt: AttemptRow, status: Status) -> Result<Verdict, TickError> {
+fn ended(run: &mut Run, attempt: AttemptRow, status: Status) -> Result<Learnt, TickError> {
     let (state, detail, never_started) = match status {
         Status::Succeeded => (AttemptState::Completed, None, false),
         Status::Failed(detail) => (AttemptState::Failed, Some(detail), false),
@@ -171,13 +171,23 @@ fn ended(run: &mut Run, attempt: AttemptRow, status: Status) -> Result<Verdict, 
         outputs: Vec::new(),
     };
     if matches!(state, AttemptState::Completed | AttemptState::Failed) && !never_started {
-        gather(run, &attempt, &mut end)?;
+        if let Gathered::Later(poll_after_ms, text) = gather(run, &attempt, &mut end)? {
+            let (to, reason) = (attempt.state, Some(("collect-failed".to_owned(), text)));
+            return Ok(Learnt::Progress(Progress { attempt, to, reason, poll_after_ms }));
+        }
     }
-    Ok(Verdict { attempt, end, never_started })
+    Ok(Learnt::End(Verdict { attempt, end, never_started }))
 }
 
-/// Fetches what an ended attempt left. A failure here fails an attempt that had succeeded.
-fn gather(run: &mut Run, attempt: &AttemptRow, end: &mut AttemptEnd) -> Result<(), TickError> {
+enum Gathered {
+    Yes,
+    /// The outside did not hand the results over now: a delay in milliseconds, and why.
+    Later(u64, String),
+}
+
+/// Fetches what an ended attempt left. A failure here fails an attempt that had succeeded; one that passes by itself lets
+/// the attempt wait, so that a link that is cut costs no result.
+fn gather(run: &mut Run, attempt: &AttemptRow, end: &mut AttemptEnd) -> Result<Gathered, TickError> {
     crate::failpoint::hit("collect-results.before");
     let answer = run.plugins.collect_results(&key(attempt), &request(run, attempt, attempt.task_json.clone()));
     crate::failpoint::hit("collect-results.after");
@@ -190,6 +200,10 @@ fn gather(run: &mut Run, attempt: &AttemptRow, end: &mut AttemptEnd) -> Result<(
     };
     match answer {
         Ok(data) => end.data = data,
+        Err(PluginError { kind: PluginErrorKind::Guest(GuestError::Transient(detail, delay)), .. }) => {
+            let text = format!("it has ended, and its results cannot be fetched yet: {}", detail.message);
+            return Ok(Gathered::Later(delay.unwrap_or(UNAVAILABLE_MS), text));
+        }
         Err(error) => {
             let code = match &error.kind {
                 PluginErrorKind::Guest(guest) => guest.detail().code.clone(),
@@ -199,7 +213,7 @@ fn gather(run: &mut Run, attempt: &AttemptRow, end: &mut AttemptEnd) -> Result<(
         }
     }
     if !attempt.task_json.contains("\"outputs\"") {
-        return Ok(());
+        return Ok(Gathered::Yes);
     }
     let task = stored_task(&attempt.task_json)?;
     match collect::collect_outputs(&run.dir.join(&attempt.directory), &task) {
@@ -211,5 +225,5 @@ fn gather(run: &mut Run, attempt: &AttemptRow, end: &mut AttemptEnd) -> Result<(
         }
         Err(error) => fail(end, "output-unreadable", format!("its outputs could not be read: {error}")),
     }
-    Ok(())
+    Ok(Gathered::Yes)
 }
