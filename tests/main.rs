@@ -4,6 +4,7 @@ mod cli;
 mod conformance;
 mod crash;
 mod evidence;
+mod people;
 mod store;
 mod tick;
 mod workspaces;

@@ -6,7 +6,7 @@ use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,42 @@ pub enum LeaseError {
     /// The file cannot be opened or locked.
     #[error("the lease of run `{0}` cannot be taken")]
     Io(String, #[source] io::Error),
+}
+
+/// Reads a regular file whole; nothing if there is none. A link is not followed and a pipe does not block: both are errors,
+/// and so is more than `max` bytes.
+///
+/// # Errors
+/// If there is something else at the path, or it cannot be read.
+pub fn read_regular(path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
+    let file = match open_regular_path(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let mut bytes = Vec::new();
+    file.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max {
+        return Err(io::Error::other(format!("it has more than {max} bytes")));
+    }
+    Ok(Some(bytes))
+}
+
+/// Opens a regular file for reading. A link is not followed and a pipe does not block: both are errors.
+///
+/// # Errors
+/// If there is none, or something else is in its place.
+pub fn open_regular_path(path: &Path) -> io::Result<File> {
+    let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
+}
+
+/// Makes a file that must not exist yet.
+///
+/// # Errors
+/// If something has the name already, or the directory cannot be written.
+pub fn new_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).open(path)
 }
 
 impl RunDir {

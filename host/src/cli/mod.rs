@@ -2,10 +2,12 @@
 mod control;
 mod doctor;
 mod evidence;
+mod kit;
 mod output;
 mod plugin;
 mod progress;
 mod report;
+mod respond;
 mod runs;
 mod show;
 
@@ -165,6 +167,11 @@ enum Command {
         /// The run
         run: String,
     },
+    /// Answer a question that a task asks a person
+    Respond(respond::RespondArgs),
+    /// Carry jobs to clusters that cannot be reached, and their results back
+    #[command(subcommand)]
+    Kit(kit::KitCommand),
     /// Write the evidence bundle: evidence.json and report.md
     ///
     /// evidence.json holds everything that is recorded of the run (`matterstack config schema evidence` describes it),
@@ -272,6 +279,8 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
         }
         Command::Revive { run } => control::revive(session, &run),
         Command::Adopt { run } => control::adopt(session, &run),
+        Command::Respond(arguments) => respond::respond(session, &arguments),
+        Command::Kit(command) => kit::kit(session, &command),
         Command::Evidence { run, out } => evidence::evidence(session, &run, out.as_deref()),
         Command::Config(command) => runs::config(session, &command),
         Command::Plugin(command) => plugin::plugin(session, &command),

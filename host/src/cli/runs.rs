@@ -122,10 +122,11 @@ fn reach(config: &RunConfig) -> String {
         return "the campaign can reach nothing: no operator is configured".to_owned();
     }
     let lines = config.operators.iter().map(|(key, operator)| {
-        let Grants { compute, work, clock, random, env } = &operator.grants;
+        let Grants { compute, work, clock, random, env, exchange } = &operator.grants;
         let mut grants: Vec<String> =
             compute.iter().map(|backend| format!("any command on backend `{backend}`")).collect();
         grants.extend(work.then(|| "its attempt directories".to_owned()));
+        grants.extend(exchange.as_ref().map(|path| format!("everything in `{}`", path.display())));
         grants.extend(clock.then(|| "the clock".to_owned()));
         grants.extend(random.then(|| "random numbers".to_owned()));
         grants.extend((!env.is_empty()).then(|| format!("environment {}", env.join(", "))));

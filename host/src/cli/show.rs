@@ -2,7 +2,7 @@
 use super::output::{one_line, print, print_json, table, tell, time};
 use super::progress::summary;
 use super::{GraphFormat, Session, shown};
-use crate::explain::{explain_run, explain_task, quoted};
+use crate::explain::{explain_run, explain_task, outside_command, quoted};
 use crate::failure::Failure;
 use crate::machine::Watch;
 use crate::model::states::{AttemptState, TaskState};
@@ -81,10 +81,11 @@ fn print_status(session: &Session, store: &Store) -> Result<(), Failure> {
     }
     if !waits.is_empty() {
         let rows = waits.iter().take(WAITS_SHOWN).map(|wait| {
-            let hint = wait.reason.clone().or_else(|| wait_hint(&row.run_id, wait)).unwrap_or_default();
-            vec![wait.kind.clone(), wait.task.clone(), wait.operator.clone(), hint]
+            let why = wait.reason.clone().unwrap_or_default();
+            let hint = wait_hint(&row.run_id, wait).unwrap_or_default();
+            vec![wait.kind.clone(), wait.task.clone(), wait.operator.clone(), why, hint]
         });
-        text += &format!("\n{}", table(&["WAITS FOR", "TASK", "OPERATOR", "WHY"], rows));
+        text += &format!("\n{}", table(&["WAITS FOR", "TASK", "OPERATOR", "WHY", "COMMAND THAT HELPS"], rows));
         if waits.len() > WAITS_SHOWN {
             text += &format!("and more; `matterstack explain {}` lists them all\n", row.run_id);
         }
@@ -104,7 +105,8 @@ fn wait_hint(run: &str, wait: &WaitRow) -> Option<String> {
     let task = quoted(&wait.task);
     match wait.kind.as_str() {
         "lost" => Some(format!("matterstack rerun {run} {task}")),
-        "capacity" | "person" | "kit" | "instrument" => Some(format!("matterstack explain {run} {task}")),
+        "person" | "kit" | "instrument" => Some(outside_command(&wait.kind, run, &wait.task)),
+        "capacity" => Some(format!("matterstack explain {run} {task}")),
         _ => None,
     }
 }

@@ -364,9 +364,10 @@ fn asked(config: Option<&RunConfig>, plugins: &[PluginRecord]) -> String {
 }
 
 fn reach(grants: &Grants) -> String {
-    let Grants { compute, work, clock, random, env } = grants;
+    let Grants { compute, work, clock, random, env, exchange } = grants;
     let mut reached: Vec<String> = compute.iter().map(|name| format!("commands on backend {}", code(name))).collect();
     reached.extend(work.then(|| "attempt directories".to_owned()));
+    reached.extend(exchange.as_ref().map(|path| format!("the directory {}", code(&path.display().to_string()))));
     reached.extend(clock.then(|| "the clock".to_owned()));
     reached.extend(random.then(|| "random numbers".to_owned()));
     reached.extend(env.iter().map(|name| format!("variable {}", code(name))));

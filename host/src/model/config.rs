@@ -3,6 +3,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 fn object() -> Value {
     Value::Object(Map::new())
@@ -110,11 +111,14 @@ pub struct Grants {
     /// Environment variables it may read.
     #[serde(default)]
     pub env: Vec<String>,
+    /// A directory shared with a laboratory, by its absolute path; the plugin reads and writes it as `/exchange`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchange: Option<PathBuf>,
 }
 
 impl Default for Grants {
     fn default() -> Self {
-        Self { compute: Vec::new(), work: true, clock: false, random: false, env: Vec::new() }
+        Self { compute: Vec::new(), work: true, clock: false, random: false, env: Vec::new(), exchange: None }
     }
 }
 

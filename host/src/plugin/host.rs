@@ -249,9 +249,13 @@ impl PluginHost {
             let (pre, files) = self.operator_pre(key.as_str(), operator)?;
             let (engine, watchdog) = self.effect()?;
             let (out, err) = (wasi::Capture::default(), wasi::Capture::default());
-            let work_dir = (operator.grants.work && *files).then_some(attempt.directory.as_path());
-            let wasi = wasi::for_operator(&operator.grants, attempt.attempt_id.as_str(), work_dir, &out, &err)
-                .map_err(load_error)?;
+            // A directory that cannot be reached now, such as a share that is not mounted, may be reached later.
+            let id = attempt.attempt_id.as_str();
+            let wasi =
+                wasi::for_operator(&operator.grants, id, *files, &attempt.directory, &out, &err).map_err(|error| {
+                    let detail = Detail::new("unreachable", format!("a granted directory cannot be opened: {error:#}"));
+                    PluginErrorKind::Guest(GuestError::Transient(detail, None))
+                })?;
             let mut store = self.store(engine, &operator.source.name, wasi, (out, err));
             let limit = Duration::from_millis(self.shared.limits.call_ms);
             let deadline = Instant::now() + limit;

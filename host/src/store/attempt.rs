@@ -342,6 +342,14 @@ impl Store {
         Ok(self.attempt_rows(&format!("{LIVE} AND a.attempt_id = ?1"), [id])?.pop())
     }
 
+    /// An attempt by its id, live or ended.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn attempt(&self, id: &str) -> Result<Option<AttemptRow>, StoreError> {
+        Ok(self.attempt_rows("a.attempt_id = ?1", [id])?.pop())
+    }
+
     /// Attempts a person wants stopped and the outside has not been told.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ pub use history::HistoryRow;
 pub use run::{NewRun, RunRow};
 pub use snapshot::{AttemptPlace, Snapshot};
 pub use task::{TaskRow, TaskSpec};
-pub use waiting::{News, WaitRow};
+pub use waiting::{News, WaitRow, Watched};
 
 use crate::model::config::Journal;
 use crate::model::states::IllegalTransition;

@@ -19,9 +19,20 @@ pub struct WaitRow {
     pub reason: Option<String>,
 }
 
+/// An attempt whose directory is where its answer appears.
+#[derive(Debug, Clone)]
+pub struct Watched {
+    /// The attempt's id.
+    pub attempt_id: String,
+    /// Its directory, relative to the run's.
+    pub directory: String,
+    /// When its operator was last asked, in milliseconds since the epoch.
+    pub asked_ms: i64,
+}
+
 /// Outside first, then what time or a person settles, then what waits for room.
 const QUERIES: &[&str] = &[
-    "SELECT t.task_id, a.attempt_id, a.operator, coalesce(a.waits_for, 'person'), a.due_set_ms, a.reason FROM attempts a \
+    "SELECT t.task_id, a.attempt_id, a.operator, coalesce(a.waits_for, 'person'), a.created_at_ms, a.reason FROM attempts a \
      JOIN tasks t ON t.task_key = a.task_key WHERE a.state = 'waiting_external' AND \
      a.state NOT IN ('completed', 'failed', 'cancelled', 'lost') ORDER BY a.attempt_key LIMIT ?1",
     "SELECT t.task_id, NULL, t.operator, 'lost', NULL, t.reason FROM tasks t WHERE t.state = 'running' AND \
@@ -110,16 +121,20 @@ impl Store {
         Ok(all)
     }
 
-    /// The directories of attempts in which something from outside may appear, relative to the run's; at most `most`.
+    /// The attempts that go on when something from outside appears in their directory: those that wait, and those that run
+    /// under one of `operators`. At most `most`.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn watched_directories(&self, most: u32) -> Result<Vec<String>, StoreError> {
+    pub fn watched_attempts(&self, operators: &[&str], most: u32) -> Result<Vec<Watched>, StoreError> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT a.directory FROM attempts a WHERE a.state = 'waiting_external' AND \
-             a.state NOT IN ('completed', 'failed', 'cancelled', 'lost') LIMIT ?1",
+            "SELECT a.attempt_id, a.directory, a.due_set_ms FROM attempts a WHERE (a.state = 'waiting_external' OR \
+             (a.state = 'running' AND a.operator IN (SELECT value FROM json_each(?1)))) AND \
+             a.state NOT IN ('completed', 'failed', 'cancelled', 'lost') LIMIT ?2",
         )?;
-        let rows = statement.query_map([most], |row| row.get(0))?;
+        let rows = statement.query_map((serde_json::json!(operators).to_string(), most), |row| {
+            Ok(Watched { attempt_id: row.get(0)?, directory: row.get(1)?, asked_ms: row.get(2)? })
+        })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 }

@@ -7,6 +7,7 @@ mod collect;
 mod control;
 mod decide;
 mod notify;
+mod outside;
 mod poll;
 mod preview;
 mod settle;

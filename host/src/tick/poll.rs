@@ -1,6 +1,6 @@
 //! Asks operators about live attempts, collects what ended.
 use super::verdict::{self, Verdict, stored_task};
-use super::{Moment, Run, Tick, TickError, collect, key, request};
+use super::{Moment, Run, Tick, TickError, collect, key, outside, request};
 use crate::model::contract::{Detail, GuestError, Status};
 use crate::model::states::AttemptState;
 use crate::plugin::{PluginError, PluginErrorKind};
@@ -11,6 +11,8 @@ use std::collections::BTreeSet;
 const NEXT_TICK_MS: u64 = 0;
 /// When to ask again after the outside did not answer, in milliseconds.
 const UNAVAILABLE_MS: u64 = 5_000;
+/// Characters of an output document's summary that the history keeps.
+const SUMMARY_MAX: usize = 1_000;
 /// Verdicts recorded in one transaction.
 const BATCH: usize = 500;
 
@@ -65,7 +67,7 @@ pub(super) fn poll_live_attempts(run: &mut Run, moment: Moment<'_>, tick: &mut T
     let changes = run.backends.changes(&known).map_err(|error| TickError::Io("reading backends".to_owned(), error))?;
     let mut seen = BTreeSet::new();
     let mut due = Vec::new();
-    for id in &changes.attempts {
+    for id in changes.attempts.iter().chain(&outside::changed_attempts(run)?) {
         due.extend(run.store.live_attempt(id.as_str())?.filter(|attempt| seen.insert(attempt.id.clone())));
     }
     for attempt in run.store.attempts_due(moment.now_ms)? {
@@ -179,6 +181,14 @@ fn ended(run: &mut Run, attempt: AttemptRow, status: Status) -> Result<Learnt, T
     Ok(Learnt::End(Verdict { attempt, end, never_started }))
 }
 
+/// What an output document says of itself in one sentence, for the history: its `summary`.
+fn summary(data: &str) -> Option<String> {
+    // Most documents have none, and need not be parsed to find that out.
+    let document: serde_json::Value =
+        data.contains("\"summary\"").then(|| serde_json::from_str(data).ok()).flatten()?;
+    document.get("summary")?.as_str().map(|text| text.chars().take(SUMMARY_MAX).collect())
+}
+
 enum Gathered {
     Yes,
     /// The outside did not hand the results over now: a delay in milliseconds, and why.
@@ -199,7 +209,12 @@ fn gather(run: &mut Run, attempt: &AttemptRow, end: &mut AttemptEnd) -> Result<G
         }
     };
     match answer {
-        Ok(data) => end.data = data,
+        Ok(data) => {
+            if succeeded {
+                end.reason = data.as_deref().and_then(summary).map(|text| ("completed".to_owned(), text));
+            }
+            end.data = data;
+        }
         Err(PluginError { kind: PluginErrorKind::Guest(GuestError::Transient(detail, delay)), .. }) => {
             let text = format!("it has ended, and its results cannot be fetched yet: {}", detail.message);
             return Ok(Gathered::Later(delay.unwrap_or(UNAVAILABLE_MS), text));
@@ -216,7 +231,7 @@ fn gather(run: &mut Run, attempt: &AttemptRow, end: &mut AttemptEnd) -> Result<G
         return Ok(Gathered::Yes);
     }
     let task = stored_task(&attempt.task_json)?;
-    match collect::collect_outputs(&run.dir.join(&attempt.directory), &task) {
+    match collect::collect_outputs(&run.dir.join(&attempt.directory), &task, attempt.handle.as_deref()) {
         Ok((outputs, missing)) => {
             end.outputs = outputs;
             if let Some(pattern) = missing {

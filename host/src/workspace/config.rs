@@ -158,6 +158,12 @@ fn check(config: &RunConfig) -> Result<(), Failure> {
             let what = format!("operators.{key}.grants.compute names backend `{backend}`, which is not configured");
             return Err(Failure::input(what).hint(hint));
         }
+        if let Some(exchange) = operator.grants.exchange.as_ref().filter(|path| !path.is_absolute()) {
+            let what = format!("operators.{key}.grants.exchange is `{}`, which is not absolute", exchange.display());
+            return Err(
+                Failure::input(what).hint("a run may be moved: write the whole path, such as `/mnt/robot/exchange`")
+            );
+        }
         at_least_one(&format!("operators.{key}.max_active"), operator.max_active.unwrap_or(1))?;
     }
     for (name, backend) in &config.backends {
