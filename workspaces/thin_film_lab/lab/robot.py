@@ -5,12 +5,13 @@
 
 It watches every folder of DIRECTORY for `experiment_request.json`, and answers with `experiment_result.json` beside it,
 written under another name and renamed, with the request's token. DIRECTORY is `operators/robot` of a run, or the
-exchange directory that the operator is granted. `cancel.json` beside a request is answered too. Requests that have an
-answer are left alone, so it can be stopped and started at any time.
+exchange directory that the operator is granted. `cancel.json` beside a request is answered too.
+
+It can be stopped and started at any time, and makes no film twice: `experiment_started` is written first, and a request that
+has it but no answer was cut short, which is answered with `failed`; a person decides whether to make another.
 
 There is no chamber behind it: the film's thickness comes from a hidden truth (TRUE_STICKING, TRUE_SCATTERING) and a
-relative error of the gauge that depends on the recipe alone, so that a film made again measures the same. Real robots
-need no more than `answer`. Standard library only.
+relative error of the gauge that depends on the recipe alone, so that a film made again measures the same. Standard library only.
 """
 
 import argparse
@@ -23,6 +24,7 @@ import signal
 import statistics
 import sys
 import threading
+import time
 
 TRUE_STICKING, TRUE_SCATTERING = 0.62, 1.8
 DISTANCE_M, FLUX_NM_S_W = 0.10, 0.004
@@ -83,7 +85,7 @@ def read(path):
     return request if isinstance(request, dict) else None
 
 
-def answer(folder, request):
+def answer(folder, request, seconds):
     """Carries one request out and answers it. The measurement is there before the answer that names it."""
     head = {"attempt": request.get("attempt"), "token": request.get("token")}
     if (folder / "cancel.json").exists():
@@ -93,7 +95,11 @@ def answer(folder, request):
         parameters = request.get("parameters")
         if not isinstance(parameters, dict):
             raise Refused("the request has no `parameters`")
+        if (folder / "experiment_started").exists():
+            raise Refused("the robot was stopped while it made this film")
         measurement = deposit(parameters)
+        write(folder / "experiment_started", head)
+        time.sleep(seconds)
     except Refused as error:
         write(folder / "experiment_result.json", {**head, "status": "failed", "error": str(error)})
         return f"refused: {error}"
@@ -103,7 +109,7 @@ def answer(folder, request):
     return f"{measurement['thickness_nm']} nm"
 
 
-def look(directory):
+def look(directory, seconds):
     """Answers every open request below a directory."""
     for path in sorted(directory.glob("*/experiment_request.json")):
         folder = path.parent
@@ -113,7 +119,7 @@ def look(directory):
         if request is None:
             continue
         try:
-            print(f"{request.get('task')}: {answer(folder, request)}", flush=True)
+            print(f"{request.get('task')}: {answer(folder, request, seconds)}", flush=True)
         except OSError as error:
             print(f"error: {folder.name}: {error}; tried again later", file=sys.stderr, flush=True)
 
@@ -123,6 +129,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("directory", type=pathlib.Path, help="operators/robot of a run, or the exchange directory")
     parser.add_argument("--every", type=float, default=0.5, help="seconds between two looks (default: 0.5)")
+    parser.add_argument("--seconds", type=float, default=0.2, help="what a film takes (default: 0.2)")
     parser.add_argument("--once", action="store_true", help="look once and end")
     arguments = parser.parse_args()
     stop = threading.Event()
@@ -130,7 +137,7 @@ def main():
         signal.signal(number, lambda *_: stop.set())
     # the folder of a run comes with its first experiment, so that it may be missing now
     while not stop.is_set():
-        look(arguments.directory)
+        look(arguments.directory, max(arguments.seconds, 0))
         if arguments.once:
             break
         stop.wait(max(arguments.every, 0.01))

@@ -22,7 +22,7 @@ pub(crate) fn line(state: &State) -> String {
         None => "nothing computed yet".to_owned(),
     };
     let (approved, rejected) = (state.approved(), state.rejected());
-    format!("{approved} proposals approved, {rejected} rejected; {best}{}", waiting.unwrap_or_default())
+    format!("proposals: {approved} approved, {rejected} rejected; {best}{}", waiting.unwrap_or_default())
 }
 
 /// The campaign's result, or none if no alloy has a value.

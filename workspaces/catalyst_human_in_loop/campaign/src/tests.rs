@@ -101,7 +101,7 @@ fn what_is_computed_is_ranked() {
     let state = analyze(proposed(), vec![answer(1, json!({"approved": true}))]);
     let state = computed(state, &[("Ni25Pd75", -0.59, 5.9), ("Co25Pt75", -0.62, 5.8), ("Ni25Pt75", -0.56, 6.1)]);
     let state = analyze(state, vec![ended("Ag25Ni75", Outcome::Failed, None)]);
-    assert_eq!(state.summary.text, "1 proposals approved, 0 rejected; best: Ni25Pt75, log10 TOF 6.100");
+    assert_eq!(state.summary.text, "proposals: 1 approved, 0 rejected; best: Ni25Pt75, log10 TOF 6.100");
     let Next::Complete(result) = plan(&context(), Some(state)).next else { panic!("it goes on") };
     let order: Vec<&Value> =
         result["ranking"].as_array().expect("a list").iter().map(|entry| &entry["alloy"]).collect();
@@ -120,7 +120,7 @@ fn the_next_round_corrects_the_estimate_by_what_was_computed() {
     assert_eq!(ids(&decision), ["approve-2"]);
     assert!(decision.reason.contains("-0.100 eV"), "{}", decision.reason);
     let pool = alloys::pool(ELEMENTS).expect("a pool");
-    let nearest = pool.iter().find(|alloy| alloy.id == decision.state.proposals[1].alloys[0]).expect("one");
+    let nearest = pool.iter().find(|alloy| alloy.id == decision.state.proposals[1].alloys[0]).expect("the alloy");
     assert!((nearest.estimate_ev + 0.4).abs() < 0.02, "{nearest:?}");
     assert!(decision.state.proposals[1].alloys.iter().all(|id| !FIRST.contains(&id.as_str())), "no alloy twice");
 }
