@@ -146,7 +146,8 @@ fn a_pinned_plugin_that_was_changed_is_not_run() {
 
 #[test]
 fn a_database_that_is_newer_damaged_or_none_is_left_untouched() {
-    let cases: [(&str, fn(&std::path::Path), &str); 4] = [
+    type Damage = fn(&std::path::Path);
+    let cases: [(&str, Damage, &str); 4] = [
         (
             "newer",
             |path| {

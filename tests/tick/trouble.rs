@@ -156,7 +156,7 @@ fn a_bad_plan_is_refused_whole() {
         (json!([task("a", json!({})), task("b", json!({})), task("c", json!({}))]), "limits.max_tasks is 2"),
     ];
     for (workflow, expected) in cases {
-        let run = Fixture::new(&json!({"limits": {"max_tasks": 2}}), &[workflow.clone()]);
+        let run = Fixture::new(&json!({"limits": {"max_tasks": 2}}), std::slice::from_ref(&workflow));
         let error = run.plan().expect_err(&workflow.to_string()).to_string();
         assert!(error.contains(expected), "{error} should say {expected}");
         let store = run.open().store;

@@ -97,7 +97,7 @@ fn load_error(error: impl std::fmt::Display) -> PluginErrorKind {
 }
 
 /// Keeps what `make` gives in the cell; unlike `get_or_init` it may fail.
-fn get_or_try<'a, T>(cell: &'a OnceCell<T>, make: impl FnOnce() -> CallResult<T>) -> CallResult<&'a T> {
+fn get_or_try<T>(cell: &OnceCell<T>, make: impl FnOnce() -> CallResult<T>) -> CallResult<&T> {
     if let Some(value) = cell.get() {
         return Ok(value);
     }

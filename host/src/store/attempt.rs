@@ -44,6 +44,9 @@ pub struct AttemptRow {
     pub ended_at_ms: Option<i64>,
 }
 
+/// An attempt, with when it is due and when that was set, in milliseconds since the epoch.
+pub type WithDue = (AttemptRow, (i64, i64));
+
 /// An attempt to create.
 #[derive(Debug, Clone)]
 pub struct NewAttempt {
@@ -305,7 +308,7 @@ impl Store {
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn unsettled(&self) -> Result<Vec<(AttemptRow, (i64, i64))>, StoreError> {
+    pub fn unsettled(&self) -> Result<Vec<WithDue>, StoreError> {
         let rows = self.attempt_rows("a.state IN ('created', 'prepared', 'submitting') ORDER BY a.attempt_key", ())?;
         let mut times =
             self.connection.prepare_cached("SELECT due_at_ms, due_set_ms FROM attempts WHERE attempt_key = ?1")?;

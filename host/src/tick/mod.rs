@@ -31,6 +31,7 @@ use crate::model::states::RunState;
 use crate::plugin::Plugins;
 use crate::run_dir::RunDir;
 use crate::store::{AttemptRow, Durability, Store, StoreError};
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// An opened run: everything a tick works with.
@@ -42,7 +43,7 @@ pub struct Run {
     /// Its store.
     pub store: Store,
     /// Its plugins.
-    pub plugins: Arc<dyn Plugins>,
+    pub plugins: Rc<dyn Plugins>,
     /// The compute systems its operators may be granted.
     pub backends: Arc<Backends>,
 }

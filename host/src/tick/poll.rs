@@ -172,11 +172,10 @@ fn ended(run: &mut Run, attempt: AttemptRow, status: Status) -> Result<Learnt, T
         data: None,
         outputs: Vec::new(),
     };
-    if matches!(state, AttemptState::Completed | AttemptState::Failed) && !never_started {
-        if let Gathered::Later(poll_after_ms, text) = gather(run, &attempt, &mut end)? {
-            let (to, reason) = (attempt.state, Some(("collect-failed".to_owned(), text)));
-            return Ok(Learnt::Progress(Progress { attempt, to, reason, poll_after_ms }));
-        }
+    let has_results = matches!(state, AttemptState::Completed | AttemptState::Failed) && !never_started;
+    if has_results && let Gathered::Later(poll_after_ms, text) = gather(run, &attempt, &mut end)? {
+        let (to, reason) = (attempt.state, Some(("collect-failed".to_owned(), text)));
+        return Ok(Learnt::Progress(Progress { attempt, to, reason, poll_after_ms }));
     }
     Ok(Learnt::End(Verdict { attempt, end, never_started }))
 }
