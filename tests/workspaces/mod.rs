@@ -1,5 +1,9 @@
 //! The worked examples, run as their authors mean them.
+mod battery;
+mod catalyst;
 mod coatings;
+mod space;
+mod thin_film;
 
 use crate::support::{component, root};
 use std::path::PathBuf;
