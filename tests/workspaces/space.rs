@@ -13,12 +13,14 @@ pub(super) const LONG: Duration = Duration::from_secs(300);
 pub(super) struct Space {
     world: World,
     slug: &'static str,
+    /// Variables of every command.
+    environment: Vec<(String, String)>,
 }
 
 impl Space {
     /// The workspace as it is in the repository, with its campaign built.
     pub(super) fn new(slug: &'static str, package: &str) -> Self {
-        let space = Self { world: World::new(&json!({})), slug };
+        let space = Self { world: World::new(&json!({})), slug, environment: Vec::new() };
         copy(&workspace(slug), &space.directory());
         let config = fs::read(space.directory().join("config.json")).expect("config.json");
         let config: Value = serde_json::from_slice(&config).expect("JSON");
@@ -41,6 +43,11 @@ impl Space {
         self.directory().join("runs").join(text(&self.status(run)["run_id"]))
     }
 
+    /// Gives every further command a variable.
+    pub(super) fn set(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Writes the settings of the site, as the README says.
     pub(super) fn settings(&self, settings: &Value) {
         let directory = self.home().join(".config/matterstack");
@@ -49,7 +56,9 @@ impl Space {
     }
 
     pub(super) fn run(&self, arguments: &[&str]) -> Done {
-        self.world.run(arguments)
+        let environment: Vec<(&str, &str)> =
+            self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        self.world.run_with(arguments, &environment)
     }
 
     /// Makes a run with this id and these further arguments.
@@ -60,7 +69,7 @@ impl Space {
     /// Starts a command and leaves it alone.
     pub(super) fn start(&self, arguments: &[&str]) -> Reaped {
         let mut command = self.world.command(arguments);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.envs(self.environment.iter().cloned()).stdout(Stdio::null()).stderr(Stdio::null());
         Reaped(command.spawn().expect("the binary runs"))
     }
 
