@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 fn limits() -> Value {
-    json!({"max_tasks": 100, "attempt_files": 1000, "attempt_mb": 2,
+    json!({"max_tasks": 100, "attempt_files": 100, "attempt_mb": 2,
         "plugin": {"memory_mb": 64, "fuel": 300_000_000, "output_mb": 4, "host_calls": 5000, "call_ms": 1000}})
 }
 
@@ -305,7 +305,7 @@ fn operator_modes() -> Vec<(&'static str, &'static str, &'static str, Fate)> {
         ("symlink-up", "output-missing", "`out*` matches no file", Ends("failed")),
         ("symlink-directory", "output-missing", "matches no file", Ends("failed")),
         ("big-file", "output-quota", "`limits.attempt_mb` is 2", Ends("failed")),
-        ("many-files", "output-quota", "`limits.attempt_files` is 1000", Ends("failed")),
+        ("many-files", "output-quota", "`limits.attempt_files` is 100", Ends("failed")),
         ("deep-directories", "output-quota", "more than 64 deep", Ends("failed")),
     ]);
     all

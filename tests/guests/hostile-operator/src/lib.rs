@@ -129,7 +129,7 @@ fn write_files(mode: &str, megabytes: u64) -> Result<(), Error> {
         "symlink-up" => symlink("../../../state.sqlite", "/work/out.txt"),
         "symlink-directory" => symlink("../../..", "/work/out"),
         "big-file" => std::fs::write("/work/out.txt", vec![b'x'; megabytes as usize * 1_000_000]),
-        "many-files" => (0..2_000).try_for_each(|n| std::fs::write(format!("/work/{n}.txt"), "x")),
+        "many-files" => (0..200).try_for_each(|n| std::fs::write(format!("/work/{n}.txt"), "x")),
         "deep-directories" => std::fs::create_dir_all(format!("/work/{}", "d/".repeat(200)))
             .and_then(|()| std::fs::write("/work/out.txt", "x")),
         "file" => std::fs::write("/work/out.txt", "written by the operator"),
