@@ -45,7 +45,7 @@ fn a_cluster_that_holds_no_more_jobs_is_no_failure() {
         return;
     }
     let line = "PartitionName=main Nodes=ALL Default=YES State=DOWN";
-    let site = Site::new(Plan::default().line(line).line("MaxJobCount=6"), &tasks(9, "true"));
+    let site = Site::new(Plan::default().line(line).line("MaxJobCount=6").line("MinJobAge=2"), &tasks(9, "true"));
     site.init();
     // sbatch waits and tries again by itself, and is given up
     let started = Instant::now();
@@ -81,7 +81,9 @@ fn preempted_jobs_are_tried_again_and_start_nothing_twice() {
         site.cluster.ask("sbatch", &["-p", "high", "-n2", "-o", "/dev/null", "--wrap", "sleep 2"]);
         let started = Instant::now();
         while site.step()["state"] != "completed" {
-            assert!(started.elapsed() < Duration::from_secs(300), "{mode} {} {:?}", site.status(), site.last("low"));
+            let jobs = site.cluster.jobs("%i|%F|%K|%T|%r|%S|%e|%j");
+            let late = started.elapsed() > Duration::from_secs(300) || site.status()["state"] == "held";
+            assert!(!late, "{mode} {} {:?} {jobs:?}", site.status(), site.last("low"));
             std::thread::sleep(Duration::from_millis(500));
         }
         let attempts = site.attempts("low");
