@@ -1,6 +1,7 @@
 //! A workspace of the repository, copied to a root of its own and run through the binary.
-use super::{build, workspace};
+use super::workspace;
 use crate::cli::harness::{Done, PROGRAM, World};
+use crate::support::component;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ impl Space {
         let config: Value = serde_json::from_slice(&config).expect("JSON");
         let plugin = space.directory().join(config["campaign"]["plugin"].as_str().expect("a plugin"));
         fs::create_dir_all(plugin.parent().expect("a parent")).expect("a directory");
-        fs::copy(build(package).join(format!("{}.wasm", package.replace('-', "_"))), plugin).expect("the component");
+        fs::copy(component(package), plugin).expect("the component");
         space
     }
 

@@ -339,9 +339,9 @@ impl SlurmBackend {
 
     pub(super) fn collect(&self, key: JobKey<'_>, handle: &str) -> Result<String, GuestError> {
         Handle::parse(handle)?;
-        let record = read_exit(key.directory, key.attempt_id.as_str()).ok_or_else(|| {
-            GuestError::Transient(Detail::new("no-exit-record", "the job has left no exit record"), None)
-        })?;
+        // Only an end that was decided on without a record is collected without one: none will come.
+        let record = read_exit(key.directory, key.attempt_id.as_str())
+            .ok_or_else(|| GuestError::Other(Detail::new("no-exit-record", "the job has left no exit record")))?;
         serde_json::to_string(&record).map_err(|error| unavailable(&error.into()))
     }
 
