@@ -64,9 +64,12 @@ impl Artifacts for Shelf {
     }
 }
 
+/// A logged message: its plugin, its attempt, its level and its text.
+type Note = (String, Option<String>, LogLevel, String);
+
 /// Remembers what was logged.
 #[derive(Default)]
-struct Notes(Mutex<Vec<(String, Option<String>, LogLevel, String)>>);
+struct Notes(Mutex<Vec<Note>>);
 
 impl PluginLog for Notes {
     fn write(&self, plugin: &str, attempt: Option<&str>, level: LogLevel, message: &str) {

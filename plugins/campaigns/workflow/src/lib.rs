@@ -153,7 +153,6 @@ fn from_input(ctx: &Context<Params>) -> Result<String, Error> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod tests {
     use super::*;
     use matterstack_sdk::OutputFile;

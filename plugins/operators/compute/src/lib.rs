@@ -144,7 +144,6 @@ fn handle(attempt: &Attempt) -> Result<Handle<'_>, Error> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod tests {
     use super::*;
 

@@ -283,7 +283,6 @@ pub fn set_aside(path: &Path, why: &str, what_helps: &str) -> Result<String, Err
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod tests {
     use super::*;
 

@@ -90,7 +90,6 @@ fn task(iteration: u32, x: i64, target: i64) -> Task {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod tests {
     use super::*;
     use matterstack_sdk::OutputFile;
