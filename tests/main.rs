@@ -2,4 +2,5 @@
 mod backend;
 mod cli;
 mod crash;
+mod support;
 mod tick;

@@ -1,2 +1,3 @@
 //! Backends with real processes.
 mod local;
+mod ssh;

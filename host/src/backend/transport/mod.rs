@@ -3,7 +3,9 @@
 //! A transport knows nothing of schedulers. It tells a script that ran to its end from one whose answer was lost, and
 //! from one that provably never started; it never runs a script twice.
 mod child;
+mod frame;
 pub mod here;
+pub mod ssh;
 
 use std::fmt;
 use std::io::{Read, Write};

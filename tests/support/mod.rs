@@ -1,0 +1,2 @@
+//! What the suites start for themselves.
+pub(crate) mod sshd;
