@@ -1,3 +1,4 @@
 //! Backends with real processes.
 mod local;
 mod ssh;
+mod staging;

@@ -305,8 +305,8 @@ pub(crate) struct Wire {
 struct WireState {
     sent: AtomicU64,
     received: AtomicU64,
-    /// Breaks once this many bytes were sent; zero: never.
-    break_at: AtomicU64,
+    /// Breaks once this many bytes were sent, or received; zero: never.
+    break_at: [AtomicU64; 2],
 }
 
 impl Wire {
@@ -335,9 +335,23 @@ impl Wire {
         self.address
     }
 
-    /// Breaks the connection after so many more bytes towards the server.
+    /// Bytes that passed so far, both ways.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.state.sent.load(Ordering::SeqCst) + self.state.received.load(Ordering::SeqCst)
+    }
+
+    /// Breaks the connection after so many more bytes towards the server; zero: never again.
     pub(crate) fn break_after(&self, bytes: u64) {
-        self.state.break_at.store(self.state.sent.load(Ordering::SeqCst) + bytes, Ordering::SeqCst);
+        Self::limit(&self.state.break_at[0], &self.state.sent, bytes);
+    }
+
+    /// Breaks the connection after so many more bytes from the server; zero: never again.
+    pub(crate) fn break_after_answer(&self, bytes: u64) {
+        Self::limit(&self.state.break_at[1], &self.state.received, bytes);
+    }
+
+    fn limit(limit: &AtomicU64, passed: &AtomicU64, bytes: u64) {
+        limit.store(if bytes == 0 { 0 } else { passed.load(Ordering::SeqCst) + bytes }, Ordering::SeqCst);
     }
 }
 
@@ -350,10 +364,11 @@ fn carry(mut from: TcpStream, mut to: TcpStream, delay: Duration, state: Arc<Wir
         let mut buffer = vec![0_u8; 16 * 1024];
         loop {
             let count = from.read(&mut buffer).unwrap_or(0);
-            let counter = if up { &state.sent } else { &state.received };
+            let (counter, limit) =
+                if up { (&state.sent, &state.break_at[0]) } else { (&state.received, &state.break_at[1]) };
             let passed = counter.fetch_add(count as u64, Ordering::SeqCst) + count as u64;
-            let limit = state.break_at.load(Ordering::SeqCst);
-            let broken = up && limit > 0 && passed > limit;
+            let limit = limit.load(Ordering::SeqCst);
+            let broken = limit > 0 && passed > limit;
             let piece = if broken { Vec::new() } else { buffer[..count].to_vec() };
             let done = piece.is_empty();
             filled.0.lock().expect("the queue").push_back((Instant::now() + delay, piece));

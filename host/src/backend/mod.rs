@@ -28,6 +28,7 @@ pub trait Compute: Send + Sync {
 
 pub mod local;
 mod registry;
+pub mod staging;
 pub mod transport;
 
 pub use registry::{Backends, Changes};
