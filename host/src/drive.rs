@@ -140,7 +140,9 @@ fn pause_after(driven: &Driven, patience: Patience) -> Result<Pause, Failure> {
     let now = now_ms();
     let until = |at: i64| Duration::from_millis(u64::try_from(at - now).unwrap_or(0));
     let due = run.store.next_due()?.filter(|_| live > 0).map(|at| until(at).max(POLL_MIN));
-    let next = [due, retry.map(until)].into_iter().flatten().min();
+    let polls = run.backends.poll_after().map_err(|error| Failure::machine("reading backends", error))?;
+    let polls = polls.map(|after| after.max(POLL_MIN));
+    let next = [due, retry.map(until), polls].into_iter().flatten().min();
     Ok(Pause::Until(next.unwrap_or(POLL_MAX).min(POLL_MAX)))
 }
 
@@ -188,13 +190,17 @@ fn sleep(
 fn changed(driven: &Driven) -> Result<bool, Failure> {
     let run = &driven.run;
     let cursors = run.store.cursors()?;
-    let changes = run.backends.changes(&cursors).map_err(|error| Failure::machine("reading backends", error))?;
+    let changes = run.backends.local_changes(&cursors).map_err(|error| Failure::machine("reading backends", error))?;
     Ok(!changes.attempts.is_empty() || run.store.data_version()? != driven.version)
 }
 
 /// Whether jobs wait for slots, so that a tick that comes a little later delays nothing.
 fn queue_is_long(run: &Run) -> Result<bool, Failure> {
-    let slots: u32 = run.config.backends.values().map(|BackendConfig::Local { slots }| *slots).sum();
+    let slots = |backend: &BackendConfig| match backend {
+        BackendConfig::Local { slots } => *slots,
+        BackendConfig::Slurm(_) => 0,
+    };
+    let slots: u32 = run.config.backends.values().map(slots).sum();
     Ok(run.store.live_count(None)? > 2 * u64::from(slots))
 }
 

@@ -1,4 +1,5 @@
 //! Backends with real processes.
 mod local;
+mod slurm;
 mod ssh;
 mod staging;

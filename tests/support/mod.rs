@@ -1,2 +1,3 @@
-//! What the suites start for themselves.
+//! What suites share: outside systems that a test starts for itself.
+pub(crate) mod slurm;
 pub(crate) mod sshd;

@@ -1,6 +1,7 @@
 //! Compute systems that the host owns. Operators reach them only through the `compute` import.
 use crate::model::contract::{Found, GuestError, StatusReport};
 use crate::model::id::AttemptId;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The attempt a compute call is made for; the guest cannot name another.
@@ -12,9 +13,12 @@ pub struct JobKey<'a> {
     pub directory: &'a Path,
 }
 
+/// Submits that a backend took in and that its outside then did not acknowledge, each with what became of it.
+pub type Unacknowledged = BTreeMap<AttemptId, GuestError>;
+
 /// The calls an operator makes through the `compute` import, once the grant has been checked.
 pub trait Compute: Send + Sync {
-    /// Hands a job (JSON text) to a backend; returns its handle.
+    /// Hands a job (JSON text) to a backend; returns its handle. Whether the outside has it, [`Backends::sync`] tells.
     fn submit(&self, backend: &str, key: JobKey<'_>, job: &str) -> Result<String, GuestError>;
     /// Looks for the attempt's submit key.
     fn find(&self, backend: &str, key: JobKey<'_>) -> Result<Found, GuestError>;
@@ -26,8 +30,11 @@ pub trait Compute: Send + Sync {
     fn cancel(&self, backend: &str, key: JobKey<'_>, handle: &str) -> Result<(), GuestError>;
 }
 
+mod exit;
+mod job;
 pub mod local;
 mod registry;
+pub mod slurm;
 pub mod staging;
 pub mod transport;
 

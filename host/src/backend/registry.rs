@@ -1,11 +1,16 @@
 //! The backends of one run, by name.
 use super::local::{LocalBackend, LocalSettings};
-use super::{Compute, JobKey};
+use super::slurm::SlurmBackend;
+use super::transport::here::Here;
+use super::{Compute, JobKey, Unacknowledged};
+use crate::model::config::SlurmConfig;
 use crate::model::contract::{Detail, Found, GuestError, StatusReport};
 use crate::model::id::AttemptId;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 /// What happened since the last look.
 #[derive(Debug, Clone, Default)]
@@ -22,12 +27,13 @@ pub struct Backends {
     run_directory: PathBuf,
     program: Option<PathBuf>,
     local: BTreeMap<String, LocalBackend>,
+    slurm: BTreeMap<String, SlurmBackend>,
 }
 
 impl Backends {
     /// The backends of the run in this directory; none yet.
     pub fn new(run_directory: &Path) -> Self {
-        Self { run_directory: run_directory.to_owned(), program: None, local: BTreeMap::new() }
+        Self { run_directory: run_directory.to_owned(), program: None, local: BTreeMap::new(), slurm: BTreeMap::new() }
     }
 
     /// Names the `matterstack` binary that supervises local jobs; without it, the running program.
@@ -40,11 +46,48 @@ impl Backends {
         self.local.insert(name.to_owned(), LocalBackend::new(&self.run_directory, name, settings));
     }
 
-    /// Tells whose jobs started or ended since `cursors`; costs what changed.
+    /// Adds a backend that hands jobs to a Slurm cluster.
+    pub fn add_slurm(&mut self, name: &str, settings: SlurmConfig) {
+        let backend = SlurmBackend::new(&self.run_directory, name, settings, Arc::new(Here));
+        self.slurm.insert(name.to_owned(), backend);
+    }
+
+    /// How many submits are worth collecting before [`Backends::sync`]: a cluster takes an array at the price of a job.
+    pub fn batch_size(&self) -> u64 {
+        if self.slurm.is_empty() { 256 } else { 1024 }
+    }
+
+    /// Tells whose jobs started or ended since `cursors`; costs what changed. Asks clusters, those that may be asked again.
+    ///
+    /// # Errors
+    /// If a journal exists and cannot be read. A cluster that does not answer is no error.
+    pub fn changes(&self, cursors: &BTreeMap<String, String>) -> io::Result<Changes> {
+        let mut changes = self.local_changes(cursors)?;
+        for (name, backend) in &self.slurm {
+            let (attempts, cursor) = backend.changes(cursors.get(name).map(String::as_str))?;
+            changes.attempts.extend(attempts);
+            changes.cursors.extend(cursor.map(|cursor| (name.clone(), cursor)));
+        }
+        Ok(changes)
+    }
+
+    /// When a cluster is to be asked for its queue, if there is anything to ask for.
+    ///
+    /// # Errors
+    /// If a backend's memory cannot be read.
+    pub fn poll_after(&self) -> io::Result<Option<Duration>> {
+        let mut soonest = None;
+        for backend in self.slurm.values() {
+            soonest = [soonest, backend.poll_after()?].into_iter().flatten().min();
+        }
+        Ok(soonest)
+    }
+
+    /// Like [`Backends::changes`], of what this machine knows by itself: asks no cluster and needs no lease.
     ///
     /// # Errors
     /// If a journal exists and cannot be read.
-    pub fn changes(&self, cursors: &BTreeMap<String, String>) -> io::Result<Changes> {
+    pub fn local_changes(&self, cursors: &BTreeMap<String, String>) -> io::Result<Changes> {
         let mut changes = Changes::default();
         for (name, backend) in &self.local {
             let (attempts, cursor) = backend.changes(cursors.get(name).map(String::as_str))?;
@@ -54,13 +97,18 @@ impl Backends {
         Ok(changes)
     }
 
-    /// Makes the jobs submitted so far durable. Until then they are remembered in this process only, so a tick calls
-    /// it before it commits `submitted`.
+    /// Hands the jobs submitted so far to where they are to run, durably. Until then they are remembered in this process
+    /// only, so a tick calls it before it commits `submitted`. Tells which were not acknowledged.
     ///
     /// # Errors
     /// If a queue cannot be written: then nothing is known of the jobs, and [`Compute::find`] tells.
-    pub fn sync(&self) -> io::Result<()> {
-        self.local.values().try_for_each(LocalBackend::sync)
+    pub fn sync(&self) -> io::Result<Unacknowledged> {
+        self.local.values().try_for_each(LocalBackend::sync)?;
+        let mut unacknowledged = Unacknowledged::new();
+        for backend in self.slurm.values() {
+            unacknowledged.append(&mut backend.sync()?);
+        }
+        Ok(unacknowledged)
     }
 
     /// Sees to it that unsettled work has a supervisor. With `anything_live` the files are looked at even if this
@@ -84,31 +132,52 @@ impl Backends {
         self.local.values().map(LocalBackend::watch_path).collect()
     }
 
-    fn get(&self, backend: &str) -> Result<&LocalBackend, GuestError> {
-        self.local.get(backend).ok_or_else(|| {
+    fn get(&self, backend: &str) -> Result<Backend<'_>, GuestError> {
+        let local = self.local.get(backend).map(Backend::Local);
+        local.or_else(|| self.slurm.get(backend).map(Backend::Slurm)).ok_or_else(|| {
             GuestError::Denied(Detail::new("unknown-backend", format!("no backend is configured as `{backend}`")))
         })
     }
 }
 
+enum Backend<'a> {
+    Local(&'a LocalBackend),
+    Slurm(&'a SlurmBackend),
+}
+
 impl Compute for Backends {
     fn submit(&self, backend: &str, key: JobKey<'_>, job: &str) -> Result<String, GuestError> {
-        self.get(backend)?.submit(key, job)
+        match self.get(backend)? {
+            Backend::Local(local) => local.submit(key, job),
+            Backend::Slurm(slurm) => slurm.submit(key, job),
+        }
     }
 
     fn find(&self, backend: &str, key: JobKey<'_>) -> Result<Found, GuestError> {
-        self.get(backend)?.find(key)
+        match self.get(backend)? {
+            Backend::Local(local) => local.find(key),
+            Backend::Slurm(slurm) => slurm.find(key),
+        }
     }
 
     fn status(&self, backend: &str, key: JobKey<'_>, handle: &str) -> Result<StatusReport, GuestError> {
-        self.get(backend)?.status(key, handle)
+        match self.get(backend)? {
+            Backend::Local(local) => local.status(key, handle),
+            Backend::Slurm(slurm) => slurm.status(key, handle),
+        }
     }
 
     fn collect(&self, backend: &str, key: JobKey<'_>, handle: &str) -> Result<String, GuestError> {
-        self.get(backend)?.collect(key, handle)
+        match self.get(backend)? {
+            Backend::Local(local) => local.collect(key, handle),
+            Backend::Slurm(slurm) => slurm.collect(key, handle),
+        }
     }
 
     fn cancel(&self, backend: &str, key: JobKey<'_>, handle: &str) -> Result<(), GuestError> {
-        self.get(backend)?.cancel(key, handle)
+        match self.get(backend)? {
+            Backend::Local(local) => local.cancel(key, handle),
+            Backend::Slurm(slurm) => slurm.cancel(key, handle),
+        }
     }
 }

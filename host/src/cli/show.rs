@@ -263,7 +263,8 @@ pub(super) fn attempts(session: &Session, name: &str, task: &str) -> Result<u8, 
 fn external_id(attempt: &AttemptRow) -> Option<String> {
     let handle = attempt.handle.as_deref()?;
     let value: Value = serde_json::from_str(handle).ok()?;
-    let id = value.get("external_id").or_else(|| value.get("handle").and_then(|inner| inner.get("external_id")));
+    let inner = ["handle", "job"].iter().find_map(|key| value.get(key)?.get("external_id"));
+    let id = value.get("external_id").or(inner);
     Some(id.and_then(Value::as_str).map_or_else(|| handle.to_owned(), str::to_owned))
 }
 

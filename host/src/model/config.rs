@@ -125,6 +125,83 @@ pub enum BackendConfig {
         #[serde(default = "one_slot")]
         slots: u32,
     },
+    /// Jobs of a Slurm cluster, here or behind `ssh`.
+    Slurm(Box<SlurmConfig>),
+}
+
+/// A backend of the kind `slurm`. What a job needs of cores, memory and time, its task says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SlurmConfig {
+    /// `--partition`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition: Option<String>,
+    /// `--account`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// `--qos`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qos: Option<String>,
+    /// `--gres`, beside the `gpus` of a task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gres: Option<String>,
+    /// `--constraint`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub constraint: Option<String>,
+    /// Further arguments of `sbatch`, such as `--exclusive`.
+    pub extra_args: Vec<String>,
+    /// Lines of shell before the command, such as `module load lammps`. With any, the job script is run by a login shell,
+    /// which knows `module`.
+    pub setup: Vec<String>,
+    /// A template of the job script in place of the built-in one, in the syntax of Jinja.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
+    /// Where jobs run on the cluster, for a cluster that does not share this machine's files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote_root: Option<String>,
+    /// The shortest time between two polls, in seconds.
+    pub poll_interval_s: f64,
+    /// How often `sbatch` may be called in a minute. One call submits an array of many tasks.
+    pub submits_per_minute: u32,
+    /// The most tasks in one array; the cluster's MaxArraySize holds too.
+    pub array_max: u32,
+    /// Whether the site keeps accounts (slurmdbd), so that `sacct` knows jobs that `squeue` has forgotten.
+    pub sacct: bool,
+    /// How to reach the cluster; absent: its commands are on this machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ssh: Option<SshConfig>,
+}
+
+impl Default for SlurmConfig {
+    fn default() -> Self {
+        Self {
+            partition: None,
+            account: None,
+            qos: None,
+            gres: None,
+            constraint: None,
+            extra_args: Vec::new(),
+            setup: Vec::new(),
+            template: None,
+            remote_root: None,
+            poll_interval_s: 10.0,
+            submits_per_minute: 120,
+            array_max: 1000,
+            sacct: false,
+            ssh: None,
+        }
+    }
+}
+
+/// How to reach a cluster with OpenSSH's client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SshConfig {
+    /// The login node, as the ssh configuration knows it.
+    pub host: String,
+    /// The ssh configuration file; absent: the user's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
 }
 
 fn one_slot() -> u32 {

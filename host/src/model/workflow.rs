@@ -113,6 +113,15 @@ pub struct Resources {
     /// The longest run time, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub walltime_s: Option<f64>,
+    /// Machines of a cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<u32>,
+    /// Processes, for a launcher such as `srun`; each has `cores` cores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<u32>,
+    /// How long before the end of its time a job on a cluster gets the signal USR1, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal_before_s: Option<u32>,
 }
 
 /// What follows a failed attempt.

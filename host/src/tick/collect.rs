@@ -10,7 +10,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 /// Files of the host's own in an attempt directory.
-const OWN: &[&str] = &["stdout", "stderr", "exit.json"];
+const OWN: &[&str] = &["stdout", "stderr", "exit.json", "matterstack-job.sh", ".cancel", ".claim"];
 /// The most files one attempt may leave.
 const FILES_MAX: usize = 100_000;
 
@@ -46,9 +46,12 @@ fn walk(
         };
         let path = format!("{prefix}{name}");
         let kind = entry.file_type()?;
+        if OWN.contains(&path.as_str()) {
+            continue;
+        }
         if kind.is_dir() {
             walk(&entry.open_dir()?, &format!("{path}/"), task, patterns, outputs)?;
-        } else if kind.is_file() && !OWN.contains(&path.as_str()) && !task.files.contains_key(&path) {
+        } else if kind.is_file() && !task.files.contains_key(&path) {
             let mut matched = false;
             for (_, glob, found) in patterns.iter_mut() {
                 if glob.is_match(&path) {

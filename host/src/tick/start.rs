@@ -1,15 +1,15 @@
 //! Starts attempts: create, stage and prepare, commit the intent, submit, record.
 use super::verdict::{self, Verdict, stored_task};
 use super::{Moment, Run, Tick, TickError, decide, key, request, stage};
+use crate::backend::Unacknowledged;
 use crate::model::contract::GuestError;
+use crate::model::id::AttemptId;
 use crate::model::states::{AttemptState, TaskState};
 use crate::model::workflow::Task;
 use crate::plugin::{PluginError, PluginErrorKind};
 use crate::run_dir::RunDir;
 use crate::store::{AttemptEnd, AttemptRow, Durability, NewAttempt, Store, TaskSpec};
 
-/// Attempts started together: their intents share one commit.
-const BATCH: u64 = 256;
 /// When to try again what was turned away without a hint, in milliseconds.
 const TURNED_AWAY_MS: i64 = 5_000;
 /// When to ask `reconcile` about a submit whose answer was lost, in milliseconds.
@@ -28,8 +28,10 @@ pub(super) fn start_ready_tasks(run: &mut Run, moment: Moment<'_>, tick: &mut Ti
     let left = unsubmitted(run, moment.now_ms)?;
     let mut started = !left.is_empty();
     launch(run, moment, left, tick)?;
+    // attempts started together: their intents share one commit, and on a cluster they share arrays
+    let together = run.backends.batch_size();
     loop {
-        let chosen = choose(run, moment.now_ms, BATCH)?;
+        let chosen = choose(run, moment.now_ms, together)?;
         if chosen.is_empty() {
             break;
         }
@@ -199,8 +201,13 @@ pub(super) fn submit_all(
     if answers.is_empty() {
         return Ok(());
     }
-    // What the backend acknowledged must be on its disk before the store says `submitted`.
-    run.backends.sync().map_err(|error| TickError::Io("writing the backend's queue".to_owned(), error))?;
+    // What the backend acknowledged must be on its disk before the store says `submitted`; what it did not acknowledge
+    // after all is still `submitting`, as it was committed before.
+    let failed = run.backends.sync();
+    let mut failed = failed.map_err(|error| TickError::Io("writing the backend's queue".to_owned(), error))?;
+    if !failed.is_empty() {
+        answers = answers.into_iter().map(|answer| after_sync(answer, &mut failed)).collect();
+    }
     let now = moment.now_ms;
     let tells: Vec<&str> =
         run.config.operators.iter().filter(|(_, o)| !o.grants.compute.is_empty()).map(|(k, _)| k.as_str()).collect();
@@ -246,12 +253,10 @@ fn submit(run: &Run, mut attempt: AttemptRow) -> Result<Submitted, TickError> {
         Err(error) => {
             let text = error.to_string();
             match &error.kind {
-                PluginErrorKind::Guest(GuestError::Transient(_, delay)) => {
-                    Submitted::Later(attempt, delay.map_or(TURNED_AWAY_MS, |ms| ms as i64), text)
+                PluginErrorKind::Guest(guest) => not_submitted(attempt, guest, text),
+                PluginErrorKind::Load(_) | PluginErrorKind::NotGranted(..) => {
+                    Submitted::No(failed(attempt, code_of(&error), text))
                 }
-                PluginErrorKind::Guest(GuestError::Invalid(_) | GuestError::Rejected(_) | GuestError::Denied(_))
-                | PluginErrorKind::Load(_)
-                | PluginErrorKind::NotGranted(..) => Submitted::No(failed(attempt, code_of(&error), text)),
                 _ => {
                     let code = code_of(&error).to_owned();
                     Submitted::Unknown(attempt, code, format!("the answer of submit was lost: {text}"))
@@ -259,6 +264,35 @@ fn submit(run: &Run, mut attempt: AttemptRow) -> Result<Submitted, TickError> {
             }
         }
     })
+}
+
+/// What an error says about a submit: provably without effect, for now or for good, or nobody knows.
+fn not_submitted(attempt: AttemptRow, error: &GuestError, text: String) -> Submitted {
+    match error {
+        GuestError::Transient(_, delay) => {
+            Submitted::Later(attempt, delay.map_or(TURNED_AWAY_MS, |ms| ms as i64), text)
+        }
+        GuestError::Invalid(_) | GuestError::Rejected(_) | GuestError::Denied(_) => {
+            Submitted::No(failed(attempt, &error.detail().code, text))
+        }
+        GuestError::Ambiguous(detail) | GuestError::Other(detail) => {
+            Submitted::Unknown(attempt, detail.code.clone(), format!("the answer of submit was lost: {text}"))
+        }
+    }
+}
+
+/// A submit that the operator took for done, after its backend has told what it failed to hand on.
+fn after_sync(answer: Submitted, failed: &mut Unacknowledged) -> Submitted {
+    match answer {
+        Submitted::Yes(mut attempt) => match failed.remove(&AttemptId(attempt.id.clone())) {
+            Some(error) => {
+                attempt.handle = None;
+                not_submitted(attempt, &error, error.detail().message.clone())
+            }
+            None => Submitted::Yes(attempt),
+        },
+        other => other,
+    }
 }
 
 /// The task as this attempt runs it: with more time or memory where earlier attempts ran out of them.

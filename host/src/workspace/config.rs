@@ -1,6 +1,6 @@
 //! Reads config.json: merges what `--set`, the workspace and the user say, and checks it.
 use crate::failure::{Failure, FailureKind};
-use crate::model::config::{BackendConfig, RunConfig};
+use crate::model::config::{BackendConfig, RunConfig, SlurmConfig};
 use crate::model::workflow::nearest;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
@@ -161,8 +161,10 @@ fn check(config: &RunConfig) -> Result<(), Failure> {
         at_least_one(&format!("operators.{key}.max_active"), operator.max_active.unwrap_or(1))?;
     }
     for (name, backend) in &config.backends {
-        let BackendConfig::Local { slots } = backend;
-        at_least_one(&format!("backends.{name}.slots"), u64::from(*slots))?;
+        match backend {
+            BackendConfig::Local { slots } => at_least_one(&format!("backends.{name}.slots"), u64::from(*slots))?,
+            BackendConfig::Slurm(slurm) => check_slurm(name, slurm)?,
+        }
     }
     let limits = &config.limits;
     let numbers = [
@@ -174,6 +176,42 @@ fn check(config: &RunConfig) -> Result<(), Failure> {
         ("limits.plugin.output_mb", limits.plugin.output_mb),
     ];
     numbers.into_iter().try_for_each(|(name, value)| at_least_one(name, value))
+}
+
+fn check_slurm(name: &str, slurm: &SlurmConfig) -> Result<(), Failure> {
+    let wrong = |key: &str, why: String| Err(Failure::input(format!("backends.{name}.{key} {why}")));
+    let texts = [
+        ("partition", &slurm.partition),
+        ("account", &slurm.account),
+        ("qos", &slurm.qos),
+        ("gres", &slurm.gres),
+        ("constraint", &slurm.constraint),
+    ];
+    let texts = texts.into_iter().filter_map(|(key, text)| Some((key, text.as_ref()?)));
+    let words = slurm.extra_args.iter().map(|word| ("extra_args", word));
+    for (key, text) in texts.chain(words) {
+        if text.is_empty() || text.chars().any(char::is_control) {
+            return wrong(key, format!("holds `{}`, which is no argument of sbatch", text.escape_debug()));
+        }
+    }
+    let ours = ["--array", "-a", "--job-name", "-J", "--requeue", "--export", "--output", "-o", "--wrap", "--parsable"];
+    let is = |word: &str, option: &str| word == option || word.strip_prefix(option).is_some_and(|r| r.starts_with('='));
+    if let Some(word) = slurm.extra_args.iter().find(|word| ours.iter().any(|option| is(word, option))) {
+        return wrong("extra_args", format!("holds `{word}`, which the backend itself sets"));
+    }
+    if slurm.setup.iter().any(|line| line.contains('\0')) || slurm.template.iter().any(|text| text.contains('\0')) {
+        return wrong("setup", "or `template` holds a NUL character".to_owned());
+    }
+    if !(slurm.poll_interval_s.is_finite() && slurm.poll_interval_s >= 0.1) {
+        return wrong("poll_interval_s", format!("is {}; at least 0.1 is needed", slurm.poll_interval_s));
+    }
+    if let Some(template) = &slurm.template
+        && let Err(error) = crate::backend::slurm::check_template(template)
+    {
+        return Err(Failure::input(format!("backends.{name}.template is not a valid template")).because(error));
+    }
+    at_least_one(&format!("backends.{name}.submits_per_minute"), u64::from(slurm.submits_per_minute))?;
+    at_least_one(&format!("backends.{name}.array_max"), u64::from(slurm.array_max))
 }
 
 fn at_least_one(name: &str, value: u64) -> Result<(), Failure> {

@@ -239,8 +239,10 @@ pub fn adopt(run: &mut Run) -> Result<u64, Failure> {
 pub(super) fn assemble(dir: RunDir, config: RunConfig, store: Store) -> Result<(Run, Arc<PluginHost>), Failure> {
     let mut backends = Backends::new(dir.root());
     for (name, backend) in &config.backends {
-        let BackendConfig::Local { slots } = backend;
-        backends.add_local(name, local::LocalSettings { slots: *slots });
+        match backend {
+            BackendConfig::Local { slots } => backends.add_local(name, local::LocalSettings { slots: *slots }),
+            BackendConfig::Slurm(slurm) => backends.add_slurm(name, (**slurm).clone()),
+        }
     }
     let backends = Arc::new(backends);
     let plugins = Arc::new(plugin_host(&dir, &config, backends.clone()));

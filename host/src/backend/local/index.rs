@@ -1,5 +1,6 @@
 //! What the journal says of live attempts, kept in memory and brought up to date from where it was read last.
-use super::record::{Entry, ExitRecord, Process, read_lines, records};
+use super::record::{Entry, Process, read_lines, records};
+use crate::backend::exit::ExitRecord;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;

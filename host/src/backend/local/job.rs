@@ -1,5 +1,7 @@
-//! Starts one job's command and writes its exit record.
-use super::record::{Command as JobCommand, ExitRecord, Job, Reason};
+//! Starts one job's command.
+use super::record::Job;
+use crate::backend::exit::Reason;
+use crate::backend::job::Command as JobCommand;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -97,21 +99,4 @@ impl Starter {
 
 fn output(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(true).open(path)
-}
-
-/// Writes `exit.json` into the attempt directory, whole or not at all. A directory that was removed is no error.
-pub(super) fn write_exit(directory: &Path, record: &ExitRecord) -> io::Result<()> {
-    let temporary = directory.join(".exit.json.tmp");
-    let written = fs::write(&temporary, super::record::line(record)?)
-        .and_then(|()| fs::rename(&temporary, directory.join("exit.json")));
-    match written {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// The exit record of this attempt in its directory; a file of the job's own under that name is none.
-pub(super) fn read_exit(directory: &Path, attempt: &str) -> Option<ExitRecord> {
-    let bytes = fs::read(directory.join("exit.json")).ok()?;
-    serde_json::from_slice(&bytes).ok().filter(|record: &ExitRecord| record.attempt == attempt)
 }

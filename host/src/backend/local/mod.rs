@@ -13,16 +13,15 @@ pub use job::INHERITED;
 pub use supervisor::supervise;
 
 use super::JobKey;
+use super::exit::read_exit;
+use super::job::JobDocument;
 use crate::failpoint;
 use crate::machine;
 use crate::model::contract::{Detail, Found, GuestError, Status, StatusReport};
 use crate::model::id::AttemptId;
 use index::{Index, State};
-use record::{
-    Command, ExitRecord, Job, Order, Process, Reason, TORN, ends_whole, line, read_lines, records, settled_at,
-};
+use record::{Job, Order, Process, TORN, ends_whole, line, read_lines, records, settled_at};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -71,22 +70,6 @@ struct Handle {
     process: Option<Process>,
 }
 
-#[derive(Deserialize)]
-struct JobDocument {
-    command: Command,
-    #[serde(default)]
-    env: BTreeMap<String, String>,
-    #[serde(default)]
-    resources: Resources,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Resources {
-    cores: Option<u32>,
-    walltime_s: Option<f64>,
-}
-
 impl LocalBackend {
     pub(super) fn new(run: &Path, name: &str, settings: LocalSettings) -> Self {
         let machine = machine::machine_id();
@@ -103,7 +86,7 @@ impl LocalBackend {
         let handle = self.handle(None)?;
         let mut client = self.client();
         // the same key again, or one that has ended already, is the same job
-        if job::read_exit(key.directory, &job.attempt).is_some() || !client.submitted.insert(job.attempt.clone()) {
+        if read_exit(key.directory, &job.attempt).is_some() || !client.submitted.insert(job.attempt.clone()) {
             return Ok(handle);
         }
         let order = line(&Order::Submit(job)).map_err(|error| unavailable(&error))?;
@@ -117,29 +100,10 @@ impl LocalBackend {
     }
 
     fn job(&self, key: JobKey<'_>, job: &str) -> Result<Job, GuestError> {
-        let invalid = |message: String| GuestError::Invalid(Detail::new("job", message));
-        let job: JobDocument =
-            serde_json::from_str(job).map_err(|error| invalid(format!("the job document is not valid: {error}")))?;
-        let words: Vec<&str> = match &job.command {
-            Command::Argv(argv) => argv.iter().map(String::as_str).collect(),
-            Command::Shell(text) => vec![text],
-        };
-        if words.first().is_none_or(|program| program.is_empty()) {
-            return Err(invalid("`command` is empty".to_owned()));
-        }
-        let bad_name = job.env.keys().find(|name| name.is_empty() || name.contains('='));
-        if let Some(name) = bad_name {
-            return Err(invalid(format!("`{name}` cannot name an environment variable")));
-        }
-        if words.into_iter().chain(job.env.iter().flat_map(|(k, v)| [k.as_str(), v.as_str()])).any(|w| w.contains('\0'))
-        {
-            return Err(invalid("`command` and `env` cannot hold NUL characters".to_owned()));
-        }
-        if job.resources.walltime_s.is_some_and(|seconds| !(seconds.is_finite() && seconds > 0.0)) {
-            return Err(invalid("`resources.walltime_s` is not a positive number".to_owned()));
-        }
+        let job = JobDocument::parse(job)?;
         let directory = key.directory.strip_prefix(&self.run).ok().and_then(Path::to_str);
-        let directory = directory.ok_or_else(|| invalid("the attempt directory is not inside the run".to_owned()))?;
+        let directory = directory
+            .ok_or_else(|| GuestError::Invalid(Detail::new("job", "the attempt directory is not inside the run")))?;
         Ok(Job {
             attempt: key.attempt_id.as_str().to_owned(),
             directory: directory.to_owned(),
@@ -275,7 +239,7 @@ impl LocalBackend {
         let attempt = key.attempt_id.as_str();
         let mut client = self.client();
         let known = client.submitted.contains(attempt)
-            || job::read_exit(key.directory, attempt).is_some()
+            || read_exit(key.directory, attempt).is_some()
             || self.read_all(&mut client).map_err(|error| unavailable(&error))?.contains(attempt)
             || client.index.get(attempt).is_some();
         Ok(if known { Found::Yes(self.handle(None)?) } else { Found::No })
@@ -308,7 +272,7 @@ impl LocalBackend {
             client.index.refresh(&journal).map_err(|error| unavailable(&error))?;
         }
         match client.index.get(attempt) {
-            Some(State::Ended(record)) => return Ok(report(ended(record), None)),
+            Some(State::Ended(record)) => return Ok(report(record.status(), None)),
             Some(State::Started(process)) => {
                 let newer = (given.process.as_ref() != Some(process)).then(|| process.clone());
                 let handle = newer.map(|process| self.handle(Some(process))).transpose()?;
@@ -317,8 +281,8 @@ impl LocalBackend {
             Some(State::Claimed) => return Ok(report(Status::Queued, None)),
             None => {}
         }
-        if let Some(record) = job::read_exit(key.directory, attempt) {
-            return Ok(report(ended(&record), None));
+        if let Some(record) = read_exit(key.directory, attempt) {
+            return Ok(report(record.status(), None));
         }
         if given.process.is_some() {
             return Ok(report(Status::Running(None), None));
@@ -328,7 +292,7 @@ impl LocalBackend {
         }
         let queued = self.read_all(&mut client).map_err(|error| unavailable(&error))?;
         Ok(match client.index.get(attempt) {
-            Some(State::Ended(record)) => report(ended(record), None),
+            Some(State::Ended(record)) => report(record.status(), None),
             Some(State::Started(process)) => {
                 let handle = self.handle(Some(process.clone()))?;
                 report(Status::Running(None), Some(handle))
@@ -348,7 +312,7 @@ impl LocalBackend {
         let mut client = self.client();
         let record = match client.index.get(attempt) {
             Some(State::Ended(record)) => Some(record.clone()),
-            _ => job::read_exit(key.directory, attempt),
+            _ => read_exit(key.directory, attempt),
         };
         let record = record.ok_or_else(|| {
             GuestError::Transient(Detail::new("no-exit-record", "the job has left no exit record"), None)
@@ -388,24 +352,5 @@ fn existing(path: &Path) -> io::Result<Option<File>> {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
-    }
-}
-
-/// What the end of a job means to the tick.
-fn ended(record: &ExitRecord) -> Status {
-    let message = |otherwise: &str| record.message.clone().unwrap_or_else(|| otherwise.to_owned());
-    match (record.reason, record.code, record.signal) {
-        (Reason::Exited, Some(0), _) => Status::Succeeded,
-        (Reason::Exited, Some(code), _) => Status::Failed(Detail::new("exit-code", format!("exited with code {code}"))),
-        (Reason::Signal, _, Some(signal)) => {
-            Status::Failed(Detail::new("signal", format!("killed by signal {signal}")))
-        }
-        (Reason::Timeout, ..) => Status::Failed(Detail::new("timeout", "killed at its walltime")),
-        (Reason::NotFound, ..) => Status::Failed(Detail::new("not-found", message("program not found"))),
-        (Reason::NotExecutable, ..) => Status::Failed(Detail::new("not-executable", message("cannot be executed"))),
-        (Reason::NotStarted, ..) => Status::NotStarted(Detail::new("not-started", message("could not be started"))),
-        (Reason::Cancelled, ..) => Status::Cancelled,
-        (Reason::Lost, ..) => Status::Lost(Detail::new("lost", message("its end was not seen"))),
-        (Reason::Exited | Reason::Signal, ..) => Status::Lost(Detail::new("lost", "its exit record is not complete")),
     }
 }

@@ -1,5 +1,7 @@
-//! What stands in the queue, in the journal and in an exit record: one JSON document a line. A line counts only with its
+//! What stands in the queue and in the journal: one JSON document a line. A line counts only with its
 //! line feed; a torn one is closed by [`TORN`], which makes it unreadable for good.
+use crate::backend::exit::ExitRecord;
+use crate::backend::job::Command;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -33,16 +35,6 @@ pub(super) struct Job {
     pub(super) cores: Option<u32>,
 }
 
-/// What to run.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(untagged)]
-pub(super) enum Command {
-    /// A program and its arguments.
-    Argv(Vec<String>),
-    /// A line for `/bin/sh -c`.
-    Shell(String),
-}
-
 /// A line of the journal: what the supervisor did.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -67,40 +59,6 @@ pub(super) struct Process {
     pub(super) start_time: u64,
     pub(super) boot: String,
     pub(super) started_at: String,
-}
-
-/// How an attempt ended: the document in `exit.json`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct ExitRecord {
-    pub(super) attempt: String,
-    pub(super) code: Option<i32>,
-    pub(super) signal: Option<i32>,
-    pub(super) reason: Reason,
-    pub(super) message: Option<String>,
-    pub(super) started_at: Option<String>,
-    pub(super) ended_at: String,
-}
-
-/// Why an attempt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Reason {
-    /// By itself, with a code.
-    Exited,
-    /// By a signal that did not come from here.
-    Signal,
-    /// Killed at its walltime.
-    Timeout,
-    /// Killed, or never started, because it was cancelled.
-    Cancelled,
-    /// The program does not exist.
-    NotFound,
-    /// The program exists and cannot be executed.
-    NotExecutable,
-    /// The machine could not start it.
-    NotStarted,
-    /// Nobody saw whether it ran or how it ended.
-    Lost,
 }
 
 /// Reads the complete lines from `offset` to the end of a file; returns them with the offset behind the last one.

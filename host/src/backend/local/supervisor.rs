@@ -2,9 +2,10 @@
 //!
 //! It refuses to guess: what it did not see end is `lost`. Killed at any point it leaves a journal from which the next
 //! one goes on without starting a command twice.
-use super::job::{Starter, read_exit, write_exit};
-use super::record::{Entry, ExitRecord, Job, Order, Process, Reason, TORN, ends_whole, line, now, read_lines, records};
+use super::job::Starter;
+use super::record::{Entry, Job, Order, Process, TORN, ends_whole, line, now, read_lines, records};
 use super::recover::{Progress, read_journal};
+use crate::backend::exit::{ExitRecord, Reason, read_exit, write_exit};
 use crate::failpoint;
 use crate::machine::{self, Watch};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};

@@ -2,7 +2,7 @@
 use super::pattern::expression;
 use super::{Carrier, CarryError, KEPT, OWN, STAGED};
 use crate::backend::transport::Exec;
-use crate::backend::transport::ssh::quoted;
+use crate::explain::quoted;
 use crate::model::document::hex;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;

@@ -11,8 +11,8 @@ mod put;
 pub use fetch::{Fetched, Kept, Wanted};
 pub use put::{Parcel, RemoteFile};
 
-use super::transport::ssh::quoted;
 use super::transport::{Exec, Finished, NoAnswer, Transport};
+use crate::explain::quoted;
 use std::io;
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Attempt directories to the cluster.
 use super::{CLAIM, Carrier, CarryError, OWN, STAGED};
-use crate::backend::transport::ssh::quoted;
 use crate::backend::transport::{Exec, NoAnswer};
+use crate::explain::quoted;
 use crate::model::document::hex;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt};

@@ -7,6 +7,7 @@
 //! at worst the shared connection, which closes itself when it has been idle.
 use super::frame::{Frame, Source, between, bootstrap};
 use super::{Exec, Finished, NoAnswer, Transport, child};
+use crate::explain::quoted;
 use crate::model::document::{hex, sha256};
 use std::cell::Cell;
 use std::fs;
@@ -236,16 +237,6 @@ fn last_line(text: &str) -> &str {
     text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default()
 }
 
-/// Quotes a word for a POSIX shell.
-pub fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
-}
-
 /// What the client reads: the person's own settings come first and hold; the rest makes one connection serve all calls
 /// and notices within seconds when it is dead.
 fn client_config(socket: &Path, config: Option<&Path>) -> String {
@@ -307,15 +298,6 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_are_quoted_for_a_shell() {
-        for (word, expected) in
-            [("a-b/c.d", "a-b/c.d"), ("", "''"), ("a b", "'a b'"), ("it's", r"'it'\''s'"), ("$(x)", "'$(x)'")]
-        {
-            assert_eq!(quoted(word), expected);
-        }
-    }
 
     #[test]
     fn hosts_that_would_be_options_are_refused() {

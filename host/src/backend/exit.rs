@@ -1,0 +1,88 @@
+//! How a job ended: the document `exit.json` in its attempt directory, the same on every backend.
+use crate::model::contract::{Detail, Status};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::path::Path;
+
+/// How an attempt ended: the document in `exit.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct ExitRecord {
+    pub(super) attempt: String,
+    pub(super) code: Option<i32>,
+    pub(super) signal: Option<i32>,
+    pub(super) reason: Reason,
+    pub(super) message: Option<String>,
+    pub(super) started_at: Option<String>,
+    pub(super) ended_at: String,
+}
+
+/// Why an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Reason {
+    /// By itself, with a code.
+    Exited,
+    /// By a signal that did not come from here.
+    Signal,
+    /// Killed at its walltime.
+    Timeout,
+    /// Killed, or never started, because it was cancelled.
+    Cancelled,
+    /// Asked to stop by its scheduler, which knows why.
+    Terminated,
+    /// The program does not exist.
+    NotFound,
+    /// The program exists and cannot be executed.
+    NotExecutable,
+    /// The machine could not start it.
+    NotStarted,
+    /// Nobody saw whether it ran or how it ended.
+    Lost,
+}
+
+impl ExitRecord {
+    /// What the end means to the tick, by the record alone.
+    pub(super) fn status(&self) -> Status {
+        let message = |otherwise: &str| self.message.clone().unwrap_or_else(|| otherwise.to_owned());
+        match (self.reason, self.code, self.signal) {
+            (Reason::Exited, Some(0), _) => Status::Succeeded,
+            (Reason::Exited, Some(code), _) => {
+                Status::Failed(Detail::new("exit-code", format!("exited with code {code}")))
+            }
+            (Reason::Signal, _, Some(signal)) => {
+                Status::Failed(Detail::new("signal", format!("killed by signal {signal}")))
+            }
+            (Reason::Timeout, ..) => Status::Failed(Detail::new("timeout", "killed at its walltime")),
+            (Reason::Terminated, ..) => {
+                Status::Failed(Detail::new("terminated", "stopped by the scheduler, which did not tell why"))
+            }
+            (Reason::NotFound, ..) => Status::Failed(Detail::new("not-found", message("program not found"))),
+            (Reason::NotExecutable, ..) => Status::Failed(Detail::new("not-executable", message("cannot be executed"))),
+            (Reason::NotStarted, ..) => Status::NotStarted(Detail::new("not-started", message("could not be started"))),
+            (Reason::Cancelled, ..) => Status::Cancelled,
+            (Reason::Lost, ..) => Status::Lost(Detail::new("lost", message("its end was not seen"))),
+            (Reason::Exited | Reason::Signal, ..) => {
+                Status::Lost(Detail::new("lost", "its exit record is not complete"))
+            }
+        }
+    }
+}
+
+/// Writes `exit.json` into the attempt directory, whole or not at all. A directory that was removed is no error.
+pub(super) fn write_exit(directory: &Path, record: &ExitRecord) -> io::Result<()> {
+    let temporary = directory.join(".exit.json.tmp");
+    let mut bytes = serde_json::to_vec(record)?;
+    bytes.push(b'\n');
+    let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, directory.join("exit.json")));
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The exit record of this attempt in its directory; a file of the job's own under that name is none.
+pub(super) fn read_exit(directory: &Path, attempt: &str) -> Option<ExitRecord> {
+    let bytes = fs::read(directory.join("exit.json")).ok()?;
+    serde_json::from_slice(&bytes).ok().filter(|record: &ExitRecord| record.attempt == attempt)
+}

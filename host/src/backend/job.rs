@@ -1,0 +1,63 @@
+//! The job document that an operator hands to a backend, under the published schema `job`.
+use crate::model::contract::{Detail, GuestError};
+use crate::model::workflow::Resources;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What to run, and what it needs. Keys that are not a backend's business are passed over.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct JobDocument {
+    pub(super) command: Command,
+    #[serde(default)]
+    pub(super) env: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) resources: Resources,
+    /// What stands before the command on a cluster, such as `srun`: words, or text for the shell.
+    #[serde(default)]
+    pub(super) launcher: Option<Command>,
+}
+
+/// What to run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Command {
+    /// A program and its arguments.
+    Argv(Vec<String>),
+    /// A line for `/bin/sh -c`.
+    Shell(String),
+}
+
+impl Command {
+    fn words(&self) -> Vec<&str> {
+        match self {
+            Self::Argv(argv) => argv.iter().map(String::as_str).collect(),
+            Self::Shell(text) => vec![text],
+        }
+    }
+}
+
+impl JobDocument {
+    /// Reads a job document and refuses what no backend can run.
+    pub(super) fn parse(job: &str) -> Result<Self, GuestError> {
+        let invalid = |message: String| GuestError::Invalid(Detail::new("job", message));
+        let job: Self =
+            serde_json::from_str(job).map_err(|error| invalid(format!("the job document is not valid: {error}")))?;
+        let words = job.command.words();
+        if words.first().is_none_or(|program| program.is_empty()) {
+            return Err(invalid("`command` is empty".to_owned()));
+        }
+        let bad_name = job.env.keys().find(|name| name.is_empty() || name.contains('='));
+        if let Some(name) = bad_name {
+            return Err(invalid(format!("`{name}` cannot name an environment variable")));
+        }
+        let launcher = job.launcher.iter().flat_map(Command::words);
+        let env = job.env.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]);
+        if words.into_iter().chain(launcher).chain(env).any(|word| word.contains('\0')) {
+            return Err(invalid("`command` and `env` cannot hold NUL characters".to_owned()));
+        }
+        if job.resources.walltime_s.is_some_and(|seconds| !(seconds.is_finite() && seconds > 0.0)) {
+            return Err(invalid("`resources.walltime_s` is not a positive number".to_owned()));
+        }
+        Ok(job)
+    }
+}

@@ -1,0 +1,228 @@
+//! What the backend remembers of its jobs between ticks: one file, replaced whole, first line the head.
+//!
+//! It is a memory of what the cluster said, never the truth: without it everything is looked at anew. Every change of a
+//! job has a number, so that a tick learns what changed behind the number it has seen, also if the last tick died before
+//! it made anything of the changes.
+use super::state::{GONE, Stage, UNSEEN, stage};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::PathBuf;
+
+/// How long a job that left the queue, and whose change has been told, is remembered.
+const FORGET_AFTER_MS: i64 = 600_000;
+
+/// One element of an array: its array's name and its index.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Element {
+    pub(super) batch: String,
+    pub(super) index: u32,
+}
+
+/// What the cluster said of one job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Job {
+    /// `1234_7`
+    pub(super) id: String,
+    pub(super) word: String,
+    pub(super) reason: String,
+    /// The number of its last change.
+    pub(super) changed: u64,
+    pub(super) since_ms: i64,
+}
+
+impl Job {
+    pub(super) fn stage(&self) -> Stage {
+        stage(&self.word, &self.reason)
+    }
+}
+
+/// A submit whose answer was lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Doubt {
+    pub(super) since_ms: i64,
+    /// When the cluster first answered since.
+    pub(super) answered_ms: Option<i64>,
+}
+
+/// What concerns the cluster as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Head {
+    /// Names this ledger, so that a number of another one means nothing.
+    pub(super) id: String,
+    /// How often the file has been written.
+    pub(super) written: u64,
+    /// The number of the last change of any job.
+    pub(super) changes: u64,
+    pub(super) polled_ms: i64,
+    pub(super) answered_ms: i64,
+    /// Why the last poll had no answer.
+    pub(super) silent: Option<String>,
+    /// Until when the cluster wants nothing more, and for how long that was.
+    pub(super) hold: Option<(i64, i64)>,
+    /// When `sbatch` was called, in the last minute.
+    pub(super) submits: Vec<i64>,
+    /// The cluster's MaxArraySize.
+    pub(super) array_size: Option<u32>,
+    /// The largest array that the limits of the user allowed last.
+    pub(super) array_fits: Option<u32>,
+    pub(super) doubts: BTreeMap<String, Doubt>,
+    /// How many jobs are queued or running: without any there is nothing to poll for.
+    pub(super) open: usize,
+    /// Until when a job that has just left the queue may show up again.
+    pub(super) watch_until_ms: i64,
+}
+
+/// A row of the queue as the cluster shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) element: Element,
+    pub(super) id: String,
+    pub(super) word: String,
+    pub(super) reason: String,
+}
+
+type Line = (String, u32, String, String, String, u64, i64);
+
+/// The memory of one backend.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    path: PathBuf,
+    pub(super) head: Head,
+    jobs: BTreeMap<Element, Job>,
+    loaded: bool,
+    dirty: bool,
+}
+
+impl Ledger {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, head: Head::default(), jobs: BTreeMap::new(), loaded: false, dirty: false }
+    }
+
+    /// Reads the head, and forgets the jobs if another process has written since.
+    pub(super) fn refresh(&mut self) -> io::Result<()> {
+        let head = match File::open(&self.path) {
+            Ok(file) => {
+                let mut line = String::new();
+                BufReader::new(file).read_line(&mut line)?;
+                serde_json::from_str(&line).unwrap_or_default()
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Head::default(),
+            Err(error) => return Err(error),
+        };
+        if (&head.id, head.written) != (&self.head.id, self.head.written) || head.id.is_empty() {
+            self.head = head;
+            self.jobs.clear();
+            self.loaded = false;
+            self.dirty = false;
+            if self.head.id.is_empty() {
+                self.head.id = super::fresh_token()?;
+                self.loaded = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the jobs, if they are not in memory.
+    pub(super) fn load(&mut self) -> io::Result<()> {
+        if self.loaded {
+            return Ok(());
+        }
+        let lines = fs::read(&self.path)?;
+        for line in lines.split(|byte| *byte == b'\n').skip(1) {
+            if let Ok((batch, index, id, word, reason, changed, since_ms)) = serde_json::from_slice::<Line>(line) {
+                self.jobs.insert(Element { batch, index }, Job { id, word, reason, changed, since_ms });
+            }
+        }
+        self.loaded = true;
+        Ok(())
+    }
+
+    /// Notes that something is to be written.
+    pub(super) fn touch(&mut self) {
+        self.dirty = true;
+    }
+
+    /// Writes what changed, whole or not at all.
+    pub(super) fn save(&mut self) -> io::Result<()> {
+        if !self.dirty {
+            return Ok(());
+        }
+        self.load()?;
+        self.head.written += 1;
+        self.head.open = self.jobs.values().filter(|job| is_open(job)).count();
+        let mut text = serde_json::to_vec(&self.head)?;
+        for (element, job) in &self.jobs {
+            text.push(b'\n');
+            let line = (&element.batch, element.index, &job.id, &job.word, &job.reason, job.changed, job.since_ms);
+            serde_json::to_writer(&mut text, &line)?;
+        }
+        text.push(b'\n');
+        let temporary = self.path.with_extension("tmp");
+        File::create(&temporary)?.write_all(&text)?;
+        fs::rename(&temporary, &self.path)?;
+        self.dirty = false;
+        Ok(())
+    }
+
+    /// What is known of a job; the jobs must have been read.
+    pub(super) fn job(&self, element: &Element) -> Option<&Job> {
+        self.jobs.get(element)
+    }
+
+    /// Notes a job that the cluster acknowledged, or that is asked about and not known.
+    pub(super) fn expect(&mut self, element: Element, id: String, now_ms: i64) {
+        let job =
+            Job { id, word: UNSEEN.to_owned(), reason: String::new(), changed: self.head.changes, since_ms: now_ms };
+        self.jobs.insert(element, job);
+        self.dirty = true;
+    }
+
+    /// Takes in what a poll showed; `seen` is the number of the last change that has been made something of.
+    pub(super) fn take_in(&mut self, rows: Vec<Row>, seen: u64, now_ms: i64) {
+        let number = self.head.changes + 1;
+        let mut shown = HashSet::with_capacity(rows.len());
+        for row in rows {
+            let new = Job { id: row.id, word: row.word, reason: row.reason, changed: number, since_ms: now_ms };
+            match self.jobs.get_mut(&row.element) {
+                // of two jobs with one name, a live one tells more
+                Some(old) if shown.contains(&row.element) && !matches!(old.stage(), Stage::Ended(_)) => {}
+                Some(old) if old.stage() == new.stage() => {
+                    *old = Job { changed: old.changed, since_ms: old.since_ms, ..new };
+                }
+                Some(old) => *old = new,
+                None => drop(self.jobs.insert(row.element.clone(), new)),
+            }
+            shown.insert(row.element);
+        }
+        for (element, job) in &mut self.jobs {
+            if job.word != GONE && !shown.contains(element) {
+                if is_open(job) {
+                    self.head.watch_until_ms = now_ms + 3 * super::grace_ms();
+                }
+                *job = Job { word: GONE.to_owned(), changed: number, since_ms: now_ms, ..job.clone() };
+            }
+        }
+        self.jobs.retain(|_, job| {
+            job.word != GONE || job.changed > seen || now_ms.saturating_sub(job.since_ms) < FORGET_AFTER_MS
+        });
+        self.head.changes = number;
+        self.dirty = true;
+    }
+
+    /// The jobs that changed behind a number.
+    pub(super) fn changed_since(&self, seen: u64) -> Vec<Element> {
+        self.jobs.iter().filter(|(_, job)| job.changed > seen).map(|(element, _)| element.clone()).collect()
+    }
+
+    /// Some jobs that may still change.
+    pub(super) fn some_open(&self, most: usize) -> Vec<Element> {
+        let open = self.jobs.iter().filter(|(_, job)| is_open(job));
+        open.take(most).map(|(element, _)| element.clone()).collect()
+    }
+}
+
+fn is_open(job: &Job) -> bool {
+    !matches!(job.stage(), Stage::Ended(_) | Stage::Gone)
+}

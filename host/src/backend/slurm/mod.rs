@@ -1,0 +1,396 @@
+//! Jobs of a Slurm cluster: arrays of wrappers that claim attempts, one look at the queue for all of them.
+//!
+//! What a tick submits is collected and handed to `sbatch` by [`SlurmBackend::sync`], one array for all jobs that need
+//! the same. Before that the array's list of attempts is on the disk, and every attempt has a job script that names the
+//! array and its index; so a crash leaves either nothing or something that can be looked up by name. What runs a command
+//! is decided in the attempt directory alone: whoever makes `.claim` there. A job that the cluster lost, started twice or
+//! finds again later cannot start a command that another one claimed, or that the host has fenced by the same claim.
+mod batch;
+mod client;
+mod ledger;
+mod poll;
+mod script;
+mod state;
+mod submit;
+
+pub use script::check_template;
+
+use super::JobKey;
+use super::exit::{ExitRecord, Reason, read_exit};
+use super::transport::Transport;
+use crate::model::config::SlurmConfig;
+use crate::model::contract::{Detail, Found, GuestError, Status, StatusReport};
+use crate::model::document::hex;
+use batch::Batches;
+use ledger::{Doubt, Element, Job, Ledger};
+use serde::{Deserialize, Serialize};
+use state::{Stage, UNSEEN};
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+/// A change is told by [`super::Backends::changes`]; this is only a safety net.
+const POLL_AFTER_MS: u64 = 300_000;
+/// In the attempt directory: a person wants the job stopped.
+const CANCEL: &str = ".cancel";
+/// When to ask again while the cluster does not answer.
+const SILENT_MS: u64 = 10_000;
+
+/// How long something must be absent before it counts as absent: between two looks for a submit whose answer was lost,
+/// after a job left the queue, and for an exit record to become visible on a network file system.
+/// `MATTERSTACK_TEST_SLURM_GRACE_MS` overrides it, for tests.
+fn grace_ms() -> i64 {
+    static GRACE: OnceLock<i64> = OnceLock::new();
+    *GRACE.get_or_init(|| {
+        let given = std::env::var("MATTERSTACK_TEST_SLURM_GRACE_MS").ok();
+        given.and_then(|text| text.parse().ok()).unwrap_or(10_000)
+    })
+}
+
+fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+fn fresh_token() -> io::Result<String> {
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(batch::token(&hex(&bytes)))
+}
+
+/// One Slurm backend of one run, as ticks see it.
+#[derive(Debug)]
+pub struct SlurmBackend {
+    /// The run; its attempts lie below it.
+    run: PathBuf,
+    settings: SlurmConfig,
+    transport: Arc<dyn Transport>,
+    state: Mutex<Client>,
+}
+
+#[derive(Debug)]
+struct Client {
+    ledger: Ledger,
+    batches: Batches,
+    waiting: Vec<submit::Group>,
+    /// Array names and job ids that are to be stopped.
+    cancels: HashMap<String, Vec<String>>,
+    /// What `sacct` said of an array, by index; asked once in the life of this process.
+    accounts: HashMap<String, HashMap<u32, String>>,
+    /// The number of the last change that the tick had made something of when this process began to look.
+    seen: u64,
+}
+
+/// What a submit returns; with the job's id once it is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Handle {
+    batch: String,
+    index: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    external_id: Option<String>,
+}
+
+impl Handle {
+    fn parse(text: &str) -> Result<Self, GuestError> {
+        serde_json::from_str(text).map_err(|error| {
+            GuestError::Invalid(Detail::new("handle", format!("not a handle of a Slurm job: {error}")))
+        })
+    }
+
+    fn of(element: &Element, id: Option<String>) -> Self {
+        Self { batch: element.batch.clone(), index: element.index, external_id: id.filter(|id| !id.is_empty()) }
+    }
+
+    fn text(&self) -> Result<String, GuestError> {
+        serde_json::to_string(self).map_err(|error| unavailable(&error.into()))
+    }
+
+    fn element(&self) -> Element {
+        Element { batch: self.batch.clone(), index: self.index }
+    }
+}
+
+impl SlurmBackend {
+    /// The backend `name` of the run in this directory, reached by this transport.
+    pub fn new(run: &Path, name: &str, settings: SlurmConfig, transport: Arc<dyn Transport>) -> Self {
+        let directory = run.join("backends").join(name);
+        let client = Client {
+            ledger: Ledger::new(directory.join("queue.jsonl")),
+            batches: Batches::new(directory.join("arrays")),
+            waiting: Vec::new(),
+            cancels: HashMap::new(),
+            accounts: HashMap::new(),
+            seen: 0,
+        };
+        Self { run: run.to_owned(), settings, transport, state: Mutex::new(client) }
+    }
+
+    fn client(&self) -> MutexGuard<'_, Client> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The shortest time between two polls.
+    pub(super) fn poll_interval(&self) -> Duration {
+        Duration::from_secs_f64(self.settings.poll_interval_s)
+    }
+
+    pub(super) fn status(&self, key: JobKey<'_>, handle: &str) -> Result<StatusReport, GuestError> {
+        let handle = Handle::parse(handle)?;
+        let mut client = self.client();
+        client.ledger.refresh().and_then(|()| client.ledger.load()).map_err(|error| unavailable(&error))?;
+        let record = read_exit(key.directory, key.attempt_id.as_str());
+        let mut element = handle.element();
+        if record.is_none()
+            && let Some(owner) = read_owner(key.directory)
+        {
+            element = owner;
+        }
+        let now = now_ms();
+        if client.ledger.job(&element).is_none() {
+            client.ledger.expect(element.clone(), handle.external_id.clone().unwrap_or_default(), now);
+            if client.ledger.head.open == 0 {
+                // the first one makes ticks look at the queue, which tells of the others
+                client.ledger.save().map_err(|error| unavailable(&error))?;
+            }
+        }
+        let job = client.ledger.job(&element).cloned();
+        let Some(job) = job else { return Err(unavailable(&io::Error::other("bug: a job just noted is not known"))) };
+        let newer =
+            Handle::of(&element, Some(job.id.clone()).filter(|id| !id.is_empty()).or(handle.external_id.clone()));
+        let newer = (newer != handle).then(|| newer.text()).transpose()?;
+        let (status, after) = match record {
+            Some(record) => self.with_record(&client, &record, &job, now),
+            None => self.without_record(&mut client, key, &element, &job, now)?,
+        };
+        self.stop_again(&mut client, key, &element, &job, &status);
+        Ok(StatusReport { status, handle: newer, poll_after_ms: Some(after) })
+    }
+
+    /// A job that left an exit record. A success waits for the scheduler's last word, which may contradict it; not for
+    /// ever, since the scheduler may have forgotten the job.
+    fn with_record(&self, client: &Client, record: &ExitRecord, job: &Job, now: i64) -> (Status, u64) {
+        let stage = job.stage();
+        let open = !matches!(stage, Stage::Ended(_) | Stage::Gone);
+        let clean = record.reason == Reason::Exited && record.code == Some(0);
+        let asks = clean || record.reason == Reason::Terminated;
+        let ended = record.ended_at.parse::<jiff::Timestamp>().map_or(now, jiff::Timestamp::as_millisecond);
+        let interval = self.poll_interval().as_millis() as i64;
+        // a clock ahead of ours must not make the wait longer
+        let patience = interval.saturating_mul(2).max(grace_ms());
+        let waited = now.saturating_sub(ended.min(now));
+        let heard = client.ledger.head.silent.is_none();
+        if open && asks && waited < patience && (heard || waited < interval) {
+            return (Status::Running(None), interval.clamp(100, 60_000) as u64);
+        }
+        (state::with_record(record, stage), POLL_AFTER_MS)
+    }
+
+    fn without_record(
+        &self,
+        client: &mut Client,
+        key: JobKey<'_>,
+        element: &Element,
+        job: &Job,
+        now: i64,
+    ) -> Result<(Status, u64), GuestError> {
+        let stage = job.stage();
+        let open = !matches!(stage, Stage::Ended(_) | Stage::Gone);
+        if let Some(silence) = client.ledger.head.silent.as_ref().filter(|_| open || stage == Stage::Gone) {
+            let text = format!("the cluster does not answer: {silence}");
+            return Ok((Status::Unavailable(Detail::new("cluster-silent", text)), SILENT_MS));
+        }
+        let grace = grace_ms();
+        let settled = now.saturating_sub(job.since_ms) >= grace;
+        Ok(match stage {
+            Stage::Queued => (Status::Queued, POLL_AFTER_MS),
+            Stage::Running => (Status::Running(None), POLL_AFTER_MS),
+            Stage::Stuck => (waiting(format!("Slurm holds job {} back: {}", job.id, job.reason)), POLL_AFTER_MS),
+            Stage::Unknown => (waiting(format!("job {} has the unknown state `{}`", job.id, job.word)), POLL_AFTER_MS),
+            Stage::Ended(_) if !settled => (Status::Running(None), grace.max(50) as u64),
+            Stage::Ended(_) => (self.judge(key, stage, &job.reason)?, POLL_AFTER_MS),
+            Stage::Gone => {
+                if let Some(word) = self.account_of(client, element) {
+                    let accounted = state::stage(&word, "");
+                    if matches!(accounted, Stage::Ended(_)) {
+                        return Ok((self.judge(key, accounted, "")?, POLL_AFTER_MS));
+                    }
+                }
+                // absent twice, and for long enough
+                if client.ledger.head.answered_ms < job.since_ms.saturating_add(grace) {
+                    return Ok((Status::Running(None), grace.max(50) as u64));
+                }
+                (self.judge(key, stage, &job.reason)?, POLL_AFTER_MS)
+            }
+        })
+    }
+
+    /// Decides over a job that is over and left no exit record, once nothing can start its command any more.
+    fn judge(&self, key: JobKey<'_>, stage: Stage, reason: &str) -> Result<Status, GuestError> {
+        let started = !fence(key.directory).map_err(|error| unavailable(&error))?;
+        // the record may have come while we looked
+        match read_exit(key.directory, key.attempt_id.as_str()) {
+            Some(record) => Ok(state::with_record(&record, stage)),
+            None => Ok(state::without_record(stage, reason, started)),
+        }
+    }
+
+    /// The state word that the site's accounts have for a job, if it keeps any.
+    fn account_of(&self, client: &mut Client, element: &Element) -> Option<String> {
+        if !self.settings.sacct {
+            return None;
+        }
+        if !client.accounts.contains_key(&element.batch) {
+            // without an answer the queue alone decides
+            let rows = client::accounts(&*self.transport, &element.batch).ok()?;
+            let words = rows.into_iter().map(|row| (row.element.index, row.word)).collect();
+            client.accounts.insert(element.batch.clone(), words);
+        }
+        client.accounts.get(&element.batch)?.get(&element.index).cloned()
+    }
+
+    pub(super) fn find(&self, key: JobKey<'_>) -> Result<Found, GuestError> {
+        let mut client = self.client();
+        let failed = |error: io::Error| unavailable(&error);
+        client.ledger.refresh().and_then(|()| client.ledger.load()).map_err(failed)?;
+        let script = fs::read_to_string(key.directory.join(script::JOB_SCRIPT)).unwrap_or_default();
+        let element = match script::read_ticket(&script) {
+            Some((batch, index)) => Some(Element { batch, index }),
+            None => client.batches.find(key.attempt_id.as_str()).map_err(failed)?,
+        };
+        let Some(element) = element.filter(|element| client.batches.member(element).is_some()) else {
+            return Ok(Found::No);
+        };
+        let yes = |element: &Element, id: Option<String>| Handle::of(element, id).text().map(Found::Yes);
+        if let Some(owner) = read_owner(key.directory) {
+            return yes(&owner, client.ledger.job(&owner).map(|job| job.id.clone()));
+        }
+        if read_exit(key.directory, key.attempt_id.as_str()).is_some() || key.directory.join(script::CLAIM).exists() {
+            return yes(&element, None);
+        }
+        let now = now_ms();
+        if !known(&client, &element) {
+            client
+                .ledger
+                .head
+                .doubts
+                .entry(element.batch.clone())
+                .or_insert(Doubt { since_ms: now, answered_ms: None });
+            client.ledger.touch();
+            let seen = client.seen;
+            self.poll(&mut client, seen, now).map_err(failed)?;
+        }
+        if known(&client, &element) {
+            client.ledger.save().map_err(failed)?;
+            return yes(&element, client.ledger.job(&element).map(|job| job.id.clone()));
+        }
+        let answer = self.not_found(&mut client, key, &element)?;
+        client.ledger.save().map_err(failed)?;
+        Ok(answer)
+    }
+
+    /// What it means that the queue does not show a submit whose answer was lost.
+    fn not_found(&self, client: &mut Client, key: JobKey<'_>, element: &Element) -> Result<Found, GuestError> {
+        let head = &client.ledger.head;
+        let unknown = |message: &str, after: i64| {
+            Ok(Found::Unknown(serde_json::json!({ "message": message }).to_string(), after.max(50) as u64))
+        };
+        let interval = self.poll_interval().as_millis() as i64;
+        if let Some(silence) = &head.silent {
+            return unknown(&format!("the cluster does not answer: {silence}"), interval);
+        }
+        let Some(doubt) = head.doubts.get(&element.batch) else { return unknown("to be looked for", interval) };
+        match doubt.answered_ms {
+            Some(absent) if head.answered_ms >= absent.saturating_add(grace_ms()) => {
+                // a job that comes to light after all finds no script that wants it
+                remove(&key.directory.join(script::JOB_SCRIPT)).map_err(|error| unavailable(&error))?;
+                Ok(Found::No)
+            }
+            Some(absent) => {
+                let left = absent.saturating_add(grace_ms()).saturating_sub(head.answered_ms);
+                unknown("the queue does not show it; it is looked for once more", left.max(interval))
+            }
+            None => unknown("the queue has not been seen since", interval),
+        }
+    }
+
+    pub(super) fn collect(&self, key: JobKey<'_>, handle: &str) -> Result<String, GuestError> {
+        Handle::parse(handle)?;
+        let record = read_exit(key.directory, key.attempt_id.as_str()).ok_or_else(|| {
+            GuestError::Transient(Detail::new("no-exit-record", "the job has left no exit record"), None)
+        })?;
+        serde_json::to_string(&record).map_err(|error| unavailable(&error.into()))
+    }
+
+    pub(super) fn cancel(&self, key: JobKey<'_>, handle: &str) -> Result<(), GuestError> {
+        let handle = Handle::parse(handle)?;
+        let mut client = self.client();
+        client.ledger.refresh().and_then(|()| client.ledger.load()).map_err(|error| unavailable(&error))?;
+        // told again by the next status if this process dies before it has told
+        fs::write(key.directory.join(CANCEL), "").map_err(|error| unavailable(&error))?;
+        let element = handle.element();
+        let id = client.ledger.job(&element).map(|job| job.id.clone()).filter(|id| !id.is_empty());
+        let id = id.or(handle.external_id).unwrap_or_default();
+        client.cancels.entry(element.batch).or_default().push(id);
+        Ok(())
+    }
+
+    /// Tells the cluster once more to stop a job that a person wants stopped and that still lives.
+    fn stop_again(&self, client: &mut Client, key: JobKey<'_>, element: &Element, job: &Job, status: &Status) {
+        let lives = matches!(status, Status::Queued | Status::Running(_) | Status::Waiting(..));
+        if lives && job.word != UNSEEN && key.directory.join(CANCEL).exists() {
+            let told = client::cancel(&*self.transport, &[(element.batch.clone(), vec![job.id.clone()])]);
+            if told.is_err() {
+                client.cancels.entry(element.batch.clone()).or_default().push(job.id.clone());
+            }
+        }
+    }
+}
+
+/// Whether the queue or `sbatch` itself has told of a job.
+fn known(client: &Client, element: &Element) -> bool {
+    client.ledger.job(element).is_some_and(|job| job.stage() != Stage::Gone)
+}
+
+/// Sees to it that nothing can start the attempt's command from now on. Returns whether nothing has: whoever made the
+/// claim decides, and the host's own is marked.
+fn fence(directory: &Path) -> io::Result<bool> {
+    let claim = directory.join(script::CLAIM);
+    match fs::create_dir(&claim) {
+        Ok(()) => {
+            fs::write(claim.join("fenced"), "")?;
+            Ok(true)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(claim.join("fenced").exists()),
+        // no directory, so no job can have entered it or ever will
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// The job that claimed an attempt.
+fn read_owner(directory: &Path) -> Option<Element> {
+    let text = fs::read_to_string(directory.join(script::CLAIM).join("owner")).ok()?;
+    let mut words = text.split(' ');
+    let (batch, index) = (words.next()?, words.next()?.parse().ok()?);
+    batch::is_token(batch).then(|| Element { batch: batch.to_owned(), index })
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn waiting(text: String) -> Status {
+    Status::Waiting("scheduler".to_owned(), text)
+}
+
+fn unavailable(error: &io::Error) -> GuestError {
+    GuestError::Transient(
+        Detail::new("slurm-backend", format!("cannot use the files of the Slurm backend: {error}")),
+        None,
+    )
+}

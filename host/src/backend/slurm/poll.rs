@@ -1,0 +1,118 @@
+//! Looks at the queue: once for all jobs, not more often than allowed, and tells what changed.
+use super::client;
+use super::ledger::Element;
+use super::{Client, SlurmBackend, now_ms};
+use crate::model::id::AttemptId;
+use std::io;
+use std::time::Duration;
+
+/// Attempts that are looked at when the cluster falls silent or answers again, so that the run says so.
+const TOLD_OF_SILENCE: usize = 50;
+/// How long a submit whose answer was lost is looked for without anybody asking, in milliseconds.
+const FORGET_DOUBT_MS: i64 = 600_000;
+
+impl SlurmBackend {
+    pub(in crate::backend) fn changes(&self, cursor: Option<&str>) -> io::Result<(Vec<AttemptId>, Option<String>)> {
+        let mut client = self.client();
+        client.ledger.refresh()?;
+        self.tell_cancels(&mut client)?;
+        if client.ledger.head.written == 0 {
+            return Ok((Vec::new(), None));
+        }
+        let prefix = format!("{}:", client.ledger.head.id);
+        let seen = cursor.and_then(|cursor| cursor.strip_prefix(&prefix)?.parse().ok()).unwrap_or(0);
+        client.seen = seen;
+        let now = now_ms();
+        let before = client.ledger.head.silent.is_some();
+        if wants_poll(&client, now) {
+            self.poll(&mut client, seen, now)?;
+        }
+        let silence = client.ledger.head.silent.is_some();
+        let changes = client.ledger.head.changes;
+        let mut elements: Vec<Element> = Vec::new();
+        if changes > seen || before != silence {
+            client.ledger.load()?;
+            elements = client.ledger.changed_since(seen);
+            if before != silence {
+                elements.extend(client.ledger.some_open(TOLD_OF_SILENCE));
+            }
+        }
+        let batches = &mut client.batches;
+        let mut attempts: Vec<AttemptId> =
+            elements.iter().filter_map(|e| Some(AttemptId(batches.member(e)?.attempt.clone()))).collect();
+        attempts.dedup();
+        Ok((attempts, Some(format!("{prefix}{changes}"))))
+    }
+
+    /// When the next look at the queue is wanted; nothing if there is nothing to look for.
+    pub(in crate::backend) fn poll_after(&self) -> io::Result<Option<Duration>> {
+        let mut client = self.client();
+        client.ledger.refresh()?;
+        let now = now_ms();
+        if !wants_poll(&client, now) {
+            return Ok(None);
+        }
+        let due = client.ledger.head.polled_ms.saturating_add(self.poll_interval().as_millis() as i64);
+        Ok(Some(Duration::from_millis(due.saturating_sub(now).clamp(0, i64::MAX) as u64)))
+    }
+
+    /// Asks for the queue, if the last time is long enough ago.
+    pub(super) fn poll(&self, client: &mut Client, seen: u64, now: i64) -> io::Result<()> {
+        let since = now - client.ledger.head.polled_ms;
+        if (0..self.poll_interval().as_millis() as i64).contains(&since) {
+            return Ok(());
+        }
+        client.ledger.load()?;
+        let answer = client::queue(&*self.transport);
+        let head = &mut client.ledger.head;
+        head.polled_ms = now;
+        match answer {
+            Err(silence) => head.silent = Some(silence),
+            Ok(rows) => {
+                head.silent = None;
+                head.answered_ms = now;
+                for doubt in head.doubts.values_mut().filter(|doubt| now > doubt.since_ms) {
+                    doubt.answered_ms.get_or_insert(now);
+                }
+                // by now it has been asked about; if not, the doubt comes up again
+                head.doubts.retain(|_, doubt| doubt.answered_ms.is_none_or(|at| now - at < FORGET_DOUBT_MS));
+                let batches = &mut client.batches;
+                let ours = rows.into_iter().filter(|row| batches.member(&row.element).is_some()).collect();
+                client.ledger.take_in(ours, seen, now);
+            }
+        }
+        client.ledger.touch();
+        client.ledger.save()
+    }
+
+    /// Tells the cluster what is to be stopped; what it does not hear is told again later.
+    fn tell_cancels(&self, client: &mut Client) -> io::Result<()> {
+        if client.cancels.is_empty() {
+            return Ok(());
+        }
+        let jobs: Vec<(String, Vec<String>)> = client
+            .cancels
+            .drain()
+            .map(|(batch, mut ids)| {
+                ids.sort();
+                ids.dedup();
+                // what the queue has not shown yet is told once it does
+                ids.retain(|id| !id.is_empty());
+                (batch, ids)
+            })
+            .filter(|(_, ids)| !ids.is_empty())
+            .collect();
+        if let Err(silence) = client::cancel(&*self.transport, &jobs) {
+            client.ledger.head.silent = Some(silence);
+            client.ledger.touch();
+            client.cancels = jobs.into_iter().collect();
+        }
+        Ok(())
+    }
+}
+
+/// Whether there is anything to look for in the queue.
+fn wants_poll(client: &Client, now: i64) -> bool {
+    let head = &client.ledger.head;
+    head.open > 0 || !head.doubts.is_empty() || now < head.watch_until_ms
+}

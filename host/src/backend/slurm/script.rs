@@ -1,0 +1,139 @@
+//! The texts a cluster gets: the options of `sbatch`, the job script of one attempt, the wrapper of an array.
+//!
+//! The job script is for people and for the site: it lies in the attempt directory and can be laid out by a template.
+//! The wrapper is the host's own: it claims the attempt, runs the job script and records its end.
+use crate::backend::job::{Command, JobDocument};
+use crate::explain::quoted;
+use crate::model::config::SlurmConfig;
+use crate::model::workflow::Resources;
+use minijinja::{Environment, context};
+
+/// The job script in the attempt directory.
+pub(super) const JOB_SCRIPT: &str = "matterstack-job.sh";
+/// The claim in the attempt directory: whoever makes it decides over the attempt, for ever.
+pub(super) const CLAIM: &str = ".claim";
+
+/// The built-in job script. A login shell knows `module`, which is what `setup` is for.
+const TEMPLATE: &str = include_str!("job.sh.jinja");
+
+/// Lines that the job script ends with: which submit it belongs to. A job of another submit does not run it.
+pub(super) fn ticket(batch: &str, index: u32) -> String {
+    format!("# matterstack: {batch} {index}")
+}
+
+/// Finds the ticket in a job script.
+pub(super) fn read_ticket(script: &str) -> Option<(String, u32)> {
+    let line = script.lines().rev().find_map(|line| line.strip_prefix("# matterstack: "))?;
+    let (batch, index) = line.split_once(' ')?;
+    super::batch::is_token(batch).then_some((batch.to_owned(), index.parse().ok()?))
+}
+
+/// Checks a site's template of the job script.
+///
+/// # Errors
+/// If it cannot be parsed, or uses something that is not there.
+pub fn check_template(template: &str) -> Result<(), String> {
+    let command = Command::Argv(vec!["true".to_owned()]);
+    let job = JobDocument { command, env: Default::default(), resources: Resources::default(), launcher: None };
+    let script = render(template, &SlurmConfig::default(), &job, "0", &[])?;
+    if script.starts_with("#!") { Ok(()) } else { Err("the script does not begin with `#!`".to_owned()) }
+}
+
+/// The job script of one attempt.
+pub(super) fn job_script(
+    settings: &SlurmConfig,
+    job: &JobDocument,
+    attempt: &str,
+    options: &[String],
+    ticket: &str,
+) -> Result<String, String> {
+    let template = settings.template.as_deref().unwrap_or(TEMPLATE);
+    let script = render(template, settings, job, attempt, options)?;
+    Ok(format!("{}\n{ticket}\n", script.trim_end()))
+}
+
+fn render(
+    template: &str,
+    settings: &SlurmConfig,
+    job: &JobDocument,
+    attempt: &str,
+    options: &[String],
+) -> Result<String, String> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
+    environment.add_filter("quote", |text: String| quoted(&text));
+    let mut env: Vec<String> = job.env.iter().map(|(name, value)| format!("{name}={}", quoted(value))).collect();
+    env.push(format!("MATTERSTACK_ATTEMPT={attempt}"));
+    let resources = &job.resources;
+    let context = context! {
+        attempt,
+        options => options.to_vec(),
+        env,
+        setup => settings.setup.clone(),
+        launcher => job.launcher.as_ref().map(|launcher| text_of(launcher, false)).unwrap_or_default(),
+        command => text_of(&job.command, true),
+        resources => context! {
+            cores => resources.cores,
+            memory_mb => resources.memory_mb,
+            gpus => resources.gpus,
+            walltime_s => resources.walltime_s,
+            nodes => resources.nodes,
+            tasks => resources.tasks,
+        },
+    };
+    environment.render_str(template, context).map_err(|error| {
+        std::iter::successors(std::error::Error::source(&error), |error| error.source())
+            .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+    })
+}
+
+/// A command as a shell takes it; a text is a whole line of its own, or words as they stand.
+fn text_of(command: &Command, line: bool) -> String {
+    match command {
+        Command::Argv(words) => words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
+        Command::Shell(text) if line => format!("/bin/sh -c {}", quoted(text)),
+        Command::Shell(text) => text.clone(),
+    }
+}
+
+/// The arguments of `sbatch` that a job's resources and the site's settings make. Jobs with the same ones share an array.
+pub(super) fn options(settings: &SlurmConfig, resources: &Resources) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut option = |name: &str, value: Option<String>| all.extend(value.map(|value| format!("--{name}={value}")));
+    option("partition", settings.partition.clone());
+    option("account", settings.account.clone());
+    option("qos", settings.qos.clone());
+    option("constraint", settings.constraint.clone());
+    let gpus = resources.gpus.filter(|gpus| *gpus > 0).map(|gpus| format!("gpu:{gpus}"));
+    let gres: Vec<String> = settings.gres.clone().into_iter().chain(gpus).collect();
+    option("gres", (!gres.is_empty()).then(|| gres.join(",")));
+    option("nodes", resources.nodes.map(|nodes| nodes.to_string()));
+    option("ntasks", resources.tasks.map(|tasks| tasks.to_string()));
+    option("cpus-per-task", resources.cores.map(|cores| cores.to_string()));
+    option("mem", resources.memory_mb.map(|memory| format!("{memory}M")));
+    option("time", resources.walltime_s.map(|seconds| ((seconds / 60.0).ceil().max(1.0) as u64).to_string()));
+    if resources.walltime_s.is_none() {
+        option("signal", resources.signal_before_s.map(|seconds| format!("B:USR1@{seconds}")));
+    }
+    all.extend(settings.extra_args.iter().cloned());
+    all
+}
+
+/// The wrapper of an array. `base` is the run and `map` the array's list of attempts, as the cluster sees them.
+pub(super) fn wrapper(base: &str, map: &str, batch: &str, resources: &Resources) -> String {
+    let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
+    let warn = resources.walltime_s.zip(resources.signal_before_s);
+    let head = format!(
+        "#!/bin/sh\n# Runs the elements of array {batch}: each claims its attempt, runs the job script there and records \
+         the end.\nbase={}\nmap={}\nbatch={batch}\nwall={}\nwarn={}\n",
+        quoted(base),
+        quoted(map),
+        number(resources.walltime_s),
+        number(warn.map(|(wall, before)| (wall - f64::from(before)).max(0.0))),
+    );
+    head + WRAPPER
+}
+
+/// Exit codes 120 to 122 mean that nothing was started. The exit record is whole or not there, and durable before it is
+/// seen. Signals of the scheduler reach the command by themselves, except for USR1, which the wrapper passes on.
+const WRAPPER: &str = include_str!("wrapper.sh");

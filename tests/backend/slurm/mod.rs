@@ -1,0 +1,135 @@
+//! Slurm as a backend, through the binary and against a real cluster that each test starts for itself.
+mod life;
+
+use crate::cli::harness::{Done, World};
+use crate::support::slurm::{Cluster, Plan, until};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// A workspace whose tasks run on a cluster of the test's own, as operator `hpc`.
+pub(super) struct Site {
+    pub(super) cluster: Cluster,
+    pub(super) world: World,
+    environment: Vec<(String, String)>,
+}
+
+impl Site {
+    pub(super) fn new(plan: Plan, tasks: &Value) -> Self {
+        Self::with(plan, tasks, &json!({}))
+    }
+
+    /// With further keys of the backend.
+    pub(super) fn with(plan: Plan, tasks: &Value, backend: &Value) -> Self {
+        let cluster = Cluster::start(plan);
+        let mut slurm = json!({"kind": "slurm", "poll_interval_s": 0.2, "submits_per_minute": 1000});
+        for (key, value) in backend.as_object().into_iter().flatten() {
+            slurm[key] = value.clone();
+        }
+        let world = World::new(&json!({
+            "campaign": {"plugin": "builtin:workflow", "params": {"tasks": tasks}},
+            "operators": {"hpc": {"plugin": "builtin:compute", "grants": {"compute": ["cluster"]}}},
+            "backends": {"cluster": slurm},
+            "limits": {"max_active": 20_000},
+        }));
+        let (name, conf) = cluster.environment();
+        let grace = ("MATTERSTACK_TEST_SLURM_GRACE_MS".to_owned(), "1500".to_owned());
+        Self { cluster, world, environment: vec![(name.to_owned(), conf), grace] }
+    }
+
+    pub(super) fn run(&self, arguments: &[&str]) -> Done {
+        self.run_with(arguments, &[])
+    }
+
+    pub(super) fn run_with(&self, arguments: &[&str], more: &[(&str, &str)]) -> Done {
+        let mut environment: Vec<(&str, &str)> =
+            self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        environment.extend(more);
+        self.world.run_with(arguments, &environment)
+    }
+
+    pub(super) fn init(&self) {
+        self.run(&["init", "demo", "--run-id", "r"]).code(0);
+    }
+
+    pub(super) fn step(&self) -> Value {
+        self.run(&["step", "r", "--json"]).json()
+    }
+
+    /// Steps, each time in a new process, until the condition holds of what `step` says.
+    #[track_caller]
+    pub(super) fn step_until(&self, what: &str, mut condition: impl FnMut(&Value) -> bool) -> Value {
+        let mut last = Value::Null;
+        until(what, || {
+            last = self.step();
+            condition(&last)
+        });
+        last
+    }
+
+    /// Steps until the run is neither active nor being cancelled.
+    #[track_caller]
+    pub(super) fn step_to_end(&self) -> Value {
+        self.step_until("the run ends", |tick| {
+            !["active", "cancelling"].contains(&tick["state"].as_str().unwrap_or(""))
+        })
+    }
+
+    /// The state of each task, as `a=completed b=failed`.
+    pub(super) fn tasks(&self) -> String {
+        let tasks = self.run(&["tasks", "r", "--json"]).code(0).json();
+        let word = |task: &Value| format!("{}={}", text(&task["id"]), text(&task["state"]));
+        tasks.as_array().into_iter().flatten().map(word).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The attempts of a task.
+    pub(super) fn attempts(&self, task: &str) -> Vec<Value> {
+        let attempts = self.run(&["attempts", "r", task, "--json"]).code(0).json();
+        attempts.as_array().cloned().unwrap_or_default()
+    }
+
+    /// The reason of the last attempt of a task, with its state.
+    pub(super) fn last(&self, task: &str) -> (String, String) {
+        let attempt = self.attempts(task).pop().expect("an attempt");
+        (text(&attempt["state"]), text(&attempt["reason"]))
+    }
+
+    pub(super) fn status(&self) -> Value {
+        self.run(&["status", "r", "--json"]).code(0).json()
+    }
+
+    pub(super) fn run_dir(&self) -> PathBuf {
+        self.world.run_dir("r")
+    }
+
+    /// Every attempt directory with the number of times its command was started: commands of the tests append a line to
+    /// `started.log`.
+    pub(super) fn starts(&self) -> BTreeMap<String, usize> {
+        let attempts = std::fs::read_dir(self.run_dir().join("operators/hpc")).into_iter().flatten().flatten();
+        attempts
+            .map(|attempt| {
+                let log = std::fs::read_to_string(attempt.path().join("started.log")).unwrap_or_default();
+                (attempt.file_name().to_string_lossy().into_owned(), log.lines().count())
+            })
+            .collect()
+    }
+
+    /// Asserts that no attempt's command was started twice, and that the store's rules hold.
+    #[track_caller]
+    pub(super) fn check(&self) {
+        for (attempt, count) in self.starts() {
+            assert!(count <= 1, "the command of {attempt} was started {count} times");
+        }
+        let doctor = self.run(&["doctor", "r", "--json"]);
+        assert_eq!(doctor.code, Some(0), "{doctor:?}");
+    }
+}
+
+pub(super) fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// A task of the operator `hpc` that notes its start and then does this, as a line of shell.
+pub(super) fn task(id: &str, line: &str) -> Value {
+    json!({"id": id, "operator": "hpc", "command": format!("echo started >> started.log; {line}")})
+}
