@@ -1,4 +1,5 @@
 //! Backends with real processes.
+mod conformance;
 mod local;
 mod slurm;
 mod ssh;

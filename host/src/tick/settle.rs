@@ -4,10 +4,20 @@ use super::{Moment, Run, Tick, TickError, key, request, start};
 use crate::model::contract::Found;
 use crate::model::states::{AttemptState, RunState};
 use crate::plugin::PluginErrorKind;
-use crate::store::{AttemptEnd, AttemptRow, Durability};
+use crate::store::{AttemptEnd, AttemptRow, Durability, StoreError, Writer};
 
 /// When to ask again after a `reconcile` that itself failed, in milliseconds.
 const ASK_AGAIN_MS: i64 = 2_000;
+/// Answers recorded in one transaction.
+const BATCH: usize = 500;
+
+/// What a `reconcile` told.
+enum Settled {
+    Found(AttemptRow),
+    NeverWill(Verdict),
+    Again(AttemptRow),
+    Unknown(AttemptRow, i64, String, String),
+}
 
 /// Asks `reconcile` about every attempt in `submitting`: yes adopts it, no submits it under the same key, unknown leaves
 /// it where it is.
@@ -16,58 +26,67 @@ pub(super) fn settle_interrupted_submits(run: &mut Run, moment: Moment<'_>, tick
     let due = |attempt: &AttemptRow, (at, set): (i64, i64)| {
         attempt.state == AttemptState::Submitting && (at <= now || now < set)
     };
+    let unsettled: Vec<AttemptRow> =
+        run.store.unsettled()?.into_iter().filter(|(attempt, times)| due(attempt, *times)).map(|(a, _)| a).collect();
     let mut again = Vec::new();
-    for (attempt, _) in run.store.unsettled()?.into_iter().filter(|(attempt, times)| due(attempt, *times)) {
-        if let Some(attempt) = settle(run, moment, attempt)? {
-            again.push(attempt);
-        }
+    for batch in unsettled.chunks(BATCH) {
+        let settled: Vec<Settled> = batch.iter().map(|attempt| settle(run, attempt.clone())).collect();
+        run.store
+            .transaction(Durability::Full, |writer| settled.iter().try_for_each(|one| record(writer, one, now)))?;
+        again.extend(settled.into_iter().filter_map(|one| match one {
+            Settled::Again(attempt) => Some(attempt),
+            Settled::Found(_) | Settled::NeverWill(_) | Settled::Unknown(..) => None,
+        }));
     }
-    if !again.is_empty() {
+    if !again.is_empty() && run.store.run()?.state == RunState::Active {
         start::submit_all(run, moment, again, tick)?;
     }
     Ok(())
 }
 
-/// Settles one attempt; gives it back if it is to be submitted again.
-fn settle(run: &mut Run, moment: Moment<'_>, mut attempt: AttemptRow) -> Result<Option<AttemptRow>, TickError> {
+/// Asks about one attempt.
+fn settle(run: &Run, mut attempt: AttemptRow) -> Settled {
     crate::failpoint::hit("reconcile.before");
     let answer = run.plugins.reconcile(&key(&attempt), &request(run, &attempt, attempt.task_json.clone()));
     crate::failpoint::hit("reconcile.after");
-    let now = moment.now_ms;
     match answer {
         Ok(Found::Yes(handle)) => {
             attempt.handle = Some(handle);
-            run.store.transaction(Durability::Lazy, |writer| {
-                writer.set_attempt_state(&attempt, AttemptState::Submitted, Some(("found", "found outside")), now)
-            })?;
-            Ok(None)
+            Settled::Found(attempt)
         }
         Ok(Found::No) if attempt.cancel_asked > 0 => {
             let reason = Some(("cancelled".to_owned(), "cancelled before it was submitted".to_owned()));
             let end = AttemptEnd { state: AttemptState::Cancelled, reason, data: None, outputs: Vec::new() };
-            let verdict = Verdict { attempt, end, never_started: true };
-            run.store.transaction(Durability::Full, |writer| verdict::apply(writer, &verdict, now))?;
-            Ok(None)
+            Settled::NeverWill(Verdict { attempt, end, never_started: true })
         }
-        Ok(Found::No) => Ok((run.store.run()?.state == RunState::Active).then_some(attempt)),
+        Ok(Found::No) => Settled::Again(attempt),
         Ok(Found::Unknown(note, delay_ms)) => {
+            let told = "the operator cannot tell yet whether the submit took effect";
+            let said = serde_json::from_str::<serde_json::Value>(&note).ok();
+            let said = said.as_ref().and_then(|note| note.get("message")?.as_str());
+            let text = said.map_or_else(|| told.to_owned(), |said| format!("{told}: {said}"));
             attempt.note = Some(note);
-            let reason = Some(("unknown-submit", "the operator cannot tell yet whether the submit took effect"));
-            run.store.transaction(Durability::Full, |writer| {
-                writer.note_attempt(&attempt, now + delay_ms as i64, reason, now)
-            })?;
-            Ok(None)
+            Settled::Unknown(attempt, delay_ms as i64, "unknown-submit".to_owned(), text)
         }
         Err(error) => {
             let code = match &error.kind {
                 PluginErrorKind::Guest(guest) => guest.detail().code.clone(),
                 kind => kind.code().to_owned(),
             };
-            let text = format!("reconcile failed: {error}");
-            run.store.transaction(Durability::Full, |writer| {
-                writer.note_attempt(&attempt, now + ASK_AGAIN_MS, Some((&code, &text)), now)
-            })?;
-            Ok(None)
+            Settled::Unknown(attempt, ASK_AGAIN_MS, code, format!("reconcile failed: {error}"))
+        }
+    }
+}
+
+fn record(writer: &Writer<'_>, settled: &Settled, now: i64) -> Result<(), StoreError> {
+    match settled {
+        Settled::Found(attempt) => {
+            writer.set_attempt_state(attempt, AttemptState::Submitted, Some(("found", "found outside")), now)
+        }
+        Settled::NeverWill(verdict) => verdict::apply(writer, verdict, now),
+        Settled::Again(_) => Ok(()),
+        Settled::Unknown(attempt, delay_ms, code, text) => {
+            writer.note_attempt(attempt, now.saturating_add(*delay_ms), Some((code, text)), now)
         }
     }
 }

@@ -7,6 +7,9 @@ use crate::store::{AttemptEnd, AttemptRow, StoreError, Writer};
 /// Attempts in a row that may fail to start, through no fault of the task, before a person is asked.
 const MISFIRES_MAX: u32 = 10;
 const BACKOFF_MAX_MS: f64 = 3_600_000.0;
+/// How a backend names an end that the machines or the scheduler brought about: the command provably ended, by no doing
+/// of the task's, so another attempt follows without using up the task's own.
+const INFRASTRUCTURE: &[&str] = &["node-fail", "preempted", "requeued"];
 
 /// How an attempt ended, and whether its command provably never started.
 #[derive(Debug)]
@@ -50,17 +53,18 @@ fn after_failure(
         return writer.set_task_state(key, (TaskState::Running, TaskState::Cancelled), Some((code, text)), now_ms);
     }
     let task: Task = serde_json::from_str(&attempt.task_json).map_err(|error| StoreError::Row(error.to_string()))?;
-    let (tries, misfires) = writer.count_try(key, !verdict.never_started)?;
     let lost = verdict.end.state == AttemptState::Lost;
+    let misfired = verdict.never_started || (!lost && INFRASTRUCTURE.contains(&code));
+    let (tries, misfires) = writer.count_try(key, !misfired)?;
     if lost && !task.retry.on.lost {
         let text = format!("attempt {} is lost ({text}); nobody knows whether it ran", attempt.number);
         return writer.set_task_reason(key, Some(("lost", &text)));
     }
-    let again = if verdict.never_started { misfires < MISFIRES_MAX } else { tries < task.retry.max_attempts };
+    let again = if misfired { misfires < MISFIRES_MAX } else { tries < task.retry.max_attempts };
     if !again || code == "plugin-not-granted" || code == "invalid" {
         return writer.set_task_state(key, (TaskState::Running, TaskState::Failed), Some((code, text)), now_ms);
     }
-    let (first_s, number) = if verdict.never_started { (1.0, misfires) } else { (task.retry.backoff_s, tries) };
+    let (first_s, number) = if misfired { (1.0, misfires) } else { (task.retry.backoff_s, tries) };
     let delay_ms = (first_s * 1000.0 * 2f64.powi(number as i32 - 1)).min(BACKOFF_MAX_MS) as i64;
     let text = format!("attempt {} ended with {text}; the next starts after a back-off", attempt.number);
     writer.set_retry(key, now_ms + delay_ms, now_ms, ("retry", &text))

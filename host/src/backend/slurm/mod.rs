@@ -24,7 +24,7 @@ use crate::model::document::hex;
 use batch::Batches;
 use ledger::{Doubt, Element, Job, Ledger};
 use serde::{Deserialize, Serialize};
-use state::{Stage, UNSEEN};
+use state::{End, Stage, UNSEEN};
 use std::collections::HashMap;
 use std::fs;
 use std::io;
@@ -161,7 +161,14 @@ impl SlurmBackend {
             Handle::of(&element, Some(job.id.clone()).filter(|id| !id.is_empty()).or(handle.external_id.clone()));
         let newer = (newer != handle).then(|| newer.text()).transpose()?;
         let (status, after) = match record {
-            Some(record) => self.with_record(&client, &record, &job, now),
+            Some(record) => {
+                let (status, after) = self.with_record(&client, &record, &job, now);
+                if !matches!(status, Status::Running(_)) && matches!(job.stage(), Stage::Queued | Stage::Stuck) {
+                    // it would only find the claim; if this is not heard, it does
+                    let _ = client::cancel(&*self.transport, &[(element.batch.clone(), vec![job.id.clone()])]);
+                }
+                (status, after)
+            }
             None => self.without_record(&mut client, key, &element, &job, now)?,
         };
         self.stop_again(&mut client, key, &element, &job, &status);
@@ -209,29 +216,39 @@ impl SlurmBackend {
             Stage::Stuck => (waiting(format!("Slurm holds job {} back: {}", job.id, job.reason)), POLL_AFTER_MS),
             Stage::Unknown => (waiting(format!("job {} has the unknown state `{}`", job.id, job.word)), POLL_AFTER_MS),
             Stage::Ended(_) if !settled => (Status::Running(None), grace.max(50) as u64),
-            Stage::Ended(_) => (self.judge(key, stage, &job.reason)?, POLL_AFTER_MS),
+            Stage::Ended(_) => (self.judge(client, key, &element.batch, stage, &job.reason)?, POLL_AFTER_MS),
             Stage::Gone => {
                 if let Some(word) = self.account_of(client, element) {
                     let accounted = state::stage(&word, "");
                     if matches!(accounted, Stage::Ended(_)) {
-                        return Ok((self.judge(key, accounted, "")?, POLL_AFTER_MS));
+                        return Ok((self.judge(client, key, &element.batch, accounted, "")?, POLL_AFTER_MS));
                     }
                 }
                 // absent twice, and for long enough
                 if client.ledger.head.answered_ms < job.since_ms.saturating_add(grace) {
                     return Ok((Status::Running(None), grace.max(50) as u64));
                 }
-                (self.judge(key, stage, &job.reason)?, POLL_AFTER_MS)
+                (self.judge(client, key, &element.batch, stage, &job.reason)?, POLL_AFTER_MS)
             }
         })
     }
 
     /// Decides over a job that is over and left no exit record, once nothing can start its command any more.
-    fn judge(&self, key: JobKey<'_>, stage: Stage, reason: &str) -> Result<Status, GuestError> {
+    fn judge(
+        &self,
+        client: &Client,
+        key: JobKey<'_>,
+        batch: &str,
+        stage: Stage,
+        reason: &str,
+    ) -> Result<Status, GuestError> {
         let started = !fence(key.directory).map_err(|error| unavailable(&error))?;
         // the record may have come while we looked
         match read_exit(key.directory, key.attempt_id.as_str()) {
             Some(record) => Ok(state::with_record(&record, stage)),
+            None if started && stage == Stage::Ended(End::Failed) && ran_out_of_memory(client, key, batch) => {
+                Ok(state::without_record(Stage::Ended(End::OutOfMemory), reason, started))
+            }
             None => Ok(state::without_record(stage, reason, started)),
         }
     }
@@ -367,6 +384,19 @@ fn fence(directory: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
         Err(error) => Err(error),
     }
+}
+
+/// Whether Slurm's own messages say that the job which claimed the attempt was killed for its memory: without cgroups no
+/// state word does.
+fn ran_out_of_memory(client: &Client, key: JobKey<'_>, batch: &str) -> bool {
+    let owner = fs::read_to_string(key.directory.join(script::CLAIM).join("owner")).unwrap_or_default();
+    let Some(id) = owner.split(' ').nth(2) else { return false };
+    let log = fs::read(client.batches.log_path(batch)).unwrap_or_default();
+    let (step, job) = (format!("StepId={id}."), format!("JOB {id} "));
+    String::from_utf8_lossy(&log).lines().any(|line| {
+        (line.contains(&step) || line.contains(&job))
+            && ["exceeded memory limit", "oom-kill", "oom_kill"].iter().any(|word| line.contains(word))
+    })
 }
 
 /// The job that claimed an attempt.

@@ -8,7 +8,7 @@ kind=$1 attempt=$2 directory=$3
 cd "$base/$directory" || { say "no attempt directory"; exit 120; }
 grep -qx "# matterstack: $batch $index" matterstack-job.sh || { say "attempt $attempt is no longer wanted"; exit 121; }
 mkdir .claim || { say "attempt $attempt was claimed before, so it is not started"; exit 122; }
-echo "$batch $index ${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID} $(hostname)" > .claim/owner
+echo "$batch $index $SLURM_JOB_ID $(hostname)" > .claim/owner
 
 now() { date -u +%Y-%m-%dT%H:%M:%S.%3NZ; }
 after() {
@@ -20,10 +20,10 @@ after() {
 }
 out_of_time() {
     : > .claim/timeout
-    kill -TERM -- "-$child"
+    kill -s TERM -- "-$child"
     sleep 5 & nap=$!
     wait "$nap"
-    kill -KILL -- "-$child"
+    kill -s KILL -- "-$child"
 }
 
 caught= stopped= code=null signal=null reason=exited
@@ -45,7 +45,7 @@ if : >> stdout && : >> stderr; then
         [ "$again" = 127 ] || code=$again
     done
     [ -z "$timers" ] || kill $timers 2>/dev/null
-    kill -KILL -- "-$child" 2>/dev/null
+    kill -s KILL -- "-$child" 2>/dev/null
     if [ -e .claim/timeout ]; then reason=timeout
     elif [ -n "$stopped" ]; then reason=terminated
     elif [ "$kind" = argv ] && [ "$code" = 127 ]; then reason=not-found
