@@ -55,7 +55,7 @@ impl Site {
             fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
             fs::write(path, content).expect("a file");
         }
-        Parcel { attempt: attempt.to_owned(), directory, linked: Vec::new() }
+        Parcel { attempt: attempt.to_owned(), directory: Some(directory), files: Vec::new(), linked: Vec::new() }
     }
 
     fn wanted(&self, attempt: &str, outputs: &[&str], keep: &[&str]) -> Wanted {
@@ -117,7 +117,7 @@ fn a_batch_goes_in_one_stream_and_may_go_again() {
     assert_eq!(site.carrier().list().expect("a list"), ["a1", "a2"], "nothing is left aside");
 
     // a job has begun: its directory is its own
-    fs::create_dir(site.there("a2/.matterstack-claim")).expect("a claim");
+    fs::create_dir(site.there("a2/.claim")).expect("a claim");
     parcels[1] = site.parcel("a2", &[("x", b"other")]);
     site.carrier().put(&parcels).expect("put");
     assert_eq!(fs::read(site.there("a2/x")).expect("there"), [0, 255, 10]);
@@ -127,7 +127,7 @@ fn a_batch_goes_in_one_stream_and_may_go_again() {
 fn links_are_not_sent() {
     let site = Site::new();
     let parcel = site.parcel("a1", &[("x", b"x")]);
-    symlink("/etc/passwd", parcel.directory.join("link")).expect("a link");
+    symlink("/etc/passwd", site.here("a1").join("link")).expect("a link");
     let error = site.carrier().put(&[parcel]).expect_err("a link");
     assert!(matches!(&error, CarryError::Here(_, cause) if cause.to_string().contains("`link`")), "{error:?}");
     assert_eq!(site.carrier().list().expect("a list"), [""; 0], "nothing was put in place");

@@ -2,6 +2,8 @@
 use super::local::{LocalBackend, LocalSettings};
 use super::slurm::SlurmBackend;
 use super::transport::here::Here;
+use super::transport::ssh::Ssh;
+use super::transport::{NoWay, Transport};
 use super::{Compute, JobKey, Unacknowledged};
 use crate::model::config::SlurmConfig;
 use crate::model::contract::{Detail, Found, GuestError, StatusReport};
@@ -48,7 +50,15 @@ impl Backends {
 
     /// Adds a backend that hands jobs to a Slurm cluster.
     pub fn add_slurm(&mut self, name: &str, settings: SlurmConfig) {
-        let backend = SlurmBackend::new(&self.run_directory, name, settings, Arc::new(Here));
+        let transport: Arc<dyn Transport> = match &settings.ssh {
+            None => Arc::new(Here),
+            Some(ssh) => match Ssh::new(&ssh.host, ssh.config.as_deref().map(Path::new)) {
+                Ok(ssh) => Arc::new(ssh),
+                // a run whose cluster cannot be reached can still be looked at, and its other backends go on
+                Err(trouble) => Arc::new(NoWay(format!("{}; {}", trouble.what, trouble.remedy))),
+            },
+        };
+        let backend = SlurmBackend::new(&self.run_directory, name, settings, transport);
         self.slurm.insert(name.to_owned(), backend);
     }
 

@@ -1,6 +1,6 @@
 //! Finds and hashes the output files of an ended attempt, without following links.
 use crate::model::document::hex;
-use crate::model::workflow::Task;
+use crate::model::workflow::{OutputPattern, Task};
 use crate::store::Output;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
@@ -20,7 +20,7 @@ pub(super) fn collect_outputs(directory: &Path, task: &Task) -> io::Result<(Vec<
         return Ok((Vec::new(), None));
     }
     let mut patterns = Vec::with_capacity(task.outputs.len());
-    for pattern in &task.outputs {
+    for pattern in task.outputs.iter().map(OutputPattern::pattern) {
         let glob = GlobBuilder::new(pattern).literal_separator(true).build();
         patterns.push((pattern, glob.map_err(io::Error::other)?.compile_matcher(), false));
     }
@@ -28,7 +28,7 @@ pub(super) fn collect_outputs(directory: &Path, task: &Task) -> io::Result<(Vec<
     let mut outputs = Vec::new();
     walk(&root, "", task, &mut patterns, &mut outputs)?;
     outputs.sort_by(|a: &Output, b: &Output| a.path.cmp(&b.path));
-    let missing = patterns.into_iter().find(|(_, _, matched)| !matched).map(|(pattern, ..)| pattern.clone());
+    let missing = patterns.into_iter().find(|(_, _, matched)| !matched).map(|(pattern, ..)| pattern.to_owned());
     Ok((outputs, missing))
 }
 
@@ -36,7 +36,7 @@ fn walk(
     directory: &Dir,
     prefix: &str,
     task: &Task,
-    patterns: &mut [(&String, GlobMatcher, bool)],
+    patterns: &mut [(&str, GlobMatcher, bool)],
     outputs: &mut Vec<Output>,
 ) -> io::Result<()> {
     for entry in directory.entries()? {

@@ -1,6 +1,6 @@
 //! Results from the cluster.
 use super::pattern::expression;
-use super::{Carrier, CarryError, KEPT, OWN, STAGED};
+use super::{ASIDE, Carrier, CarryError, KEPT, OWN, STAGED};
 use crate::backend::transport::Exec;
 use crate::explain::quoted;
 use crate::model::document::hex;
@@ -18,8 +18,6 @@ const BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
 const FILES_MAX: usize = 100_000;
 /// Stands between the list and the files; no line of the list can be it.
 const FILES_FOLLOW: &str = "= files";
-/// Where files wait until all of their attempt have arrived.
-const ASIDE: &str = ".fetched";
 
 /// An ended attempt whose results are wanted.
 #[derive(Debug, Clone)]
@@ -97,7 +95,7 @@ f() {{ find . -type f ! -path "*$n*" -printf '%s %p\n' | grep -E "^[0-9]+ \./($1
 new() {{ awk 'BEGIN{{while((getline x<"{STAGED}")>0)s[x]}}{{p=$0;sub(/^[0-9]+ /,"",p);if(!(p in s))print}}'; }}
 pick() {{ (
   cd "./$1" 2>/dev/null || {{ echo "gone $1"; exit; }}
-  l=$(f "$2" | new)
+  l=$(f "$2" | new | if [ -n "$3" ]; then grep -vE "^[0-9]+ \./($3)\$" || :; else cat; fi)
   t=$(printf '%s\n' "$l" | awk '{{b+=$1}}END{{printf "%.0f",b}}')
   if [ "$t" -gt {BYTES_MAX} ]; then echo "large $1 $t"; l=$(f '{own}'); fi
   [ -z "$l" ] || printf '%s\n' "$l" | awk -v a="$1" '{{s=$1;sub(/^[0-9]+ \.\//,"");print "file",s,"./" a "/" $0}}'
@@ -117,7 +115,7 @@ l=$(
     for one in wanted {
         let attempt = quoted(&one.attempt);
         let all: Vec<String> = own.iter().cloned().chain(one.outputs.iter().map(|glob| expression(glob))).collect();
-        let _ = writeln!(text, "pick {attempt} {}", quoted(&all.join("|")));
+        let _ = writeln!(text, "pick {attempt} {} {}", quoted(&all.join("|")), quoted(&union(&one.keep)));
         if !one.keep.is_empty() {
             let _ = writeln!(text, "kept {attempt} {}", quoted(&union(&one.keep)));
         }
@@ -331,7 +329,9 @@ impl Received {
 }
 
 fn put_in_place(root: &Dir, arrived: &BTreeMap<String, usize>) -> io::Result<()> {
-    for (path, number) in arrived {
+    // the exit record last: with it, everything else is there
+    let (record, others): (Vec<_>, Vec<_>) = arrived.iter().partition(|(path, _)| *path == "exit.json");
+    for (path, number) in others.into_iter().chain(record) {
         if let Some(parent) = Path::new(path).parent().filter(|parent| !parent.as_os_str().is_empty()) {
             root.create_dir_all(parent)?;
         }

@@ -8,8 +8,9 @@ mod fetch;
 mod pattern;
 mod put;
 
+pub(in crate::backend) use fetch::note_kept;
 pub use fetch::{Fetched, Kept, Wanted};
-pub use put::{Parcel, RemoteFile};
+pub use put::{Parcel, RemoteFile, check};
 
 use super::transport::{Exec, Finished, NoAnswer, Transport};
 use crate::explain::quoted;
@@ -21,9 +22,11 @@ pub const STAGED: &str = ".matterstack-staged";
 /// What the job's wrapper notes of the files that stay over there.
 pub const KEPT: &str = ".matterstack-kept";
 /// The directory that a job makes when it begins.
-pub const CLAIM: &str = ".matterstack-claim";
+pub const CLAIM: &str = ".claim";
+/// Where files wait, in an attempt directory here, until all of their attempt have arrived.
+const ASIDE: &str = ".fetched";
 /// What is fetched of every ended attempt, whatever its patterns say.
-const OWN: &[&str] = &["stdout", "stderr", "exit.json"];
+const OWN: &[&str] = &["stdout", "stderr", "exit.json", ".claim/owner", ".claim/fenced"];
 
 /// The directory of one run over there, and the way to it.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +65,20 @@ impl Carrier<'_> {
     /// The run's directory over there, as a word for the shell over there.
     pub fn place(&self) -> String {
         format!("{}/{}", root_word(self.root), quoted(self.run))
+    }
+
+    /// Makes the run's directory over there, and returns where it is.
+    ///
+    /// # Errors
+    /// If there is no answer, or it cannot be made.
+    pub fn make_place(&self) -> Result<String, CarryError> {
+        let script = format!("umask 077; mkdir -p -- {0} && cd {0} && pwd -P", self.place());
+        let done = self.exec(Exec::of(&script, self.timeout))?;
+        let text = String::from_utf8_lossy(&done.stdout);
+        match text.strip_suffix('\n') {
+            Some(place) if place.starts_with('/') && !place.contains('\n') => Ok(place.to_owned()),
+            _ => Err(CarryError::Damaged(format!("`{}` is no directory", text.trim()))),
+        }
     }
 
     /// Removes the directories of these attempts over there; returns how many bytes that freed. None that is not there is

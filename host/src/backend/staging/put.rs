@@ -1,5 +1,5 @@
 //! Attempt directories to the cluster.
-use super::{CLAIM, Carrier, CarryError, OWN, STAGED};
+use super::{ASIDE, CLAIM, Carrier, CarryError, OWN, STAGED};
 use crate::backend::transport::{Exec, NoAnswer};
 use crate::explain::quoted;
 use crate::model::document::hex;
@@ -15,8 +15,10 @@ use std::path::{Path, PathBuf};
 pub struct Parcel {
     /// The attempt, which names its directory over there.
     pub attempt: String,
-    /// Its directory here.
-    pub directory: PathBuf,
+    /// Its directory here, if it has one.
+    pub directory: Option<PathBuf>,
+    /// Further files, by name.
+    pub files: Vec<(String, Vec<u8>)>,
     /// Files that an earlier attempt left over there, by their destination in this one.
     pub linked: Vec<(String, RemoteFile)>,
 }
@@ -151,24 +153,24 @@ fn pack(parcels: &[Parcel], to: io::PipeWriter) -> Result<(), PackError> {
     builder.mode(tar::HeaderMode::Deterministic);
     let mut digests = String::new();
     for parcel in parcels {
-        let what = |error| (format!("reading `{}`", parcel.directory.display()), error);
-        let root = Dir::open_ambient_dir(&parcel.directory, ambient_authority()).map_err(what)?;
         directory(&mut builder, &parcel.attempt).map_err(stream)?;
-        let mut names = Vec::new();
-        walk(&root, "", &mut names).map_err(what)?;
-        names.sort();
-        for (name, executable) in &names {
-            let mut file = open(&root, name).map_err(what)?;
-            let digest =
-                append(&mut builder, &format!("{}/{name}", parcel.attempt), &mut file, *executable).map_err(what)?;
-            digests.push_str(&digest);
+        let mut names: Vec<String> = parcel.linked.iter().map(|(name, _)| name.clone()).collect();
+        if let Some(path) = &parcel.directory {
+            let what = |error| (format!("reading `{}`", path.display()), error);
+            let root = Dir::open_ambient_dir(path, ambient_authority()).map_err(what)?;
+            for (name, executable) in files_below(&root).map_err(what)? {
+                let mut file = open(&root, &name).map_err(what)?;
+                let place = format!("{}/{name}", parcel.attempt);
+                digests.push_str(&append(&mut builder, &place, &mut file, executable).map_err(what)?);
+                names.push(name);
+            }
         }
-        let staged: Vec<&str> = names
-            .iter()
-            .map(|(name, _)| name.as_str())
-            .chain(parcel.linked.iter().map(|(name, _)| name.as_str()))
-            .collect();
-        let staged: String = staged.into_iter().map(|name| format!("./{name}\n")).collect();
+        for (name, bytes) in &parcel.files {
+            digests
+                .push_str(&append_bytes(&mut builder, &format!("{}/{name}", parcel.attempt), bytes).map_err(stream)?);
+            names.push(name.clone());
+        }
+        let staged: String = names.into_iter().map(|name| format!("./{name}\n")).collect();
         let name = format!("{}/{STAGED}", parcel.attempt);
         digests.push_str(&append_bytes(&mut builder, &name, staged.as_bytes()).map_err(stream)?);
     }
@@ -229,6 +231,21 @@ impl<R: Read> Read for HashingReader<R> {
     }
 }
 
+/// Whether an attempt directory can be carried.
+///
+/// # Errors
+/// If it holds a link, or anything else that is neither a file nor a directory.
+pub fn check(directory: &Path) -> io::Result<()> {
+    files_below(&Dir::open_ambient_dir(directory, ambient_authority())?).map(drop)
+}
+
+fn files_below(root: &Dir) -> io::Result<Vec<(String, bool)>> {
+    let mut names = Vec::new();
+    walk(root, "", &mut names)?;
+    names.sort();
+    Ok(names)
+}
+
 /// Every regular file below a directory but the host's own, and whether it can be executed. A link is an error: what it
 /// points to is not what it seems over there.
 fn walk(directory: &Dir, prefix: &str, names: &mut Vec<(String, bool)>) -> io::Result<()> {
@@ -239,6 +256,9 @@ fn walk(directory: &Dir, prefix: &str, names: &mut Vec<(String, bool)>) -> io::R
             name.to_str().ok_or_else(|| io::Error::other(format!("a file name below `{prefix}` is not UTF-8")))?;
         let path = format!("{prefix}{name}");
         let kind = entry.file_type()?;
+        if path == CLAIM || path == ASIDE {
+            continue;
+        }
         if kind.is_dir() {
             walk(&entry.open_dir()?, &format!("{path}/"), names)?;
         } else if kind.is_file() {

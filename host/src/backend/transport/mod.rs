@@ -58,6 +58,16 @@ pub enum NoAnswer {
     Lost(String),
 }
 
+/// No way at all, and why: every script provably does not start.
+#[derive(Debug, Clone)]
+pub struct NoWay(pub String);
+
+impl Transport for NoWay {
+    fn exec(&self, _: Exec<'_>) -> Result<Finished, NoAnswer> {
+        Err(NoAnswer::Unreachable(self.0.clone()))
+    }
+}
+
 /// A way to where a cluster is.
 pub trait Transport: fmt::Debug + Send + Sync {
     /// Runs a script to its end.
