@@ -1,5 +1,6 @@
 //! Backends with real processes.
 mod conformance;
+mod far;
 mod local;
 mod slurm;
 mod ssh;

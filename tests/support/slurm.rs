@@ -19,13 +19,15 @@ pub(crate) struct Plan {
     pub(crate) memory_mb: u32,
     /// Messages are signed by a munged of the cluster's own.
     pub(crate) munge: bool,
+    /// What stands before every program of the cluster, such as an `nsenter` into a network of its own.
+    pub(crate) inside: Vec<String>,
     /// Lines of slurm.conf; they replace those of the same key.
     pub(crate) lines: Vec<String>,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { nodes: 2, cpus: 8, memory_mb: 4000, munge: false, lines: Vec::new() }
+        Self { nodes: 2, cpus: 8, memory_mb: 4000, munge: false, inside: Vec::new(), lines: Vec::new() }
     }
 }
 
@@ -130,7 +132,7 @@ impl Cluster {
         let log = log.expect("a log");
         // a test process that is killed takes its daemons along
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", program]).args(arguments);
+        command.args(["--pdeathsig", "KILL"]).args(&self.plan.inside).arg(program).args(arguments);
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a log")).stderr(log);
         let (name_, conf) = self.environment();
         command.env(name_, conf).env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin");
@@ -201,7 +203,9 @@ impl Cluster {
     pub(crate) fn command(&self, program: &str, arguments: &[&str]) -> Output {
         let (name, conf) = self.environment();
         Command::new("timeout")
-            .args(["30", program])
+            .arg("30")
+            .args(&self.plan.inside)
+            .arg(program)
             .args(arguments)
             .env(name, conf)
             .stdin(Stdio::null())

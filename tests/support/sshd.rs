@@ -260,9 +260,15 @@ impl Link {
 
     /// A program at the far end. Entered with `nsenter`, because `ip netns exec` hides the control groups from Slurm.
     pub(crate) fn inside(&self, program: &str) -> Command {
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/run/netns/{}", self.name)).arg(program);
+        let [enter, net] = self.entry();
+        let mut command = Command::new(enter);
+        command.arg(net).arg(program);
         command
+    }
+
+    /// The words that stand before a program at the far end.
+    pub(crate) fn entry(&self) -> [String; 2] {
+        ["nsenter".to_owned(), format!("--net=/run/netns/{}", self.name)]
     }
 
     fn run(&self, words: &[&str]) -> bool {

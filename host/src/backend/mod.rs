@@ -32,10 +32,12 @@ pub trait Compute: Send + Sync {
 
 mod exit;
 mod job;
+mod kept;
 pub mod local;
 mod registry;
 pub mod slurm;
 pub mod staging;
 pub mod transport;
 
+pub use kept::{KeptFile, Linked};
 pub use registry::{Backends, Changes};

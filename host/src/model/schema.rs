@@ -1,6 +1,6 @@
 //! The published JSON Schemas: of config.json, of the tasks a campaign plans, and of the results it receives.
 use super::config::RunConfig;
-use super::workflow::Task;
+use super::workflow::{RemotePlace, Task};
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
 use serde_json::Value;
@@ -56,6 +56,9 @@ pub struct OutputDocument {
     pub sha256: String,
     /// Bytes.
     pub size: u64,
+    /// Where it is, if it stayed on a cluster; then `artifacts.read` cannot read it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote: Option<RemotePlace>,
 }
 
 /// The schema of config.json.

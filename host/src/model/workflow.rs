@@ -87,6 +87,15 @@ pub enum Keep {
     Remote,
 }
 
+/// Where an output file is that stayed on a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RemotePlace {
+    /// The backend that has it.
+    pub backend: String,
+    /// Its path there.
+    pub path: String,
+}
+
 impl OutputPattern {
     /// The pattern itself.
     pub fn pattern(&self) -> &str {

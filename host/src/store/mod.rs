@@ -11,7 +11,7 @@ mod run;
 mod task;
 mod waiting;
 
-pub use attempt::{AttemptEnd, AttemptRow, NewAttempt, Output};
+pub use attempt::{AttemptEnd, AttemptRow, KeptOutput, NewAttempt, Output};
 pub use decision::{DecisionRow, NewDecision};
 pub use history::HistoryRow;
 pub use run::{NewRun, RunRow};

@@ -10,12 +10,17 @@ use std::io::{self, Read};
 use std::path::Path;
 
 /// Files of the host's own in an attempt directory.
-const OWN: &[&str] = &["stdout", "stderr", "exit.json", "matterstack-job.sh", ".cancel", ".claim"];
+const OWN: &[&str] =
+    &["stdout", "stderr", "exit.json", "matterstack-job.sh", ".cancel", ".claim", ".fetched", ".pulled"];
 /// The most files one attempt may leave.
 const FILES_MAX: usize = 100_000;
 
-/// The files that the task's patterns name, with their digests and made durable, and the first pattern that names none.
-pub(super) fn collect_outputs(directory: &Path, task: &Task) -> io::Result<(Vec<Output>, Option<String>)> {
+/// The files that the task's patterns name, those among them that stayed on a cluster included, with their digests and made durable, and the first pattern that names none.
+pub(super) fn collect_outputs(
+    directory: &Path,
+    task: &Task,
+    kept: Vec<Output>,
+) -> io::Result<(Vec<Output>, Option<String>)> {
     if task.outputs.is_empty() {
         return Ok((Vec::new(), None));
     }
@@ -26,8 +31,22 @@ pub(super) fn collect_outputs(directory: &Path, task: &Task) -> io::Result<(Vec<
     }
     let root = Dir::open_ambient_dir(directory, ambient_authority())?;
     let mut outputs = Vec::new();
+    for output in kept {
+        let ours = OWN.contains(&output.path.as_str()) || task.files.contains_key(&output.path);
+        let mut matched = false;
+        for ((_, glob, found), declared) in patterns.iter_mut().zip(&task.outputs) {
+            if !ours && declared.stays() && glob.is_match(&output.path) {
+                (matched, *found) = (true, true);
+            }
+        }
+        if matched {
+            outputs.push(output);
+        }
+    }
     walk(&root, "", task, &mut patterns, &mut outputs)?;
-    outputs.sort_by(|a: &Output, b: &Output| a.path.cmp(&b.path));
+    outputs.sort_by(|a: &Output, b: &Output| (&a.path, a.remote.is_some()).cmp(&(&b.path, b.remote.is_some())));
+    // a file that is here after all is the better one
+    outputs.dedup_by(|b, a| a.path == b.path);
     let missing = patterns.into_iter().find(|(_, _, matched)| !matched).map(|(pattern, ..)| pattern.to_owned());
     Ok((outputs, missing))
 }
@@ -87,5 +106,5 @@ fn hash(directory: &Dir, name: &str, path: String) -> io::Result<Output> {
         size += read as u64;
     }
     file.sync_data()?;
-    Ok(Output { path, sha256: hex(&hasher.finalize()), size })
+    Ok(Output { path, sha256: hex(&hasher.finalize()), size, remote: None })
 }

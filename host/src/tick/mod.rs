@@ -6,6 +6,7 @@ mod close;
 mod collect;
 mod control;
 mod decide;
+mod inputs;
 mod poll;
 mod preview;
 mod settle;

@@ -4,7 +4,7 @@ use super::{Moment, Run, Tick, TickError, collect, key, request};
 use crate::model::contract::{Detail, Status};
 use crate::model::states::AttemptState;
 use crate::plugin::{PluginError, PluginErrorKind};
-use crate::store::{AttemptEnd, AttemptRow, Durability, StoreError, Writer};
+use crate::store::{AttemptEnd, AttemptRow, Durability, Output, StoreError, Writer};
 use std::collections::BTreeSet;
 
 /// When to ask again where an operator gives no hint, in milliseconds: at the next tick.
@@ -202,7 +202,13 @@ fn gather(run: &mut Run, attempt: &AttemptRow, end: &mut AttemptEnd) -> Result<(
         return Ok(());
     }
     let task = stored_task(&attempt.task_json)?;
-    match collect::collect_outputs(&run.dir.join(&attempt.directory), &task) {
+    let kept = run.backends.kept(&attempt.id).into_iter().map(|(file, remote)| Output {
+        path: file.path,
+        sha256: file.sha256,
+        size: file.size,
+        remote: Some(remote),
+    });
+    match collect::collect_outputs(&run.dir.join(&attempt.directory), &task, kept.collect()) {
         Ok((outputs, missing)) => {
             end.outputs = outputs;
             if let Some(pattern) = missing {

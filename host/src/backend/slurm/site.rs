@@ -67,12 +67,14 @@ impl SlurmBackend {
         self.carrier().ok_or_else(none)?.pull(file, to)
     }
 
-    /// The files that a fetched attempt left over there.
-    pub(in crate::backend) fn kept(&self, attempt: &str) -> Vec<Kept> {
-        match self.client().far.fetched.get(attempt) {
-            Some(Fetched::Yes(kept)) => kept.clone(),
-            _ => Vec::new(),
-        }
+    /// The files that a fetched attempt left over there, each with its path over there.
+    pub(in crate::backend) fn kept(&self, attempt: &str) -> Vec<(Kept, String)> {
+        let client = self.client();
+        let (Some(Fetched::Yes(kept)), Some(carrier)) = (client.far.fetched.get(attempt), self.carrier()) else {
+            return Vec::new();
+        };
+        let place = format!("{}/{}/{attempt}", carrier.root.trim_end_matches('/'), carrier.run);
+        kept.iter().map(|kept| (kept.clone(), format!("{place}/{}", kept.path))).collect()
     }
 
     /// A new look at the queue: what was fetched before it may have changed.
