@@ -6,7 +6,13 @@ use std::process::{Command, Stdio};
 use std::{env, fs};
 
 /// The standard plugins: the name after `builtin:`, and the crate.
-const BUILTINS: [(&str, &str); 2] = [("compute", "operator-compute"), ("workflow", "campaign-workflow")];
+const BUILTINS: [(&str, &str); 5] = [
+    ("compute", "operator-compute"),
+    ("experiment", "operator-experiment"),
+    ("human", "operator-human"),
+    ("manual-hpc", "operator-manual-hpc"),
+    ("workflow", "campaign-workflow"),
+];
 const TARGET: &str = "wasm32-wasip2";
 
 /// What the outer cargo says to this crate and would change how the guests are built.

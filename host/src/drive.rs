@@ -7,7 +7,9 @@ use crate::model::states::RunState;
 use crate::run_dir::{Lease, RunDir};
 use crate::tick::{Moment, Run, Tick, step_run};
 use crate::workspace::{Access, new_attempt_id, now_ms};
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long a tick waits for another process that holds the lease.
@@ -19,8 +21,8 @@ const POLL_MAX: Duration = Duration::from_secs(60);
 /// While jobs queue up behind the slots, ends that come within this time share a tick.
 const TOGETHER: Duration = Duration::from_millis(25);
 
-/// Attempt directories that are watched; the others are looked at when their time comes.
-const WATCHES_MAX: u32 = 4_000;
+/// What is copied into the directory of an attempt within this time shares a tick.
+const GATHER: Duration = Duration::from_millis(100);
 
 /// When `loop` stops before the run has ended.
 #[derive(Debug, Clone, Copy, Default)]
@@ -58,10 +60,10 @@ pub fn drive(
     seen: &mut dyn FnMut(&Run, &Tick),
 ) -> Result<Ending, Failure> {
     let _only = only_loop(dir)?;
-    // Without inotify the timers still come round, only later.
-    let watch = Watch::new().ok();
+    let mut alarms = Alarms::new();
     let mut driven = None;
     loop {
+        alarms.forget_outside()?;
         let lease = dir.lease(PATIENCE)?;
         let mut current = fresh(dir, driven.take())?;
         let tick = step_run(&mut current.run, Moment { now_ms: now_ms(), new_id: &new_attempt_id })?;
@@ -71,15 +73,61 @@ pub fn drive(
         match pause_after(&current, patience)? {
             Pause::Over(ending) => return Ok(ending),
             Pause::None => {}
-            Pause::Until(limit) => match sleep(&current, watch.as_ref(), interrupt, limit, patience.deadline)? {
-                Some(ending) => return Ok(ending),
-                None => {}
-            },
+            Pause::Until(limit) => {
+                if let Some(ending) = sleep(&current, &mut alarms, interrupt, limit, patience.deadline)? {
+                    return Ok(ending);
+                }
+            }
         }
         if interrupted(interrupt)? {
             return Ok(Ending::Interrupted);
         }
         driven = Some(current);
+    }
+}
+
+/// What ends a sleep early. Without inotify the timers still come round, only later.
+struct Alarms {
+    /// The run and its backends. A tick changes them itself, so what it left is forgotten after it, and the store and the
+    /// backends tell whether there was more.
+    inside: Option<Watch>,
+    /// Directories in which answers appear. Nothing else tells of those, so changes are forgotten only before a tick.
+    outside: Option<Watch>,
+    seen: BTreeSet<PathBuf>,
+}
+
+impl Alarms {
+    fn new() -> Self {
+        Self { inside: Watch::new().ok(), outside: Watch::new().ok(), seen: BTreeSet::new() }
+    }
+
+    fn forget_outside(&self) -> Result<bool, Failure> {
+        let forgotten = self.outside.as_ref().map_or(Ok(false), Watch::drain);
+        forgotten.map_err(|error| Failure::machine("watching the run", error))
+    }
+
+    /// Watches all that belongs to the run; tells whether there is a new directory, in which something may have happened
+    /// between the tick and now.
+    fn set(&mut self, run: &Run) -> Result<bool, Failure> {
+        let machine = |error| Failure::machine("watching the run", error);
+        if let Some(inside) = &self.inside {
+            for path in run.backends.watch_paths().map_err(machine)?.into_iter().chain([run.dir.root().to_owned()]) {
+                // A path that cannot be watched is looked at when its time comes.
+                let _ = inside.add(&path);
+            }
+            inside.drain().map_err(machine)?;
+        }
+        let Some(outside) = &self.outside else { return Ok(false) };
+        let mut new = false;
+        for watched in run.watched_attempts()? {
+            let path = run.dir.join(&watched.directory);
+            for path in folders(&path).chain([path]) {
+                if !self.seen.contains(&path) && outside.add(&path).is_ok() {
+                    new |= self.seen.insert(path);
+                }
+            }
+        }
+        Ok(new)
     }
 }
 
@@ -149,41 +197,50 @@ fn pause_after(driven: &Driven, patience: Patience) -> Result<Pause, Failure> {
 /// Sleeps until something changes or `limit` has passed.
 fn sleep(
     driven: &Driven,
-    watch: Option<&Watch>,
+    alarms: &mut Alarms,
     interrupt: BorrowedFd<'_>,
     limit: Duration,
     deadline: Option<Instant>,
 ) -> Result<Option<Ending>, Failure> {
     let run = &driven.run;
     let machine = |error| Failure::machine("watching the run", error);
-    if let Some(watch) = watch {
-        let files = run.backends.watch_paths().map_err(machine)?;
-        let directories = run.store.watched_directories(WATCHES_MAX)?.into_iter().map(|path| run.dir.join(&path));
-        for path in files.into_iter().chain(directories).chain([run.dir.root().to_owned()]) {
-            // A path that cannot be watched is looked at when its time comes.
-            let _ = watch.add(&path);
-        }
-        watch.drain().map_err(machine)?;
-    }
-    if changed(driven)? {
+    if alarms.set(run)? || changed(driven)? {
         return Ok(None);
     }
-    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-    if left == Some(Duration::ZERO) {
-        return Ok(Some(Ending::TimedOut));
+    let until = Instant::now() + limit;
+    let until = deadline.map_or(until, |deadline| deadline.min(until));
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            let over = deadline.is_some_and(|deadline| Instant::now() >= deadline) && !changed(driven)?;
+            return Ok(over.then_some(Ending::TimedOut));
+        }
+        let watches = [&alarms.inside, &alarms.outside].map(|watch| watch.as_ref().map(|watch| watch.as_fd()));
+        let descriptors: Vec<_> =
+            [Some(interrupt)].into_iter().chain(watches).map(|fd| fd.unwrap_or(interrupt)).collect();
+        let ready = machine::poll_readable(&descriptors, Some(left)).map_err(machine)?;
+        match ready.as_slice() {
+            [true, ..] => return Ok(Some(Ending::Interrupted)),
+            [_, true, _] => {
+                if queue_is_long(run)? {
+                    machine::poll_readable(&[interrupt], Some(TOGETHER)).map_err(machine)?;
+                }
+                return Ok(None);
+            }
+            [_, _, true] if alarms.forget_outside()? => {
+                // A person's files come one after another; the next tick sees them together.
+                machine::poll_readable(&[interrupt], Some(GATHER)).map_err(machine)?;
+                return Ok(None);
+            }
+            _ => {}
+        }
     }
-    let wait = left.map_or(limit, |left| left.min(limit));
-    let mut descriptors = vec![interrupt];
-    descriptors.extend(watch.map(|watch| watch.as_fd()));
-    let ready = machine::poll_readable(&descriptors, Some(wait)).map_err(machine)?;
-    if ready.first() == Some(&true) {
-        return Ok(Some(Ending::Interrupted));
-    }
-    if ready.get(1) == Some(&true) && queue_is_long(run)? {
-        machine::poll_readable(&[interrupt], Some(TOGETHER)).map_err(machine)?;
-    }
-    let over = deadline.is_some_and(|deadline| Instant::now() >= deadline) && !changed(driven)?;
-    Ok(over.then_some(Ending::TimedOut))
+}
+
+/// The folders directly in a directory, such as one into which a person copies results.
+fn folders(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path())
 }
 
 /// Whether something happened that the last tick has not seen.

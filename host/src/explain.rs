@@ -55,6 +55,16 @@ pub fn explain_task(store: &Store, config: &RunConfig, id: &str) -> Result<Optio
     store.task(id)?.map(|task| seen.task(&task)).transpose()
 }
 
+/// The command that helps an attempt that waits for something outside.
+pub fn outside_command(kind: &str, run: &str, task: &str) -> String {
+    let task = quoted(task);
+    match kind {
+        "person" => format!("matterstack respond {run} {task}"),
+        "kit" => format!("matterstack kit export {run} {task}"),
+        _ => format!("matterstack attempts {run} {task}"),
+    }
+}
+
 /// A word as a shell takes it.
 pub fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
@@ -199,7 +209,8 @@ impl Seen<'_> {
             AttemptState::Submitted => (code("queued"), reason("accepted, and not started yet"), None),
             AttemptState::WaitingExternal => {
                 let kind = attempt.waits_for.clone().unwrap_or_else(|| "waiting".to_owned());
-                (kind, reason("waits for something outside"), self.command(&format!("attempts {id}")))
+                let command = outside_command(&kind, &self.row.run_id, &attempt.task_id);
+                (kind, reason("waits for something outside"), Some(command))
             }
             _ => (
                 "running".to_owned(),

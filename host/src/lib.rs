@@ -2,8 +2,11 @@
 //!
 //! Code map: [`model`] holds plain values and rules; [`store`] is the only place that knows SQL; [`plugin`] the only
 //! place that knows wasmtime; [`backend`] the only place that starts programs; [`tick`] joins them into one step of a
-//! run; [`cli`] is the only place that prints. [`workspace`] finds and reads what a person wrote, [`run_dir`] knows
-//! every path inside a run, [`machine`] is what differs between operating systems.
+//! run; [`evidence`] writes what a run leaves for others; [`cli`] is the only place that prints. [`workspace`] finds and
+//! reads what a person wrote, [`run_dir`] knows every path inside a run, [`machine`] is what differs between operating
+//! systems. [`answer`] and [`kit`] bring in what people answer and what comes back from clusters that cannot be reached, as
+//! files and without the lease.
+pub mod answer;
 pub mod backend;
 pub mod cli;
 pub mod drive;
@@ -11,6 +14,7 @@ pub mod evidence;
 pub mod explain;
 pub mod failpoint;
 pub mod failure;
+pub mod kit;
 pub mod machine;
 pub mod model;
 pub mod plugin;

@@ -3,7 +3,8 @@
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use std::fs;
-use std::io;
+use std::io::{self, Seek, Write};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::OnceLock;
@@ -46,6 +47,18 @@ pub fn host_name() -> String {
 /// The effective user id of this process.
 pub fn user_id() -> u32 {
     rustix::process::geteuid().as_raw()
+}
+
+/// The name of the effective user: from the system's list of users, else what the environment says, else the number.
+pub fn user_name() -> String {
+    let id = user_id().to_string();
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let listed = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == id).then(|| name.to_owned())
+    });
+    listed.or_else(|| std::env::var("USER").ok()).filter(|name| !name.is_empty()).unwrap_or(id)
 }
 
 /// When a process started, in clock ticks since the boot: with the pid and the boot id it names a process for ever.
@@ -108,6 +121,17 @@ pub fn file_system(path: &Path) -> io::Result<FileSystem> {
     Ok(if LOCAL.contains(&kind) { FileSystem::Local } else { FileSystem::Shared })
 }
 
+/// A file that exists in memory only, holding these bytes and to be read from its beginning.
+///
+/// # Errors
+/// If the kernel gives no memory for it.
+pub fn file_in_memory(bytes: &[u8]) -> io::Result<fs::File> {
+    let mut file = fs::File::from(rustix::fs::memfd_create("matterstack", rustix::fs::MemfdFlags::CLOEXEC)?);
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file)
+}
+
 /// Waits for changes of files and directories.
 #[derive(Debug)]
 pub struct Watch {
@@ -142,17 +166,19 @@ impl Watch {
         Ok(ready.first() == Some(&true) && self.drain()?)
     }
 
-    /// Forgets the changes seen so far; returns whether there were any.
+    /// Forgets the changes seen so far; returns whether there were any. A name that begins with a dot does not count: it is of
+    /// something in the making, which is renamed when it is done.
     ///
     /// # Errors
     /// If the kernel refuses to tell.
     pub fn drain(&self) -> io::Result<bool> {
-        let mut buffer = [0_u8; 4096];
+        let mut buffer = [MaybeUninit::<u8>::uninit(); 4096];
+        let mut events = inotify::Reader::new(&self.inotify, &mut buffer);
         let mut any = false;
         loop {
-            match rustix::io::read(&self.inotify, &mut buffer) {
-                Ok(0) | Err(rustix::io::Errno::AGAIN) => return Ok(any),
-                Ok(_) => any = true,
+            match events.next() {
+                Ok(event) => any |= event.file_name().is_none_or(|name| !name.to_bytes().starts_with(b".")),
+                Err(rustix::io::Errno::AGAIN) => return Ok(any),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }

@@ -1,8 +1,12 @@
 //! Every path inside a run directory, and the lease.
+use crate::model::document::hex;
 use crate::model::id::AttemptId;
+use cap_std::fs::{Dir, OpenOptionsExt};
+use rustix::fs::OFlags;
+use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -28,6 +32,42 @@ pub enum LeaseError {
     /// The file cannot be opened or locked.
     #[error("the lease of run `{0}` cannot be taken")]
     Io(String, #[source] io::Error),
+}
+
+/// Reads a regular file whole; nothing if there is none. A link is not followed and a pipe does not block: both are errors,
+/// and so is more than `max` bytes.
+///
+/// # Errors
+/// If there is something else at the path, or it cannot be read.
+pub fn read_regular(path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
+    let file = match open_regular_path(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let mut bytes = Vec::new();
+    file.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max {
+        return Err(io::Error::other(format!("it has more than {max} bytes")));
+    }
+    Ok(Some(bytes))
+}
+
+/// Opens a regular file for reading. A link is not followed and a pipe does not block: both are errors.
+///
+/// # Errors
+/// If there is none, or something else is in its place.
+pub fn open_regular_path(path: &Path) -> io::Result<File> {
+    let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
+}
+
+/// Makes a file that must not exist yet.
+///
+/// # Errors
+/// If something has the name already, or the directory cannot be written.
+pub fn new_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).open(path)
 }
 
 impl RunDir {
@@ -140,5 +180,35 @@ impl RunDir {
             file.set_len(0).and_then(|()| file.write_all(holder.as_bytes())).map_err(failed)?;
         }
         Ok(Lease { _file: file })
+    }
+}
+
+/// Opens a regular file below a directory for reading. Neither a link nor a FIFO put in its place is followed or blocks.
+///
+/// # Errors
+/// If it cannot be opened; the kind is `InvalidData` if it is no regular file.
+pub fn open_regular(directory: &Dir, path: &str) -> io::Result<cap_std::fs::File> {
+    let mut options = cap_std::fs::OpenOptions::new();
+    options.read(true).custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32);
+    let file = directory.open_with(path, &options)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("`{path}` is not a regular file")));
+    }
+    Ok(file)
+}
+
+/// SHA-256, as 64 hexadecimal digits, and the number of bytes of all that can be read.
+///
+/// # Errors
+/// If reading fails.
+pub fn digest(source: &mut impl Read) -> io::Result<(String, u64)> {
+    let (mut hasher, mut size, mut buffer) = (Sha256::new(), 0, vec![0_u8; 64 * 1024]);
+    loop {
+        let read = source.read(&mut buffer)?;
+        if read == 0 {
+            return Ok((hex(&hasher.finalize()), size));
+        }
+        hasher.update(&buffer[..read]);
+        size += read as u64;
     }
 }

@@ -146,7 +146,8 @@ fn a_pinned_plugin_that_was_changed_is_not_run() {
 
 #[test]
 fn a_database_that_is_newer_damaged_or_none_is_left_untouched() {
-    let cases: [(&str, fn(&std::path::Path), &str); 4] = [
+    type Damage = fn(&std::path::Path);
+    let cases: [(&str, Damage, &str); 4] = [
         (
             "newer",
             |path| {
@@ -196,7 +197,7 @@ fn two_ticks_at_once_are_one_tick_and_one_refusal() {
 
 /// Runs a script in which a directory of the world is on a small or read-only file system of its own; needs no rights but
 /// user namespaces.
-fn in_mounts(world: &World, script: &str) -> Option<String> {
+pub(crate) fn in_mounts(world: &World, script: &str) -> Option<String> {
     let program = super::harness::PROGRAM;
     let script = format!("set -u; M='{program}'; R='{}'; {script}", world.root().display());
     let output = Command::new("unshare")

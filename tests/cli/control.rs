@@ -1,15 +1,7 @@
 //! What a person may do to a run while jobs are at work.
-use super::harness::World;
+use super::harness::{World, until};
 use serde_json::json;
 use std::time::{Duration, Instant};
-
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < Duration::from_secs(20), "{what} does not happen");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
 
 /// A world with one task that runs until it is stopped, and says when it runs.
 fn sleeper() -> World {

@@ -116,6 +116,15 @@ impl World {
     }
 }
 
+/// Waits until something is so.
+pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(60), "{what} does not happen");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 pub(crate) fn tasks_config(tasks: &Value) -> Value {
     json!({
         "campaign": {"plugin": "builtin:workflow", "params": {"tasks": tasks}},

@@ -1,5 +1,8 @@
 //! `matterstack` as a person uses it.
-mod bad_input;
+mod alone;
+pub(crate) mod bad_input;
 mod control;
 mod golden;
 pub(crate) mod harness;
+mod notify;
+mod readme;

@@ -12,6 +12,7 @@ use matterstack::tick::{Moment, Run, Tick, plan_first, step_run};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -172,7 +173,7 @@ impl Fixture {
             dir: self.dir(),
             config: self.config.clone(),
             store: Store::open(&self.dir().database(), Journal::Wal, false).expect("the store opens again"),
-            plugins: Arc::new(self.plugins.clone()),
+            plugins: Rc::new(self.plugins.clone()),
             backends: Arc::new(Backends::new(path)),
         }
     }

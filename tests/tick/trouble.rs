@@ -149,13 +149,14 @@ fn a_bad_plan_is_refused_whole() {
         (json!([task("a", json!({"files": {"x": {"path": "nowhere"}}}))]), "no pattern of campaign.files"),
         (json!([task("a", json!({"comand": "x"}))]), "unknown field `comand`"),
         (json!([task("a", json!({"outputs": ["["]}))]), "output pattern"),
+        (json!([task("a", json!({"retry": {"carry": ["["]}}))]), "carry pattern"),
         (json!([task("a", json!({"retry": {"max_attempts": 0}}))]), "max_attempts"),
         (json!([task("a", json!({"resources": {"walltime_s": -1}}))]), "walltime_s"),
         (json!({"id": "a"}), "expected"),
         (json!([task("a", json!({})), task("b", json!({})), task("c", json!({}))]), "limits.max_tasks is 2"),
     ];
     for (workflow, expected) in cases {
-        let run = Fixture::new(&json!({"limits": {"max_tasks": 2}}), &[workflow.clone()]);
+        let run = Fixture::new(&json!({"limits": {"max_tasks": 2}}), std::slice::from_ref(&workflow));
         let error = run.plan().expect_err(&workflow.to_string()).to_string();
         assert!(error.contains(expected), "{error} should say {expected}");
         let store = run.open().store;

@@ -34,10 +34,12 @@ mod exit;
 mod job;
 mod kept;
 pub mod local;
+mod program;
 mod registry;
 pub mod slurm;
 pub mod staging;
 pub mod transport;
 
 pub use kept::{KeptFile, Linked};
+pub use program::start_and_leave;
 pub use registry::{Backends, Changes};

@@ -1,11 +1,13 @@
 //! The command line: the only place that prints or exits.
 mod control;
 mod doctor;
-
+mod evidence;
+mod kit;
 mod output;
 mod plugin;
 mod progress;
 mod report;
+mod respond;
 mod runs;
 mod show;
 
@@ -165,7 +167,20 @@ enum Command {
         /// The run
         run: String,
     },
+    /// Answer a question that a task asks a person
+    Respond(respond::RespondArgs),
+    /// Carry jobs to clusters that cannot be reached, and their results back
+    #[command(subcommand)]
+    Kit(kit::KitCommand),
     /// Write the evidence bundle: evidence.json and report.md
+    ///
+    /// evidence.json holds everything that is recorded of the run (`matterstack config schema evidence` describes it),
+    /// report.md tells it to a person. A run that has not ended or has failed gets a bundle that says so. Every output,
+    /// plugin and input is compared with its recorded SHA-256; what is changed or missing stands in both files and on
+    /// standard error, and the exit code stays 0. While nothing changes, writing again gives the same bytes.
+    ///
+    /// With --json: run_id, path (the directory), state, complete (the run has ended), sha256 (of evidence.json), and
+    /// verified: {files, bytes, intact, changed, missing, unreadable}.
     Evidence {
         /// The run
         run: String,
@@ -264,7 +279,9 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
         }
         Command::Revive { run } => control::revive(session, &run),
         Command::Adopt { run } => control::adopt(session, &run),
-        Command::Evidence { .. } => Ok(70),
+        Command::Respond(arguments) => respond::respond(session, &arguments),
+        Command::Kit(command) => kit::kit(session, &command),
+        Command::Evidence { run, out } => evidence::evidence(session, &run, out.as_deref()),
         Command::Config(command) => runs::config(session, &command),
         Command::Plugin(command) => plugin::plugin(session, &command),
         Command::Doctor { run } => doctor::doctor(session, run.as_deref()),

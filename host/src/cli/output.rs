@@ -1,5 +1,6 @@
 //! Printing: data to standard output, everything else to standard error.
 use crate::failure::Failure;
+use crate::model::time::Time;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 use std::io::{ErrorKind, Write};
@@ -27,7 +28,7 @@ pub(super) fn tell(text: &str) {
 
 /// A time as RFC 3339 in UTC with milliseconds.
 pub(super) fn time(ms: i64) -> String {
-    format!("{:.3}", jiff::Timestamp::from_millisecond(ms).unwrap_or_default())
+    Time(ms).to_string()
 }
 
 /// A table with a heading, as wide as the terminal.

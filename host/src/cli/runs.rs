@@ -77,6 +77,8 @@ pub(super) enum SchemaName {
     Tasks,
     /// What analyze receives
     Results,
+    /// evidence.json
+    Evidence,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -120,10 +122,11 @@ fn reach(config: &RunConfig) -> String {
         return "the campaign can reach nothing: no operator is configured".to_owned();
     }
     let lines = config.operators.iter().map(|(key, operator)| {
-        let Grants { compute, work, clock, random, env } = &operator.grants;
+        let Grants { compute, work, clock, random, env, exchange } = &operator.grants;
         let mut grants: Vec<String> =
             compute.iter().map(|backend| format!("any command on backend `{backend}`")).collect();
         grants.extend(work.then(|| "its attempt directories".to_owned()));
+        grants.extend(exchange.as_ref().map(|path| format!("everything in `{}`", path.display())));
         grants.extend(clock.then(|| "the clock".to_owned()));
         grants.extend(random.then(|| "random numbers".to_owned()));
         grants.extend((!env.is_empty()).then(|| format!("environment {}", env.join(", "))));
@@ -146,6 +149,9 @@ fn ended_badly(state: &str) -> u8 {
 }
 
 fn print_tick(session: &Session, tick: &Tick) -> Result<(), Failure> {
+    if let Some(warning) = &tick.warning {
+        tell(&format!("warning: {warning}"));
+    }
     if session.json {
         return print_json(tick);
     }
@@ -227,6 +233,7 @@ fn drive_one(
             submitted: total.submitted + tick.submitted,
             finished: total.finished + tick.finished,
             planned: total.planned + tick.planned,
+            warning: total.warning.take().or_else(|| tick.warning.clone()),
             ..tick.clone()
         };
         progress.show(run, tick);
@@ -259,6 +266,7 @@ pub(super) fn config(session: &Session, command: &ConfigCommand) -> Result<u8, F
             SchemaName::Config => schema::config(),
             SchemaName::Tasks => schema::tasks(),
             SchemaName::Results => schema::results(),
+            SchemaName::Evidence => schema::evidence(),
         })?,
         ConfigCommand::Check { workspace, config, sets } => {
             let directory = session.workspaces()?.workspace(workspace)?;

@@ -2,7 +2,7 @@
 use super::output::{one_line, print, print_json, table, tell, time};
 use super::progress::summary;
 use super::{GraphFormat, Session, shown};
-use crate::explain::{explain_run, explain_task, quoted};
+use crate::explain::{explain_run, explain_task, outside_command, quoted};
 use crate::failure::Failure;
 use crate::machine::Watch;
 use crate::model::states::{AttemptState, TaskState};
@@ -18,6 +18,8 @@ use std::time::Duration;
 const WAITS_MAX: u32 = 100;
 /// Things that `status` lists for a person.
 const WAITS_SHOWN: usize = 10;
+/// Characters of the campaign's result that `status` shows a person.
+const RESULT_CHARS: usize = 120;
 
 pub(super) fn status(session: &Session, name: &str, watch: bool) -> Result<u8, Failure> {
     let dir = session.run(name)?;
@@ -54,6 +56,7 @@ fn print_status(session: &Session, store: &Store) -> Result<(), Failure> {
             "run_id": row.run_id, "workspace": row.workspace, "state": row.state, "reason": row.reason,
             "iteration": row.iteration, "tasks": counts, "waiting_on": waiting,
             "summary": row.state_document.as_deref().and_then(summary),
+            "result": row.result.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok()),
             "created_at": time(row.created_at_ms), "ended_at": row.ended_at_ms.map(time),
         }));
     }
@@ -73,12 +76,16 @@ fn print_status(session: &Session, store: &Store) -> Result<(), Failure> {
     if let Some(line) = row.state_document.as_deref().and_then(summary) {
         text += &format!("{}\n", one_line(&line));
     }
+    if let Some(result) = &row.result {
+        text += &format!("result: {}\n", beginning(&one_line(result)));
+    }
     if !waits.is_empty() {
         let rows = waits.iter().take(WAITS_SHOWN).map(|wait| {
-            let hint = wait.reason.clone().or_else(|| wait_hint(&row.run_id, wait)).unwrap_or_default();
-            vec![wait.kind.clone(), wait.task.clone(), wait.operator.clone(), hint]
+            let why = wait.reason.clone().unwrap_or_default();
+            let hint = wait_hint(&row.run_id, wait).unwrap_or_default();
+            vec![wait.kind.clone(), wait.task.clone(), wait.operator.clone(), why, hint]
         });
-        text += &format!("\n{}", table(&["WAITS FOR", "TASK", "OPERATOR", "WHY"], rows));
+        text += &format!("\n{}", table(&["WAITS FOR", "TASK", "OPERATOR", "WHY", "COMMAND THAT HELPS"], rows));
         if waits.len() > WAITS_SHOWN {
             text += &format!("and more; `matterstack explain {}` lists them all\n", row.run_id);
         }
@@ -86,11 +93,20 @@ fn print_status(session: &Session, store: &Store) -> Result<(), Failure> {
     print(&text)
 }
 
+/// A text that fits a line; `--json` has the whole.
+fn beginning(text: &str) -> String {
+    match text.char_indices().nth(RESULT_CHARS) {
+        Some((end, _)) => format!("{}… (--json prints all of it)", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 fn wait_hint(run: &str, wait: &WaitRow) -> Option<String> {
     let task = quoted(&wait.task);
     match wait.kind.as_str() {
         "lost" => Some(format!("matterstack rerun {run} {task}")),
-        "capacity" | "person" | "kit" | "instrument" => Some(format!("matterstack explain {run} {task}")),
+        "person" | "kit" | "instrument" => Some(outside_command(&wait.kind, run, &wait.task)),
+        "capacity" => Some(format!("matterstack explain {run} {task}")),
         _ => None,
     }
 }

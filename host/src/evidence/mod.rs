@@ -1,1 +1,208 @@
-//! evidence
+//! The evidence bundle of a run: evidence.json for programs, report.md for people.
+//!
+//! It is written from one unchanging view of the store, whatever state the run is in, and holds no time of its own: while
+//! nothing changes, neither does a byte. It takes no lease and changes nothing of the run. Rows go to disk as they are
+//! read, so a large run is never held in memory whole. A crash leaves an earlier bundle as it was.
+mod aside;
+mod document;
+mod markdown;
+mod report;
+mod verify;
+
+use crate::failpoint;
+use crate::failure::Failure;
+use crate::model::config::RunConfig;
+use crate::model::document::sha256;
+use crate::model::evidence::{FileKind, Finding, Integrity, PluginRecord, RunRecord, Verified};
+use crate::model::schema;
+use crate::run_dir::{RunDir, digest};
+use crate::store::{Snapshot, Store};
+use aside::Aside;
+use document::DocumentWriter;
+use report::Report;
+use std::fs::File;
+use std::io::{BufWriter, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use verify::Verifier;
+
+/// Findings that are handed back; the bundle has all of them.
+const FINDINGS_TOLD: usize = 10;
+/// Things a run waits for that the report lists.
+const WAITS_MAX: u32 = 100;
+
+/// A bundle that was written.
+#[derive(Debug)]
+pub struct Written {
+    /// The run.
+    pub run: RunRecord,
+    /// evidence.json
+    pub document: PathBuf,
+    /// report.md
+    pub report: PathBuf,
+    /// SHA-256 of evidence.json.
+    pub sha256: String,
+    /// What the comparison of files came to.
+    pub verified: Verified,
+    /// The first files that are not as recorded.
+    pub findings: Vec<Finding>,
+}
+
+/// The run's configuration as found, and what is wrong with it.
+struct FoundConfig {
+    config: Option<RunConfig>,
+    size: u64,
+    finding: Option<Finding>,
+}
+
+type Document<'a> = DocumentWriter<BufWriter<&'a File>>;
+
+/// Writes the evidence bundle of a run to `out`, in place of an earlier one.
+///
+/// # Errors
+/// If the store cannot be read, the directory cannot be written, or another process is writing to it.
+pub fn write(dir: &RunDir, out: &Path) -> Result<Written, Failure> {
+    let store = Store::read(&dir.database())?;
+    let aside = Aside::begin(out)?;
+    let failed = |error| aside.failed(error);
+    let mut document = DocumentWriter::begin(BufWriter::with_capacity(256 * 1024, aside.document())).map_err(failed)?;
+    // An `amend` may put another config.json in place once the view is taken.
+    let before = std::fs::read(dir.config()).unwrap_or_default();
+    let (run, mut report, found, attempts) = store.snapshot(|view| {
+        let run = view.run()?;
+        let found = find_config(dir, &run.config_sha256, before);
+        let plugins = plugins(found.config.as_ref());
+        let mut report = Report::new(run.clone(), view.longest_task_id()?, found.config.as_ref(), &plugins);
+        begin(&mut document, &run, &found, &plugins).map_err(failed)?;
+        let attempts = rows(view, &mut document, &mut report, &failed)?;
+        Ok::<_, Failure>((run, report, found, attempts))
+    })?;
+    failpoint::hit("evidence.rows");
+    let mut findings = Vec::new();
+    document.begin_list("findings").map_err(failed)?;
+    let verified = {
+        let mut note = |finding: Finding| {
+            report.finding(&finding);
+            document.row(&finding).map_err(failed)?;
+            if findings.len() < FINDINGS_TOLD {
+                findings.push(finding);
+            }
+            Ok(())
+        };
+        let mut verifier = Verifier::new(dir, &mut note)?;
+        verifier.config(found.finding, found.size)?;
+        found.config.as_ref().map_or(Ok(()), |config| verifier.pinned(config))?;
+        verifier.outputs(&store, &attempts)?;
+        verifier.verified
+    };
+    document.end_list().map_err(failed)?;
+    document.value("verified", &verified).map_err(failed)?;
+    document.end().map_err(failed)?;
+    let mut file = aside.document();
+    let (sha256, _) = file.seek(SeekFrom::Start(0)).and_then(|_| digest(&mut file)).map_err(failed)?;
+    let text = report.finish(&verified, &sha256);
+    let (document, report) = aside.put_in_place(&text)?;
+    Ok(Written { run, document, report, sha256, verified, findings })
+}
+
+fn begin(
+    document: &mut Document<'_>,
+    run: &RunRecord,
+    found: &FoundConfig,
+    plugins: &[PluginRecord],
+) -> std::io::Result<()> {
+    document.value("format", &schema::evidence_format())?;
+    document.value("complete", &run.state.ended())?;
+    document.value("run", run)?;
+    document.value("config", &found.config)?;
+    document.value("plugins", &plugins)
+}
+
+/// Writes every row of the store; returns the attempts that have outputs.
+fn rows(
+    view: &Snapshot<'_>,
+    document: &mut Document<'_>,
+    report: &mut Report,
+    failed: &dyn Fn(std::io::Error) -> Failure,
+) -> Result<Vec<i64>, Failure> {
+    view.waits(WAITS_MAX)?.iter().for_each(|wait| report.wait(wait));
+    document.begin_list("decisions").map_err(failed)?;
+    view.each_decision(|decision| {
+        report.decision(&decision);
+        document.row(&decision).map_err(failed)
+    })?;
+    document.end_list().and_then(|()| document.begin_list("workflows")).map_err(failed)?;
+    view.each_workflow(|workflow| {
+        report.workflow(&workflow);
+        document.row(&workflow).map_err(failed)
+    })?;
+    document.end_list().and_then(|()| document.begin_list("tasks")).map_err(failed)?;
+    view.each_task(|task| {
+        report.task(&task);
+        document.row(&task).map_err(failed)
+    })?;
+    document.end_list().and_then(|()| document.begin_list("attempts")).map_err(failed)?;
+    let mut with_outputs = Vec::new();
+    view.each_attempt(|(key, attempt)| {
+        report.attempt(&attempt);
+        if !attempt.outputs.is_empty() {
+            with_outputs.push(key);
+        }
+        document.row(&attempt).map_err(failed)
+    })?;
+    document.end_list().and_then(|()| document.begin_list("history")).map_err(failed)?;
+    view.each_transition(|transition| {
+        report.transition(&transition);
+        document.row(&transition).map_err(failed)
+    })?;
+    document.end_list().map_err(failed)?;
+    Ok(with_outputs)
+}
+
+/// Finds the configuration that the store goes by: the one read before the view was taken, one that a change of it has
+/// not put in place yet, or the one in place now.
+fn find_config(dir: &RunDir, recorded: &str, before: Vec<u8>) -> FoundConfig {
+    let next = std::fs::read(dir.join("config.json.next")).unwrap_or_default();
+    let now = std::fs::read(dir.config());
+    for bytes in [&before, &next].into_iter().chain(now.as_ref().ok()) {
+        if sha256(bytes) == recorded
+            && let Ok(config) = serde_json::from_slice(bytes)
+        {
+            return FoundConfig { config: Some(config), size: bytes.len() as u64, finding: None };
+        }
+    }
+    let (integrity, detail) = match &now {
+        Ok(_) => (Integrity::Changed, Some("it was changed by hand".to_owned())),
+        Err(error) => verify::trouble(error),
+    };
+    let config = now.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let finding = Finding {
+        kind: FileKind::Config,
+        path: "config.json".to_owned(),
+        task: None,
+        attempt_id: None,
+        sha256: recorded.to_owned(),
+        integrity,
+        detail,
+    };
+    FoundConfig { config, size: 0, finding: Some(finding) }
+}
+
+/// The plugins of a configuration, and what uses each.
+fn plugins(config: Option<&RunConfig>) -> Vec<PluginRecord> {
+    let Some(config) = config else { return Vec::new() };
+    let users = |name: &str| {
+        let campaign = (config.campaign.plugin == name).then(|| "campaign".to_owned());
+        let operators = config.operators.iter().filter(|(_, operator)| operator.plugin == name);
+        campaign.into_iter().chain(operators.map(|(key, _)| key.clone())).collect()
+    };
+    let pinned = config.pinned.iter().flat_map(|pinned| &pinned.plugins);
+    pinned
+        .map(|(name, file)| PluginRecord {
+            name: name.clone(),
+            used_by: users(name),
+            path: file.path.clone(),
+            sha256: file.sha256.clone(),
+            size: file.size,
+        })
+        .collect()
+}

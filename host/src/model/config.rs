@@ -3,6 +3,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 fn object() -> Value {
     Value::Object(Map::new())
@@ -34,6 +35,9 @@ pub struct RunConfig {
     /// How the StateStore keeps its journal.
     #[serde(default)]
     pub store: StoreConfig,
+    /// Who is told when the run waits for a person or has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<NotifyConfig>,
     /// What `init` copied into the run, with digests. Written by `init`, never by a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<Pinned>,
@@ -107,11 +111,14 @@ pub struct Grants {
     /// Environment variables it may read.
     #[serde(default)]
     pub env: Vec<String>,
+    /// A directory shared with a laboratory, by its absolute path; the plugin reads and writes it as `/exchange`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchange: Option<PathBuf>,
 }
 
 impl Default for Grants {
     fn default() -> Self {
-        Self { compute: Vec::new(), work: true, clock: false, random: false, env: Vec::new() }
+        Self { compute: Vec::new(), work: true, clock: false, random: false, env: Vec::new(), exchange: None }
     }
 }
 
@@ -266,6 +273,15 @@ pub enum Journal {
     Wal,
     /// Rollback journal: safe wherever locks work.
     Rollback,
+}
+
+/// The `notify` section.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NotifyConfig {
+    /// A program and its arguments, started on this machine once for each tick that has news, with the news as a JSON
+    /// document on its standard input.
+    pub command: Vec<String>,
 }
 
 /// What `init` copied into the run.

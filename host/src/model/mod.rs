@@ -2,7 +2,9 @@
 pub mod config;
 pub mod contract;
 pub mod document;
+pub mod evidence;
 pub mod id;
 pub mod schema;
 pub mod states;
+pub mod time;
 pub mod workflow;

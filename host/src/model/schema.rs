@@ -1,11 +1,13 @@
-//! The published JSON Schemas: of config.json, of the tasks a campaign plans, and of the results it receives.
+//! The published JSON Schemas: of config.json, of the tasks a campaign plans, of the results it receives, and of
+//! evidence.json.
 use super::config::RunConfig;
+use super::evidence::EvidenceBundle;
 use super::workflow::{RemotePlace, Task};
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
 use serde_json::Value;
 
-/// The version of the documents that cross the plugin contract.
+/// The version of the published documents.
 const VERSION: &str = "0.2.0-dev";
 
 /// What `analyze` receives of one task. Readers ignore keys they do not know.
@@ -74,6 +76,16 @@ pub fn tasks() -> Schema {
 /// The schema of the results `analyze` receives: an array.
 pub fn results() -> Schema {
     titled(schema_for!(Vec<ResultDocument>), "results")
+}
+
+/// The schema of evidence.json.
+pub fn evidence() -> Schema {
+    titled(schema_for!(EvidenceBundle), "evidence")
+}
+
+/// The `format` of an evidence.json written by this version.
+pub fn evidence_format() -> String {
+    format!("matterstack evidence {VERSION}")
 }
 
 fn titled(mut schema: Schema, name: &str) -> Schema {

@@ -1,4 +1,5 @@
 //! The three state machines. Each has one `become` that lists the legal pairs.
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -17,7 +18,7 @@ pub struct IllegalTransition {
 macro_rules! states {
     ($(#[$doc:meta])* $name:ident, $machine:literal, { $($(#[$vdoc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
         #[serde(rename_all = "snake_case")]
         pub enum $name { $($(#[$vdoc])* $variant),+ }
 
@@ -128,6 +129,25 @@ impl TaskState {
             _ => self.refuse(to),
         }
     }
+}
+
+/// How many tasks are in each state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TaskCounts {
+    /// All of them.
+    pub total: u64,
+    /// Not started.
+    pub pending: u64,
+    /// Started.
+    pub running: u64,
+    /// Ended well.
+    pub completed: u64,
+    /// Ended badly.
+    pub failed: u64,
+    /// Cancelled.
+    pub cancelled: u64,
+    /// Never to start.
+    pub skipped: u64,
 }
 
 states! {

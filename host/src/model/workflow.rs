@@ -185,11 +185,13 @@ pub struct Retry {
     pub backoff_s: f64,
     /// Exceptions by the cause of the failure.
     pub on: RetryOn,
+    /// Patterns of files that the next attempt finds where the one before left them, to go on from where it stopped.
+    pub carry: Vec<String>,
 }
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { max_attempts: 1, backoff_s: 1.0, on: RetryOn::default() }
+        Self { max_attempts: 1, backoff_s: 1.0, on: RetryOn::default(), carry: Vec::new() }
     }
 }
 
@@ -346,9 +348,14 @@ fn validate_task(task: &Task, config: &RunConfig) -> Result<(), WorkflowError> {
         }
     }
     let wrong = |text: String| Err(WorkflowError::Value(task.id.clone(), text));
-    for pattern in task.outputs.iter().map(OutputPattern::pattern) {
+    for (key, pattern) in task
+        .outputs
+        .iter()
+        .map(|p| ("output", p.pattern()))
+        .chain(task.retry.carry.iter().map(|p| ("carry", p.as_str())))
+    {
         if let Err(error) = globset::Glob::new(pattern) {
-            return wrong(format!("output pattern `{pattern}`: {}", error.kind()));
+            return wrong(format!("{key} pattern `{pattern}`: {}", error.kind()));
         }
     }
     if task.retry.max_attempts == 0 {

@@ -16,8 +16,14 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 /// Calls into the host that one call of a plugin may make.
 const HOST_CALLS_MAX: u64 = 1_000_000;
-/// Elements that the tables of one instance may have.
-const TABLE_MAX: usize = 1_000_000;
+/// Elements that a table may have.
+pub(super) const TABLE_MAX: usize = 1_000_000;
+/// Core instances that one call may make.
+pub(super) const INSTANCES_MAX: usize = 100;
+/// Tables that one call may have.
+pub(super) const TABLES_MAX: usize = 100;
+/// Memories that one call may have.
+pub(super) const MEMORIES_MAX: usize = 20;
 /// Bytes that one `artifacts.read` returns at most.
 const READ_MAX: u32 = 16 * 1024 * 1024;
 /// Bytes of log messages that one call may write.
@@ -157,15 +163,15 @@ impl ResourceLimiter for CallState {
     }
 
     fn instances(&self) -> usize {
-        100
+        INSTANCES_MAX
     }
 
     fn tables(&self) -> usize {
-        100
+        TABLES_MAX
     }
 
     fn memories(&self) -> usize {
-        20
+        MEMORIES_MAX
     }
 }
 

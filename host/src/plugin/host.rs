@@ -97,7 +97,7 @@ fn load_error(error: impl std::fmt::Display) -> PluginErrorKind {
 }
 
 /// Keeps what `make` gives in the cell; unlike `get_or_init` it may fail.
-fn get_or_try<'a, T>(cell: &'a OnceCell<T>, make: impl FnOnce() -> CallResult<T>) -> CallResult<&'a T> {
+fn get_or_try<T>(cell: &OnceCell<T>, make: impl FnOnce() -> CallResult<T>) -> CallResult<&T> {
     if let Some(value) = cell.get() {
         return Ok(value);
     }
@@ -249,9 +249,13 @@ impl PluginHost {
             let (pre, files) = self.operator_pre(key.as_str(), operator)?;
             let (engine, watchdog) = self.effect()?;
             let (out, err) = (wasi::Capture::default(), wasi::Capture::default());
-            let work_dir = (operator.grants.work && *files).then_some(attempt.directory.as_path());
-            let wasi = wasi::for_operator(&operator.grants, attempt.attempt_id.as_str(), work_dir, &out, &err)
-                .map_err(load_error)?;
+            // A directory that cannot be reached now, such as a share that is not mounted, may be reached later.
+            let id = attempt.attempt_id.as_str();
+            let wasi =
+                wasi::for_operator(&operator.grants, id, *files, &attempt.directory, &out, &err).map_err(|error| {
+                    let detail = Detail::new("unreachable", format!("a granted directory cannot be opened: {error:#}"));
+                    PluginErrorKind::Guest(GuestError::Transient(detail, None))
+                })?;
             let mut store = self.store(engine, &operator.source.name, wasi, (out, err));
             let limit = Duration::from_millis(self.shared.limits.call_ms);
             let deadline = Instant::now() + limit;

@@ -171,14 +171,17 @@ pub(super) fn for_campaign(seed: u64, decision: u64, now_ms: u64, out: &Capture,
     builder.build()
 }
 
-/// What an operator sees: its attempt directory if granted, and stand-ins for what is not.
+/// What an operator sees: its attempt directory and its exchange directory if granted (and if it has use for `files` at
+/// all), and stand-ins for what is not.
 pub(super) fn for_operator(
     grants: &Grants,
     attempt: &str,
-    work: Option<&Path>,
+    files: bool,
+    work: &Path,
     out: &Capture,
     err: &Capture,
 ) -> wasmtime::Result<WasiCtx> {
+    let work = Some(work).filter(|_| files && grants.work);
     let mut builder = quiet(out, err);
     if !grants.clock || !grants.random {
         let (clock, random) = (grants.clock, grants.random);
@@ -195,8 +198,13 @@ pub(super) fn for_operator(
             builder.env(name, value);
         }
     }
-    if let Some(directory) = work {
-        builder.preopened_dir(directory, "/work", FsPerms::ReadWrite)?;
+    let exchange = grants.exchange.as_deref().filter(|_| files);
+    for (directory, name) in [(work, "/work"), (exchange, "/exchange")] {
+        if let Some(directory) = directory {
+            builder
+                .preopened_dir(directory, name, FsPerms::ReadWrite)
+                .map_err(|error| error.context(format!("`{}`", directory.display())))?;
+        }
     }
     Ok(builder.build())
 }

@@ -45,6 +45,9 @@ pub struct AttemptRow {
     pub ended_at_ms: Option<i64>,
 }
 
+/// An attempt, with when it is due and when that was set, in milliseconds since the epoch.
+pub type WithDue = (AttemptRow, (i64, i64));
+
 /// An attempt to create.
 #[derive(Debug, Clone)]
 pub struct NewAttempt {
@@ -338,7 +341,7 @@ impl Store {
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn unsettled(&self) -> Result<Vec<(AttemptRow, (i64, i64))>, StoreError> {
+    pub fn unsettled(&self) -> Result<Vec<WithDue>, StoreError> {
         let rows = self.attempt_rows("a.state IN ('created', 'prepared', 'submitting') ORDER BY a.attempt_key", ())?;
         let mut times =
             self.connection.prepare_cached("SELECT due_at_ms, due_set_ms FROM attempts WHERE attempt_key = ?1")?;
@@ -373,6 +376,14 @@ impl Store {
     /// If the database cannot be read.
     pub fn live_attempt(&self, id: &str) -> Result<Option<AttemptRow>, StoreError> {
         Ok(self.attempt_rows(&format!("{LIVE} AND a.attempt_id = ?1"), [id])?.pop())
+    }
+
+    /// An attempt by its id, live or ended.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn attempt(&self, id: &str) -> Result<Option<AttemptRow>, StoreError> {
+        Ok(self.attempt_rows("a.attempt_id = ?1", [id])?.pop())
     }
 
     /// Attempts a person wants stopped and the outside has not been told.

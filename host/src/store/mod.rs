@@ -8,15 +8,17 @@ mod decision;
 mod history;
 mod migrate;
 mod run;
+mod snapshot;
 mod task;
 mod waiting;
 
-pub use attempt::{AttemptEnd, AttemptRow, KeptOutput, NewAttempt, Output};
+pub use attempt::{AttemptEnd, AttemptRow, KeptOutput, NewAttempt, Output, WithDue};
 pub use decision::{DecisionRow, NewDecision};
 pub use history::HistoryRow;
 pub use run::{NewRun, RunRow};
-pub use task::{TaskCounts, TaskRow, TaskSpec};
-pub use waiting::WaitRow;
+pub use snapshot::{AttemptPlace, Snapshot};
+pub use task::{TaskRow, TaskSpec};
+pub use waiting::{News, WaitRow, Watched};
 
 use crate::model::config::Journal;
 use crate::model::states::IllegalTransition;
@@ -68,6 +70,9 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
+/// How long a statement waits for another process.
+const BUSY: Duration = Duration::from_secs(10);
+
 /// How surely a commit is on the disk when it returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
@@ -104,6 +109,9 @@ impl Store {
         refuse_stranger(path)?;
         let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
             .map_err(|error| Self::name(path, error.into()))?;
+        // What is not ours is left as it is, so it is refused before its journal is touched.
+        connection.busy_timeout(BUSY)?;
+        migrate::refuse_newer(&connection, path).map_err(|error| Self::name(path, error))?;
         let store = Self::configure(connection, journal, network).map_err(|error| Self::name(path, error))?;
         migrate::migrate(&store.connection, path)?;
         Ok(store)
@@ -117,7 +125,7 @@ impl Store {
         refuse_stranger(path)?;
         let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
             .and_then(|connection| {
-                connection.busy_timeout(Duration::from_secs(10))?;
+                connection.busy_timeout(BUSY)?;
                 connection.query_row("PRAGMA user_version", [], |_| Ok(()))?;
                 Ok(connection)
             })
@@ -159,7 +167,7 @@ impl Store {
             Journal::Wal => true,
             Journal::Rollback => false,
         };
-        connection.busy_timeout(Duration::from_secs(10))?;
+        connection.busy_timeout(BUSY)?;
         connection.set_prepared_statement_cache_capacity(128);
         let wanted = if wal { "wal" } else { "delete" };
         let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;

@@ -1,8 +1,7 @@
 //! Tasks, their dependencies and the workflow they form.
 use super::{Store, StoreError, Writer, changed_one, parse_state};
-use crate::model::states::TaskState;
+use crate::model::states::{TaskCounts, TaskState};
 use crate::model::workflow::PlannedTask;
-use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// A task as a person or a report sees it.
@@ -45,25 +44,6 @@ pub struct TaskSpec {
     pub state: TaskState,
     /// Attempts made in all.
     pub attempts: u32,
-}
-
-/// How many tasks are in each state.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct TaskCounts {
-    /// All of them.
-    pub total: u64,
-    /// Not started.
-    pub pending: u64,
-    /// Started.
-    pub running: u64,
-    /// Ended well.
-    pub completed: u64,
-    /// Ended badly.
-    pub failed: u64,
-    /// Cancelled.
-    pub cancelled: u64,
-    /// Never to start.
-    pub skipped: u64,
 }
 
 const UNMET: &str = "SELECT count(*) FROM dependencies d JOIN tasks u ON u.task_key = d.on_key WHERE d.task_key = tasks.task_key \

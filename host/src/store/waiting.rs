@@ -1,5 +1,6 @@
 //! What a run waits for, as `status` shows it.
-use super::{Store, StoreError};
+use super::{Store, StoreError, Writer};
+use serde::Serialize;
 
 /// One thing a run waits for.
 #[derive(Debug, Clone)]
@@ -18,9 +19,20 @@ pub struct WaitRow {
     pub reason: Option<String>,
 }
 
+/// An attempt whose directory is where its answer appears.
+#[derive(Debug, Clone)]
+pub struct Watched {
+    /// The attempt's id.
+    pub attempt_id: String,
+    /// Its directory, relative to the run's.
+    pub directory: String,
+    /// When its operator was last asked, in milliseconds since the epoch.
+    pub asked_ms: i64,
+}
+
 /// Outside first, then what time or a person settles, then what waits for room.
 const QUERIES: &[&str] = &[
-    "SELECT t.task_id, a.attempt_id, a.operator, coalesce(a.waits_for, 'person'), a.due_set_ms, a.reason FROM attempts a \
+    "SELECT t.task_id, a.attempt_id, a.operator, coalesce(a.waits_for, 'person'), a.created_at_ms, a.reason FROM attempts a \
      JOIN tasks t ON t.task_key = a.task_key WHERE a.state = 'waiting_external' AND \
      a.state NOT IN ('completed', 'failed', 'cancelled', 'lost') ORDER BY a.attempt_key LIMIT ?1",
     "SELECT t.task_id, NULL, t.operator, 'lost', NULL, t.reason FROM tasks t WHERE t.state = 'running' AND \
@@ -37,7 +49,52 @@ const QUERIES: &[&str] = &[
      LIMIT ?1",
 ];
 
+/// Something a person may want to be told.
+#[derive(Debug, Clone, Serialize)]
+pub struct News {
+    /// The task that waits outside; absent: the news is of the run.
+    pub task: Option<String>,
+    /// The state of the run, or the kind of thing the task waits for.
+    pub state: String,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// The most news of one tick.
+const NEWS_MAX: u32 = 1_000;
+
+impl Writer<'_> {
+    /// Records that a person is being told of everything up to this row of the history.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub fn set_notified(&self, seq: i64) -> Result<(), StoreError> {
+        self.connection.execute("UPDATE run SET notified_seq = ?1", [seq])?;
+        Ok(())
+    }
+}
+
 impl Store {
+    /// What has happened since a person was last told, and still holds: the run was held or has ended, a task waits for a
+    /// person, a kit or an instrument. With the row of the history up to which that reaches.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn news(&self) -> Result<(i64, Vec<News>), StoreError> {
+        let upto = self.connection.query_row("SELECT coalesce(max(seq), 0) FROM history", [], |row| row.get(0))?;
+        let mut statement = self.connection.prepare_cached(
+            "SELECT NULL, r.state, r.reason FROM history h JOIN run r ON r.state = h.to_state WHERE h.seq > \
+             (SELECT notified_seq FROM run) AND h.kind = 'run' AND h.to_state IN ('held', 'completed', 'failed', 'cancelled') \
+             UNION ALL SELECT t.task_id, a.waits_for, a.reason FROM history h JOIN attempts a ON a.attempt_id = h.subject \
+             JOIN tasks t ON t.task_key = a.task_key WHERE h.seq > (SELECT notified_seq FROM run) AND h.kind = 'attempt' AND \
+             h.to_state = 'waiting_external' AND a.state = 'waiting_external' AND \
+             a.waits_for IN ('person', 'kit', 'instrument') LIMIT ?1",
+        )?;
+        let rows = statement
+            .query_map([NEWS_MAX], |row| Ok(News { task: row.get(0)?, state: row.get(1)?, reason: row.get(2)? }))?;
+        Ok((upto, rows.collect::<Result<_, _>>()?))
+    }
+
     /// What the run waits for, at most `most` things; what merely waits for another task is left out.
     ///
     /// # Errors
@@ -64,16 +121,20 @@ impl Store {
         Ok(all)
     }
 
-    /// The directories of attempts in which something from outside may appear, relative to the run's; at most `most`.
+    /// The attempts that go on when something from outside appears in their directory: those that wait, and those that run
+    /// under one of `operators`. At most `most`.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn watched_directories(&self, most: u32) -> Result<Vec<String>, StoreError> {
+    pub fn watched_attempts(&self, operators: &[&str], most: u32) -> Result<Vec<Watched>, StoreError> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT a.directory FROM attempts a WHERE a.state = 'waiting_external' AND \
-             a.state NOT IN ('completed', 'failed', 'cancelled', 'lost') LIMIT ?1",
+            "SELECT a.attempt_id, a.directory, a.due_set_ms FROM attempts a WHERE (a.state = 'waiting_external' OR \
+             (a.state = 'running' AND a.operator IN (SELECT value FROM json_each(?1)))) AND \
+             a.state NOT IN ('completed', 'failed', 'cancelled', 'lost') LIMIT ?2",
         )?;
-        let rows = statement.query_map([most], |row| row.get(0))?;
+        let rows = statement.query_map((serde_json::json!(operators).to_string(), most), |row| {
+            Ok(Watched { attempt_id: row.get(0)?, directory: row.get(1)?, asked_ms: row.get(2)? })
+        })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 }

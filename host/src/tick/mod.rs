@@ -7,6 +7,8 @@ mod collect;
 mod control;
 mod decide;
 mod inputs;
+mod notify;
+mod outside;
 mod poll;
 mod preview;
 mod settle;
@@ -30,6 +32,7 @@ use crate::model::states::RunState;
 use crate::plugin::Plugins;
 use crate::run_dir::RunDir;
 use crate::store::{AttemptRow, Durability, Store, StoreError};
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// An opened run: everything a tick works with.
@@ -41,7 +44,7 @@ pub struct Run {
     /// Its store.
     pub store: Store,
     /// Its plugins.
-    pub plugins: Arc<dyn Plugins>,
+    pub plugins: Rc<dyn Plugins>,
     /// The compute systems its operators may be granted.
     pub backends: Arc<Backends>,
 }
@@ -87,6 +90,9 @@ pub struct Tick {
     /// Whether the campaign was asked for a plan.
     #[serde(skip)]
     pub decided: bool,
+    /// What a person at the terminal should hear, though the tick was done.
+    #[serde(skip)]
+    pub warning: Option<String>,
 }
 
 /// Why a tick could not be done. Nothing of what failed has been recorded.
@@ -121,6 +127,7 @@ pub fn step_run(run: &mut Run, moment: Moment<'_>) -> Result<Tick, TickError> {
         }
         hold_if_stuck(run, moment)?;
     }
+    tick.warning = notify::tell(run)?;
     let after = run.store.run()?;
     tick.state = after.state.to_string();
     tick.reason = after.reason;

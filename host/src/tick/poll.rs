@@ -1,7 +1,7 @@
 //! Asks operators about live attempts, collects what ended.
 use super::verdict::{self, Verdict, stored_task};
-use super::{Moment, Run, Tick, TickError, collect, key, request};
-use crate::model::contract::{Detail, Status};
+use super::{Moment, Run, Tick, TickError, collect, key, outside, request};
+use crate::model::contract::{Detail, GuestError, Status};
 use crate::model::states::AttemptState;
 use crate::plugin::{PluginError, PluginErrorKind};
 use crate::store::{AttemptEnd, AttemptRow, Durability, Output, StoreError, Writer};
@@ -11,6 +11,8 @@ use std::collections::BTreeSet;
 const NEXT_TICK_MS: u64 = 0;
 /// When to ask again after the outside did not answer, in milliseconds.
 const UNAVAILABLE_MS: u64 = 5_000;
+/// Characters of an output document's summary that the history keeps.
+const SUMMARY_MAX: usize = 1_000;
 /// Verdicts recorded in one transaction.
 const BATCH: usize = 500;
 
@@ -65,7 +67,7 @@ pub(super) fn poll_live_attempts(run: &mut Run, moment: Moment<'_>, tick: &mut T
     let changes = run.backends.changes(&known).map_err(|error| TickError::Io("reading backends".to_owned(), error))?;
     let mut seen = BTreeSet::new();
     let mut due = Vec::new();
-    for id in &changes.attempts {
+    for id in changes.attempts.iter().chain(&outside::changed_attempts(run)?) {
         due.extend(run.store.live_attempt(id.as_str())?.filter(|attempt| seen.insert(attempt.id.clone())));
     }
     for attempt in run.store.attempts_due(moment.now_ms)? {
@@ -138,7 +140,7 @@ fn ask(run: &mut Run, mut attempt: AttemptRow) -> Result<Learnt, TickError> {
             let after = report.poll_after_ms.unwrap_or(UNAVAILABLE_MS);
             goes_on(attempt, state, Some((detail.code, detail.message)), after)
         }
-        status => ended(run, attempt, status).map(Learnt::End),
+        status => ended(run, attempt, status),
     }
 }
 
@@ -153,7 +155,7 @@ fn goes_on_unasked(attempt: AttemptRow, error: &PluginError) -> Progress {
     }
 }
 
-fn ended(run: &mut Run, attempt: AttemptRow, status: Status) -> Result<Verdict, TickError> {
+fn ended(run: &mut Run, attempt: AttemptRow, status: Status) -> Result<Learnt, TickError> {
     let (state, detail, never_started) = match status {
         Status::Succeeded => (AttemptState::Completed, None, false),
         Status::Failed(detail) => (AttemptState::Failed, Some(detail), false),
@@ -170,14 +172,31 @@ fn ended(run: &mut Run, attempt: AttemptRow, status: Status) -> Result<Verdict, 
         data: None,
         outputs: Vec::new(),
     };
-    if matches!(state, AttemptState::Completed | AttemptState::Failed) && !never_started {
-        gather(run, &attempt, &mut end)?;
+    let has_results = matches!(state, AttemptState::Completed | AttemptState::Failed) && !never_started;
+    if has_results && let Gathered::Later(poll_after_ms, text) = gather(run, &attempt, &mut end)? {
+        let (to, reason) = (attempt.state, Some(("collect-failed".to_owned(), text)));
+        return Ok(Learnt::Progress(Progress { attempt, to, reason, poll_after_ms }));
     }
-    Ok(Verdict { attempt, end, never_started })
+    Ok(Learnt::End(Verdict { attempt, end, never_started }))
 }
 
-/// Fetches what an ended attempt left. A failure here fails an attempt that had succeeded.
-fn gather(run: &mut Run, attempt: &AttemptRow, end: &mut AttemptEnd) -> Result<(), TickError> {
+/// What an output document says of itself in one sentence, for the history: its `summary`.
+fn summary(data: &str) -> Option<String> {
+    // Most documents have none, and need not be parsed to find that out.
+    let document: serde_json::Value =
+        data.contains("\"summary\"").then(|| serde_json::from_str(data).ok()).flatten()?;
+    document.get("summary")?.as_str().map(|text| text.chars().take(SUMMARY_MAX).collect())
+}
+
+enum Gathered {
+    Yes,
+    /// The outside did not hand the results over now: a delay in milliseconds, and why.
+    Later(u64, String),
+}
+
+/// Fetches what an ended attempt left. A failure here fails an attempt that had succeeded; one that passes by itself lets
+/// the attempt wait, so that a link that is cut costs no result.
+fn gather(run: &mut Run, attempt: &AttemptRow, end: &mut AttemptEnd) -> Result<Gathered, TickError> {
     crate::failpoint::hit("collect-results.before");
     let answer = run.plugins.collect_results(&key(attempt), &request(run, attempt, attempt.task_json.clone()));
     crate::failpoint::hit("collect-results.after");
@@ -189,7 +208,16 @@ fn gather(run: &mut Run, attempt: &AttemptRow, end: &mut AttemptEnd) -> Result<(
         }
     };
     match answer {
-        Ok(data) => end.data = data,
+        Ok(data) => {
+            if succeeded {
+                end.reason = data.as_deref().and_then(summary).map(|text| ("completed".to_owned(), text));
+            }
+            end.data = data;
+        }
+        Err(PluginError { kind: PluginErrorKind::Guest(GuestError::Transient(detail, delay)), .. }) => {
+            let text = format!("it has ended, and its results cannot be fetched yet: {}", detail.message);
+            return Ok(Gathered::Later(delay.unwrap_or(UNAVAILABLE_MS), text));
+        }
         Err(error) => {
             let code = match &error.kind {
                 PluginErrorKind::Guest(guest) => guest.detail().code.clone(),
@@ -199,7 +227,7 @@ fn gather(run: &mut Run, attempt: &AttemptRow, end: &mut AttemptEnd) -> Result<(
         }
     }
     if !attempt.task_json.contains("\"outputs\"") {
-        return Ok(());
+        return Ok(Gathered::Yes);
     }
     let task = stored_task(&attempt.task_json)?;
     let kept = run.backends.kept(&attempt.id).into_iter().map(|(file, remote)| Output {
@@ -208,7 +236,8 @@ fn gather(run: &mut Run, attempt: &AttemptRow, end: &mut AttemptEnd) -> Result<(
         size: file.size,
         remote: Some(remote),
     });
-    match collect::collect_outputs(&run.dir.join(&attempt.directory), &task, kept.collect()) {
+    let directory = run.dir.join(&attempt.directory);
+    match collect::collect_outputs(&directory, &task, attempt.handle.as_deref(), kept.collect()) {
         Ok((outputs, missing)) => {
             end.outputs = outputs;
             if let Some(pattern) = missing {
@@ -217,5 +246,5 @@ fn gather(run: &mut Run, attempt: &AttemptRow, end: &mut AttemptEnd) -> Result<(
         }
         Err(error) => fail(end, "output-unreadable", format!("its outputs could not be read: {error}")),
     }
-    Ok(())
+    Ok(Gathered::Yes)
 }

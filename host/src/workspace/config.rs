@@ -137,8 +137,8 @@ fn check(config: &RunConfig) -> Result<(), Failure> {
         let fine = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         (1..=64).contains(&name.len()) && name.chars().all(fine)
     };
-    let names = config.operators.keys().chain(config.backends.keys()).chain(config.campaign.inputs.keys());
-    for name in names.filter(|name| !plain(name)) {
+    let mut names = config.operators.keys().chain(config.backends.keys()).chain(config.campaign.inputs.keys());
+    if let Some(name) = names.find(|name| !plain(name)) {
         return Err(Failure::input(format!("`{name}` cannot name an operator, a backend or an input"))
             .hint("use 1 to 64 letters, digits, `-` and `_`"));
     }
@@ -149,7 +149,7 @@ fn check(config: &RunConfig) -> Result<(), Failure> {
         )));
     }
     for (key, operator) in &config.operators {
-        for backend in operator.grants.compute.iter().filter(|name| !config.backends.contains_key(*name)) {
+        if let Some(backend) = operator.grants.compute.iter().find(|name| !config.backends.contains_key(*name)) {
             let near = nearest(backend, config.backends.keys().map(String::as_str));
             let hint = near.map_or_else(
                 || format!("add `\"backends\": {{\"{backend}\": {{\"kind\": \"local\"}}}}`"),
@@ -157,6 +157,12 @@ fn check(config: &RunConfig) -> Result<(), Failure> {
             );
             let what = format!("operators.{key}.grants.compute names backend `{backend}`, which is not configured");
             return Err(Failure::input(what).hint(hint));
+        }
+        if let Some(exchange) = operator.grants.exchange.as_ref().filter(|path| !path.is_absolute()) {
+            let what = format!("operators.{key}.grants.exchange is `{}`, which is not absolute", exchange.display());
+            return Err(
+                Failure::input(what).hint("a run may be moved: write the whole path, such as `/mnt/robot/exchange`")
+            );
         }
         at_least_one(&format!("operators.{key}.max_active"), operator.max_active.unwrap_or(1))?;
     }

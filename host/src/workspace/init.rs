@@ -138,12 +138,13 @@ fn remove_abandoned(runs: &Path) {
     }
 }
 
-/// A run id that sorts by time: `20261123T101500Z-7f3a9c`.
+/// A run id that sorts by time: `20261123T101500Z-1f47a9c0`, whose last word begins with the millisecond, so that `latest`
+/// is right for runs made within a second.
 fn new_run_id(now_ms: i64) -> String {
     let time = jiff::Timestamp::from_millisecond(now_ms).unwrap_or_default();
     let mut random = new_attempt_id().0;
-    random.truncate(6);
-    format!("{}-{random}", time.strftime("%Y%m%dT%H%M%SZ"))
+    random.truncate(5);
+    format!("{}-{:03x}{random}", time.strftime("%Y%m%dT%H%M%SZ"), now_ms.rem_euclid(1000))
 }
 
 /// The workspace directory that holds a run, as the run's place tells.

@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -236,7 +237,7 @@ pub fn adopt(run: &mut Run) -> Result<u64, Failure> {
 }
 
 /// Joins the parts of a run.
-pub(super) fn assemble(dir: RunDir, config: RunConfig, store: Store) -> Result<(Run, Arc<PluginHost>), Failure> {
+pub(super) fn assemble(dir: RunDir, config: RunConfig, store: Store) -> Result<(Run, Rc<PluginHost>), Failure> {
     let mut backends = Backends::new(dir.root());
     for (name, backend) in &config.backends {
         match backend {
@@ -245,7 +246,7 @@ pub(super) fn assemble(dir: RunDir, config: RunConfig, store: Store) -> Result<(
         }
     }
     let backends = Arc::new(backends);
-    let plugins = Arc::new(plugin_host(&dir, &config, backends.clone()));
+    let plugins = Rc::new(plugin_host(&dir, &config, backends.clone()));
     Ok((Run { dir, config, store, plugins: plugins.clone(), backends }, plugins))
 }
 

@@ -1,1 +1,71 @@
-fn main() {}
+//! `cargo xtask`: what a person needs to see, test and measure this project, installed and built where it is missing.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool for the command line tells what it does")]
+mod bench;
+mod demo;
+mod guests;
+mod lint;
+mod project;
+mod test;
+mod tools;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use project::Project;
+use std::process::ExitCode;
+
+/// Builds, shows, tests and measures MatterStack. What is missing is installed first, and each step says what it does.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build everything, run the coatings campaign to its end, and show what it found
+    Demo,
+    /// Install what the tests need, and run them
+    Test {
+        /// Only tests whose name contains one of these
+        filters: Vec<String>,
+        /// Also the tests that take minutes
+        #[arg(long)]
+        slow: bool,
+    },
+    /// Check format, lints and documentation of every crate
+    Lint,
+    /// Measure the budgets beside their peers
+    Bench(bench::Arguments),
+}
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let done = if arguments.next().as_deref() == Some(bench::MEASURE) {
+        bench::measure(&arguments.next().unwrap_or_default()).map(|()| true)
+    } else {
+        dispatch(Cli::parse().command)
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Does what was asked, and tells whether all is well.
+fn dispatch(command: Command) -> Result<bool> {
+    let project = Project::here()?;
+    match command {
+        Command::Demo => demo::demo(&project),
+        Command::Test { filters, slow } => test::test(&project, &filters, slow),
+        Command::Lint => lint::lint(&project).map(|()| true),
+        Command::Bench(arguments) => {
+            project.build_host()?;
+            bench::bench(&arguments, &project.matterstack()).map(|()| true)
+        }
+    }
+}

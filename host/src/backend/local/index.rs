@@ -41,11 +41,9 @@ impl Index {
         self.read(journal, from)
     }
 
-    /// Reads what was added; nothing if no cursor was given yet.
+    /// Reads what was added; all of it if no cursor was given yet.
     pub(super) fn refresh(&mut self, journal: &File) -> io::Result<()> {
-        if let Some(offset) = self.offset {
-            self.read(journal, offset)?;
-        }
+        self.read(journal, self.offset.unwrap_or(0))?;
         Ok(())
     }
 

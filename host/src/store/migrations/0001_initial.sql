@@ -18,6 +18,8 @@ CREATE TABLE run (
     device          INTEGER NOT NULL,
     inode           INTEGER NOT NULL,
     user_id         INTEGER NOT NULL,
+    -- Up to which row of the history a person has been told.
+    notified_seq    INTEGER NOT NULL DEFAULT 0,
     created_at_ms   INTEGER NOT NULL,
     ended_at_ms     INTEGER,
     CHECK (state NOT IN ('held', 'failed') OR reason IS NOT NULL)

@@ -15,6 +15,7 @@ pub mod log;
 pub mod operator;
 pub mod rng;
 pub mod task;
+pub mod work;
 
 pub use campaign::{Campaign, Context, Decision, Next};
 pub use error::{Detail, Error};

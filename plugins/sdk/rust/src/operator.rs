@@ -59,6 +59,15 @@ impl Attempt {
     pub fn handle(&self) -> Result<&str, Error> {
         self.handle.as_deref().ok_or_else(|| Error::invalid("no-handle", "the attempt has no handle"))
     }
+
+    /// What an answer from outside must repeat to be taken for this attempt's. It follows from the submit key, so every
+    /// call knows the same one; it guards against mistakes, and is no secret.
+    pub fn token(&self) -> String {
+        let mut token =
+            crate::work::sha256(format!("matterstack token {} {}", self.run_id, self.submit_key).as_bytes());
+        token.truncate(32);
+        token
+    }
 }
 
 /// What the outside knows of a submit key.

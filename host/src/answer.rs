@@ -1,0 +1,275 @@
+//! A person's answer to a question of a run: judged by the operator that asked, and put where that operator finds it.
+//!
+//! An operator that waits for a person leaves `instructions.md` and `schema.json` in the attempt directory and takes
+//! `response.json` for the answer. Writing it needs no lease. Whoever links the file into place first has answered; it is
+//! never replaced, so that two people who answer at once are both told the truth.
+use crate::explain::{outside_command, quoted};
+use crate::failure::Failure;
+use crate::machine;
+use crate::model::contract::{AttemptRequest, Status};
+use crate::model::document::sha256;
+use crate::model::id::{AttemptId, OperatorKey, RunId};
+use crate::model::states::AttemptState;
+use crate::run_dir::{new_file, read_regular};
+use crate::store::{AttemptRow, Store};
+use crate::tick::Run;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// The largest answer, in bytes; operators may take less.
+pub const ANSWER_MAX: u64 = 16 * 1024 * 1024;
+/// The largest file of a question, in bytes.
+const QUESTION_MAX: u64 = 16 * 1024 * 1024;
+
+/// Something a run asks a person.
+#[derive(Debug)]
+pub struct Question {
+    /// The run's id.
+    pub run_id: String,
+    /// The task's id.
+    pub task: String,
+    /// Markdown for the person.
+    pub instructions: String,
+    /// The JSON Schema of the answer.
+    pub schema: Value,
+    attempt: AttemptRow,
+    directory: PathBuf,
+}
+
+/// Who did something from outside, and when.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Signature {
+    /// The name of the user.
+    pub user: String,
+    /// The user's number.
+    pub uid: u32,
+    /// The machine.
+    pub host: String,
+    /// When, as RFC 3339 in UTC.
+    pub at: String,
+    /// SHA-256 of what was given, 64 hexadecimal digits.
+    pub sha256: String,
+}
+
+impl Signature {
+    /// Signs bytes as the user of this process.
+    pub fn of(bytes: &[u8], now_ms: i64) -> Self {
+        let at = jiff::Timestamp::from_millisecond(now_ms).unwrap_or_default();
+        Self {
+            user: machine::user_name(),
+            uid: machine::user_id(),
+            host: machine::host_name(),
+            at: format!("{at:.3}"),
+            sha256: sha256(bytes),
+        }
+    }
+}
+
+impl std::fmt::Display for Signature {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}@{} (uid {}) at {}", self.user, self.host, self.uid, self.at)
+    }
+}
+
+/// What the operator makes of an answer.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// It counts.
+    Valid,
+    /// It does not; with what is wrong.
+    Invalid(String),
+}
+
+/// The question that a task puts to a person now.
+///
+/// # Errors
+/// If the task is unknown, waits for nobody, or has been answered; then with who answered and when.
+pub fn question(run: &Run, task: &str) -> Result<Question, Failure> {
+    let run_id = run.dir.id();
+    let attempt = last_attempt(&run.store, task)?.ok_or_else(|| {
+        Failure::input(format!("task `{task}` asks nobody yet"))
+            .hint(format!("`matterstack explain {run_id} {}` says what it waits for", quoted(task)))
+    })?;
+    refuse_other_waits(&run_id, &attempt)?;
+    let directory = run.dir.join(&attempt.directory);
+    let text = |name: &str| -> Result<Option<String>, Failure> {
+        let bytes = read_regular(&directory.join(name), QUESTION_MAX)
+            .map_err(|error| Failure::machine(format!("`{name}` of task `{task}` cannot be read"), error))?;
+        Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    };
+    let Some(schema) = text("schema.json")? else {
+        return Err(Failure::input(format!("task `{task}` asks no person"))
+            .hint(format!("`matterstack explain {run_id} {}` says what it waits for", quoted(task))));
+    };
+    let schema = serde_json::from_str(&schema)
+        .map_err(|error| Failure::input(format!("`schema.json` of task `{task}` is not JSON")).because(error))?;
+    let question = Question {
+        run_id,
+        task: task.to_owned(),
+        instructions: text("instructions.md")?.unwrap_or_default(),
+        schema,
+        attempt,
+        directory,
+    };
+    match question.answered() {
+        Some(failure) => Err(failure),
+        None => Ok(question),
+    }
+}
+
+fn last_attempt(store: &Store, task: &str) -> Result<Option<AttemptRow>, Failure> {
+    let Some(row) = store.task(task)? else {
+        return Err(Failure::input(format!("the run has no task `{task}`")).hint("`matterstack tasks RUN` lists them"));
+    };
+    Ok(store.attempts(row.key)?.pop())
+}
+
+/// Refuses an attempt that has ended or waits for something other than a person.
+fn refuse_other_waits(run: &str, attempt: &AttemptRow) -> Result<(), Failure> {
+    let task = &attempt.task_id;
+    if attempt.state.ended() {
+        let data = attempt.data.as_deref().and_then(|data| serde_json::from_str::<Value>(data).ok());
+        let summary = data.as_ref().and_then(|data| data.get("summary")?.as_str()).map(str::to_owned);
+        let what = match summary {
+            Some(summary) => format!("task `{task}` was {summary}"),
+            None => format!("task `{task}` asks nobody any more: its attempt is {}", attempt.state),
+        };
+        return Err(Failure::input(what).hint(format!("`matterstack rerun {run} {}` asks again", quoted(task))));
+    }
+    let live = matches!(attempt.state, AttemptState::Submitted | AttemptState::Running | AttemptState::WaitingExternal);
+    let kind = attempt.waits_for.as_deref().unwrap_or("person");
+    if live && kind == "person" {
+        return Ok(());
+    }
+    let what = if live { format!("waits for `{kind}`, not for a person") } else { "is only being started".to_owned() };
+    let command = if live { outside_command(kind, run, task) } else { format!("matterstack step {run}") };
+    Err(Failure::input(format!("task `{task}` {what}")).hint(format!("try `{command}`")))
+}
+
+impl Question {
+    fn place(&self) -> PathBuf {
+        self.directory.join("response.json")
+    }
+
+    /// Says that there is an answer already, and whose it is.
+    fn answered(&self) -> Option<Failure> {
+        let place = self.place();
+        place.symlink_metadata().ok()?;
+        let bytes = read_regular(&place, ANSWER_MAX).ok().flatten();
+        let signed = read_regular(&self.directory.join("response.by.json"), 64 * 1024).ok().flatten();
+        let signature: Option<Signature> = signed.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let ours = signature.filter(|by| bytes.is_some_and(|bytes| sha256(&bytes) == by.sha256));
+        let who = ours.map_or_else(|| "by hand, in `response.json`".to_owned(), |by| format!("by {by}"));
+        let task = &self.task;
+        Some(
+            Failure::input(format!("task `{task}` has been answered already, {who}")).hint(format!(
+                "`matterstack step {}` takes that answer, or sets it aside if it is not valid",
+                self.run_id
+            )),
+        )
+    }
+
+    /// Lets the operator that asked judge an answer, in its sandbox and in a directory of its own: nothing happens to the
+    /// attempt.
+    ///
+    /// # Errors
+    /// If the operator cannot be called, or the machine fails.
+    pub fn judge(&self, run: &Run, answer: &[u8]) -> Result<Judgement, Failure> {
+        let trial = self.directory.join(format!(".response.trial-{}", crate::workspace::new_attempt_id()));
+        let made = fs::create_dir(&trial).and_then(|()| new_file(&trial.join("response.json"))?.write_all(answer));
+        let judged = made
+            .map_err(|error| Failure::machine(format!("`{}` cannot be written", self.directory.display()), error))
+            .and_then(|()| self.ask(run, &trial));
+        // It holds nothing but a copy of the answer and what the operator made of it.
+        let _ = fs::remove_dir_all(&trial);
+        judged
+    }
+
+    fn ask(&self, run: &Run, trial: &Path) -> Result<Judgement, Failure> {
+        let config = run.config.operators.get(&self.attempt.operator).map(|operator| operator.config.to_string());
+        let request = AttemptRequest {
+            run_id: RunId(self.run_id.clone()),
+            attempt_id: AttemptId(self.attempt.id.clone()),
+            number: self.attempt.number,
+            task: self.attempt.task_json.clone(),
+            handle: self.attempt.handle.clone(),
+            note: None,
+            config: config.unwrap_or_else(|| "{}".to_owned()),
+            directory: trial.to_owned(),
+            cancelled: false,
+        };
+        let report = run.plugins.check_status(&OperatorKey(self.attempt.operator.clone()), &request)?;
+        Ok(match report.status {
+            Status::Succeeded | Status::Failed(_) => Judgement::Valid,
+            Status::Waiting(_, why) => Judgement::Invalid(why),
+            other => Judgement::Invalid(format!("the operator answered {other:?}")),
+        })
+    }
+
+    /// Puts an answer in place, unless somebody was first.
+    ///
+    /// # Errors
+    /// If there is an answer already, with who gave it and when, or if the directory cannot be written.
+    pub fn give(&self, answer: &[u8], now_ms: i64) -> Result<Signature, Failure> {
+        let failed = |error| Failure::machine(format!("`{}` cannot be written", self.place().display()), error);
+        // Only one person at a time writes who answers; who writes `response.json` by hand may still be first.
+        let _lock = lock(&self.directory.join("response.lock")).map_err(failed)?;
+        if let Some(failure) = self.answered() {
+            return Err(failure);
+        }
+        let signature = Signature::of(answer, now_ms);
+        let signed = serde_json::to_string(&signature).unwrap_or_default() + "\n";
+        put(&self.directory.join("response.by.json"), signed.as_bytes(), true).map_err(failed)?;
+        match put(&self.place(), answer, false) {
+            Ok(()) => Ok(signature),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(self.answered().unwrap_or_else(|| failed(error)))
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+}
+
+/// Takes a lock that ends with its process. What is not a regular file is refused.
+pub(crate) fn lock(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32;
+    let file = File::options().create(true).truncate(false).write(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other(format!("`{}` is not a regular file", path.display())));
+    }
+    file.lock()?;
+    Ok(file)
+}
+
+/// Writes a file beside its place and puts it there in one step, over what is there only if `replace`.
+pub(crate) fn put(path: &Path, bytes: &[u8], replace: bool) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let aside = path.with_file_name(format!(".{name}.{}", crate::workspace::new_attempt_id()));
+    let work = || {
+        let mut file = new_file(&aside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        if replace { fs::rename(&aside, path) } else { place_once(&aside, path) }
+    };
+    let done = work();
+    // After a rename it is not there any more.
+    let _ = fs::remove_file(&aside);
+    done?;
+    path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+}
+
+/// Gives a file its name unless the name is taken.
+fn place_once(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(from, to) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            // Some file systems have no second names; those have this.
+            let flags = rustix::fs::RenameFlags::NOREPLACE;
+            Ok(rustix::fs::renameat_with(rustix::fs::CWD, from, rustix::fs::CWD, to, flags)?)
+        }
+        done => done,
+    }
+}

@@ -1,0 +1,412 @@
+//! report.md: the bundle for a person.
+use super::markdown::{Table, code, document, line, plain};
+use crate::model::config::{Grants, RunConfig};
+use crate::model::evidence::{
+    AttemptRecord, DecisionRecord, Finding, HistoryRecord, PluginRecord, RunRecord, TaskRecord, Verified,
+    WorkflowRecord,
+};
+use crate::model::states::{AttemptState, RunState, TaskState};
+use crate::model::time::Time;
+use crate::store::WaitRow;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// Rows of a table that is not the one of every task.
+const ROWS_MAX: usize = 500;
+/// Rows of a table among the parameters.
+const PARAMETER_ROWS_MAX: usize = 20;
+/// The widest column of task ids, in characters; a longer id stands out of it.
+const TASK_ID_MAX: usize = 48;
+/// Columns of the table of every task: heading, width (that of `task` follows the ids), and whether it holds
+/// numbers.
+const TASK_COLUMNS: [(&str, usize, bool); 9] = [
+    ("task", 0, false),
+    ("iteration", 9, true),
+    ("state", 9, false),
+    ("operator", 8, false),
+    ("attempts", 8, true),
+    ("started", 24, false),
+    ("took", 8, false),
+    ("depends on", 10, false),
+    ("why", 3, false),
+];
+
+/// A report that is built up while the store is read.
+#[derive(Debug)]
+pub(super) struct Report {
+    run: RunRecord,
+    asked: String,
+    plans: Table,
+    iterations: Vec<WorkflowRecord>,
+    ended: BTreeMap<u32, (u64, u64)>,
+    failures: Table,
+    attempts: Table,
+    attempts_made: u64,
+    waits: Table,
+    timeline: Table,
+    tasks: String,
+    task_widths: [usize; 9],
+    findings: Table,
+}
+
+impl Report {
+    /// Begins with what was asked.
+    pub(super) fn new(run: RunRecord, longest_id: usize, config: Option<&RunConfig>, plugins: &[PluginRecord]) -> Self {
+        let mut report = Self {
+            run,
+            asked: asked(config, plugins),
+            plans: Table::new(&["decision", "time", "iteration", "next", "why"], ROWS_MAX),
+            iterations: Vec::new(),
+            ended: BTreeMap::new(),
+            failures: Table::new(&["task", "state", "attempts", "why"], ROWS_MAX),
+            attempts: Table::new(&["task", "attempt", "state", "why", "directory"], ROWS_MAX),
+            attempts_made: 0,
+            waits: Table::new(&["waits for", "task", "operator", "why"], ROWS_MAX),
+            timeline: Table::new(&["time", "what", "event", "why"], ROWS_MAX),
+            tasks: String::new(),
+            task_widths: TASK_COLUMNS.map(|(_, width, _)| width),
+            findings: Table::new(&["file", "what it is", "found", "more"], ROWS_MAX),
+        };
+        report.task_widths[0] = (longest_id + 2).clamp(4, TASK_ID_MAX);
+        report.task_line(&TASK_COLUMNS.map(|(name, ..)| name.to_owned()));
+        let rules: Vec<String> = TASK_COLUMNS
+            .iter()
+            .zip(report.task_widths)
+            .map(|((.., numeric), width)| "-".repeat(width - 1) + if *numeric { ":" } else { "-" })
+            .collect();
+        report.task_line(&rules);
+        report
+    }
+
+    fn task_line(&mut self, cells: &[String]) {
+        self.tasks += &line(cells, &self.task_widths, &TASK_COLUMNS.map(|(.., numeric)| numeric));
+    }
+
+    pub(super) fn wait(&mut self, wait: &WaitRow) {
+        self.waits
+            .push(|| vec![plain(&wait.kind), code(&wait.task), code(&wait.operator), optional(wait.reason.as_deref())]);
+    }
+
+    pub(super) fn decision(&mut self, decision: &DecisionRecord) {
+        if decision.kind == "plan" {
+            self.plans.push(|| {
+                vec![
+                    decision.number.to_string(),
+                    decision.at.to_string(),
+                    decision.iteration.to_string(),
+                    optional(decision.next.as_deref()),
+                    plain(&decision.reason),
+                ]
+            });
+        }
+    }
+
+    pub(super) fn workflow(&mut self, workflow: &WorkflowRecord) {
+        self.iterations.push(workflow.clone());
+    }
+
+    pub(super) fn task(&mut self, task: &TaskRecord) {
+        let (completed, other) = self.ended.entry(task.iteration).or_default();
+        match task.state {
+            TaskState::Completed => *completed += 1,
+            TaskState::Failed | TaskState::Cancelled | TaskState::Skipped => {
+                *other += 1;
+                self.failures.push(|| {
+                    let why = optional(task.reason.as_deref());
+                    vec![code(&task.id), task.state.to_string(), task.attempts.to_string(), why]
+                });
+            }
+            TaskState::Pending | TaskState::Running => {}
+        }
+        let took = task.started_at.zip(task.ended_at).map(|(start, end)| duration(end.0 - start.0));
+        let depends: Vec<String> = task.spec.dependencies().iter().take(4).map(|id| code(id.as_str())).collect();
+        let more = if task.spec.dependencies().len() > 4 { ", …" } else { "" };
+        self.task_line(&[
+            code(&task.id),
+            task.iteration.to_string(),
+            task.state.to_string(),
+            code(&task.operator),
+            task.attempts.to_string(),
+            task.started_at.map(|time| time.to_string()).unwrap_or_default(),
+            took.unwrap_or_default(),
+            depends.join(", ") + more,
+            optional(task.reason.as_deref()),
+        ]);
+    }
+
+    pub(super) fn attempt(&mut self, attempt: &AttemptRecord) {
+        self.attempts_made += 1;
+        match attempt.state {
+            AttemptState::Failed | AttemptState::Lost => self.attempts.push(|| {
+                vec![
+                    code(&attempt.task),
+                    attempt.number.to_string(),
+                    attempt.state.to_string(),
+                    optional(attempt.reason.as_deref()),
+                    code(&attempt.directory),
+                ]
+            }),
+            AttemptState::Created
+            | AttemptState::Prepared
+            | AttemptState::Submitting
+            | AttemptState::Submitted
+            | AttemptState::Running
+            | AttemptState::WaitingExternal
+            | AttemptState::Completed
+            | AttemptState::Cancelled => {}
+        }
+    }
+
+    pub(super) fn transition(&mut self, transition: &HistoryRecord) {
+        let what = match transition.kind.as_str() {
+            "run" => "run".to_owned(),
+            "workflow" => format!("iteration {}", plain(&transition.subject)),
+            "config" => plain(&transition.subject),
+            // Tasks and attempts have tables of their own.
+            _ => return,
+        };
+        self.timeline.push(|| {
+            let from = transition.from.as_ref().map(|from| format!("{} → ", plain(from))).unwrap_or_default();
+            let event = format!("{from}{}", plain(&transition.to));
+            vec![transition.at.to_string(), what, event, optional(transition.reason.as_deref())]
+        });
+    }
+
+    pub(super) fn finding(&mut self, finding: &Finding) {
+        self.findings.push(|| {
+            let kind = match &finding.task {
+                Some(task) => format!("output of task {}", code(task)),
+                None => finding.kind.as_str().to_owned(),
+            };
+            let more = optional(finding.detail.as_deref());
+            vec![code(&finding.path), kind, finding.integrity.as_str().to_owned(), more]
+        });
+    }
+
+    /// The whole report; `sha256` is the digest of its evidence.json.
+    pub(super) fn finish(mut self, verified: &Verified, sha256: &str) -> String {
+        let mut text = self.head(verified);
+        let _ = write!(text, "## What was asked\n\n{}\n", self.asked);
+        let _ = write!(text, "## What was done\n\n{}\n", self.done());
+        let _ = write!(text, "## Results\n\n{}\n", self.results());
+        let _ = write!(text, "## Failures\n\n{}\n", self.failed());
+        let _ = write!(text, "## Files\n\n{}\n", self.files(verified, sha256));
+        let _ = write!(text, "## Timeline\n\nTimes are in UTC.\n\n{}\n", self.timeline.render());
+        text += "## Every task\n\n";
+        if self.run.tasks.total == 0 {
+            text += "No task was planned.\n";
+        } else {
+            text += &std::mem::take(&mut self.tasks);
+        }
+        text
+    }
+
+    fn head(&self, verified: &Verified) -> String {
+        let run = &self.run;
+        let mut text = format!("# Run {} of {}\n\n", plain(&run.run_id), plain(&run.workspace));
+        let why = run.reason.as_ref().map(|reason| format!(": {}", plain(reason))).unwrap_or_default();
+        let id = &run.run_id;
+        let more = match run.state {
+            RunState::Active | RunState::Cancelling => format!("`matterstack loop {id}` goes on with it."),
+            RunState::Paused => format!("`matterstack resume {id}` lets it go on."),
+            RunState::Held => format!("A person must decide; `matterstack explain {id}` says what would help."),
+            RunState::Failed | RunState::Cancelled => {
+                format!("`matterstack revive {id}` brings it back, with the tasks that did not complete.")
+            }
+            RunState::Completed => String::new(),
+        };
+        let length = |end: Time| duration(end.0 - run.created_at.0);
+        let ended = run.ended_at.map(|end| format!(" and ended on {end}, after {}", length(end)));
+        let _ = writeln!(text, "**The run is {}**{why}", run.state);
+        let _ = write!(text, "\nIt was made on {}{}.", run.created_at, ended.unwrap_or_default());
+        let _ = writeln!(text, "{}{more}", if more.is_empty() { "" } else { " " });
+        if !run.state.ended() {
+            text += "\n> **It has not ended.** This page says what was recorded when it was written, and no more; \
+                     write it again after the end.\n";
+        }
+        match verified.findings() {
+            0 => {}
+            1 => text += "\n> **1 file is not as recorded**; see [Files](#files).\n",
+            count => {
+                let _ = write!(text, "\n> **{count} files are not as recorded**; see [Files](#files).\n");
+            }
+        }
+        text + "\n"
+    }
+
+    fn done(&self) -> String {
+        let tasks = &self.run.tasks;
+        let mut text = format!(
+            "{} and {}, with {}: {} completed, {} failed, {} cancelled, {} skipped, {} running, {} not started.\n",
+            count(u64::from(self.run.iteration), "iteration"),
+            count(tasks.total, "task"),
+            count(self.attempts_made, "attempt"),
+            tasks.completed,
+            tasks.failed,
+            tasks.cancelled,
+            tasks.skipped,
+            tasks.running,
+            tasks.pending,
+        );
+        if !self.iterations.is_empty() {
+            let heading = ["iteration", "planned", "tasks", "completed", "ended otherwise", "analyzed"];
+            let mut table = Table::new(&heading, ROWS_MAX);
+            for workflow in &self.iterations {
+                let (completed, other) = self.ended.get(&workflow.iteration).copied().unwrap_or_default();
+                table.push(|| {
+                    vec![
+                        workflow.iteration.to_string(),
+                        workflow.created_at.to_string(),
+                        workflow.tasks.to_string(),
+                        completed.to_string(),
+                        other.to_string(),
+                        workflow.analyzed_at.map_or_else(|| "not yet".to_owned(), |time| time.to_string()),
+                    ]
+                });
+            }
+            let _ = write!(text, "\n{}", table.render());
+        }
+        if !self.plans.is_empty() {
+            let _ = write!(text, "\n### What the campaign decided\n\n{}", self.plans.render());
+        }
+        if !self.waits.is_empty() && !self.run.state.ended() {
+            let _ = write!(text, "\n### What it waits for\n\n{}", self.waits.render());
+        }
+        text
+    }
+
+    fn results(&self) -> String {
+        let summary = self.run.campaign_state.as_ref().and_then(|state| state.get("summary")?.get("text")?.as_str());
+        let mut text = summary.map(|line| format!("Summary: {}\n\n", plain(line))).unwrap_or_default();
+        match &self.run.result {
+            Some(result) => {
+                text += "Numbers are rounded to six digits; evidence.json has all of them.\n\n";
+                text += &document(result, 3, ROWS_MAX);
+            }
+            None => text += "The campaign has given no result.\n",
+        }
+        text
+    }
+
+    fn failed(&self) -> String {
+        let mut text = String::new();
+        if self.failures.is_empty() {
+            text += "No task failed, was cancelled or was skipped.\n";
+        } else {
+            text += &self.failures.render();
+        }
+        if !self.attempts.is_empty() {
+            let _ = write!(
+                text,
+                "\n### Attempts that failed or were lost\n\nDirectories are relative to the run's.\n\n{}",
+                self.attempts.render()
+            );
+        }
+        text
+    }
+
+    fn files(&self, verified: &Verified, sha256: &str) -> String {
+        let mut text = format!(
+            "{} {} compared with the SHA-256 recorded for {}, outputs, plugins and inputs alike: \
+             {} intact, {} changed, {} missing, {} unreadable.\n",
+            count(verified.files, "file"),
+            if verified.files == 1 { "was" } else { "were" },
+            if verified.files == 1 { "it" } else { "each" },
+            verified.intact,
+            verified.changed,
+            verified.missing,
+            verified.unreadable,
+        );
+        if !self.findings.is_empty() {
+            let _ = write!(text, "\n{}", self.findings.render());
+        }
+        let _ = write!(
+            text,
+            "\nEverything recorded stands in evidence.json beside this page. This page was written from the one with \
+             SHA-256 `{sha256}`.\n"
+        );
+        text
+    }
+}
+
+/// What was asked: the campaign, its parameters, and what it may use.
+fn asked(config: Option<&RunConfig>, plugins: &[PluginRecord]) -> String {
+    let Some(config) = config else {
+        return "The run's config.json cannot be read; see [Files](#files).\n".to_owned();
+    };
+    let digest = |name: &str| {
+        let plugin = plugins.iter().find(|plugin| plugin.name == name);
+        plugin.map(|plugin| code(&plugin.sha256)).unwrap_or_default()
+    };
+    let campaign = &config.campaign;
+    let mut text = format!(
+        "Campaign {} with seed {}, SHA-256 {}\n",
+        code(&campaign.plugin),
+        campaign.seed,
+        digest(&campaign.plugin)
+    );
+    let _ = write!(text, "\n### Parameters\n\n{}", document(&campaign.params, 4, PARAMETER_ROWS_MAX));
+    let mut table = Table::new(&["operator", "plugin", "may reach", "SHA-256"], ROWS_MAX);
+    for (key, operator) in &config.operators {
+        table.push(|| vec![code(key), code(&operator.plugin), reach(&operator.grants), digest(&operator.plugin)]);
+    }
+    if !table.is_empty() {
+        let _ = write!(text, "\n### Operators\n\n{}", table.render());
+    }
+    let mut table = Table::new(&["input", "file", "bytes", "SHA-256"], ROWS_MAX);
+    for (name, file) in config.pinned.iter().flat_map(|pinned| pinned.inputs.iter().chain(&pinned.files)) {
+        table.push(|| vec![code(name), code(&file.path), file.size.to_string(), code(&file.sha256)]);
+    }
+    if !table.is_empty() {
+        let _ = write!(text, "\n### Inputs and files\n\n{}", table.render());
+    }
+    text
+}
+
+fn reach(grants: &Grants) -> String {
+    let Grants { compute, work, clock, random, env, exchange } = grants;
+    let mut reached: Vec<String> = compute.iter().map(|name| format!("commands on backend {}", code(name))).collect();
+    reached.extend(work.then(|| "attempt directories".to_owned()));
+    reached.extend(exchange.as_ref().map(|path| format!("the directory {}", code(&path.display().to_string()))));
+    reached.extend(clock.then(|| "the clock".to_owned()));
+    reached.extend(random.then(|| "random numbers".to_owned()));
+    reached.extend(env.iter().map(|name| format!("variable {}", code(name))));
+    reached.join(", ")
+}
+
+fn optional(text: Option<&str>) -> String {
+    text.map(plain).unwrap_or_default()
+}
+
+fn count(number: u64, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+/// A span of time in its two largest units.
+fn duration(ms: i64) -> String {
+    let s = ms / 1000;
+    match s {
+        // A clock that jumped back.
+        _ if ms < 0 => "unknown".to_owned(),
+        0 => format!("{ms} ms"),
+        1..60 => format!("{:.1} s", ms as f64 / 1000.0),
+        60..3600 => format!("{} min {} s", s / 60, s % 60),
+        3600..86_400 => format!("{} h {} min", s / 3600, s % 3600 / 60),
+        _ => format!("{} d {} h", s / 86_400, s % 86_400 / 3600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::duration;
+
+    #[test]
+    fn spans_of_time_have_two_units() {
+        let cases =
+            [(0, "0 ms"), (1_260, "1.3 s"), (61_000, "1 min 1 s"), (3_600_000, "1 h 0 min"), (90_000_000, "1 d 1 h")];
+        for (ms, expected) in cases {
+            assert_eq!(duration(ms), expected);
+        }
+        assert_eq!(duration(-1), "unknown");
+    }
+}

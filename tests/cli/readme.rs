@@ -1,0 +1,175 @@
+//! The README as a newcomer takes it: its commands are given, its campaign is built and run, its tables are complete.
+use super::harness::PROGRAM;
+use matterstack::backend::local::INHERITED;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Commands that build what the tests themselves are part of; `.ci/run` gives the first two.
+const GIVEN_ELSEWHERE: [&str; 3] = ["cargo xtask demo", "cargo xtask test", "cargo install --locked --path host"];
+
+/// A fenced block: its language and its lines.
+struct Block {
+    language: String,
+    text: String,
+}
+
+fn root() -> PathBuf {
+    fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("..")).expect("the repository")
+}
+
+fn readme() -> String {
+    fs::read_to_string(root().join("README.md")).expect("the README")
+}
+
+fn blocks() -> Vec<Block> {
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut open = false;
+    for line in readme().lines() {
+        match line.strip_prefix("```") {
+            Some(language) if !open => blocks.push(Block { language: language.to_owned(), text: String::new() }),
+            Some(_) => {}
+            None => {
+                if let Some(block) = blocks.last_mut().filter(|_| open) {
+                    block.text += &format!("{line}\n");
+                }
+                continue;
+            }
+        }
+        open = !open;
+    }
+    blocks
+}
+
+fn given_elsewhere(block: &Block) -> bool {
+    block.text.lines().all(|line| GIVEN_ELSEWHERE.contains(&line))
+}
+
+/// Gives the commands of a block, in a directory where `matterstack` is on the path; any that fails is named.
+fn give(directory: &Path, block: &str) -> String {
+    let bin = Path::new(PROGRAM).parent().expect("the directory of the binary");
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
+    let mut shell = Command::new("bash");
+    shell.args(["-euo", "pipefail", "-x", "-c", block]).current_dir(directory);
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        // what cargo says to a test, and what a developer's own settings would change
+        if (text.starts_with("CARGO_") && text != "CARGO_HOME")
+            || text.starts_with("MATTERSTACK_")
+            || text == "RUSTFLAGS"
+        {
+            shell.env_remove(&name);
+        }
+    }
+    shell.env("PATH", path).env("XDG_CONFIG_HOME", directory.join("settings")).env("CARGO_NET_OFFLINE", "true");
+    shell.env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"));
+    let done = shell.output().expect("bash runs");
+    let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success(), "{}\n{out}\n{err}", done.status);
+    out.into_owned()
+}
+
+/// A crate's files as the README shows them; what it builds is kept for the next time.
+fn write_crate(directory: &Path, manifest: &str, source: &str) {
+    let root = root();
+    fs::create_dir_all(directory.join("src")).expect("a crate");
+    let manifest = manifest.replace("/path/to/matterstack", &root.display().to_string());
+    fs::write(directory.join("Cargo.toml"), manifest).expect("a manifest");
+    fs::write(directory.join("src/lib.rs"), source).expect("a source");
+    // the versions that are there already: a test downloads nothing
+    fs::copy(root.join("Cargo.lock"), directory.join("Cargo.lock")).expect("a lock file");
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme-crate");
+    fs::create_dir_all(&target).expect("a target directory");
+    std::os::unix::fs::symlink(target, directory.join("target")).expect("a link");
+}
+
+#[test]
+fn its_commands_work() {
+    let directory = tempfile::tempdir().expect("a scratch directory");
+    let blocks = blocks();
+    let of = |language: &str| {
+        let mut found = blocks.iter().filter(|block| block.language == language);
+        let first = found.next().expect("a block");
+        assert!(found.next().is_none(), "the test knows what to do with one block of {language}");
+        first.text.as_str()
+    };
+    write_crate(&directory.path().join("descent"), of("toml"), of("rust"));
+    let shell: Vec<&Block> = blocks.iter().filter(|block| block.language == "sh").collect();
+    let given: Vec<String> =
+        shell.iter().filter(|block| !given_elsewhere(block)).map(|block| give(directory.path(), &block.text)).collect();
+    assert_eq!((shell.len(), given.len()), (5, 3), "blocks that were given");
+    assert!(given[0].ends_with("\n49\n"), "{}", given[0]);
+    assert!(given[1].contains("completed"), "{}", given[1]);
+    assert!(given[2].contains(r#"result: {"x":3.0,"y":1.0}"#), "{}", given[2]);
+}
+
+#[test]
+fn its_tables_are_complete() {
+    let readme = readme();
+    let missing = |names: &[String]| {
+        names.iter().filter(|name| !readme.contains(&format!("`{name}`"))).cloned().collect::<Vec<String>>()
+    };
+    assert_eq!(missing(&INHERITED.map(str::to_owned)), [] as [&str; 0], "variables of jobs");
+    assert_eq!(missing(&codes()), [] as [&str; 0], "codes of `explain`");
+    let places = fs::read_dir(root().join("host/src"))
+        .expect("the host's sources")
+        .map(|entry| format!("host/src/{}", entry.expect("an entry").file_name().to_string_lossy()));
+    let places: Vec<String> =
+        places.filter(|place| !place.ends_with("/lib.rs") && !place.ends_with("/main.rs")).collect();
+    assert_eq!(missing(&places), [] as [&str; 0], "places of the code map");
+    for code in exit_codes() {
+        assert!(readme.contains(&format!("\n| {code} | ")), "exit code {code}");
+    }
+}
+
+/// The exit codes that `--help` tells.
+fn exit_codes() -> Vec<u8> {
+    let help = Command::new(PROGRAM).arg("--help").output().expect("the binary runs");
+    let help = String::from_utf8(help.stdout).expect("text").replace('\n', " ");
+    let (_, codes) = help.split_once("Exit codes: ").expect("exit codes in the help");
+    let codes = codes.split("; ").map_while(|entry| entry.trim().split(' ').next()?.parse().ok());
+    let codes: Vec<u8> = codes.collect();
+    assert!(codes.contains(&0) && codes.contains(&130), "{codes:?}");
+    codes
+}
+
+/// The codes that `explain` can say by itself, as they stand in the sources.
+fn codes() -> Vec<String> {
+    // what stands before a code where one is made
+    const BEFORE: [&str; 9] = [
+        "code(\"",
+        "told(\"",
+        "Ok((\"",
+        "Some((\"",
+        "=> (\"",
+        "failed(attempt, \"",
+        "fail(end, \"",
+        "=> \"plugin-",
+        "return told(\"",
+    ];
+    let sources =
+        ["explain.rs", "plugin/mod.rs", "store/task.rs", "tick"].map(|name| root().join("host/src").join(name));
+    let mut codes = Vec::new();
+    for source in sources {
+        let files = match source.is_dir() {
+            true => fs::read_dir(source).expect("sources").map(|entry| entry.expect("an entry").path()).collect(),
+            false => vec![source],
+        };
+        for text in files.iter().map(|file| fs::read_to_string(file).expect("a source")) {
+            for before in BEFORE {
+                let prefix = before.rsplit('"').next().unwrap_or_default();
+                let found = text.split(before).skip(1).filter_map(|rest| rest.split('"').next());
+                codes.extend(found.map(|word| format!("{prefix}{word}")));
+            }
+        }
+    }
+    // words of decisions and of the history, which `explain` does not show
+    const NO_CODES: [&str; 7] = ["adopted", "fail", "found", "hold", "rerun", "revived", "wait"];
+    codes.retain(|word| !NO_CODES.contains(&word.as_str()));
+    let is_code = |word: &String| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+    codes.retain(is_code);
+    codes.sort();
+    codes.dedup();
+    assert!(codes.len() > 25, "the sources say codes in another way now: {codes:?}");
+    codes
+}

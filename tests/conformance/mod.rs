@@ -1,0 +1,259 @@
+//! One campaign in every language a guest is written in: the decisions are the same, byte for byte in canonical JSON.
+//!
+//! The digest of a decision's input covers the time of the decision, which differs between two runs. So the languages are
+//! compared twice: call by call through the plugin host, with one and the same context; and run by run through the
+//! binary, where everything a decision says must agree.
+use crate::cli::harness::World;
+use matterstack::backend::{Compute, JobKey};
+use matterstack::model::config::PluginLimits;
+use matterstack::model::contract::{Context, Decision, Detail, Found, GuestError, Next, StatusReport};
+use matterstack::model::document::{canonical, sha256};
+use matterstack::model::id::RunId;
+use matterstack::plugin::{Artifacts, HostSettings, LogLevel, PluginHost, PluginLog, PluginSource, Plugins};
+use matterstack::store::Store;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+/// The test campaign, by language; the first is what the others are held against.
+const LANGUAGES: [&str; 3] = ["loop-rust", "loop-python", "loop-javascript"];
+const ITERATIONS: u32 = 4;
+
+fn params() -> Value {
+    // an interval whose quarters are no whole numbers, so that floats cross the contract too
+    json!({"lo": 0, "hi": 1003, "target": 613, "iterations": ITERATIONS})
+}
+
+/// The component of a language, which `cargo xtask test` has built from the sources as they are.
+fn component(language: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    // <target>/tmp is cargo's scratch directory for tests
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("a target directory");
+    let path = match language {
+        "loop-rust" => target.join("guests/wasm32-wasip2/guest/guest_loop_rust.wasm"),
+        _ => target.join("guests-test").join(language).with_extension("wasm"),
+    };
+    let built = std::fs::metadata(&path).and_then(|metadata| metadata.modified());
+    let built = built.unwrap_or_else(|error| panic!("{}: {error}; `cargo xtask test` builds it", path.display()));
+    if language != "loop-rust" {
+        for source in [root.join("tests/guests").join(language), root.join("wit")] {
+            let message = "is older than its sources; `cargo xtask test` builds it again";
+            assert!(built >= last_change(&source), "{} {message}", path.display());
+        }
+    }
+    path
+}
+
+fn last_change(directory: &Path) -> SystemTime {
+    let entries = std::fs::read_dir(directory).expect("sources");
+    let files = entries.map(|entry| entry.expect("an entry").path()).filter(|path| path.is_file());
+    let times = files.map(|file| file.metadata().and_then(|metadata| metadata.modified()).expect("a time"));
+    times.max().expect("a source")
+}
+
+/// The files that the tasks have left, by digest.
+#[derive(Default)]
+struct Shelf(Mutex<BTreeMap<String, Vec<u8>>>);
+
+impl Artifacts for Shelf {
+    fn read(&self, digest: &str, offset: u64, max: u32) -> Result<Vec<u8>, GuestError> {
+        let files = self.0.lock().expect("the shelf");
+        let bytes =
+            files.get(digest).ok_or_else(|| GuestError::Denied(Detail::new("artifacts", "not a file of it")))?;
+        Ok(bytes.iter().skip(offset as usize).take(max as usize).copied().collect())
+    }
+}
+
+/// A campaign has no backend.
+struct NoBackend;
+
+fn denied<T>() -> Result<T, GuestError> {
+    Err(GuestError::Denied(Detail::new("compute", "a campaign has no backend")))
+}
+
+impl Compute for NoBackend {
+    fn submit(&self, _: &str, _: JobKey<'_>, _: &str) -> Result<String, GuestError> {
+        denied()
+    }
+    fn find(&self, _: &str, _: JobKey<'_>) -> Result<Found, GuestError> {
+        denied()
+    }
+    fn status(&self, _: &str, _: JobKey<'_>, _: &str) -> Result<StatusReport, GuestError> {
+        denied()
+    }
+    fn collect(&self, _: &str, _: JobKey<'_>, _: &str) -> Result<String, GuestError> {
+        denied()
+    }
+    fn cancel(&self, _: &str, _: JobKey<'_>, _: &str) -> Result<(), GuestError> {
+        denied()
+    }
+}
+
+/// Passes what a guest says on to the test's own output.
+struct Echo;
+
+impl PluginLog for Echo {
+    fn write(&self, plugin: &str, _: Option<&str>, level: LogLevel, message: &str) {
+        println!("{plugin}: {level:?}: {message}");
+    }
+}
+
+fn host(language: &str, shelf: &Arc<Shelf>) -> PluginHost {
+    let path = component(language);
+    let mut host = PluginHost::new(HostSettings {
+        cache_dir: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache/matterstack")),
+        compute: Arc::new(NoBackend),
+        artifacts: shelf.clone(),
+        log: Arc::new(Echo),
+        limits: PluginLimits::default(),
+    });
+    let digest = sha256(&std::fs::read(&path).expect("a component"));
+    host.set_campaign(PluginSource { name: language.to_owned(), path, sha256: digest });
+    host
+}
+
+/// A decision with its documents in canonical form.
+#[derive(Debug, PartialEq, Eq)]
+struct Canonical {
+    state: String,
+    next: String,
+    reason: String,
+}
+
+fn canonical_decision(decision: Decision) -> Canonical {
+    let canonical = |text: &str| canonical(text).expect("canonical JSON");
+    let next = match decision.next {
+        Next::Workflow(tasks) => format!("workflow {}", canonical(&tasks)),
+        Next::Complete(result) => format!("complete {}", canonical(&result)),
+        other => format!("{other:?}"),
+    };
+    Canonical { state: canonical(&decision.state), next, reason: decision.reason }
+}
+
+fn first_context() -> Context {
+    Context {
+        run_id: RunId("conformance".to_owned()),
+        iteration: 1,
+        decision: 1,
+        now_ms: 1_700_000_000_123,
+        seed: 42,
+        params: params().to_string(),
+        inputs: "{}".to_owned(),
+        supplied: None,
+    }
+}
+
+/// What every language answers; they must agree.
+#[track_caller]
+fn agreed<T: std::fmt::Debug + PartialEq>(hosts: &[PluginHost], ask: impl Fn(&PluginHost) -> T) -> T {
+    let mut answers = LANGUAGES.iter().zip(hosts).map(|(language, host)| (language, ask(host)));
+    let (first_language, first) = answers.next().expect("a language");
+    for (language, answer) in answers {
+        assert_eq!(answer, first, "{language} decides otherwise than {first_language}");
+    }
+    first
+}
+
+/// Runs a planned task's command and returns its result as `analyze` receives it. The task named `fails` has failed.
+fn carried_out(task: &Value, shelf: &Shelf, fails: bool) -> Value {
+    if fails {
+        return json!({"task": task["id"], "outcome": "failed", "code": "exit-code", "reason": "exited with code 1",
+            "attempts": 1, "allow_failure": false, "outputs": []});
+    }
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let argv: Vec<&str> =
+        task["command"].as_array().expect("argv").iter().map(|word| word.as_str().expect("text")).collect();
+    let status = Command::new(argv[0]).args(&argv[1..]).current_dir(scratch.path()).status();
+    assert!(status.expect("the command starts").success(), "{task}");
+    let bytes = std::fs::read(scratch.path().join("value.json")).expect("the output");
+    let output = json!({"path": "value.json", "sha256": sha256(&bytes), "size": bytes.len()});
+    shelf.0.lock().expect("the shelf").insert(sha256(&bytes), bytes);
+    json!({"task": task["id"], "outcome": "completed", "attempts": 1, "allow_failure": false, "outputs": [output]})
+}
+
+#[test]
+fn every_language_answers_every_call_alike() {
+    let shelf = Arc::new(Shelf::default());
+    let hosts = LANGUAGES.map(|language| host(language, &shelf));
+    let mut context = first_context();
+    let mut state: Option<String> = None;
+    for iteration in 1..=ITERATIONS {
+        context.iteration = iteration;
+        let plan = |host: &PluginHost| canonical_decision(host.plan(&context, state.as_deref()).expect("a plan").value);
+        let decision = agreed(&hosts, plan);
+        let tasks = decision.next.strip_prefix("workflow ").expect("a workflow");
+        let tasks: Vec<Value> = serde_json::from_str(tasks).expect("tasks");
+        assert_eq!(tasks.len(), 3);
+        // in the second iteration one task fails
+        let results = tasks.iter().enumerate();
+        let results = results.map(|(position, task)| carried_out(task, &shelf, iteration == 2 && position == 1));
+        let results = Value::Array(results.collect()).to_string();
+        context.decision += 1;
+        let analyze = |host: &PluginHost| {
+            let answer = host.analyze(&context, &decision.state, &results).expect("a state");
+            canonical(&answer.value).expect("canonical JSON")
+        };
+        state = Some(agreed(&hosts, analyze));
+        context.decision += 1;
+    }
+    context.iteration = ITERATIONS + 1;
+    let plan = |host: &PluginHost| canonical_decision(host.plan(&context, state.as_deref()).expect("a plan").value);
+    let last = agreed(&hosts, plan);
+    let result: Value = serde_json::from_str(last.next.strip_prefix("complete ").expect("an end")).expect("a result");
+    assert_eq!(result["evaluated"], 3 * ITERATIONS - 1);
+    assert!(last.state.contains(".25") || last.state.contains(".5") || last.state.contains(".75"), "{}", last.state);
+}
+
+#[test]
+fn what_is_no_document_is_refused_by_all_without_a_trap() {
+    let shelf = Arc::new(Shelf::default());
+    for language in LANGUAGES {
+        let error = host(language, &shelf).plan(&first_context(), Some("{")).expect_err("no plan without a state");
+        assert_eq!(error.kind.code(), "plugin-error", "{language}: {error}");
+    }
+}
+
+/// What a run's record says, without what may differ: the plugin's digest and fuel, and times.
+#[derive(Debug, PartialEq)]
+struct Record {
+    decisions: Vec<(u64, String, u32, Option<String>, String, String)>,
+    outputs: Value,
+    state: Option<String>,
+    result: Option<Value>,
+}
+
+fn record(language: &str) -> Record {
+    let world = World::new(&json!({
+        "campaign": {"plugin": "campaign.wasm", "params": params(), "seed": 42},
+        "operators": {"local": {"plugin": "builtin:compute", "grants": {"compute": ["local"]}}},
+        "backends": {"local": {"kind": "local", "slots": 2}},
+    }));
+    std::fs::copy(component(language), world.workspace().join("campaign.wasm")).expect("a copy");
+    world.init();
+    world.run(&["loop", "r"]).code(0);
+    let tasks = world.run(&["tasks", "r", "--json"]).code(0).json();
+    let outputs = tasks.as_array().expect("tasks").iter().map(|task| json!([task["id"], task["outputs"]]));
+    let store = Store::read(&world.run_dir("r").join("state.sqlite")).expect("the store");
+    let decisions = store.decisions().expect("decisions").into_iter();
+    let row = store.run().expect("the run");
+    Record {
+        decisions: decisions.map(|d| (d.number, d.kind, d.iteration, d.next, d.reason, d.output_sha256)).collect(),
+        outputs: outputs.collect(),
+        state: row.state_document,
+        result: row.result.map(|text| serde_json::from_str(&text).expect("a result")),
+    }
+}
+
+#[test]
+fn every_language_leaves_the_same_record() {
+    let first = record(LANGUAGES[0]);
+    // a plan and an analysis for each iteration, and the last plan
+    assert_eq!(first.decisions.len() as u32, 2 * ITERATIONS + 1);
+    assert_eq!(first.result.as_ref().expect("a result")["evaluated"], 3 * ITERATIONS);
+    for language in &LANGUAGES[1..] {
+        assert_eq!(record(language), first, "{language}");
+    }
+}

@@ -1,0 +1,165 @@
+//! report.md reads well and cannot be misled by names.
+use super::{attempt_dir, bundle, ended, evidence_dir, report};
+use crate::cli::harness::World;
+use serde_json::json;
+
+#[test]
+fn the_report_tells_the_run_from_question_to_tasks() {
+    let world = ended();
+    world.run(&["evidence", "r"]).code(0);
+    let text = report(&evidence_dir(&world));
+    let headings: Vec<&str> = text.lines().filter(|line| line.starts_with("# ") || line.starts_with("## ")).collect();
+    let expected = [
+        "# Run r of demo",
+        "## What was asked",
+        "## What was done",
+        "## Results",
+        "## Failures",
+        "## Files",
+        "## Timeline",
+        "## Every task",
+    ];
+    assert_eq!(headings, expected);
+    for words in [
+        "**The run is completed**",
+        "Campaign `builtin:workflow` with seed 0",
+        "commands on backend `local`",
+        "1 iteration and 3 tasks, with 4 attempts: 2 completed, 1 failed",
+        "### What the campaign decided",
+        "### Attempts that failed or were lost",
+        "5 files were compared",
+        "active → completed",
+    ] {
+        assert!(text.contains(words), "`{words}` is missing: {text}");
+    }
+    let table = text.split("## Every task").nth(1).expect("the last section");
+    for id in ["ok", "bad", "last"] {
+        assert_eq!(table.lines().filter(|line| line.starts_with(&format!("| `{id}` "))).count(), 1, "{table}");
+    }
+    assert!(!text.contains("null") && !text.contains("None."), "{text}");
+}
+
+#[test]
+fn a_result_with_lists_of_objects_is_shown_as_tables() {
+    let world = ended();
+    let result = json!({
+        "hypervolume": 0.812_345_678_9, "best": {"id": "c07", "friction": 0.031},
+        "ranking": [{"id": "c07", "friction": 0.031, "composition": {"Cr": 0.2, "Mo": 0.8}}, {"id": "c|01", "friction": 0.04}],
+        "pareto": [{"id": "c07", "dissolution": 1.25e-7}],
+    });
+    let store = rusqlite::Connection::open(world.run_dir("r").join("state.sqlite")).expect("the database");
+    store.execute("UPDATE run SET result = ?1", [result.to_string()]).expect("a result");
+    drop(store);
+    world.run(&["evidence", "r"]).code(0);
+    assert_eq!(bundle(&evidence_dir(&world)).run.result, Some(result), "nothing is rounded in evidence.json");
+    let text = report(&evidence_dir(&world));
+    let results = text.split("## Results").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a section");
+    let expected = "\
+| name        |    value |
+| ----------- | -------: |
+| hypervolume | 0.812346 |
+
+### best
+
+| name     | value |
+| -------- | ----- |
+| id       | c07   |
+| friction | 0.031 |
+
+### ranking
+
+| id    | friction | composition    |
+| ----- | -------: | -------------- |
+| c07   |    0.031 | Cr 0.2, Mo 0.8 |
+| c\\|01 |     0.04 |                |
+
+### pareto
+
+| id  | dissolution |
+| --- | ----------: |
+| c07 |     1.25e-7 |
+";
+    assert!(results.contains(expected), "{results}");
+}
+
+#[test]
+fn hostile_names_stay_names() {
+    let names = [
+        "a|b",
+        "line\nbreak",
+        "`code`",
+        "# heading",
+        "<script>alert(1)</script>",
+        "[link](http://evil.example)",
+        "\u{202e}gnp.exe",
+        "esc\u{1b}[2Jape",
+        "![x](y)",
+        " ",
+        "\\",
+        "**bold**",
+        "| --- |",
+    ];
+    let tasks: Vec<_> = names
+        .iter()
+        .map(|name| {
+            let command = "echo 1 > 'o|`x`'; exit 3";
+            json!({"id": name, "operator": "local", "command": command, "outputs": ["o*"], "allow_failure": true})
+        })
+        .collect();
+    let world = World::with_tasks(&json!(tasks));
+    world.init();
+    world.run(&["loop", "r"]).code(0);
+    world.run(&["evidence", "r"]).code(0);
+    let bundle = bundle(&evidence_dir(&world));
+    let ids: Vec<&str> = bundle.tasks.iter().map(|task| task.id.as_str()).collect();
+    assert_eq!(ids, names);
+
+    let text = report(&evidence_dir(&world));
+    assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "no control character: {text:?}");
+    assert!(!text.contains('\u{202e}'));
+    // Parameters stand in a block of code or a table cell; no line of a name begins a heading or ends a table.
+    let table = text.split("## Every task\n\n").nth(1).expect("the last section");
+    let cells: Vec<usize> = table.lines().map(pipes).collect();
+    assert_eq!(cells.len(), names.len() + 2, "{table}");
+    assert!(cells.iter().all(|count| *count == cells[0]), "{table}");
+    assert_eq!(text.lines().filter(|line| line.starts_with("# ")).count(), 1);
+    for bare in ["<script>", "[link](http", "**bold**"] {
+        let unescaped = text.match_indices(bare).filter(|(at, _)| !text[..*at].ends_with(['\\', '`'])).count();
+        assert_eq!(unescaped, 0, "{bare}: {text}");
+    }
+}
+
+#[test]
+fn hostile_output_names_stay_names() {
+    let command = "echo 1 > 'o|`x`'; echo 2 > '<b>&amp;'; printf 3 > \"$(printf 'a\\nb')\"";
+    let world = World::with_tasks(&json!([{"id": "a", "operator": "local", "command": command, "outputs": ["*"]}]));
+    world.init();
+    world.run(&["loop", "r"]).code(0);
+    let directory = attempt_dir(&world, "a");
+    let outputs = ["<b>&amp;", "a\nb", "o|`x`"];
+    for name in outputs {
+        std::fs::remove_file(directory.join(name)).expect("an output");
+    }
+    let done = world.run(&["evidence", "r"]).code(0);
+    assert_eq!(done.stderr.lines().count(), outputs.len(), "each warning is one line: {done:?}");
+    let bundle = bundle(&evidence_dir(&world));
+    let missing: Vec<&str> = bundle.findings.iter().filter_map(|finding| finding.path.rsplit('/').next()).collect();
+    assert_eq!(missing, outputs);
+    let text = report(&evidence_dir(&world));
+    let files = text.split("## Files").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a section");
+    let rows: Vec<&str> = files.lines().filter(|line| line.starts_with('|')).collect();
+    assert_eq!(rows.len(), outputs.len() + 2, "{files}");
+    assert!(rows.iter().all(|row| pipes(row) == 5), "{files}");
+}
+
+/// Pipes that separate cells.
+fn pipes(line: &str) -> usize {
+    let (mut count, mut escaped) = (0, false);
+    for c in line.chars() {
+        if c == '|' && !escaped {
+            count += 1;
+        }
+        escaped = c == '\\' && !escaped;
+    }
+    count
+}

@@ -1,0 +1,100 @@
+//! A bundle that cannot be written leaves the one before as it was.
+use super::{bundle, bytes, ended, evidence_dir, names, report};
+use crate::cli::bad_input::in_mounts;
+use crate::cli::harness::World;
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+#[test]
+fn an_unwritable_directory_is_refused_and_nothing_is_left() {
+    let world = ended();
+    let done = world.run(&["evidence", "r", "--out", "/proc/evidence"]).code(74);
+    assert!(done.stderr.contains("error: evidence cannot be written to `/proc/evidence`"), "{done:?}");
+    assert_eq!(done.stdout, "");
+    let done = world.run(&["evidence", "r", "--out", "workspaces/demo/config.json"]).code(2);
+    assert!(done.stderr.contains("is not a directory"), "{done:?}");
+    assert!(!evidence_dir(&world).exists());
+    world.run(&["evidence", "nobody"]).code(2);
+}
+
+#[test]
+fn a_full_or_read_only_disk_leaves_the_earlier_bundle() {
+    let world = ended();
+    let text = in_mounts(
+        &world,
+        "mkdir \"$R/out\" && mount -t tmpfs -o size=200k none \"$R/out\" || exit 1
+         $M --workspaces \"$R\" evidence r --out \"$R/out\" || exit 1
+         cp -r \"$R/out\" \"$R/before\"
+         dd if=/dev/zero of=\"$R/out/fill\" bs=4k 2>/dev/null
+         $M --workspaces \"$R\" evidence r --out \"$R/out\"; echo \"full: $?\"
+         $M --workspaces \"$R\" evidence r --out \"$R/out/new\"; echo \"full, new directory: $?\"
+         rm \"$R/out/fill\"; diff -r \"$R/before\" \"$R/out\" && echo \"as it was\"
+         $M --workspaces \"$R\" evidence r >/dev/null || exit 1
+         mount --bind \"$R\" \"$R\" && mount -o remount,bind,ro \"$R\" || exit 1
+         $M --workspaces \"$R\" evidence r; echo \"read-only: $?\"
+         $M --workspaces \"$R\" evidence r --out /tmp/evidence.$$ ; echo \"out of it: $?\"
+         diff -r /tmp/evidence.$$ \"$R/demo/runs/r/evidence\" && echo \"the same\"; rm -r /tmp/evidence.$$",
+    );
+    let text = text.expect("user namespaces are needed for this test");
+    for line in ["full: 74", "full, new directory: 74", "as it was", "read-only: 74", "out of it: 0", "the same"] {
+        assert!(text.lines().any(|found| found == line), "`{line}` is missing: {text}");
+    }
+}
+
+#[test]
+fn a_kill_leaves_the_earlier_bundle_and_the_next_is_whole() {
+    let world = World::with_tasks(&json!([{"id": "a", "operator": "local", "command": "true"}]));
+    world.init();
+    world.run(&["evidence", "r"]).code(0);
+    let directory = evidence_dir(&world);
+    let before = bytes(&directory);
+    world.run(&["loop", "r"]).code(0);
+    for point in ["evidence.rows", "evidence.written"] {
+        let done = world.run_with(&["evidence", "r"], &[("MATTERSTACK_FAILPOINT", point)]);
+        assert_eq!(done.code, None, "{point} was not reached");
+        assert_eq!(bytes(&directory), before, "{point}");
+    }
+    let done = world.run_with(&["evidence", "r"], &[("MATTERSTACK_FAILPOINT", "evidence.document-renamed")]);
+    assert_eq!(done.code, None);
+    assert!(bundle(&directory).complete, "the new document is whole");
+    assert_eq!(bytes(&directory).1, before.1, "the old report is whole, and names the old document");
+    world.run(&["evidence", "r"]).code(0);
+    assert_eq!(names(&directory), ["evidence.json", "report.md"], "what was begun has been taken over");
+    assert!(report(&directory).contains("**The run is completed**"));
+}
+
+#[test]
+fn one_writer_at_a_time() {
+    let world = ended();
+    world.run(&["evidence", "r"]).code(0);
+    let before = bytes(&evidence_dir(&world));
+    let part = std::fs::File::create(evidence_dir(&world).join("evidence.json.part")).expect("a file");
+    part.lock().expect("the lock");
+    let done = world.run(&["evidence", "r"]).code(3);
+    assert!(done.stderr.contains("another process writes evidence"), "{done:?}");
+    drop(part);
+    world.run(&["evidence", "r"]).code(0);
+    assert_eq!(bytes(&evidence_dir(&world)), before);
+}
+
+#[test]
+fn many_writers_leave_one_whole_bundle() {
+    let world = ended();
+    world.run(&["evidence", "r"]).code(0);
+    let expected = bytes(&evidence_dir(&world));
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..5 {
+                    let code = world.run(&["evidence", "r"]).code;
+                    assert!(matches!(code, Some(0 | 3)), "{code:?}");
+                    assert_eq!(bytes(&evidence_dir(&world)), expected);
+                }
+            });
+        }
+    });
+    assert!(start.elapsed() < Duration::from_secs(60));
+    world.run(&["evidence", "r"]).code(0);
+    assert_eq!(names(&evidence_dir(&world)), ["evidence.json", "report.md"]);
+}

@@ -1,0 +1,287 @@
+//! Questions to people, and their answers.
+use super::{attempt, directory, record, until, waiting, waits_on, world};
+use crate::cli::harness::{Done, PROGRAM, World};
+use serde_json::{Value, json};
+use std::process::{Command, Stdio};
+
+fn question(more: &Value) -> Value {
+    let mut input = json!({
+        "instructions": "# Choose a dose\n\nBetween 1 and 5 mg.",
+        "schema": {
+            "type": "object", "required": ["dose"], "additionalProperties": false,
+            "properties": {
+                "dose": {"type": "number", "minimum": 1, "maximum": 5},
+                "route": {"enum": ["oral", "nasal"], "title": "Route"},
+                "approved": {"type": "boolean"},
+                "comment": {"type": "string"},
+            },
+        },
+    });
+    for (key, value) in more.as_object().into_iter().flatten() {
+        input[key] = value.clone();
+    }
+    input
+}
+
+/// A question, and a job that waits for its answer.
+fn gate(more: &Value) -> World {
+    let world = world(&json!([
+        {"id": "choose dose", "operator": "human", "input": question(more)},
+        {"id": "compute", "operator": "local", "command": "true", "depends_on": ["choose dose"]},
+    ]));
+    waiting(&world);
+    world
+}
+
+fn respond<'a>(rest: &[&'a str]) -> Vec<&'a str> {
+    ["respond", "r", "choose dose"].into_iter().chain(rest.iter().copied()).collect()
+}
+
+fn answer(world: &World, rest: &[&str]) -> Done {
+    world.run(&respond(rest))
+}
+
+#[test]
+fn a_question_waits_for_a_person_and_says_how_to_answer() {
+    let world = gate(&json!({}));
+    let wait = waits_on(&world, "choose dose");
+    assert_eq!((&wait["kind"], &wait["reason"]), (&json!("person"), &json!("Choose a dose")));
+    assert_eq!(wait["hint"], "matterstack respond r 'choose dose'");
+    assert_eq!(attempt(&world, "choose dose")["state"], "waiting_external");
+    let explained = world.run(&["explain", "r", "choose dose", "--json"]).code(0).json();
+    assert_eq!((&explained[0]["code"], &explained[0]["command"]), (&json!("person"), &wait["hint"]));
+    world.run(&["loop", "r"]).code(5);
+    let directory = directory(&world, "choose dose");
+    let instructions = std::fs::read_to_string(directory.join("instructions.md")).expect("instructions");
+    assert_eq!(instructions, "# Choose a dose\n\nBetween 1 and 5 mg.");
+    let schema: Value =
+        serde_json::from_slice(&std::fs::read(directory.join("schema.json")).expect("a schema")).expect("JSON");
+    assert_eq!(schema, question(&json!({}))["schema"]);
+}
+
+#[test]
+fn an_answer_lets_the_run_go_on_and_the_record_says_whose_it_is() {
+    let world = gate(&json!({}));
+    let told = answer(&world, &["--set", "dose=3", "--set", "comment=12", "--json"]).code(0).json();
+    world.run(&["loop", "r"]).code(0);
+    assert_eq!(world.tasks(), "choose dose=completed compute=completed");
+    let (data, reason) = record(&world, "choose dose");
+    assert_eq!(data["answer"], json!({"dose": 3, "comment": "12"}), "a text field takes a number as text");
+    assert_eq!(data["sha256"], told["sha256"]);
+    assert_eq!((&data["by"], &data["at"]), (&told["by"], &told["at"]));
+    assert_eq!(data["by"]["uid"], rustix::process::geteuid().as_raw());
+    let who = format!("answered by {}@", data["by"]["user"].as_str().expect("a name"));
+    assert!(reason.starts_with(&who) && reason.contains(data["at"].as_str().expect("a time")), "{reason}");
+    let second = answer(&world, &["--set", "dose=4"]).code(2);
+    assert!(second.stderr.contains(&reason), "the second is told who and when: {second:?}");
+}
+
+#[test]
+fn an_answer_written_by_hand_counts_once_it_is_whole() {
+    let world = gate(&json!({}));
+    let place = directory(&world, "choose dose").join("response.json");
+    std::fs::write(&place, "{\"dose\": 2, \"rou").expect("half an answer");
+    for _ in 0..3 {
+        world.run(&["step", "r"]).code(0);
+        assert!(waits_on(&world, "choose dose")["reason"].as_str().expect("a reason").contains("cannot be read yet"));
+    }
+    std::fs::write(&place, "{\"dose\": 2, \"route\": \"oral\"}").expect("an answer");
+    world.run(&["loop", "r"]).code(0);
+    let (data, reason) = record(&world, "choose dose");
+    assert_eq!((&data["answer"]["route"], &data["by"]), (&json!("oral"), &Value::Null));
+    assert!(reason.contains("by hand"), "{reason}");
+}
+
+#[test]
+fn an_invalid_answer_is_refused_or_set_aside_and_the_gate_stays_open() {
+    let world = gate(&json!({}));
+    for (rest, word) in [
+        (vec!["--set", "dose=9"], "/dose"),
+        (vec!["--set", "dose=3", "--set", "colour=red"], "colour"),
+        (vec!["--approve"], "dose"),
+        (vec!["--set", "dose=3", "--set", "route=rectal"], "/route"),
+    ] {
+        let refused = answer(&world, &rest).code(2);
+        assert!(refused.stderr.contains(word) && refused.stderr.contains("not valid"), "{refused:?}");
+    }
+    let directory = directory(&world, "choose dose");
+    assert!(!directory.join("response.json").exists() && !directory.join("response.invalid-1.json").exists());
+    std::fs::write(directory.join("response.json"), "{\"dose\": 9}").expect("an answer");
+    let second = answer(&world, &["--set", "dose=3"]).code(2);
+    assert!(second.stderr.contains("by hand"), "{second:?}");
+    world.run(&["step", "r"]).code(0);
+    let note = std::fs::read_to_string(directory.join("response.invalid-1.txt")).expect("a note");
+    assert!(note.contains("at `/dose`") && note.contains("still open"), "{note}");
+    assert_eq!(std::fs::read_to_string(directory.join("response.invalid-1.json")).expect("kept"), "{\"dose\": 9}");
+    assert!(waits_on(&world, "choose dose")["reason"].as_str().expect("a reason").contains("set aside"));
+    answer(&world, &["--set", "dose=3"]).code(0);
+    world.run(&["loop", "r"]).code(0);
+}
+
+#[test]
+fn a_rejection_stops_what_depends_on_it() {
+    let world = gate(&json!({}));
+    answer(&world, &["--reject", "--set", "comment=too much"]).code(0);
+    world.run(&["loop", "r"]).code(1);
+    assert_eq!(world.tasks(), "choose dose=failed compute=skipped");
+    let explained = world.run(&["explain", "r", "choose dose", "--json"]).code(0).json();
+    assert_eq!(explained[0]["code"], "rejected");
+    let (data, reason) = record(&world, "choose dose");
+    assert_eq!(data["rejected"], true);
+    assert!(reason.starts_with("rejected by ") && reason.ends_with("too much"), "{reason}");
+}
+
+#[test]
+fn a_rejection_can_be_a_result() {
+    let world = gate(&json!({"on_reject": "result"}));
+    answer(&world, &["--reject"]).code(0);
+    world.run(&["loop", "r"]).code(0);
+    assert_eq!(world.tasks(), "choose dose=completed compute=completed");
+    assert_eq!(record(&world, "choose dose").0["rejected"], true);
+}
+
+#[test]
+fn of_people_who_answer_at_once_one_is_first_and_the_others_are_told() {
+    let world = gate(&json!({}));
+    let children: Vec<_> = (0..6)
+        .map(|person| {
+            let dose = format!("dose={}", 1.0 + f64::from(person) / 8.0);
+            let words = respond(&["--set", &dose, "--json"]);
+            let child = world.command(&words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a person");
+            (dose, child)
+        })
+        .collect();
+    let (mut first, mut told) = (Vec::new(), 0);
+    for (dose, child) in children {
+        let output = child.wait_with_output().expect("an end");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        match output.status.code() {
+            Some(0) => first.push((dose, serde_json::from_slice::<Value>(&output.stdout).expect("JSON"))),
+            Some(2) => {
+                assert!(stderr.contains("answered already, by ") && stderr.contains(" (uid "), "{stderr}");
+                told += 1;
+            }
+            other => panic!("{other:?} {stderr}"),
+        }
+    }
+    assert_eq!((first.len(), told), (1, 5));
+    world.run(&["loop", "r"]).code(0);
+    let (data, _) = record(&world, "choose dose");
+    assert_eq!(format!("dose={}", data["answer"]["dose"].as_f64().expect("a dose")), first[0].0);
+    assert_eq!(data["sha256"], first[0].1["sha256"]);
+}
+
+#[test]
+fn a_loop_that_waits_is_woken_by_an_answer() {
+    for by_hand in [false, true] {
+        let world = gate(&json!({}));
+        let mut driver = world
+            .command(&["loop", "r", "--wait"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a loop");
+        until("the loop", || world.run_dir("r").join("loop.lock").exists());
+        // It sleeps by now, or looks once more before it does.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        if by_hand {
+            std::fs::write(directory(&world, "choose dose").join("response.json"), "{\"dose\": 2}").expect("an answer");
+        } else {
+            answer(&world, &["--set", "dose=2"]).code(0);
+        }
+        until("the end", || driver.try_wait().expect("a loop").is_some());
+        assert_eq!(driver.wait().expect("an end").code(), Some(0));
+    }
+}
+
+#[test]
+fn a_cancelled_question_is_given_up_at_once() {
+    let world = gate(&json!({}));
+    world.run(&["cancel", "r"]).code(0);
+    assert_eq!(world.step_to_end()["state"], "cancelled");
+    let late = answer(&world, &["--set", "dose=2"]).code(2);
+    assert!(late.stderr.contains("asks nobody any more"), "{late:?}");
+}
+
+#[test]
+fn a_deadline_that_the_task_sets_passes() {
+    let world = gate(&json!({"deadline_s": 0.2}));
+    let end = world.step_to_end();
+    assert_eq!(end["state"], "failed", "{end}");
+    assert!(record(&world, "choose dose").1.contains("within 0.2 s"));
+}
+
+#[test]
+fn only_a_question_can_be_answered() {
+    let world = world(&json!([
+        {"id": "kit", "operator": "kit", "command": "true"},
+        {"id": "later", "operator": "human", "input": {"instructions": "Go on?"}, "depends_on": ["kit"]},
+        {"id": "broken", "operator": "human", "input": {"instructions": "Go on?", "shema": {}}},
+    ]));
+    waiting(&world);
+    for (task, word) in [("kit", "waits for `kit`"), ("later", "asks nobody yet"), ("nothing", "no task `nothing`")] {
+        let refused = world.run(&["respond", "r", task, "--approve"]).code(2);
+        assert!(refused.stderr.contains(word) && refused.stderr.contains("hint:"), "{refused:?}");
+    }
+    assert!(record(&world, "broken").1.contains("shema"), "the task's mistake is named");
+    let nobody = world.run(&["respond", "r", "kit"]).code(2);
+    assert!(nobody.stderr.contains("kit export"), "{nobody:?}");
+}
+
+#[test]
+fn in_a_script_an_answer_must_be_given() {
+    let world = gate(&json!({}));
+    let refused = answer(&world, &[]).code(2);
+    assert!(refused.stderr.contains("nobody is at a terminal") && refused.stderr.contains("--file"), "{refused:?}");
+    world.write("answer.json", "{\"dose\": 4}");
+    let file = world.workspace().join("answer.json");
+    answer(&world, &["--file", file.to_str().expect("UTF-8")]).code(0);
+    world.run(&["loop", "r"]).code(0);
+    assert_eq!(record(&world, "choose dose").0["answer"], json!({"dose": 4}));
+}
+
+/// Types what follows each prompt into a terminal of its own, and prints what the terminal showed.
+const TYPIST: &str = r#"
+import os, pty, sys, time
+script = [pair.split('=', 1) for pair in sys.argv[1].split('\n')]
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execve(sys.argv[2], sys.argv[2:], dict(os.environ))
+shown, seen = '', 0
+for prompt, text in script:
+    while prompt not in shown[seen:]:
+        shown += os.read(terminal, 4096).decode()
+    seen = shown.index(prompt, seen) + len(prompt)
+    os.write(terminal, (text + '\n').encode())
+try:
+    while True:
+        block = os.read(terminal, 4096).decode()
+        if not block:
+            break
+        shown += block
+except OSError:
+    pass
+print(shown)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"#;
+
+#[test]
+fn on_a_terminal_it_asks_field_by_field() {
+    let world = gate(&json!({}));
+    let typed = "approved= \ncomment=fine\ndose=much\nno number=30\nRoute=2\nno valid answer= \ncomment=\ndose=3\nRoute=oral\nGive this answer=y";
+    let typed = typed.replace("= \n", "=\n");
+    let output = Command::new("python3")
+        .args(["-c", TYPIST, &typed, PROGRAM, "respond", "r", "choose dose", "--workspaces"])
+        .arg(world.root())
+        .env("XDG_CACHE_HOME", std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"))
+        .output()
+        .expect("python3");
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{shown}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        shown.contains("Between 1 and 5 mg.") && shown.contains("2: \"nasal\"") && shown.contains("/dose"),
+        "{shown}"
+    );
+    world.run(&["loop", "r"]).code(0);
+    assert_eq!(record(&world, "choose dose").0["answer"], json!({"dose": 3, "route": "oral"}));
+}

@@ -1,0 +1,109 @@
+//! The components that tests and examples run.
+use crate::project::{Project, run, say};
+use crate::tools::{COMPONENTIZE_PY, COMPONENTIZE_QJS};
+use anyhow::{Context, Result};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::SystemTime;
+
+/// Builds the test campaign in every language, where it is missing or older than what it is made of. The host's tests
+/// look for Python and JavaScript in `target/guests-test`, and for Rust where cargo leaves it.
+pub(crate) fn build_for_tests(project: &Project) -> Result<()> {
+    run(&mut project.guest_cargo("build", &["guest-loop-rust"]))?;
+    let python = COMPONENTIZE_PY.program(project).context("bug: componentize-py has no path")?;
+    build(project, "loop-python", &python, |componentize, source, component| {
+        componentize.args(["-d", "wit", "-w", "campaign", "componentize", "--stub-wasi", "-p"]);
+        componentize.arg(source).args(["app", "-o"]).arg(component);
+    })?;
+    let javascript = COMPONENTIZE_QJS.program(project).context("bug: componentize-qjs has no path")?;
+    build(project, "loop-javascript", &javascript, |componentize, source, component| {
+        componentize.args(["--sync", "--stub-wasi", "-w", "wit", "-n", "campaign", "-j"]);
+        componentize.arg(source.join("app.js")).arg("-o").arg(component);
+    })
+}
+
+fn build(
+    project: &Project,
+    guest: &str,
+    program: &Path,
+    arguments: impl FnOnce(&mut Command, &Path, &Path),
+) -> Result<()> {
+    let source = project.root.join("tests/guests").join(guest);
+    let directory = project.target.join("guests-test");
+    let component = directory.join(guest).with_extension("wasm");
+    if newer_than_all(&component, &[&source, &project.root.join("wit"), program])? {
+        return Ok(());
+    }
+    say(&format!("building the test campaign `{guest}`"));
+    fs::create_dir_all(&directory).with_context(|| format!("`{}` cannot be made", directory.display()))?;
+    // put in place when it is whole: a build that was cut short leaves nothing that looks new
+    let aside = component.with_extension("part.wasm");
+    let mut componentize = project.command(program);
+    arguments(&mut componentize, &source, &aside);
+    run(&mut componentize)?;
+    fs::rename(&aside, &component).with_context(|| format!("`{}` cannot be put in place", component.display()))
+}
+
+/// Builds the campaign of a workspace and puts it where its config.json looks for it.
+pub(crate) fn build_campaign(project: &Project, package: &str, place: &Path) -> Result<()> {
+    run(&mut project.guest_cargo("build", &[package]))?;
+    let built = project.component(package);
+    let bytes = fs::read(&built).with_context(|| format!("`{}` cannot be read", built.display()))?;
+    if fs::read(place).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
+    fs::write(place, bytes).with_context(|| format!("`{}` cannot be written", place.display()))
+}
+
+/// Whether a file exists and nothing in these places was changed after it.
+fn newer_than_all(file: &Path, sources: &[&Path]) -> Result<bool> {
+    let Ok(built) = fs::metadata(file).and_then(|metadata| metadata.modified()) else { return Ok(false) };
+    for source in sources {
+        if last_change(source)? > built {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// When the newest file in this place was changed.
+fn last_change(place: &Path) -> Result<SystemTime> {
+    let context = || format!("`{}` cannot be read", place.display());
+    let metadata = fs::metadata(place).with_context(context)?;
+    if !metadata.is_dir() {
+        return metadata.modified().with_context(context);
+    }
+    let entries: Vec<PathBuf> = fs::read_dir(place)
+        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect())
+        .with_context(context)?;
+    // Python leaves its own traces beside the sources
+    let sources = entries.iter().filter(|path| !path.ends_with("__pycache__"));
+    sources.map(|path| last_change(path)).try_fold(SystemTime::UNIX_EPOCH, |newest, next| Ok(newest.max(next?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_component_is_old_when_any_of_its_sources_is_newer() {
+        let scratch = Project::here().expect("a project").target.join("xtask-test-age");
+        let _ = fs::remove_dir_all(&scratch);
+        fs::create_dir_all(scratch.join("source/inner")).expect("a directory");
+        let (component, source) = (scratch.join("a.wasm"), scratch.join("source/inner/app.py"));
+        let touch = |path: &Path, at: u64| {
+            let file = fs::File::create(path).expect("a file");
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(at)).expect("a time");
+        };
+        let fresh = || newer_than_all(&component, &[&scratch.join("source")]).expect("readable");
+        touch(&source, 100);
+        assert!(!fresh(), "missing");
+        touch(&component, 200);
+        assert!(fresh());
+        touch(&source, 300);
+        assert!(!fresh(), "older than its source");
+        fs::remove_dir_all(&scratch).expect("removed");
+    }
+}

@@ -1,0 +1,129 @@
+//! The clone this tool was built from: its places, its crates, and the commands it starts.
+use anyhow::{Context, Result, bail};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// What the guests are built for.
+pub(crate) const GUEST_TARGET: &str = "wasm32-wasip2";
+
+/// The clone and its target directory.
+pub(crate) struct Project {
+    pub(crate) root: PathBuf,
+    pub(crate) target: PathBuf,
+}
+
+/// A member of the workspace.
+pub(crate) struct Member {
+    pub(crate) name: String,
+    /// Whether it is built as a component.
+    pub(crate) guest: bool,
+}
+
+impl Project {
+    /// Finds the clone and the target directory this program was built in.
+    pub(crate) fn here() -> Result<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let root = root.canonicalize().with_context(|| format!("the clone at `{}` is gone", root.display()))?;
+        let program = std::env::current_exe().context("the path of this program")?;
+        // cargo marks the target directory, below which programs and tests lie at different depths
+        let target = program.ancestors().find(|directory| directory.join("CACHEDIR.TAG").exists());
+        let target = target.with_context(|| format!("`{}` is in no target directory", program.display()))?;
+        Ok(Self { root, target: target.to_owned() })
+    }
+
+    /// The `matterstack` binary, once it is built.
+    pub(crate) fn matterstack(&self) -> PathBuf {
+        self.target.join("release/matterstack")
+    }
+
+    /// Builds that binary, with the standard plugins inside.
+    pub(crate) fn build_host(&self) -> Result<()> {
+        say("building matterstack and its standard plugins");
+        run(&mut self.cargo(["build", "--release", "--package", "matterstack"]))
+    }
+
+    /// A command that runs in the clone's root.
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(&self.root);
+        // what `cargo run` says about this tool would otherwise be taken for news by the cargo it starts
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|prefix| text.starts_with(prefix)) {
+                command.env_remove(&name);
+            }
+        }
+        command
+    }
+
+    /// A cargo command that runs in the clone's root.
+    pub(crate) fn cargo<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
+        let mut cargo = self.command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.args(arguments);
+        cargo
+    }
+
+    /// A cargo command that builds or checks guests as components, in the directory the host's build script uses too.
+    pub(crate) fn guest_cargo(&self, verb: &str, packages: &[&str]) -> Command {
+        let mut cargo = self.cargo([verb, "--profile", "guest", "--target", GUEST_TARGET, "--target-dir"]);
+        cargo.arg(self.target.join("guests")).args(packages_arguments(packages));
+        cargo
+    }
+
+    /// The component that `guest_cargo("build", …)` leaves for a package.
+    pub(crate) fn component(&self, package: &str) -> PathBuf {
+        let file = format!("{}.wasm", package.replace('-', "_"));
+        self.target.join("guests").join(GUEST_TARGET).join("guest").join(file)
+    }
+
+    /// Every crate of the workspace, as cargo tells.
+    pub(crate) fn members(&self) -> Result<Vec<Member>> {
+        let text = output(&mut self.cargo(["metadata", "--no-deps", "--format-version", "1"]))?;
+        let metadata: serde_json::Value = serde_json::from_str(&text).context("what `cargo metadata` printed")?;
+        let packages = metadata["packages"].as_array().context("`cargo metadata` lists no packages")?;
+        let is_guest = |package: &serde_json::Value| {
+            let targets = package["targets"].as_array().into_iter().flatten();
+            targets.flat_map(|target| target["kind"].as_array().into_iter().flatten()).any(|kind| kind == "cdylib")
+        };
+        let member = |package: &serde_json::Value| {
+            Some(Member { name: package["name"].as_str()?.to_owned(), guest: is_guest(package) })
+        };
+        Ok(packages.iter().filter_map(member).collect())
+    }
+}
+
+/// `--package NAME` for each name.
+pub(crate) fn packages_arguments<'a>(packages: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
+    packages.iter().flat_map(|package| ["--package", package])
+}
+
+/// Tells what comes next.
+pub(crate) fn say(what: &str) {
+    eprintln!("==> {what}");
+}
+
+/// Runs a command to its end; its output goes where ours goes.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let shown = shown(command);
+    let status = command.status().with_context(|| format!("`{shown}` cannot be started"))?;
+    if !status.success() {
+        bail!("`{shown}` failed ({status})");
+    }
+    Ok(())
+}
+
+/// Runs a command to its end and returns what it printed; its messages go where ours go.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let shown = shown(command);
+    let done = command.stderr(Stdio::inherit()).output().with_context(|| format!("`{shown}` cannot be started"))?;
+    if !done.status.success() {
+        bail!("`{shown}` failed ({})", done.status);
+    }
+    String::from_utf8(done.stdout).with_context(|| format!("what `{shown}` printed"))
+}
+
+fn shown(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,139 @@
+//! `cargo xtask test`: every suite there is, and one line on how they ended.
+use crate::project::{Member, Project, packages_arguments, run, say};
+use crate::{guests, tools};
+use anyhow::{Context, Result, bail};
+use std::fmt;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+
+/// What tests that take minutes look at: where it is not set, they are not run.
+const SLOW: &str = "MATTERSTACK_SLOW_TESTS";
+
+/// How many tests ended how.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Summary {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} passed, {} failed", self.passed, self.failed)?;
+        if self.ignored > 0 { write!(f, ", {} ignored", self.ignored) } else { Ok(()) }
+    }
+}
+
+impl Summary {
+    /// Reads libtest's own last line, such as `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
+    fn of_line(line: &str) -> Option<Self> {
+        let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
+        let count = |word: &str| {
+            let number = counts.split("; ").find_map(|part| part.strip_suffix(word))?;
+            number.trim().parse().ok()
+        };
+        Some(Self { passed: count("passed")?, failed: count("failed")?, ignored: count("ignored")? })
+    }
+
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.ignored += other.ignored;
+    }
+}
+
+/// Installs what the tests need, runs every test that a filter names (all, without filters) and prints their sum.
+pub(crate) fn test(project: &Project, filters: &[String], slow: bool) -> Result<bool> {
+    tools::ensure(project, tools::FOR_TESTS)?;
+    guests::build_for_tests(project)?;
+    let members = project.members()?;
+    let (host, others) = suites(&members);
+    let mut total = Summary::default();
+    for packages in [host, others] {
+        say(&format!("testing {}", packages.join(", ")));
+        let cargo = || {
+            let mut cargo = project.cargo(["test", "--release", "--no-fail-fast"]);
+            cargo.args(packages_arguments(&packages));
+            cargo.env_remove(SLOW);
+            if slow {
+                cargo.env(SLOW, "1");
+            }
+            cargo
+        };
+        // what does not compile is told apart from a test that fails
+        run(cargo().args(["--quiet", "--no-run"]))?;
+        total.add(count(cargo().arg("--").args(filters), &mut std::io::stdout())?);
+    }
+    if total == Summary::default() {
+        bail!("no test has a name with {}", filters.join(" or "));
+    }
+    println!("{total}");
+    Ok(total.failed == 0)
+}
+
+/// The host's crate, and all others. They are not built in one go: cargo would join the features that they ask of
+/// shared crates and compile those once more.
+fn suites(members: &[Member]) -> (Vec<&str>, Vec<&str>) {
+    members.iter().map(|member| member.name.as_str()).partition(|name| *name == "matterstack")
+}
+
+/// Runs the tests, passes on what they print, and counts it.
+fn count(command: &mut Command, out: &mut impl Write) -> Result<Summary> {
+    let mut child = command.stdout(Stdio::piped()).spawn().context("cargo cannot be started")?;
+    let mut lines = BufReader::new(child.stdout.take().context("bug: the tests have no output")?);
+    let mut total = Summary::default();
+    let mut line = Vec::new();
+    while lines.read_until(b'\n', &mut line).context("what the tests print")? > 0 {
+        out.write_all(&line).context("standard output")?;
+        if let Some(summary) = Summary::of_line(&String::from_utf8_lossy(&line)) {
+            total.add(summary);
+        }
+        line.clear();
+    }
+    let status = child.wait().context("the end of the tests")?;
+    if !status.success() && total.failed == 0 {
+        writeln!(out, "a test binary ended without saying how its tests did ({status}); counted as one failure")?;
+        total.failed = 1;
+    }
+    Ok(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_come_from_the_last_line_of_each_binary() {
+        let check = |line: &str, expected: Option<(u64, u64, u64)>| {
+            let expected = expected.map(|(passed, failed, ignored)| Summary { passed, failed, ignored });
+            assert_eq!(Summary::of_line(line), expected, "{line}");
+        };
+        let tail = "0 measured; 0 filtered out; finished in 0.00s\n";
+        check(&format!("test result: ok. 12 passed; 0 failed; 1 ignored; {tail}"), Some((12, 0, 1)));
+        check(&format!("test result: FAILED. 3 passed; 2 failed; 0 ignored; {tail}"), Some((3, 2, 0)));
+        check("test result: unheard of", None);
+        check("test a::b ... ok", None);
+        check("running 3 tests", None);
+    }
+
+    /// What is counted of a script's output. It is not passed on, or it would count where these tests are run.
+    fn printed(script: &str) -> Summary {
+        count(Command::new("sh").args(["-c", script]), &mut std::io::sink()).expect("a count")
+    }
+
+    #[test]
+    fn the_sum_goes_over_all_binaries() {
+        let line = |passed| format!("echo 'test result: ok. {passed} passed; 0 failed; 0 ignored; 0 measured';");
+        let summary = printed(&format!("{}{}", line(2), line(3)));
+        assert_eq!((summary.passed, summary.failed), (5, 0));
+        assert_eq!(summary.to_string(), "5 passed, 0 failed");
+    }
+
+    #[test]
+    fn a_binary_that_dies_is_a_failure() {
+        let summary = printed("echo 'running 5 tests'; kill -ABRT $$");
+        assert_eq!((summary.passed, summary.failed), (0, 1));
+        let counted = printed("echo 'test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured'; exit 101");
+        assert_eq!((counted.passed, counted.failed), (1, 2));
+    }
+}
