@@ -222,6 +222,66 @@ fn a_stream_that_breaks_on_its_way_is_repeated() {
 }
 
 #[test]
+fn a_backend_is_checked_step_by_step() {
+    let far = Far::new(None, &json!([task("a", "echo 1 > o")]));
+    let check = |name: &str| far.run(&["backend", "check", name, "--workspace", "demo", "--json"]);
+    let steps = |done: &Done| -> Vec<(String, bool)> {
+        let all = done.json();
+        let step = |step: &Value| (step["step"].as_str().unwrap_or("").to_owned(), step["ok"] == true);
+        all.as_array().expect("steps").iter().map(step).collect()
+    };
+    let names = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), true)).collect::<Vec<_>>();
+    let done = check("cluster").code(0);
+    let all = ["login", "clock", "programs", "remote_root", "submit", "run", "fetch", "clean up"];
+    assert_eq!(steps(&done), names(&all), "{done:?}");
+    assert!(std::fs::read_dir(far.sshd.path().join("scratch")).expect("a root").next().is_none(), "something is left");
+    let done = check("local").code(0);
+    assert_eq!(steps(&done), names(&["submit", "run", "fetch"]), "{done:?}");
+    let done = check("clutser").code(2);
+    assert!(done.stderr.contains("did you mean `cluster`?"), "{done:?}");
+    assert!(
+        far.world
+            .root()
+            .parent()
+            .expect("a parent")
+            .read_dir()
+            .expect("a directory")
+            .flatten()
+            .all(|entry| { !entry.file_name().to_string_lossy().starts_with(".matterstack-check") })
+    );
+
+    // what a person sees when the login fails, with the command that opens the connection
+    far.sshd.write_config("config", "other", far.wire.address(), "");
+    let sockets = tempfile::tempdir().expect("a scratch directory");
+    let sockets = [("XDG_RUNTIME_DIR", sockets.path().to_str().expect("UTF-8"))];
+    let done = far.world.run_with(&["backend", "check", "cluster", "--workspace", "demo"], &sockets).code(74);
+    assert!(done.stdout.starts_with("TROUBLE  login") && done.stdout.contains("-o ControlPersist=yes -fN"), "{done:?}");
+}
+
+#[test]
+fn directories_of_a_run_are_removed_on_request() {
+    let kept = json!({"pattern": "big", "keep": "remote"});
+    let far = Far::new(
+        None,
+        &json!([
+            {"id": "a", "operator": "hpc", "command": "echo started >> started.log; echo 1 > big", "outputs": [kept]},
+            task("b", "echo 1 > o"),
+        ]),
+    );
+    far.end();
+    far.check(2);
+    let removed = |more: &[&str]| {
+        far.run(&[&["backend", "clean", "r", "--json"], more].concat()).code(0).json()[0]["removed"].clone()
+    };
+    // one array and the attempt whose file is nowhere else stays
+    assert_eq!(removed(&[]), 2);
+    assert_eq!(far.starts().len(), 1);
+    assert_eq!(removed(&[]), 0);
+    assert_eq!(removed(&["--kept"]), 1);
+    assert!(!far.there().exists());
+}
+
+#[test]
 fn files_that_stay_do_not_cross_the_wire_until_they_are_needed_here() {
     const SIZE: u64 = 5_000_000;
     let kept = json!({"pattern": "WAVE*", "keep": "remote"});

@@ -1,6 +1,6 @@
 //! Files that jobs left on a cluster: what is known of them, and how they get to where a later job needs them.
 use super::registry::Backends;
-use super::staging::{CarryError, RemoteFile};
+use super::staging::{Carrier, CarryError, RemoteFile};
 use crate::backend::transport::NoAnswer;
 use crate::model::contract::{Detail, GuestError};
 use crate::model::workflow::RemotePlace;
@@ -52,6 +52,11 @@ impl Backends {
             }
         }
         all
+    }
+
+    /// The backends whose attempt directories are not in the run, each with the way to them.
+    pub fn far(&self) -> impl Iterator<Item = (&str, Carrier<'_>)> {
+        self.slurm.iter().filter_map(|(name, backend)| Some((name.as_str(), backend.carrier()?)))
     }
 
     /// Notes which inputs of an attempt are on a cluster, for the submit that follows in this process.

@@ -20,8 +20,6 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long one stream of a batch may take.
-const STREAM: Duration = Duration::from_secs(1800);
 /// How long a short question may take.
 const SHORT: Duration = Duration::from_secs(40);
 
@@ -44,11 +42,8 @@ pub(super) struct Far {
 
 impl SlurmBackend {
     /// The way to far attempt directories; nothing if the cluster shares this machine's files.
-    pub(super) fn carrier(&self) -> Option<Carrier<'_>> {
-        self.settings.ssh.as_ref()?;
-        let root = self.settings.remote_root.as_deref().unwrap_or("~/.matterstack");
-        let run = self.run.file_name()?.to_str()?;
-        Some(Carrier { transport: &*self.transport, root, run, timeout: STREAM })
+    pub(in crate::backend) fn carrier(&self) -> Option<Carrier<'_>> {
+        Carrier::of(&self.settings, &*self.transport, &self.run)
     }
 
     /// Notes files that an earlier attempt left over there and that this one shall find in its directory.

@@ -14,7 +14,9 @@ pub use put::{Parcel, RemoteFile, check};
 
 use super::transport::{Exec, Finished, NoAnswer, Transport};
 use crate::explain::quoted;
+use crate::model::config::SlurmConfig;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 /// Files of the host's own in an attempt directory over there, beside what a job script is called.
@@ -25,6 +27,10 @@ pub const KEPT: &str = ".matterstack-kept";
 pub const CLAIM: &str = ".claim";
 /// Where files wait, in an attempt directory here, until all of their attempt have arrived.
 const ASIDE: &str = ".fetched";
+/// Where runs go over there if the backend has no `remote_root`.
+const ROOT: &str = "~/.matterstack/runs";
+/// How long one stream of a batch may take.
+const STREAM: Duration = Duration::from_secs(1800);
 /// What is fetched of every ended attempt, whatever its patterns say.
 const OWN: &[&str] = &["stdout", "stderr", "exit.json", ".claim/owner", ".claim/fenced"];
 
@@ -59,6 +65,15 @@ pub enum CarryError {
     /// This machine failed.
     #[error("{0}: {1}")]
     Here(String, #[source] io::Error),
+}
+
+impl<'a> Carrier<'a> {
+    /// The way to the attempt directories of the run in this directory; nothing if the cluster shares this machine's files.
+    pub fn of(settings: &'a SlurmConfig, transport: &'a dyn Transport, run: &'a Path) -> Option<Self> {
+        settings.ssh.as_ref()?;
+        let root = settings.remote_root.as_deref().unwrap_or(ROOT);
+        Some(Self { transport, root, run: run.file_name()?.to_str()?, timeout: STREAM })
+    }
 }
 
 impl Carrier<'_> {
