@@ -212,6 +212,9 @@ impl Seen<'_> {
                 let command = outside_command(&kind, &self.row.run_id, &attempt.task_id);
                 (kind, reason("waits for something outside"), Some(command))
             }
+            AttemptState::Running if attempt.reason_code.as_deref().is_some_and(|code| code != "progress") => {
+                (code("running"), reason("running"), None)
+            }
             _ => (
                 "running".to_owned(),
                 format!("attempt {} runs", attempt.number),

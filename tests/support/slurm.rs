@@ -21,13 +21,23 @@ pub(crate) struct Plan {
     pub(crate) munge: bool,
     /// What stands before every program of the cluster, such as an `nsenter` into a network of its own.
     pub(crate) inside: Vec<String>,
+    /// The site keeps accounts: a slurmdbd with a database server of its own. Needs munge.
+    pub(crate) accounts: bool,
     /// Lines of slurm.conf; they replace those of the same key.
     pub(crate) lines: Vec<String>,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { nodes: 2, cpus: 8, memory_mb: 4000, munge: false, inside: Vec::new(), lines: Vec::new() }
+        Self {
+            nodes: 2,
+            cpus: 8,
+            memory_mb: 4000,
+            munge: false,
+            inside: Vec::new(),
+            accounts: false,
+            lines: Vec::new(),
+        }
     }
 }
 
@@ -64,7 +74,21 @@ impl Cluster {
         if cluster.plan.munge {
             cluster.start_munged();
         }
+        let database_port = free_ports(1);
+        if cluster.plan.accounts {
+            let pass = cluster.path("run/munge.sock").display().to_string();
+            cluster.plan.lines.extend([
+                "AccountingStorageType=accounting_storage/slurmdbd".to_owned(),
+                "AccountingStorageHost=127.0.0.1".to_owned(),
+                format!("AccountingStoragePort={database_port}"),
+                format!("AccountingStoragePass={pass}"),
+                "AccountingStorageEnforce=associations,limits,qos".to_owned(),
+            ]);
+        }
         fs::write(cluster.path("etc/slurm.conf"), cluster.configuration()).expect("a configuration");
+        if cluster.plan.accounts {
+            cluster.start_accounts(database_port);
+        }
         cluster.start_controller();
         for node in 1..=cluster.plan.nodes {
             cluster.start_node(node);
@@ -164,6 +188,51 @@ impl Cluster {
         until("munged listens", || socket.exists());
     }
 
+    fn start_accounts(&mut self, port: u16) {
+        let directory = self.directory.path().display().to_string();
+        let user = user_name();
+        let installed = Command::new("mariadb-install-db")
+            .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
+            .args([format!("--user={user}"), format!("--datadir={directory}/db")])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .expect("no `mariadb-install-db`: run `cargo xtask test --slow`, or `apt-get install mariadb-server`");
+        assert!(installed.success(), "the database cannot be made");
+        let options = [
+            "--no-defaults".to_owned(),
+            format!("--user={user}"),
+            format!("--datadir={directory}/db"),
+            format!("--socket={directory}/run/mysql.sock"),
+            "--skip-networking".to_owned(),
+            "--innodb-buffer-pool-size=64M".to_owned(),
+            "--innodb-lock-wait-timeout=900".to_owned(),
+        ];
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        self.spawn("mariadbd", "mariadbd", &options);
+        until("the database answers", || {
+            let ask = ["--no-defaults", "-uroot", "-e", "select 1", "-S"];
+            let done = Command::new("mariadb").args(ask).arg(self.path("run/mysql.sock")).output();
+            done.is_ok_and(|done| done.status.success())
+        });
+        let text = format!(
+            "AuthType=auth/munge\nAuthInfo=socket={directory}/run/munge.sock\nDbdHost=localhost\nDbdAddr=127.0.0.1\n\
+             DbdPort={port}\nSlurmUser={user}\nStorageType=accounting_storage/mysql\nStorageHost=localhost\n\
+             StorageUser=root\nStorageLoc=slurm_acct\nLogFile={directory}/log/slurmdbd.log\n\
+             PidFile={directory}/run/slurmdbd.pid\nDebugLevel=info\nCommitDelay=1\n"
+        );
+        let path = self.path("etc/slurmdbd.conf");
+        fs::write(&path, text).expect("a configuration");
+        set_mode(&path, 0o600);
+        // the plugin reads the database's socket from nowhere else
+        let socket = format!("MYSQL_UNIX_PORT={directory}/run/mysql.sock");
+        self.spawn("slurmdbd", "env", &[&socket, "slurmdbd", "-D"]);
+        until("slurmdbd answers", || self.command("sacctmgr", &["-n", "-i", "list", "cluster"]).status.success());
+        self.ask("sacctmgr", &["-Qi", "add", "cluster", "test"]);
+        self.ask("sacctmgr", &["-Qi", "add", "account", "acct", "cluster=test"]);
+        self.ask("sacctmgr", &["-Qi", "add", "user", &user, "account=acct"]);
+    }
+
     pub(crate) fn start_controller(&mut self) {
         self.spawn("slurmctld", "slurmctld", &["-D"]);
         until("the controller answers", || self.command("scontrol", &["ping"]).stdout.ends_with(b"is UP\n"));
@@ -174,11 +243,15 @@ impl Cluster {
     }
 
     pub(crate) fn wait_for_nodes(&self) {
-        let usable = |line: &&str| ["idle", "mix", "alloc"].contains(&line.trim_end_matches('*'));
         until("all nodes are usable", || {
-            let done = self.command("sinfo", &["-h", "-N", "-o", "%t"]);
+            let done = self.command("sinfo", &["-h", "-N", "-o", "%N %t"]);
             let text = String::from_utf8_lossy(&done.stdout).into_owned();
-            text.lines().filter(usable).count() == usize::from(self.plan.nodes)
+            // a node shows once for each of its partitions
+            let usable = text.lines().filter_map(|line| {
+                let (node, state) = line.split_once(' ')?;
+                ["idle", "mix", "alloc"].contains(&state.trim_end_matches('*')).then_some(node)
+            });
+            usable.collect::<std::collections::BTreeSet<_>>().len() == usize::from(self.plan.nodes)
         });
     }
 

@@ -89,6 +89,11 @@ impl Backends {
         Ok(changes)
     }
 
+    /// Hands on what was learnt while asking: jobs that clusters are to stop.
+    pub fn flush(&self) {
+        self.slurm.values().for_each(SlurmBackend::flush);
+    }
+
     /// When a cluster is to be asked for its queue, if there is anything to ask for.
     ///
     /// # Errors

@@ -1,6 +1,10 @@
 //! Slurm as a backend, through the binary and against a real cluster that each test starts for itself.
+mod crash;
 mod ends;
+mod fanout;
+mod faults;
 mod life;
+mod slow;
 
 use crate::cli::harness::{Done, World};
 use crate::support::slurm::{Cluster, Plan, until};
@@ -47,6 +51,42 @@ impl Site {
             self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         environment.extend(more);
         self.world.run_with(arguments, &environment)
+    }
+
+    /// The command with the environment it needs, not started yet.
+    pub(super) fn command(&self, arguments: &[&str]) -> std::process::Command {
+        let mut command = self.world.command(arguments);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Puts scripts in front of Slurm's commands and returns the PATH that finds them. In a script, `REAL` is the real
+    /// command, `CONTROLLER` the controller's pid and `HERE` a directory to leave things in.
+    pub(super) fn shims(&self, scripts: &[(&str, &str)]) -> String {
+        let directory = self.world.root().join("shims");
+        std::fs::create_dir_all(&directory).expect("a directory");
+        for (program, script) in scripts {
+            let script = script
+                .replace("REAL", &format!("/usr/bin/{program}"))
+                .replace("CONTROLLER", &self.cluster.pid("slurmctld").to_string())
+                .replace("HERE", &directory.display().to_string());
+            let path = directory.join(program);
+            std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("a script");
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            std::fs::set_permissions(&path, mode).expect("ours");
+        }
+        format!("{}:/usr/local/bin:/usr/bin:/bin", directory.display())
+    }
+
+    /// Kills Slurm's commands that a killed tick has left: those of this cluster, and no other's.
+    pub(super) fn kill_clients(&self) {
+        let (name, conf) = self.cluster.environment();
+        for pid in matterstack::machine::processes_with_environment(&format!("{name}={conf}")).expect("processes") {
+            let command = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            if ["sbatch", "timeout"].contains(&command.trim()) {
+                let _ = std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+            }
+        }
     }
 
     pub(super) fn init(&self) {

@@ -167,11 +167,13 @@ fn read_row(line: &str) -> Option<Row> {
     let mut right = left.next()?.rsplitn(4, '|');
     let (name, end, start, reason) = (right.next()?, right.next()?, right.next()?, right.next()?);
     let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let time = |text: &str| text == "N/A" || (text.len() == 19 && text.as_bytes().get(10) == Some(&b'T'));
+    // a job without a time limit has no end: Slurm has several words for what it does not know
+    let no_time = ["N/A", "NONE", "Unknown", "INVALID", "UNLIMITED"];
+    let time = |text: &str| no_time.contains(&text) || (text.len() == 19 && text.as_bytes().get(10) == Some(&b'T'));
     if !batch::is_token(name) || !number(array) || !time(start) || !time(end) {
         return None;
     }
-    if is_ghost(word, reason, start != "N/A") {
+    if is_ghost(word, reason, !no_time.contains(&start)) {
         return None;
     }
     let (index, id) =
@@ -294,6 +296,7 @@ mod tests {
     fn rows_that_are_not_ours_count_for_nothing() {
         let text = format!(
             "7|7|3|RUNNING|None|2026-11-24T10:00:00|N/A|{OURS}\n\
+             7|7|5|RUNNING|None|2026-11-24T10:00:00|NONE|{OURS}\n\
              8|8|N/A|PENDING|a|b|c|N/A|N/A|{OURS}\n\
              9|9|N/A|PENDING|Priority|N/A|N/A|somebody-else\n\
              9|9|N/A|PENDING|Priority|N/A|N/A|x|{OURS}x\n\
@@ -304,7 +307,7 @@ mod tests {
         let rows = read_queue(&text).expect("an answer");
         let short: Vec<String> =
             rows.iter().map(|row| format!("{} {} {} {}", row.id, row.element.index, row.word, row.reason)).collect();
-        assert_eq!(short, ["7_3 3 RUNNING None", "8 0 PENDING a|b|c", "11_4 4 NEW_WORD None"]);
+        assert_eq!(short, ["7_3 3 RUNNING None", "7_5 5 RUNNING None", "8 0 PENDING a|b|c", "11_4 4 NEW_WORD None"]);
         assert_eq!(read_queue("end\n"), Ok(Vec::new()));
         assert!(read_queue("").is_err() && read_queue("7|7|3|RUNN").is_err());
     }

@@ -108,6 +108,10 @@ impl Ledger {
                 BufReader::new(file).read_line(&mut line)?;
                 serde_json::from_str(&line).unwrap_or_default()
             }
+            // not written yet: what is in memory is all there is
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.head.written == 0 && self.loaded => {
+                return Ok(());
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Head::default(),
             Err(error) => return Err(error),
         };

@@ -26,7 +26,7 @@ use batch::Batches;
 use ledger::{Doubt, Element, Job, Ledger};
 use serde::{Deserialize, Serialize};
 use state::{End, Stage, UNSEEN};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -37,6 +37,8 @@ use std::time::Duration;
 const POLL_AFTER_MS: u64 = 300_000;
 /// In the attempt directory: a person wants the job stopped.
 const CANCEL: &str = ".cancel";
+/// When a job that a person wants stopped, and that lives on, is stopped again.
+const TELL_AGAIN: Duration = Duration::from_secs(30);
 /// When to ask again while the cluster does not answer.
 const SILENT_MS: u64 = 10_000;
 
@@ -78,6 +80,8 @@ struct Client {
     waiting: Vec<submit::Group>,
     /// Array names and job ids that are to be stopped.
     cancels: HashMap<String, Vec<String>>,
+    /// Job ids that this process has told the cluster to stop.
+    stopped: HashSet<String>,
     /// What `sacct` said of an array, by index; asked once in the life of this process.
     accounts: HashMap<String, HashMap<u32, String>>,
     far: site::Far,
@@ -123,6 +127,7 @@ impl SlurmBackend {
             batches: Batches::new(directory.join("arrays")),
             waiting: Vec::new(),
             cancels: HashMap::new(),
+            stopped: HashSet::new(),
             accounts: HashMap::new(),
             far: site::Far::default(),
             seen: 0,
@@ -174,7 +179,7 @@ impl SlurmBackend {
                 let (status, after) = self.with_record(&client, &record, &job, now);
                 if !matches!(status, Status::Running(_)) && matches!(job.stage(), Stage::Queued | Stage::Stuck) {
                     // it would only find the claim; if this is not heard, it does
-                    let _ = client::cancel(&*self.transport, &[(element.batch.clone(), vec![job.id.clone()])]);
+                    client.cancels.entry(element.batch.clone()).or_default().push(job.id.clone());
                 }
                 (status, after)
             }
@@ -350,7 +355,8 @@ impl SlurmBackend {
         let element = Handle::parse(handle)?.element();
         self.fetch_if_over(&mut self.client(), key, &element)?;
         let record = read_exit(key.directory, key.attempt_id.as_str()).ok_or_else(|| {
-            GuestError::Transient(Detail::new("no-exit-record", "the job has left no exit record"), None)
+            // the verdict has been given, and none will come any more
+            GuestError::Other(Detail::new("no-exit-record", "the job has left no exit record"))
         })?;
         serde_json::to_string(&record).map_err(|error| unavailable(&error.into()))
     }
@@ -371,11 +377,13 @@ impl SlurmBackend {
     /// Tells the cluster once more to stop a job that a person wants stopped and that still lives.
     fn stop_again(&self, client: &mut Client, key: JobKey<'_>, element: &Element, job: &Job, status: &Status) {
         let lives = matches!(status, Status::Queued | Status::Running(_) | Status::Waiting(..));
-        if lives && job.word != UNSEEN && key.directory.join(CANCEL).exists() {
-            let told = client::cancel(&*self.transport, &[(element.batch.clone(), vec![job.id.clone()])]);
-            if told.is_err() {
-                client.cancels.entry(element.batch.clone()).or_default().push(job.id.clone());
-            }
+        if !lives || job.word == UNSEEN || client.stopped.contains(&job.id) {
+            return;
+        }
+        let marker = key.directory.join(CANCEL);
+        let told = fs::metadata(&marker).and_then(|metadata| metadata.modified());
+        if told.is_ok_and(|told| told.elapsed().is_ok_and(|age| age > TELL_AGAIN)) && fs::write(&marker, "").is_ok() {
+            client.cancels.entry(element.batch.clone()).or_default().push(job.id.clone());
         }
     }
 }

@@ -15,7 +15,7 @@ impl SlurmBackend {
     pub(in crate::backend) fn changes(&self, cursor: Option<&str>) -> io::Result<(Vec<AttemptId>, Option<String>)> {
         let mut client = self.client();
         client.ledger.refresh()?;
-        self.tell_cancels(&mut client)?;
+        self.tell_cancels(&mut client);
         if client.ledger.head.written == 0 {
             return Ok((Vec::new(), None));
         }
@@ -86,11 +86,13 @@ impl SlurmBackend {
         client.ledger.save()
     }
 
-    /// Tells the cluster what is to be stopped; what it does not hear is told again later.
-    fn tell_cancels(&self, client: &mut Client) -> io::Result<()> {
-        if client.cancels.is_empty() {
-            return Ok(());
-        }
+    /// Hands on what is to be stopped and has not been told yet.
+    pub(in crate::backend) fn flush(&self) {
+        self.tell_cancels(&mut self.client());
+    }
+
+    /// Tells the cluster what is to be stopped, all of it together; what it does not hear is told again later.
+    fn tell_cancels(&self, client: &mut Client) {
         let jobs: Vec<(String, Vec<String>)> = client
             .cancels
             .drain()
@@ -103,12 +105,13 @@ impl SlurmBackend {
             })
             .filter(|(_, ids)| !ids.is_empty())
             .collect();
-        if let Err(silence) = client::cancel(&*self.transport, &jobs) {
-            client.ledger.head.silent = Some(silence);
-            client.ledger.touch();
-            client.cancels = jobs.into_iter().collect();
+        if jobs.is_empty() {
+            return;
         }
-        Ok(())
+        match client::cancel(&*self.transport, &jobs) {
+            Ok(()) => client.stopped.extend(jobs.into_iter().flat_map(|(_, ids)| ids)),
+            Err(_) => client.cancels = jobs.into_iter().collect(),
+        }
     }
 }
 

@@ -10,13 +10,15 @@ use crate::failpoint;
 use crate::model::contract::{Detail, GuestError};
 use crate::model::id::AttemptId;
 use crate::model::workflow::Resources;
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// How long to wait after the cluster was full, in milliseconds; doubled each time up to the second.
-const HOLD_MS: (i64, i64) = (5_000, 120_000);
+const HOLD_MS: (i64, i64) = (5_000, 60_000);
+/// What `sbatch` says when it waits for room by itself, until it is given up.
+const WAITED: &str = "temporarily unable to accept job";
 const MINUTE_MS: i64 = 60_000;
 
 /// Jobs that need the same, and so become one array.
@@ -187,9 +189,7 @@ impl SlurmBackend {
                     client.ledger.head.array_fits = Some(size as u32);
                 }
                 Submitted::Full(text) => {
-                    let head = &mut client.ledger.head;
-                    let length = head.hold.map_or(HOLD_MS.0, |(_, length)| (length * 2).min(HOLD_MS.1));
-                    head.hold = Some((now + length, length));
+                    let length = hold(client, now);
                     client.ledger.touch();
                     let text = format!("the cluster takes no more jobs for now: {text}");
                     let error = GuestError::Transient(Detail::new("cluster-full", text), Some(length as u64));
@@ -204,6 +204,11 @@ impl SlurmBackend {
                 Submitted::Ambiguous(text) => {
                     let doubt = Doubt { since_ms: now, answered_ms: None };
                     client.ledger.head.doubts.insert(group.token.clone(), doubt);
+                    if text.contains(WAITED) {
+                        // there is none most likely, and a smaller array may find room
+                        client.ledger.head.array_fits = Some(part.len().div_ceil(2) as u32);
+                        hold(client, now);
+                    }
                     client.ledger.touch();
                     refuse(part, &GuestError::Ambiguous(Detail::new("no-answer", text.clone())));
                     let text = format!("an earlier submit had no answer: {text}");
@@ -254,6 +259,14 @@ impl SlurmBackend {
     }
 }
 
+/// Leaves a full cluster alone for a while, in milliseconds; longer each time.
+fn hold(client: &mut Client, now: i64) -> i64 {
+    let head = &mut client.ledger.head;
+    let length = head.hold.map_or(HOLD_MS.0, |(_, length)| (length * 2).min(HOLD_MS.1));
+    head.hold = Some((now + length, length));
+    length
+}
+
 fn has_arrays(client: &Client) -> bool {
     client.ledger.head.array_size.is_none_or(|size| size > 1)
 }
@@ -264,5 +277,5 @@ fn write_script(path: &Path, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o755).open(path)?;
     file.write_all(text.as_bytes())?;
     // the mask of the process may take away what the cluster needs
-    file.set_permissions(fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o755)))
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
 }
