@@ -1,6 +1,7 @@
 //! The same cases over every backend, through the binary: how a job ends, what it leaves, and how it is stopped.
 use crate::cli::harness::{Done, World};
 use crate::support::slurm::{Cluster, Plan, until};
+use crate::support::sshd::{HOST, Sshd};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -8,12 +9,22 @@ use std::path::PathBuf;
 struct Ground {
     world: World,
     cluster: Option<Cluster>,
+    sshd: Option<Sshd>,
 }
 
 impl Ground {
     fn on(kind: &str, tasks: &Value) -> Self {
-        let cluster = (kind == "slurm").then(|| Cluster::start(Plan::default()));
+        let cluster = (kind != "local").then(|| Cluster::start(Plan::default()));
+        let sshd = cluster.as_ref().filter(|_| kind == "ssh").map(|cluster| {
+            let (name, conf) = cluster.environment();
+            Sshd::with(None, &format!("SetEnv {name}={conf}"))
+        });
         let backend = match kind {
+            "ssh" => {
+                let place = sshd.as_ref().expect("an sshd").path();
+                let ssh = json!({"host": HOST, "config": place.join("config")});
+                json!({"kind": "slurm", "poll_interval_s": 0.2, "ssh": ssh, "remote_root": place.join("scratch")})
+            }
             "slurm" => json!({"kind": "slurm", "poll_interval_s": 0.2}),
             _ => json!({"kind": "local", "slots": 8}),
         };
@@ -22,15 +33,19 @@ impl Ground {
             "operators": {"op": {"plugin": "builtin:compute", "grants": {"compute": ["there"]}}},
             "backends": {"there": backend},
         }));
-        Self { world, cluster }
+        Self { world, cluster, sshd }
     }
 
     fn run(&self, arguments: &[&str], failpoint: &str) -> Done {
-        let conf = self.cluster.as_ref().map(|cluster| cluster.environment().1).unwrap_or_default();
+        // over ssh only the far end knows the cluster
+        let near = self.cluster.as_ref().filter(|_| self.sshd.is_none());
+        let conf = near.map(|cluster| cluster.environment().1).unwrap_or_default();
+        let sockets = self.sshd.as_ref().map(|sshd| sshd.path().display().to_string()).unwrap_or_default();
         self.world.run_with(
             arguments,
             &[
                 ("SLURM_CONF", conf.as_str()),
+                ("XDG_RUNTIME_DIR", sockets.as_str()),
                 ("MATTERSTACK_TEST_SLURM_GRACE_MS", "1000"),
                 ("MATTERSTACK_FAILPOINT", failpoint),
             ],
@@ -50,8 +65,11 @@ impl Ground {
     }
 
     fn attempt_directories(&self) -> Vec<PathBuf> {
-        let attempts = std::fs::read_dir(self.world.run_dir("r").join("operators/op")).into_iter().flatten();
-        attempts.flatten().map(|entry| entry.path()).collect()
+        let near = self.world.run_dir("r").join("operators/op");
+        let place = self.sshd.as_ref().map_or(near, |sshd| sshd.path().join("scratch/r"));
+        let entries = std::fs::read_dir(place).into_iter().flatten().flatten();
+        // arrays have directories of their own at the far end
+        entries.filter(|entry| !entry.file_name().to_string_lossy().starts_with("ms-")).map(|e| e.path()).collect()
     }
 }
 
@@ -140,6 +158,11 @@ fn a_slurm_job_ends_as_its_command_did() {
     ends_as_its_command_did("slurm");
 }
 
+#[test]
+fn a_slurm_job_behind_ssh_ends_as_its_command_did() {
+    ends_as_its_command_did("ssh");
+}
+
 fn is_cancelled(kind: &str) {
     let ground = Ground::on(
         kind,
@@ -170,11 +193,24 @@ fn a_slurm_job_is_cancelled() {
     is_cancelled("slurm");
 }
 
+#[test]
+fn a_slurm_job_behind_ssh_is_cancelled() {
+    is_cancelled("ssh");
+}
+
 /// The tick dies right after the backend took the job in, or right before the store learns of it.
 fn is_found_again(kind: &str) {
-    for point in
-        ["submit.before:2", "submit.after:1", "submit.after:3", "store.before-commit:4", "store.before-commit:5"]
-    {
+    let near =
+        ["submit.before:2", "submit.after:1", "submit.after:3", "store.before-commit:4", "store.before-commit:5"];
+    let far = [
+        "slurm.put.before",
+        "slurm.put.after",
+        "slurm.sbatch.before",
+        "slurm.sbatch.after",
+        "slurm.fetch.before",
+        "slurm.fetch.after",
+    ];
+    for point in near.into_iter().chain(far.into_iter().filter(|_| kind == "ssh")) {
         let task = |id: &str| json!({"id": id, "operator": "op", "command": "echo started >> started.log"});
         let ground = Ground::on(kind, &json!([task("a"), task("b"), task("c")]));
         ground.run(&["init", "demo", "--run-id", "r"], "").code(0);
@@ -197,4 +233,9 @@ fn a_local_job_is_found_again() {
 #[test]
 fn a_slurm_job_is_found_again() {
     is_found_again("slurm");
+}
+
+#[test]
+fn a_slurm_job_behind_ssh_is_found_again() {
+    is_found_again("ssh");
 }

@@ -84,7 +84,7 @@ fn new_attempt(id: &str, task_key: i64, number: u32) -> NewAttempt {
 fn end(state: AttemptState) -> AttemptEnd {
     let reason = (state != AttemptState::Completed).then(|| ("code".to_owned(), "why".to_owned()));
     let outputs = if state == AttemptState::Completed {
-        vec![Output { path: "out.json".to_owned(), sha256: "a".repeat(64), size: 7 }]
+        vec![Output { path: "out.json".to_owned(), sha256: "a".repeat(64), size: 7, remote: None }]
     } else {
         Vec::new()
     };

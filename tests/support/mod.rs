@@ -1,5 +1,6 @@
 //! What several suites need: components built from their sources, and outside systems that a test starts for itself.
 pub(crate) mod slurm;
+pub(crate) mod sshd;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

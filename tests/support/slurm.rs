@@ -19,6 +19,8 @@ pub(crate) struct Plan {
     pub(crate) memory_mb: u32,
     /// Messages are signed by a munged of the cluster's own.
     pub(crate) munge: bool,
+    /// What stands before every program of the cluster, such as an `nsenter` into a network of its own.
+    pub(crate) inside: Vec<String>,
     /// The site keeps accounts: a slurmdbd with a database server of its own. Needs munge.
     pub(crate) accounts: bool,
     /// Lines of slurm.conf; they replace those of the same key.
@@ -27,7 +29,15 @@ pub(crate) struct Plan {
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { nodes: 2, cpus: 8, memory_mb: 4000, munge: false, accounts: false, lines: Vec::new() }
+        Self {
+            nodes: 2,
+            cpus: 8,
+            memory_mb: 4000,
+            munge: false,
+            inside: Vec::new(),
+            accounts: false,
+            lines: Vec::new(),
+        }
     }
 }
 
@@ -146,7 +156,7 @@ impl Cluster {
         let log = log.expect("a log");
         // a test process that is killed takes its daemons along
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", program]).args(arguments);
+        command.args(["--pdeathsig", "KILL"]).args(&self.plan.inside).arg(program).args(arguments);
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a log")).stderr(log);
         let (name_, conf) = self.environment();
         command.env(name_, conf).env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin");
@@ -266,7 +276,9 @@ impl Cluster {
     pub(crate) fn command(&self, program: &str, arguments: &[&str]) -> Output {
         let (name, conf) = self.environment();
         Command::new("timeout")
-            .args(["30", program])
+            .arg("30")
+            .args(&self.plan.inside)
+            .arg(program)
             .args(arguments)
             .env(name, conf)
             .stdin(Stdio::null())

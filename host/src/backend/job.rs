@@ -1,6 +1,6 @@
 //! The job document that an operator hands to a backend, under the published schema `job`.
 use crate::model::contract::{Detail, GuestError};
-use crate::model::workflow::Resources;
+use crate::model::workflow::{OutputPattern, Resources};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -12,9 +12,19 @@ pub(super) struct JobDocument {
     pub(super) env: BTreeMap<String, String>,
     #[serde(default)]
     pub(super) resources: Resources,
+    /// What the job leaves; of interest to a backend that does not share this machine's files.
+    #[serde(default)]
+    pub(super) outputs: Vec<OutputPattern>,
     /// What stands before the command on a cluster, such as `srun`: words, or text for the shell.
     #[serde(default)]
     pub(super) launcher: Option<Command>,
+}
+
+/// What becomes of the files that a job leaves: patterns of those that come back, and of those that stay.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct OutputPatterns {
+    pub(super) fetch: Vec<String>,
+    pub(super) keep: Vec<String>,
 }
 
 /// What to run.
@@ -37,6 +47,13 @@ impl Command {
 }
 
 impl JobDocument {
+    /// What becomes of the files it leaves.
+    pub(super) fn patterns(&self) -> OutputPatterns {
+        let (keep, fetch): (Vec<_>, Vec<_>) = self.outputs.iter().partition(|output| output.stays());
+        let texts = |all: Vec<&OutputPattern>| all.into_iter().map(|output| output.pattern().to_owned()).collect();
+        OutputPatterns { fetch: texts(fetch), keep: texts(keep) }
+    }
+
     /// Reads a job document and refuses what no backend can run.
     pub(super) fn parse(job: &str) -> Result<Self, GuestError> {
         let invalid = |message: String| GuestError::Invalid(Detail::new("job", message));

@@ -30,13 +30,18 @@ pub trait Compute: Send + Sync {
     fn cancel(&self, backend: &str, key: JobKey<'_>, handle: &str) -> Result<(), GuestError>;
 }
 
+mod check;
 mod exit;
 mod job;
+mod kept;
 pub mod local;
 mod program;
 mod registry;
 pub mod slurm;
+pub mod staging;
 pub mod transport;
 
+pub use check::{Check, Step, check};
+pub use kept::{KeptFile, Linked};
 pub use program::start_and_leave;
 pub use registry::{Backends, Changes};

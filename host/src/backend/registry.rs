@@ -2,14 +2,16 @@
 use super::local::{LocalBackend, LocalSettings};
 use super::slurm::SlurmBackend;
 use super::transport::here::Here;
-use super::{Compute, JobKey, Unacknowledged};
+use super::transport::ssh::Ssh;
+use super::transport::{NoWay, Transport};
+use super::{Compute, JobKey, Linked, Unacknowledged};
 use crate::model::config::SlurmConfig;
 use crate::model::contract::{Detail, Found, GuestError, StatusReport};
 use crate::model::id::AttemptId;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// What happened since the last look.
@@ -27,13 +29,21 @@ pub struct Backends {
     run_directory: PathBuf,
     program: Option<PathBuf>,
     local: BTreeMap<String, LocalBackend>,
-    slurm: BTreeMap<String, SlurmBackend>,
+    pub(super) slurm: BTreeMap<String, SlurmBackend>,
+    /// Inputs on a cluster, by attempt, between being told of them and the submit.
+    pub(super) linked: Mutex<BTreeMap<String, Vec<Linked>>>,
 }
 
 impl Backends {
     /// The backends of the run in this directory; none yet.
     pub fn new(run_directory: &Path) -> Self {
-        Self { run_directory: run_directory.to_owned(), program: None, local: BTreeMap::new(), slurm: BTreeMap::new() }
+        Self {
+            run_directory: run_directory.to_owned(),
+            program: None,
+            local: BTreeMap::new(),
+            slurm: BTreeMap::new(),
+            linked: Mutex::default(),
+        }
     }
 
     /// Names the `matterstack` binary that supervises local jobs; without it, the running program.
@@ -48,7 +58,15 @@ impl Backends {
 
     /// Adds a backend that hands jobs to a Slurm cluster.
     pub fn add_slurm(&mut self, name: &str, settings: SlurmConfig) {
-        let backend = SlurmBackend::new(&self.run_directory, name, settings, Arc::new(Here));
+        let transport: Arc<dyn Transport> = match &settings.ssh {
+            None => Arc::new(Here),
+            Some(ssh) => match Ssh::new(&ssh.host, ssh.config.as_deref().map(Path::new)) {
+                Ok(ssh) => Arc::new(ssh),
+                // a run whose cluster cannot be reached can still be looked at, and its other backends go on
+                Err(trouble) => Arc::new(NoWay(format!("{}; {}", trouble.what, trouble.remedy))),
+            },
+        };
+        let backend = SlurmBackend::new(&self.run_directory, name, settings, transport);
         self.slurm.insert(name.to_owned(), backend);
     }
 
@@ -152,7 +170,9 @@ enum Backend<'a> {
 
 impl Compute for Backends {
     fn submit(&self, backend: &str, key: JobKey<'_>, job: &str) -> Result<String, GuestError> {
-        match self.get(backend)? {
+        let to = self.get(backend)?;
+        self.bring_linked(backend, key.attempt_id.as_str(), key.directory)?;
+        match to {
             Backend::Local(local) => local.submit(key, job),
             Backend::Slurm(slurm) => slurm.submit(key, job),
         }

@@ -1,4 +1,5 @@
 //! The command line: the only place that prints or exits.
+mod backend;
 mod control;
 mod doctor;
 mod evidence;
@@ -194,6 +195,9 @@ enum Command {
     /// Look at and exchange plugins
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
+    /// Try out backends, and clear up what runs left on clusters
+    #[command(subcommand)]
+    Backend(backend::BackendCommand),
     /// Check the machine, or a run: database, files, plugins, identity
     Doctor {
         /// The run
@@ -284,6 +288,7 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
         Command::Evidence { run, out } => evidence::evidence(session, &run, out.as_deref()),
         Command::Config(command) => runs::config(session, &command),
         Command::Plugin(command) => plugin::plugin(session, &command),
+        Command::Backend(command) => backend::backend(session, &command),
         Command::Doctor { run } => doctor::doctor(session, run.as_deref()),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -85,7 +85,7 @@ pub(super) enum SchemaName {
     Exit,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
     let number: f64 =
         text[..text.len() - unit.len()].parse().map_err(|_| "write it as 90s, 30m, 12h or 3d".to_owned())?;

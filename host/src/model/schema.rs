@@ -2,7 +2,7 @@
 //! compute backends hand each other, and of evidence.json.
 use super::config::RunConfig;
 use super::evidence::EvidenceBundle;
-use super::workflow::{CommandLine, Resources, Task};
+use super::workflow::{CommandLine, OutputPattern, RemotePlace, Resources, Task};
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
 use serde_json::Value;
@@ -59,6 +59,9 @@ pub struct OutputDocument {
     pub sha256: String,
     /// Bytes.
     pub size: u64,
+    /// Where it is, if it stayed on a cluster; then `artifacts.read` cannot read it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote: Option<RemotePlace>,
 }
 
 /// What an operator hands to a compute backend. Backends ignore keys they do not know.
@@ -75,7 +78,7 @@ pub struct JobDocument {
     pub resources: Option<Resources>,
     /// Patterns of the files to bring back from a backend that is elsewhere.
     #[schemars(default)]
-    pub outputs: Vec<String>,
+    pub outputs: Vec<OutputPattern>,
     /// What starts the command on its nodes, for backends that have a choice.
     #[schemars(default)]
     pub launcher: Option<Value>,

@@ -31,7 +31,7 @@ pub struct Task {
     pub depends_on: Vec<TaskId>,
     /// Patterns of the files to keep, relative to the attempt directory.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub outputs: Vec<String>,
+    pub outputs: Vec<OutputPattern>,
     /// What the command needs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
@@ -57,6 +57,57 @@ pub enum CommandLine {
     Arguments(Vec<String>),
     /// A line for the shell.
     Shell(String),
+}
+
+/// A pattern of output files: text, or with the word where they stay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum OutputPattern {
+    /// The files come back into the run.
+    Fetched(String),
+    /// The files stay where the job ran.
+    Kept(KeptPattern),
+}
+
+/// `{"pattern": …, "keep": "remote"}`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeptPattern {
+    /// The pattern.
+    pub pattern: String,
+    /// Where the files are kept.
+    pub keep: Keep,
+}
+
+/// Where output files are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Keep {
+    /// On the cluster, with size and digest in the record; on a backend that shares this machine's files, in the run.
+    Remote,
+}
+
+/// Where an output file is that stayed on a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RemotePlace {
+    /// The backend that has it.
+    pub backend: String,
+    /// Its path there.
+    pub path: String,
+}
+
+impl OutputPattern {
+    /// The pattern itself.
+    pub fn pattern(&self) -> &str {
+        match self {
+            Self::Fetched(pattern) | Self::Kept(KeptPattern { pattern, keep: Keep::Remote }) => pattern,
+        }
+    }
+
+    /// Whether the files stay where the job ran.
+    pub fn stays(&self) -> bool {
+        matches!(self, Self::Kept(_))
+    }
 }
 
 /// Where a staged file comes from.
@@ -303,8 +354,11 @@ fn validate_task(task: &Task, config: &RunConfig) -> Result<(), WorkflowError> {
         }
     }
     let wrong = |text: String| Err(WorkflowError::Value(task.id.clone(), text));
-    for (key, pattern) in
-        task.outputs.iter().map(|p| ("output", p)).chain(task.retry.carry.iter().map(|p| ("carry", p)))
+    for (key, pattern) in task
+        .outputs
+        .iter()
+        .map(|p| ("output", p.pattern()))
+        .chain(task.retry.carry.iter().map(|p| ("carry", p.as_str())))
     {
         if let Err(error) = globset::Glob::new(pattern) {
             return wrong(format!("{key} pattern `{pattern}`: {}", error.kind()));

@@ -12,7 +12,7 @@ mod snapshot;
 mod task;
 mod waiting;
 
-pub use attempt::{AttemptEnd, AttemptRow, NewAttempt, Output, WithDue};
+pub use attempt::{AttemptEnd, AttemptRow, KeptOutput, NewAttempt, Output, WithDue};
 pub use decision::{DecisionRow, NewDecision};
 pub use history::HistoryRow;
 pub use run::{NewRun, RunRow};

@@ -1,7 +1,7 @@
 //! Finds and hashes the output files of an ended attempt, without following links and within quotas.
 use crate::model::config::Limits;
 use crate::model::document::hex;
-use crate::model::workflow::Task;
+use crate::model::workflow::{OutputPattern, Task};
 use crate::run_dir::open_regular;
 use crate::store::Output;
 use cap_std::ambient_authority;
@@ -13,7 +13,8 @@ use std::io::{self, Read};
 use std::path::Path;
 
 /// Files of the host's own in an attempt directory.
-const OWN: &[&str] = &["stdout", "stderr", "exit.json", "matterstack-job.sh", ".cancel", ".claim"];
+const OWN: &[&str] =
+    &["stdout", "stderr", "exit.json", "matterstack-job.sh", ".cancel", ".claim", ".fetched", ".pulled"];
 /// How deep directories may be nested in an attempt directory; each level keeps one open.
 const DEPTH_MAX: usize = 64;
 
@@ -42,6 +43,8 @@ impl CollectError {
 struct Pattern<'a> {
     text: &'a str,
     glob: GlobMatcher,
+    /// Whether the files it names stay on the cluster.
+    stays: bool,
     matched: bool,
 }
 
@@ -70,18 +73,21 @@ fn matcher(pattern: &str) -> io::Result<GlobMatcher> {
 }
 
 /// The files that the task's patterns name, with their digests and made durable, and the first pattern that names none.
+/// `kept` are those that stayed on the cluster.
 pub(super) fn collect_outputs(
     directory: &Path,
     task: &Task,
     handle: Option<&str>,
+    kept: Vec<Output>,
     limits: &Limits,
 ) -> Result<(Vec<Output>, Option<String>), CollectError> {
     if task.outputs.is_empty() {
         return Ok((Vec::new(), None));
     }
     let mut patterns = Vec::with_capacity(task.outputs.len());
-    for text in &task.outputs {
-        patterns.push(Pattern { text, glob: matcher(text)?, matched: false });
+    for declared in &task.outputs {
+        let text = OutputPattern::pattern(declared);
+        patterns.push(Pattern { text, glob: matcher(text)?, stays: declared.stays(), matched: false });
     }
     let named = handle
         .and_then(|handle| serde_json::from_str(handle).ok())
@@ -89,13 +95,24 @@ pub(super) fn collect_outputs(
     let own = named.iter().filter_map(|pattern| matcher(pattern).ok()).collect();
     let root = Dir::open_ambient_dir(directory, ambient_authority())?;
     let mut found = Collection { task, limits, patterns, own, entries: 0, bytes: 0, outputs: Vec::new() };
+    found.take_kept(kept);
     found.walk(&root, Path::new(""), 1)?;
-    found.outputs.sort_by(|a: &Output, b: &Output| a.path.cmp(&b.path));
+    found.outputs.sort_by(|a, b| (&a.path, a.remote.is_some()).cmp(&(&b.path, b.remote.is_some())));
+    // a file that is here after all is the better one
+    found.outputs.dedup_by(|b, a| a.path == b.path);
     let missing = found.patterns.iter().find(|pattern| !pattern.matched).map(|pattern| pattern.text.to_owned());
     Ok((found.outputs, missing))
 }
 
 impl Collection<'_> {
+    fn take_kept(&mut self, kept: Vec<Output>) {
+        for output in kept {
+            if self.is_output(Path::new(&output.path), |pattern| pattern.stays) {
+                self.outputs.push(output);
+            }
+        }
+    }
+
     fn walk(&mut self, directory: &Dir, below: &Path, depth: usize) -> Result<(), CollectError> {
         if depth > DEPTH_MAX {
             let text = format!("directories are nested more than {DEPTH_MAX} deep in the attempt directory");
@@ -117,7 +134,7 @@ impl Collection<'_> {
             }
             if kind.is_dir() {
                 self.walk(&entry.open_dir()?, &path, depth + 1)?;
-            } else if kind.is_file() && self.is_output(&path) {
+            } else if kind.is_file() && self.is_output(&path, |_| true) {
                 let output = self.hash(directory, &entry.file_name(), &path)?;
                 self.outputs.push(output);
             }
@@ -125,14 +142,14 @@ impl Collection<'_> {
         Ok(())
     }
 
-    /// Whether a pattern names the file, and it is neither staged nor the operator's own.
-    fn is_output(&mut self, path: &Path) -> bool {
+    /// Whether a pattern that counts names the file, and it is neither staged nor the operator's own.
+    fn is_output(&mut self, path: &Path, counts: impl Fn(&Pattern<'_>) -> bool) -> bool {
         let given = path.to_str().is_some_and(|path| self.task.files.contains_key(path));
         if given || self.own.iter().any(|glob| glob.is_match(path)) {
             return false;
         }
         let mut matched = false;
-        for pattern in &mut self.patterns {
+        for pattern in self.patterns.iter_mut().filter(|pattern| counts(pattern)) {
             if pattern.glob.is_match(path) {
                 (matched, pattern.matched) = (true, true);
             }
@@ -159,7 +176,7 @@ impl Collection<'_> {
         }
         self.bytes += size;
         file.sync_data()?;
-        Ok(Output { path: shown.to_owned(), sha256: hex(&hasher.finalize()), size })
+        Ok(Output { path: shown.to_owned(), sha256: hex(&hasher.finalize()), size, remote: None })
     }
 
     fn allow(&self, bytes: u64) -> Result<(), CollectError> {

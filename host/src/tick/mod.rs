@@ -6,6 +6,7 @@ mod close;
 mod collect;
 mod control;
 mod decide;
+mod inputs;
 mod notify;
 mod outside;
 mod poll;

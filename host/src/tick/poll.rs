@@ -4,7 +4,7 @@ use super::{Moment, Run, Tick, TickError, collect, key, outside, request};
 use crate::model::contract::{Detail, GuestError, Status};
 use crate::model::states::AttemptState;
 use crate::plugin::{PluginError, PluginErrorKind};
-use crate::store::{AttemptEnd, AttemptRow, Durability, StoreError, Writer};
+use crate::store::{AttemptEnd, AttemptRow, Durability, Output, StoreError, Writer};
 use std::collections::BTreeSet;
 
 /// When to ask again where an operator gives no hint, in milliseconds: at the next tick.
@@ -240,8 +240,14 @@ fn gather(run: &mut Run, attempt: &AttemptRow, end: &mut AttemptEnd) -> Result<G
         return Ok(Gathered::Yes);
     }
     let task = stored_task(&attempt.task_json)?;
+    let kept = run.backends.kept(&attempt.id).into_iter().map(|(file, remote)| Output {
+        path: file.path,
+        sha256: file.sha256,
+        size: file.size,
+        remote: Some(remote),
+    });
     let (directory, handle) = (run.dir.join(&attempt.directory), attempt.handle.as_deref());
-    match collect::collect_outputs(&directory, &task, handle, &run.config.limits) {
+    match collect::collect_outputs(&directory, &task, handle, kept.collect(), &run.config.limits) {
         Ok((outputs, missing)) => {
             end.outputs = outputs;
             if let Some(pattern) = missing {

@@ -1,5 +1,5 @@
 //! Stages a task's files into its attempt directory, which nothing may leave.
-use super::Run;
+use super::{Run, inputs};
 use crate::model::workflow::{FileSource, Task};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
@@ -11,12 +11,14 @@ use std::path::Path;
 pub(super) enum StageError {
     /// The task's own doing: its attempt fails.
     Task(String),
+    /// The outside's: what is needed is on a cluster that does not answer.
+    Later(String),
     /// The machine's: the tick fails, and the next one tries again.
     Machine(String, io::Error),
 }
 
 /// Makes the attempt directory and puts the task's files into it.
-pub(super) fn stage(run: &Run, task: &Task, directory: &Path) -> Result<(), StageError> {
+pub(super) fn stage(run: &Run, operator: &str, task: &Task, directory: &Path) -> Result<(), StageError> {
     let machine = |error| StageError::Machine(format!("making attempt directory `{}`", directory.display()), error);
     match std::fs::create_dir(directory) {
         Ok(()) => {}
@@ -29,6 +31,11 @@ pub(super) fn stage(run: &Run, task: &Task, directory: &Path) -> Result<(), Stag
     }
     let attempt = Dir::open_ambient_dir(directory, ambient_authority()).map_err(machine)?;
     for (destination, source) in &task.files {
+        if let FileSource::From(from) = source
+            && inputs::stage(run, operator, destination, from, directory)?
+        {
+            continue;
+        }
         let content = read_source(run, source)?;
         write_inside(&attempt, destination, &content).map_err(|error| match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::ReadOnlyFilesystem => {

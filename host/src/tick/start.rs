@@ -1,6 +1,6 @@
 //! Starts attempts: create, stage and prepare, commit the intent, submit, record.
 use super::verdict::{self, Verdict, stored_task};
-use super::{Moment, Run, Tick, TickError, decide, key, request, stage};
+use super::{Moment, Run, Tick, TickError, decide, inputs, key, request, stage};
 use crate::backend::Unacknowledged;
 use crate::model::contract::{Found, GuestError};
 use crate::model::id::AttemptId;
@@ -149,9 +149,10 @@ fn launch(run: &mut Run, moment: Moment<'_>, attempts: Vec<AttemptRow>, tick: &m
 fn ready(run: &Run, attempt: AttemptRow) -> Result<Readied, TickError> {
     let task = stored_task(&attempt.task_json)?;
     let directory = run.dir.join(&attempt.directory);
-    match stage::stage(run, &task, &directory) {
+    match stage::stage(run, &attempt.operator, &task, &directory) {
         Ok(()) => {}
         Err(stage::StageError::Machine(text, error)) => return Err(TickError::Io(text, error)),
+        Err(stage::StageError::Later(text)) => return Ok(Readied::Later(attempt, TURNED_AWAY_MS, text)),
         Err(stage::StageError::Task(text)) => return Ok(Readied::No(failed(attempt, "staging", text))),
     }
     let json = attempt_json(&run.store, &attempt, &task)?;
@@ -242,6 +243,7 @@ pub(super) fn submit_all(
 fn submit(run: &Run, mut attempt: AttemptRow) -> Result<Submitted, TickError> {
     let task = stored_task(&attempt.task_json)?;
     let json = attempt_json(&run.store, &attempt, &task)?;
+    inputs::link(run, &attempt, &task)?;
     crate::failpoint::hit("submit.before");
     let answer = run.plugins.submit(&key(&attempt), &request(run, &attempt, json));
     crate::failpoint::hit("submit.after");

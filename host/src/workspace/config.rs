@@ -54,6 +54,30 @@ pub fn resolve(file: &Path, user: Option<&Path>, sets: &[String]) -> Result<RunC
     Ok(config)
 }
 
+/// Reads the configuration of one backend: from a file, over the user's own.
+///
+/// # Errors
+/// If a file cannot be read, or no such backend is configured, or not validly.
+pub fn backend_config(name: &str, file: Option<&Path>, user: Option<&Path>) -> Result<BackendConfig, Failure> {
+    let mut value = Value::Object(Map::new());
+    for path in user.filter(|path| path.exists()).into_iter().chain(file) {
+        merge(&mut value, parse_document(path)?);
+    }
+    let backends = value.get("backends").and_then(Value::as_object);
+    let Some(found) = backends.and_then(|backends| backends.get(name)) else {
+        let names = backends.into_iter().flat_map(|backends| backends.keys().map(String::as_str));
+        let hint = match nearest(name, names) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "name the configuration with --workspace W or --config FILE".to_owned(),
+        };
+        return Err(Failure::input(format!("no backend `{name}` is configured")).hint(hint));
+    };
+    let alone = serde_json::json!({"campaign": {"plugin": "builtin:workflow"}, "backends": {name: found}});
+    let mut config = parse(&alone, &file.or(user).unwrap_or(Path::new("config.json")).display().to_string())?;
+    check(&config)?;
+    config.backends.remove(name).ok_or_else(|| Failure::of(FailureKind::Bug, "a backend just read is not there"))
+}
+
 /// Reads a run's resolved configuration from its text.
 ///
 /// # Errors
@@ -213,6 +237,11 @@ fn check_slurm(name: &str, slurm: &SlurmConfig) -> Result<(), Failure> {
     let is = |word: &str, option: &str| word == option || word.strip_prefix(option).is_some_and(|r| r.starts_with('='));
     if let Some(word) = slurm.extra_args.iter().find(|word| ours.iter().any(|option| is(word, option))) {
         return wrong("extra_args", format!("holds `{word}`, which the backend itself sets"));
+    }
+    if let Some(root) = &slurm.remote_root
+        && (root.chars().any(char::is_control) || !root.starts_with(['/', '~', '$']))
+    {
+        return wrong("remote_root", format!("is `{}`; it begins with `/`, `~/` or a variable", root.escape_debug()));
     }
     if slurm.setup.iter().any(|line| line.contains('\0')) || slurm.template.iter().any(|text| text.contains('\0')) {
         return wrong("setup", "or `template` holds a NUL character".to_owned());

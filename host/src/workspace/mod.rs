@@ -6,7 +6,7 @@ mod init;
 mod open;
 mod pin;
 
-pub use config::{parse_document, read_run_config, resolve, set_value, user_config};
+pub use config::{backend_config, parse_document, read_run_config, resolve, set_value, user_config};
 pub use init::{Init, init, now_ms};
 pub(crate) use open::open_leased;
 pub use open::{

@@ -10,6 +10,7 @@ mod client;
 mod ledger;
 mod poll;
 mod script;
+mod site;
 mod state;
 mod submit;
 
@@ -83,6 +84,7 @@ struct Client {
     stopped: HashSet<String>,
     /// What `sacct` said of an array, by index; asked once in the life of this process.
     accounts: HashMap<String, HashMap<u32, String>>,
+    far: site::Far,
     /// The number of the last change that the tick had made something of when this process began to look.
     seen: u64,
 }
@@ -127,6 +129,7 @@ impl SlurmBackend {
             cancels: HashMap::new(),
             stopped: HashSet::new(),
             accounts: HashMap::new(),
+            far: site::Far::default(),
             seen: 0,
         };
         Self { run: run.to_owned(), settings, transport, state: Mutex::new(client) }
@@ -145,8 +148,14 @@ impl SlurmBackend {
         let handle = Handle::parse(handle)?;
         let mut client = self.client();
         client.ledger.refresh().and_then(|()| client.ledger.load()).map_err(|error| unavailable(&error))?;
-        let record = read_exit(key.directory, key.attempt_id.as_str());
         let mut element = handle.element();
+        if let Err(error) = self.fetch_if_over(&mut client, key, &element) {
+            return Ok(cannot_fetch(error.detail().clone()));
+        }
+        if let Some(why) = self.fetch_trouble(&client, key.attempt_id.as_str()) {
+            return Ok(cannot_fetch(Detail::new("fetch", why)));
+        }
+        let record = read_exit(key.directory, key.attempt_id.as_str());
         if record.is_none()
             && let Some(owner) = read_owner(key.directory)
         {
@@ -241,13 +250,16 @@ impl SlurmBackend {
     /// Decides over a job that is over and left no exit record, once nothing can start its command any more.
     fn judge(
         &self,
-        client: &Client,
+        client: &mut Client,
         key: JobKey<'_>,
         batch: &str,
         stage: Stage,
         reason: &str,
     ) -> Result<Status, GuestError> {
-        let started = !fence(key.directory).map_err(|error| unavailable(&error))?;
+        let started = match self.fence_there(client, key, batch)? {
+            Some(fenced) => !fenced,
+            None => !fence(key.directory).map_err(|error| unavailable(&error))?,
+        };
         // the record may have come while we looked
         match read_exit(key.directory, key.attempt_id.as_str()) {
             Some(record) => Ok(state::with_record(&record, stage)),
@@ -285,6 +297,9 @@ impl SlurmBackend {
             return Ok(Found::No);
         };
         let yes = |element: &Element, id: Option<String>| Handle::of(element, id).text().map(Found::Yes);
+        if let Err(error) = self.look(&mut client, key, &element) {
+            return Ok(undecided(&error.detail().message, self.poll_interval().as_millis() as i64));
+        }
         if let Some(owner) = read_owner(key.directory) {
             return yes(&owner, client.ledger.job(&owner).map(|job| job.id.clone()));
         }
@@ -315,9 +330,7 @@ impl SlurmBackend {
     /// What it means that the queue does not show a submit whose answer was lost.
     fn not_found(&self, client: &mut Client, key: JobKey<'_>, element: &Element) -> Result<Found, GuestError> {
         let head = &client.ledger.head;
-        let unknown = |message: &str, after: i64| {
-            Ok(Found::Unknown(serde_json::json!({ "message": message }).to_string(), after.max(50) as u64))
-        };
+        let unknown = |message: &str, after: i64| Ok(undecided(message, after));
         let interval = self.poll_interval().as_millis() as i64;
         if let Some(silence) = &head.silent {
             return unknown(&format!("the cluster does not answer: {silence}"), interval);
@@ -326,6 +339,7 @@ impl SlurmBackend {
         match doubt.answered_ms {
             Some(absent) if head.answered_ms >= absent.saturating_add(grace_ms()) => {
                 // a job that comes to light after all finds no script that wants it
+                self.unwant_there(key.attempt_id.as_str())?;
                 remove(&key.directory.join(script::JOB_SCRIPT)).map_err(|error| unavailable(&error))?;
                 Ok(Found::No)
             }
@@ -338,10 +352,12 @@ impl SlurmBackend {
     }
 
     pub(super) fn collect(&self, key: JobKey<'_>, handle: &str) -> Result<String, GuestError> {
-        Handle::parse(handle)?;
-        // Only an end that was decided on without a record is collected without one: none will come.
-        let record = read_exit(key.directory, key.attempt_id.as_str())
-            .ok_or_else(|| GuestError::Other(Detail::new("no-exit-record", "the job has left no exit record")))?;
+        let element = Handle::parse(handle)?.element();
+        self.fetch_if_over(&mut self.client(), key, &element)?;
+        let record = read_exit(key.directory, key.attempt_id.as_str()).ok_or_else(|| {
+            // the verdict has been given, and none will come any more
+            GuestError::Other(Detail::new("no-exit-record", "the job has left no exit record"))
+        })?;
         serde_json::to_string(&record).map_err(|error| unavailable(&error.into()))
     }
 
@@ -370,6 +386,17 @@ impl SlurmBackend {
             client.cancels.entry(element.batch.clone()).or_default().push(job.id.clone());
         }
     }
+}
+
+fn undecided(message: &str, after: i64) -> Found {
+    Found::Unknown(serde_json::json!({ "message": message }).to_string(), after.max(50) as u64)
+}
+
+/// The job is over, and what it left is not here: no verdict yet.
+fn cannot_fetch(detail: Detail) -> StatusReport {
+    let text = format!("the results are not fetched yet: {}", detail.message);
+    let status = Status::Unavailable(Detail::new(&detail.code, text));
+    StatusReport { status, handle: None, poll_after_ms: Some(SILENT_MS) }
 }
 
 /// Whether the queue or `sbatch` itself has told of a job.

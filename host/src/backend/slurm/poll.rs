@@ -37,6 +37,7 @@ impl SlurmBackend {
                 elements.extend(client.ledger.some_open(TOLD_OF_SILENCE));
             }
         }
+        self.forget_fetched(&mut client, &elements);
         let batches = &mut client.batches;
         let mut attempts: Vec<AttemptId> =
             elements.iter().filter_map(|e| Some(AttemptId(batches.member(e)?.attempt.clone()))).collect();

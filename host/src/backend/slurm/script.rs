@@ -11,7 +11,9 @@ use minijinja::{Environment, context};
 /// The job script in the attempt directory.
 pub(super) const JOB_SCRIPT: &str = "matterstack-job.sh";
 /// The claim in the attempt directory: whoever makes it decides over the attempt, for ever.
-pub(super) const CLAIM: &str = ".claim";
+pub(super) const CLAIM: &str = crate::backend::staging::CLAIM;
+/// What the wrapper runs in the attempt directory after a command that succeeded: it notes the files that stay there.
+pub(super) const AFTER: &str = ".matterstack-after";
 
 /// The built-in job script. A login shell knows `module`, which is what `setup` is for.
 const TEMPLATE: &str = include_str!("job.sh.jinja");
@@ -34,7 +36,13 @@ pub(super) fn read_ticket(script: &str) -> Option<(String, u32)> {
 /// If it cannot be parsed, or uses something that is not there.
 pub fn check_template(template: &str) -> Result<(), String> {
     let command = Command::Argv(vec!["true".to_owned()]);
-    let job = JobDocument { command, env: Default::default(), resources: Resources::default(), launcher: None };
+    let job = JobDocument {
+        command,
+        env: Default::default(),
+        resources: Resources::default(),
+        outputs: Vec::new(),
+        launcher: None,
+    };
     let script = render(template, &SlurmConfig::default(), &job, "0", &[])?;
     if script.starts_with("#!") { Ok(()) } else { Err("the script does not begin with `#!`".to_owned()) }
 }

@@ -4,7 +4,7 @@ use super::client::{self, Submitted};
 use super::ledger::{Doubt, Element};
 use super::{Client, Handle, SlurmBackend, fresh_token, now_ms, script, unavailable};
 use crate::backend::exit::read_exit;
-use crate::backend::job::{Command, JobDocument};
+use crate::backend::job::{Command, JobDocument, OutputPatterns};
 use crate::backend::{JobKey, Unacknowledged};
 use crate::failpoint;
 use crate::model::contract::{Detail, GuestError};
@@ -28,6 +28,7 @@ pub(super) struct Group {
     resources: Resources,
     options: Vec<String>,
     members: Vec<Member>,
+    patterns: Vec<OutputPatterns>,
 }
 
 impl SlurmBackend {
@@ -57,7 +58,7 @@ impl SlurmBackend {
             None => {
                 let token = fresh_token().map_err(|error| unavailable(&error))?;
                 let (resources, options) = (job.resources.clone(), options);
-                client.waiting.push(Group { token, resources, options, members: Vec::new() });
+                client.waiting.push(Group { token, resources, options, members: Vec::new(), patterns: Vec::new() });
                 client.waiting.len() - 1
             }
         };
@@ -69,6 +70,8 @@ impl SlurmBackend {
         let text = script::job_script(&self.settings, &job, attempt, &group.options, &ticket)
             .map_err(|text| GuestError::Invalid(Detail::new("template", format!("the job script: {text}"))))?;
         write_script(&key.directory.join(script::JOB_SCRIPT), &text).map_err(|error| unavailable(&error))?;
+        self.check_parcel(key.directory)?;
+        group.patterns.push(job.patterns());
         let is_argv = matches!(job.command, Command::Argv(_));
         group.members.push(Member { attempt: attempt.to_owned(), directory: directory.to_owned(), is_argv });
         Handle::of(&element, None).text()
@@ -112,15 +115,41 @@ impl SlurmBackend {
         client.ledger.refresh()?;
         client.ledger.load()?;
         for group in groups {
-            let base = self.run.to_string_lossy();
-            let map = client.batches.map_path(&group.token);
-            let wrapper = script::wrapper(&base, &map.to_string_lossy(), &group.token, &group.resources);
-            client.batches.write(&group.token, group.members.clone(), &wrapper)?;
-            failpoint::hit("slurm.array-written");
-            self.hand_in(&mut client, &group, &wrapper, &mut unacknowledged);
+            if let Err(error) = self.hand_over(&mut client, &group, &mut unacknowledged)? {
+                let all = group.members.iter().map(|member| (AttemptId(member.attempt.clone()), error.clone()));
+                unacknowledged.extend(all);
+            }
         }
         client.ledger.save()?;
         Ok(unacknowledged)
+    }
+
+    /// Writes down what a group becomes, carries it to where it runs, and hands it in. The inner error means that none of
+    /// it was.
+    fn hand_over(
+        &self,
+        client: &mut Client,
+        group: &Group,
+        unacknowledged: &mut Unacknowledged,
+    ) -> io::Result<Result<(), GuestError>> {
+        let (base, map) = match self.seen_from_there(client, &group.token) {
+            Ok(seen) => seen,
+            Err(error) => return Ok(Err(error)),
+        };
+        let wrapper = script::wrapper(&base, &map, &group.token, &group.resources);
+        client.batches.write(&group.token, group.members.clone(), &wrapper)?;
+        self.note_patterns(client, &group.token, group.patterns.clone())?;
+        failpoint::hit("slurm.array-written");
+        let gone = match self.put(client, &group.token, &group.members, &wrapper) {
+            Ok(gone) => gone,
+            Err(error) => return Ok(Err(error)),
+        };
+        self.hand_in(client, group, &wrapper, unacknowledged);
+        unacknowledged.extend(gone.into_iter().map(|(attempt, why)| {
+            // it has no directory over there, so its element of the array finds nothing to start
+            (AttemptId(attempt), GuestError::Rejected(Detail::new("input-gone", why)))
+        }));
+        Ok(Ok(()))
     }
 
     /// Calls `sbatch` for a group; where a limit does not let the whole of it through, for smaller parts.
@@ -138,6 +167,7 @@ impl SlurmBackend {
             }
             failpoint::hit("slurm.sbatch.before");
             let arguments = self.arguments(client, group, from, part.len());
+            let wrapper = if self.is_far() { "" } else { wrapper };
             let answer = client::submit(&*self.transport, &arguments, wrapper);
             failpoint::hit("slurm.sbatch.after");
             let now = now_ms();
@@ -209,7 +239,7 @@ impl SlurmBackend {
 
     fn arguments(&self, client: &Client, group: &Group, from: usize, count: usize) -> Vec<String> {
         let token = &group.token;
-        let log = client.batches.log_path(token).to_string_lossy().replace('%', "%%");
+        let log = self.log_there(client, token).replace('%', "%%");
         let mut all = vec![
             format!("--job-name={token}"),
             format!("--comment={token}"),
@@ -223,6 +253,8 @@ impl SlurmBackend {
             all.push(format!("--array={from}-{}", from + count - 1));
         }
         all.extend(group.options.iter().cloned());
+        // at a distance it is where it was checked: what arrives of a stream that is cut must not be taken for all of it
+        all.extend(self.wrapper_there(client, token));
         all
     }
 }

@@ -55,6 +55,7 @@ if : >> stdout && : >> stderr; then
 else
     reason=not-started
 fi
+if [ "$reason $code" = "exited 0" ] && [ -e .matterstack-after ]; then . ./.matterstack-after; fi
 printf '{"attempt":"%s","code":%s,"signal":%s,"reason":"%s","message":null,"started_at":"%s","ended_at":"%s"}\n' \
     "$attempt" "$code" "$signal" "$reason" "$started" "$(now)" > .exit.json.tmp &&
     sync .exit.json.tmp && mv .exit.json.tmp exit.json || { say "cannot write exit.json of attempt $attempt"; exit 123; }

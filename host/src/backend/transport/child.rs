@@ -95,17 +95,20 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// Reads ahead what is to be sent.
+    /// Reads ahead what is to be sent. A source that would block has nothing yet, and is asked again after the next event.
     fn fill(&mut self) -> Result<(), String> {
         if self.stdin.is_none() || !self.unsent.is_empty() {
             return Ok(());
         }
         let Some(source) = &mut self.source else { return Ok(()) };
         self.unsent.resize(CHUNK, 0);
-        let count = source.read(&mut self.unsent).map_err(|error| format!("what is to be sent: {error}"))?;
-        self.unsent.truncate(count);
-        if count == 0 {
-            self.stdin = None;
+        let read = source.read(&mut self.unsent);
+        self.unsent.truncate(*read.as_ref().unwrap_or(&0));
+        match read {
+            Ok(0) => self.stdin = None,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(format!("what is to be sent: {error}")),
         }
         Ok(())
     }
@@ -113,7 +116,8 @@ impl<'a> Conversation<'a> {
     /// Waits for anything; tells whether the child takes input and whether it has ended.
     fn wait(&self, left: Duration) -> Result<[bool; 2], String> {
         let mut polled = vec![PollFd::new(&self.ended, PollFlags::IN)];
-        polled.extend(self.stdin.as_ref().map(|stdin| PollFd::new(stdin, PollFlags::OUT)));
+        let stdin = self.stdin.as_ref().filter(|_| !self.unsent.is_empty());
+        polled.extend(stdin.map(|stdin| PollFd::new(stdin, PollFlags::OUT)));
         let writable = polled.len() - 1;
         polled.extend([&self.stdout, &self.stderr].into_iter().flatten().map(|fd| PollFd::new(fd, PollFlags::IN)));
         let timeout = Timespec {

@@ -3,7 +3,9 @@
 //! A transport knows nothing of schedulers. It tells a script that ran to its end from one whose answer was lost, and
 //! from one that provably never started; it never runs a script twice.
 mod child;
+mod frame;
 pub mod here;
+pub mod ssh;
 
 use std::fmt;
 use std::io::{Read, Write};
@@ -54,6 +56,16 @@ pub enum NoAnswer {
     /// The script may have run, in part or to its end.
     #[error("{0}")]
     Lost(String),
+}
+
+/// No way at all, and why: every script provably does not start.
+#[derive(Debug, Clone)]
+pub struct NoWay(pub String);
+
+impl Transport for NoWay {
+    fn exec(&self, _: Exec<'_>) -> Result<Finished, NoAnswer> {
+        Err(NoAnswer::Unreachable(self.0.clone()))
+    }
 }
 
 /// A way to where a cluster is.

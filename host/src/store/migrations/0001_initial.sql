@@ -132,6 +132,8 @@ CREATE TABLE outputs (
     path            TEXT    NOT NULL,
     sha256          TEXT    NOT NULL CHECK (length(sha256) = 64),
     size            INTEGER NOT NULL CHECK (size >= 0),
+    -- Where it is, if it stayed on a cluster: {"backend": …, "path": …}.
+    remote          TEXT    CHECK (remote IS NULL OR json_valid(remote)),
     PRIMARY KEY (attempt_key, path)
 ) STRICT, WITHOUT ROWID;
 -- Which file a digest names.

@@ -24,7 +24,7 @@ pub struct Task {
     pub depends_on: Vec<String>,
     /// Patterns of the files that the task leaves.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub outputs: Vec<String>,
+    pub outputs: Vec<OutputPattern>,
     /// What the command needs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
@@ -40,6 +40,21 @@ pub struct Task {
     /// A document for the operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input: Option<Value>,
+}
+
+/// A pattern of output files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum OutputPattern {
+    /// The files come back into the run.
+    Fetched(String),
+    /// The files stay where the job ran.
+    Kept {
+        /// The pattern.
+        pattern: String,
+        /// Where they are kept: `remote`.
+        keep: &'static str,
+    },
 }
 
 /// What a task runs.
@@ -155,7 +170,13 @@ impl Task {
 
     /// Adds an output pattern.
     pub fn output(mut self, pattern: impl Into<String>) -> Self {
-        self.outputs.push(pattern.into());
+        self.outputs.push(OutputPattern::Fetched(pattern.into()));
+        self
+    }
+
+    /// Adds a pattern of large files that stay on the cluster; a later task there gets them without a transfer.
+    pub fn output_kept(mut self, pattern: impl Into<String>) -> Self {
+        self.outputs.push(OutputPattern::Kept { pattern: pattern.into(), keep: "remote" });
         self
     }
 

@@ -1,0 +1,379 @@
+//! Results from the cluster.
+use super::pattern::expression;
+use super::{ASIDE, Carrier, CarryError, KEPT, OWN, STAGED};
+use crate::backend::transport::Exec;
+use crate::explain::quoted;
+use crate::model::document::hex;
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// The most bytes that one attempt may bring back.
+const BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
+/// The most files that one attempt may bring back.
+const FILES_MAX: usize = 100_000;
+/// Stands between the list and the files; no line of the list can be it.
+const FILES_FOLLOW: &str = "= files";
+
+/// An ended attempt whose results are wanted.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// The attempt, which names its directory over there.
+    pub attempt: String,
+    /// Its directory here.
+    pub directory: PathBuf,
+    /// Patterns of the files to bring back.
+    pub outputs: Vec<String>,
+    /// Patterns of the files that stay over there.
+    pub keep: Vec<String>,
+}
+
+/// What became of one attempt's results.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fetched {
+    /// They are in place; these files stay over there.
+    Yes(Vec<Kept>),
+    /// The attempt has no directory over there.
+    Gone,
+    /// They were not taken, and nothing was put in place: why.
+    No(String),
+}
+
+/// A file that stays over there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// Its path in the attempt's directory.
+    pub path: String,
+    /// SHA-256, 64 hexadecimal digits.
+    pub sha256: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+impl Carrier<'_> {
+    /// Brings what a batch of ended attempts left into their directories in one stream: standard output and error, the
+    /// exit record, and what the patterns name. Returns what became of each, by attempt.
+    ///
+    /// # Errors
+    /// If the stream did not come to its end, or this machine could not write; then nothing was put in place.
+    pub fn fetch(&self, wanted: &[Wanted]) -> Result<BTreeMap<String, Fetched>, CarryError> {
+        let here = |error| CarryError::Here("receiving results".to_owned(), error);
+        let (reader, mut writer) = io::pipe().map_err(here)?;
+        let script = script(self, wanted);
+        let (received, answer) = std::thread::scope(|scope| {
+            let receiving = scope.spawn(move || receive(reader, wanted));
+            let answer =
+                self.exec(Exec { script: &script, stdin: None, stdout: Some(&mut writer), timeout: self.timeout });
+            drop(writer);
+            (receiving.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), answer)
+        });
+        // a receiver that gave up is the reason of what the transport says
+        let received = match (received, answer) {
+            (Err(error), _) if error.kind() == io::ErrorKind::StorageFull => return Err(here(error)),
+            (_, Err(error)) => return Err(error),
+            (Err(error), Ok(_)) => return Err(here(error)),
+            (Ok(received), Ok(_)) => received,
+        };
+        wanted.iter().map(|one| Ok((one.attempt.clone(), received.settle(one).map_err(here)?))).collect()
+    }
+}
+
+/// Lists what is wanted with digests and sizes, then sends it. Names with line feeds are passed over.
+fn script(carrier: &Carrier<'_>, wanted: &[Wanted]) -> String {
+    let own: Vec<String> = OWN.iter().map(|name| expression(name)).collect();
+    let mut text = format!(
+        r#"set -e
+export LC_ALL=C
+cd {place} 2>/dev/null || {{ echo 'no run'; echo '{FILES_FOLLOW}'; exit 0; }}
+n='
+'
+f() {{ find . -type f ! -path "*$n*" -printf '%s %p\n' | grep -E "^[0-9]+ \./($1)\$" || :; }}
+new() {{ awk 'BEGIN{{while((getline x<"{STAGED}")>0)s[x]}}{{p=$0;sub(/^[0-9]+ /,"",p);if(!(p in s))print}}'; }}
+pick() {{ (
+  cd "./$1" 2>/dev/null || {{ echo "gone $1"; exit; }}
+  l=$(f "$2" | new | if [ -n "$3" ]; then grep -vE "^[0-9]+ \./($3)\$" || :; else cat; fi)
+  t=$(printf '%s\n' "$l" | awk '{{b+=$1}}END{{printf "%.0f",b}}')
+  if [ "$t" -gt {BYTES_MAX} ]; then echo "large $1 $t"; l=$(f '{own}'); fi
+  [ -z "$l" ] || printf '%s\n' "$l" | awk -v a="$1" '{{s=$1;sub(/^[0-9]+ \.\//,"");print "file",s,"./" a "/" $0}}'
+) }}
+kept() {{ (
+  cd "./$1" 2>/dev/null || exit 0
+  if [ -e {KEPT} ]; then cat {KEPT}; else f "$2" | new | while IFS= read -r x; do
+    p=${{x#* }}; h=$(sha256sum <"$p"); printf '%s %s %s\n' "${{h%% *}}" "${{x%% *}}" "$p"; done; fi | while IFS= read -r x; do printf 'kept %s %s\n' "$1" "$x"; done
+) }}
+l=$(
+:
+"#,
+        place = carrier.place(),
+        own = own.join("|"),
+    );
+    let union = |patterns: &[String]| patterns.iter().map(|glob| expression(glob)).collect::<Vec<_>>().join("|");
+    for one in wanted {
+        let attempt = quoted(&one.attempt);
+        let all: Vec<String> = own.iter().cloned().chain(one.outputs.iter().map(|glob| expression(glob))).collect();
+        let _ = writeln!(text, "pick {attempt} {} {}", quoted(&all.join("|")), quoted(&union(&one.keep)));
+        if !one.keep.is_empty() {
+            let _ = writeln!(text, "kept {attempt} {}", quoted(&union(&one.keep)));
+        }
+    }
+    let _ = write!(
+        text,
+        r#")
+printf '%s\n' "$l"
+w=$(printf '%s\n' "$l" | sed -n 's/^file [0-9]* //p')
+[ -z "$w" ] || printf '%s\n' "$w" | tr '\n' '\0' | xargs -0 sha256sum -b --
+echo '{FILES_FOLLOW}'
+[ -z "$w" ] || printf '%s\n' "$w" | tr '\n' '\0' | tar -cf - --no-recursion --null -T -
+"#
+    );
+    text
+}
+
+/// The part of a shell script with which a job's wrapper notes, in the job's directory and once its command has ended, the
+/// files that stay over there.
+pub(in crate::backend) fn note_kept(keep: &[String]) -> String {
+    if keep.is_empty() {
+        return String::new();
+    }
+    let union = keep.iter().map(|glob| expression(glob)).collect::<Vec<_>>().join("|");
+    format!(
+        r#"( export LC_ALL=C; n='
+'
+find . -type f ! -path "*$n*" -printf '%s %p\n' | grep -E {} | while IFS= read -r x; do
+  p=${{x#* }}; grep -qxF -e "$p" {STAGED} 2>/dev/null && continue
+  h=$(sha256sum <"$p"); printf '%s %s %s\n' "${{h%% *}}" "${{x%% *}}" "$p"; done >{KEPT}.tmp && mv {KEPT}.tmp {KEPT}
+)
+"#,
+        quoted(&format!(r"^[0-9]+ \./({union})$"))
+    )
+}
+
+/// What a stream brought, all of it aside.
+#[derive(Debug, Default)]
+struct Received {
+    attempts: HashMap<String, Attempt>,
+}
+
+#[derive(Debug, Default)]
+struct Attempt {
+    gone: bool,
+    trouble: Option<String>,
+    kept: Vec<Kept>,
+    /// What is to come, by path: size and digest.
+    listed: BTreeMap<String, (u64, String)>,
+    /// What came, by path: under which number it waits.
+    arrived: BTreeMap<String, usize>,
+}
+
+impl Attempt {
+    fn trouble(&mut self, text: String) {
+        self.trouble.get_or_insert(text);
+    }
+}
+
+fn receive(reader: io::PipeReader, wanted: &[Wanted]) -> io::Result<Received> {
+    let mut reader = BufReader::with_capacity(256 * 1024, reader);
+    let mut received = Received::default();
+    for one in wanted {
+        received.attempts.insert(one.attempt.clone(), Attempt::default());
+    }
+    let list_ended = received.read_list(&mut reader)?;
+    let unpacked = if list_ended { received.unpack(&mut reader, wanted) } else { Ok(()) };
+    // whatever went wrong here, the far end is heard to its end, so that it is its answer that tells what it was
+    let full = matches!(&unpacked, Err(error) if error.kind() == io::ErrorKind::StorageFull);
+    if !full {
+        io::copy(&mut reader, &mut io::sink())?;
+    }
+    unpacked.map(|()| received)
+}
+
+impl Received {
+    fn read_list(&mut self, reader: &mut impl BufRead) -> io::Result<bool> {
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            if reader.by_ref().take(64 * 1024).read_until(b'\n', &mut line)? == 0 {
+                return Ok(false);
+            }
+            let text = String::from_utf8_lossy(&line);
+            let text = text.strip_suffix('\n').unwrap_or(&text);
+            if text == FILES_FOLLOW {
+                return Ok(true);
+            }
+            self.line(text);
+        }
+    }
+
+    fn line(&mut self, text: &str) {
+        let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+        match word {
+            "no" => self.attempts.values_mut().for_each(|attempt| attempt.gone = true),
+            "gone" => {
+                if let Some(attempt) = self.attempts.get_mut(rest) {
+                    attempt.gone = true;
+                }
+            }
+            "large" => {
+                let (attempt, bytes) = rest.split_once(' ').unwrap_or((rest, "?"));
+                if let Some(attempt) = self.attempts.get_mut(attempt) {
+                    attempt.trouble(format!(
+                        "its outputs have {bytes} bytes, and {BYTES_MAX} is the most that is fetched; keep large files on the \
+                         cluster with {{\"pattern\": …, \"keep\": \"remote\"}}"
+                    ));
+                }
+            }
+            "kept" => {
+                let Some((attempt, kept)) = rest.split_once(' ') else { return };
+                if let (Some(attempt), Some(kept)) = (self.attempts.get_mut(attempt), kept_line(kept)) {
+                    attempt.kept.push(kept);
+                }
+            }
+            "file" => {
+                let Some((size, path)) = rest.split_once(' ') else { return };
+                if let (Some((attempt, path)), Ok(size)) = (self.place(path), size.parse()) {
+                    if attempt.listed.len() >= FILES_MAX {
+                        attempt.trouble(format!("more than {FILES_MAX} output files"));
+                    } else {
+                        attempt.listed.insert(path, (size, String::new()));
+                    }
+                }
+            }
+            _ => self.digest(text),
+        }
+    }
+
+    /// A line of `sha256sum`.
+    fn digest(&mut self, text: &str) {
+        let (escaped, text) = text.strip_prefix('\\').map_or((false, text), |rest| (true, rest));
+        let Some((digest, path)) = text.split_once(" *") else { return };
+        let path = if escaped { path.replace("\\\\", "\\") } else { path.to_owned() };
+        if let Some((attempt, path)) = self.place(&path)
+            && is_digest(digest)
+            && let Some((_, listed)) = attempt.listed.get_mut(&path)
+        {
+            *listed = digest.to_owned();
+        }
+    }
+
+    fn place(&mut self, path: &str) -> Option<(&mut Attempt, String)> {
+        let (attempt, path) = path.strip_prefix("./")?.split_once('/')?;
+        let attempt = self.attempts.get_mut(attempt)?;
+        crate::model::workflow::stays_inside(path).then(|| (attempt, path.to_owned()))
+    }
+
+    fn unpack(&mut self, reader: &mut impl Read, wanted: &[Wanted]) -> io::Result<()> {
+        let mut places: HashMap<&str, (&Path, Option<Dir>)> =
+            wanted.iter().map(|one| (one.attempt.as_str(), (one.directory.as_path(), None))).collect();
+        let mut archive = tar::Archive::new(reader);
+        for (number, entry) in archive.entries()?.enumerate() {
+            let mut entry = entry?;
+            let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            let name = path.strip_prefix("./").and_then(|path| path.split_once('/')).map(|(name, _)| name.to_owned());
+            let Some((attempt, path)) = self.place(&path) else { continue };
+            let Some((size, digest)) = attempt.listed.get(&path).cloned() else { continue };
+            if entry.header().entry_type() != tar::EntryType::Regular || entry.size() != size {
+                attempt.trouble(format!("`{path}` was changed while it was fetched"));
+                continue;
+            }
+            let Some((directory, open)) = name.as_deref().and_then(|name| places.get_mut(name)) else { continue };
+            let aside = match open {
+                Some(aside) => aside,
+                None => open.insert(make_aside(directory)?),
+            };
+            let mut file = aside.create(number.to_string())?;
+            if copy_hashed(&mut entry, &mut file)? == digest {
+                attempt.arrived.insert(path, number);
+            } else {
+                attempt.trouble(format!("`{path}` was changed while it was fetched"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts one attempt's files in place, if all of them came.
+    fn settle(&self, one: &Wanted) -> io::Result<Fetched> {
+        let Some(attempt) = self.attempts.get(&one.attempt) else { return Ok(Fetched::Gone) };
+        if attempt.gone {
+            return Ok(Fetched::Gone);
+        }
+        let missing = attempt.listed.keys().find(|path| !attempt.arrived.contains_key(*path));
+        let trouble = attempt
+            .trouble
+            .clone()
+            .or_else(|| missing.map(|path| format!("`{path}` was changed while it was fetched")));
+        let root = match Dir::open_ambient_dir(&one.directory, ambient_authority()) {
+            // nothing of it was written
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(trouble.map_or_else(|| Fetched::Yes(attempt.kept.clone()), Fetched::No));
+            }
+            root => root?,
+        };
+        let answer = match trouble {
+            Some(trouble) => Fetched::No(trouble),
+            None => match put_in_place(&root, &attempt.arrived) {
+                Ok(()) => Fetched::Yes(attempt.kept.clone()),
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => return Err(error),
+                // something the operator made stands in the way
+                Err(error) => Fetched::No(format!("cannot be put in place: {error}")),
+            },
+        };
+        match root.remove_dir_all(ASIDE) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(answer),
+        }
+    }
+}
+
+fn put_in_place(root: &Dir, arrived: &BTreeMap<String, usize>) -> io::Result<()> {
+    // the exit record last: with it, everything else is there
+    let (record, others): (Vec<_>, Vec<_>) = arrived.iter().partition(|(path, _)| *path == "exit.json");
+    for (path, number) in others.into_iter().chain(record) {
+        if let Some(parent) = Path::new(path).parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            root.create_dir_all(parent)?;
+        }
+        root.rename(Path::new(ASIDE).join(number.to_string()), root, path)?;
+    }
+    Ok(())
+}
+
+/// An empty directory for what arrives; what an interrupted fetch left is thrown away.
+fn make_aside(directory: &Path) -> io::Result<Dir> {
+    std::fs::create_dir_all(directory)?;
+    let root = Dir::open_ambient_dir(directory, ambient_authority())?;
+    match root.symlink_metadata(ASIDE) {
+        Ok(found) if found.is_dir() => root.remove_dir_all(ASIDE)?,
+        Ok(_) => root.remove_file(ASIDE)?,
+        Err(_) => {}
+    }
+    root.create_dir(ASIDE)?;
+    root.open_dir(ASIDE)
+}
+
+fn copy_hashed(from: &mut impl Read, to: &mut impl Write) -> io::Result<String> {
+    let (mut hasher, mut buffer) = (Sha256::new(), vec![0_u8; 64 * 1024]);
+    loop {
+        let count = from.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(hex(&hasher.finalize()));
+        }
+        hasher.update(&buffer[..count]);
+        to.write_all(&buffer[..count])?;
+    }
+}
+
+/// `DIGEST SIZE ./PATH`, as the wrapper or the script notes it.
+fn kept_line(text: &str) -> Option<Kept> {
+    let (digest, rest) = text.split_once(' ')?;
+    let (size, path) = rest.split_once(' ')?;
+    let path = path.strip_prefix("./").filter(|path| crate::model::workflow::stays_inside(path))?;
+    is_digest(digest).then_some(())?;
+    Some(Kept { path: path.to_owned(), sha256: digest.to_owned(), size: size.parse().ok()? })
+}
+
+fn is_digest(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+}

@@ -1,0 +1,287 @@
+//! Attempt directories to the cluster.
+use super::{ASIDE, CLAIM, Carrier, CarryError, OWN, STAGED};
+use crate::backend::transport::{Exec, NoAnswer};
+use crate::explain::quoted;
+use crate::model::document::hex;
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt};
+use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// One attempt directory to carry to the cluster.
+#[derive(Debug, Clone)]
+pub struct Parcel {
+    /// The attempt, which names its directory over there.
+    pub attempt: String,
+    /// Its directory here, if it has one.
+    pub directory: Option<PathBuf>,
+    /// Further files, by name.
+    pub files: Vec<(String, Vec<u8>)>,
+    /// Files that an earlier attempt left over there, by their destination in this one.
+    pub linked: Vec<(String, RemoteFile)>,
+}
+
+/// A file that an earlier attempt of the run left on the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteFile {
+    /// The attempt that left it.
+    pub attempt: String,
+    /// Its path in that attempt's directory.
+    pub path: String,
+    /// SHA-256, 64 hexadecimal digits.
+    pub sha256: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+impl Carrier<'_> {
+    /// Carries a batch of attempt directories to the cluster in one stream. Files that are there already are copied over
+    /// there. A directory in which a job has begun is left as it is.
+    ///
+    /// Returns the attempts whose files over there are gone or changed, with a sentence each; all others are in place.
+    ///
+    /// # Errors
+    /// If nothing was put in place: no answer, no room, a refusal, or a file that cannot be read here.
+    pub fn put(&self, parcels: &[Parcel]) -> Result<Vec<(String, String)>, CarryError> {
+        let script = script(self, parcels)?;
+        let (mut reader, writer) = io::pipe().map_err(|error| CarryError::Here("making a pipe".to_owned(), error))?;
+        let (packed, answer) = std::thread::scope(|scope| {
+            let packing = scope.spawn(move || pack(parcels, writer));
+            let call = Exec { script: &script, stdin: Some(&mut reader), stdout: None, timeout: self.timeout };
+            let answer = self.exec(call);
+            // a far end that reads no more must not leave the packer waiting
+            drop(reader);
+            (packing.join(), answer)
+        });
+        match packed {
+            Ok(Err((what, error))) if error.kind() != io::ErrorKind::BrokenPipe => {
+                return Err(CarryError::Here(what, error));
+            }
+            Ok(_) => {}
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+        let done = answer?;
+        let text = String::from_utf8_lossy(&done.stdout);
+        Ok(text
+            .lines()
+            .filter_map(|line| line.strip_prefix("gone ")?.split_once(' '))
+            .map(|(attempt, path)| {
+                (attempt.to_owned(), format!("`{path}` is no longer on the cluster as it was when its task ended"))
+            })
+            .collect())
+    }
+
+    /// Fetches one file that an attempt left on the cluster, and checks it.
+    ///
+    /// # Errors
+    /// If there is no answer, or the file is gone or changed; then the beginning of it may have been written.
+    pub fn pull(&self, file: &RemoteFile, to: &mut dyn Write) -> Result<(), CarryError> {
+        let script = format!("exec cat -- {}/{}", self.place(), quoted(&format!("{}/{}", file.attempt, file.path)));
+        let mut hashing = Hashing { inner: to, hasher: Sha256::new(), size: 0 };
+        self.exec(Exec { script: &script, stdin: None, stdout: Some(&mut hashing), timeout: self.timeout })?;
+        if hashing.size == file.size && hex(&hashing.hasher.finalize()) == file.sha256 {
+            return Ok(());
+        }
+        Err(CarryError::Damaged(format!("`{}` was changed after its task ended", file.path)))
+    }
+}
+
+/// Writes, and hashes what it writes.
+struct Hashing<'a> {
+    inner: &'a mut dyn Write,
+    hasher: Sha256,
+    size: u64,
+}
+
+impl Write for Hashing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        self.size += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// Unpacks aside, checks every file, then puts attempt by attempt in place.
+fn script(carrier: &Carrier<'_>, parcels: &[Parcel]) -> Result<String, CarryError> {
+    let mut random = [0_u8; 8];
+    getrandom::fill(&mut random).map_err(|error| {
+        CarryError::NoAnswer(NoAnswer::Unreachable(format!("the kernel gives no random bytes: {error}")))
+    })?;
+    let aside = format!(".in-{}", hex(&random));
+    let mut text = format!(
+        "set -e\numask 077\nmkdir -p -- {place}\ncd {place}\nr=$(pwd)\ntrap 'cd \"$r\"; rm -rf {aside}' EXIT\nmkdir {aside}\n\
+         cd {aside}\ntar -xof -\nsha256sum -c --quiet .sha256 >&2\n\
+         copy() {{\n  case $2 in */*) mkdir -p -- \"$1/${{2%/*}}\";; esac\n  cp -p --reflink=auto -- \"$r/$3\" \"$1/$2\" && \
+         h=$(sha256sum <\"$1/$2\") && [ \"${{h%% *}}\" = \"$4\" ]\n}}\n",
+        place = carrier.place(),
+    );
+    for parcel in parcels {
+        let attempt = quoted(&parcel.attempt);
+        let _ = writeln!(text, "a={attempt}; ok=1");
+        for (destination, file) in &parcel.linked {
+            let source = quoted(&format!("{}/{}", file.attempt, file.path));
+            let _ = writeln!(
+                text,
+                "copy \"$a\" {} {source} {} || {{ ok=; printf 'gone %s %s\\n' \"$a\" {}; }}",
+                quoted(destination),
+                file.sha256,
+                quoted(&file.path.replace('\n', " "))
+            );
+        }
+        let _ = writeln!(
+            text,
+            "if [ -z \"$ok\" ] || [ -d \"$r/$a/{CLAIM}\" ]; then :; elif [ -d \"$r/$a\" ]; then cp -Rp \"$a/.\" \"$r/$a\"; \
+             else mv \"$a\" \"$r/$a\"; fi"
+        );
+    }
+    Ok(text)
+}
+
+type PackError = (String, io::Error);
+
+/// The stream: every file of every parcel, the list of what is staged, and last the digests of all of them.
+fn pack(parcels: &[Parcel], to: io::PipeWriter) -> Result<(), PackError> {
+    let stream = |error| ("sending a batch".to_owned(), error);
+    let mut builder = tar::Builder::new(io::BufWriter::with_capacity(64 * 1024, to));
+    builder.mode(tar::HeaderMode::Deterministic);
+    let mut digests = String::new();
+    for parcel in parcels {
+        directory(&mut builder, &parcel.attempt).map_err(stream)?;
+        let mut names: Vec<String> = parcel.linked.iter().map(|(name, _)| name.clone()).collect();
+        if let Some(path) = &parcel.directory {
+            let what = |error| (format!("reading `{}`", path.display()), error);
+            let root = Dir::open_ambient_dir(path, ambient_authority()).map_err(what)?;
+            for (name, executable) in files_below(&root).map_err(what)? {
+                let mut file = open(&root, &name).map_err(what)?;
+                let place = format!("{}/{name}", parcel.attempt);
+                digests.push_str(&append(&mut builder, &place, &mut file, executable).map_err(what)?);
+                names.push(name);
+            }
+        }
+        for (name, bytes) in &parcel.files {
+            digests
+                .push_str(&append_bytes(&mut builder, &format!("{}/{name}", parcel.attempt), bytes).map_err(stream)?);
+            names.push(name.clone());
+        }
+        let staged: String = names.into_iter().map(|name| format!("./{name}\n")).collect();
+        let name = format!("{}/{STAGED}", parcel.attempt);
+        digests.push_str(&append_bytes(&mut builder, &name, staged.as_bytes()).map_err(stream)?);
+    }
+    append_bytes(&mut builder, ".sha256", digests.as_bytes()).map_err(stream)?;
+    builder.into_inner().and_then(|mut rest| rest.flush()).map_err(stream)
+}
+
+fn directory(builder: &mut tar::Builder<impl Write>, name: &str) -> io::Result<()> {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Directory);
+    header.set_mode(0o755);
+    header.set_size(0);
+    builder.append_data(&mut header, format!("{name}/"), io::empty())
+}
+
+fn append(builder: &mut tar::Builder<impl Write>, name: &str, file: &mut File, executable: bool) -> io::Result<String> {
+    let size = file.metadata()?.len();
+    let mut header = tar::Header::new_gnu();
+    header.set_size(size);
+    header.set_mode(if executable { 0o755 } else { 0o644 });
+    let mut reading = HashingReader { inner: file.take(size), hasher: Sha256::new(), size: 0 };
+    builder.append_data(&mut header, name, &mut reading)?;
+    if reading.size != size {
+        return Err(io::Error::other(format!("`{name}` became shorter while it was read")));
+    }
+    Ok(digest_line(&hex(&reading.hasher.finalize()), name))
+}
+
+fn append_bytes(builder: &mut tar::Builder<impl Write>, name: &str, bytes: &[u8]) -> io::Result<String> {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(bytes.len() as u64);
+    header.set_mode(0o644);
+    builder.append_data(&mut header, name, bytes)?;
+    Ok(digest_line(&crate::model::document::sha256(bytes), name))
+}
+
+/// A line as `sha256sum -c` reads it, which has an escape for odd names.
+fn digest_line(digest: &str, name: &str) -> String {
+    if name.contains(['\\', '\n', '\r']) {
+        let name = name.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
+        return format!("\\{digest}  {name}\n");
+    }
+    format!("{digest}  {name}\n")
+}
+
+struct HashingReader<R> {
+    inner: R,
+    hasher: Sha256,
+    size: u64,
+}
+
+impl<R: Read> Read for HashingReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        self.size += count as u64;
+        Ok(count)
+    }
+}
+
+/// Whether an attempt directory can be carried.
+///
+/// # Errors
+/// If it holds a link, or anything else that is neither a file nor a directory.
+pub fn check(directory: &Path) -> io::Result<()> {
+    files_below(&Dir::open_ambient_dir(directory, ambient_authority())?).map(drop)
+}
+
+fn files_below(root: &Dir) -> io::Result<Vec<(String, bool)>> {
+    let mut names = Vec::new();
+    walk(root, "", &mut names)?;
+    names.sort();
+    Ok(names)
+}
+
+/// Every regular file below a directory but the host's own, and whether it can be executed. A link is an error: what it
+/// points to is not what it seems over there.
+fn walk(directory: &Dir, prefix: &str, names: &mut Vec<(String, bool)>) -> io::Result<()> {
+    for entry in directory.entries()? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name =
+            name.to_str().ok_or_else(|| io::Error::other(format!("a file name below `{prefix}` is not UTF-8")))?;
+        let path = format!("{prefix}{name}");
+        let kind = entry.file_type()?;
+        if path == CLAIM || path == ASIDE {
+            continue;
+        }
+        if kind.is_dir() {
+            walk(&entry.open_dir()?, &format!("{path}/"), names)?;
+        } else if kind.is_file() {
+            if !OWN.contains(&path.as_str()) {
+                use cap_std::fs::PermissionsExt;
+                names.push((path, entry.metadata()?.permissions().mode() & 0o111 != 0));
+            }
+        } else {
+            return Err(io::Error::other(format!(
+                "`{path}` is neither a file nor a directory, and cannot go to the cluster"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Opens a file below a directory; neither a link nor a FIFO put in its place is followed or blocks.
+fn open(root: &Dir, name: &str) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags((rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32);
+    let file = root.open_with(Path::new(name), &options)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other(format!("`{name}` is not a regular file")));
+    }
+    Ok(file)
+}
