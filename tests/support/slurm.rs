@@ -305,7 +305,7 @@ impl Cluster {
         for entry in fs::read_dir("/proc").expect("processes").flatten() {
             let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
             let Ok(environment) = fs::read(entry.path().join("environ")) else { continue };
-            let has = |wanted: &dyn Fn(&[u8]) -> bool| environment.split(|byte| *byte == 0).any(|line| wanted(line));
+            let has = |wanted: &dyn Fn(&[u8]) -> bool| environment.split(|byte| *byte == 0).any(wanted);
             let command = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
             let job = command.starts_with("slurmstepd") || has(&|line| line.starts_with(b"SLURM_JOB_ID="));
             if job && has(&|line| line == ours.as_bytes()) {
