@@ -318,3 +318,17 @@ fn files_that_stay_do_not_cross_the_wire_until_they_are_needed_here() {
     assert!(far.wire.bytes() > crossed + SIZE);
     far.check(2);
 }
+
+#[test]
+fn a_far_job_without_an_exit_record_is_no_success_and_its_outputs_come_all_the_same() {
+    let mut lost = task("a", "echo partial > o; kill -9 $PPID; sleep 30");
+    lost["allow_failure"] = json!(true);
+    let far = Far::new(None, &json!([lost]));
+    far.end();
+    let attempt = far.run(&["attempts", "r", "a", "--json"]).code(0).json()[0].clone();
+    let reason = attempt["reason"].as_str().unwrap_or_default();
+    assert!(attempt["state"] == "failed" && reason.contains("without an exit record"), "{attempt}");
+    let directory = far.world.run_dir("r").join(attempt["directory"].as_str().expect("a directory"));
+    assert_eq!(std::fs::read_to_string(directory.join("o")).expect("fetched"), "partial\n");
+    far.check(1);
+}
