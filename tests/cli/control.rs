@@ -1,5 +1,6 @@
 //! What a person may do to a run while jobs are at work.
 use super::harness::{World, until};
+use matterstack::run_dir::RunDir;
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -118,6 +119,47 @@ fn loop_is_alone_and_heeds_its_timeout() {
     world.run(&["loop", "r", "--timeout", "300ms"]).code(6);
     assert!(start.elapsed() < Duration::from_secs(5));
     world.run(&["cancel", "r"]).code(0);
+}
+
+#[test]
+fn a_second_signal_ends_a_loop_that_waits_for_another_process() {
+    let world = World::with_tasks(&json!([{"id": "a", "operator": "local", "command": "true"}]));
+    world.init();
+    let lease = RunDir::new(world.run_dir("r")).lease(Duration::ZERO).expect("the lease");
+    let mut driver = world.command(&["loop", "r"]).stderr(std::process::Stdio::null()).spawn().expect("a loop");
+    until("the lock of the loop", || world.run(&["loop", "r"]).code == Some(3));
+    let start = Instant::now();
+    let mut ended = None;
+    // a signal that is not handled yet, or comes together with another, is one
+    while ended.is_none() && start.elapsed() < Duration::from_secs(20) {
+        let _ = std::process::Command::new("kill").args(["-INT", &driver.id().to_string()]).status().expect("kill");
+        std::thread::sleep(Duration::from_millis(100));
+        ended = driver.try_wait().expect("a status");
+    }
+    assert_eq!(ended.and_then(|status| status.code()), Some(130), "it did not wait for the lease");
+    drop(lease);
+}
+
+#[test]
+fn an_amendment_that_would_strand_something_is_refused() {
+    let world = sleeper();
+    let refused = world.run(&["amend", "r", "--set", "operators={}"]).code(2);
+    assert!(refused.stderr.contains("operator `local`") && refused.stderr.contains("`s`"), "{refused:?}");
+    let refused = world.run(&["amend", "r", "--set", "operators.local.grants={}"]).code(2);
+    assert!(refused.stderr.contains("backend `local`") && refused.stderr.contains("matterstack cancel"), "{refused:?}");
+    let new = r#"operators.more={"plugin": "builtin:compute"}"#;
+    let refused = world.run(&["amend", "r", "--set", new]).code(4);
+    assert!(refused.stderr.contains("does not grant"), "{refused:?}");
+    world.run(&["cancel", "r"]).code(0);
+    assert_eq!(world.step_to_end()["state"], "cancelled");
+}
+
+#[test]
+fn a_paused_loop_with_nothing_submitted_ends() {
+    let world = World::with_tasks(&json!([{"id": "a", "operator": "local", "command": "true"}]));
+    world.init();
+    world.run(&["pause", "r"]).code(0);
+    world.run(&["loop", "r"]).code(5);
 }
 
 #[test]

@@ -50,6 +50,9 @@ pub enum StoreError {
     /// A row is not what the schema promises, or was changed by somebody else.
     #[error("{0}")]
     Row(String),
+    /// Every task that was to come back would be skipped again.
+    #[error("every task would be skipped again, because one that it depends on did not complete")]
+    NothingBack,
     /// Anything else SQLite says.
     #[error("database: {0}")]
     Sqlite(rusqlite::Error),

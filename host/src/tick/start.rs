@@ -12,6 +12,8 @@ use crate::store::{AttemptEnd, AttemptRow, Durability, NewAttempt, Store, TaskSp
 
 /// When to try again what was turned away without a hint, in milliseconds.
 const TURNED_AWAY_MS: i64 = 5_000;
+/// When to try again what waits for a plugin that could not be loaded, in milliseconds.
+pub(super) const UNLOADED_MS: i64 = 1_000;
 /// When to ask `reconcile` about a submit whose answer was lost, in milliseconds.
 const RECONCILE_MS: i64 = 1_000;
 /// When to ask about an attempt of an operator whose backend reports changes by itself, in milliseconds.
@@ -105,7 +107,7 @@ fn create(run: &mut Run, moment: Moment<'_>, chosen: &[TaskSpec]) -> Result<Vec<
 
 enum Readied {
     Yes(AttemptRow),
-    Later(AttemptRow, i64, String),
+    Later(AttemptRow, i64, (String, String)),
     No(Verdict),
 }
 
@@ -116,7 +118,7 @@ fn launch(run: &mut Run, moment: Moment<'_>, attempts: Vec<AttemptRow>, tick: &m
     }
     let mut readied = Vec::with_capacity(attempts.len());
     for attempt in attempts {
-        readied.push(ready(run, attempt)?);
+        readied.push(ready(run, attempt, tick)?);
     }
     let now = moment.now_ms;
     let mut submitting = Vec::with_capacity(readied.len());
@@ -132,8 +134,8 @@ fn launch(run: &mut Run, moment: Moment<'_>, attempts: Vec<AttemptRow>, tick: &m
                     attempt.state = AttemptState::Submitting;
                     submitting.push(attempt);
                 }
-                Readied::Later(attempt, delay_ms, text) => {
-                    writer.note_attempt(&attempt, now + delay_ms, Some(("turned-away", &text)), now)?;
+                Readied::Later(attempt, delay_ms, (code, text)) => {
+                    writer.note_attempt(&attempt, now + delay_ms, Some((&code, &text)), now)?;
                 }
                 Readied::No(verdict) => {
                     tick.finished += 1;
@@ -146,7 +148,7 @@ fn launch(run: &mut Run, moment: Moment<'_>, attempts: Vec<AttemptRow>, tick: &m
     submit_all(run, moment, submitting, tick)
 }
 
-fn ready(run: &Run, attempt: AttemptRow) -> Result<Readied, TickError> {
+fn ready(run: &Run, attempt: AttemptRow, tick: &mut Tick) -> Result<Readied, TickError> {
     let task = stored_task(&attempt.task_json)?;
     let directory = run.dir.join(&attempt.directory);
     match stage::stage(run, &task, &directory) {
@@ -161,7 +163,12 @@ fn ready(run: &Run, attempt: AttemptRow) -> Result<Readied, TickError> {
     Ok(match answer {
         Ok(()) => Readied::Yes(attempt),
         Err(PluginError { kind: PluginErrorKind::Guest(GuestError::Transient(detail, delay)), .. }) => {
-            Readied::Later(attempt, delay.map_or(TURNED_AWAY_MS, |ms| ms as i64), detail.message)
+            let delay_ms = delay.map_or(TURNED_AWAY_MS, |ms| ms as i64);
+            Readied::Later(attempt, delay_ms, ("turned-away".to_owned(), detail.message))
+        }
+        Err(error) if error.kind.never_ran() => {
+            tick.note_unloaded(&attempt, &error);
+            Readied::Later(attempt, UNLOADED_MS, (code_of(&error).to_owned(), error.to_string()))
         }
         Err(error) => Readied::No(failed(attempt, code_of(&error), error.to_string())),
     })
@@ -182,7 +189,7 @@ fn failed(attempt: AttemptRow, code: &str, text: String) -> Verdict {
 
 enum Submitted {
     Yes(AttemptRow),
-    Later(AttemptRow, i64, String),
+    Later(AttemptRow, i64, (String, String)),
     Unknown(AttemptRow, String, String),
     No(Verdict),
 }
@@ -196,7 +203,7 @@ pub(super) fn submit_all(
 ) -> Result<(), TickError> {
     let mut answers = Vec::with_capacity(attempts.len());
     for attempt in attempts {
-        answers.push(submit(run, attempt)?);
+        answers.push(submit(run, attempt, tick)?);
     }
     if answers.is_empty() {
         return Ok(());
@@ -221,8 +228,8 @@ pub(super) fn submit_all(
                         writer.set_due(attempt.key, now + BACKEND_TELLS_MS, now)?;
                     }
                 }
-                Submitted::Later(attempt, delay_ms, text) => {
-                    writer.set_attempt_state(attempt, AttemptState::Prepared, Some(("turned-away", text)), now)?;
+                Submitted::Later(attempt, delay_ms, (code, text)) => {
+                    writer.set_attempt_state(attempt, AttemptState::Prepared, Some((code, text)), now)?;
                     writer.set_due(attempt.key, now + delay_ms, now)?;
                 }
                 Submitted::Unknown(attempt, code, text) => {
@@ -239,7 +246,7 @@ pub(super) fn submit_all(
     Ok(())
 }
 
-fn submit(run: &Run, mut attempt: AttemptRow) -> Result<Submitted, TickError> {
+fn submit(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Submitted, TickError> {
     let task = stored_task(&attempt.task_json)?;
     let json = attempt_json(&run.store, &attempt, &task)?;
     crate::failpoint::hit("submit.before");
@@ -253,8 +260,9 @@ fn submit(run: &Run, mut attempt: AttemptRow) -> Result<Submitted, TickError> {
         Err(error) => {
             let text = error.to_string();
             match &error.kind {
-                PluginErrorKind::Load(_) | PluginErrorKind::NotGranted(..) => {
-                    Submitted::No(failed(attempt, code_of(&error), text))
+                kind if kind.never_ran() => {
+                    tick.note_unloaded(&attempt, &error);
+                    Submitted::Later(attempt, UNLOADED_MS, (code_of(&error).to_owned(), text))
                 }
                 PluginErrorKind::Guest(GuestError::Other(_))
                 | PluginErrorKind::Trap(_)
@@ -295,7 +303,8 @@ fn broken_off(run: &Run, mut attempt: AttemptRow, error: &PluginError) -> Submit
 fn not_submitted(attempt: AttemptRow, error: &GuestError, text: String) -> Submitted {
     match error {
         GuestError::Transient(_, delay) => {
-            Submitted::Later(attempt, delay.map_or(TURNED_AWAY_MS, |ms| ms as i64), text)
+            let delay_ms = delay.map_or(TURNED_AWAY_MS, |ms| ms as i64);
+            Submitted::Later(attempt, delay_ms, ("turned-away".to_owned(), text))
         }
         GuestError::Invalid(_) | GuestError::Rejected(_) | GuestError::Denied(_) => {
             Submitted::No(failed(attempt, &error.detail().code, text))
