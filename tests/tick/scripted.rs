@@ -7,7 +7,7 @@ use matterstack::model::contract::{
 use matterstack::model::id::{AttemptId, OperatorKey};
 use matterstack::plugin::{Answer, PluginError, PluginErrorKind, Plugins};
 use matterstack::run_dir::RunDir;
-use matterstack::store::{Durability, NewRun, Store};
+use matterstack::store::{Durability, Identity, NewRun, Store};
 use matterstack::tick::{Moment, Run, Tick, plan_first, step_run};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
@@ -166,7 +166,7 @@ impl Fixture {
             run_id: "run",
             workspace: "test",
             config_sha256: "0",
-            identity: (0, 0),
+            identity: Identity { device: 0, inode: 0, boot_id: "boot".to_owned() },
             user_id: 0,
             now_ms: fixture.now_ms,
         };

@@ -662,14 +662,17 @@ impl Store {
         )
     }
 
-    /// Tasks whose next attempt is due: the back-off has passed, or the clock is now before it was set.
+    /// Up to `most` tasks of an operator whose next attempt is due: the back-off has passed, or the clock is now before it
+    /// was set.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn retries_due(&self, now_ms: i64) -> Result<Vec<TaskSpec>, StoreError> {
+    pub fn retries_due(&self, operator: &str, now_ms: i64, most: u64) -> Result<Vec<TaskSpec>, StoreError> {
         self.specs(
-            "t.retry_at_ms IS NOT NULL AND (t.retry_at_ms <= ?1 OR ?1 < t.retry_set_ms) ORDER BY t.task_key",
-            [now_ms],
+            "t.task_key IN (SELECT task_key FROM tasks WHERE operator = ?1 AND retry_at_ms IS NOT NULL AND retry_at_ms <= ?2 \
+             UNION SELECT task_key FROM tasks WHERE operator = ?1 AND retry_at_ms IS NOT NULL AND retry_set_ms > ?2 \
+             ORDER BY task_key LIMIT ?3) ORDER BY t.task_key",
+            (operator, now_ms, most as i64),
         )
     }
 

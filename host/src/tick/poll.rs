@@ -278,6 +278,10 @@ fn gather(run: &mut Run, attempt: &AttemptRow, end: &mut AttemptEnd, tick: &mut 
                 fail(end, "output-missing", format!("output pattern `{pattern}` matches no file"));
             }
         }
+        Err(error) if error.passes() => {
+            let text = format!("it has ended, and its outputs cannot be read now: {error}");
+            return Ok(Gathered::Later(UNAVAILABLE_MS, COLLECT_FAILED, text));
+        }
         Err(error) => fail(end, error.code(), format!("its outputs could not be collected: {error}")),
     }
     Ok(Gathered::Yes)

@@ -2,6 +2,7 @@
 use super::verdict::{self, Verdict, stored_task};
 use super::{Moment, Run, Tick, TickError, decide, key, request, stage};
 use crate::backend::Unacknowledged;
+use crate::machine;
 use crate::model::contract::{Found, GuestError};
 use crate::model::id::AttemptId;
 use crate::model::states::{AttemptState, TaskState};
@@ -55,11 +56,12 @@ fn unsubmitted(run: &Run, now_ms: i64) -> Result<Vec<AttemptRow>, TickError> {
 pub(super) fn choose(run: &Run, now_ms: i64, most: u64) -> Result<Vec<TaskSpec>, TickError> {
     let mut live = run.store.live_count(None)?;
     let mut chosen: Vec<TaskSpec> = Vec::new();
-    for spec in run.store.retries_due(now_ms)? {
-        let ours = chosen.iter().filter(|other| other.operator == spec.operator).count() as u64;
-        if decide::room_now(run, &spec.operator, live)? > ours && (chosen.len() as u64) < most {
-            live += 1;
-            chosen.push(spec);
+    for operator in run.config.operators.keys() {
+        let room = decide::room_now(run, operator, live)?.min(most - chosen.len() as u64);
+        if room > 0 {
+            let due = run.store.retries_due(operator, now_ms, room)?;
+            live += due.len() as u64;
+            chosen.extend(due);
         }
     }
     for operator in run.config.operators.keys() {
@@ -117,8 +119,14 @@ fn launch(run: &mut Run, moment: Moment<'_>, attempts: Vec<AttemptRow>, tick: &m
         return Ok(());
     }
     let mut readied = Vec::with_capacity(attempts.len());
+    let mut staged = false;
     for attempt in attempts {
-        readied.push(ready(run, attempt, tick)?);
+        readied.push(ready(run, attempt, &mut staged, tick)?);
+    }
+    if staged {
+        // A job must not find its files empty because the power failed after its queue was written and before they were.
+        let synced = machine::sync_file_system(run.dir.root());
+        synced.map_err(|error| TickError::Io("writing staged files".to_owned(), error))?;
     }
     let now = moment.now_ms;
     let mut submitting = Vec::with_capacity(readied.len());
@@ -148,11 +156,10 @@ fn launch(run: &mut Run, moment: Moment<'_>, attempts: Vec<AttemptRow>, tick: &m
     submit_all(run, moment, submitting, tick)
 }
 
-fn ready(run: &Run, attempt: AttemptRow, tick: &mut Tick) -> Result<Readied, TickError> {
+fn ready(run: &Run, attempt: AttemptRow, staged: &mut bool, tick: &mut Tick) -> Result<Readied, TickError> {
     let task = stored_task(&attempt.task_json)?;
-    let directory = run.dir.join(&attempt.directory);
-    match stage::stage(run, &task, &directory) {
-        Ok(()) => {}
+    match stage::stage(run, &task, &attempt) {
+        Ok(any) => *staged |= any,
         Err(stage::StageError::Machine(text, error)) => return Err(TickError::Io(text, error)),
         Err(stage::StageError::Task(text)) => return Ok(Readied::No(failed(attempt, "staging", text))),
     }
