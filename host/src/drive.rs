@@ -70,8 +70,12 @@ pub fn drive(
         current.version = current.run.store.data_version()?;
         drop(lease);
         seen(&current.run, &tick);
+        if let Some(unloaded) = &tick.unloaded {
+            return Err(Failure::unloaded(&tick.run_id, unloaded));
+        }
         match pause_after(&current, patience)? {
             Pause::Over(ending) => return Ok(ending),
+            _ if patience.deadline.is_some_and(|deadline| Instant::now() >= deadline) => return Ok(Ending::TimedOut),
             Pause::None => {}
             Pause::Until(limit) => {
                 if let Some(ending) = sleep(&current, &mut alarms, interrupt, limit, patience.deadline)? {
@@ -181,13 +185,14 @@ fn pause_after(driven: &Driven, patience: Patience) -> Result<Pause, Failure> {
     if live == 0 && !stopped && retry.is_none() {
         return Ok(Pause::None);
     }
-    let outside = live > 0 && run.store.moving_count()? == 0 && retry.is_none() && !run.has_ready_task()?;
-    if ((stopped && live == 0) || outside) && !patience.wait {
+    // What was not submitted before a person paused the run stays where it is, as do tasks that are ready.
+    let starts = !stopped && (retry.is_some() || run.has_ready_task()?);
+    if !starts && run.store.moving_count(!stopped)? == 0 && !patience.wait {
         return Ok(Pause::Over(Ending::Waiting));
     }
     let now = now_ms();
     let until = |at: i64| Duration::from_millis(u64::try_from(at - now).unwrap_or(0));
-    let due = run.store.next_due()?.filter(|_| live > 0).map(|at| until(at).max(POLL_MIN));
+    let due = run.store.next_due(!stopped)?.filter(|_| live > 0).map(|at| until(at).max(POLL_MIN));
     let polls = run.backends.poll_after().map_err(|error| Failure::machine("reading backends", error))?;
     let polls = polls.map(|after| after.max(POLL_MIN));
     let next = [due, retry.map(until), polls].into_iter().flatten().min();

@@ -122,7 +122,7 @@ impl Seen<'_> {
                 let code = word.unwrap_or_else(|| "held".to_owned());
                 let command = match code.as_str() {
                     "lost" => self.command("rerun --state lost"),
-                    "plugin-error" | "planned-nothing" => self.command("resume"),
+                    "plugin-error" | "planned-nothing" | "stuck" => self.command("resume"),
                     other if other.starts_with("plugin-") => self
                         .raise(&reason, "resume")
                         .or_else(|| Some(format!("matterstack plugin upgrade {} FILE", self.row.run_id))),
@@ -232,6 +232,17 @@ impl Seen<'_> {
         let reason = |otherwise: &str| attempt.reason.clone().unwrap_or_else(|| otherwise.to_owned());
         let code = |otherwise: &str| attempt.reason_code.clone().unwrap_or_else(|| otherwise.to_owned());
         match attempt.state {
+            AttemptState::Created | AttemptState::Prepared if self.row.state == RunState::Paused => {
+                ("run-paused".to_owned(), "not submitted yet, and the run is paused".to_owned(), self.command("resume"))
+            }
+            AttemptState::Created | AttemptState::Prepared if self.row.state == RunState::Held => {
+                ("run-held".to_owned(), "not submitted yet, and the run is held".to_owned(), self.command("explain"))
+            }
+            AttemptState::Created | AttemptState::Prepared if code("").starts_with("plugin-") => {
+                let (code, text) = (code(""), reason(""));
+                let command = self.mend_operator(&attempt.operator, &code, &text, "step");
+                (code, text, command)
+            }
             AttemptState::Created | AttemptState::Prepared => {
                 (code("starting"), reason("being started"), self.command("step"))
             }

@@ -2,7 +2,7 @@
 use crate::plugin::{PluginError, PluginErrorKind};
 use crate::run_dir::LeaseError;
 use crate::store::StoreError;
-use crate::tick::{PlanError, TickError};
+use crate::tick::{PlanError, TickError, Unloaded};
 use std::fmt;
 
 /// The kinds of trouble that exit codes tell apart.
@@ -88,7 +88,7 @@ impl From<StoreError> for Failure {
             StoreError::Busy => Self::of(FailureKind::Busy, text),
             StoreError::Disk(_) => Self::of(FailureKind::Machine, text)
                 .hint("nothing was lost: make room or mend the permission, then repeat the command"),
-            StoreError::Illegal(_) => Self::of(FailureKind::Input, text),
+            StoreError::Illegal(_) | StoreError::NothingBack => Self::of(FailureKind::Input, text),
             StoreError::Row(_) | StoreError::Sqlite(_) => Self::of(FailureKind::Bug, text),
         }
     }
@@ -134,6 +134,23 @@ impl From<PluginError> for Failure {
                 Self::of(FailureKind::Plugin, text)
             }
         }
+    }
+}
+
+impl Failure {
+    /// What to say after a tick in which an operator's plugin could not be loaded.
+    pub fn unloaded(run_id: &str, unloaded: &Unloaded) -> Self {
+        let (error, key) = (&unloaded.error, &unloaded.operator);
+        let hint = match &error.kind {
+            PluginErrorKind::NotGranted(_, json) => {
+                format!("grant it with `matterstack amend {run_id} --set operators.{key}.grants.…`: {json}")
+            }
+            _ => format!(
+                "restore the file, or put another plugin in its place with `matterstack plugin upgrade {run_id} FILE \
+                 --operator {key}`; until then its attempts stay where they are"
+            ),
+        };
+        Self::of(FailureKind::Plugin, error.to_string()).hint(hint)
     }
 }
 

@@ -121,6 +121,33 @@ pub fn file_system(path: &Path) -> io::Result<FileSystem> {
     Ok(if LOCAL.contains(&kind) { FileSystem::Local } else { FileSystem::Shared })
 }
 
+/// Whether an error is the machine's, and no fault of whoever asked for the file: no space or quota left, a disk or a server
+/// that fails, or this process being out of memory or of descriptors.
+pub fn is_trouble(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let troubles = [
+        Errno::NOSPC,
+        Errno::DQUOT,
+        Errno::ROFS,
+        Errno::IO,
+        Errno::STALE,
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOMEM,
+        Errno::TIMEDOUT,
+        Errno::NOTCONN,
+    ];
+    Errno::from_io_error(error).is_some_and(|errno| troubles.contains(&errno))
+}
+
+/// Makes everything that was written to the file system of a directory survive a power failure.
+///
+/// # Errors
+/// If something could not be written.
+pub fn sync_file_system(directory: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(fs::File::open(directory)?)?)
+}
+
 /// A file that exists in memory only, holding these bytes and to be read from its beginning.
 ///
 /// # Errors
@@ -214,4 +241,21 @@ fn read_line(path: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let line = text.trim();
     (!line.is_empty()).then(|| line.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_trouble;
+    use rustix::io::Errno;
+    use std::io;
+
+    #[test]
+    fn trouble_of_the_machine_is_told_from_a_file_that_is_not_there() {
+        for errno in [Errno::NOSPC, Errno::DQUOT, Errno::IO, Errno::STALE, Errno::MFILE, Errno::NFILE, Errno::ROFS] {
+            assert!(is_trouble(&io::Error::from(errno)), "{errno}");
+        }
+        for errno in [Errno::NOENT, Errno::LOOP, Errno::ISDIR, Errno::ACCESS, Errno::NAMETOOLONG] {
+            assert!(!is_trouble(&io::Error::from(errno)), "{errno}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Every path inside a run directory, and the lease.
 use crate::model::document::hex;
 use crate::model::id::AttemptId;
+use crate::store::Identity;
 use cap_std::fs::{Dir, OpenOptionsExt};
 use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
@@ -131,13 +132,14 @@ impl RunDir {
         format!("operators/{operator}/{prefix}-{attempt_id}")
     }
 
-    /// Device and inode of the directory: what tells the original from a copy.
+    /// What tells the directory from a copy of it.
     ///
     /// # Errors
     /// If the directory cannot be examined.
-    pub fn identity(&self) -> io::Result<(i64, i64)> {
+    pub fn identity(&self) -> io::Result<Identity> {
         let metadata = std::fs::metadata(&self.root)?;
-        Ok((metadata.dev() as i64, metadata.ino() as i64))
+        let (device, inode) = (metadata.dev() as i64, metadata.ino() as i64);
+        Ok(Identity { device, inode, boot_id: crate::machine::boot_id()? })
     }
 
     /// Takes the lease, waiting up to `patience` for its holder.

@@ -1,5 +1,5 @@
 //! Bad input gets one clear error and the documented exit code, and loses nothing.
-use super::harness::{World, tasks_config};
+use super::harness::{World, tasks_config, until};
 use matterstack::run_dir::RunDir;
 use serde_json::{Value, json};
 use std::os::unix::fs::symlink;
@@ -133,15 +133,22 @@ fn a_pinned_plugin_that_was_changed_is_not_run() {
     let world = one_task();
     world.init();
     let plugins = std::fs::read_dir(world.run_dir("r").join("plugins")).expect("plugins").flatten();
+    let mut pinned = Vec::new();
     for plugin in plugins.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "wasm")) {
-        let mut bytes = std::fs::read(plugin.path()).expect("bytes");
-        bytes.push(0);
-        std::fs::write(plugin.path(), bytes).expect("a change");
+        let bytes = std::fs::read(plugin.path()).expect("bytes");
+        std::fs::write(plugin.path(), [&bytes[..], &[0]].concat()).expect("a change");
+        pinned.push((plugin.path(), bytes));
     }
-    world.run(&["step", "r"]).code(0);
-    let explained = world.run(&["tasks", "r"]).stdout;
-    assert!(explained.contains("is pinned"), "{explained}");
+    refused(&world, &["step", "r"], 4, &["is pinned", "plugin upgrade r FILE --operator local"]);
+    until("its time", || world.run(&["loop", "r"]).code == Some(4));
+    let explained = world.run(&["explain", "r", "a", "--json"]).code(0).json();
+    assert_eq!(explained[0]["code"], "plugin-load", "{explained}");
     world.run(&["doctor", "r"]).code(74);
+    for (path, bytes) in pinned {
+        std::fs::write(path, bytes).expect("the file as it was");
+    }
+    world.run(&["loop", "r"]).code(0);
+    assert_eq!(world.run(&["attempts", "r", "a", "--json"]).json().as_array().map(Vec::len), Some(1), "one attempt");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What a person may do to a run while jobs are at work.
 use super::harness::{World, until};
+use matterstack::run_dir::RunDir;
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -68,6 +69,29 @@ fn a_moved_run_goes_on_and_a_copy_is_refused_until_it_is_adopted() {
 }
 
 #[test]
+fn a_device_that_has_another_number_after_a_boot_makes_no_copy() {
+    let world = World::new(&json!({
+        "campaign": {"plugin": "builtin:workflow", "params": {"tasks": [{"id": "a", "operator": "human", "input": {"instructions": "Go on?"}}]}},
+        "operators": {"human": {"plugin": "builtin:human"}},
+    }));
+    world.init();
+    world.run(&["step", "r"]).code(0);
+    assert_eq!(world.status()["tasks"]["running"], 1, "it is live");
+    let change = |sql: &str| {
+        let store = rusqlite::Connection::open(world.run_dir("r").join("state.sqlite")).expect("the database");
+        store.execute(sql, []).expect("a change");
+    };
+    change("UPDATE run SET device = device + 1");
+    let refused = world.run(&["step", "r"]).code(2);
+    assert!(refused.stderr.contains("is a copy"), "{refused:?}");
+    world.run_with(&["step", "r"], &[("MATTERSTACK_TEST_BOOT_ID", "another")]).code(0);
+    let refused = world.run_with(&["step", "r"], &[("MATTERSTACK_TEST_BOOT_ID", "another")]).code(0);
+    assert!(refused.stderr.is_empty(), "it is its own again: {refused:?}");
+    change("UPDATE run SET inode = inode + 1");
+    world.run(&["step", "r"]).code(2);
+}
+
+#[test]
 fn another_users_run_is_refused_until_it_is_adopted() {
     let world = World::with_tasks(&json!([{"id": "a", "operator": "local", "command": "true"}]));
     world.init();
@@ -121,6 +145,47 @@ fn loop_is_alone_and_heeds_its_timeout() {
 }
 
 #[test]
+fn a_second_signal_ends_a_loop_that_waits_for_another_process() {
+    let world = World::with_tasks(&json!([{"id": "a", "operator": "local", "command": "true"}]));
+    world.init();
+    let lease = RunDir::new(world.run_dir("r")).lease(Duration::ZERO).expect("the lease");
+    let mut driver = world.command(&["loop", "r"]).stderr(std::process::Stdio::null()).spawn().expect("a loop");
+    until("the lock of the loop", || world.run(&["loop", "r"]).code == Some(3));
+    let start = Instant::now();
+    let mut ended = None;
+    // a signal that is not handled yet, or comes together with another, is one
+    while ended.is_none() && start.elapsed() < Duration::from_secs(20) {
+        let _ = std::process::Command::new("kill").args(["-INT", &driver.id().to_string()]).status().expect("kill");
+        std::thread::sleep(Duration::from_millis(100));
+        ended = driver.try_wait().expect("a status");
+    }
+    assert_eq!(ended.and_then(|status| status.code()), Some(130), "it did not wait for the lease");
+    drop(lease);
+}
+
+#[test]
+fn an_amendment_that_would_strand_something_is_refused() {
+    let world = sleeper();
+    let refused = world.run(&["amend", "r", "--set", "operators={}"]).code(2);
+    assert!(refused.stderr.contains("operator `local`") && refused.stderr.contains("`s`"), "{refused:?}");
+    let refused = world.run(&["amend", "r", "--set", "operators.local.grants={}"]).code(2);
+    assert!(refused.stderr.contains("backend `local`") && refused.stderr.contains("matterstack cancel"), "{refused:?}");
+    let new = r#"operators.more={"plugin": "builtin:compute"}"#;
+    let refused = world.run(&["amend", "r", "--set", new]).code(4);
+    assert!(refused.stderr.contains("does not grant"), "{refused:?}");
+    world.run(&["cancel", "r"]).code(0);
+    assert_eq!(world.step_to_end()["state"], "cancelled");
+}
+
+#[test]
+fn a_paused_loop_with_nothing_submitted_ends() {
+    let world = World::with_tasks(&json!([{"id": "a", "operator": "local", "command": "true"}]));
+    world.init();
+    world.run(&["pause", "r"]).code(0);
+    world.run(&["loop", "r"]).code(5);
+}
+
+#[test]
 fn a_running_loop_hears_a_control_command() {
     let world = sleeper();
     let mut driver = world.command(&["loop", "r"]).stderr(std::process::Stdio::null()).spawn().expect("a loop");
@@ -146,6 +211,50 @@ fn step_and_loop_come_to_the_same_end() {
     assert_eq!(stepped.tasks(), looped.tasks());
     let outputs = |world: &World| world.run(&["tasks", "r", "--json"]).json()[0]["outputs"].clone();
     assert_eq!(outputs(&stepped), outputs(&looped));
+}
+
+#[test]
+fn an_attempt_goes_on_from_what_the_one_before_left() {
+    let command = "n=$(cat state/restart.txt 2>/dev/null || echo 0); n=$((n+1)); mkdir -p state; echo $n > state/restart.txt; \
+                   ln -sf /etc/passwd state/link; echo x > notes; test $n -ge 3";
+    let world = World::with_tasks(&json!([{
+        "id": "a", "operator": "local", "command": command, "outputs": ["state/*.txt"],
+        "files": {"state/given": {"content": "given"}},
+        "retry": {"max_attempts": 3, "backoff_s": 0, "carry": ["state/*"]},
+    }]));
+    world.init();
+    world.run(&["loop", "r"]).code(0);
+    let attempts = world.run(&["attempts", "r", "a", "--json"]).json();
+    assert_eq!(attempts.as_array().map(Vec::len), Some(3), "{attempts}");
+    let third = world.run_dir("r").join(attempts[2]["directory"].as_str().expect("a directory"));
+    assert_eq!(std::fs::read_to_string(third.join("state/restart.txt")).expect("a file"), "3\n");
+    let outputs = world.run(&["tasks", "r", "--json"]).json()[0]["outputs"].clone();
+    assert_eq!(outputs[0]["path"], "state/restart.txt", "what was carried over is an output: {outputs}");
+}
+
+#[test]
+fn outputs_that_cannot_be_read_now_are_collected_later() {
+    let deep = "d/".repeat(40);
+    let world = World::with_tasks(&json!([{
+        "id": "a", "operator": "local", "command": format!("mkdir -p {deep}; echo 1 > {deep}o"), "outputs": ["**/o"],
+    }]));
+    world.init();
+    world.run(&["step", "r"]).code(0);
+    let limited = |files: &str| {
+        let mut command = std::process::Command::new("prlimit");
+        let world_command = world.command(&["step", "r"]);
+        command.arg(format!("--nofile={files}:{files}")).arg(world_command.get_program()).args(["step", "r"]);
+        command.current_dir(world.root()).env_clear().envs(world_command.get_envs().filter_map(|(k, v)| Some((k, v?))));
+        command.output().expect("prlimit of util-linux runs")
+    };
+    // Each directory on the way keeps one descriptor, so that this many are too few only while outputs are read.
+    until("the end of the job", || {
+        let done = limited("40");
+        assert!(done.status.success(), "{done:?}");
+        world.run(&["explain", "r", "a", "--json"]).json()[0]["code"] == "collect-failed"
+    });
+    world.run(&["loop", "r"]).code(0);
+    assert_eq!(world.run(&["attempts", "r", "a", "--json"]).json().as_array().map(Vec::len), Some(1), "it counts once");
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn life() -> Vec<Work> {
         }),
         work(|_, writer| writer.close_workflow(1, 110)),
         work(|_, writer| writer.set_config("1", "limits.max_active=2", Some("more"), 120)),
-        work(|_, writer| writer.set_identity((5, 6), 7, 130)),
+        work(|_, writer| writer.set_identity(&super::identity(5, 6), 7, 130)),
         to_run(RunState::Active, RunState::Paused),
         to_run(RunState::Paused, RunState::Active),
         to_run(RunState::Active, RunState::Held),
@@ -125,7 +125,11 @@ fn what_is_committed_is_there_after_every_kind_of_end() {
         }
         let run = place.open().run().expect("the run");
         assert_eq!((run.state, run.result.as_deref()), (RunState::Completed, Some("{\"best\":1}")));
-        assert_eq!((run.identity, run.user_id, run.supplied), ((5, 6), 7, None), "a plan uses up what was supplied");
+        assert_eq!(
+            (run.identity, run.user_id, run.supplied),
+            (super::identity(5, 6), 7, None),
+            "a plan uses up what was supplied"
+        );
         assert_eq!(place.open().check_invariants().expect("a readable store"), Vec::<String>::new());
     }
 }

@@ -8,9 +8,15 @@ mod life;
 use matterstack::model::config::{Journal, RunConfig};
 use matterstack::model::states::{AttemptState, TaskState};
 use matterstack::model::workflow::{PlannedTask, Task, validate};
-use matterstack::store::{AttemptEnd, AttemptRow, Durability, NewAttempt, NewRun, Output, Store, StoreError, Writer};
+use matterstack::store::{
+    AttemptEnd, AttemptRow, Durability, Identity, NewAttempt, NewRun, Output, Store, StoreError, Writer,
+};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+
+fn identity(device: i64, inode: i64) -> Identity {
+    Identity { device, inode, boot_id: "boot".to_owned() }
+}
 
 /// A store file in a directory of its own.
 struct Place {
@@ -23,8 +29,8 @@ impl Place {
     fn new(journal: Journal) -> Self {
         let place = Self { directory: tempfile::tempdir().expect("a scratch directory"), journal };
         let mut store = Store::create(&place.path(), journal, false).expect("a new store");
-        let new =
-            NewRun { run_id: "run", workspace: "test", config_sha256: "0", identity: (1, 2), user_id: 3, now_ms: 1 };
+        let identity = identity(1, 2);
+        let new = NewRun { run_id: "run", workspace: "test", config_sha256: "0", identity, user_id: 3, now_ms: 1 };
         store.transaction(Durability::Full, |writer| writer.create_run(&new)).expect("the run's row");
         place
     }

@@ -2,6 +2,7 @@
 mod life;
 mod scripted;
 mod simulation;
+mod stuck;
 mod trouble;
 
 /// What `analyze` receives of a run of one task that fails.

@@ -7,7 +7,7 @@ use matterstack::model::contract::{
 use matterstack::model::id::{AttemptId, OperatorKey};
 use matterstack::plugin::{Answer, PluginError, PluginErrorKind, Plugins};
 use matterstack::run_dir::RunDir;
-use matterstack::store::{Durability, NewRun, Store};
+use matterstack::store::{Durability, Identity, NewRun, Store};
 use matterstack::tick::{Moment, Run, Tick, plan_first, step_run};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
@@ -31,6 +31,8 @@ pub(crate) struct Script {
     /// The results `analyze` received.
     pub(crate) results: Vec<Value>,
     pub(crate) poll_after_ms: Option<u64>,
+    /// The operator whose plugin cannot be loaded, and the call in which that shows.
+    pub(crate) unloaded: Option<(String, &'static str)>,
 }
 
 #[derive(Clone, Default)]
@@ -39,6 +41,12 @@ pub(crate) struct Scripted(pub(crate) Arc<Mutex<Script>>);
 impl Scripted {
     pub(crate) fn edit<T>(&self, work: impl FnOnce(&mut Script) -> T) -> T {
         work(&mut self.0.lock().expect("no test panics while it holds the script"))
+    }
+
+    /// Fails a call of an operator whose plugin cannot be loaded.
+    fn load(&self, operator: &OperatorKey, call: &'static str) -> Result<(), PluginError> {
+        let gone = self.edit(|script| script.unloaded == Some((operator.0.clone(), call)));
+        if gone { Err(error(call, PluginErrorKind::Load("its digest differs".to_owned()))) } else { Ok(()) }
     }
 
     fn called(&self, call: &str, attempt: &AttemptRequest) -> String {
@@ -83,13 +91,15 @@ impl Plugins for Scripted {
         Ok(Answer { value: json!({"seen": seen}).to_string(), fuel: 3 })
     }
 
-    fn prepare(&self, _: &OperatorKey, attempt: &AttemptRequest) -> Result<(), PluginError> {
+    fn prepare(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<(), PluginError> {
+        self.load(operator, "prepare")?;
         let id = self.called("prepare", attempt);
         let answer = self.edit(|script| next(script.prepare.get_mut(&id))).unwrap_or(Ok(()));
         answer.map_err(|guest| error("prepare", PluginErrorKind::Guest(guest)))
     }
 
-    fn submit(&self, _: &OperatorKey, attempt: &AttemptRequest) -> Result<String, PluginError> {
+    fn submit(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<String, PluginError> {
+        self.load(operator, "submit")?;
         let id = self.called("submit", attempt);
         let answer = self.edit(|script| script.submit.get_mut(&id).and_then(VecDeque::pop_front)).unwrap_or(Ok(()));
         answer.map_err(|kind| error("submit", kind))?;
@@ -102,7 +112,8 @@ impl Plugins for Scripted {
         Ok(answer.unwrap_or_else(|| Found::Yes(json!({"external_id": "found"}).to_string())))
     }
 
-    fn check_status(&self, _: &OperatorKey, attempt: &AttemptRequest) -> Result<StatusReport, PluginError> {
+    fn check_status(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<StatusReport, PluginError> {
+        self.load(operator, "check-status")?;
         let id = self.called("status", attempt);
         let status = if attempt.cancelled && self.edit(|script| script.cancelled.contains(&id)) {
             Status::Cancelled
@@ -112,12 +123,14 @@ impl Plugins for Scripted {
         Ok(StatusReport { status, handle: None, poll_after_ms: self.edit(|script| script.poll_after_ms) })
     }
 
-    fn collect_results(&self, _: &OperatorKey, attempt: &AttemptRequest) -> Result<Option<String>, PluginError> {
+    fn collect_results(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<Option<String>, PluginError> {
+        self.load(operator, "collect-results")?;
         let id = self.called("collect", attempt);
         Ok(Some(json!({"of": id}).to_string()))
     }
 
-    fn cancel(&self, _: &OperatorKey, attempt: &AttemptRequest) -> Result<(), PluginError> {
+    fn cancel(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<(), PluginError> {
+        self.load(operator, "cancel")?;
         let id = self.called("cancel", attempt);
         self.edit(|script| script.cancelled.push(id));
         Ok(())
@@ -153,7 +166,7 @@ impl Fixture {
             run_id: "run",
             workspace: "test",
             config_sha256: "0",
-            identity: (0, 0),
+            identity: Identity { device: 0, inode: 0, boot_id: "boot".to_owned() },
             user_id: 0,
             now_ms: fixture.now_ms,
         };

@@ -149,7 +149,7 @@ fn identity(dir: &RunDir, store: &Store) -> Check {
             "`matterstack adopt RUN` takes it over",
         );
     }
-    if row.identity == identity {
+    if row.identity.is_of(&identity) {
         good("identity", "the directory is the run's own")
     } else {
         good("identity", "a copy or moved")

@@ -15,6 +15,8 @@ use serde_json::json;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 #[derive(Debug, Args)]
@@ -145,7 +147,10 @@ pub(super) fn step(session: &Session, name: &str) -> Result<u8, Failure> {
     let mut held = open_run(&dir, Duration::ZERO, Access::Own)?;
     let tick = step_run(&mut held.run, Moment { now_ms: now_ms(), new_id: &new_attempt_id })?;
     print_tick(session, &tick)?;
-    Ok(ended_badly(&tick.state))
+    match &tick.unloaded {
+        Some(unloaded) => Err(Failure::unloaded(&tick.run_id, unloaded)),
+        None => Ok(ended_badly(&tick.state)),
+    }
 }
 
 fn ended_badly(state: &str) -> u8 {
@@ -214,7 +219,12 @@ fn goes_on(dir: &RunDir) -> bool {
 fn interrupts() -> Result<UnixStream, Failure> {
     let work = || {
         let (read, write) = UnixStream::pair()?;
+        let asked = Arc::new(AtomicBool::new(false));
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            // The first asks, and is answered between two ticks; a second does not wait for that.
+            let code = i32::from(super::report::exit_code(FailureKind::Interrupted));
+            signal_hook::flag::register_conditional_shutdown(signal, code, asked.clone())?;
+            signal_hook::flag::register(signal, asked.clone())?;
             signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
         }
         Ok(read)

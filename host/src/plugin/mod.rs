@@ -48,7 +48,7 @@ pub trait Plugins {
 }
 
 /// Why a plugin could not be loaded or a call did not answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("plugin `{plugin}`{}: {kind}", .call.map(|c| format!(" in `{c}`")).unwrap_or_default())]
 pub struct PluginError {
     /// The plugin as the configuration names it.
@@ -60,7 +60,7 @@ pub struct PluginError {
 }
 
 /// The ways a plugin can fail, told apart in the store, in `explain` and in exit codes.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum PluginErrorKind {
     /// Missing, not a component, for another world or contract version, or its digest differs.
     #[error("{0}")]
@@ -92,6 +92,11 @@ pub enum PluginErrorKind {
 }
 
 impl PluginErrorKind {
+    /// Whether not a single instruction of the plugin ran, so that the error says nothing about what it was asked.
+    pub fn never_ran(&self) -> bool {
+        matches!(self, Self::Load(_) | Self::NotGranted(..))
+    }
+
     /// The word for it in the store, in `explain` and in JSON.
     pub fn code(&self) -> &'static str {
         match self {

@@ -284,6 +284,9 @@ const COLUMNS: &str = "a.attempt_key, a.attempt_id, a.task_key, t.task_id, t.spe
      a.handle, a.note, a.waits_for, a.reason_code, a.reason, a.cancel_asked, a.data, a.created_at_ms, a.ended_at_ms";
 const LIVE: &str = "a.state NOT IN ('completed', 'failed', 'cancelled', 'lost')";
 
+/// Whether a tick can do something about an attempt, given whether it submits anything.
+const GOES_ON: &str = "(?1 OR a.cancel_asked = 1 OR a.state NOT IN ('created', 'prepared'))";
+
 fn attempt_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<(AttemptRow, String)> {
     Ok((
         AttemptRow {
@@ -412,30 +415,31 @@ impl Store {
         Ok(count as u64)
     }
 
-    /// How many live attempts go on by themselves: those that do not wait for a person, a kit or an instrument.
+    /// How many live attempts go on by themselves: those that do not wait for a person, a kit or an instrument, and, if
+    /// the run submits nothing now, those that were submitted.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn moving_count(&self) -> Result<u64, StoreError> {
+    pub fn moving_count(&self, submits: bool) -> Result<u64, StoreError> {
         let count: i64 = self
             .connection
             .prepare_cached(&format!(
                 "SELECT count(*) FROM attempts a WHERE {LIVE} AND NOT (a.state = 'waiting_external' AND \
-                 coalesce(a.waits_for, '') IN ('person', 'kit', 'instrument'))"
+                 coalesce(a.waits_for, '') IN ('person', 'kit', 'instrument')) AND {GOES_ON}"
             ))?
-            .query_row([], |row| row.get(0))?;
+            .query_row([submits], |row| row.get(0))?;
         Ok(count as u64)
     }
 
-    /// When the next live attempt is to be asked about.
+    /// When the next live attempt is to be asked about; `submits` as for [`Store::moving_count`].
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn next_due(&self) -> Result<Option<i64>, StoreError> {
+    pub fn next_due(&self, submits: bool) -> Result<Option<i64>, StoreError> {
         Ok(self
             .connection
-            .prepare_cached(&format!("SELECT min(a.due_at_ms) FROM attempts a WHERE {LIVE}"))?
-            .query_row([], |row| row.get(0))?)
+            .prepare_cached(&format!("SELECT min(a.due_at_ms) FROM attempts a WHERE {LIVE} AND {GOES_ON}"))?
+            .query_row([submits], |row| row.get(0))?)
     }
 
     /// The files an attempt left.

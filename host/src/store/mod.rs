@@ -15,7 +15,7 @@ mod waiting;
 pub use attempt::{AttemptEnd, AttemptRow, KeptOutput, NewAttempt, Output, WithDue};
 pub use decision::{DecisionRow, NewDecision};
 pub use history::HistoryRow;
-pub use run::{NewRun, RunRow};
+pub use run::{Identity, NewRun, RunRow};
 pub use snapshot::{AttemptPlace, Snapshot};
 pub use task::{TaskRow, TaskSpec};
 pub use waiting::{News, WaitRow, Watched};
@@ -50,6 +50,9 @@ pub enum StoreError {
     /// A row is not what the schema promises, or was changed by somebody else.
     #[error("{0}")]
     Row(String),
+    /// Every task that was to come back would be skipped again.
+    #[error("every task would be skipped again, because one that it depends on did not complete")]
+    NothingBack,
     /// Anything else SQLite says.
     #[error("database: {0}")]
     Sqlite(rusqlite::Error),
@@ -174,10 +177,17 @@ impl Store {
         if mode != wanted {
             connection.pragma_update(None, "journal_mode", wanted)?;
         }
+        // A rollback journal commits by being deleted, and only EXTRA makes sure that the deletion is on the disk: a journal that
+        // a power failure brings back would undo a `submitting` whose submit took effect.
+        let (synchronous, level) = if wal { ("FULL", 2) } else { ("EXTRA", 3) };
+        connection.pragma_update(None, "synchronous", synchronous)?;
         connection.execute_batch(
-            "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; \
-             PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -8000",
+            "PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -8000",
         )?;
+        let kept: i64 = connection.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
+        if kept != level {
+            return Err(StoreError::Row(format!("SQLite kept synchronous = {kept} where {synchronous} is needed")));
+        }
         let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
         let foreign: i64 = connection.query_row("PRAGMA foreign_keys", [], |row| row.get(0))?;
         if mode != wanted || foreign != 1 {
@@ -259,4 +269,21 @@ fn parse_state<T>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, St
 /// Insists that a guarded update changed exactly one row.
 fn changed_one(changed: usize, what: &str) -> Result<(), StoreError> {
     if changed == 1 { Ok(()) } else { Err(StoreError::Row(format!("{what} was changed by somebody else"))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Journal, Store};
+
+    #[test]
+    fn a_commit_is_on_the_disk_in_either_journal() {
+        for (journal, level) in [(Journal::Wal, 2), (Journal::Rollback, 3)] {
+            let path = std::env::temp_dir().join(format!("matterstack-{}-{level}.sqlite", std::process::id()));
+            let store = Store::create(&path, journal, false).expect("a new store");
+            let kept: i64 = store.connection.query_row("PRAGMA synchronous", [], |row| row.get(0)).expect("the level");
+            drop(store);
+            std::fs::remove_file(&path).expect("the file");
+            assert_eq!(kept, level, "{journal:?}");
+        }
+    }
 }

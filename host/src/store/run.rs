@@ -2,6 +2,24 @@
 use super::{Store, StoreError, Writer, changed_one, parse_state};
 use crate::model::states::RunState;
 
+/// What tells a directory from a copy of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The device that holds it. The number of a network or logical one may change at a boot.
+    pub device: i64,
+    /// Its number on the device.
+    pub inode: i64,
+    /// The boot in which the device had that number.
+    pub boot_id: String,
+}
+
+impl Identity {
+    /// Whether both are of one directory, as far as that can be told: across boots the inode alone counts.
+    pub fn is_of(&self, other: &Self) -> bool {
+        self.inode == other.inode && (self.device == other.device || self.boot_id != other.boot_id)
+    }
+}
+
 /// The run's own row.
 #[derive(Debug, Clone)]
 pub struct RunRow {
@@ -29,8 +47,8 @@ pub struct RunRow {
     pub supplied: Option<String>,
     /// SHA-256 of the config.json the run goes by.
     pub config_sha256: String,
-    /// Device and inode of the run directory.
-    pub identity: (i64, i64),
+    /// What tells the run directory from a copy.
+    pub identity: Identity,
     /// The user who owns the run.
     pub user_id: i64,
     /// When the run was made.
@@ -48,8 +66,8 @@ pub struct NewRun<'a> {
     pub workspace: &'a str,
     /// SHA-256 of config.json.
     pub config_sha256: &'a str,
-    /// Device and inode of the run directory.
-    pub identity: (i64, i64),
+    /// What tells the run directory from a copy.
+    pub identity: Identity,
     /// The user who makes it.
     pub user_id: i64,
     /// Now.
@@ -66,7 +84,7 @@ impl Store {
             .connection
             .prepare_cached(
                 "SELECT run_id, workspace, state, reason_code, reason, iteration, decisions, idle_plans, state_document, \
-                 result, supplied, config_sha256, device, inode, user_id, created_at_ms, ended_at_ms FROM run",
+                 result, supplied, config_sha256, device, inode, boot_id, user_id, created_at_ms, ended_at_ms FROM run",
             )?
             .query_row([], |row| {
                 let state: String = row.get(2)?;
@@ -84,10 +102,10 @@ impl Store {
                         result: row.get(9)?,
                         supplied: row.get(10)?,
                         config_sha256: row.get(11)?,
-                        identity: (row.get(12)?, row.get(13)?),
-                        user_id: row.get(14)?,
-                        created_at_ms: row.get(15)?,
-                        ended_at_ms: row.get(16)?,
+                        identity: Identity { device: row.get(12)?, inode: row.get(13)?, boot_id: row.get(14)? },
+                        user_id: row.get(15)?,
+                        created_at_ms: row.get(16)?,
+                        ended_at_ms: row.get(17)?,
                     },
                     state,
                 ))
@@ -103,9 +121,18 @@ impl Writer<'_> {
     /// If the database cannot be written.
     pub fn create_run(&self, run: &NewRun<'_>) -> Result<(), StoreError> {
         self.connection.execute(
-            "INSERT INTO run (one, run_id, workspace, state, config_sha256, device, inode, user_id, created_at_ms) \
-             VALUES (1, ?1, ?2, 'active', ?3, ?4, ?5, ?6, ?7)",
-            (run.run_id, run.workspace, run.config_sha256, run.identity.0, run.identity.1, run.user_id, run.now_ms),
+            "INSERT INTO run (one, run_id, workspace, state, config_sha256, device, inode, boot_id, user_id, created_at_ms) \
+             VALUES (1, ?1, ?2, 'active', ?3, ?4, ?5, ?6, ?7, ?8)",
+            (
+                run.run_id,
+                run.workspace,
+                run.config_sha256,
+                run.identity.device,
+                run.identity.inode,
+                &run.identity.boot_id,
+                run.user_id,
+                run.now_ms,
+            ),
         )?;
         for state in crate::model::states::TaskState::ALL {
             self.connection.execute("INSERT INTO task_counts (state, n) VALUES (?1, 0)", [state.as_str()])?;
@@ -160,9 +187,11 @@ impl Writer<'_> {
     ///
     /// # Errors
     /// If the database cannot be written.
-    pub fn set_identity(&self, identity: (i64, i64), user_id: i64, now_ms: i64) -> Result<(), StoreError> {
-        self.connection
-            .execute("UPDATE run SET device = ?1, inode = ?2, user_id = ?3", (identity.0, identity.1, user_id))?;
+    pub fn set_identity(&self, identity: &Identity, user_id: i64, now_ms: i64) -> Result<(), StoreError> {
+        self.connection.execute(
+            "UPDATE run SET device = ?1, inode = ?2, boot_id = ?3, user_id = ?4",
+            (identity.device, identity.inode, &identity.boot_id, user_id),
+        )?;
         self.record(now_ms, "config", "directory", (None, "adopted"), None)
     }
 }

@@ -2,7 +2,8 @@
 use super::{Store, StoreError, Writer, changed_one, parse_state};
 use crate::model::states::{TaskCounts, TaskState};
 use crate::model::workflow::PlannedTask;
-use std::collections::BTreeMap;
+use rusqlite::{Connection, OptionalExtension};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A task as a person or a report sees it.
 #[derive(Debug, Clone)]
@@ -353,31 +354,13 @@ impl Writer<'_> {
     }
 
     /// Brings tasks back to pending, and with them what was skipped because of them; `recursive` also brings back what
-    /// had completed on their results. Returns how many came back.
+    /// had completed on their results. What still depends on a task that ended badly is skipped again. Returns how many
+    /// came back.
     ///
     /// # Errors
     /// If a task has a live attempt, or is of an iteration that is over.
     pub fn rerun(&self, keys: &[i64], recursive: bool, reason: &str, now_ms: i64) -> Result<u64, StoreError> {
-        let mut queue: Vec<i64> = keys.to_vec();
-        let mut back = std::collections::BTreeSet::new();
-        while let Some(key) = queue.pop() {
-            if !back.insert(key) {
-                continue;
-            }
-            let mut statement = self.connection.prepare_cached(
-                "SELECT t.task_key, t.state FROM dependencies d JOIN tasks t ON t.task_key = d.task_key WHERE d.on_key = ?1",
-            )?;
-            let dependents: Vec<(i64, String)> =
-                statement.query_map([key], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
-            queue.extend(
-                dependents
-                    .into_iter()
-                    .filter(|(_, state)| {
-                        state == "skipped" || (recursive && (state == "completed" || state == "failed"))
-                    })
-                    .map(|(dependent, _)| dependent),
-            );
-        }
+        let back = self.with_dependents(keys, recursive)?;
         for &key in &back {
             let from = self.task_state(key)?;
             if from != TaskState::Pending {
@@ -397,7 +380,65 @@ impl Writer<'_> {
                 [key],
             )?;
         }
-        Ok(back.len() as u64)
+        for &key in &back {
+            if let Some((on, state)) = self.bad_dependency(key)?
+                && self.task_state(key)? == TaskState::Pending
+            {
+                self.skip(key, &on, state, now_ms)?;
+            }
+        }
+        let mut count = 0;
+        for &key in &back {
+            count += u64::from(self.task_state(key)? == TaskState::Pending);
+        }
+        Ok(count)
+    }
+
+    /// A dependency that ended badly, of a task that needs all of them to end well.
+    fn bad_dependency(&self, key: i64) -> Result<Option<(String, TaskState)>, StoreError> {
+        let found: Option<(String, String)> = self
+            .connection
+            .prepare_cached(
+                "SELECT u.task_id, u.state FROM dependencies d JOIN tasks t ON t.task_key = d.task_key \
+                 JOIN tasks u ON u.task_key = d.on_key WHERE d.task_key = ?1 AND NOT t.tolerant AND \
+                 u.state IN ('failed', 'cancelled', 'skipped') ORDER BY u.task_key LIMIT 1",
+            )?
+            .query_row([key], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        found.map(|(id, state)| Ok((id, parse_state(&state, TaskState::parse)?))).transpose()
+    }
+
+    /// These tasks, and what a rerun of them brings back too.
+    fn with_dependents(&self, keys: &[i64], recursive: bool) -> Result<BTreeSet<i64>, StoreError> {
+        let mut queue: Vec<i64> = keys.to_vec();
+        let mut back = BTreeSet::new();
+        while let Some(key) = queue.pop() {
+            if !back.insert(key) {
+                continue;
+            }
+            let mut statement = self.connection.prepare_cached(
+                "SELECT t.task_key, t.state FROM dependencies d JOIN tasks t ON t.task_key = d.task_key WHERE d.on_key = ?1",
+            )?;
+            let dependents: Vec<(i64, String)> =
+                statement.query_map([key], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+            queue.extend(
+                dependents
+                    .into_iter()
+                    .filter(|(_, state)| {
+                        state == "skipped" || (recursive && (state == "completed" || state == "failed"))
+                    })
+                    .map(|(dependent, _)| dependent),
+            );
+        }
+        Ok(back)
+    }
+
+    /// How many tasks wait for a person's word on a lost attempt.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn lost_tasks(&self) -> Result<u64, StoreError> {
+        lost_tasks(self.connection)
     }
 
     /// Takes the iteration back to the state it was planned with, so that its results are analyzed again.
@@ -410,6 +451,13 @@ impl Writer<'_> {
         self.connection.execute("UPDATE run SET state_document = plan_document, result = NULL", [])?;
         Ok(())
     }
+}
+
+fn lost_tasks(connection: &Connection) -> Result<u64, StoreError> {
+    let count: i64 = connection
+        .prepare_cached("SELECT count(*) FROM tasks WHERE state = 'running' AND reason_code = 'lost'")?
+        .query_row([], |row| row.get(0))?;
+    Ok(count as u64)
 }
 
 /// How a person says what became of a task.
@@ -483,6 +531,35 @@ impl Store {
         let mut rows = self.task_rows("t.state IN ('pending', 'running')", ())?;
         rows.truncate(most as usize);
         Ok(rows)
+    }
+
+    /// The ids of an operator's tasks that have not ended, in the order planned.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn open_tasks_of(&self, operator: &str) -> Result<Vec<String>, StoreError> {
+        self.ids(
+            "SELECT task_id FROM tasks WHERE operator = ?1 AND state IN ('pending', 'running') ORDER BY task_key",
+            operator,
+        )
+    }
+
+    /// The ids of the tasks of which an operator has a live attempt, in the order made.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn live_tasks_of(&self, operator: &str) -> Result<Vec<String>, StoreError> {
+        self.ids(
+            "SELECT t.task_id FROM attempts a JOIN tasks t ON t.task_key = a.task_key WHERE a.operator = ?1 AND \
+             a.state NOT IN ('completed', 'failed', 'cancelled', 'lost') ORDER BY a.attempt_key",
+            operator,
+        )
+    }
+
+    fn ids(&self, sql: &str, operator: &str) -> Result<Vec<String>, StoreError> {
+        let mut statement = self.connection.prepare(sql)?;
+        let ids = statement.query_map([operator], |row| row.get(0))?;
+        Ok(ids.collect::<Result<_, _>>()?)
     }
 
     /// Whether a task of this id exists.
@@ -585,14 +662,17 @@ impl Store {
         )
     }
 
-    /// Tasks whose next attempt is due: the back-off has passed, or the clock is now before it was set.
+    /// Up to `most` tasks of an operator whose next attempt is due: the back-off has passed, or the clock is now before it
+    /// was set.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn retries_due(&self, now_ms: i64) -> Result<Vec<TaskSpec>, StoreError> {
+    pub fn retries_due(&self, operator: &str, now_ms: i64, most: u64) -> Result<Vec<TaskSpec>, StoreError> {
         self.specs(
-            "t.retry_at_ms IS NOT NULL AND (t.retry_at_ms <= ?1 OR ?1 < t.retry_set_ms) ORDER BY t.task_key",
-            [now_ms],
+            "t.task_key IN (SELECT task_key FROM tasks WHERE operator = ?1 AND retry_at_ms IS NOT NULL AND retry_at_ms <= ?2 \
+             UNION SELECT task_key FROM tasks WHERE operator = ?1 AND retry_at_ms IS NOT NULL AND retry_set_ms > ?2 \
+             ORDER BY task_key LIMIT ?3) ORDER BY t.task_key",
+            (operator, now_ms, most as i64),
         )
     }
 
@@ -617,11 +697,40 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn lost_tasks(&self) -> Result<u64, StoreError> {
-        let count: i64 = self
+        lost_tasks(&self.connection)
+    }
+
+    /// The failed or cancelled task because of which a task cannot run: a dependency of it, or of one that was skipped
+    /// for the same reason.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn held_back_by(&self, key: i64) -> Result<Option<TaskRow>, StoreError> {
+        Ok(self
+            .task_rows(
+                "t.task_key IN (WITH RECURSIVE bad(task_key, state) AS ( \
+                 SELECT u.task_key, u.state FROM dependencies d JOIN tasks u ON u.task_key = d.on_key \
+                 WHERE d.task_key = ?1 AND u.state IN ('failed', 'cancelled', 'skipped') \
+                 UNION SELECT u.task_key, u.state FROM bad b JOIN dependencies d ON d.task_key = b.task_key \
+                 JOIN tasks u ON u.task_key = d.on_key WHERE b.state = 'skipped' AND \
+                 u.state IN ('failed', 'cancelled', 'skipped')) \
+                 SELECT task_key FROM bad WHERE state IN ('failed', 'cancelled'))",
+                [key],
+            )?
+            .into_iter()
+            .next())
+    }
+
+    /// The operators that have a task that is ready to start, in no order.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn ready_operators(&self) -> Result<Vec<String>, StoreError> {
+        let mut statement = self
             .connection
-            .prepare_cached("SELECT count(*) FROM tasks WHERE state = 'running' AND reason_code = 'lost'")?
-            .query_row([], |row| row.get(0))?;
-        Ok(count as u64)
+            .prepare_cached("SELECT DISTINCT operator FROM tasks WHERE state = 'pending' AND blocked = 0")?;
+        let operators = statement.query_map([], |row| row.get(0))?;
+        Ok(operators.collect::<Result<_, _>>()?)
     }
 
     /// When the next back-off ends.

@@ -1,7 +1,8 @@
 //! Finds and hashes the output files of an ended attempt, without following links and within quotas.
+use crate::machine;
 use crate::model::config::Limits;
 use crate::model::document::hex;
-use crate::model::workflow::{OutputPattern, Task};
+use crate::model::workflow::Task;
 use crate::run_dir::open_regular;
 use crate::store::Output;
 use cap_std::ambient_authority;
@@ -18,7 +19,7 @@ const OWN: &[&str] =
 /// How deep directories may be nested in an attempt directory; each level keeps one open.
 const DEPTH_MAX: usize = 64;
 
-/// Why outputs could not be collected. The attempt fails by it, the tick does not.
+/// Why outputs could not be collected. Neither fails the tick; what the attempt is to blame for fails the attempt.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CollectError {
     /// The attempt left more than it may.
@@ -30,6 +31,11 @@ pub(super) enum CollectError {
 }
 
 impl CollectError {
+    /// Whether the machine is to blame, so that the outputs may be collected later.
+    pub(super) fn passes(&self) -> bool {
+        matches!(self, Self::Io(error) if machine::is_trouble(error))
+    }
+
     /// The word for it in the store.
     pub(super) fn code(&self) -> &'static str {
         match self {
@@ -58,6 +64,8 @@ struct Collection<'a> {
     entries: u64,
     bytes: u64,
     outputs: Vec<Output>,
+    /// Where what is found is copied to instead of being an output.
+    into: Option<&'a Dir>,
 }
 
 /// The part of a handle in which an operator names its own files, by patterns: they are no outputs of the task.
@@ -72,6 +80,37 @@ fn matcher(pattern: &str) -> io::Result<GlobMatcher> {
     Ok(glob.map_err(io::Error::other)?.compile_matcher())
 }
 
+fn patterns<'a>(declared: impl Iterator<Item = (&'a str, bool)>) -> io::Result<Vec<Pattern<'a>>> {
+    declared.map(|(text, stays)| Ok(Pattern { text, glob: matcher(text)?, stays, matched: false })).collect()
+}
+
+fn own_files(handle: Option<&str>) -> Vec<GlobMatcher> {
+    let named = handle
+        .and_then(|handle| serde_json::from_str(handle).ok())
+        .map_or(Vec::new(), |OwnFiles { own_files }| own_files);
+    named.iter().filter_map(|pattern| matcher(pattern).ok()).collect()
+}
+
+/// Copies from the directory of the attempt before, with its handle, what the task carries from one attempt to the next.
+/// Tells whether that was anything.
+pub(super) fn carry(
+    before: (&Path, Option<&str>),
+    task: &Task,
+    limits: &Limits,
+    into: &Dir,
+) -> Result<bool, CollectError> {
+    let declared = task.retry.carry.iter().map(|text| (text.as_str(), false));
+    let (patterns, own) = (patterns(declared)?, own_files(before.1));
+    let root = match Dir::open_ambient_dir(before.0, ambient_authority()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        root => root?,
+    };
+    let into = Some(into);
+    let mut found = Collection { task, limits, patterns, own, entries: 0, bytes: 0, outputs: Vec::new(), into };
+    found.walk(&root, Path::new(""), 1)?;
+    Ok(found.patterns.iter().any(|pattern| pattern.matched))
+}
+
 /// The files that the task's patterns name, with their digests and made durable, and the first pattern that names none.
 /// `kept` are those that stayed on the cluster.
 pub(super) fn collect_outputs(
@@ -84,17 +123,10 @@ pub(super) fn collect_outputs(
     if task.outputs.is_empty() {
         return Ok((Vec::new(), None));
     }
-    let mut patterns = Vec::with_capacity(task.outputs.len());
-    for declared in &task.outputs {
-        let text = OutputPattern::pattern(declared);
-        patterns.push(Pattern { text, glob: matcher(text)?, stays: declared.stays(), matched: false });
-    }
-    let named = handle
-        .and_then(|handle| serde_json::from_str(handle).ok())
-        .map_or(Vec::new(), |OwnFiles { own_files }| own_files);
-    let own = named.iter().filter_map(|pattern| matcher(pattern).ok()).collect();
+    let declared = task.outputs.iter().map(|declared| (declared.pattern(), declared.stays()));
+    let (patterns, own) = (patterns(declared)?, own_files(handle));
     let root = Dir::open_ambient_dir(directory, ambient_authority())?;
-    let mut found = Collection { task, limits, patterns, own, entries: 0, bytes: 0, outputs: Vec::new() };
+    let mut found = Collection { task, limits, patterns, own, entries: 0, bytes: 0, outputs: Vec::new(), into: None };
     found.take_kept(kept);
     found.walk(&root, Path::new(""), 1)?;
     found.outputs.sort_by(|a, b| (&a.path, a.remote.is_some()).cmp(&(&b.path, b.remote.is_some())));
@@ -135,6 +167,10 @@ impl Collection<'_> {
             if kind.is_dir() {
                 self.walk(&entry.open_dir()?, &path, depth + 1)?;
             } else if kind.is_file() && self.is_output(&path, |_| true) {
+                if let Some(into) = self.into {
+                    self.copy(directory, &entry.file_name(), (into, &path))?;
+                    continue;
+                }
                 let output = self.hash(directory, &entry.file_name(), &path)?;
                 self.outputs.push(output);
             }
@@ -177,6 +213,22 @@ impl Collection<'_> {
         self.bytes += size;
         file.sync_data()?;
         Ok(Output { path: shown.to_owned(), sha256: hex(&hasher.finalize()), size, remote: None })
+    }
+
+    /// Copies a file to the same place below another directory, where no link leads out of it.
+    fn copy(&mut self, directory: &Dir, name: &OsStr, (into, path): (&Dir, &Path)) -> Result<(), CollectError> {
+        let mut file = open_regular(directory, name)?;
+        self.allow(file.metadata()?.len())?;
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            into.create_dir_all(parent)?;
+        }
+        let mut copy = into.create(path)?;
+        copy.set_permissions(file.metadata()?.permissions())?;
+        let left = self.limits.attempt_mb.saturating_mul(1024 * 1024).saturating_sub(self.bytes);
+        let size = io::copy(&mut (&mut file).take(left.saturating_add(1)), &mut copy)?;
+        self.allow(size)?;
+        self.bytes += size;
+        Ok(())
     }
 
     fn allow(&self, bytes: u64) -> Result<(), CollectError> {

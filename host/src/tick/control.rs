@@ -1,8 +1,8 @@
 //! What a person may ask of a run. Each request is one transaction; the next tick does what it implies outside.
 use super::verdict::{self, Verdict};
-use super::{Run, TickError};
+use super::{LOST, Run, STUCK, TickError};
 use crate::model::states::{AttemptState, RunState, TaskState};
-use crate::store::{AttemptEnd, Durability, StoreError, TaskRow};
+use crate::store::{AttemptEnd, Durability, RunRow, StoreError, TaskRow, Writer};
 
 /// Why a request was not granted.
 #[derive(Debug, thiserror::Error)]
@@ -124,9 +124,13 @@ pub fn cancel_task(run: &mut Run, id: &str, now_ms: i64) -> Result<bool, Control
         TaskState::Running if live => {
             run.store.transaction(Durability::Full, |writer| writer.ask_cancel(Some(task.key)))?;
         }
-        TaskState::Running | TaskState::Pending => run.store.transaction(Durability::Full, |writer| {
-            writer.set_task_state(task.key, (task.state, TaskState::Cancelled), reason, now_ms)
-        })?,
+        TaskState::Running | TaskState::Pending => {
+            let row = run.store.run()?;
+            run.store.transaction(Durability::Full, |writer| {
+                writer.set_task_state(task.key, (task.state, TaskState::Cancelled), reason, now_ms)?;
+                go_on(writer, &row, false, now_ms)
+            })?;
+        }
         TaskState::Completed | TaskState::Failed | TaskState::Skipped => {
             return Err(not_now(format!("task `{id}` is {} already", task.state), None));
         }
@@ -169,14 +173,47 @@ pub fn rerun(run: &mut Run, selection: &Selection, now_ms: i64) -> Result<u64, C
 }
 
 fn bring_back(run: &mut Run, keys: &[i64], recursive: bool, now_ms: i64) -> Result<u64, ControlError> {
-    let iteration = run.store.run()?.iteration;
-    let folded = run.store.delivered_any(iteration)?;
-    Ok(run.store.transaction(Durability::Full, |writer| {
+    let row = run.store.run()?;
+    let folded = run.store.delivered_any(row.iteration)?;
+    let result = run.store.transaction(Durability::Full, |writer| {
         let count = writer.rerun(keys, recursive, "brought back by a person", now_ms)?;
+        if count == 0 {
+            return Err(StoreError::NothingBack);
+        }
         // The campaign has seen results of this iteration: it starts again from the state it planned with.
-        if folded { writer.reopen_workflow(iteration) } else { Ok(()) }?;
+        if folded { writer.reopen_workflow(row.iteration) } else { Ok(()) }?;
+        let stuck = row.reason_code.as_deref() == Some(STUCK);
+        go_on(writer, &row, stuck, now_ms)?;
         Ok(count)
-    })?)
+    });
+    match result {
+        Err(StoreError::NothingBack) => Err(skipped_again(run, &row, keys)?),
+        other => Ok(other?),
+    }
+}
+
+/// Lets a run go on that was held for lost tasks once none is left, or, with `unstuck`, because nothing could move.
+fn go_on(writer: &Writer<'_>, row: &RunRow, unstuck: bool, now_ms: i64) -> Result<(), StoreError> {
+    let found = row.reason_code.as_deref() == Some(LOST) && writer.lost_tasks()? == 0;
+    if row.state == RunState::Held && (found || unstuck) {
+        writer.set_run_state(RunState::Held, RunState::Active, None, now_ms)?;
+    }
+    Ok(())
+}
+
+/// Why the tasks that were to come back cannot, and what would bring them back.
+fn skipped_again(run: &Run, row: &RunRow, keys: &[i64]) -> Result<ControlError, StoreError> {
+    for &key in keys {
+        let Some(cause) = run.store.held_back_by(key)? else { continue };
+        let what = format!("every task would be skipped again, because task `{}` is {}", cause.id, cause.state);
+        let hint = if cause.iteration == row.iteration {
+            format!("`matterstack rerun {} {}` brings it back, and what was skipped after it", row.run_id, cause.id)
+        } else {
+            "that task is of an earlier iteration, which is over: make a new run with `matterstack init`".to_owned()
+        };
+        return Ok(not_now(what, Some(hint)));
+    }
+    Ok(StoreError::NothingBack.into())
 }
 
 fn select(run: &Run, selection: &Selection) -> Result<Vec<TaskRow>, ControlError> {

@@ -2,6 +2,7 @@
 //!
 //! A tick looks, decides, acts and returns; it never waits for outside work. A crash at any point leaves a state from
 //! which the next tick goes on: every effect has its intent committed before it and its record after it.
+mod amend;
 mod close;
 mod collect;
 mod control;
@@ -16,6 +17,7 @@ mod stage;
 mod start;
 mod verdict;
 
+pub use amend::refuse_amendment;
 pub use close::{PlanError, plan_first};
 pub use control::{
     ControlError, Selection, cancel_run, cancel_task, give_up_live_attempts, pause, rerun, resume, revive,
@@ -29,11 +31,16 @@ use crate::model::config::RunConfig;
 use crate::model::contract::AttemptRequest;
 use crate::model::id::{AttemptId, OperatorKey, RunId};
 use crate::model::states::RunState;
-use crate::plugin::Plugins;
+use crate::plugin::{PluginError, Plugins};
 use crate::run_dir::RunDir;
 use crate::store::{AttemptRow, Durability, Store, StoreError};
 use std::rc::Rc;
 use std::sync::Arc;
+
+/// The word for a run that is held because lost attempts wait for a person.
+const LOST: &str = "lost";
+/// The word for a run that is held because nothing in it can move.
+const STUCK: &str = "stuck";
 
 /// An opened run: everything a tick works with.
 pub struct Run {
@@ -93,6 +100,27 @@ pub struct Tick {
     /// What a person at the terminal should hear, though the tick was done.
     #[serde(skip)]
     pub warning: Option<String>,
+    /// A plugin that could not be loaded as it was pinned and granted. What it would have carried on stays where it is.
+    #[serde(skip)]
+    pub unloaded: Option<Unloaded>,
+}
+
+/// An operator's plugin that could not be loaded.
+#[derive(Debug, Clone)]
+pub struct Unloaded {
+    /// The operator key.
+    pub operator: String,
+    /// Why.
+    pub error: PluginError,
+}
+
+impl Tick {
+    /// Keeps the first error that is no answer of a plugin, because the plugin could not be asked at all.
+    fn note_unloaded(&mut self, attempt: &AttemptRow, error: &PluginError) {
+        if self.unloaded.is_none() && error.kind.never_ran() {
+            self.unloaded = Some(Unloaded { operator: attempt.operator.clone(), error: error.clone() });
+        }
+    }
 }
 
 /// Why a tick could not be done. Nothing of what failed has been recorded.
@@ -113,10 +141,11 @@ pub enum TickError {
 pub fn step_run(run: &mut Run, moment: Moment<'_>) -> Result<Tick, TickError> {
     let mut tick = Tick { run_id: run.dir.id(), ..Tick::default() };
     let before = run.store.run()?;
+    let history = run.store.history_end()?;
     if !before.state.ended() {
         start::ensure_backends(run)?;
         settle::settle_interrupted_submits(run, moment, &mut tick)?;
-        poll::cancel_what_is_unwanted(run, moment)?;
+        poll::cancel_what_is_unwanted(run, moment, &mut tick)?;
         poll::poll_live_attempts(run, moment, &mut tick)?;
         finish_cancelling(run, moment)?;
         while run.store.run()?.state == RunState::Active {
@@ -125,7 +154,8 @@ pub fn step_run(run: &mut Run, moment: Moment<'_>) -> Result<Tick, TickError> {
                 break;
             }
         }
-        hold_if_stuck(run, moment)?;
+        let changed = tick.decided || run.store.history_end()? != history;
+        hold_if_stuck(run, moment, changed)?;
     }
     tick.warning = notify::tell(run)?;
     let after = run.store.run()?;
@@ -152,20 +182,37 @@ fn finish_cancelling(run: &mut Run, moment: Moment<'_>) -> Result<(), TickError>
     Ok(())
 }
 
-/// Holds a run in which nothing can move but by a person's word on lost attempts.
-fn hold_if_stuck(run: &mut Run, moment: Moment<'_>) -> Result<(), TickError> {
+/// Holds a run in which nothing can move: but by a person's word on lost attempts, or at all. The latter would be a fault of
+/// ours or of a hand in the database; a tick that changed nothing and waits for nothing must still not be repeated for ever.
+fn hold_if_stuck(run: &mut Run, moment: Moment<'_>, changed: bool) -> Result<(), TickError> {
     let row = run.store.run()?;
     if row.state != RunState::Active || row.iteration == 0 || run.store.live_count(None)? > 0 {
         return Ok(());
     }
     let lost = run.store.lost_tasks()?;
-    if lost > 0 && run.store.next_retry()?.is_none() && !decide::anything_ready(run)? {
-        let text = format!("{lost} lost task(s) wait for `rerun` or `cancel`, and nothing else can move");
-        run.store.transaction(Durability::Full, |writer| {
-            writer.set_run_state(RunState::Active, RunState::Held, Some(("lost", &text)), moment.now_ms)
-        })?;
-    }
+    let retry = run.store.next_retry()?;
+    let (code, text) = if lost > 0 && retry.is_none() && !decide::anything_ready(run)? {
+        (LOST, format!("{lost} lost task(s) wait for `rerun` or `cancel`, and nothing else can move"))
+    } else if !changed && retry.is_none_or(|at| at <= moment.now_ms) {
+        (STUCK, why_stuck(run)?)
+    } else {
+        return Ok(());
+    };
+    run.store.transaction(Durability::Full, |writer| {
+        writer.set_run_state(RunState::Active, RunState::Held, Some((code, &text)), moment.now_ms)
+    })?;
     Ok(())
+}
+
+/// What keeps a run from moving that waits for nothing.
+fn why_stuck(run: &Run) -> Result<String, TickError> {
+    let unknown = run.store.ready_operators()?.into_iter().find(|key| !run.config.operators.contains_key(key));
+    if let Some(operator) = unknown {
+        return Ok(format!("nothing is live and nothing can start: the configuration has no operator `{operator}`"));
+    }
+    let open = run.store.open_tasks(1)?;
+    let task = open.first().map_or(String::new(), |task| format!(": task `{}` is {}", task.id, task.state));
+    Ok(format!("nothing is live and nothing can start{task}"))
 }
 
 /// What an operator is told about an attempt.

@@ -1,4 +1,5 @@
 //! Asks operators about live attempts, collects what ended.
+use super::start::UNLOADED_MS;
 use super::verdict::{self, Verdict, stored_task};
 use super::{Moment, Run, Tick, TickError, collect, key, outside, request};
 use crate::model::contract::{Detail, GuestError, Status};
@@ -15,6 +16,8 @@ const UNAVAILABLE_MS: u64 = 5_000;
 const SUMMARY_MAX: usize = 1_000;
 /// The word for an attempt that a person wants stopped and the operator could not stop.
 const CANCEL_FAILED: &str = "cancel-failed";
+/// The word for an attempt that has ended and whose results cannot be had now.
+const COLLECT_FAILED: &str = "collect-failed";
 /// Verdicts recorded in one transaction.
 const BATCH: usize = 500;
 
@@ -32,29 +35,48 @@ enum Learnt {
 }
 
 /// Tells the outside to stop what a person wants stopped.
-pub(super) fn cancel_what_is_unwanted(run: &mut Run, moment: Moment<'_>) -> Result<(), TickError> {
-    for attempt in run.store.attempts_to_cancel()? {
-        match attempt.state {
-            AttemptState::Created | AttemptState::Prepared => {
-                let verdict = cancelled(attempt, "cancelled before it was submitted");
-                run.store.transaction(Durability::Full, |writer| verdict::apply(writer, &verdict, moment.now_ms))?;
-            }
-            AttemptState::Submitting => {}
-            _ => {
-                crate::failpoint::hit("cancel.before");
-                let answer = run.plugins.cancel(&key(&attempt), &request(run, &attempt, attempt.task_json.clone()));
-                crate::failpoint::hit("cancel.after");
-                run.store.transaction(Durability::Full, |writer| match answer {
-                    Ok(()) => writer.cancel_told(attempt.key),
-                    Err(error) => {
-                        let text = format!("cancel failed and will be tried again: {error}");
-                        writer.note_attempt(&attempt, 0, Some((CANCEL_FAILED, &text)), moment.now_ms)
-                    }
-                })?;
-            }
-        }
+pub(super) fn cancel_what_is_unwanted(run: &mut Run, moment: Moment<'_>, tick: &mut Tick) -> Result<(), TickError> {
+    let mut unwanted = run.store.attempts_to_cancel()?;
+    unwanted.retain(|attempt| attempt.state != AttemptState::Submitting);
+    while !unwanted.is_empty() {
+        let batch: Vec<AttemptRow> = unwanted.drain(..unwanted.len().min(BATCH)).collect();
+        let told: Vec<Told> = batch.into_iter().map(|attempt| tell_to_stop(run, attempt, tick)).collect();
+        run.store.transaction(Durability::Full, |writer| {
+            told.iter().try_for_each(|one| match one {
+                Told::NotNeeded(verdict) => verdict::apply(writer, verdict, moment.now_ms),
+                Told::Yes(key) => writer.cancel_told(*key),
+                Told::Failed(attempt, text) => {
+                    writer.note_attempt(attempt, 0, Some((CANCEL_FAILED, text)), moment.now_ms)
+                }
+            })
+        })?;
     }
     Ok(())
+}
+
+/// What became of telling the outside to stop an attempt.
+enum Told {
+    /// The outside never had it.
+    NotNeeded(Verdict),
+    Yes(i64),
+    Failed(AttemptRow, String),
+}
+
+fn tell_to_stop(run: &Run, attempt: AttemptRow, tick: &mut Tick) -> Told {
+    if matches!(attempt.state, AttemptState::Created | AttemptState::Prepared) {
+        return Told::NotNeeded(cancelled(attempt, "cancelled before it was submitted"));
+    }
+    crate::failpoint::hit("cancel.before");
+    let answer = run.plugins.cancel(&key(&attempt), &request(run, &attempt, attempt.task_json.clone()));
+    crate::failpoint::hit("cancel.after");
+    match answer {
+        Ok(()) => Told::Yes(attempt.key),
+        Err(error) => {
+            tick.note_unloaded(&attempt, &error);
+            let text = format!("cancel failed and will be tried again: {error}");
+            Told::Failed(attempt, text)
+        }
+    }
 }
 
 fn cancelled(attempt: AttemptRow, text: &str) -> Verdict {
@@ -82,7 +104,7 @@ pub(super) fn poll_live_attempts(run: &mut Run, moment: Moment<'_>, tick: &mut T
         let mut learnt = Vec::with_capacity(batch.len());
         for attempt in batch {
             tick.polled += 1;
-            learnt.push(ask(run, attempt.clone())?);
+            learnt.push(ask(run, attempt.clone(), tick)?);
         }
         tick.finished += learnt.iter().filter(|one| matches!(one, Learnt::End(_))).count() as u64;
         run.store.transaction(Durability::Full, |writer| {
@@ -120,13 +142,16 @@ fn cancel_failed(attempt: &AttemptRow) -> Option<(&str, &str)> {
 }
 
 /// Asks about one attempt, and collects it if it ended.
-fn ask(run: &mut Run, mut attempt: AttemptRow) -> Result<Learnt, TickError> {
+fn ask(run: &mut Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Learnt, TickError> {
     crate::failpoint::hit("check-status.before");
     let answer = run.plugins.check_status(&key(&attempt), &request(run, &attempt, attempt.task_json.clone()));
     crate::failpoint::hit("check-status.after");
     let report = match answer {
         Ok(report) => report,
-        Err(error) => return Ok(Learnt::Progress(goes_on_unasked(attempt, &error))),
+        Err(error) => {
+            tick.note_unloaded(&attempt, &error);
+            return Ok(Learnt::Progress(goes_on_unasked(attempt, &error)));
+        }
     };
     if let Some(handle) = report.handle.clone() {
         attempt.handle = Some(handle);
@@ -150,7 +175,7 @@ fn ask(run: &mut Run, mut attempt: AttemptRow) -> Result<Learnt, TickError> {
             let after = report.poll_after_ms.unwrap_or(UNAVAILABLE_MS);
             goes_on(attempt, state, Some((detail.code, detail.message)), after)
         }
-        status => ended(run, attempt, status),
+        status => ended(run, attempt, status, tick),
     }
 }
 
@@ -161,11 +186,11 @@ fn goes_on_unasked(attempt: AttemptRow, error: &PluginError) -> Progress {
         attempt,
         to,
         reason: Some((error.kind.code().to_owned(), format!("its status could not be asked: {error}"))),
-        poll_after_ms: UNAVAILABLE_MS,
+        poll_after_ms: if error.kind.never_ran() { UNLOADED_MS as u64 } else { UNAVAILABLE_MS },
     }
 }
 
-fn ended(run: &mut Run, attempt: AttemptRow, status: Status) -> Result<Learnt, TickError> {
+fn ended(run: &mut Run, attempt: AttemptRow, status: Status, tick: &mut Tick) -> Result<Learnt, TickError> {
     let (state, detail, never_started) = match status {
         Status::Succeeded => (AttemptState::Completed, None, false),
         Status::Failed(detail) => (AttemptState::Failed, Some(detail), false),
@@ -183,8 +208,8 @@ fn ended(run: &mut Run, attempt: AttemptRow, status: Status) -> Result<Learnt, T
         outputs: Vec::new(),
     };
     let has_results = matches!(state, AttemptState::Completed | AttemptState::Failed) && !never_started;
-    if has_results && let Gathered::Later(poll_after_ms, text) = gather(run, &attempt, &mut end)? {
-        let (to, reason) = (attempt.state, Some(("collect-failed".to_owned(), text)));
+    if has_results && let Gathered::Later(poll_after_ms, code, text) = gather(run, &attempt, &mut end, tick)? {
+        let (to, reason) = (attempt.state, Some((code.to_owned(), text)));
         return Ok(Learnt::Progress(Progress { attempt, to, reason, poll_after_ms }));
     }
     Ok(Learnt::End(Verdict { attempt, end, never_started }))
@@ -200,13 +225,13 @@ fn summary(data: &str) -> Option<String> {
 
 enum Gathered {
     Yes,
-    /// The outside did not hand the results over now: a delay in milliseconds, and why.
-    Later(u64, String),
+    /// The results cannot be had now: a delay in milliseconds, and why, for a program and for a person.
+    Later(u64, &'static str, String),
 }
 
 /// Fetches what an ended attempt left. A failure here fails an attempt that had succeeded; one that passes by itself lets
 /// the attempt wait, so that a link that is cut costs no result.
-fn gather(run: &mut Run, attempt: &AttemptRow, end: &mut AttemptEnd) -> Result<Gathered, TickError> {
+fn gather(run: &mut Run, attempt: &AttemptRow, end: &mut AttemptEnd, tick: &mut Tick) -> Result<Gathered, TickError> {
     crate::failpoint::hit("collect-results.before");
     let answer = run.plugins.collect_results(&key(attempt), &request(run, attempt, attempt.task_json.clone()));
     crate::failpoint::hit("collect-results.after");
@@ -226,7 +251,12 @@ fn gather(run: &mut Run, attempt: &AttemptRow, end: &mut AttemptEnd) -> Result<G
         }
         Err(PluginError { kind: PluginErrorKind::Guest(GuestError::Transient(detail, delay)), .. }) => {
             let text = format!("it has ended, and its results cannot be fetched yet: {}", detail.message);
-            return Ok(Gathered::Later(delay.unwrap_or(UNAVAILABLE_MS), text));
+            return Ok(Gathered::Later(delay.unwrap_or(UNAVAILABLE_MS), COLLECT_FAILED, text));
+        }
+        Err(error) if error.kind.never_ran() => {
+            tick.note_unloaded(attempt, &error);
+            let text = format!("it has ended, and its results cannot be fetched yet: {error}");
+            return Ok(Gathered::Later(UNLOADED_MS as u64, error.kind.code(), text));
         }
         Err(error) => {
             let code = match &error.kind {
@@ -253,6 +283,10 @@ fn gather(run: &mut Run, attempt: &AttemptRow, end: &mut AttemptEnd) -> Result<G
             if let Some(pattern) = missing {
                 fail(end, "output-missing", format!("output pattern `{pattern}` matches no file"));
             }
+        }
+        Err(error) if error.passes() => {
+            let text = format!("it has ended, and its outputs cannot be read now: {error}");
+            return Ok(Gathered::Later(UNAVAILABLE_MS, COLLECT_FAILED, text));
         }
         Err(error) => fail(end, error.code(), format!("its outputs could not be collected: {error}")),
     }

@@ -28,24 +28,26 @@ pub(super) fn settle_interrupted_submits(run: &mut Run, moment: Moment<'_>, tick
     };
     let unsettled: Vec<AttemptRow> =
         run.store.unsettled()?.into_iter().filter(|(attempt, times)| due(attempt, *times)).map(|(a, _)| a).collect();
+    let submits = run.store.run()?.state == RunState::Active;
     let mut again = Vec::new();
     for batch in unsettled.chunks(BATCH) {
-        let settled: Vec<Settled> = batch.iter().map(|attempt| settle(run, attempt.clone())).collect();
-        run.store
-            .transaction(Durability::Full, |writer| settled.iter().try_for_each(|one| record(writer, one, now)))?;
+        let settled: Vec<Settled> = batch.iter().map(|attempt| settle(run, attempt.clone(), tick)).collect();
+        run.store.transaction(Durability::Full, |writer| {
+            settled.iter().try_for_each(|one| record(writer, one, submits, now))
+        })?;
         again.extend(settled.into_iter().filter_map(|one| match one {
             Settled::Again(attempt) => Some(attempt),
             Settled::Found(_) | Settled::NeverWill(_) | Settled::Unknown(..) => None,
         }));
     }
-    if !again.is_empty() && run.store.run()?.state == RunState::Active {
+    if submits && !again.is_empty() {
         start::submit_all(run, moment, again, tick)?;
     }
     Ok(())
 }
 
 /// Asks about one attempt.
-fn settle(run: &Run, mut attempt: AttemptRow) -> Settled {
+fn settle(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Settled {
     crate::failpoint::hit("reconcile.before");
     let answer = run.plugins.reconcile(&key(&attempt), &request(run, &attempt, attempt.task_json.clone()));
     crate::failpoint::hit("reconcile.after");
@@ -69,6 +71,7 @@ fn settle(run: &Run, mut attempt: AttemptRow) -> Settled {
             Settled::Unknown(attempt, delay_ms as i64, "unknown-submit".to_owned(), text)
         }
         Err(error) => {
+            tick.note_unloaded(&attempt, &error);
             let code = match &error.kind {
                 PluginErrorKind::Guest(guest) => guest.detail().code.clone(),
                 kind => kind.code().to_owned(),
@@ -78,13 +81,14 @@ fn settle(run: &Run, mut attempt: AttemptRow) -> Settled {
     }
 }
 
-fn record(writer: &Writer<'_>, settled: &Settled, now: i64) -> Result<(), StoreError> {
+fn record(writer: &Writer<'_>, settled: &Settled, submits: bool, now: i64) -> Result<(), StoreError> {
     match settled {
         Settled::Found(attempt) => {
             writer.set_attempt_state(attempt, AttemptState::Submitted, Some(("found", "found outside")), now)
         }
         Settled::NeverWill(verdict) => verdict::apply(writer, verdict, now),
-        Settled::Again(_) => Ok(()),
+        Settled::Again(_) if submits => Ok(()),
+        Settled::Again(attempt) => writer.set_attempt_state(attempt, AttemptState::Prepared, None, now),
         Settled::Unknown(attempt, delay_ms, code, text) => {
             writer.note_attempt(attempt, now.saturating_add(*delay_ms), Some((code, text)), now)
         }

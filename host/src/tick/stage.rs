@@ -1,6 +1,9 @@
 //! Stages a task's files into its attempt directory, which nothing may leave.
+use super::collect::{self, CollectError};
 use super::{Run, inputs};
+use crate::machine;
 use crate::model::workflow::{FileSource, Task};
+use crate::store::AttemptRow;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use std::io;
@@ -17,36 +20,59 @@ pub(super) enum StageError {
     Machine(String, io::Error),
 }
 
-/// Makes the attempt directory and puts the task's files into it.
-pub(super) fn stage(run: &Run, operator: &str, task: &Task, directory: &Path) -> Result<(), StageError> {
-    let machine = |error| StageError::Machine(format!("making attempt directory `{}`", directory.display()), error);
+/// Makes the attempt directory and puts into it the task's files, and what it carries over from the attempt before. Tells
+/// whether that was anything.
+pub(super) fn stage(run: &Run, task: &Task, attempt: &AttemptRow) -> Result<bool, StageError> {
+    let directory = &run.dir.join(&attempt.directory);
+    let failed = |error| StageError::Machine(format!("making attempt directory `{}`", directory.display()), error);
     match std::fs::create_dir(directory) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => std::fs::create_dir_all(directory).map_err(machine)?,
-        Err(error) => return Err(machine(error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => std::fs::create_dir_all(directory).map_err(failed)?,
+        Err(error) => return Err(failed(error)),
     }
-    if task.files.is_empty() {
-        return Ok(());
+    let carries = attempt.number > 1 && !task.retry.carry.is_empty();
+    if task.files.is_empty() && !carries {
+        return Ok(false);
     }
-    let attempt = Dir::open_ambient_dir(directory, ambient_authority()).map_err(machine)?;
+    let into = Dir::open_ambient_dir(directory, ambient_authority()).map_err(failed)?;
+    let carried = carries && carry(run, task, attempt, &into)?;
     for (destination, source) in &task.files {
         if let FileSource::From(from) = source
-            && inputs::stage(run, operator, destination, from, directory)?
+            && inputs::stage(run, &attempt.operator, destination, from, directory)?
         {
             continue;
         }
         let content = read_source(run, source)?;
-        write_inside(&attempt, destination, &content).map_err(|error| match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::ReadOnlyFilesystem => {
-                StageError::Machine(format!("writing `{destination}`"), error)
-            }
-            _ => {
-                StageError::Task(format!("file `{destination}` cannot be written into the attempt directory: {error}"))
-            }
+        write_inside(&into, destination, &content).map_err(|error| {
+            blame(error, format!("file `{destination}` cannot be written into the attempt directory"))
         })?;
     }
-    Ok(())
+    Ok(carried || !task.files.is_empty())
+}
+
+/// Tells trouble of the machine from what the task is to blame for. Nobody but this user writes where the run lies, so a
+/// permission that is missing there is no task's doing.
+fn blame(error: io::Error, what: String) -> StageError {
+    if machine::is_trouble(&error) || error.kind() == io::ErrorKind::PermissionDenied {
+        StageError::Machine(what, error)
+    } else {
+        StageError::Task(format!("{what}: {error}"))
+    }
+}
+
+/// Copies what the attempt before left for this one.
+fn carry(run: &Run, task: &Task, attempt: &AttemptRow, into: &Dir) -> Result<bool, StageError> {
+    let earlier = run.store.attempts(attempt.task_key).map_err(|error| StageError::Task(error.to_string()))?;
+    let Some(before) = earlier.iter().find(|other| other.number + 1 == attempt.number) else { return Ok(false) };
+    let directory = run.dir.join(&before.directory);
+    let what = || format!("what attempt {} left cannot be carried over", before.number);
+    collect::carry((&directory, before.handle.as_deref()), task, &run.config.limits, into).map_err(
+        |error| match error {
+            CollectError::Io(error) => blame(error, what()),
+            CollectError::Quota(text) => StageError::Task(format!("{}: {text}", what())),
+        },
+    )
 }
 
 fn read_source(run: &Run, source: &FileSource) -> Result<Vec<u8>, StageError> {
@@ -58,7 +84,7 @@ fn read_source(run: &Run, source: &FileSource) -> Result<Vec<u8>, StageError> {
             let pinned =
                 pinned.ok_or_else(|| StageError::Task(format!("file `{}` is not pinned in the run", path.path)))?;
             let bytes = read(&run.dir.join(&pinned.path))
-                .map_err(|(path, error)| StageError::Task(format!("pinned file `{path}` cannot be read: {error}")))?;
+                .map_err(|(path, error)| blame(error, format!("pinned file `{path}` cannot be read")))?;
             if crate::model::document::sha256(&bytes) != pinned.sha256 {
                 return Err(StageError::Task(format!("pinned file `{}` was changed after init", pinned.path)));
             }
@@ -70,8 +96,7 @@ fn read_source(run: &Run, source: &FileSource) -> Result<Vec<u8>, StageError> {
             let (directory, output) = found
                 .ok_or_else(|| StageError::Task(format!("task `{}` has no output `{}`", from.from, from.output)))?;
             let path = run.dir.join(&directory).join(&output.path);
-            let bytes = read(&path)
-                .map_err(|(path, error)| StageError::Task(format!("output `{path}` cannot be read: {error}")))?;
+            let bytes = read(&path).map_err(|(path, error)| blame(error, format!("output `{path}` cannot be read")))?;
             if crate::model::document::sha256(&bytes) != output.sha256 {
                 return Err(StageError::Task(format!("output `{}` of task `{}` was changed", from.output, from.from)));
             }

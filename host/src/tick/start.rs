@@ -2,6 +2,7 @@
 use super::verdict::{self, Verdict, stored_task};
 use super::{Moment, Run, Tick, TickError, decide, inputs, key, request, stage};
 use crate::backend::Unacknowledged;
+use crate::machine;
 use crate::model::contract::{Found, GuestError};
 use crate::model::id::AttemptId;
 use crate::model::states::{AttemptState, TaskState};
@@ -12,6 +13,8 @@ use crate::store::{AttemptEnd, AttemptRow, Durability, NewAttempt, Store, TaskSp
 
 /// When to try again what was turned away without a hint, in milliseconds.
 const TURNED_AWAY_MS: i64 = 5_000;
+/// When to try again what waits for a plugin that could not be loaded, in milliseconds.
+pub(super) const UNLOADED_MS: i64 = 1_000;
 /// When to ask `reconcile` about a submit whose answer was lost, in milliseconds.
 const RECONCILE_MS: i64 = 1_000;
 /// When to ask about an attempt of an operator whose backend reports changes by itself, in milliseconds.
@@ -53,11 +56,12 @@ fn unsubmitted(run: &Run, now_ms: i64) -> Result<Vec<AttemptRow>, TickError> {
 pub(super) fn choose(run: &Run, now_ms: i64, most: u64) -> Result<Vec<TaskSpec>, TickError> {
     let mut live = run.store.live_count(None)?;
     let mut chosen: Vec<TaskSpec> = Vec::new();
-    for spec in run.store.retries_due(now_ms)? {
-        let ours = chosen.iter().filter(|other| other.operator == spec.operator).count() as u64;
-        if decide::room_now(run, &spec.operator, live)? > ours && (chosen.len() as u64) < most {
-            live += 1;
-            chosen.push(spec);
+    for operator in run.config.operators.keys() {
+        let room = decide::room_now(run, operator, live)?.min(most - chosen.len() as u64);
+        if room > 0 {
+            let due = run.store.retries_due(operator, now_ms, room)?;
+            live += due.len() as u64;
+            chosen.extend(due);
         }
     }
     for operator in run.config.operators.keys() {
@@ -105,7 +109,7 @@ fn create(run: &mut Run, moment: Moment<'_>, chosen: &[TaskSpec]) -> Result<Vec<
 
 enum Readied {
     Yes(AttemptRow),
-    Later(AttemptRow, i64, String),
+    Later(AttemptRow, i64, (String, String)),
     No(Verdict),
 }
 
@@ -115,8 +119,14 @@ fn launch(run: &mut Run, moment: Moment<'_>, attempts: Vec<AttemptRow>, tick: &m
         return Ok(());
     }
     let mut readied = Vec::with_capacity(attempts.len());
+    let mut staged = false;
     for attempt in attempts {
-        readied.push(ready(run, attempt)?);
+        readied.push(ready(run, attempt, &mut staged, tick)?);
+    }
+    if staged {
+        // A job must not find its files empty because the power failed after its queue was written and before they were.
+        let synced = machine::sync_file_system(run.dir.root());
+        synced.map_err(|error| TickError::Io("writing staged files".to_owned(), error))?;
     }
     let now = moment.now_ms;
     let mut submitting = Vec::with_capacity(readied.len());
@@ -132,8 +142,8 @@ fn launch(run: &mut Run, moment: Moment<'_>, attempts: Vec<AttemptRow>, tick: &m
                     attempt.state = AttemptState::Submitting;
                     submitting.push(attempt);
                 }
-                Readied::Later(attempt, delay_ms, text) => {
-                    writer.note_attempt(&attempt, now + delay_ms, Some(("turned-away", &text)), now)?;
+                Readied::Later(attempt, delay_ms, (code, text)) => {
+                    writer.note_attempt(&attempt, now + delay_ms, Some((&code, &text)), now)?;
                 }
                 Readied::No(verdict) => {
                     tick.finished += 1;
@@ -146,13 +156,14 @@ fn launch(run: &mut Run, moment: Moment<'_>, attempts: Vec<AttemptRow>, tick: &m
     submit_all(run, moment, submitting, tick)
 }
 
-fn ready(run: &Run, attempt: AttemptRow) -> Result<Readied, TickError> {
+fn ready(run: &Run, attempt: AttemptRow, staged: &mut bool, tick: &mut Tick) -> Result<Readied, TickError> {
     let task = stored_task(&attempt.task_json)?;
-    let directory = run.dir.join(&attempt.directory);
-    match stage::stage(run, &attempt.operator, &task, &directory) {
-        Ok(()) => {}
+    match stage::stage(run, &task, &attempt) {
+        Ok(any) => *staged |= any,
         Err(stage::StageError::Machine(text, error)) => return Err(TickError::Io(text, error)),
-        Err(stage::StageError::Later(text)) => return Ok(Readied::Later(attempt, TURNED_AWAY_MS, text)),
+        Err(stage::StageError::Later(text)) => {
+            return Ok(Readied::Later(attempt, TURNED_AWAY_MS, ("turned-away".to_owned(), text)));
+        }
         Err(stage::StageError::Task(text)) => return Ok(Readied::No(failed(attempt, "staging", text))),
     }
     let json = attempt_json(&run.store, &attempt, &task)?;
@@ -162,7 +173,12 @@ fn ready(run: &Run, attempt: AttemptRow) -> Result<Readied, TickError> {
     Ok(match answer {
         Ok(()) => Readied::Yes(attempt),
         Err(PluginError { kind: PluginErrorKind::Guest(GuestError::Transient(detail, delay)), .. }) => {
-            Readied::Later(attempt, delay.map_or(TURNED_AWAY_MS, |ms| ms as i64), detail.message)
+            let delay_ms = delay.map_or(TURNED_AWAY_MS, |ms| ms as i64);
+            Readied::Later(attempt, delay_ms, ("turned-away".to_owned(), detail.message))
+        }
+        Err(error) if error.kind.never_ran() => {
+            tick.note_unloaded(&attempt, &error);
+            Readied::Later(attempt, UNLOADED_MS, (code_of(&error).to_owned(), error.to_string()))
         }
         Err(error) => Readied::No(failed(attempt, code_of(&error), error.to_string())),
     })
@@ -183,7 +199,7 @@ fn failed(attempt: AttemptRow, code: &str, text: String) -> Verdict {
 
 enum Submitted {
     Yes(AttemptRow),
-    Later(AttemptRow, i64, String),
+    Later(AttemptRow, i64, (String, String)),
     Unknown(AttemptRow, String, String),
     No(Verdict),
 }
@@ -197,7 +213,7 @@ pub(super) fn submit_all(
 ) -> Result<(), TickError> {
     let mut answers = Vec::with_capacity(attempts.len());
     for attempt in attempts {
-        answers.push(submit(run, attempt)?);
+        answers.push(submit(run, attempt, tick)?);
     }
     if answers.is_empty() {
         return Ok(());
@@ -222,8 +238,8 @@ pub(super) fn submit_all(
                         writer.set_due(attempt.key, now + BACKEND_TELLS_MS, now)?;
                     }
                 }
-                Submitted::Later(attempt, delay_ms, text) => {
-                    writer.set_attempt_state(attempt, AttemptState::Prepared, Some(("turned-away", text)), now)?;
+                Submitted::Later(attempt, delay_ms, (code, text)) => {
+                    writer.set_attempt_state(attempt, AttemptState::Prepared, Some((code, text)), now)?;
                     writer.set_due(attempt.key, now + delay_ms, now)?;
                 }
                 Submitted::Unknown(attempt, code, text) => {
@@ -240,7 +256,7 @@ pub(super) fn submit_all(
     Ok(())
 }
 
-fn submit(run: &Run, mut attempt: AttemptRow) -> Result<Submitted, TickError> {
+fn submit(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Submitted, TickError> {
     let task = stored_task(&attempt.task_json)?;
     let json = attempt_json(&run.store, &attempt, &task)?;
     inputs::link(run, &attempt, &task)?;
@@ -255,8 +271,9 @@ fn submit(run: &Run, mut attempt: AttemptRow) -> Result<Submitted, TickError> {
         Err(error) => {
             let text = error.to_string();
             match &error.kind {
-                PluginErrorKind::Load(_) | PluginErrorKind::NotGranted(..) => {
-                    Submitted::No(failed(attempt, code_of(&error), text))
+                kind if kind.never_ran() => {
+                    tick.note_unloaded(&attempt, &error);
+                    Submitted::Later(attempt, UNLOADED_MS, (code_of(&error).to_owned(), text))
                 }
                 PluginErrorKind::Guest(GuestError::Other(_))
                 | PluginErrorKind::Trap(_)
@@ -297,7 +314,8 @@ fn broken_off(run: &Run, mut attempt: AttemptRow, error: &PluginError) -> Submit
 fn not_submitted(attempt: AttemptRow, error: &GuestError, text: String) -> Submitted {
     match error {
         GuestError::Transient(_, delay) => {
-            Submitted::Later(attempt, delay.map_or(TURNED_AWAY_MS, |ms| ms as i64), text)
+            let delay_ms = delay.map_or(TURNED_AWAY_MS, |ms| ms as i64);
+            Submitted::Later(attempt, delay_ms, ("turned-away".to_owned(), text))
         }
         GuestError::Invalid(_) | GuestError::Rejected(_) | GuestError::Denied(_) => {
             Submitted::No(failed(attempt, &error.detail().code, text))

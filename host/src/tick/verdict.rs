@@ -61,7 +61,7 @@ fn after_failure(
         return writer.set_task_reason(key, Some(("lost", &text)));
     }
     let again = if misfired { misfires < MISFIRES_MAX } else { tries < task.retry.max_attempts };
-    if !again || code == "plugin-not-granted" || code == "invalid" {
+    if !again || code == "invalid" {
         return writer.set_task_state(key, (TaskState::Running, TaskState::Failed), Some((code, text)), now_ms);
     }
     let (first_s, number) = if misfired { (1.0, misfires) } else { (task.retry.backoff_s, tries) };

@@ -199,13 +199,18 @@ fn refuse_stranger(dir: &RunDir, row: &RunRow, store: &mut Store) -> Result<(), 
     if row.identity == identity {
         return Ok(());
     }
+    if row.identity.is_of(&identity) {
+        // The machine was booted since, after which a device may have another number.
+        store.transaction(Durability::Full, |writer| writer.set_identity(&identity, user, now_ms()))?;
+        return Ok(());
+    }
     let live = store.live_count(None)?;
     if live > 0 {
         let what =
             format!("`{}` is a copy of run `{}`, which has {live} live attempt(s)", dir.root().display(), row.run_id);
         return Err(Failure::input(what).hint(adopt));
     }
-    store.transaction(Durability::Full, |writer| writer.set_identity(identity, user, now_ms()))?;
+    store.transaction(Durability::Full, |writer| writer.set_identity(&identity, user, now_ms()))?;
     Ok(())
 }
 
@@ -218,7 +223,7 @@ pub fn adopt(run: &mut Run) -> Result<u64, Failure> {
     let identity = run.dir.identity().map_err(|error| Failure::machine("examining the run directory", error))?;
     let user = i64::from(machine::user_id());
     let row = run.store.run()?;
-    if row.identity == identity && row.user_id == user {
+    if row.identity.is_of(&identity) && row.user_id == user {
         return Ok(0);
     }
     let fenced =
@@ -231,7 +236,7 @@ pub fn adopt(run: &mut Run) -> Result<u64, Failure> {
     }
     run.store.transaction(Durability::Full, |writer| {
         writer.forget_cursors()?;
-        writer.set_identity(identity, user, now_ms())
+        writer.set_identity(&identity, user, now_ms())
     })?;
     Ok(fenced)
 }

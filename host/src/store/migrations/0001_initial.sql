@@ -15,8 +15,10 @@ CREATE TABLE run (
     result          TEXT    CHECK (result IS NULL OR json_valid(result)),
     supplied        TEXT    CHECK (supplied IS NULL OR json_valid(supplied)),
     config_sha256   TEXT    NOT NULL,
+    -- What tells the run's directory from a copy. The number of a device may change at a boot, so it counts within one only.
     device          INTEGER NOT NULL,
     inode           INTEGER NOT NULL,
+    boot_id         TEXT    NOT NULL,
     user_id         INTEGER NOT NULL,
     -- Up to which row of the history a person has been told.
     notified_seq    INTEGER NOT NULL DEFAULT 0,
@@ -64,8 +66,12 @@ CREATE TABLE tasks (
 ) STRICT;
 -- Which tasks can start, by operator.
 CREATE INDEX tasks_ready ON tasks (operator, task_key) WHERE state = 'pending' AND blocked = 0;
--- Which tasks are between two attempts.
+-- When the next back-off ends.
 CREATE INDEX tasks_retry ON tasks (retry_at_ms) WHERE retry_at_ms IS NOT NULL;
+-- Whose next attempt is due, by operator.
+CREATE INDEX tasks_retry_due ON tasks (operator, retry_at_ms) WHERE retry_at_ms IS NOT NULL;
+-- The same after the clock jumped back.
+CREATE INDEX tasks_retry_set ON tasks (operator, retry_set_ms) WHERE retry_at_ms IS NOT NULL;
 -- Which outcomes of an iteration `analyze` has not received.
 CREATE INDEX tasks_undelivered ON tasks (iteration, task_key) WHERE delivered IS NULL;
 -- Which running tasks wait for a person's word on a lost attempt.
