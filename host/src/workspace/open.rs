@@ -88,6 +88,7 @@ pub fn read_store(dir: &RunDir) -> Result<Store, Failure> {
 
 /// Opens a run whose lease the caller holds.
 pub(crate) fn open_leased(dir: &RunDir, access: Access) -> Result<Run, Failure> {
+    refuse_no_database(dir)?;
     let shared = on_shared_file_system(dir)?;
     let (config, digest) = read_config(dir)?;
     let journal = config.as_ref().map(|config| config.store.journal).unwrap_or_default();
