@@ -3,7 +3,7 @@
 //! An operator that waits for a person leaves `instructions.md` and `schema.json` in the attempt directory and takes
 //! `response.json` for the answer. Writing it needs no lease. Whoever links the file into place first has answered; it is
 //! never replaced, so that two people who answer at once are both told the truth.
-use crate::explain::{outside_command, quoted};
+use crate::explain::{outside_command, positional};
 use crate::failure::Failure;
 use crate::machine;
 use crate::model::contract::{AttemptRequest, Status};
@@ -35,6 +35,7 @@ pub struct Question {
     pub instructions: String,
     /// The JSON Schema of the answer.
     pub schema: Value,
+    address: String,
     attempt: AttemptRow,
     directory: PathBuf,
 }
@@ -88,12 +89,12 @@ pub enum Judgement {
 /// # Errors
 /// If the task is unknown, waits for nobody, or has been answered; then with who answered and when.
 pub fn question(run: &Run, task: &str) -> Result<Question, Failure> {
-    let run_id = run.dir.id();
+    let (run_id, address) = (run.dir.id(), run.dir.address());
     let attempt = last_attempt(&run.store, task)?.ok_or_else(|| {
         Failure::input(format!("task `{task}` asks nobody yet"))
-            .hint(format!("`matterstack explain {run_id} {}` says what it waits for", quoted(task)))
+            .hint(format!("`matterstack explain {address} {}` says what it waits for", positional(task)))
     })?;
-    refuse_other_waits(&run_id, &attempt)?;
+    refuse_other_waits(address, &attempt)?;
     let directory = run.dir.join(&attempt.directory);
     let text = |name: &str| -> Result<Option<String>, Failure> {
         let bytes = read_regular(&directory.join(name), QUESTION_MAX)
@@ -102,12 +103,13 @@ pub fn question(run: &Run, task: &str) -> Result<Question, Failure> {
     };
     let Some(schema) = text("schema.json")? else {
         return Err(Failure::input(format!("task `{task}` asks no person"))
-            .hint(format!("`matterstack explain {run_id} {}` says what it waits for", quoted(task))));
+            .hint(format!("`matterstack explain {address} {}` says what it waits for", positional(task))));
     };
     let schema = serde_json::from_str(&schema)
         .map_err(|error| Failure::input(format!("`schema.json` of task `{task}` is not JSON")).because(error))?;
     let question = Question {
         run_id,
+        address: address.to_owned(),
         task: task.to_owned(),
         instructions: text("instructions.md")?.unwrap_or_default(),
         schema,
@@ -137,7 +139,7 @@ fn refuse_other_waits(run: &str, attempt: &AttemptRow) -> Result<(), Failure> {
             Some(summary) => format!("task `{task}` was {summary}"),
             None => format!("task `{task}` asks nobody any more: its attempt is {}", attempt.state),
         };
-        return Err(Failure::input(what).hint(format!("`matterstack rerun {run} {}` asks again", quoted(task))));
+        return Err(Failure::input(what).hint(format!("`matterstack rerun {run} {}` asks again", positional(task))));
     }
     let live = matches!(attempt.state, AttemptState::Submitted | AttemptState::Running | AttemptState::WaitingExternal);
     let kind = attempt.waits_for.as_deref().unwrap_or("person");
@@ -164,12 +166,10 @@ impl Question {
         let ours = signature.filter(|by| bytes.is_some_and(|bytes| sha256(&bytes) == by.sha256));
         let who = ours.map_or_else(|| "by hand, in `response.json`".to_owned(), |by| format!("by {by}"));
         let task = &self.task;
-        Some(
-            Failure::input(format!("task `{task}` has been answered already, {who}")).hint(format!(
-                "`matterstack step {}` takes that answer, or sets it aside if it is not valid",
-                self.run_id
-            )),
-        )
+        Some(Failure::input(format!("task `{task}` has been answered already, {who}")).hint(format!(
+            "`matterstack step {}` takes that answer, or sets it aside if it is not valid",
+            self.address
+        )))
     }
 
     /// Lets the operator that asked judge an answer, in its sandbox and in a directory of its own: nothing happens to the

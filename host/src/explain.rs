@@ -1,6 +1,7 @@
 //! Says why tasks do not move, and which command would help. Reads the store and changes nothing.
 use crate::model::config::RunConfig;
 use crate::model::states::{AttemptState, RunState, TaskState};
+use crate::model::time::Time;
 use crate::store::{AttemptRow, RunRow, Store, StoreError, TaskRow};
 use crate::tick::{Capacity, room};
 use serde::Serialize;
@@ -25,15 +26,17 @@ pub struct Explanation {
 struct Seen<'a> {
     store: &'a Store,
     config: &'a RunConfig,
+    /// What leads a command to the run.
+    address: &'a str,
     row: RunRow,
 }
 
-/// Explains the run and every task of it that does not move.
+/// Explains the run and every task of it that does not move; the commands name the run by `address`.
 ///
 /// # Errors
 /// If the store cannot be read.
-pub fn explain_run(store: &Store, config: &RunConfig) -> Result<Vec<Explanation>, StoreError> {
-    let seen = Seen { store, config, row: store.run()? };
+pub fn explain_run(store: &Store, config: &RunConfig, address: &str) -> Result<Vec<Explanation>, StoreError> {
+    let seen = Seen { store, config, address, row: store.run()? };
     let mut all: Vec<Explanation> = seen.run().into_iter().collect();
     for state in [TaskState::Running, TaskState::Pending, TaskState::Failed, TaskState::Cancelled, TaskState::Skipped] {
         for task in store.tasks(Some(state), None)? {
@@ -50,19 +53,29 @@ pub fn explain_run(store: &Store, config: &RunConfig) -> Result<Vec<Explanation>
 ///
 /// # Errors
 /// If the store cannot be read.
-pub fn explain_task(store: &Store, config: &RunConfig, id: &str) -> Result<Option<Explanation>, StoreError> {
-    let seen = Seen { store, config, row: store.run()? };
+pub fn explain_task(
+    store: &Store,
+    config: &RunConfig,
+    address: &str,
+    id: &str,
+) -> Result<Option<Explanation>, StoreError> {
+    let seen = Seen { store, config, address, row: store.run()? };
     store.task(id)?.map(|task| seen.task(&task)).transpose()
 }
 
 /// The command that helps an attempt that waits for something outside.
 pub fn outside_command(kind: &str, run: &str, task: &str) -> String {
-    let task = quoted(task);
+    let task = positional(task);
     match kind {
         "person" => format!("matterstack respond {run} {task}"),
         "kit" => format!("matterstack kit export {run} {task}"),
         _ => format!("matterstack attempts {run} {task}"),
     }
+}
+
+/// An argument as a shell takes it and as no command takes it for an option.
+pub fn positional(text: &str) -> String {
+    if text.starts_with('-') { format!("-- {}", quoted(text)) } else { quoted(text) }
 }
 
 /// A word as a shell takes it.
@@ -78,7 +91,7 @@ pub fn quoted(text: &str) -> String {
 impl Seen<'_> {
     fn command(&self, rest: &str) -> Option<String> {
         let (verb, arguments) = rest.split_once(' ').unwrap_or((rest, ""));
-        Some(format!("matterstack {verb} {} {arguments}", self.row.run_id).trim_end().to_owned())
+        Some(format!("matterstack {verb} {} {arguments}", self.address).trim_end().to_owned())
     }
 
     /// Doubles the limit that a reason names, and then does what goes on from there.
@@ -98,7 +111,7 @@ impl Seen<'_> {
                 Some(format!("{} && {}", self.command(&format!("amend --set {set}"))?, self.command(then)?))
             }
             code if code.starts_with("plugin-") => {
-                let run = &self.row.run_id;
+                let run = self.address;
                 Some(format!("matterstack plugin upgrade {run} FILE --operator {operator}"))
             }
             _ => None,
@@ -125,7 +138,7 @@ impl Seen<'_> {
                     "plugin-error" | "planned-nothing" | "stuck" => self.command("resume"),
                     other if other.starts_with("plugin-") => self
                         .raise(&reason, "resume")
-                        .or_else(|| Some(format!("matterstack plugin upgrade {} FILE", self.row.run_id))),
+                        .or_else(|| Some(format!("matterstack plugin upgrade {} FILE", self.address))),
                     _ => self.command("resume --set KEY=VALUE"),
                 };
                 (code, reason, command)
@@ -146,7 +159,7 @@ impl Seen<'_> {
     }
 
     fn ended(&self, task: &TaskRow) -> (String, String, Option<String>) {
-        let id = quoted(&task.id);
+        let id = positional(&task.id);
         let code = task.reason_code.clone().unwrap_or_else(|| task.state.to_string());
         let sentence = task.reason.clone().unwrap_or_else(|| format!("the task is {}", task.state));
         let revive = matches!(self.row.state, RunState::Failed | RunState::Cancelled);
@@ -175,7 +188,7 @@ impl Seen<'_> {
         if open.len() > NAMED {
             named.push(format!("{} more", open.len() - NAMED));
         }
-        let command = open.first().and_then(|id| self.command(&format!("explain {}", quoted(id))));
+        let command = open.first().and_then(|id| self.command(&format!("explain {}", positional(id))));
         Ok(("dependency".to_owned(), format!("waits for {}", named.join(", ")), command))
     }
 
@@ -216,14 +229,13 @@ impl Seen<'_> {
 
     fn running(&self, task: &TaskRow) -> Result<(String, String, Option<String>), StoreError> {
         let attempts = self.store.attempts(task.key)?;
-        let id = quoted(&task.id);
+        let id = positional(&task.id);
         if let Some(live) = attempts.iter().find(|attempt| !attempt.state.ended()) {
             return Ok(self.live(live, &id));
         }
         let reason = task.reason.clone().unwrap_or_default();
         if let Some(at) = task.retry_at_ms {
-            let time = jiff::Timestamp::from_millisecond(at).unwrap_or_default();
-            return Ok(("retry".to_owned(), format!("retry-at {time}: {reason}"), self.command("step")));
+            return Ok(("retry".to_owned(), format!("retry-at {}: {reason}", Time(at)), self.command("step")));
         }
         Ok(("lost".to_owned(), reason, self.command(&format!("rerun {id}"))))
     }
@@ -262,7 +274,7 @@ impl Seen<'_> {
             AttemptState::Submitted => (code("queued"), reason("accepted, and not started yet"), None),
             AttemptState::WaitingExternal => {
                 let kind = attempt.waits_for.clone().unwrap_or_else(|| "waiting".to_owned());
-                let command = outside_command(&kind, &self.row.run_id, &attempt.task_id);
+                let command = outside_command(&kind, self.address, &attempt.task_id);
                 (kind, reason("waits for something outside"), Some(command))
             }
             AttemptState::Running if attempt.reason_code.as_deref().is_some_and(|code| code != "progress") => {
@@ -271,7 +283,7 @@ impl Seen<'_> {
             _ => (
                 "running".to_owned(),
                 format!("attempt {} runs", attempt.number),
-                self.command(&format!("logs {id} -f")),
+                self.command(&format!("logs -f {id}")),
             ),
         }
     }

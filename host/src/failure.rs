@@ -3,7 +3,7 @@ use crate::plugin::{PluginError, PluginErrorKind};
 use crate::run_dir::LeaseError;
 use crate::store::StoreError;
 use crate::tick::{PlanError, TickError, Unloaded};
-use std::fmt;
+use std::{fmt, io};
 
 /// The kinds of trouble that exit codes tell apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,8 +86,7 @@ impl From<StoreError> for Failure {
             StoreError::Corrupt(..) => Self::of(FailureKind::Machine, text)
                 .hint("the file is untouched; restore it from a backup, or look at it with `sqlite3 FILE .recover`"),
             StoreError::Busy => Self::of(FailureKind::Busy, text),
-            StoreError::Disk(_) => Self::of(FailureKind::Machine, text)
-                .hint("nothing was lost: make room or mend the permission, then repeat the command"),
+            StoreError::Disk(_) => Self::of(FailureKind::Machine, text).hint(MAKE_ROOM),
             StoreError::Illegal(_) | StoreError::NothingBack => Self::of(FailureKind::Input, text),
             StoreError::Row(_) | StoreError::Sqlite(_) => Self::of(FailureKind::Bug, text),
         }
@@ -104,6 +103,32 @@ impl From<TickError> for Failure {
     }
 }
 
+/// What helps where the disk is full or does not let itself be written.
+const MAKE_ROOM: &str = "nothing was lost: make room or mend the permission, then repeat the command";
+
+/// Whether a link was found where none is followed.
+fn is_link(cause: &io::Error) -> bool {
+    cause.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
+}
+
+/// What helps where a lease's file cannot be opened or locked.
+fn lease_hint(run: &str, cause: &io::Error) -> String {
+    match cause.kind() {
+        io::ErrorKind::StorageFull
+        | io::ErrorKind::QuotaExceeded
+        | io::ErrorKind::ReadOnlyFilesystem
+        | io::ErrorKind::PermissionDenied => MAKE_ROOM.to_owned(),
+        io::ErrorKind::NotFound => format!(
+            "the directory of run `{run}` was moved or removed; nothing that it holds is lost: go on at its new place \
+             with `matterstack loop NEW-DIRECTORY`"
+        ),
+        kind if matches!(kind, io::ErrorKind::InvalidData | io::ErrorKind::IsADirectory) || is_link(cause) => {
+            "it is a file that matterstack makes by itself: remove what is in its place".to_owned()
+        }
+        _ => "the file system of the run's directory must have locks".to_owned(),
+    }
+}
+
 impl From<LeaseError> for Failure {
     fn from(error: LeaseError) -> Self {
         let text = error.to_string();
@@ -111,8 +136,10 @@ impl From<LeaseError> for Failure {
             LeaseError::Held(run, _) => {
                 Self::of(FailureKind::Busy, text).hint(format!("wait for it, or look with `matterstack status {run}`"))
             }
-            LeaseError::Io(_, cause) => Self::machine(text, cause)
-                .hint("the run's directory must be writable and its file system must have locks"),
+            LeaseError::Io(run, cause) => {
+                let hint = lease_hint(&run, &cause);
+                Self::machine(text, cause).hint(hint)
+            }
         }
     }
 }
@@ -161,5 +188,26 @@ impl From<PlanError> for Failure {
             PlanError::Workflow(error) => Self::of(FailureKind::Input, format!("plan: {error}")),
             PlanError::Tick(error) => error.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Failure;
+    use crate::run_dir::{LeaseError, RunDir};
+    use std::io::{Error, ErrorKind};
+    use std::time::Duration;
+
+    #[test]
+    fn a_lease_that_is_not_given_says_what_helps() {
+        let hint = |kind| Failure::from(LeaseError::Io("r".to_owned(), Error::from(kind))).hint.unwrap_or_default();
+        for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::PermissionDenied] {
+            assert!(hint(kind).contains("make room or mend the permission"), "{kind}");
+        }
+        let gone = RunDir::new("/nonexistent/r").lease(Duration::ZERO).expect_err("there is no directory");
+        let gone = Failure::from(gone).hint.unwrap_or_default();
+        assert!(gone.contains("moved or removed") && gone.contains("matterstack loop NEW-DIRECTORY"), "{gone}");
+        assert!(hint(ErrorKind::InvalidData).contains("remove what is in its place"));
+        assert!(hint(ErrorKind::Unsupported).contains("must have locks"));
     }
 }

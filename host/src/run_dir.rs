@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 pub struct RunDir {
     root: PathBuf,
     id: String,
+    address: Option<String>,
 }
 
 /// The right to advance a run. It ends with this value, or with the process.
@@ -27,7 +28,7 @@ pub struct Lease {
 /// Why the lease was not given.
 #[derive(Debug, thiserror::Error)]
 pub enum LeaseError {
-    /// Another process holds it; the text names it.
+    /// Another process holds it; the texts are what leads a command to the run, and who holds it.
     #[error("run `{0}` is being advanced by another process ({1})")]
     Held(String, String),
     /// The file cannot be opened or locked.
@@ -60,7 +61,24 @@ pub fn read_regular(path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
 pub fn open_regular_path(path: &Path) -> io::Result<File> {
     let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
+    if file.metadata()?.is_file() { Ok(file) } else { Err(not_regular(path)) }
+}
+
+/// What is said of something that lies where a file must be.
+fn not_regular(path: &Path) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("`{}` is not a regular file", path.display()))
+}
+
+/// Who holds a locked file. The holder writes its name after it has the lock, so an empty file is read again.
+fn holder_of(path: &Path) -> String {
+    for _ in 0..50 {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        if !text.trim().is_empty() {
+            return text.trim().to_owned();
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    "unknown holder".to_owned()
 }
 
 /// Makes a file that must not exist yet.
@@ -76,12 +94,23 @@ impl RunDir {
     pub fn new(root: impl Into<PathBuf>) -> Self {
         let root = root.into();
         let id = root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        Self { root, id }
+        Self { root, id, address: None }
     }
 
     /// Names the directory in which a run is being made under another name than its own.
     pub fn named(root: impl Into<PathBuf>, id: &str) -> Self {
-        Self { root: root.into(), id: id.to_owned() }
+        Self { root: root.into(), id: id.to_owned(), address: None }
+    }
+
+    /// Says that the id does not lead to this directory, so that commands name it by its path.
+    #[must_use]
+    pub fn addressed_by_path(self) -> Self {
+        Self { address: Some(crate::explain::quoted(&self.root.display().to_string())), ..self }
+    }
+
+    /// What leads a command to this run, as a shell takes it: its id, or its path where the id does not.
+    pub fn address(&self) -> &str {
+        self.address.as_deref().unwrap_or(&self.id)
     }
 
     /// The directory itself.
@@ -159,18 +188,21 @@ impl RunDir {
     }
 
     fn lock_file(&self, path: &Path, patience: Duration) -> Result<Lease, LeaseError> {
-        let failed = |error| LeaseError::Io(self.id(), error);
-        let mut file =
-            OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path).map_err(failed)?;
+        let failed = |error| LeaseError::Io(self.address().to_owned(), error);
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+        let mut options = OpenOptions::new();
+        let options = options.create(true).truncate(false).read(true).write(true).custom_flags(flags);
+        let mut file = options.open(path).map_err(failed)?;
+        if !file.metadata().map_err(failed)?.is_file() {
+            return Err(failed(not_regular(path)));
+        }
         let start = Instant::now();
         loop {
             match file.try_lock() {
                 Ok(()) => break,
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
                 Err(TryLockError::WouldBlock) if start.elapsed() >= patience => {
-                    let holder = std::fs::read_to_string(path).unwrap_or_default();
-                    let holder = if holder.trim().is_empty() { "unknown holder" } else { holder.trim() };
-                    return Err(LeaseError::Held(self.id(), holder.to_owned()));
+                    return Err(LeaseError::Held(self.address().to_owned(), holder_of(path)));
                 }
                 // An OS lock has no queue to wait in with a time limit, so the holder is asked again.
                 Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(20)),
@@ -195,7 +227,7 @@ pub fn open_regular(directory: &Dir, path: impl AsRef<Path>) -> io::Result<cap_s
     options.read(true).custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32);
     let file = directory.open_with(path, &options)?;
     if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("`{}` is not a regular file", path.display())));
+        return Err(not_regular(path));
     }
     Ok(file)
 }

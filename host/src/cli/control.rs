@@ -22,10 +22,19 @@ impl From<ControlError> for Failure {
 
 /// Says what a command did: the run's state as data, the sentence for a person.
 fn told(session: &Session, run: &Run, sentence: &str) -> Result<u8, Failure> {
+    told_count(session, run, sentence, None)
+}
+
+/// Says it with how many things it was done to, under a key of the JSON.
+fn told_count(session: &Session, run: &Run, sentence: &str, count: Option<(&str, u64)>) -> Result<u8, Failure> {
     let row = run.store.run()?;
-    tell(&format!("run `{}`: {sentence}", row.run_id));
+    tell(&format!("run `{}`: {sentence}", run.dir.address()));
     if session.json {
-        print_json(&json!({"run_id": row.run_id, "state": row.state, "reason": row.reason}))?;
+        let mut document = json!({"run_id": row.run_id, "state": row.state, "reason": row.reason});
+        if let Some((key, count)) = count {
+            document[key] = count.into();
+        }
+        print_json(&document)?;
     }
     Ok(0)
 }
@@ -56,13 +65,20 @@ pub(super) fn cancel(session: &Session, name: &str, task: Option<&str>) -> Resul
     // One tick tells the outside at once, so that nothing runs on because nobody steps.
     step_run(&mut held.run, Moment { now_ms: now_ms(), new_id: &new_attempt_id })?;
     let what = task.map_or("cancelled".to_owned(), |task| format!("task `{task}` is cancelled"));
-    let live = held.run.store.live_count(None)?;
+    let live = live_of(&held.run, task)?;
     let text = match (changed, live) {
         (false, _) => format!("was {what} already"),
         (true, 0) => what,
         (true, live) => format!("{what}; {live} attempt(s) have been told to stop, `step` or `loop` sees them end"),
     };
-    told(session, &held.run, &text)
+    told_count(session, &held.run, &text, Some(("live", live)))
+}
+
+/// How many attempts of the run, or of one task, are live.
+fn live_of(run: &Run, task: Option<&str>) -> Result<u64, Failure> {
+    let Some(task) = task else { return Ok(run.store.live_count(None)?) };
+    let attempts = run.store.task(task)?.map(|row| run.store.attempts(row.key)).transpose()?.unwrap_or_default();
+    Ok(attempts.iter().filter(|attempt| !attempt.state.ended()).count() as u64)
 }
 
 pub(super) fn amend(session: &Session, name: &str, sets: &[String], reason: Option<&str>) -> Result<u8, Failure> {
@@ -108,21 +124,20 @@ pub(super) fn rerun(session: &Session, name: &str, selection: Selection) -> Resu
         RunState::Active => "the next `step` or `loop` starts them",
         _ => "the run needs `resume` before they start",
     };
-    told(session, &held.run, &format!("{count} task(s) are pending again; {next}"))
+    let text = format!("{count} task(s) are pending again; {next}");
+    told_count(session, &held.run, &text, Some(("pending_again", count)))
 }
 
 pub(super) fn revive(session: &Session, name: &str) -> Result<u8, Failure> {
     let mut held = hold(session, name, Access::Own)?;
     let count = tick::revive(&mut held.run, now_ms())?;
-    told(session, &held.run, &format!("active again; {count} task(s) are pending again"))
+    let text = format!("active again; {count} task(s) are pending again");
+    told_count(session, &held.run, &text, Some(("pending_again", count)))
 }
 
 pub(super) fn adopt(session: &Session, name: &str) -> Result<u8, Failure> {
     let mut held = hold(session, name, Access::Adopt)?;
     let fenced = workspace::adopt(&mut held.run)?;
-    told(
-        session,
-        &held.run,
-        &format!("this directory and this user are now its own; {fenced} attempt(s) were given up as lost"),
-    )
+    let text = format!("this directory and this user are now its own; {fenced} attempt(s) were given up as lost");
+    told_count(session, &held.run, &text, Some(("lost", fenced)))
 }

@@ -6,7 +6,7 @@ use crate::machine::{self, FileSystem};
 use crate::model::document::sha256;
 use crate::run_dir::{LeaseError, RunDir};
 use crate::store::Store;
-use crate::workspace::open_for_reading;
+use crate::workspace::{open_for_reading, read_store};
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,11 @@ fn good(check: &'static str, detail: impl Into<String>) -> Check {
 
 fn bad(check: &'static str, detail: impl Into<String>, hint: &str) -> Check {
     Check { check, ok: false, detail: detail.into(), hint: Some(hint.to_owned()) }
+}
+
+/// A check that failed as a command would, with the same hint.
+fn failed(check: &'static str, failure: &Failure) -> Check {
+    Check { check, ok: false, detail: failure.to_string(), hint: failure.hint.clone() }
 }
 
 pub(super) fn doctor(session: &Session, name: Option<&str>) -> Result<u8, Failure> {
@@ -100,15 +105,15 @@ fn check_run(dir: &RunDir, checks: &mut Vec<Check>) {
     checks.push(match dir.lease(Duration::ZERO) {
         Ok(_) => good("lease", "free"),
         Err(error @ LeaseError::Held(..)) => good("lease", error.to_string()),
-        Err(error @ LeaseError::Io(..)) => bad("lease", error.to_string(), "the file system must have locks"),
+        Err(error @ LeaseError::Io(..)) => failed("lease", &error.into()),
     });
-    checks.push(match Store::read(&dir.database()).and_then(|store| store.check_invariants()) {
+    checks.push(match read_store(dir).and_then(|store| Ok(store.check_invariants()?)) {
         Ok(broken) if broken.is_empty() => good("store", "every rule holds"),
         Ok(broken) => bad("store", broken.join("; "), "please report this with a copy of state.sqlite"),
-        Err(error) => bad("store", error.to_string(), "restore state.sqlite from a backup"),
+        Err(failure) => failed("store", &failure),
     });
     match open_for_reading(dir) {
-        Err(failure) => checks.push(bad("configuration", failure.to_string(), "restore config.json from a backup")),
+        Err(failure) => checks.push(failed("configuration", &failure)),
         Ok((store, config)) => {
             checks.push(configuration(dir, &store));
             for file in
@@ -146,7 +151,7 @@ fn identity(dir: &RunDir, store: &Store) -> Check {
         return bad(
             "identity",
             format!("the run belongs to user {}", row.user_id),
-            "`matterstack adopt RUN` takes it over",
+            &format!("`matterstack adopt {}` takes it over", dir.address()),
         );
     }
     if row.identity.is_of(&identity) {

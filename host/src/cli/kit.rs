@@ -4,14 +4,15 @@ use super::{Session, shown};
 use crate::failure::Failure;
 use crate::kit;
 use crate::run_dir::RunDir;
-use crate::store::Store;
-use crate::workspace::now_ms;
+use crate::workspace::{now_ms, read_store};
 use clap::Subcommand;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KitCommand {
     /// Bundle the kits that are to be carried to a cluster, and print the bundle's path
+    ///
+    /// With --json: path (the bundle), and tasks (their ids).
     Export {
         /// The run
         run: String,
@@ -22,6 +23,9 @@ pub(super) enum KitCommand {
         out: Option<PathBuf>,
     },
     /// Check what came back from a cluster, and give it to its run; may be repeated
+    ///
+    /// With --json: a list of what was taken, each with run_id, task, attempt_id, files (how many), and repeated (it
+    /// had been imported before).
     Import {
         /// What `return.sh` made
         #[arg(required = true)]
@@ -46,7 +50,7 @@ pub(super) fn kit(session: &Session, command: &KitCommand) -> Result<u8, Failure
 
 fn export(session: &Session, run: &str, tasks: &[String], out: Option<&Path>) -> Result<u8, Failure> {
     let dir = session.run(run)?;
-    let store = Store::read(&dir.database())?;
+    let store = read_store(&dir)?;
     let out = out.map_or_else(|| PathBuf::from(format!("kits-{}.tar.gz", dir.id())), Path::to_owned);
     let exported = kit::export(&dir, &store, tasks, &out)?;
     if session.json {

@@ -46,8 +46,16 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make a run of a workspace, with its first plan, and print its id
+    ///
+    /// With --json: run_id, and path (the run directory).
     Init(runs::InitArgs),
     /// Advance a run by one tick
+    ///
+    /// With --json: run_id, state of the run, reason (why it is in that state, or null), iteration, and how many
+    /// attempts were polled, submitted and finished and how many tasks planned.
+    ///
+    /// With --dry-run --json: a list of what would be submitted, each with task, operator, backends that the operator
+    /// may use, spec (the task in full), and script (the job as a shell script).
     Step {
         /// The run
         run: String,
@@ -56,8 +64,23 @@ enum Command {
         dry_run: bool,
     },
     /// Tick a run until it ends, woken by events
+    ///
+    /// With --json: run_id, state of the run, reason (why it is in that state, or null), iteration, and how many
+    /// attempts were polled, submitted and finished and how many tasks planned, of all its ticks together; with --all
+    /// one document for each run.
     Loop(runs::LoopArgs),
     /// Show where a run stands
+    ///
+    /// With --json: run_id, workspace, state, reason (why it is in that state, or null), iteration, tasks: {total,
+    /// pending, running, completed, failed, cancelled, skipped} (counts), waiting_on (at most 100 things), summary (the
+    /// campaign's own line, or null), result (what the campaign ended with, or null), created_at, and ended_at (null
+    /// until it has ended).
+    ///
+    /// Each entry of waiting_on has task, attempt (its id, or null), operator, kind (person, kit, instrument,
+    /// scheduler, retry, capacity, unknown-submit, lost, or a word of the operator's own), since (or null), hint (a
+    /// command that helps, or null), and reason (or null). A task that the next tick starts waits for nothing.
+    ///
+    /// With --watch: one document for each change. Times are RFC 3339 in UTC with milliseconds.
     Status {
         /// The run
         #[arg(default_value = "latest")]
@@ -67,8 +90,14 @@ enum Command {
         watch: bool,
     },
     /// List every run
+    ///
+    /// With --json: a list, each with run_id, workspace, state (`unreadable` if it cannot be read, then with the cause
+    /// as reason), reason, iteration, tasks (counts, as `status` has them), created_at, and path (the run directory).
     List,
     /// Say why tasks do not move, and which command would help
+    ///
+    /// With --json: a list of all, each with task (null for the run itself), code (a word that the README lists),
+    /// sentence, and command (or null). Without it the first 50 are shown.
     Explain {
         /// The run
         run: String,
@@ -76,6 +105,9 @@ enum Command {
         task: Option<String>,
     },
     /// List the tasks of a run
+    ///
+    /// With --json: a list, each with id, iteration, state, reason (or null), operator, attempts (how many there were),
+    /// and outputs: [{path, sha256, size in bytes}].
     Tasks {
         /// The run
         run: String,
@@ -84,6 +116,10 @@ enum Command {
         state: Option<String>,
     },
     /// List the attempts at a task
+    ///
+    /// With --json: a list, oldest first, each with attempt_id, number, state, reason (or null), external_id (what the
+    /// outside calls it: HOST:PID of a local job, the id of a Slurm job, or null), operator, directory (relative to the
+    /// run), created_at, and ended_at (or null).
     Attempts {
         /// The run
         run: String,
@@ -104,6 +140,8 @@ enum Command {
         attempt: Option<u32>,
     },
     /// Print the graph of tasks and dependencies
+    ///
+    /// With --json: tasks: [{id, state}], and dependencies: [{from, to}], where `to` waits for `from`.
     Graph {
         /// The run
         run: String,
@@ -112,11 +150,15 @@ enum Command {
         format: GraphFormat,
     },
     /// Start nothing new until `resume`; what is live goes on
+    ///
+    /// With --json: run_id, state of the run, and reason (why it is in that state, or null).
     Pause {
         /// The run
         run: String,
     },
     /// Let a paused or held run go on
+    ///
+    /// With --json: run_id, state of the run, and reason (why it is in that state, or null).
     Resume {
         /// The run
         run: String,
@@ -125,6 +167,9 @@ enum Command {
         sets: Vec<String>,
     },
     /// Cancel a run, or one task of it, and stop what is live outside
+    ///
+    /// With --json: run_id, state of the run, and reason (why it is in that state, or null), and live (how many of the
+    /// attempts told to stop have not been seen to end).
     Cancel {
         /// The run
         run: String,
@@ -132,6 +177,8 @@ enum Command {
         task: Option<String>,
     },
     /// Change the configuration of a run: limits, operators, backends, campaign.params
+    ///
+    /// With --json: run_id, state of the run, and reason (why it is in that state, or null).
     Amend {
         /// The run
         run: String,
@@ -143,6 +190,9 @@ enum Command {
         reason: Option<String>,
     },
     /// Bring failed or lost tasks of the current iteration back to pending
+    ///
+    /// With --json: run_id, state of the run, and reason (why it is in that state, or null), and pending_again (how
+    /// many tasks came back).
     Rerun {
         /// The run
         run: String,
@@ -159,16 +209,24 @@ enum Command {
         operator: Option<String>,
     },
     /// Bring a failed or cancelled run back, with the tasks that did not complete
+    ///
+    /// With --json: run_id, state of the run, and reason (why it is in that state, or null), and pending_again (how
+    /// many tasks came back).
     Revive {
         /// The run
         run: String,
     },
     /// Make a copied or another user's run one's own; live attempts of the original are given up as lost
+    ///
+    /// With --json: run_id, state of the run, and reason (why it is in that state, or null), and lost (how many
+    /// attempts were given up).
     Adopt {
         /// The run
         run: String,
     },
     /// Answer a question that a task asks a person
+    ///
+    /// With --json: run_id, task, sha256 (of the answer), at (when), and by: {user, uid, host}.
     Respond(respond::RespondArgs),
     /// Carry jobs to clusters that cannot be reached, and their results back
     #[command(subcommand)]
@@ -199,6 +257,9 @@ enum Command {
     #[command(subcommand)]
     Backend(backend::BackendCommand),
     /// Check the machine, or a run: database, files, plugins, identity
+    ///
+    /// With --json: a list, each with check (what was looked at), ok (true or false), detail (what was found), and hint
+    /// (what helps, or null).
     Doctor {
         /// The run
         run: Option<String>,

@@ -47,5 +47,23 @@ pub(super) fn table(heading: &[&str], rows: impl IntoIterator<Item = Vec<String>
 
 /// Text from outside, so that it can neither break a table nor command a terminal.
 pub(super) fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().map(|c| if c.is_control() || is_invisible(c) { ' ' } else { c }).collect()
+}
+
+/// Characters that are not seen themselves and change how others are: marks of direction, joiners, tags, line separators.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::one_line;
+
+    #[test]
+    fn what_turns_or_hides_text_is_not_printed() {
+        assert_eq!(one_line("a\u{202e}b\u{2066}c\u{feff}d\ne\u{1b}[2J"), "a b c d e [2J");
+        assert_eq!(one_line("größe 日本 …"), "größe 日本 …");
+    }
 }

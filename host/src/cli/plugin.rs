@@ -14,11 +14,17 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Subcommand)]
 pub(super) enum PluginCommand {
     /// Show what a plugin is: its world, contract version, imports, and the grants it would need
+    ///
+    /// With --json: world, contract, sha256, size in bytes, exports, imports, and grants (what to add to the
+    /// configuration).
     Inspect {
         /// A .wasm file, or builtin:NAME
         file: String,
     },
     /// Put another plugin in the place of the campaign's or an operator's, and let a run it held go on
+    ///
+    /// With --json: run_id, state of the run, and reason (why it is in that state, or null), and sha256 (of the new
+    /// plugin).
     Upgrade {
         /// The run
         run: String,
@@ -81,7 +87,7 @@ fn upgrade(
             "run `{}` is {}; a plugin makes no difference to it",
             row.run_id, row.state
         ))
-        .hint(format!("`matterstack revive {}` brings a failed or cancelled run back first", row.run_id)));
+        .hint(format!("`matterstack revive {}` brings a failed or cancelled run back first", run.dir.address())));
     }
     let mut config = run.config.clone();
     let plugin = match operator {

@@ -52,12 +52,16 @@ pub(super) struct LoopArgs {
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
     /// Print a JSON Schema
+    ///
+    /// It is JSON with and without --json.
     Schema {
         /// Of what
         #[arg(value_enum, default_value_t = SchemaName::Config)]
         of: SchemaName,
     },
     /// Check a workspace's configuration and print it with every default
+    ///
+    /// With --json: the configuration, as `matterstack config schema` describes it.
     Check {
         /// The workspace
         workspace: String,
@@ -255,7 +259,7 @@ fn drive_one(
     progress.finish();
     let ending = ending?;
     print_tick(session, &total)?;
-    let run = dir.id();
+    let run = dir.address();
     Ok(match ending {
         Ending::Completed => 0,
         Ending::Failed => 1,

@@ -2,14 +2,14 @@
 use super::output::{one_line, print, print_json, table, tell, time};
 use super::progress::summary;
 use super::{GraphFormat, Session, shown};
-use crate::explain::{explain_run, explain_task, outside_command, quoted};
+use crate::explain::{explain_run, explain_task, outside_command, positional};
 use crate::failure::Failure;
 use crate::machine::Watch;
 use crate::model::states::{AttemptState, TaskState};
 use crate::model::workflow::nearest;
 use crate::run_dir::RunDir;
 use crate::store::{AttemptRow, Store, TaskRow, WaitRow};
-use crate::workspace::open_for_reading;
+use crate::workspace::{open_for_reading, read_store};
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Read, Seek, SeekFrom, Write};
 use std::time::Duration;
@@ -18,13 +18,15 @@ use std::time::Duration;
 const WAITS_MAX: u32 = 100;
 /// Things that `status` lists for a person.
 const WAITS_SHOWN: usize = 10;
+/// Tasks that `explain` lists for a person.
+const EXPLAINED_SHOWN: usize = 50;
 /// Characters of the campaign's result that `status` shows a person.
 const RESULT_CHARS: usize = 120;
 
 pub(super) fn status(session: &Session, name: &str, watch: bool) -> Result<u8, Failure> {
     let dir = session.run(name)?;
-    let store = Store::read(&dir.database())?;
-    print_status(session, &store)?;
+    let store = read_store(&dir)?;
+    print_status(session, &dir, &store)?;
     if !watch {
         return Ok(0);
     }
@@ -40,20 +42,49 @@ pub(super) fn status(session: &Session, name: &str, watch: bool) -> Result<u8, F
             if !session.json && std::io::stdout().is_terminal() {
                 print("\x1b[H\x1b[2J")?;
             }
-            print_status(session, &store)?;
+            print_status(session, &dir, &store)?;
         }
     }
     Ok(0)
 }
 
-fn print_status(session: &Session, store: &Store) -> Result<(), Failure> {
+/// The workspace that a run lies in, by its path below the root; of a run that lies elsewhere, the one it was made from.
+fn workspace_name(session: &Session, dir: &RunDir, made_from: String) -> String {
+    let place = || {
+        let workspace = dir.root().parent().filter(|runs| runs.ends_with("runs"))?.parent()?;
+        let root = session.workspaces().ok()?.root().to_owned();
+        Some(workspace.strip_prefix(root).ok()?.to_str()?.to_owned()).filter(|slug| !slug.is_empty())
+    };
+    place().unwrap_or(made_from)
+}
+
+/// What the run waits for. A ready task is among it only if it waits for capacity, as `explain` says too.
+fn waits_of(dir: &RunDir, store: &Store) -> Result<Vec<WaitRow>, Failure> {
+    let mut waits = store.waits(WAITS_MAX)?;
+    if !waits.iter().any(|wait| wait.kind == "capacity") {
+        return Ok(waits);
+    }
+    // Where the configuration cannot be read nobody knows how much room there is, and `explain` says why.
+    let Ok((_, config)) = open_for_reading(dir) else { return Ok(waits) };
+    for wait in waits.iter_mut().filter(|wait| wait.kind == "capacity") {
+        if let Some(explained) = explain_task(store, &config, dir.address(), &wait.task)? {
+            (wait.kind, wait.reason) = (explained.code, Some(explained.sentence));
+        }
+    }
+    waits.retain(|wait| wait.kind != "ready" && !wait.kind.starts_with("run-"));
+    Ok(waits)
+}
+
+fn print_status(session: &Session, dir: &RunDir, store: &Store) -> Result<(), Failure> {
     let row = store.run()?;
     let counts = store.task_counts()?;
-    let waits = if row.state.ended() { Vec::new() } else { store.waits(WAITS_MAX)? };
+    let waits = if row.state.ended() { Vec::new() } else { waits_of(dir, store)? };
+    let workspace = workspace_name(session, dir, row.workspace);
+    let run = dir.address();
     if session.json {
-        let waiting: Vec<Value> = waits.iter().map(|wait| wait_json(&row.run_id, wait)).collect();
+        let waiting: Vec<Value> = waits.iter().map(|wait| wait_json(run, wait)).collect();
         return print_json(&json!({
-            "run_id": row.run_id, "workspace": row.workspace, "state": row.state, "reason": row.reason,
+            "run_id": row.run_id, "workspace": workspace, "state": row.state, "reason": row.reason,
             "iteration": row.iteration, "tasks": counts, "waiting_on": waiting,
             "summary": row.state_document.as_deref().and_then(summary),
             "result": row.result.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok()),
@@ -61,7 +92,7 @@ fn print_status(session: &Session, store: &Store) -> Result<(), Failure> {
         }));
     }
     let reason = row.reason.as_ref().map(|reason| format!(" ({})", one_line(reason))).unwrap_or_default();
-    let mut text = format!("{} ({}): {}{reason}\n", row.run_id, row.workspace, row.state);
+    let mut text = format!("{} ({workspace}): {}{reason}\n", row.run_id, row.state);
     text += &format!(
         "iteration {}: {} tasks, {} pending, {} running, {} completed, {} failed, {} cancelled, {} skipped\n",
         row.iteration,
@@ -82,12 +113,12 @@ fn print_status(session: &Session, store: &Store) -> Result<(), Failure> {
     if !waits.is_empty() {
         let rows = waits.iter().take(WAITS_SHOWN).map(|wait| {
             let why = wait.reason.clone().unwrap_or_default();
-            let hint = wait_hint(&row.run_id, wait).unwrap_or_default();
+            let hint = wait_hint(run, wait).unwrap_or_default();
             vec![wait.kind.clone(), wait.task.clone(), wait.operator.clone(), why, hint]
         });
         text += &format!("\n{}", table(&["WAITS FOR", "TASK", "OPERATOR", "WHY", "COMMAND THAT HELPS"], rows));
         if waits.len() > WAITS_SHOWN {
-            text += &format!("and more; `matterstack explain {}` lists them all\n", row.run_id);
+            text += &format!("and more; `matterstack explain {run} --json` lists them all\n");
         }
     }
     print(&text)
@@ -102,7 +133,7 @@ fn beginning(text: &str) -> String {
 }
 
 fn wait_hint(run: &str, wait: &WaitRow) -> Option<String> {
-    let task = quoted(&wait.task);
+    let task = positional(&wait.task);
     match wait.kind.as_str() {
         "lost" => Some(format!("matterstack rerun {run} {task}")),
         "person" | "kit" | "instrument" => Some(outside_command(&wait.kind, run, &wait.task)),
@@ -146,7 +177,7 @@ pub(super) fn list(session: &Session) -> Result<u8, Failure> {
 /// One run of the list; what cannot be read is listed too, with the reason.
 fn list_entry(slug: &str, dir: &RunDir) -> Value {
     let read = || -> Result<Value, Failure> {
-        let store = Store::read(&dir.database())?;
+        let store = read_store(dir)?;
         let row = store.run()?;
         Ok(json!({
             "run_id": dir.id(), "workspace": slug, "state": row.state, "reason": row.reason, "iteration": row.iteration,
@@ -162,10 +193,11 @@ fn list_entry(slug: &str, dir: &RunDir) -> Value {
 }
 
 pub(super) fn explain(session: &Session, name: &str, task: Option<&str>) -> Result<u8, Failure> {
-    let (store, config) = open_for_reading(&session.run(name)?)?;
+    let dir = session.run(name)?;
+    let (store, config) = open_for_reading(&dir)?;
     let all = match task {
-        None => explain_run(&store, &config)?,
-        Some(id) => vec![explain_task(&store, &config, id)?.ok_or_else(|| no_task(&store, id))?],
+        None => explain_run(&store, &config, dir.address())?,
+        Some(id) => vec![explain_task(&store, &config, dir.address(), id)?.ok_or_else(|| no_task(&store, id))?],
     };
     if session.json {
         return print_json(&all).map(|()| 0);
@@ -173,13 +205,17 @@ pub(super) fn explain(session: &Session, name: &str, task: Option<&str>) -> Resu
     if all.is_empty() {
         tell("nothing is stuck");
     }
-    let rows = all.into_iter().map(|one| {
+    let more = all.len().saturating_sub(EXPLAINED_SHOWN);
+    let rows = all.into_iter().take(EXPLAINED_SHOWN).map(|one| {
         let subject = one.task.unwrap_or_else(|| "(the run)".to_owned());
         vec![subject, one.code, one.sentence, one.command.unwrap_or_default()]
     });
     let mut rows = rows.peekable();
     if rows.peek().is_some() {
         print(&table(&["TASK", "CODE", "WHY", "COMMAND THAT HELPS"], rows))?;
+    }
+    if more > 0 {
+        tell(&format!("and {more} more; `matterstack explain {} --json` prints all", dir.address()));
     }
     Ok(0)
 }
@@ -199,7 +235,7 @@ fn the_task(store: &Store, id: &str) -> Result<TaskRow, Failure> {
 }
 
 pub(super) fn tasks(session: &Session, name: &str, state: Option<&str>) -> Result<u8, Failure> {
-    let store = Store::read(&session.run(name)?.database())?;
+    let store = read_store(&session.run(name)?)?;
     let state = match state {
         None => None,
         Some(text) => Some(TaskState::parse(text).ok_or_else(|| {
@@ -242,7 +278,7 @@ pub(super) fn tasks(session: &Session, name: &str, state: Option<&str>) -> Resul
 }
 
 pub(super) fn attempts(session: &Session, name: &str, task: &str) -> Result<u8, Failure> {
-    let store = Store::read(&session.run(name)?.database())?;
+    let store = read_store(&session.run(name)?)?;
     let attempts = store.attempts(the_task(&store, task)?.key)?;
     if session.json {
         let rows: Vec<Value> = attempts
@@ -275,13 +311,20 @@ pub(super) fn attempts(session: &Session, name: &str, task: &str) -> Result<u8, 
     Ok(0)
 }
 
-/// What the outside calls the attempt: the handle's `external_id`, or the whole handle.
+/// What the outside calls the attempt: the handle's `external_id`, or `HOST:PID` of a process, once there is one; else the
+/// whole handle.
 fn external_id(attempt: &AttemptRow) -> Option<String> {
     let handle = attempt.handle.as_deref()?;
-    let value: Value = serde_json::from_str(handle).ok()?;
-    let inner = ["handle", "job"].iter().find_map(|key| value.get(key)?.get("external_id"));
-    let id = value.get("external_id").or(inner);
-    Some(id.and_then(Value::as_str).map_or_else(|| handle.to_owned(), str::to_owned))
+    let Ok(value) = serde_json::from_str::<Value>(handle) else { return Some(one_line(handle)) };
+    let inner = ["handle", "job"].iter().find_map(|key| value.get(key)).unwrap_or(&value);
+    if let Some(id) = inner.get("external_id").and_then(Value::as_str) {
+        return Some(id.to_owned());
+    }
+    match (inner.get("host").and_then(Value::as_str), inner.pointer("/process/pid")) {
+        (Some(host), Some(pid)) => Some(format!("{host}:{pid}")),
+        (Some(_), None) => None,
+        (None, _) => Some(one_line(handle)),
+    }
 }
 
 pub(super) fn logs(
@@ -292,7 +335,7 @@ pub(super) fn logs(
     number: Option<u32>,
 ) -> Result<u8, Failure> {
     let dir = session.run(name)?;
-    let store = Store::read(&dir.database())?;
+    let store = read_store(&dir)?;
     let key = the_task(&store, task)?.key;
     let find = |store: &Store| -> Result<Option<AttemptRow>, Failure> {
         let mut attempts = store.attempts(key)?;
@@ -303,8 +346,8 @@ pub(super) fn logs(
         Some(number) => Failure::input(format!("task `{task}` has no attempt {number}")),
         None => Failure::input(format!("task `{task}` has had no attempt yet")).hint(format!(
             "`matterstack explain {} {}` says why",
-            dir.id(),
-            quoted(task)
+            dir.address(),
+            positional(task)
         )),
     })?;
     let directory = dir.join(&attempt.directory);
@@ -369,7 +412,7 @@ impl Tail {
 }
 
 pub(super) fn graph(session: &Session, name: &str, format: GraphFormat) -> Result<u8, Failure> {
-    let store = Store::read(&session.run(name)?.database())?;
+    let store = read_store(&session.run(name)?)?;
     let tasks = store.tasks(None, None)?;
     let pairs = store.dependency_pairs()?;
     if session.json {

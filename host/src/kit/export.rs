@@ -1,5 +1,5 @@
 //! Bundles kits into one archive for a person to carry.
-use crate::explain::{outside_command, quoted};
+use crate::explain::{outside_command, positional};
 use crate::failure::Failure;
 use crate::model::document::hex;
 use crate::model::workflow::stays_inside;
@@ -103,7 +103,7 @@ fn chosen(dir: &RunDir, store: &Store, tasks: &[String]) -> Result<Vec<AttemptRo
             Failure::input(format!("task `{task}` is {} and has no kit out", row.state)).hint(format!(
                 "`matterstack explain {} {}` says why",
                 dir.id(),
-                quoted(task)
+                positional(task)
             ))
         })?);
     }
@@ -136,7 +136,7 @@ fn kit_of(dir: &RunDir, attempt: &AttemptRow, wanted: bool) -> Result<Option<Fou
         return Err(Failure::input(format!("the manifest of the kit of task `{task}` is damaged")).hint(format!(
             "`matterstack rerun {} {}` makes the kit again",
             dir.id(),
-            quoted(&task)
+            positional(&task)
         )));
     }
     Ok(Some(Found { task, directory, manifest, manifest_text }))
@@ -156,7 +156,7 @@ fn bundle(run: &str, kits: &[Found], file: File) -> Result<(), Failure> {
             let changed = |why: &str| {
                 Failure::input(format!("file `{path}` of the kit of task `{}` {why}", kit.task)).hint(format!(
                     "the kit must go out as it was made; `matterstack rerun {run} {}` makes it again",
-                    quoted(&kit.task)
+                    positional(&kit.task)
                 ))
             };
             let source = open_regular_path(&kit.directory.join(path))

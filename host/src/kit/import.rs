@@ -2,7 +2,7 @@
 use super::sums;
 use super::survey::{self, Refusal};
 use crate::answer::{Signature, lock, put};
-use crate::explain::quoted;
+use crate::explain::positional;
 use crate::failure::Failure;
 use crate::model::document::{hex, sha256};
 use crate::model::workflow::stays_inside;
@@ -207,7 +207,7 @@ fn taken_before(file: &Path, target: &Target, directory: &Path, claim: &Claim) -
     let record: Option<Record> = record.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let there = directory.join("status.json").symlink_metadata().is_ok();
     let (name, task) = (file.display(), &target.attempt.task_id);
-    let again = format!("`matterstack rerun {} {}` makes a new kit", target.run.id(), quoted(task));
+    let again = format!("`matterstack rerun {} {}` makes a new kit", target.run.address(), positional(task));
     match record {
         Some(record) if record.seal == claim.seal && (there || target.attempt.state.ended()) => Ok(true),
         Some(record) if there || target.attempt.state.ended() => {
@@ -224,7 +224,7 @@ fn taken_before(file: &Path, target: &Target, directory: &Path, claim: &Claim) -
             let what = format!(
                 "return `{name}` is not needed: somebody has put `status.json` into the attempt of task `{task}`"
             );
-            Err(Failure::input(what).hint(format!("`matterstack step {}` takes it", target.run.id())))
+            Err(Failure::input(what).hint(format!("`matterstack step {}` takes it", target.run.address())))
         }
         _ => Ok(false),
     }

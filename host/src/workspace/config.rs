@@ -1,6 +1,6 @@
 //! Reads config.json: merges what `--set`, the workspace and the user say, and checks it.
 use crate::failure::{Failure, FailureKind};
-use crate::model::config::{BackendConfig, RunConfig, SlurmConfig};
+use crate::model::config::{BackendConfig, Limits, RunConfig, SlurmConfig};
 use crate::model::document::{self, INTEGER_MAX};
 use crate::model::workflow::nearest;
 use serde_json::{Map, Value};
@@ -19,6 +19,15 @@ pub fn user_config() -> Option<PathBuf> {
 /// # Errors
 /// If it is missing, unreadable or not JSON; then with line and column.
 pub fn parse_document(path: &Path) -> Result<Value, Failure> {
+    // A pipe that the shell made (`--config <(…)`) is read; one that lies in the place of a file would be waited for.
+    let odd = std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
+    if odd && !path.starts_with("/dev") {
+        return Err(Failure::machine(
+            format!("configuration `{}` cannot be read", path.display()),
+            "not a regular file",
+        )
+        .hint("remove what is in its place, or name a file with --config FILE"));
+    }
     let bytes = std::fs::read(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Failure::input(format!("no configuration `{}`", path.display()))
             .hint("write one, or name another with --config FILE; `matterstack config schema` prints its schema"),
@@ -171,6 +180,17 @@ fn check(config: &RunConfig) -> Result<(), Failure> {
         )));
     }
     exact("campaign.params", &config.campaign.params)?;
+    check_operators(config)?;
+    for (name, backend) in &config.backends {
+        match backend {
+            BackendConfig::Local { slots } => at_least_one(&format!("backends.{name}.slots"), u64::from(*slots))?,
+            BackendConfig::Slurm(slurm) => check_slurm(name, slurm)?,
+        }
+    }
+    check_limits(&config.limits)
+}
+
+fn check_operators(config: &RunConfig) -> Result<(), Failure> {
     for (key, operator) in &config.operators {
         exact(&format!("operators.{key}.config"), &operator.config)?;
         if let Some(backend) = operator.grants.compute.iter().find(|name| !config.backends.contains_key(*name)) {
@@ -190,13 +210,10 @@ fn check(config: &RunConfig) -> Result<(), Failure> {
         }
         at_least_one(&format!("operators.{key}.max_active"), operator.max_active.unwrap_or(1))?;
     }
-    for (name, backend) in &config.backends {
-        match backend {
-            BackendConfig::Local { slots } => at_least_one(&format!("backends.{name}.slots"), u64::from(*slots))?,
-            BackendConfig::Slurm(slurm) => check_slurm(name, slurm)?,
-        }
-    }
-    let limits = &config.limits;
+    Ok(())
+}
+
+fn check_limits(limits: &Limits) -> Result<(), Failure> {
     let numbers = [
         ("limits.max_active", limits.max_active),
         ("limits.max_tasks", limits.max_tasks),

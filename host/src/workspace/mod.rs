@@ -11,7 +11,7 @@ pub use init::{Init, init, now_ms};
 pub(crate) use open::open_leased;
 pub use open::{
     Access, HeldRun, adopt, check_plugins, find_plugin, new_attempt_id, open_for_reading, open_run, open_to_look,
-    pinned_plugins, write_config,
+    pinned_plugins, read_store, write_config,
 };
 
 use crate::failure::Failure;
@@ -145,7 +145,9 @@ pub fn is_run_id(text: &str) -> bool {
 pub fn find_run(name: &str, workspaces: impl FnOnce() -> Result<Workspaces, Failure>) -> Result<RunDir, Failure> {
     let path = Path::new(name);
     if name.contains('/') || name == "." || (path.join("config.json").exists() && path.join("state.sqlite").exists()) {
-        return run_directory(path);
+        let run = run_directory(path)?;
+        let known = workspaces().map(|workspaces| workspaces.runs()).unwrap_or_default();
+        return Ok(addressed(run, &known));
     }
     if !is_run_id(name) && name != "latest" {
         return Err(Failure::input(format!("`{name}` cannot be the id of a run"))
@@ -154,8 +156,8 @@ pub fn find_run(name: &str, workspaces: impl FnOnce() -> Result<Workspaces, Fail
     let workspaces = workspaces()?;
     let runs = workspaces.runs();
     if name == "latest" {
-        let latest = runs.into_iter().next_back();
-        return latest.map(|(_, run)| run).ok_or_else(|| {
+        let latest = runs.last();
+        return latest.map(|(_, run)| addressed(run.clone(), &runs)).ok_or_else(|| {
             Failure::input(format!("no run in `{}` yet", workspaces.root().display()))
                 .hint("make one with `matterstack init WORKSPACE`")
         });
@@ -173,6 +175,12 @@ pub fn find_run(name: &str, workspaces: impl FnOnce() -> Result<Workspaces, Fail
             Err(Failure::input(what).hint(format!("say more of it: {}", ids.join(", "))))
         }
     }
+}
+
+/// Gives a run its address: its id if that leads here, else its path.
+fn addressed(run: RunDir, known: &[(String, RunDir)]) -> RunDir {
+    let first = known.iter().find(|(_, other)| other.id() == run.id());
+    if first.is_some_and(|(_, other)| other.root() == run.root()) { run } else { run.addressed_by_path() }
 }
 
 fn no_run(name: &str, runs: &[(String, RunDir)]) -> Failure {

@@ -8,8 +8,9 @@ use crate::model::config::{BackendConfig, RunConfig};
 use crate::model::contract::{Detail, GuestError};
 use crate::model::document::{hex, sha256};
 use crate::model::id::{AttemptId, OperatorKey};
+use crate::model::time::Time;
 use crate::plugin::{Artifacts, HostSettings, LogLevel, PluginHost, PluginLog, PluginSource};
-use crate::run_dir::{Lease, RunDir};
+use crate::run_dir::{Lease, RunDir, open_regular_path};
 use crate::store::{Durability, RunRow, Store, StoreError};
 use crate::tick::Run;
 use sha2::{Digest, Sha256};
@@ -54,17 +55,40 @@ pub fn new_attempt_id() -> AttemptId {
 /// # Errors
 /// If another process holds the lease for longer than `patience`, or the run cannot be opened.
 pub fn open_run(dir: &RunDir, patience: Duration, access: Access) -> Result<HeldRun, Failure> {
-    if !dir.database().exists() {
-        return Err(Failure::of(FailureKind::Machine, format!("run `{}` has no state.sqlite", dir.id()))
-            .hint("restore it from a backup"));
-    }
+    refuse_no_database(dir)?;
     let lease = dir.lease(patience)?;
     let run = open_leased(dir, access)?;
     Ok(HeldRun { run, lease })
 }
 
+/// Refuses what is not a regular file in the place of the database: SQLite would wait for a pipe.
+fn refuse_no_database(dir: &RunDir) -> Result<(), Failure> {
+    let what = match std::fs::symlink_metadata(dir.database()) {
+        Ok(metadata) if metadata.is_file() => return Ok(()),
+        Ok(_) => format!("`state.sqlite` of run `{}` is not a regular file", dir.address()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            format!("run `{}` has no state.sqlite", dir.address())
+        }
+        Err(error) => {
+            let what = format!("`state.sqlite` of run `{}` cannot be examined", dir.address());
+            return Err(Failure::machine(what, error));
+        }
+    };
+    Err(Failure::of(FailureKind::Machine, what).hint("restore it from a backup"))
+}
+
+/// Opens a run's store to look at it; takes no lease and changes nothing.
+///
+/// # Errors
+/// If the store cannot be read.
+pub fn read_store(dir: &RunDir) -> Result<Store, Failure> {
+    refuse_no_database(dir)?;
+    Ok(Store::read(&dir.database())?)
+}
+
 /// Opens a run whose lease the caller holds.
 pub(crate) fn open_leased(dir: &RunDir, access: Access) -> Result<Run, Failure> {
+    refuse_no_database(dir)?;
     let shared = on_shared_file_system(dir)?;
     let (config, digest) = read_config(dir)?;
     let journal = config.as_ref().map(|config| config.store.journal).unwrap_or_default();
@@ -82,7 +106,7 @@ pub(crate) fn open_leased(dir: &RunDir, access: Access) -> Result<Run, Failure> 
 /// # Errors
 /// If the store or the configuration cannot be read.
 pub fn open_for_reading(dir: &RunDir) -> Result<(Store, RunConfig), Failure> {
-    let store = Store::read(&dir.database())?;
+    let store = read_store(dir)?;
     let (config, _) = read_config(dir)?;
     Ok((store, config?))
 }
@@ -115,8 +139,11 @@ type ReadConfig = (Result<RunConfig, Failure>, String);
 
 fn read_config(dir: &RunDir) -> Result<ReadConfig, Failure> {
     let path = dir.config();
-    let bytes = std::fs::read(&path)
-        .map_err(|error| Failure::machine(format!("`{}` cannot be read", path.display()), error))?;
+    let mut bytes = Vec::new();
+    open_regular_path(&path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(|error| {
+        Failure::machine(format!("`{}` cannot be read", path.display()), error)
+            .hint("restore it from a backup; what it held is in no other file")
+    })?;
     Ok((read_run_config(&bytes, &path.display().to_string()), sha256(&bytes)))
 }
 
@@ -135,7 +162,7 @@ fn finish_change(dir: &RunDir, row: &RunRow) -> Result<RunConfig, Failure> {
         return read_run_config(&bytes, "config.json");
     }
     Err(Failure::input(format!("config.json of run `{}` was changed by hand", row.run_id))
-        .hint(format!("undo the change, and make it with `matterstack amend {} --set KEY=VALUE`", row.run_id)))
+        .hint(format!("undo the change, and make it with `matterstack amend {} --set KEY=VALUE`", dir.address())))
 }
 
 /// Changes a run's configuration: aside first, then in the store, then in place.
@@ -189,7 +216,7 @@ pub fn find_plugin(
 
 /// Refuses to act on another user's run, and on a copy of which the original may still be at work.
 fn refuse_stranger(dir: &RunDir, row: &RunRow, store: &mut Store) -> Result<(), Failure> {
-    let adopt = format!("if the run is yours to go on with, `matterstack adopt {}` takes it over", row.run_id);
+    let adopt = format!("if the run is yours to go on with, `matterstack adopt {}` takes it over", dir.address());
     let user = i64::from(machine::user_id());
     if row.user_id != user {
         let what = format!("run `{}` belongs to user {}, not to user {user}", row.run_id, row.user_id);
@@ -357,9 +384,8 @@ struct RunLog {
 
 impl PluginLog for RunLog {
     fn write(&self, plugin: &str, attempt: Option<&str>, level: LogLevel, message: &str) {
-        let time = jiff::Timestamp::from_millisecond(now_ms()).unwrap_or_default();
         let line = serde_json::json!({
-            "time": format!("{time:.3}"), "plugin": plugin, "attempt": attempt, "level": level.as_str(), "message": message,
+            "time": Time(now_ms()), "plugin": plugin, "attempt": attempt, "level": level.as_str(), "message": message,
         });
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         if file.is_none() {

@@ -1,0 +1,160 @@
+//! What a person reads leads where it says, and agrees with itself.
+use super::harness::{Done, World, tasks_config, until};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Gives a command a minute, so that one that waits for a pipe fails the test and does not hang it.
+#[track_caller]
+fn in_time(world: &World, arguments: &[&str]) -> Done {
+    let mut command = world.command(arguments);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+    let start = Instant::now();
+    while child.try_wait().expect("it can be asked").is_none() {
+        if start.elapsed() > Duration::from_secs(60) {
+            child.kill().expect("it is ours");
+            panic!("{arguments:?} hangs");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let output = child.wait_with_output().expect("its output");
+    Done {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+fn command(name: &str, arguments: &[&str], path: &Path) {
+    let done = Command::new(name).args(arguments).arg(path).status().expect("the program runs");
+    assert!(done.success(), "{name}");
+}
+
+/// A world whose two tasks wait to be stopped, one in a slot each.
+fn two_sleepers() -> World {
+    let task = |id: &str| json!({"id": id, "operator": "local", "command": "echo > up; exec sleep 600"});
+    let world = World::with_tasks(&json!([task("a"), task("b")]));
+    world.init();
+    world.run(&["step", "r"]).code(0);
+    until("two jobs", || {
+        world.run(&["step", "r"]).code(0);
+        let running = |id| world.run(&["attempts", "r", id, "--json"]).json()[0]["state"] == "running";
+        running("a") && running("b")
+    });
+    world
+}
+
+fn stop(world: &World, run: &str) {
+    world.run(&["cancel", run]).code(0);
+    until("the end", || world.run(&["step", run, "--json"]).json()["state"] == "cancelled");
+}
+
+#[test]
+fn hints_for_a_copy_name_the_copy() {
+    let world = two_sleepers();
+    let copy = world.workspace().join("runs/copy1");
+    let original = world.run_dir("r");
+    command("cp", &["-a", original.to_str().expect("UTF-8")], &copy);
+    let refused = world.run(&["step", "copy1"]).code(2);
+    assert!(refused.stderr.contains("`matterstack adopt copy1`"), "{refused:?}");
+    let outside = world.root().parent().expect("a parent").join("elsewhere");
+    command("cp", &["-a", original.to_str().expect("UTF-8")], &outside);
+    let path = std::fs::canonicalize(&outside).expect("a path").display().to_string();
+    let refused = world.run(&["step", &path]).code(2);
+    assert!(refused.stderr.contains(&format!("`matterstack adopt {path}`")), "{refused:?}");
+    let adopted = world.run(&["adopt", "copy1", "--json"]).code(0).json();
+    assert_eq!(adopted["lost"], 2, "{adopted}");
+    for explained in world.run(&["explain", "copy1", "--json"]).code(0).json().as_array().expect("a list") {
+        let command = explained["command"].as_str().unwrap_or(" copy1");
+        assert!(command.contains(" copy1"), "{explained}");
+    }
+    let brought = world.run(&["rerun", "copy1", "--state", "lost", "--json"]).code(0).json();
+    assert_eq!(brought["pending_again"], 2, "{brought}");
+    stop(&world, "r");
+}
+
+#[test]
+fn cancelling_a_task_counts_its_own_attempts_and_ids_are_short() {
+    let world = two_sleepers();
+    let attempts = world.run(&["attempts", "r", "a", "--json"]).code(0).json();
+    let id = attempts[0]["external_id"].as_str().expect("an id");
+    let (host, pid) = id.rsplit_once(':').expect("HOST:PID");
+    assert!(!host.is_empty() && !host.contains('{') && pid.parse::<u32>().is_ok(), "{id}");
+    let done = world.run(&["cancel", "r", "a"]).code(0);
+    assert!(!done.stderr.contains("2 attempt"), "{done:?}");
+    stop(&world, "r");
+}
+
+#[test]
+fn status_and_explain_agree_on_ready_tasks() {
+    let mut config = tasks_config(&json!([
+        {"id": "-a", "operator": "local", "command": "sleep 600"},
+        {"id": "-b", "operator": "local", "command": "sleep 600"},
+    ]));
+    config["limits"] = json!({"max_active": 1});
+    let world = World::new(&config);
+    world.init();
+    assert_eq!(world.status()["waiting_on"], json!([]), "the next tick starts one of them");
+    world.run(&["step", "r"]).code(0);
+    let wait = |status: Value| {
+        let found = status["waiting_on"].as_array().expect("a list").iter().find(|wait| wait["task"] == "-b").cloned();
+        found.expect("the second task waits")
+    };
+    let wait = wait(world.status());
+    let explained = world.run(&["explain", "r", "--json", "--", "-b"]).code(0).json()[0].clone();
+    assert_eq!((&wait["kind"], &explained["code"]), (&json!("capacity"), &json!("capacity")), "{wait} {explained}");
+    assert_eq!(wait["reason"], explained["sentence"]);
+    assert_eq!(wait["hint"], "matterstack explain r -- -b");
+    stop(&world, "r");
+}
+
+#[test]
+fn a_moved_run_is_of_the_workspace_that_it_lies_in() {
+    let world = World::with_tasks(&json!([]));
+    world.init();
+    let other = world.root().join("other/runs");
+    std::fs::create_dir_all(&other).expect("a workspace");
+    std::fs::rename(world.run_dir("r"), other.join("r")).expect("a move");
+    assert_eq!(world.status()["workspace"], "other");
+}
+
+#[test]
+fn what_is_no_file_is_refused_at_once() {
+    let names = ["config.json", "state.sqlite", "lock", "loop.lock"];
+    for (name, pipe) in names.iter().flat_map(|name| [(name, true), (name, false)]) {
+        let world = World::with_tasks(&json!([{"id": "a", "operator": "local", "command": "true"}]));
+        world.init();
+        let place = world.run_dir("r").join(name);
+        let aside = world.run_dir("r").join("aside");
+        // Neither lock need be there yet.
+        let _ = std::fs::rename(&place, aside);
+        if pipe {
+            command("mkfifo", &[], &place);
+        } else {
+            std::fs::create_dir(&place).expect("a directory");
+        }
+        let done = in_time(&world, &["loop", "r"]).code(74);
+        assert_eq!(done.stderr.matches("hint:").count(), 1, "{name}: {done:?}");
+        assert!(!done.stderr.contains("must have locks"), "{name}: {done:?}");
+        if *name != "loop.lock" {
+            in_time(&world, &["doctor", "r"]).code(74);
+            in_time(&world, &["step", "r"]).code(74);
+        }
+        if *name == "state.sqlite" {
+            in_time(&world, &["status", "r"]).code(74);
+        }
+    }
+}
+
+#[test]
+fn explain_shows_a_person_fifty_tasks() {
+    let tasks: Vec<Value> =
+        (0..60).map(|n| json!({"id": format!("t{n}"), "operator": "local", "command": "true"})).collect();
+    let world = World::with_tasks(&json!(tasks));
+    world.init();
+    let text = world.run(&["explain", "r"]).code(0);
+    assert_eq!(text.stdout.lines().count(), 51, "{text:?}");
+    assert!(text.stderr.contains("and 10 more; `matterstack explain r --json` prints all"), "{text:?}");
+    assert_eq!(world.run(&["explain", "r", "--json"]).code(0).json().as_array().map(Vec::len), Some(60));
+}
