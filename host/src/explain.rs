@@ -81,6 +81,30 @@ impl Seen<'_> {
         Some(format!("matterstack {verb} {} {arguments}", self.row.run_id).trim_end().to_owned())
     }
 
+    /// Doubles the limit that a reason names, and then does what goes on from there.
+    fn raise(&self, reason: &str, then: &str) -> Option<String> {
+        let (key, value) = self.config.limits.named_in(reason)?;
+        let amend = self.command(&format!("amend --set {key}={}", value.saturating_mul(2)))?;
+        Some(format!("{amend} && {}", self.command(then)?))
+    }
+
+    /// What helps where a plugin, and not the task, is at fault.
+    fn mend_operator(&self, operator: &str, code: &str, reason: &str, then: &str) -> Option<String> {
+        match code {
+            "plugin-deadline" | "plugin-memory" | "plugin-limit" | "output-quota" => self.raise(reason, then),
+            "plugin-not-granted" => {
+                let backend = self.config.backends.keys().next().map_or("BACKEND", String::as_str);
+                let set = quoted(&format!("operators.{operator}.grants.compute=[\"{backend}\"]"));
+                Some(format!("{} && {}", self.command(&format!("amend --set {set}"))?, self.command(then)?))
+            }
+            code if code.starts_with("plugin-") => {
+                let run = &self.row.run_id;
+                Some(format!("matterstack plugin upgrade {run} FILE --operator {operator}"))
+            }
+            _ => None,
+        }
+    }
+
     fn run(&self) -> Option<Explanation> {
         let reason = self.row.reason.clone().unwrap_or_default();
         let word = self.row.reason_code.clone();
@@ -98,10 +122,10 @@ impl Seen<'_> {
                 let code = word.unwrap_or_else(|| "held".to_owned());
                 let command = match code.as_str() {
                     "lost" => self.command("rerun --state lost"),
-                    "plugin-error" | "plugin-fuel" | "plugin-memory" | "planned-nothing" => self.command("resume"),
-                    other if other.starts_with("plugin-") => {
-                        Some(format!("matterstack plugin upgrade {} FILE", self.row.run_id))
-                    }
+                    "plugin-error" | "planned-nothing" => self.command("resume"),
+                    other if other.starts_with("plugin-") => self
+                        .raise(&reason, "resume")
+                        .or_else(|| Some(format!("matterstack plugin upgrade {} FILE", self.row.run_id))),
                     _ => self.command("resume --set KEY=VALUE"),
                 };
                 (code, reason, command)
@@ -126,13 +150,22 @@ impl Seen<'_> {
         let code = task.reason_code.clone().unwrap_or_else(|| task.state.to_string());
         let sentence = task.reason.clone().unwrap_or_else(|| format!("the task is {}", task.state));
         let revive = matches!(self.row.state, RunState::Failed | RunState::Cancelled);
+        let reason = task.reason.as_deref().unwrap_or_default();
+        let rerun = if self.can_rerun(task) { format!("rerun {id}") } else { "revive".to_owned() };
+        let mended = self.mend_operator(&task.operator, &code, reason, &rerun);
         let command = match task.state {
+            TaskState::Failed if mended.is_some() => mended,
             TaskState::Failed if task.attempts > 0 => self.command(&format!("logs {id}")),
             _ if task.iteration != self.row.iteration || self.row.state == RunState::Completed => None,
             _ if revive => self.command("revive"),
             _ => self.command(&format!("rerun {id}")),
         };
         (code, sentence, command)
+    }
+
+    /// Whether the task is of the iteration that goes on.
+    fn can_rerun(&self, task: &TaskRow) -> bool {
+        !self.row.state.ended() && task.iteration == self.row.iteration
     }
 
     fn blocked(&self, task: &TaskRow) -> Result<(String, String, Option<String>), StoreError> {
@@ -204,7 +237,16 @@ impl Seen<'_> {
             }
             AttemptState::Submitting => {
                 let text = reason("it is not known yet whether the submit took effect; the next tick asks again");
-                ("unknown-submit".to_owned(), text, self.command("step"))
+                let mended = self.mend_operator(&attempt.operator, &code(""), &text, "step");
+                ("unknown-submit".to_owned(), text, mended.or_else(|| self.command("step")))
+            }
+            AttemptState::Submitted | AttemptState::Running if code("").starts_with("plugin-") => {
+                let (code, text) = (code(""), reason(""));
+                let command = self.mend_operator(&attempt.operator, &code, &text, "step");
+                (code, text, command)
+            }
+            AttemptState::Submitted | AttemptState::Running if code("") == "cancel-failed" => {
+                (code(""), reason(""), self.command("step"))
             }
             AttemptState::Submitted => (code("queued"), reason("accepted, and not started yet"), None),
             AttemptState::WaitingExternal => {

@@ -125,15 +125,14 @@ impl From<PluginError> for Failure {
                 Self::of(FailureKind::Plugin, text).hint(format!("to grant it, add to config.json: {json}"))
             }
             PluginErrorKind::Guest(_) => Self::of(FailureKind::Input, text),
-            PluginErrorKind::Fuel(_) => Self::of(FailureKind::Plugin, text)
-                .hint("raise limits.plugin.fuel, or let the plugin do less in one call"),
-            PluginErrorKind::Memory(_) => Self::of(FailureKind::Plugin, text)
-                .hint("raise limits.plugin.memory_mb, or let the plugin hold less at once"),
-            PluginErrorKind::Load(_)
-            | PluginErrorKind::Trap(_)
-            | PluginErrorKind::Deadline(_)
-            | PluginErrorKind::Limit(..)
-            | PluginErrorKind::BadOutput(_) => Self::of(FailureKind::Plugin, text),
+            PluginErrorKind::Deadline(_)
+            | PluginErrorKind::Fuel(_)
+            | PluginErrorKind::Memory(_)
+            | PluginErrorKind::Limit(..) => Self::of(FailureKind::Plugin, text)
+                .hint("raise that limit in config.json, or let the plugin do less in one call"),
+            PluginErrorKind::Load(_) | PluginErrorKind::Trap(_) | PluginErrorKind::BadOutput(_) => {
+                Self::of(FailureKind::Plugin, text)
+            }
         }
     }
 }

@@ -187,12 +187,13 @@ impl RunDir {
 ///
 /// # Errors
 /// If it cannot be opened; the kind is `InvalidData` if it is no regular file.
-pub fn open_regular(directory: &Dir, path: &str) -> io::Result<cap_std::fs::File> {
+pub fn open_regular(directory: &Dir, path: impl AsRef<Path>) -> io::Result<cap_std::fs::File> {
+    let path = path.as_ref();
     let mut options = cap_std::fs::OpenOptions::new();
     options.read(true).custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32);
     let file = directory.open_with(path, &options)?;
     if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("`{path}` is not a regular file")));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("`{}` is not a regular file", path.display())));
     }
     Ok(file)
 }

@@ -71,7 +71,7 @@ fn standard_plugins_are_compiled_once() {
     let alone = Alone::new();
     alone.run(&["init", "demo", "--run-id", "first"]);
     let compiled = files(&alone.home());
-    let native = compiled.keys().filter(|path| path.extension().is_some_and(|extension| extension == "cwasm"));
+    let native = compiled.keys().filter(|path| path.extension().is_some_and(|extension| extension == "native"));
     assert_eq!(native.count(), 2, "the campaign and the operator: {compiled:?}");
     for arguments in [["loop", "first"].as_slice(), &["init", "demo", "--run-id", "second"], &["loop", "second"]] {
         alone.run(arguments);

@@ -122,7 +122,7 @@ fn help_is_the_manual() {
 #[test]
 fn schemas_are_published() {
     let world = World::with_tasks(&json!([]));
-    for name in ["config", "tasks", "results", "evidence"] {
+    for name in ["config", "tasks", "results", "job", "exit", "evidence"] {
         golden(&world, &format!("schema-{name}"), &["config", "schema", name], 0);
     }
 }

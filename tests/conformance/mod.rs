@@ -27,22 +27,20 @@ fn params() -> Value {
     json!({"lo": 0, "hi": 1003, "target": 613, "iterations": ITERATIONS})
 }
 
-/// The component of a language, which `cargo xtask test` has built from the sources as they are.
+/// The component of a language, built from the sources as they are: here if it is Rust, by `cargo xtask test` otherwise.
 fn component(language: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     // <target>/tmp is cargo's scratch directory for tests
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("a target directory");
     let path = match language {
-        "loop-rust" => target.join("guests/wasm32-wasip2/guest/guest_loop_rust.wasm"),
+        "loop-rust" => return crate::support::guest(language),
         _ => target.join("guests-test").join(language).with_extension("wasm"),
     };
     let built = std::fs::metadata(&path).and_then(|metadata| metadata.modified());
     let built = built.unwrap_or_else(|error| panic!("{}: {error}; `cargo xtask test` builds it", path.display()));
-    if language != "loop-rust" {
-        for source in [root.join("tests/guests").join(language), root.join("wit")] {
-            let message = "is older than its sources; `cargo xtask test` builds it again";
-            assert!(built >= last_change(&source), "{} {message}", path.display());
-        }
+    for source in [root.join("tests/guests").join(language), root.join("wit")] {
+        let message = "is older than its sources; `cargo xtask test` builds it again";
+        assert!(built >= last_change(&source), "{} {message}", path.display());
     }
     path
 }
@@ -106,6 +104,7 @@ fn host(language: &str, shelf: &Arc<Shelf>) -> PluginHost {
     let mut host = PluginHost::new(HostSettings {
         cache_dir: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache/matterstack")),
         compute: Arc::new(NoBackend),
+        backends: Vec::new(),
         artifacts: shelf.clone(),
         log: Arc::new(Echo),
         limits: PluginLimits::default(),

@@ -116,6 +116,25 @@ fn the_places_of_everything_else_are_no_traps_either() {
 }
 
 #[test]
+fn a_campaign_cannot_answer_for_the_outside() {
+    let files = |name: &str, text: &str| json!({name: {"content": text}});
+    let world = world(&json!([
+        {"id": "ask", "operator": "human", "input": {"instructions": "Go on?"},
+         "files": files("response.json", "{\"approved\": true}")},
+        {"id": "compute", "operator": "kit", "command": "true", "files": files("status.json", "{\"status\": \"completed\"}")},
+        {"id": "measure", "operator": "robot", "input": {},
+         "files": files("experiment_result.json", "{\"status\": \"completed\"}")},
+    ]));
+    world.init();
+    world.run(&["step", "r"]).code(1);
+    for (task, stem) in PLACES {
+        let attempt = attempt(&world, task);
+        assert_eq!(attempt["state"], "failed", "{attempt}");
+        assert!(attempt["reason"].as_str().expect("a reason").contains(&format!("`{stem}.json`")), "{attempt}");
+    }
+}
+
+#[test]
 fn respond_is_not_led_astray() {
     let world = all();
     let person = directory(&world, "ask");

@@ -94,6 +94,20 @@ fn a_job_that_fails_comes_back_as_failed_with_its_outputs() {
 }
 
 #[test]
+fn a_pattern_that_matches_everything_matches_no_file_of_the_kit() {
+    let tasks = json!([{"id": "all", "operator": "kit", "command": "mkdir d; echo 1 > d/o; echo said", "outputs": ["**"],
+                        "files": {"in": {"content": "1"}}}]);
+    let world = world(&tasks);
+    waiting(&world);
+    let (_cluster, folder) = carried(&world, &[]);
+    import(&world, &returned(&only_kit(&folder))).code(0);
+    world.run(&["loop", "r"]).code(0);
+    let tasks = world.run(&["tasks", "r", "--json"]).code(0).json();
+    let outputs = tasks[0]["outputs"].as_array().expect("outputs");
+    assert_eq!(outputs.iter().map(|output| &output["path"]).collect::<Vec<_>>(), ["d/o"]);
+}
+
+#[test]
 fn many_kits_travel_in_one_bundle() {
     let tasks: Vec<Value> = (0..4)
         .map(

@@ -1,3 +1,51 @@
-//! What suites share: outside systems that a test starts for itself.
+//! What several suites need: components built from their sources, and outside systems that a test starts for itself.
 pub(crate) mod slurm;
 pub(crate) mod sshd;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The guests in Rust.
+const GUESTS: [&str; 3] = ["hostile", "hostile-operator", "loop-rust"];
+
+/// The repository.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The component of a guest, by the name of its folder in `tests/guests`.
+pub(crate) fn guest(name: &str) -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let packages = || GUESTS.iter().map(|guest| format!("guest-{guest}")).collect::<Vec<_>>();
+    BUILT.get_or_init(|| build(&packages())).join(format!("guest_{}.wasm", name.replace('-', "_")))
+}
+
+/// The component of a package of this repository.
+pub(crate) fn component(package: &str) -> PathBuf {
+    build(&[package.to_owned()]).join(format!("{}.wasm", package.replace('-', "_")))
+}
+
+/// Builds packages under a lock, so that test processes at once build them once.
+fn build(packages: &[String]) -> PathBuf {
+    // <target>/tmp is cargo's scratch directory for tests
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("a target directory").join("guests");
+    fs::create_dir_all(&target).expect("target directory");
+    let lock = File::create(target.join("tests.lock")).expect("lock file");
+    lock.lock().expect("lock");
+    let mut cargo = Command::new(option_env!("CARGO").unwrap_or("cargo"));
+    cargo.current_dir(root()).args(["build", "--quiet", "--profile", "guest", "--target", "wasm32-wasip2"]);
+    cargo.arg("--target-dir").arg(&target);
+    for package in packages {
+        cargo.args(["--package", package]);
+    }
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_") && text != "CARGO_HOME" || text == "RUSTFLAGS" {
+            cargo.env_remove(&name);
+        }
+    }
+    assert!(cargo.status().expect("cargo").success(), "{packages:?} do not build");
+    target.join("wasm32-wasip2/guest")
+}

@@ -153,7 +153,7 @@ fn a_bad_plan_is_refused_whole() {
         (json!([task("a", json!({"retry": {"max_attempts": 0}}))]), "max_attempts"),
         (json!([task("a", json!({"resources": {"walltime_s": -1}}))]), "walltime_s"),
         (json!({"id": "a"}), "expected"),
-        (json!([task("a", json!({})), task("b", json!({})), task("c", json!({}))]), "limits.max_tasks is 2"),
+        (json!([task("a", json!({})), task("b", json!({})), task("c", json!({}))]), "`limits.max_tasks` is 2"),
     ];
     for (workflow, expected) in cases {
         let run = Fixture::new(&json!({"limits": {"max_tasks": 2}}), std::slice::from_ref(&workflow));

@@ -79,6 +79,10 @@ pub(super) enum SchemaName {
     Results,
     /// evidence.json
     Evidence,
+    /// What an operator hands to a compute backend
+    Job,
+    /// The exit record a compute backend returns
+    Exit,
 }
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -267,6 +271,8 @@ pub(super) fn config(session: &Session, command: &ConfigCommand) -> Result<u8, F
             SchemaName::Tasks => schema::tasks(),
             SchemaName::Results => schema::results(),
             SchemaName::Evidence => schema::evidence(),
+            SchemaName::Job => schema::job(),
+            SchemaName::Exit => schema::exit(),
         })?,
         ConfigCommand::Check { workspace, config, sets } => {
             let directory = session.workspaces()?.workspace(workspace)?;

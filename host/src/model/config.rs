@@ -223,13 +223,23 @@ pub struct Limits {
     pub max_active: u64,
     /// Tasks in the run, all iterations together.
     pub max_tasks: u64,
+    /// Files and directories in the directory of one attempt, when its outputs are collected.
+    pub attempt_files: u64,
+    /// The output files of one attempt together, in MiB.
+    pub attempt_mb: u64,
     /// Limits of every plugin call.
     pub plugin: PluginLimits,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_active: 500, max_tasks: 1_000_000, plugin: PluginLimits::default() }
+        Self {
+            max_active: 500,
+            max_tasks: 1_000_000,
+            attempt_files: 100_000,
+            attempt_mb: 100_000,
+            plugin: PluginLimits::default(),
+        }
     }
 }
 
@@ -243,13 +253,43 @@ pub struct PluginLimits {
     pub call_ms: u64,
     /// Fuel of a campaign's call.
     pub fuel: u64,
-    /// What one call may return or print, in MiB.
+    /// What one call may return, log or print, each in MiB.
     pub output_mb: u64,
+    /// Elements of a table of one instance.
+    pub table_elements: u64,
+    /// Calls that one call may make into the host's own interfaces.
+    pub host_calls: u64,
 }
 
 impl Default for PluginLimits {
     fn default() -> Self {
-        Self { memory_mb: 512, call_ms: 30_000, fuel: 100_000_000_000, output_mb: 64 }
+        Self {
+            memory_mb: 512,
+            call_ms: 30_000,
+            fuel: 100_000_000_000,
+            output_mb: 64,
+            table_elements: 1_000_000,
+            host_calls: 1_000_000,
+        }
+    }
+}
+
+impl Limits {
+    /// The limit whose key a text names in backticks, with its value.
+    pub fn named_in(&self, text: &str) -> Option<(&'static str, u64)> {
+        let plugin = &self.plugin;
+        let all = [
+            ("limits.plugin.memory_mb", plugin.memory_mb),
+            ("limits.plugin.call_ms", plugin.call_ms),
+            ("limits.plugin.fuel", plugin.fuel),
+            ("limits.plugin.output_mb", plugin.output_mb),
+            ("limits.plugin.table_elements", plugin.table_elements),
+            ("limits.plugin.host_calls", plugin.host_calls),
+            ("limits.max_tasks", self.max_tasks),
+            ("limits.attempt_files", self.attempt_files),
+            ("limits.attempt_mb", self.attempt_mb),
+        ];
+        all.into_iter().find(|(key, _)| text.contains(&format!("`{key}`")))
     }
 }
 

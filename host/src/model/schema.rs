@@ -1,11 +1,12 @@
-//! The published JSON Schemas: of config.json, of the tasks a campaign plans, of the results it receives, and of
-//! evidence.json.
+//! The published JSON Schemas: of config.json, of the tasks a campaign plans and the results it receives, of what operators and
+//! compute backends hand each other, and of evidence.json.
 use super::config::RunConfig;
 use super::evidence::EvidenceBundle;
-use super::workflow::{RemotePlace, Task};
+use super::workflow::{CommandLine, OutputPattern, RemotePlace, Resources, Task};
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// The version of the published documents.
 const VERSION: &str = "0.2.0-dev";
@@ -63,6 +64,47 @@ pub struct OutputDocument {
     pub remote: Option<RemotePlace>,
 }
 
+/// What an operator hands to a compute backend. Backends ignore keys they do not know.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Job")]
+pub struct JobDocument {
+    /// What to run, in the attempt directory.
+    pub command: CommandLine,
+    /// Environment variables on top of the backend's own.
+    #[schemars(default)]
+    pub env: BTreeMap<String, String>,
+    /// What the command needs.
+    #[schemars(default)]
+    pub resources: Option<Resources>,
+    /// Patterns of the files to bring back from a backend that is elsewhere.
+    #[schemars(default)]
+    pub outputs: Vec<OutputPattern>,
+    /// What starts the command on its nodes, for backends that have a choice.
+    #[schemars(default)]
+    pub launcher: Option<Value>,
+}
+
+/// How a job ended: `exit.json` in the attempt directory, and what `collect` returns.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Exit")]
+pub struct ExitDocument {
+    /// The attempt the job was run for.
+    pub attempt: String,
+    /// The exit code, if it exited by itself.
+    pub code: Option<i32>,
+    /// The signal that ended it, if one did.
+    pub signal: Option<i32>,
+    /// Why it ended, from an open set: `exited`, `signal`, `timeout`, `cancelled`, `not-found`, `not-executable`,
+    /// `not-started`, `lost`, `oom` and others that a scheduler knows.
+    pub reason: String,
+    /// One sentence for a person.
+    pub message: Option<String>,
+    /// When it started, RFC 3339 in UTC.
+    pub started_at: Option<String>,
+    /// When it ended, RFC 3339 in UTC.
+    pub ended_at: String,
+}
+
 /// The schema of config.json.
 pub fn config() -> Schema {
     titled(schema_for!(RunConfig), "config.json")
@@ -86,6 +128,16 @@ pub fn evidence() -> Schema {
 /// The `format` of an evidence.json written by this version.
 pub fn evidence_format() -> String {
     format!("matterstack evidence {VERSION}")
+}
+
+/// The schema of a job.
+pub fn job() -> Schema {
+    titled(schema_for!(JobDocument), "job")
+}
+
+/// The schema of an exit record.
+pub fn exit() -> Schema {
+    titled(schema_for!(ExitDocument), "exit")
 }
 
 fn titled(mut schema: Schema, name: &str) -> Schema {

@@ -249,6 +249,9 @@ pub enum WorkflowError {
     /// An id is empty or too long.
     #[error("task {0} has an id of {1} bytes; 1 to {TASK_ID_MAX_BYTES} are allowed")]
     IdLength(usize, usize),
+    /// An id holds the one character that neither SQL nor a command line can carry.
+    #[error("task {0} has an id with a NUL character")]
+    IdNul(usize),
     /// An id is used twice.
     #[error("task id `{0}` is used twice")]
     Duplicate(TaskId),
@@ -271,7 +274,7 @@ pub enum WorkflowError {
     #[error("task `{0}`: {1}")]
     Value(TaskId, String),
     /// There are too many tasks.
-    #[error("the run would have {0} tasks; limits.max_tasks is {1}")]
+    #[error("the run would have {0} tasks: `limits.max_tasks` is {1}")]
     TooMany(u64, u64),
 }
 
@@ -307,8 +310,11 @@ pub fn validate(
     let mut positions: HashMap<String, usize> = HashMap::with_capacity(tasks.len());
     for (position, (task, _)) in tasks.iter().enumerate() {
         let length = task.id.as_str().len();
-        if length == 0 || length > TASK_ID_MAX_BYTES || task.id.as_str().contains('\0') {
+        if length == 0 || length > TASK_ID_MAX_BYTES {
             return Err(WorkflowError::IdLength(position, length));
+        }
+        if task.id.as_str().contains('\0') {
+            return Err(WorkflowError::IdNul(position));
         }
         if positions.insert(task.id.0.clone(), position).is_some() || exists(&task.id) {
             return Err(WorkflowError::Duplicate(task.id.clone()));
@@ -367,7 +373,14 @@ fn validate_task(task: &Task, config: &RunConfig) -> Result<(), WorkflowError> {
     if task.resources.as_ref().and_then(|r| r.walltime_s).is_some_and(|s| !s.is_finite() || s <= 0.0) {
         return wrong("resources.walltime_s is not positive".to_owned());
     }
-    Ok(())
+    let factors = [
+        ("timeout.walltime_factor", task.retry.on.timeout.as_ref().map(|rule| rule.walltime_factor)),
+        ("oom.memory_factor", task.retry.on.oom.as_ref().map(|rule| rule.memory_factor)),
+    ];
+    match factors.into_iter().find(|(_, factor)| factor.is_some_and(|factor| !factor.is_finite() || factor <= 0.0)) {
+        Some((key, _)) => wrong(format!("retry.on.{key} is not positive")),
+        None => Ok(()),
+    }
 }
 
 /// Kahn's algorithm: what cannot be ordered is in a cycle or behind one.

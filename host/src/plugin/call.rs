@@ -1,11 +1,12 @@
 //! One call into a plugin: what its store holds, its limits, and the host's side of the imports.
 use super::bindings::campaign::matterstack::plugin::{artifacts, log, types};
 use super::bindings::operator::matterstack::plugin::{compute, lifecycle, operator_types};
+use super::border::{found_to_wit, report_to_wit, to_wit};
 use super::host::{Artifacts, PluginLog};
-use super::{PluginErrorKind, wasi};
+use super::{PluginErrorKind, border, wasi};
 use crate::backend::{Compute, JobKey};
 use crate::model::config::{Grants, PluginLimits};
-use crate::model::contract::{Detail, Found, GuestError, Status, StatusReport};
+use crate::model::contract::GuestError;
 use crate::model::id::AttemptId;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,10 +15,10 @@ use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, bail};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-/// Calls into the host that one call of a plugin may make.
-const HOST_CALLS_MAX: u64 = 1_000_000;
-/// Elements that a table may have.
-pub(super) const TABLE_MAX: usize = 1_000_000;
+/// Bytes of standard error in which a panic's last words are looked for.
+const LAST_WORDS_READ: usize = 4096;
+/// Lines that make up last words: where a panic happened, and its message.
+const LAST_WORDS_LINES: usize = 2;
 /// Core instances that one call may make.
 pub(super) const INSTANCES_MAX: usize = 100;
 /// Tables that one call may have.
@@ -26,8 +27,6 @@ pub(super) const TABLES_MAX: usize = 100;
 pub(super) const MEMORIES_MAX: usize = 20;
 /// Bytes that one `artifacts.read` returns at most.
 const READ_MAX: u32 = 16 * 1024 * 1024;
-/// Bytes of log messages that one call may write.
-const LOG_MAX: usize = 1024 * 1024;
 
 /// How much a log message matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +60,13 @@ pub(super) struct Shared {
     pub(super) artifacts: Arc<dyn Artifacts>,
     pub(super) log: Arc<dyn PluginLog>,
     pub(super) limits: PluginLimits,
+}
+
+impl Shared {
+    /// `limits.plugin.output_mb` in bytes.
+    pub(super) fn output_max(&self) -> usize {
+        usize::try_from(self.limits.output_mb.saturating_mul(1024 * 1024)).unwrap_or(usize::MAX)
+    }
 }
 
 /// The attempt a call is made for.
@@ -100,8 +106,9 @@ impl CallState {
 
     fn count(&mut self) -> wasmtime::Result<()> {
         self.host_calls += 1;
-        if self.host_calls > HOST_CALLS_MAX {
-            self.hit = Some(PluginErrorKind::Limit("host-calls", HOST_CALLS_MAX));
+        let most = self.shared.limits.host_calls;
+        if self.host_calls > most {
+            self.hit = Some(PluginErrorKind::Limit("limits.plugin.host_calls", most));
             bail!("too many host calls");
         }
         Ok(())
@@ -120,12 +127,26 @@ impl CallState {
                 self.note(level, line);
             }
             if printed.dropped {
-                self.note(LogLevel::Warn, "more was printed and has been dropped");
+                self.note(LogLevel::Warn, &self.dropped("printed"));
             }
         }
     }
 
-    fn granted(&self, backend: &str) -> Result<&CalledAttempt, types::Error> {
+    fn dropped(&self, what: &str) -> String {
+        format!("more was {what} and has been dropped: `limits.plugin.output_mb` is {}", self.shared.limits.output_mb)
+    }
+
+    /// The last words of a plugin that panicked: what it printed to standard error, less the advice.
+    pub(super) fn last_words(&self) -> Option<String> {
+        let printed = self.err.last(LAST_WORDS_READ);
+        let text = String::from_utf8_lossy(&printed);
+        let said: Vec<&str> =
+            text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("note: ")).collect();
+        let last = said[said.len().saturating_sub(LAST_WORDS_LINES)..].join(" ");
+        (!last.is_empty()).then(|| border::sentence(&last))
+    }
+
+    fn granted(&self, call: &str, backend: &str) -> Result<&CalledAttempt, types::Error> {
         let denied = |text: String| types::Error::Denied(types::Detail { code: "denied".to_owned(), message: text });
         let attempt = self.attempt.as_ref().ok_or_else(|| denied("`compute` needs an attempt".to_owned()))?;
         if attempt.grants.compute.iter().any(|granted| granted == backend) {
@@ -134,7 +155,9 @@ impl CallState {
         let mut grant = attempt.grants.compute.clone();
         grant.push(backend.to_owned());
         let grant = serde_json::json!({"operators": {&attempt.operator: {"grants": {"compute": grant}}}});
-        Err(denied(format!("`compute` on backend `{backend}` is not granted; config.json would grant it with {grant}")))
+        Err(denied(format!(
+            "`compute`: `{call}` on backend `{backend}` is not granted; config.json would grant it with {grant}"
+        )))
     }
 }
 
@@ -146,17 +169,18 @@ impl WasiView for CallState {
 
 impl ResourceLimiter for CallState {
     fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        let limit = self.shared.limits.memory_mb.saturating_mul(1024 * 1024);
-        if desired as u64 > limit {
-            self.hit = Some(PluginErrorKind::Memory(limit));
+        let limit_mb = self.shared.limits.memory_mb;
+        if desired as u64 > limit_mb.saturating_mul(1024 * 1024) {
+            self.hit = Some(PluginErrorKind::Memory(limit_mb));
             bail!("memory limit");
         }
         Ok(true)
     }
 
     fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        if desired > TABLE_MAX {
-            self.hit = Some(PluginErrorKind::Limit("table-elements", TABLE_MAX as u64));
+        let most = self.shared.limits.table_elements;
+        if desired as u64 > most {
+            self.hit = Some(PluginErrorKind::Limit("limits.plugin.table_elements", most));
             bail!("table limit");
         }
         Ok(true)
@@ -183,9 +207,10 @@ impl log::Host for CallState {
         self.count()?;
         let before = self.logged;
         self.logged = before.saturating_add(message.len());
-        if self.logged > LOG_MAX {
-            if before <= LOG_MAX {
-                self.note(LogLevel::Warn, "more was logged and has been dropped");
+        let most = self.shared.output_max();
+        if self.logged > most {
+            if before <= most {
+                self.note(LogLevel::Warn, &self.dropped("logged"));
             }
             return Ok(());
         }
@@ -224,11 +249,12 @@ impl CallState {
     /// Asks a backend, if it is granted.
     fn ask<T>(
         &mut self,
+        call: &str,
         backend: &str,
         question: impl FnOnce(&dyn Compute, JobKey<'_>) -> Result<T, GuestError>,
     ) -> wasmtime::Result<Result<T, types::Error>> {
         self.count()?;
-        Ok(self.granted(backend).and_then(|attempt| {
+        Ok(self.granted(call, backend).and_then(|attempt| {
             let key = JobKey { attempt_id: &attempt.id, directory: &attempt.directory };
             question(&*self.shared.compute, key).map_err(to_wit)
         }))
@@ -242,11 +268,11 @@ impl compute::Host for CallState {
     }
 
     fn submit(&mut self, backend: String, job: String) -> wasmtime::Result<Result<String, types::Error>> {
-        self.ask(&backend, |compute, key| compute.submit(&backend, key, &job))
+        self.ask("submit", &backend, |compute, key| compute.submit(&backend, key, &job))
     }
 
     fn find(&mut self, backend: String) -> wasmtime::Result<Result<operator_types::Found, types::Error>> {
-        self.ask(&backend, |compute, key| compute.find(&backend, key).map(found_to_wit))
+        self.ask("find", &backend, |compute, key| compute.find(&backend, key).map(found_to_wit))
     }
 
     fn status(
@@ -254,99 +280,14 @@ impl compute::Host for CallState {
         backend: String,
         handle: String,
     ) -> wasmtime::Result<Result<operator_types::StatusReport, types::Error>> {
-        self.ask(&backend, |compute, key| compute.status(&backend, key, &handle).map(report_to_wit))
+        self.ask("status", &backend, |compute, key| compute.status(&backend, key, &handle).map(report_to_wit))
     }
 
     fn collect(&mut self, backend: String, handle: String) -> wasmtime::Result<Result<String, types::Error>> {
-        self.ask(&backend, |compute, key| compute.collect(&backend, key, &handle))
+        self.ask("collect", &backend, |compute, key| compute.collect(&backend, key, &handle))
     }
 
     fn cancel(&mut self, backend: String, handle: String) -> wasmtime::Result<Result<(), types::Error>> {
-        self.ask(&backend, |compute, key| compute.cancel(&backend, key, &handle))
+        self.ask("cancel", &backend, |compute, key| compute.cancel(&backend, key, &handle))
     }
-}
-
-fn detail_to_wit(detail: Detail) -> types::Detail {
-    types::Detail { code: detail.code, message: detail.message }
-}
-
-fn detail_from_wit(detail: types::Detail) -> Detail {
-    Detail { code: detail.code, message: detail.message }
-}
-
-fn to_wit(error: GuestError) -> types::Error {
-    match error {
-        GuestError::Invalid(detail) => types::Error::Invalid(detail_to_wit(detail)),
-        GuestError::Rejected(detail) => types::Error::Rejected(detail_to_wit(detail)),
-        GuestError::Transient(detail, retry_after_ms) => {
-            types::Error::Transient(types::Delay { detail: detail_to_wit(detail), retry_after_ms })
-        }
-        GuestError::Denied(detail) => types::Error::Denied(detail_to_wit(detail)),
-        GuestError::Ambiguous(detail) => types::Error::Ambiguous(detail_to_wit(detail)),
-        GuestError::Other(detail) => types::Error::Other(detail_to_wit(detail)),
-    }
-}
-
-/// A plugin's error as the host's own.
-pub(super) fn from_wit(error: types::Error) -> GuestError {
-    match error {
-        types::Error::Invalid(detail) => GuestError::Invalid(detail_from_wit(detail)),
-        types::Error::Rejected(detail) => GuestError::Rejected(detail_from_wit(detail)),
-        types::Error::Transient(delay) => GuestError::Transient(detail_from_wit(delay.detail), delay.retry_after_ms),
-        types::Error::Denied(detail) => GuestError::Denied(detail_from_wit(detail)),
-        types::Error::Ambiguous(detail) => GuestError::Ambiguous(detail_from_wit(detail)),
-        types::Error::Other(detail) => GuestError::Other(detail_from_wit(detail)),
-    }
-}
-
-fn found_to_wit(found: Found) -> operator_types::Found {
-    match found {
-        Found::Yes(handle) => operator_types::Found::Yes(handle),
-        Found::No => operator_types::Found::No,
-        Found::Unknown(note, poll_after_ms) => {
-            operator_types::Found::Unknown(operator_types::Undecided { note, poll_after_ms })
-        }
-    }
-}
-
-/// A plugin's answer to `reconcile` as the host's own.
-pub(super) fn found_from_wit(found: operator_types::Found) -> Found {
-    match found {
-        operator_types::Found::Yes(handle) => Found::Yes(handle),
-        operator_types::Found::No => Found::No,
-        operator_types::Found::Unknown(undecided) => Found::Unknown(undecided.note, undecided.poll_after_ms),
-    }
-}
-
-fn report_to_wit(report: StatusReport) -> operator_types::StatusReport {
-    use operator_types::Status as Wit;
-    let status = match report.status {
-        Status::Queued => Wit::Queued,
-        Status::Running(progress) => Wit::Running(progress),
-        Status::Waiting(kind, detail) => Wit::Waiting(operator_types::Waiting { kind, detail }),
-        Status::Succeeded => Wit::Succeeded,
-        Status::Failed(detail) => Wit::Failed(detail_to_wit(detail)),
-        Status::Cancelled => Wit::Cancelled,
-        Status::NotStarted(detail) => Wit::NotStarted(detail_to_wit(detail)),
-        Status::Lost(detail) => Wit::Lost(detail_to_wit(detail)),
-        Status::Unavailable(detail) => Wit::Unavailable(detail_to_wit(detail)),
-    };
-    operator_types::StatusReport { status, handle: report.handle, poll_after_ms: report.poll_after_ms }
-}
-
-/// A plugin's answer to `check-status` as the host's own.
-pub(super) fn report_from_wit(report: operator_types::StatusReport) -> StatusReport {
-    use operator_types::Status as Wit;
-    let status = match report.status {
-        Wit::Queued => Status::Queued,
-        Wit::Running(progress) => Status::Running(progress),
-        Wit::Waiting(waiting) => Status::Waiting(waiting.kind, waiting.detail),
-        Wit::Succeeded => Status::Succeeded,
-        Wit::Failed(detail) => Status::Failed(detail_from_wit(detail)),
-        Wit::Cancelled => Status::Cancelled,
-        Wit::NotStarted(detail) => Status::NotStarted(detail_from_wit(detail)),
-        Wit::Lost(detail) => Status::Lost(detail_from_wit(detail)),
-        Wit::Unavailable(detail) => Status::Unavailable(detail_from_wit(detail)),
-    };
-    StatusReport { status, handle: report.handle, poll_after_ms: report.poll_after_ms }
 }

@@ -1,10 +1,13 @@
 //! Loads the plugins of one run and makes calls into them.
-use super::bindings::campaign::exports::matterstack::plugin::campaign_calls as campaign_wit;
 use super::bindings::campaign::{CampaignPre, matterstack::plugin::types};
 use super::bindings::operator::exports::matterstack::plugin::operator_calls as operator_wit;
 use super::bindings::operator::{ComputeOperator, ComputeOperatorPre};
-use super::call::{CallState, CalledAttempt, LogLevel, Shared, found_from_wit, from_wit, report_from_wit};
-use super::inspect::{World, check, refuse_no_component};
+use super::border::{
+    attempt_to_wit, context_to_wit, decision_from_wit, found_from_wit, from_wit, handle_from_wit, output_from_wit,
+    report_from_wit,
+};
+use super::call::{CallState, CalledAttempt, LogLevel, Shared};
+use super::inspect::{Asks, World, check, refuse_no_component};
 use super::watchdog::Watchdog;
 use super::{Answer, PluginError, PluginErrorKind, Plugins, cache, link, wasi};
 use crate::backend::Compute;
@@ -42,6 +45,8 @@ pub struct HostSettings {
     pub cache_dir: Option<PathBuf>,
     /// The backends behind the `compute` import.
     pub compute: Arc<dyn Compute>,
+    /// The names of the backends that could be granted, for the grant that a refusal shows.
+    pub backends: Vec<String>,
     /// The files behind the `artifacts` import.
     pub artifacts: Arc<dyn Artifacts>,
     /// Where messages go.
@@ -70,6 +75,7 @@ struct Operator {
 /// Runs the plugins of one run. A plugin is loaded at its first call.
 pub struct PluginHost {
     cache_dir: Option<PathBuf>,
+    backends: Vec<String>,
     shared: Shared,
     campaign: Option<PluginSource>,
     operators: BTreeMap<String, Operator>,
@@ -108,9 +114,10 @@ fn get_or_try<T>(cell: &OnceCell<T>, make: impl FnOnce() -> CallResult<T>) -> Ca
 impl PluginHost {
     /// A host without plugins.
     pub fn new(settings: HostSettings) -> Self {
-        let HostSettings { cache_dir, compute, artifacts, log, limits } = settings;
+        let HostSettings { cache_dir, compute, backends, artifacts, log, limits } = settings;
         Self {
             cache_dir,
+            backends,
             shared: Shared { compute, artifacts, log, limits },
             campaign: None,
             operators: BTreeMap::new(),
@@ -154,7 +161,10 @@ impl PluginHost {
             return Err(PluginErrorKind::Load(text));
         }
         refuse_no_component(&bytes).map_err(PluginErrorKind::Load)?;
-        cache::load(engine, &bytes, &digest, self.cache_dir.as_deref()).map_err(load_error)
+        cache::load(engine, &bytes, &digest, self.cache_dir.as_deref()).map_err(|error| {
+            let text = "cannot be loaded: it is cut off or damaged, or made for another kind of host";
+            PluginErrorKind::Load(format!("{text} ({})", error.root_cause()))
+        })
     }
 
     fn campaign_pre(&self) -> CallResult<&CampaignPre<CallState>> {
@@ -170,7 +180,7 @@ impl PluginHost {
 
     fn effect(&self) -> CallResult<&(Engine, Watchdog)> {
         get_or_try(&self.effect, || {
-            let engine = link::effect_engine().map_err(load_error)?;
+            let engine = link::effect_engine(self.shared.limits.table_elements).map_err(load_error)?;
             let watchdog = Watchdog::start(&engine);
             Ok((engine, watchdog))
         })
@@ -184,7 +194,8 @@ impl PluginHost {
         get_or_try(&operator.loaded, || {
             let (engine, _) = self.effect()?;
             let component = self.component(engine, &operator.source)?;
-            check(&component, engine, World::Operator, Some((key, &operator.grants)))?;
+            let asks = Asks { key, grants: &operator.grants, backends: &self.backends };
+            check(&component, engine, World::Operator, Some(asks))?;
             let linker = link::operator_linker(engine, !operator.grants.compute.is_empty()).map_err(load_error)?;
             let files =
                 component.component_type().imports(engine).any(|(name, _)| name.starts_with("wasi:filesystem/"));
@@ -202,18 +213,19 @@ impl PluginHost {
         Ok(runtime.block_on(future))
     }
 
-    /// Makes one call of the campaign, in an instance of its own.
-    fn decide<T>(
+    /// Makes one call of the campaign, in an instance of its own; `believe` checks what it answered.
+    fn decide<T, U>(
         &self,
         call: &'static str,
         context: &Context,
         work: impl AsyncFnOnce(&mut Store<CallState>, &CampaignPre<CallState>) -> wasmtime::Result<Result<T, types::Error>>,
-    ) -> Result<Answer<T>, PluginError> {
+        believe: impl FnOnce(T) -> CallResult<U>,
+    ) -> Result<Answer<U>, PluginError> {
         let nobody = PluginSource { name: "campaign".to_owned(), path: PathBuf::new(), sha256: String::new() };
         let source = self.campaign.as_ref().unwrap_or(&nobody);
         let made = || {
             let pre = self.campaign_pre()?;
-            let (out, err) = (wasi::Capture::default(), wasi::Capture::default());
+            let (out, err) = self.captures();
             let wasi = wasi::for_campaign(context.seed, context.decision, context.now_ms, &out, &err);
             let mut store = self.store(pre.engine(), &source.name, wasi, (out, err));
             store.data_mut().now_ms = context.now_ms;
@@ -221,16 +233,16 @@ impl PluginHost {
             store.set_fuel(fuel).map_err(load_error)?;
             let answer = self.block_on(work(&mut store, pre))?;
             let used = fuel - store.get_fuel().unwrap_or(0);
+            let value = answer.map_err(|error| self.kind(&mut store, &error, None));
             store.data().keep_printed();
-            let value = answer.map_err(|error| self.kind(&mut store, &error, None))?;
-            let value = value.map_err(|error| PluginErrorKind::Guest(from_wit(error)))?;
-            Ok(Answer { value, fuel: used })
+            let value = value?.map_err(|error| PluginErrorKind::Guest(from_wit(error)))?;
+            Ok(Answer { value: believe(value)?, fuel: used })
         };
         made().map_err(|kind| error(source, Some(call), kind))
     }
 
-    /// Makes one call of an operator, in an instance of its own and within its deadline.
-    fn effect_call<T>(
+    /// Makes one call of an operator, in an instance of its own and within its deadline; `believe` checks what it answered.
+    fn effect_call<T, U>(
         &self,
         call: &'static str,
         key: &OperatorKey,
@@ -240,7 +252,8 @@ impl PluginHost {
             &operator_wit::Guest,
             operator_wit::Attempt,
         ) -> wasmtime::Result<Result<T, types::Error>>,
-    ) -> Result<T, PluginError> {
+        believe: impl FnOnce(T) -> CallResult<U>,
+    ) -> Result<U, PluginError> {
         let Some(operator) = self.operators.get(key.as_str()) else {
             let kind = PluginErrorKind::Load("is not configured".to_owned());
             return Err(PluginError { plugin: key.to_string(), call: Some(call), kind });
@@ -248,7 +261,7 @@ impl PluginHost {
         let made = || {
             let (pre, files) = self.operator_pre(key.as_str(), operator)?;
             let (engine, watchdog) = self.effect()?;
-            let (out, err) = (wasi::Capture::default(), wasi::Capture::default());
+            let (out, err) = self.captures();
             // A directory that cannot be reached now, such as a share that is not mounted, may be reached later.
             let id = attempt.attempt_id.as_str();
             let wasi =
@@ -277,10 +290,13 @@ impl PluginHost {
                 tokio::time::timeout(limit, called).await
             });
             watchdog.end();
+            let limit_ms = self.shared.limits.call_ms;
+            let value = match answer? {
+                Ok(answer) => answer.map_err(|error| self.kind(&mut store, &error, Some(limit_ms))),
+                Err(_) => Err(PluginErrorKind::Deadline(limit_ms)),
+            };
             store.data().keep_printed();
-            let answer = answer?.map_err(|_| PluginErrorKind::Deadline(self.shared.limits.call_ms))?;
-            let value = answer.map_err(|error| self.kind(&mut store, &error, Some(self.shared.limits.call_ms)))?;
-            value.map_err(|error| PluginErrorKind::Guest(from_wit(error)))
+            believe(value?.map_err(|error| PluginErrorKind::Guest(from_wit(error)))?)
         };
         made().map_err(|kind| error(&operator.source, Some(call), kind))
     }
@@ -308,12 +324,8 @@ impl PluginHost {
         let mut store = Store::new(engine, state);
         store.limiter(|state| state);
         // What crosses the border is bounded too: a little more than one document of the largest size.
-        store.set_hostcall_fuel((self.output_max() as usize).saturating_add(1024 * 1024));
+        store.set_hostcall_fuel(self.shared.output_max().saturating_add(1024 * 1024));
         store
-    }
-
-    fn output_max(&self) -> u64 {
-        self.shared.limits.output_mb.saturating_mul(1024 * 1024)
     }
 
     /// Tells apart the ways a call can end without an answer.
@@ -324,26 +336,37 @@ impl PluginHost {
         match (error.downcast_ref::<Trap>(), deadline_ms) {
             (Some(Trap::OutOfFuel), _) => return PluginErrorKind::Fuel(self.shared.limits.fuel),
             (Some(Trap::Interrupt), Some(limit)) => return PluginErrorKind::Deadline(limit),
-            (Some(trap), _) => return PluginErrorKind::Trap(trap.to_string()),
+            (Some(trap), _) => {
+                let words = store.data().last_words().map(|words| format!(" ({words})")).unwrap_or_default();
+                return PluginErrorKind::Trap(format!("{trap}{words}"));
+            }
             (None, _) => {}
         }
         if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
             return PluginErrorKind::Trap(format!("it exited with code {}", exit.0));
         }
         let text = error.root_cause().to_string();
-        if text.contains("hostcall") && text.contains("fuel") {
-            return PluginErrorKind::Limit("output_mb", self.shared.limits.output_mb);
+        if text.contains("fuel allocated for hostcalls") {
+            return self.too_much_output();
         }
         PluginErrorKind::BadOutput(text)
     }
 
+    fn captures(&self) -> (wasi::Capture, wasi::Capture) {
+        let most = self.shared.output_max();
+        (wasi::Capture::new(most), wasi::Capture::new(most))
+    }
+
+    fn too_much_output(&self) -> PluginErrorKind {
+        PluginErrorKind::Limit("limits.plugin.output_mb", self.shared.limits.output_mb)
+    }
+
     /// Refuses documents of the campaign that are larger than the limit.
-    fn bounded<'a>(&self, call: &'static str, documents: impl Iterator<Item = &'a String>) -> Result<(), PluginError> {
-        let mut sizes = documents.map(|document| document.len() as u64);
-        let Some(source) = self.campaign.as_ref().filter(|_| sizes.any(|size| size > self.output_max())) else {
-            return Ok(());
-        };
-        Err(error(source, Some(call), PluginErrorKind::Limit("output_mb", self.shared.limits.output_mb)))
+    fn bounded<'a>(&self, mut documents: impl Iterator<Item = &'a String>) -> CallResult<()> {
+        if documents.any(|document| document.len() > self.shared.output_max()) {
+            return Err(self.too_much_output());
+        }
+        Ok(())
     }
 }
 
@@ -351,8 +374,7 @@ impl PluginHost {
 fn document_of(next: &Next) -> Option<&String> {
     match next {
         Next::Workflow(document) | Next::Complete(document) => Some(document),
-        Next::Fail(detail) | Next::Hold(detail) => Some(&detail.message),
-        Next::Wait => None,
+        Next::Wait | Next::Fail(_) | Next::Hold(_) => None,
     }
 }
 
@@ -367,103 +389,68 @@ fn instantiate_pre(
     linker.instantiate_pre(component).map_err(load_error)
 }
 
-fn context_to_wit(context: &Context) -> campaign_wit::Context {
-    campaign_wit::Context {
-        run_id: context.run_id.0.clone(),
-        iteration: context.iteration,
-        decision: context.decision,
-        now_ms: context.now_ms,
-        seed: context.seed,
-        params: context.params.clone(),
-        inputs: context.inputs.clone(),
-        supplied: context.supplied.clone(),
-    }
-}
-
-fn attempt_to_wit(attempt: &AttemptRequest) -> operator_wit::Attempt {
-    operator_wit::Attempt {
-        run_id: attempt.run_id.0.clone(),
-        attempt_id: attempt.attempt_id.0.clone(),
-        number: attempt.number,
-        task: attempt.task.clone(),
-        submit_key: attempt.attempt_id.0.clone(),
-        handle: attempt.handle.clone(),
-        note: attempt.note.clone(),
-        config: attempt.config.clone(),
-    }
-}
-
-fn next_from_wit(next: super::bindings::campaign::matterstack::plugin::campaign_types::Next) -> Next {
-    use super::bindings::campaign::matterstack::plugin::campaign_types::Next as Wit;
-    let detail = |detail: types::Detail| Detail { code: detail.code, message: detail.message };
-    match next {
-        Wit::Workflow(tasks) => Next::Workflow(tasks),
-        Wit::Wait => Next::Wait,
-        Wit::Complete(document) => Next::Complete(document),
-        Wit::Fail(why) => Next::Fail(detail(why)),
-        Wit::Hold(why) => Next::Hold(detail(why)),
-    }
-}
-
 impl Plugins for PluginHost {
     fn plan(&self, context: &Context, state: Option<&str>) -> Result<Answer<Decision>, PluginError> {
-        let answer = self.decide("plan", context, async |store, pre| {
+        let work = async |store: &mut Store<CallState>, pre: &CampaignPre<CallState>| {
             let instance = pre.instantiate_async(&mut *store).await?;
             let calls = instance.matterstack_plugin_campaign_calls();
             calls.call_plan(store, &context_to_wit(context), state.map(str::to_owned).as_ref()).await
-        })?;
-        let campaign_wit::Decision { state, next, reason } = answer.value;
-        let decision = Decision { state, next: next_from_wit(next), reason };
-        let documents = [Some(&decision.state), Some(&decision.reason), document_of(&decision.next)];
-        self.bounded("plan", documents.into_iter().flatten())?;
-        Ok(Answer { value: decision, fuel: answer.fuel })
+        };
+        self.decide("plan", context, work, |decision| {
+            let decision = decision_from_wit(decision)?;
+            self.bounded([Some(&decision.state), document_of(&decision.next)].into_iter().flatten())?;
+            Ok(decision)
+        })
     }
 
     fn analyze(&self, context: &Context, state: &str, finished: &str) -> Result<Answer<String>, PluginError> {
-        let answer = self.decide("analyze", context, async |store, pre| {
+        let work = async |store: &mut Store<CallState>, pre: &CampaignPre<CallState>| {
             let instance = pre.instantiate_async(&mut *store).await?;
             let calls = instance.matterstack_plugin_campaign_calls();
             calls.call_analyze(store, &context_to_wit(context), &state.to_owned(), &finished.to_owned()).await
-        })?;
-        self.bounded("analyze", [&answer.value].into_iter())?;
-        Ok(answer)
+        };
+        self.decide("analyze", context, work, |state| self.bounded([&state].into_iter()).map(|()| state))
     }
 
     fn prepare(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<(), PluginError> {
-        self.effect_call("prepare", operator, attempt, async |store, calls, attempt| {
+        let work = async |store: &mut Store<CallState>, calls: &operator_wit::Guest, attempt| {
             calls.call_prepare(store, &attempt).await
-        })
+        };
+        self.effect_call("prepare", operator, attempt, work, Ok)
     }
 
     fn submit(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<String, PluginError> {
-        self.effect_call("submit", operator, attempt, async |store, calls, attempt| {
+        let work = async |store: &mut Store<CallState>, calls: &operator_wit::Guest, attempt| {
             calls.call_submit(store, &attempt).await
-        })
+        };
+        self.effect_call("submit", operator, attempt, work, handle_from_wit)
     }
 
     fn reconcile(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<Found, PluginError> {
-        let found = self.effect_call("reconcile", operator, attempt, async |store, calls, attempt| {
+        let work = async |store: &mut Store<CallState>, calls: &operator_wit::Guest, attempt| {
             calls.call_reconcile(store, &attempt).await
-        })?;
-        Ok(found_from_wit(found))
+        };
+        self.effect_call("reconcile", operator, attempt, work, found_from_wit)
     }
 
     fn check_status(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<StatusReport, PluginError> {
-        let report = self.effect_call("check-status", operator, attempt, async |store, calls, attempt| {
+        let work = async |store: &mut Store<CallState>, calls: &operator_wit::Guest, attempt| {
             calls.call_check_status(store, &attempt).await
-        })?;
-        Ok(report_from_wit(report))
+        };
+        self.effect_call("check-status", operator, attempt, work, report_from_wit)
     }
 
     fn collect_results(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<Option<String>, PluginError> {
-        self.effect_call("collect-results", operator, attempt, async |store, calls, attempt| {
+        let work = async |store: &mut Store<CallState>, calls: &operator_wit::Guest, attempt| {
             calls.call_collect_results(store, &attempt).await
-        })
+        };
+        self.effect_call("collect-results", operator, attempt, work, output_from_wit)
     }
 
     fn cancel(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<(), PluginError> {
-        self.effect_call("cancel", operator, attempt, async |store, calls, attempt| {
+        let work = async |store: &mut Store<CallState>, calls: &operator_wit::Guest, attempt| {
             calls.call_cancel(store, &attempt).await
-        })
+        };
+        self.effect_call("cancel", operator, attempt, work, Ok)
     }
 }

@@ -1,6 +1,6 @@
 //! What a component is, by what it imports and exports, and whether a configuration grants what it needs.
 use super::{PluginError, PluginErrorKind, cache, link};
-use crate::model::config::Grants;
+use crate::model::config::{Grants, PluginLimits};
 use crate::model::document::sha256;
 use serde::Serialize;
 use wasmtime::Engine;
@@ -65,7 +65,8 @@ pub struct Inspection {
 pub fn inspect(name: &str, bytes: &[u8]) -> Result<Inspection, PluginError> {
     let load = |text: String| PluginError { plugin: name.to_owned(), call: None, kind: PluginErrorKind::Load(text) };
     refuse_no_component(bytes).map_err(load)?;
-    let engine = link::effect_engine().map_err(|error| load(error.to_string()))?;
+    let engine =
+        link::effect_engine(PluginLimits::default().table_elements).map_err(|error| load(error.to_string()))?;
     let digest = sha256(bytes);
     let component = cache::load(&engine, bytes, &digest, None).map_err(|error| load(format!("{error:#}")))?;
     let (world, contract) = classify(&component, &engine).map_err(load)?;
@@ -128,12 +129,31 @@ fn classify(component: &Component, engine: &Engine) -> Result<(World, String), S
     ))
 }
 
+/// An operator's key and grants, and the backends that could be granted.
+#[derive(Clone, Copy)]
+pub(super) struct Asks<'a> {
+    pub(super) key: &'a str,
+    pub(super) grants: &'a Grants,
+    pub(super) backends: &'a [String],
+}
+
+impl Asks<'_> {
+    /// The JSON that grants `compute`: on the backend there is, if there is one only.
+    fn compute(&self) -> String {
+        let backend = match self.backends {
+            [one] => one,
+            _ => "BACKEND",
+        };
+        serde_json::json!({"operators": {self.key: {"grants": {"compute": [backend]}}}}).to_string()
+    }
+}
+
 /// Refuses a component that is of another world, or imports what is not granted.
 pub(super) fn check(
     component: &Component,
     engine: &Engine,
     expected: World,
-    operator: Option<(&str, &Grants)>,
+    operator: Option<Asks<'_>>,
 ) -> Result<(), PluginErrorKind> {
     let (world, _) = classify(component, engine).map_err(PluginErrorKind::Load)?;
     if world != expected {
@@ -148,7 +168,7 @@ pub(super) fn check(
     imports(component, engine).into_iter().try_for_each(|import| check_import(&import, world, operator))
 }
 
-fn check_import(import: &str, world: World, operator: Option<(&str, &Grants)>) -> Result<(), PluginErrorKind> {
+fn check_import(import: &str, world: World, operator: Option<Asks<'_>>) -> Result<(), PluginErrorKind> {
     if let Some((interface, version)) = import.strip_prefix(PACKAGE).and_then(|rest| rest.split_once('@')) {
         if version != CONTRACT {
             return Err(PluginErrorKind::Load(format!(
@@ -160,9 +180,8 @@ fn check_import(import: &str, world: World, operator: Option<(&str, &Grants)>) -
             return Err(PluginErrorKind::Load(text));
         }
         return match operator {
-            Some((key, grants)) if interface == "compute" && grants.compute.is_empty() => {
-                let grant = serde_json::json!({"operators": {key: {"grants": {"compute": ["BACKEND"]}}}});
-                Err(PluginErrorKind::NotGranted("compute".to_owned(), grant.to_string()))
+            Some(asks) if interface == "compute" && asks.grants.compute.is_empty() => {
+                Err(PluginErrorKind::NotGranted("compute".to_owned(), asks.compute()))
             }
             _ => Ok(()),
         };

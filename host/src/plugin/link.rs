@@ -1,7 +1,7 @@
 //! One engine for each kind of plugin, and one linker for each world.
 use super::bindings::campaign::matterstack::plugin::{artifacts, log, types};
 use super::bindings::operator::matterstack::plugin::{compute, lifecycle, operator_types};
-use super::call::{CallState, INSTANCES_MAX, MEMORIES_MAX, TABLE_MAX, TABLES_MAX};
+use super::call::{CallState, INSTANCES_MAX, MEMORIES_MAX, TABLES_MAX};
 use super::wasi;
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
@@ -26,22 +26,23 @@ pub(super) fn decision_engine() -> wasmtime::Result<Engine> {
 
 /// For operators: a deadline ends what computes too long. A tick makes thousands of short calls, one at a time, so the
 /// memory of one instance is kept and reset between them, which takes a third off each call.
-pub(super) fn effect_engine() -> wasmtime::Result<Engine> {
+pub(super) fn effect_engine(table_elements: u64) -> wasmtime::Result<Engine> {
     let mut config = common();
     config.epoch_interruption(true);
     let mut pooled = config.clone();
-    pooled.allocation_strategy(InstanceAllocationStrategy::Pooling(one_instance()));
+    pooled.allocation_strategy(InstanceAllocationStrategy::Pooling(one_instance(table_elements)));
     // Where the address space is limited the pool cannot be reserved; calls then only cost more.
     Engine::new(&pooled).or_else(|_| Engine::new(&config))
 }
 
 /// Room for one component at a time, as large as the limits of a call allow.
-fn one_instance() -> PoolingAllocationConfig {
+fn one_instance(table_elements: u64) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
+    let table_elements = usize::try_from(table_elements).unwrap_or(usize::MAX);
     pool.total_component_instances(1).max_component_instance_size(INSTANCE_MAX);
     pool.total_core_instances(INSTANCES_MAX as u32).max_core_instance_size(INSTANCE_MAX);
     pool.total_memories(MEMORIES_MAX as u32).linear_memory_keep_resident(KEPT_BYTES);
-    pool.total_tables(TABLES_MAX as u32).table_elements(TABLE_MAX).table_keep_resident(KEPT_BYTES);
+    pool.total_tables(TABLES_MAX as u32).table_elements(table_elements).table_keep_resident(KEPT_BYTES);
     pool.total_stacks(1).async_stack_keep_resident(KEPT_BYTES).max_unused_warm_slots(TABLES_MAX as u32);
     pool
 }

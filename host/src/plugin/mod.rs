@@ -1,6 +1,7 @@
 //! The only place that knows wasmtime: runs campaigns and operators as WebAssembly components, each call in a fresh
 //! instance with limits, a deadline and nothing it was not granted.
 mod bindings;
+mod border;
 pub mod builtin;
 mod cache;
 mod call;
@@ -70,17 +71,17 @@ pub enum PluginErrorKind {
     /// Trapped (a panic, an illegal access, stack overflow).
     #[error("trapped: {0}")]
     Trap(String),
-    /// Passed its deadline of this many milliseconds.
-    #[error("passed its deadline of {0} ms")]
+    /// Passed its deadline, in milliseconds.
+    #[error("passed its deadline: `limits.plugin.call_ms` is {0}")]
     Deadline(u64),
     /// Used up its fuel.
-    #[error("used up its fuel ({0})")]
+    #[error("used up its fuel: `limits.plugin.fuel` is {0}")]
     Fuel(u64),
-    /// Asked for more memory than this many bytes.
-    #[error("asked for more than its memory limit of {0} bytes")]
+    /// Asked for more memory than this many MiB.
+    #[error("asked for more memory than it may have: `limits.plugin.memory_mb` is {0}")]
     Memory(u64),
-    /// Another limit was hit: which, and its value.
-    #[error("passed the limit `{0}` of {1}")]
+    /// Another limit was hit: the key in config.json that raises it, and its value.
+    #[error("passed a limit: `{0}` is {1}")]
     Limit(&'static str, u64),
     /// Answered with an error.
     #[error("{0}")]

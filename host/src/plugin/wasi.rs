@@ -16,8 +16,8 @@ use wasmtime_wasi::p2::bindings::clocks::monotonic_clock;
 use wasmtime_wasi::p2::{DynPollable, OutputStream, Pollable, StreamResult, subscribe};
 use wasmtime_wasi::{FsPerms, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, async_trait};
 
-/// Bytes that one call may print; what comes after is dropped, and the drop is noted.
-const PRINTED_MAX: usize = 1024 * 1024;
+/// Bytes that a plugin may hand over in one write.
+const WRITE_MAX: usize = 1024 * 1024;
 
 /// What a plugin printed.
 #[derive(Debug, Default)]
@@ -26,19 +26,32 @@ pub(super) struct Printed {
     pub(super) dropped: bool,
 }
 
-/// A standard output or error that keeps what was printed.
-#[derive(Clone, Default)]
-pub(super) struct Capture(Arc<Mutex<Printed>>);
+/// A standard output or error that keeps what was printed, up to a number of bytes; what comes after is dropped.
+#[derive(Clone)]
+pub(super) struct Capture {
+    printed: Arc<Mutex<Printed>>,
+    most: usize,
+}
 
 impl Capture {
+    pub(super) fn new(most: usize) -> Self {
+        Self { printed: Arc::default(), most }
+    }
+
+    /// The last bytes printed, at most `most`.
+    pub(super) fn last(&self, most: usize) -> Vec<u8> {
+        let printed = self.printed.lock().unwrap_or_else(PoisonError::into_inner);
+        printed.bytes[printed.bytes.len().saturating_sub(most)..].to_vec()
+    }
+
     /// What was printed since the last look.
     pub(super) fn take(&self) -> Printed {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.printed.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn push(&self, bytes: &[u8]) {
-        let mut printed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = PRINTED_MAX.saturating_sub(printed.bytes.len()).min(bytes.len());
+        let mut printed = self.printed.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = self.most.saturating_sub(printed.bytes.len()).min(bytes.len());
         printed.bytes.extend_from_slice(&bytes[..room]);
         printed.dropped |= room < bytes.len();
     }
@@ -91,7 +104,7 @@ impl OutputStream for Capture {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(PRINTED_MAX)
+        Ok(WRITE_MAX)
     }
 }
 

@@ -13,6 +13,8 @@ const NEXT_TICK_MS: u64 = 0;
 const UNAVAILABLE_MS: u64 = 5_000;
 /// Characters of an output document's summary that the history keeps.
 const SUMMARY_MAX: usize = 1_000;
+/// The word for an attempt that a person wants stopped and the operator could not stop.
+const CANCEL_FAILED: &str = "cancel-failed";
 /// Verdicts recorded in one transaction.
 const BATCH: usize = 500;
 
@@ -46,7 +48,7 @@ pub(super) fn cancel_what_is_unwanted(run: &mut Run, moment: Moment<'_>) -> Resu
                     Ok(()) => writer.cancel_told(attempt.key),
                     Err(error) => {
                         let text = format!("cancel failed and will be tried again: {error}");
-                        writer.note_attempt(&attempt, 0, Some(("cancel-failed", &text)), moment.now_ms)
+                        writer.note_attempt(&attempt, 0, Some((CANCEL_FAILED, &text)), moment.now_ms)
                     }
                 })?;
             }
@@ -101,6 +103,7 @@ fn record(writer: &Writer<'_>, learnt: &Learnt, now_ms: i64) -> Result<(), Store
         Learnt::End(verdict) => verdict::apply(writer, verdict, now_ms),
         Learnt::Progress(progress) => {
             let reason = progress.reason.as_ref().map(|(code, text)| (code.as_str(), text.as_str()));
+            let reason = reason.or_else(|| cancel_failed(&progress.attempt));
             if progress.attempt.state != progress.to {
                 writer.set_attempt_state(&progress.attempt, progress.to, reason, now_ms)?;
             }
@@ -108,6 +111,12 @@ fn record(writer: &Writer<'_>, learnt: &Learnt, now_ms: i64) -> Result<(), Store
             writer.note_attempt(&progress.attempt, due, reason, now_ms)
         }
     }
+}
+
+/// Why the outside could not be told to stop the attempt: a person must go on seeing that while nothing else is to say.
+fn cancel_failed(attempt: &AttemptRow) -> Option<(&str, &str)> {
+    let told = attempt.reason_code.as_deref().zip(attempt.reason.as_deref());
+    told.filter(|(code, _)| *code == CANCEL_FAILED && attempt.cancel_asked == 1)
 }
 
 /// Asks about one attempt, and collects it if it ended.
@@ -237,15 +246,15 @@ fn gather(run: &mut Run, attempt: &AttemptRow, end: &mut AttemptEnd) -> Result<G
         size: file.size,
         remote: Some(remote),
     });
-    let directory = run.dir.join(&attempt.directory);
-    match collect::collect_outputs(&directory, &task, attempt.handle.as_deref(), kept.collect()) {
+    let (directory, handle) = (run.dir.join(&attempt.directory), attempt.handle.as_deref());
+    match collect::collect_outputs(&directory, &task, handle, kept.collect(), &run.config.limits) {
         Ok((outputs, missing)) => {
             end.outputs = outputs;
             if let Some(pattern) = missing {
                 fail(end, "output-missing", format!("output pattern `{pattern}` matches no file"));
             }
         }
-        Err(error) => fail(end, "output-unreadable", format!("its outputs could not be read: {error}")),
+        Err(error) => fail(end, error.code(), format!("its outputs could not be collected: {error}")),
     }
     Ok(Gathered::Yes)
 }

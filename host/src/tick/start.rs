@@ -2,7 +2,7 @@
 use super::verdict::{self, Verdict, stored_task};
 use super::{Moment, Run, Tick, TickError, decide, inputs, key, request, stage};
 use crate::backend::Unacknowledged;
-use crate::model::contract::GuestError;
+use crate::model::contract::{Found, GuestError};
 use crate::model::id::AttemptId;
 use crate::model::states::{AttemptState, TaskState};
 use crate::model::workflow::Task;
@@ -255,10 +255,15 @@ fn submit(run: &Run, mut attempt: AttemptRow) -> Result<Submitted, TickError> {
         Err(error) => {
             let text = error.to_string();
             match &error.kind {
-                PluginErrorKind::Guest(guest) => not_submitted(attempt, guest, text),
                 PluginErrorKind::Load(_) | PluginErrorKind::NotGranted(..) => {
                     Submitted::No(failed(attempt, code_of(&error), text))
                 }
+                PluginErrorKind::Guest(GuestError::Other(_))
+                | PluginErrorKind::Trap(_)
+                | PluginErrorKind::Memory(_)
+                | PluginErrorKind::Limit(..)
+                | PluginErrorKind::BadOutput(_) => broken_off(run, attempt, &error),
+                PluginErrorKind::Guest(guest) => not_submitted(attempt, guest, text),
                 _ => {
                     let code = code_of(&error).to_owned();
                     Submitted::Unknown(attempt, code, format!("the answer of submit was lost: {text}"))
@@ -266,6 +271,26 @@ fn submit(run: &Run, mut attempt: AttemptRow) -> Result<Submitted, TickError> {
             }
         }
     })
+}
+
+/// A plugin that trapped, hit a limit or failed for its own reasons in `submit` would do so again. It is asked at once
+/// whether anything came of it: if provably nothing did, the attempt has failed, and the task's own retry policy says what
+/// follows.
+fn broken_off(run: &Run, mut attempt: AttemptRow, error: &PluginError) -> Submitted {
+    crate::failpoint::hit("reconcile.before");
+    let answer = run.plugins.reconcile(&key(&attempt), &request(run, &attempt, attempt.task_json.clone()));
+    crate::failpoint::hit("reconcile.after");
+    match answer {
+        Ok(Found::Yes(handle)) => {
+            attempt.handle = Some(handle);
+            Submitted::Yes(attempt)
+        }
+        Ok(Found::No) => Submitted::No(failed(attempt, code_of(error), error.to_string())),
+        Ok(Found::Unknown(..)) | Err(_) => {
+            let text = format!("the answer of submit was lost: {error}");
+            Submitted::Unknown(attempt, code_of(error).to_owned(), text)
+        }
+    }
 }
 
 /// What an error says about a submit: provably without effect, for now or for good, or nobody knows.

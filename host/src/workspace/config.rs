@@ -1,12 +1,10 @@
 //! Reads config.json: merges what `--set`, the workspace and the user say, and checks it.
 use crate::failure::{Failure, FailureKind};
 use crate::model::config::{BackendConfig, RunConfig, SlurmConfig};
+use crate::model::document::{self, INTEGER_MAX};
 use crate::model::workflow::nearest;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
-
-/// The largest integer that every JSON reader keeps exactly: 2^53 - 1 (RFC 8785 allows no more).
-const SEED_MAX: u64 = (1 << 53) - 1;
 
 /// Where a site's or a person's own settings lie: `$XDG_CONFIG_HOME` or `~/.config`, then `matterstack/config.json`.
 pub fn user_config() -> Option<PathBuf> {
@@ -166,13 +164,15 @@ fn check(config: &RunConfig) -> Result<(), Failure> {
         return Err(Failure::input(format!("`{name}` cannot name an operator, a backend or an input"))
             .hint("use 1 to 64 letters, digits, `-` and `_`"));
     }
-    if config.campaign.seed > SEED_MAX {
+    if config.campaign.seed > INTEGER_MAX {
         return Err(Failure::input(format!(
-            "campaign.seed is {}; at most {SEED_MAX} is exact in JSON",
+            "campaign.seed is {}; at most {INTEGER_MAX} is exact in JSON",
             config.campaign.seed
         )));
     }
+    exact("campaign.params", &config.campaign.params)?;
     for (key, operator) in &config.operators {
+        exact(&format!("operators.{key}.config"), &operator.config)?;
         if let Some(backend) = operator.grants.compute.iter().find(|name| !config.backends.contains_key(*name)) {
             let near = nearest(backend, config.backends.keys().map(String::as_str));
             let hint = near.map_or_else(
@@ -200,12 +200,21 @@ fn check(config: &RunConfig) -> Result<(), Failure> {
     let numbers = [
         ("limits.max_active", limits.max_active),
         ("limits.max_tasks", limits.max_tasks),
+        ("limits.attempt_files", limits.attempt_files),
+        ("limits.attempt_mb", limits.attempt_mb),
         ("limits.plugin.memory_mb", limits.plugin.memory_mb),
         ("limits.plugin.call_ms", limits.plugin.call_ms),
         ("limits.plugin.fuel", limits.plugin.fuel),
         ("limits.plugin.output_mb", limits.plugin.output_mb),
+        ("limits.plugin.table_elements", limits.plugin.table_elements),
+        ("limits.plugin.host_calls", limits.plugin.host_calls),
     ];
     numbers.into_iter().try_for_each(|(name, value)| at_least_one(name, value))
+}
+
+/// Refuses a document that plugins would not all read alike.
+fn exact(place: &str, value: &Value) -> Result<(), Failure> {
+    document::check(&value.to_string()).map_err(|error| Failure::input(place.to_owned()).because(error))
 }
 
 fn check_slurm(name: &str, slurm: &SlurmConfig) -> Result<(), Failure> {

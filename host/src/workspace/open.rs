@@ -254,6 +254,7 @@ fn plugin_host(dir: &RunDir, config: &RunConfig, backends: Arc<Backends>) -> Plu
     let mut host = PluginHost::new(HostSettings {
         cache_dir: cache_directory(),
         compute: backends,
+        backends: config.backends.keys().cloned().collect(),
         artifacts: Arc::new(RunFiles::new(dir, config)),
         log: Arc::new(RunLog { path: dir.log(), file: Mutex::new(None) }),
         limits: config.limits.plugin.clone(),

@@ -59,11 +59,12 @@ struct Drive {
 
 impl Drive {
     fn new(limits: PluginLimits) -> Self {
-        let component = coatings_component();
+        let component = coatings_component().clone();
         let bytes = std::fs::read(&component).expect("the component");
         let outputs = Arc::new(Outputs::default());
         let mut host = PluginHost::new(HostSettings {
             cache_dir: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("coatings-native")),
+            backends: Vec::new(),
             compute: Arc::new(Backends::new(Path::new("/nonexistent"))),
             artifacts: outputs.clone(),
             log: Arc::new(Said),

@@ -56,6 +56,24 @@ const NPM: Tool = Tool {
     check: &["npm", "--version"],
     source: Source::Apt(&["nodejs", "npm"]),
 };
+const SLURM: Tool = Tool {
+    name: "Slurm",
+    purpose: "is the cluster that the Slurm backend is tested on",
+    check: &["which", "slurmctld", "slurmd", "sbatch", "munged"],
+    source: Source::Apt(&["slurmctld", "slurmd", "slurm-client", "munge"]),
+};
+const SSH: Tool = Tool {
+    name: "OpenSSH",
+    purpose: "is the link that clusters are reached over in tests",
+    check: &["which", "sshd", "ssh", "ssh-keygen"],
+    source: Source::Apt(&["openssh-server", "openssh-client"]),
+};
+const IPROUTE: Tool = Tool {
+    name: "iproute2",
+    purpose: "makes and cuts the network of those tests",
+    check: &["which", "ip", "tc"],
+    source: Source::Apt(&["iproute2"]),
+};
 pub(crate) const COMPONENTIZE_PY: Tool = Tool {
     name: "componentize-py",
     purpose: "builds the test campaign in Python",
@@ -73,7 +91,8 @@ pub(crate) const COMPONENTIZE_QJS: Tool = Tool {
 pub(crate) const FOR_DEMO: &[Tool] = &[WASM, CC, PYTHON];
 
 /// What `test` needs; a later entry may need an earlier one.
-pub(crate) const FOR_TESTS: &[Tool] = &[WASM, CC, PYTHON, PYTHON_VENV, NPM, COMPONENTIZE_PY, COMPONENTIZE_QJS];
+pub(crate) const FOR_TESTS: &[Tool] =
+    &[WASM, CC, PYTHON, PYTHON_VENV, NPM, COMPONENTIZE_PY, COMPONENTIZE_QJS, SLURM, SSH, IPROUTE];
 
 /// What `lint` needs.
 pub(crate) const FOR_LINT: &[Tool] = &[
@@ -135,7 +154,9 @@ impl Tool {
         }
         let Some((program, arguments)) = self.check.split_first() else { return false };
         let mut command = project.command(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // daemons lie where only root looks
+        let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
+        command.env("PATH", path).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command.status().is_ok_and(|status| status.success())
     }
 

@@ -1,6 +1,6 @@
 //! Jobs of a Slurm cluster: arrays of wrappers that claim attempts, one look at the queue for all of them.
 //!
-//! What a tick submits is collected and handed to `sbatch` by [`SlurmBackend::sync`], one array for all jobs that need
+//! What a tick submits is collected and handed to `sbatch` by `SlurmBackend::sync`, one array for all jobs that need
 //! the same. Before that the array's list of attempts is on the disk, and every attempt has a job script that names the
 //! array and its index; so a crash leaves either nothing or something that can be looked up by name. What runs a command
 //! is decided in the attempt directory alone: whoever makes `.claim` there. A job that the cluster lost, started twice or

@@ -134,6 +134,8 @@ fn request(attempt: &Attempt) -> Result<Value, Error> {
             "the task's `input` must be an object: the experiment's parameters",
         ));
     }
+    let reserved = |name: &str| name.starts_with("experiment_") || name.starts_with('.') || name == "cancel.json";
+    work::refuse_reserved(task.files.keys(), reserved)?;
     let mut files = Vec::with_capacity(task.files.len());
     for (path, _) in task.files {
         let hashed = work::copy_hashed(&work::path(&path), &mut std::io::sink());

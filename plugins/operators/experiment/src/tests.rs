@@ -98,6 +98,16 @@ fn a_request_goes_out_and_its_result_comes_back_either_way() {
 }
 
 #[test]
+fn a_campaign_cannot_answer_its_own_request() {
+    let mut lab = Lab::new("own", false);
+    for file in ["experiment_result.json", "cancel.json", ".clock"] {
+        lab.attempt.task = json!({"id": "film", "input": {}, "files": {file: {"content": "{}"}}}).to_string();
+        let error = lab.inside(Experiment::prepare).unwrap_err();
+        assert_eq!(error.detail().code, "reserved", "{file}");
+    }
+}
+
+#[test]
 fn an_interrupted_hand_over_is_told_from_one_that_the_robot_took() {
     let lab = Lab::new("interrupted", true);
     lab.inside(Experiment::prepare).unwrap();

@@ -1,8 +1,8 @@
 //! What a task asks of a person, and whether an answer will do.
 use jsonschema::PatternOptions;
-use matterstack_sdk::{Attempt, Error, json};
+use matterstack_sdk::{Attempt, Error, json, work};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Mistakes that a note names.
 const NAMED: usize = 5;
@@ -31,6 +31,8 @@ pub(crate) enum Judgement {
 struct Task {
     #[serde(default)]
     input: Option<Value>,
+    #[serde(default)]
+    files: Map<String, Value>,
 }
 
 #[derive(Deserialize)]
@@ -56,7 +58,12 @@ enum OnReject {
 impl Form {
     /// Reads the task's input.
     pub(crate) fn of(attempt: &Attempt) -> Result<Self, Error> {
-        let input = attempt.task::<Task>()?.input.unwrap_or_else(|| json!({}));
+        let task: Task = attempt.task()?;
+        let reserved = |name: &str| {
+            name.starts_with("response") || name.starts_with('.') || name == "instructions.md" || name == "schema.json"
+        };
+        work::refuse_reserved(task.files.keys(), reserved)?;
+        let input = task.input.unwrap_or_else(|| json!({}));
         let input: Input = serde_json::from_value(input)
             .map_err(|error| Error::invalid("input", format!("the task's `input` is not a question: {error}")))?;
         if input.deadline_s.is_some_and(|seconds| !seconds.is_finite() || seconds <= 0.0) {

@@ -178,6 +178,15 @@ fn a_task_that_asks_nothing_is_invalid() {
 }
 
 #[test]
+fn a_campaign_cannot_answer_its_own_question() {
+    for file in ["response.json", "response.by.json", "response.json/x", ".clock", "schema.json"] {
+        let task = json!({"id": "a", "input": {"instructions": "Go on?"}, "files": {file: {"content": "{\"approved\": true}"}}});
+        let error = Human::prepare(&attempt(&task)).unwrap_err();
+        assert_eq!(error.detail().code, "reserved", "{file}");
+    }
+}
+
+#[test]
 fn without_a_schema_the_question_is_yes_or_no() {
     let mut gate = Gate::new("approval", json!({"instructions": "Go on?"}));
     gate.answer("{}");

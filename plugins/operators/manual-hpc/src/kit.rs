@@ -14,8 +14,8 @@ use std::path::Path;
 /// What the operator and `kit import` put into the attempt directory: no outputs of the task.
 pub(crate) const OWN_FILES: [&str; 8] =
     ["kit/**", "kit.tar.gz", "status.*", "import.json", "output/**", "*.replaced-*/**", ".*", ".*/**"];
-/// Names of these that a task's own files must leave alone.
-const RESERVED: [&str; 5] = ["kit", "kit.tar.gz", "status.json", "import.json", "output"];
+/// How names begin that a task's own files must leave alone.
+const RESERVED: [&str; 8] = ["kit", "status.", "import.json", "output", ".clock", ".import", ".kit", ".status"];
 /// How long what may be half of something must stay the same, in seconds.
 const SETTLE_S: f64 = 5.0;
 
@@ -101,12 +101,7 @@ impl Kit {
             }
         }
         let inputs: Vec<String> = task.files.into_keys().collect();
-        for input in &inputs {
-            let first = input.split('/').find(|part| !part.is_empty() && *part != ".").unwrap_or_default();
-            if RESERVED.contains(&first) {
-                return Err(Error::invalid("reserved", format!("file `{input}` has a name that the kit itself needs")));
-            }
-        }
+        work::refuse_reserved(&inputs, |name| RESERVED.iter().any(|reserved| name.starts_with(reserved)))?;
         Ok(Self {
             run: attempt.run_id.clone(),
             attempt: attempt.attempt_id.clone(),

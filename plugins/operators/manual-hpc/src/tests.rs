@@ -154,6 +154,7 @@ fn what_cannot_become_a_kit_is_invalid() {
         (json!({"id": "a", "command": ["a\u{0}b"]}), "{}", "bad-command"),
         (json!({"id": "a", "command": "a", "env": {"A B": "1"}}), "{}", "env"),
         (json!({"id": "a", "command": "a", "files": {"kit/x": {"content": ""}}}), "{}", "reserved"),
+        (json!({"id": "a", "command": "a", "files": {"status.json": {"content": ""}}}), "{}", "reserved"),
         (json!({"id": "a", "command": "a"}), "{\"header\": [\"rm -rf\"]}", "config"),
         (json!({"id": "a", "command": "a"}), "{\"setup\": [\"a\\nb\"]}", "config"),
         (json!({"id": "a", "command": "a"}), "{\"heder\": []}", "config"),

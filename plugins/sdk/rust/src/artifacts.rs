@@ -52,3 +52,53 @@ pub fn with_files<T>(files: impl IntoIterator<Item = (String, Vec<u8>)>, body: i
     FILES.set(HashMap::new());
     value
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(sha256: &str, size: usize) -> OutputFile {
+        OutputFile { path: "file".into(), sha256: sha256.into(), size: size as u64 }
+    }
+
+    #[test]
+    fn a_file_is_read_in_parts() {
+        with_files([("d".to_owned(), b"0123456789".to_vec())], || {
+            assert_eq!(read("d", 0, 4).unwrap(), b"0123");
+            assert_eq!(read("d", 8, 4).unwrap(), b"89");
+            for offset in [10, 11, u64::MAX] {
+                assert_eq!(read("d", offset, 4).unwrap(), b"", "{offset}");
+            }
+            assert_eq!(read("d", 3, 0).unwrap(), b"");
+        });
+    }
+
+    #[test]
+    fn a_file_larger_than_one_read_comes_whole() {
+        for size in [0, 1, CHUNK_BYTES as usize, 2 * CHUNK_BYTES as usize + 1] {
+            let bytes: Vec<u8> = (0..size).map(|n| (n % 251) as u8).collect();
+            with_files([("d".to_owned(), bytes.clone())], || {
+                assert!(read_all(&file("d", size)).unwrap() == bytes, "{size}");
+                // a size that is not true neither cuts the file nor waits for more
+                assert!(read_all(&file("d", size + 10)).unwrap() == bytes, "{size}");
+            });
+        }
+    }
+
+    #[test]
+    fn what_the_run_does_not_own_is_denied() {
+        let denied = |error: Error| matches!(error, Error::Denied(detail) if detail.code == "unknown-digest");
+        assert!(denied(read("d", 0, 1).unwrap_err()));
+        assert!(denied(read_all(&file("d", 1)).unwrap_err()));
+        with_files([("d".to_owned(), vec![1])], || ());
+        assert!(denied(read("d", 0, 1).unwrap_err()), "the files were there for the body only");
+    }
+
+    #[test]
+    fn text_must_be_utf_8() {
+        with_files([("a".to_owned(), "é".into()), ("b".to_owned(), vec![0xff])], || {
+            assert_eq!(read_text(&file("a", 2)).unwrap(), "é");
+            assert_eq!(read_text(&file("b", 1)).unwrap_err().detail().code, "not-utf-8");
+        });
+    }
+}

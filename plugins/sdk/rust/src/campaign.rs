@@ -175,3 +175,142 @@ macro_rules! export_campaign {
         };
     };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json;
+    use crate::task::Outcome;
+
+    struct Echo;
+
+    #[derive(Debug, Deserialize)]
+    struct Params {
+        next: String,
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct State {
+        seen: Vec<String>,
+    }
+
+    impl Campaign for Echo {
+        type Params = Params;
+        type State = State;
+
+        fn plan(ctx: &Context<Params>, state: Option<State>) -> Result<Decision<State>, Error> {
+            let state = state.unwrap_or(State { seen: vec![ctx.run_id.clone()] });
+            let next = match ctx.params.next.as_str() {
+                "workflow" => Next::Workflow(vec![Task::new("a", "local").command(["true"]).after("b")]),
+                "raw" => Next::RawWorkflow("[1.50]".into()),
+                "complete" => Next::Complete(json!({"supplied": ctx.supplied, "size": ctx.input("x")?.size})),
+                "fail" => Next::Fail(Detail::new("gave-up", "no way")),
+                "hold" => Next::Hold(Detail::new("ask", "which way")),
+                "error" => return Err(Error::other("mine", "said no")),
+                _ => Next::Wait,
+            };
+            Ok(Decision::new(state, next, "because"))
+        }
+
+        fn analyze(_: &Context<Params>, mut state: State, results: Vec<TaskResult>) -> Result<State, Error> {
+            let completed = results.into_iter().filter(|result| result.outcome == Outcome::Completed);
+            state.seen.extend(completed.map(|result| result.task));
+            Ok(state)
+        }
+    }
+
+    fn wit_context(next: &str) -> wit::Context {
+        wit::Context {
+            run_id: "r".into(),
+            iteration: 2,
+            decision: 5,
+            now_ms: 7,
+            seed: 9,
+            params: json!({"next": next}).to_string(),
+            inputs: r#"{"x":{"sha256":"d","size":3}}"#.into(),
+            supplied: Some("{\"way\":\"left\"}".into()),
+        }
+    }
+
+    fn plan(next: &str) -> wit::Decision {
+        Exported::<Echo>::plan(wit_context(next), None).unwrap()
+    }
+
+    #[test]
+    fn a_context_is_read_whole() {
+        let ctx: Context<Params> = context(wit_context("x")).unwrap();
+        assert_eq!((ctx.run_id.as_str(), ctx.iteration, ctx.decision, ctx.now_ms, ctx.seed), ("r", 2, 5, 7, 9));
+        assert_eq!((ctx.params.next.as_str(), ctx.supplied), ("x", Some(json!({"way": "left"}))));
+        assert_eq!(ctx.inputs["x"], OutputFile { path: "x".into(), sha256: "d".into(), size: 3 });
+    }
+
+    #[test]
+    fn a_context_that_cannot_be_read_says_which_part() {
+        type Spoil = fn(&mut wit::Context);
+        let cases: [(&str, Spoil); 3] = [
+            ("params", |ctx| ctx.params = "{}".into()),
+            ("inputs", |ctx| ctx.inputs = "[]".into()),
+            ("supplied", |ctx| ctx.supplied = Some("{".into())),
+        ];
+        for (part, spoil) in cases {
+            let mut given = wit_context("x");
+            spoil(&mut given);
+            let error = context::<Params>(given).unwrap_err();
+            assert!(matches!(&error, Error::Invalid(detail) if detail.code == part), "{part}: {error}");
+            assert!(error.detail().message.contains(&format!("cannot read {part}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_decision_crosses() {
+        let decision = plan("workflow");
+        assert_eq!((decision.state.as_str(), decision.reason.as_str()), (r#"{"seen":["r"]}"#, "because"));
+        let wit::Next::Workflow(tasks) = decision.next else { panic!("no workflow") };
+        assert_eq!(tasks, r#"[{"id":"a","operator":"local","command":["true"],"depends_on":["b"]}]"#);
+        assert!(matches!(plan("raw").next, wit::Next::Workflow(tasks) if tasks == "[1.50]"));
+        assert!(matches!(plan("").next, wit::Next::Wait));
+        assert!(
+            matches!(plan("complete").next, wit::Next::Complete(r) if r == r#"{"size":3,"supplied":{"way":"left"}}"#)
+        );
+        assert!(matches!(plan("fail").next, wit::Next::Fail(detail) if detail.code == "gave-up"));
+        assert!(matches!(plan("hold").next, wit::Next::Hold(detail) if detail.message == "which way"));
+        let error = Exported::<Echo>::plan(wit_context("error"), None).unwrap_err();
+        assert!(matches!(error, types::Error::Other(detail) if detail.code == "mine"));
+    }
+
+    #[test]
+    fn states_and_results_are_read_and_what_is_none_is_refused() {
+        let results = r#"[{"task":"a","outcome":"completed","new-key":1},{"task":"b","outcome":"failed","code":"x"}]"#;
+        let analyze = |state: &str, results: &str| {
+            Exported::<Echo>::analyze(wit_context(""), state.into(), results.into()).map_err(Error::from)
+        };
+        assert_eq!(analyze(r#"{"seen":[]}"#, results).unwrap(), r#"{"seen":["a"]}"#);
+        assert_eq!(analyze("{}", results).unwrap_err().detail().code, "state");
+        assert_eq!(
+            analyze(r#"{"seen":[]}"#, r#"[{"task":"a","outcome":"vanished"}]"#).unwrap_err().detail().code,
+            "results"
+        );
+        let state = Exported::<Echo>::plan(wit_context(""), Some(r#"{"seen":["kept"]}"#.into())).unwrap().state;
+        assert_eq!(state, r#"{"seen":["kept"]}"#);
+    }
+
+    #[test]
+    fn a_missing_input_is_named() {
+        let error = Context::first(()).input("candidates").unwrap_err();
+        assert_eq!(error.detail().code, "no-input");
+        assert!(error.detail().message.contains("`candidates`"), "{error}");
+    }
+
+    #[test]
+    fn randomness_repeats_and_differs_from_decision_to_decision() {
+        let mut ctx = Context::first(());
+        let first: Vec<u64> = (0..3).map(|_| ctx.rng().next_u64()).collect();
+        assert!(first.iter().all(|number| *number == first[0]));
+        ctx.decision = 2;
+        assert_ne!(ctx.rng().next_u64(), first[0]);
+        ctx.seed = 1;
+        let mut rng = ctx.rng();
+        assert!((0..1000).map(|_| rng.uniform()).all(|x| (0.0..1.0).contains(&x)));
+        assert!((0..1000).map(|_| rng.below(3)).all(|n| n < 3));
+    }
+}

@@ -1,3 +1,4 @@
+//! What a plugin answers when it cannot do what it was asked.
 use crate::bindings::campaign::matterstack::plugin::types as wit;
 use std::fmt;
 
@@ -110,5 +111,37 @@ impl From<Error> for wit::Error {
             Error::Ambiguous(detail) => Self::Ambiguous(detail.into()),
             Error::Other(detail) => Self::Other(detail.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_case_crosses_the_border_and_comes_back() {
+        let detail = || Detail::new("code", "what happened");
+        let all = [
+            Error::Invalid(detail()),
+            Error::Rejected(detail()),
+            Error::Transient(detail(), Some(250)),
+            Error::Transient(detail(), None),
+            Error::Denied(detail()),
+            Error::Ambiguous(detail()),
+            Error::Other(detail()),
+        ];
+        for error in all {
+            assert_eq!(Error::from(wit::Error::from(error.clone())), error);
+            assert_eq!(error.detail(), &detail());
+            assert_eq!(error.to_string(), "what happened (code)");
+        }
+    }
+
+    #[test]
+    fn a_document_that_cannot_be_read_is_invalid() {
+        let error = Error::from(serde_json::from_str::<u32>("x").unwrap_err());
+        let Error::Invalid(detail) = error else { panic!("{error}") };
+        assert_eq!(detail.code, "json");
+        assert!(detail.message.contains("line 1"), "{detail:?}");
     }
 }

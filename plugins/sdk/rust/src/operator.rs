@@ -4,6 +4,7 @@ use crate::bindings::operator::exports::matterstack::plugin::operator_calls::Gue
 use crate::bindings::operator::matterstack::plugin::operator_types as wit;
 use crate::error::{Detail, Error};
 use serde::Deserialize;
+use serde_json::Value;
 use std::marker::PhantomData;
 
 /// Drives one outside system. A fresh instance answers each call, so nothing is remembered but the handle.
@@ -44,6 +45,20 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// Makes a first attempt at a task that has not been submitted, for native tests.
+    pub fn first(id: &str, task: Value) -> Self {
+        Self {
+            run_id: "test".into(),
+            attempt_id: id.to_owned(),
+            number: 1,
+            task: task.to_string(),
+            submit_key: id.to_owned(),
+            handle: None,
+            note: None,
+            config: "{}".into(),
+        }
+    }
+
     /// Reads the task into a type of the operator's choice. Fails with `invalid`.
     pub fn task<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Error> {
         serde_json::from_str(&self.task).map_err(|e| Error::invalid("task", format!("cannot read the task: {e}")))
@@ -242,4 +257,50 @@ macro_rules! export_operator {
     $crate::bindings::operator::__export_operator_world!(Exported with_types_in $crate::bindings::operator);
         };
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json;
+
+    #[test]
+    fn the_documents_of_an_attempt_are_read_when_asked_for() {
+        let mut attempt = Attempt::first("a1", json!({"id": "t", "input": {"x": 1}}));
+        assert_eq!(attempt.task::<Value>().unwrap()["input"]["x"], 1);
+        assert_eq!(attempt.config::<Value>().unwrap(), json!({}));
+        assert_eq!(attempt.handle().unwrap_err().detail().code, "no-handle");
+        attempt.handle = Some("{}".into());
+        assert_eq!(attempt.handle().unwrap(), "{}");
+        (attempt.task, attempt.config) = ("{".into(), "7".into());
+        assert_eq!(attempt.task::<Value>().unwrap_err().detail().code, "task");
+        #[derive(Debug, Deserialize)]
+        struct Config {}
+        assert_eq!(attempt.config::<Config>().unwrap_err().detail().code, "config");
+    }
+
+    #[test]
+    fn every_answer_crosses_the_border_and_comes_back() {
+        let detail = || Detail::new("code", "what happened");
+        let statuses = [
+            Status::Queued,
+            Status::Running(Some("{}".into())),
+            Status::Running(None),
+            Status::Waiting { kind: "person".into(), detail: "look".into() },
+            Status::Succeeded,
+            Status::Failed(detail()),
+            Status::Cancelled,
+            Status::NotStarted(detail()),
+            Status::Lost(detail()),
+            Status::Unavailable(detail()),
+        ];
+        for status in statuses {
+            let report = StatusReport { status, handle: Some("{}".into()), poll_after_ms: Some(5) };
+            assert_eq!(StatusReport::from(wit::StatusReport::from(report.clone())), report);
+        }
+        let unknown = Found::Unknown { note: "{}".into(), poll_after_ms: 9 };
+        for found in [Found::Yes("{}".into()), Found::No, unknown] {
+            assert_eq!(Found::from(wit::Found::from(found.clone())), found);
+        }
+    }
 }

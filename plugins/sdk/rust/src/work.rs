@@ -61,6 +61,21 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// Refuses a task's own file whose first folder or name is `reserved` for what passes between the operator and the outside: a
+/// campaign must not answer its own questions. Fails with `invalid` and the code `reserved`.
+pub fn refuse_reserved<'a>(
+    files: impl IntoIterator<Item = &'a String>,
+    reserved: impl Fn(&str) -> bool,
+) -> Result<(), Error> {
+    let first = |file: &&String| file.split('/').find(|part| !part.is_empty() && *part != ".").is_none_or(&reserved);
+    match files.into_iter().find(first) {
+        Some(file) => {
+            Err(Error::invalid("reserved", format!("file `{file}` has a name that the operator itself needs")))
+        }
+        None => Ok(()),
+    }
+}
+
 /// What is at a path, links not followed.
 #[derive(Debug)]
 pub enum Entry {

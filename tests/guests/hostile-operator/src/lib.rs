@@ -1,7 +1,9 @@
 //! An operator that misbehaves as `task.input.mode` says; without one every attempt succeeds at once, outside of
-//! nothing. `task.input.reconcile` is its answer to `reconcile`: `yes`, `no` (the default) or `unknown`.
+//! nothing. `task.input.reconcile` is its answer to `reconcile`: `yes`, `no` (the default) or `unknown`;
+//! `task.input.status` the status it reports beside misbehaving.
 use matterstack_sdk::{Attempt, Detail, Error, Found, Operator, Status, StatusReport, Value, compute, json, log};
-use std::time::Duration;
+use std::hash::{BuildHasher, RandomState};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The operator.
 pub struct Hostile;
@@ -54,6 +56,7 @@ impl Operator for Hostile {
         match mode {
             "denied-backend" => compute::submit("forbidden", "{\"command\":[\"true\"]}"),
             "garbage-handle" => Ok("{not json".into()),
+            "long-handle" => Ok(format!("\"{}\"", "x".repeat(1_000_000))),
             "huge-handle" => Ok(format!("\"{}\"", "x".repeat(100_000_000))),
             _ => Ok(json!({"key": attempt.submit_key}).to_string()),
         }
@@ -62,7 +65,10 @@ impl Operator for Hostile {
     fn reconcile(attempt: &Attempt) -> Result<Found, Error> {
         let input = input(attempt)?;
         misbehave(input["mode"].as_str().unwrap_or_default(), "reconcile")?;
-        Ok(match input["reconcile"].as_str() {
+        let garbage = || "{not json".to_owned();
+        Ok(match input["reconcile"].as_str().or(input["mode"].as_str()) {
+            Some("garbage-note-in-reconcile") => Found::Unknown { note: garbage(), poll_after_ms: 50 },
+            Some("garbage-handle-in-reconcile") => Found::Yes(garbage()),
             Some("yes") => Found::Yes(json!({"key": attempt.submit_key}).to_string()),
             Some("unknown") => {
                 Found::Unknown { note: json!({"message": "cannot tell"}).to_string(), poll_after_ms: 50 }
@@ -76,10 +82,11 @@ impl Operator for Hostile {
         let mode = input["mode"].as_str().unwrap_or_default();
         misbehave(mode, "check")?;
         let detail = Detail::new("hostile", "asked for this status");
-        let mut report = StatusReport::from(match mode {
+        let mut report = StatusReport::from(match input["status"].as_str().unwrap_or(mode) {
             "queued" => Status::Queued,
             "running" => Status::Running(Some("{\"percent\":50}".into())),
-            "garbage-progress" => Status::Running(Some("{not json".into())),
+            "garbage-progress-in-check" => Status::Running(Some("{not json".into())),
+            "ugly" => Status::Failed(Detail::new("not a word\n", format!("red \u{1b}[31m{}", "x".repeat(1_000_000)))),
             "waiting" => Status::Waiting { kind: "person".into(), detail: "somebody must look".into() },
             "failed" => Status::Failed(detail),
             "cancelled" => Status::Cancelled,
@@ -89,6 +96,10 @@ impl Operator for Hostile {
             _ => Status::Succeeded,
         });
         report.poll_after_ms = if mode == "huge-poll-after" { Some(u64::MAX) } else { Some(50) };
+        report.handle = (mode == "garbage-handle-in-check").then(|| "{not json".into());
+        if mode == "huge-poll-after" {
+            report.status = Status::Queued;
+        }
         Ok(report)
     }
 
@@ -97,8 +108,11 @@ impl Operator for Hostile {
         let mode = input["mode"].as_str().unwrap_or_default();
         misbehave(mode, "collect")?;
         Ok(match mode {
-            "garbage-output" => Some("{not json".into()),
+            "garbage-output-in-collect" => Some("{not json".into()),
+            "deep-output-in-collect" => Some("[".repeat(200_000) + &"]".repeat(200_000)),
+            "integer-output-in-collect" => Some("{\"n\":9007199254740993}".into()),
             "escape" => Some(escape().to_string()),
+            "look" => Some(look().to_string()),
             _ => None,
         })
     }
@@ -113,9 +127,11 @@ fn write_files(mode: &str, megabytes: u64) -> Result<(), Error> {
     let done = match mode {
         "symlink" => symlink("/etc/passwd", "/work/out.txt"),
         "symlink-up" => symlink("../../../state.sqlite", "/work/out.txt"),
-        "symlink-directory" => symlink("/etc", "/work/out"),
+        "symlink-directory" => symlink("../../..", "/work/out"),
         "big-file" => std::fs::write("/work/out.txt", vec![b'x'; megabytes as usize * 1_000_000]),
-        "many-files" => (0..100_000).try_for_each(|n| std::fs::write(format!("/work/{n}.txt"), "x")),
+        "many-files" => (0..200).try_for_each(|n| std::fs::write(format!("/work/{n}.txt"), "x")),
+        "deep-directories" => std::fs::create_dir_all(format!("/work/{}", "d/".repeat(200)))
+            .and_then(|()| std::fs::write("/work/out.txt", "x")),
         "file" => std::fs::write("/work/out.txt", "written by the operator"),
         _ => Ok(()),
     };
@@ -130,6 +146,20 @@ fn escape() -> Value {
         "write-up": std::fs::write("/work/../escaped", "x").is_ok(),
         "env": std::env::vars().count(),
         "network": std::net::TcpStream::connect("127.0.0.1:22").is_ok(),
+    })
+}
+
+/// What the operator sees of time, chance and the network.
+fn look() -> Value {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    json!({
+        "seconds": seconds,
+        "random": RandomState::new().hash_one(7).to_string(),
+        "env": std::env::vars().collect::<Vec<_>>(),
+        "tcp": std::net::TcpStream::connect("127.0.0.1:22").is_ok(),
+        "listen": std::net::TcpListener::bind("127.0.0.1:0").is_ok(),
+        "udp": std::net::UdpSocket::bind("127.0.0.1:0").is_ok(),
+        "lookup": std::net::ToSocketAddrs::to_socket_addrs("localhost:22").is_ok(),
     })
 }
 

@@ -29,8 +29,21 @@ impl Guest for Hostile {
         }
         let mode = params["mode"].as_str().unwrap_or_default();
         misbehave(mode);
-        let state = seen(mode).unwrap_or_else(|| json!({"mode": mode})).to_string();
+        let kept = params.get("state").cloned().unwrap_or_else(|| json!({"mode": mode}));
+        let state = seen(mode).unwrap_or(kept).to_string();
         match mode {
+            "ugly-error" => {
+                let message = format!("red \u{1b}[31m alert\n{}", "x".repeat(1_000_000));
+                Err(Error::Other(detail("not a word\n", &message)))
+            }
+            "long-reason" => {
+                let reason = "x".repeat(1_000_000);
+                Ok(Decision { reason, ..decision(state, workflow(json!([task("a")]))) })
+            }
+            "huge-integer-state" => {
+                let state = format!("{{\"n\":1{}}}", "0".repeat(60));
+                Ok(decision(state, workflow(json!([task("a")]))))
+            }
             "error" => Err(Error::Other(detail("hostile", "asked to fail"))),
             "invalid" => Err(Error::Invalid(detail("hostile", "asked to refuse"))),
             "garbage-state" => Ok(decision("{not json".into(), workflow(json!([task("a")])))),
@@ -51,6 +64,8 @@ impl Guest for Hostile {
         match params["mode"].as_str().unwrap_or_default() {
             "error-in-analyze" => Err(Error::Other(detail("hostile", "asked to fail"))),
             "garbage-in-analyze" => Ok("{not json".into()),
+            "big-integer-in-analyze" => Ok("{\"n\":9007199254740993}".into()),
+            "huge-in-analyze" => Ok(format!("\"{}\"", "x".repeat(megabytes(&params)))),
             mode => {
                 misbehave(mode.strip_suffix("-in-analyze").unwrap_or_default());
                 Ok(state)
@@ -75,6 +90,7 @@ fn misbehave(mode: &str) {
         "exit" => std::process::exit(3),
         "stack" => drop(std::hint::black_box(descend(1))),
         "sleep" => std::thread::sleep(Duration::from_secs(3600)),
+        "many-reads" => (0..10_000).for_each(|_| drop(artifacts::read("0", 0, 1))),
         "log-flood" => {
             for line in 0..1_000_000 {
                 log::write(log::Level::Info, &format!("line {line} {}", "x".repeat(1000)));
@@ -124,6 +140,9 @@ fn tasks(mode: &str, params: &Value) -> Next {
         "empty-id" => json!([task("")]),
         "long-id" => json!([task(&"x".repeat(201))]),
         "control-id" => json!([task("a\u{0}\u{1b}[31m\n")]),
+        "big-integer-tasks" => with("input", json!({"n": 9_007_199_254_740_993_u64})),
+        "bad-pattern" => with("outputs", json!(["[a"])),
+        "no-attempts" => with("retry", json!({"max_attempts": 0})),
         "cycle" => json!([
             {"id": "a", "operator": "local", "command": ["true"], "depends_on": ["b"]},
             {"id": "b", "operator": "local", "command": ["true"], "depends_on": ["a"]},
@@ -136,6 +155,7 @@ fn tasks(mode: &str, params: &Value) -> Next {
         "escaping-file" => with("files", json!({"../../escaped": {"content": "x"}})),
         "absolute-file" => with("files", json!({"/tmp/escaped": {"content": "x"}})),
         "unknown-file" => with("files", json!({"a.txt": {"path": "scripts/nowhere.py"}})),
+        "" => json!([task("first")]),
         "no-command" => json!([{"id": "a", "operator": "local"}]),
         _ => json!([task("a")]),
     })

@@ -136,8 +136,12 @@ impl Bench {
 
     /// Measures a command of ours that is too short to be measured once: the cost of one of several.
     fn each(&self, arguments: &str, repeats: u32) -> Result<Cost> {
-        let ours = self.line(arguments);
-        let line = format!("n=0; while [ $n -lt {repeats} ]; do {ours} || exit 1; n=$((n + 1)); done");
+        self.each_line(&format!("{} || exit 1", self.line(arguments)), repeats)
+    }
+
+    /// The same for any shell line.
+    fn each_line(&self, line: &str, repeats: u32) -> Result<Cost> {
+        let line = format!("n=0; while [ $n -lt {repeats} ]; do {line}; n=$((n + 1)); done");
         let Cost { wall_s, cpu_s, peak_mb } = cost(&self.scratch, &line)?;
         let count = f64::from(repeats);
         Ok(Cost { wall_s: wall_s / count, cpu_s: cpu_s / count, peak_mb })

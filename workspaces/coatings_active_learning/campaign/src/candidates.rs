@@ -160,7 +160,6 @@ fn failed(simulation: &Simulation, reason: &str) -> Measurement {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 pub(crate) mod tests {
     use super::*;
     use matterstack_sdk::OutputFile;

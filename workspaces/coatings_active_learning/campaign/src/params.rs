@@ -70,7 +70,6 @@ fn share(given: &Map<String, Value>, name: &str, default: f64) -> Result<f64, St
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod tests {
     use super::*;
     use matterstack_sdk::json;

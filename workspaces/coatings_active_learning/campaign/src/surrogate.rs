@@ -109,7 +109,6 @@ fn matrix(points: &[Composition]) -> Array2<f64> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod tests {
     use super::*;
     use crate::design::{pool, space_filling};

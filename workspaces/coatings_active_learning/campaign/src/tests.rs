@@ -1,5 +1,4 @@
 //! The campaign as the host calls it, natively.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 use super::*;
 use crate::candidates::tests::{ended, left};
 use matterstack_sdk::{Outcome, Task, artifacts, json};

@@ -1,0 +1,207 @@
+//! Where the contract's types meet the host's own. Nothing a plugin says is believed before it was checked here:
+//! documents are JSON of a bounded size, words are words, sentences fit on a screen and cannot command a terminal.
+use super::PluginErrorKind;
+use super::bindings::campaign::exports::matterstack::plugin::campaign_calls as campaign_wit;
+use super::bindings::campaign::matterstack::plugin::{campaign_types, types};
+use super::bindings::operator::exports::matterstack::plugin::operator_calls as operator_wit;
+use super::bindings::operator::matterstack::plugin::operator_types;
+use crate::model::contract::{
+    AttemptRequest, Context, Decision, Detail, Found, GuestError, Next, Status, StatusReport,
+};
+use crate::model::document;
+
+/// The longest word by which programs tell causes apart, in bytes.
+const WORD_MAX: usize = 64;
+/// The longest sentence for a person, in bytes.
+const SENTENCE_MAX: usize = 4_000;
+/// The largest handle, note or progress document, in bytes.
+const NOTE_MAX: usize = 64 * 1024;
+/// The longest time that a plugin may ask to be left alone, in milliseconds: a week.
+const PAUSE_MAX_MS: u64 = 7 * 24 * 3_600_000;
+
+type Checked<T> = Result<T, PluginErrorKind>;
+
+/// A text of a plugin as a person may be shown it: without control characters, and not endless.
+pub(super) fn sentence(text: &str) -> String {
+    let end = (0..=SENTENCE_MAX.min(text.len())).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+    let mut shown: String = text[..end].chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if end < text.len() {
+        shown.push_str(" …");
+    }
+    match shown.trim() {
+        "" => "no reason was given".to_owned(),
+        text => text.to_owned(),
+    }
+}
+
+/// A word for programs; what is none becomes `other`.
+fn word(text: String) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
+    if (1..=WORD_MAX).contains(&text.len()) && text.chars().all(plain) { text } else { "other".to_owned() }
+}
+
+/// Refuses what is no document, or is larger than `most` bytes.
+fn document(what: &str, text: String, most: usize) -> Checked<String> {
+    if text.len() > most {
+        return Err(PluginErrorKind::BadOutput(format!("{what} has {} bytes; at most {most} are allowed", text.len())));
+    }
+    match document::check(&text) {
+        Ok(()) => Ok(text),
+        Err(error) => Err(PluginErrorKind::BadOutput(format!("{what} is not JSON: {error}"))),
+    }
+}
+
+fn detail_to_wit(detail: Detail) -> types::Detail {
+    types::Detail { code: detail.code, message: detail.message }
+}
+
+fn detail_from_wit(detail: types::Detail) -> Detail {
+    Detail { code: word(detail.code), message: sentence(&detail.message) }
+}
+
+fn pause(ms: u64) -> u64 {
+    ms.min(PAUSE_MAX_MS)
+}
+
+/// A backend's error as the contract has it.
+pub(super) fn to_wit(error: GuestError) -> types::Error {
+    match error {
+        GuestError::Invalid(detail) => types::Error::Invalid(detail_to_wit(detail)),
+        GuestError::Rejected(detail) => types::Error::Rejected(detail_to_wit(detail)),
+        GuestError::Transient(detail, retry_after_ms) => {
+            types::Error::Transient(types::Delay { detail: detail_to_wit(detail), retry_after_ms })
+        }
+        GuestError::Denied(detail) => types::Error::Denied(detail_to_wit(detail)),
+        GuestError::Ambiguous(detail) => types::Error::Ambiguous(detail_to_wit(detail)),
+        GuestError::Other(detail) => types::Error::Other(detail_to_wit(detail)),
+    }
+}
+
+/// A plugin's error as the host's own.
+pub(super) fn from_wit(error: types::Error) -> GuestError {
+    match error {
+        types::Error::Invalid(detail) => GuestError::Invalid(detail_from_wit(detail)),
+        types::Error::Rejected(detail) => GuestError::Rejected(detail_from_wit(detail)),
+        types::Error::Transient(delay) => {
+            GuestError::Transient(detail_from_wit(delay.detail), delay.retry_after_ms.map(pause))
+        }
+        types::Error::Denied(detail) => GuestError::Denied(detail_from_wit(detail)),
+        types::Error::Ambiguous(detail) => GuestError::Ambiguous(detail_from_wit(detail)),
+        types::Error::Other(detail) => GuestError::Other(detail_from_wit(detail)),
+    }
+}
+
+/// A backend's answer to `find` as the contract has it.
+pub(super) fn found_to_wit(found: Found) -> operator_types::Found {
+    match found {
+        Found::Yes(handle) => operator_types::Found::Yes(handle),
+        Found::No => operator_types::Found::No,
+        Found::Unknown(note, poll_after_ms) => {
+            operator_types::Found::Unknown(operator_types::Undecided { note, poll_after_ms })
+        }
+    }
+}
+
+/// A plugin's answer to `reconcile` as the host's own.
+pub(super) fn found_from_wit(found: operator_types::Found) -> Checked<Found> {
+    Ok(match found {
+        operator_types::Found::Yes(handle) => Found::Yes(handle_from_wit(handle)?),
+        operator_types::Found::No => Found::No,
+        operator_types::Found::Unknown(undecided) => {
+            Found::Unknown(document("the note", undecided.note, NOTE_MAX)?, pause(undecided.poll_after_ms))
+        }
+    })
+}
+
+/// A handle as the store may keep it.
+pub(super) fn handle_from_wit(handle: String) -> Checked<String> {
+    document("the handle", handle, NOTE_MAX)
+}
+
+/// A plugin's output document; its size was bounded when it crossed.
+pub(super) fn output_from_wit(output: Option<String>) -> Checked<Option<String>> {
+    output.map(|text| document("the output document", text, usize::MAX)).transpose()
+}
+
+/// A backend's answer to `status` as the contract has it.
+pub(super) fn report_to_wit(report: StatusReport) -> operator_types::StatusReport {
+    use operator_types::Status as Wit;
+    let status = match report.status {
+        Status::Queued => Wit::Queued,
+        Status::Running(progress) => Wit::Running(progress),
+        Status::Waiting(kind, detail) => Wit::Waiting(operator_types::Waiting { kind, detail }),
+        Status::Succeeded => Wit::Succeeded,
+        Status::Failed(detail) => Wit::Failed(detail_to_wit(detail)),
+        Status::Cancelled => Wit::Cancelled,
+        Status::NotStarted(detail) => Wit::NotStarted(detail_to_wit(detail)),
+        Status::Lost(detail) => Wit::Lost(detail_to_wit(detail)),
+        Status::Unavailable(detail) => Wit::Unavailable(detail_to_wit(detail)),
+    };
+    operator_types::StatusReport { status, handle: report.handle, poll_after_ms: report.poll_after_ms }
+}
+
+/// A plugin's answer to `check-status` as the host's own.
+pub(super) fn report_from_wit(report: operator_types::StatusReport) -> Checked<StatusReport> {
+    use operator_types::Status as Wit;
+    let status = match report.status {
+        Wit::Queued => Status::Queued,
+        Wit::Running(progress) => {
+            Status::Running(progress.map(|text| document("the progress", text, NOTE_MAX)).transpose()?)
+        }
+        Wit::Waiting(waiting) => Status::Waiting(word(waiting.kind), sentence(&waiting.detail)),
+        Wit::Succeeded => Status::Succeeded,
+        Wit::Failed(detail) => Status::Failed(detail_from_wit(detail)),
+        Wit::Cancelled => Status::Cancelled,
+        Wit::NotStarted(detail) => Status::NotStarted(detail_from_wit(detail)),
+        Wit::Lost(detail) => Status::Lost(detail_from_wit(detail)),
+        Wit::Unavailable(detail) => Status::Unavailable(detail_from_wit(detail)),
+    };
+    let handle = report.handle.map(handle_from_wit).transpose()?;
+    Ok(StatusReport { status, handle, poll_after_ms: report.poll_after_ms.map(pause) })
+}
+
+/// What a decision may depend on, as the contract has it.
+pub(super) fn context_to_wit(context: &Context) -> campaign_wit::Context {
+    campaign_wit::Context {
+        run_id: context.run_id.0.clone(),
+        iteration: context.iteration,
+        decision: context.decision,
+        now_ms: context.now_ms,
+        seed: context.seed,
+        params: context.params.clone(),
+        inputs: context.inputs.clone(),
+        supplied: context.supplied.clone(),
+    }
+}
+
+/// An attempt as the contract has it.
+pub(super) fn attempt_to_wit(attempt: &AttemptRequest) -> operator_wit::Attempt {
+    operator_wit::Attempt {
+        run_id: attempt.run_id.0.clone(),
+        attempt_id: attempt.attempt_id.0.clone(),
+        number: attempt.number,
+        task: attempt.task.clone(),
+        submit_key: attempt.attempt_id.0.clone(),
+        handle: attempt.handle.clone(),
+        note: attempt.note.clone(),
+        config: attempt.config.clone(),
+    }
+}
+
+/// A plan as the host's own. Its documents are checked where they are read, which is once.
+pub(super) fn decision_from_wit(decision: campaign_wit::Decision) -> Checked<Decision> {
+    use campaign_types::Next as Wit;
+    let campaign_wit::Decision { state, next, reason } = decision;
+    if reason.len() > SENTENCE_MAX {
+        let text = format!("the reason has {} bytes; at most {SENTENCE_MAX} are allowed", reason.len());
+        return Err(PluginErrorKind::BadOutput(text));
+    }
+    let next = match next {
+        Wit::Workflow(tasks) => Next::Workflow(tasks),
+        Wit::Wait => Next::Wait,
+        Wit::Complete(document) => Next::Complete(document),
+        Wit::Fail(why) => Next::Fail(detail_from_wit(why)),
+        Wit::Hold(why) => Next::Hold(detail_from_wit(why)),
+    };
+    Ok(Decision { state, next, reason: sentence(&reason) })
+}

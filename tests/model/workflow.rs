@@ -1,0 +1,162 @@
+//! Every rule that a plan's tasks must keep.
+use matterstack::model::config::RunConfig;
+use matterstack::model::id::TaskId;
+use matterstack::model::workflow::{PlannedTask, Task, WorkflowError, nearest, stays_inside, validate};
+use serde_json::{Value, json};
+
+fn config() -> RunConfig {
+    serde_json::from_value(json!({
+        "campaign": {"plugin": "x"},
+        "operators": {"local": {"plugin": "x"}, "cluster": {"plugin": "x"}},
+        "pinned": {"plugins": {}, "inputs": {},
+                   "files": {"scripts/sim.py": {"path": "inputs/files/scripts/sim.py", "sha256": "0", "size": 1}}},
+    }))
+    .unwrap()
+}
+
+/// Validates tasks in a run that has the task `earlier` already.
+fn planned(tasks: &Value) -> Result<Vec<PlannedTask>, WorkflowError> {
+    let tasks: Vec<(Task, String)> = tasks
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|task| (serde_json::from_value(task.clone()).unwrap(), task.to_string()))
+        .collect();
+    validate(tasks, &config(), &|id| *id == TaskId::from("earlier"))
+}
+
+fn task(id: &str, more: Value) -> Value {
+    let mut task = json!({"id": id, "operator": "local"});
+    for (key, value) in more.as_object().unwrap() {
+        task[key] = value.clone();
+    }
+    task
+}
+
+fn one(more: Value) -> Value {
+    json!([task("a", more)])
+}
+
+#[test]
+fn what_is_allowed_is_planned() {
+    for tasks in [
+        json!([]),
+        one(json!({})),
+        json!([task(&"x".repeat(200), json!({}))]),
+        json!([task("any text / at all: é\n", json!({}))]),
+        json!([task("b", json!({"depends_on": ["a"]})), task("a", json!({}))]),
+        one(json!({"depends_on": ["earlier"]})),
+        one(json!({"files": {"a/b.txt": {"content": ""}, "sim.py": {"path": "scripts/sim.py"}}})),
+        one(json!({"outputs": ["*.json", "a/**/b", "[ab]?"], "retry": {"max_attempts": 9, "backoff_s": 0}})),
+        one(json!({"resources": {"walltime_s": 0.5}})),
+    ] {
+        let count = tasks.as_array().unwrap().len();
+        assert_eq!(planned(&tasks).unwrap().len(), count, "{tasks}");
+    }
+}
+
+#[test]
+fn dependencies_are_found_inside_and_outside_of_the_plan_once_each() {
+    let tasks = json!([
+        task(
+            "c",
+            json!({"depends_on": ["a", "a", "earlier"],
+                         "files": {"x": {"from": "b", "output": "y"}, "z": {"from": "a", "output": "y"}}})
+        ),
+        task("a", json!({})),
+        task("b", json!({})),
+    ]);
+    let planned = planned(&tasks).unwrap();
+    assert_eq!(planned[0].inner, [1, 2]);
+    assert_eq!(planned[0].outer, [TaskId::from("earlier")]);
+    assert!(planned[1].inner.is_empty() && planned[2].outer.is_empty());
+}
+
+#[test]
+fn every_broken_rule_is_named() {
+    let check = |tasks: Value, words: &str| {
+        let error = planned(&tasks).unwrap_err().to_string();
+        assert!(error.contains(words), "{tasks}: {error}");
+    };
+    check(json!([task("", json!({}))]), "task 0 has an id of 0 bytes; 1 to 200 are allowed");
+    check(json!([task("a", json!({})), task(&"é".repeat(101), json!({}))]), "task 1 has an id of 202 bytes");
+    check(json!([task("a\0b", json!({}))]), "task 0 has an id with a NUL character");
+    check(json!([task("a", json!({})), task("a", json!({}))]), "task id `a` is used twice");
+    check(json!([task("earlier", json!({}))]), "task id `earlier` is used twice");
+    check(one(json!({"depends_on": ["b"]})), "task `a` depends on `b`, which is not in the run");
+    check(
+        one(json!({"files": {"x": {"from": "b", "output": "y"}}})),
+        "task `a` depends on `b`, which is not in the run",
+    );
+    check(one(json!({"depends_on": ["a"]})), "task `a` depends on itself");
+    check(one(json!({"files": {"x": {"from": "a", "output": "y"}}})), "task `a` depends on itself");
+    check(
+        json!([
+            task("start", json!({})),
+            task("a", json!({"depends_on": ["c", "start"]})),
+            task("b", json!({"depends_on": ["a"]})),
+            task("c", json!({"depends_on": ["b"]})),
+        ]),
+        "task `a` depends on itself, directly or through others",
+    );
+    check(
+        json!([{"id": "a", "operator": "locl"}]),
+        "names operator `locl`, which config.json does not configure; did you mean `local`?",
+    );
+    check(json!([{"id": "a", "operator": "zzz"}]), "names operator `zzz`, which config.json does not configure");
+    for path in ["", ".", "..", "../x", "/x", "a/../../x", "a/..", "./x", "a\0b"] {
+        check(one(json!({"files": {path: {"content": "x"}}})), "outside its attempt directory");
+    }
+    check(
+        one(json!({"files": {"x": {"path": "scripts/none.py"}}})),
+        "names file `scripts/none.py`, which no pattern of campaign.files",
+    );
+    check(one(json!({"outputs": ["[a"]})), "output pattern `[a`");
+    check(one(json!({"retry": {"max_attempts": 0}})), "retry.max_attempts is 0");
+    check(one(json!({"retry": {"backoff_s": -1}})), "retry.backoff_s is negative");
+    check(one(json!({"resources": {"walltime_s": 0}})), "resources.walltime_s is not positive");
+    check(one(json!({"resources": {"walltime_s": -5}})), "resources.walltime_s is not positive");
+    check(one(json!({"retry": {"on": {"timeout": {"walltime_factor": 0}}}})), "retry.on.timeout.walltime_factor");
+    check(one(json!({"retry": {"on": {"oom": {"memory_factor": -1}}}})), "retry.on.oom.memory_factor");
+}
+
+#[test]
+fn a_task_with_an_unknown_key_or_a_wrong_type_is_no_task() {
+    for text in [
+        r#"{"id":"a"}"#,
+        r#"{"operator":"local"}"#,
+        r#"{"id":1,"operator":"local"}"#,
+        r#"{"id":"a","operator":"local","comand":"x"}"#,
+        r#"{"id":"a","operator":"local","command":{"x":1}}"#,
+        r#"{"id":"a","operator":"local","depends_on":"b"}"#,
+        r#"{"id":"a","operator":"local","files":{"x":{"path":"a","content":"b"}}}"#,
+        r#"{"id":"a","operator":"local","resources":{"core":1}}"#,
+        r#"{"id":"a","operator":"local","resources":{"cores":-1}}"#,
+        r#"{"id":"a","operator":"local","retry":{"on":{"los":true}}}"#,
+    ] {
+        assert!(serde_json::from_str::<Task>(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn a_long_chain_and_a_wide_fan_are_ordered_in_no_time() {
+    let chain: Vec<Value> = (0..20_000)
+        .rev()
+        .map(|n| task(&n.to_string(), if n == 0 { json!({}) } else { json!({"depends_on": [(n - 1).to_string()]}) }))
+        .collect();
+    assert_eq!(planned(&Value::from(chain)).unwrap().len(), 20_000);
+}
+
+#[test]
+fn paths_stay_inside_by_their_text() {
+    for path in ["a", "a/b", "a.b/..c", "ü"] {
+        assert!(stays_inside(path), "{path}");
+    }
+}
+
+#[test]
+fn near_names_are_offered_and_far_ones_not() {
+    assert_eq!(nearest("clutser", ["local", "cluster"].into_iter()), Some("cluster"));
+    assert_eq!(nearest("zzz", ["local", "cluster"].into_iter()), None);
+    assert_eq!(nearest("local", std::iter::empty()), None);
+}
