@@ -3,6 +3,10 @@
 
 /// The regular expression (POSIX, C locale) that matches what the pattern matches; `*` and `?` stop at slashes.
 pub(super) fn expression(glob: &str) -> String {
+    if glob == "**/" {
+        // alone, it is any file
+        return ".*".to_owned();
+    }
     let characters: Vec<char> = glob.chars().collect();
     let (mut text, mut at, mut depth) = (String::new(), 0, 0_u32);
     while let Some(&character) = characters.get(at) {
@@ -77,13 +81,11 @@ fn class(characters: &[char], begin: usize, text: &mut String) -> usize {
         }
     }
     let has = |c: char| members.contains(c);
-    let plain: String = members.chars().filter(|c| !matches!(c, ']' | '-' | '^' | '/')).collect();
-    // a slash is matched by no class
+    let plain: String = members.chars().filter(|c| !matches!(c, ']' | '-' | '^')).collect();
     let mut inner = String::new();
     inner.push_str(if has(']') { "]" } else { "" });
     inner.push_str(&plain);
     inner.push_str(&ranges);
-    inner.push_str(if negated { "/" } else { "" });
     inner.push_str(if has('^') { "^" } else { "" });
     inner.push_str(if has('-') { "-" } else { "" });
     match inner.as_str() {
