@@ -1,4 +1,5 @@
 //! Backends with real processes.
 mod conformance;
 mod local;
+mod local_hostile;
 mod slurm;

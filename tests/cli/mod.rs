@@ -6,3 +6,4 @@ mod golden;
 pub(crate) mod harness;
 mod notify;
 mod readme;
+mod supervised;

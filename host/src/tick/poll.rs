@@ -44,6 +44,9 @@ pub(super) fn cancel_what_is_unwanted(run: &mut Run, moment: Moment<'_>) -> Resu
                 crate::failpoint::hit("cancel.before");
                 let answer = run.plugins.cancel(&key(&attempt), &request(run, &attempt, attempt.task_json.clone()));
                 crate::failpoint::hit("cancel.after");
+                // Once the store says that the outside was told, nobody tells it again.
+                let kept = run.backends.sync_local();
+                kept.map_err(|error| TickError::Io("writing the backend's queue".to_owned(), error))?;
                 run.store.transaction(Durability::Full, |writer| match answer {
                     Ok(()) => writer.cancel_told(attempt.key),
                     Err(error) => {

@@ -1,6 +1,7 @@
 //! Stages a task's files into its attempt directory, which nothing may leave.
 use super::Run;
 use crate::model::workflow::{FileSource, Task};
+use crate::run_dir::read_regular;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use std::io;
@@ -43,7 +44,10 @@ pub(super) fn stage(run: &Run, task: &Task, directory: &Path) -> Result<(), Stag
 }
 
 fn read_source(run: &Run, source: &FileSource) -> Result<Vec<u8>, StageError> {
-    let read = |path: &Path| std::fs::read(path).map_err(|error| (path.display().to_string(), error));
+    let read = |path: &Path| {
+        let bytes = read_regular(path, u64::MAX).and_then(|bytes| bytes.ok_or_else(|| io::ErrorKind::NotFound.into()));
+        bytes.map_err(|error| (path.display().to_string(), error))
+    };
     match source {
         FileSource::Content(content) => Ok(content.content.clone().into_bytes()),
         FileSource::Path(path) => {

@@ -9,7 +9,7 @@ use crate::model::contract::{Detail, GuestError};
 use crate::model::document::{hex, sha256};
 use crate::model::id::{AttemptId, OperatorKey};
 use crate::plugin::{Artifacts, HostSettings, LogLevel, PluginHost, PluginLog, PluginSource};
-use crate::run_dir::{Lease, RunDir};
+use crate::run_dir::{Lease, RunDir, open_regular_path};
 use crate::store::{Durability, RunRow, Store, StoreError};
 use crate::tick::Run;
 use sha2::{Digest, Sha256};
@@ -322,7 +322,7 @@ impl Artifacts for RunFiles {
             GuestError::Denied(Detail::new("unknown-digest", format!("the run has no file with the digest `{digest}`")))
         })?;
         let unreadable = |error: std::io::Error| other("unreadable", format!("`{path}` cannot be read: {error}"));
-        let mut file = File::open(self.dir.join(&path)).map_err(unreadable)?;
+        let mut file = open_regular_path(&self.dir.join(&path)).map_err(unreadable)?;
         if !open.verified.contains(digest) {
             let mut hasher = Sha256::new();
             let mut buffer = vec![0_u8; 256 * 1024];
