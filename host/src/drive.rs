@@ -23,6 +23,8 @@ const TOGETHER: Duration = Duration::from_millis(25);
 
 /// What is copied into the directory of an attempt within this time shares a tick.
 const GATHER: Duration = Duration::from_millis(100);
+/// How soon a supervisor that was killed is missed while jobs are live.
+const SUPERVISED: Duration = Duration::from_secs(1);
 
 /// When `loop` stops before the run has ended.
 #[derive(Debug, Clone, Copy, Default)]
@@ -212,6 +214,7 @@ fn sleep(
     if alarms.set(run)? || changed(driven)? {
         return Ok(None);
     }
+    let supervised = run.backends.has_local() && run.store.moving_count()? > 0;
     let until = Instant::now() + limit;
     let until = deadline.map_or(until, |deadline| deadline.min(until));
     loop {
@@ -223,7 +226,8 @@ fn sleep(
         let watches = [&alarms.inside, &alarms.outside].map(|watch| watch.as_ref().map(|watch| watch.as_fd()));
         let descriptors: Vec<_> =
             [Some(interrupt)].into_iter().chain(watches).map(|fd| fd.unwrap_or(interrupt)).collect();
-        let ready = machine::poll_readable(&descriptors, Some(left)).map_err(machine)?;
+        let ready = machine::poll_readable(&descriptors, Some(if supervised { left.min(SUPERVISED) } else { left }))
+            .map_err(machine)?;
         match ready.as_slice() {
             [true, ..] => return Ok(Some(Ending::Interrupted)),
             [_, true, _] => {
@@ -236,6 +240,10 @@ fn sleep(
                 // A person's files come one after another; the next tick sees them together.
                 machine::poll_readable(&[interrupt], Some(GATHER)).map_err(machine)?;
                 return Ok(None);
+            }
+            [false, false, false] if supervised => {
+                let ensured = run.backends.ensure(true);
+                ensured.map_err(|error| Failure::machine("starting the backend's supervisor", error))?;
             }
             _ => {}
         }

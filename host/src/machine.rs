@@ -74,6 +74,20 @@ pub fn process_start_time(pid: i32) -> Option<u64> {
     fields.nth(18)?.parse().ok()
 }
 
+/// How long ago a process started, by its start time in clock ticks since the boot; the wall clock has no part in it.
+pub fn since_start(start_time: u64) -> Duration {
+    /// What the kernel counts in for programs, on every processor that Rust runs on.
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let uptime = fs::read_to_string("/proc/uptime").ok();
+    let uptime = uptime.and_then(|text| text.split(' ').next()?.parse::<f64>().ok()).unwrap_or(0.0);
+    Duration::try_from_secs_f64(uptime - start_time as f64 / TICKS_PER_SECOND).unwrap_or_default()
+}
+
+/// The running program, also after its file was replaced.
+pub fn own_program() -> &'static Path {
+    Path::new("/proc/self/exe")
+}
+
 /// Finds processes of this user whose initial environment holds `entry` (`NAME=VALUE`).
 ///
 /// # Errors

@@ -11,53 +11,67 @@ use std::time::{Duration, Instant};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_matterstack");
 
-struct Run {
-    directory: tempfile::TempDir,
-    backends: Backends,
+pub(super) struct Run {
+    pub(super) directory: tempfile::TempDir,
+    pub(super) backends: Backends,
 }
 
 impl Run {
-    fn new(slots: u32) -> Self {
+    pub(super) fn new(slots: u32) -> Self {
         let directory = tempfile::tempdir().expect("scratch directory");
         let backends = Self::open(directory.path(), slots);
         Self { directory, backends }
     }
 
-    fn open(directory: &Path, slots: u32) -> Backends {
+    pub(super) fn open(directory: &Path, slots: u32) -> Backends {
         let mut backends = Backends::new(directory);
         backends.set_program(Path::new(PROGRAM));
         backends.add_local("local", LocalSettings { slots });
         backends
     }
 
-    fn attempt_directory(&self, attempt: &str) -> PathBuf {
+    pub(super) fn attempt_directory(&self, attempt: &str) -> PathBuf {
         self.directory.path().join("operators").join(attempt)
     }
 
-    fn submit(&self, attempt: &str, job: &str) -> String {
+    pub(super) fn submit(&self, attempt: &str, job: &str) -> String {
         let directory = self.attempt_directory(attempt);
         fs::create_dir_all(&directory).expect("attempt directory");
         let id = AttemptId::from(attempt);
         self.backends.submit("local", JobKey { attempt_id: &id, directory: &directory }, job).expect("submitted")
     }
 
-    fn status(&self, attempt: &str, handle: &str) -> Status {
-        let (id, directory) = (AttemptId::from(attempt), self.attempt_directory(attempt));
-        let key = JobKey { attempt_id: &id, directory: &directory };
-        self.backends.status("local", key, handle).expect("status").status
+    pub(super) fn status(&self, attempt: &str, handle: &str) -> Status {
+        self.status_by(&self.backends, attempt, handle)
     }
 
-    fn cancel(&self, attempt: &str, handle: &str) {
+    pub(super) fn status_by(&self, backends: &Backends, attempt: &str, handle: &str) -> Status {
+        let (id, directory) = (AttemptId::from(attempt), self.attempt_directory(attempt));
+        let key = JobKey { attempt_id: &id, directory: &directory };
+        backends.status("local", key, handle).expect("status").status
+    }
+
+    /// The exit record, by a process that has asked nothing yet.
+    pub(super) fn collect(&self, attempt: &str) -> String {
+        let fresh = Self::open(self.directory.path(), 1);
+        let (id, directory) = (AttemptId::from(attempt), self.attempt_directory(attempt));
+        let key = JobKey { attempt_id: &id, directory: &directory };
+        let handle = fresh.find("local", key).expect("found");
+        let Found::Yes(handle) = handle else { panic!("{attempt} is not known") };
+        fresh.collect("local", key, &handle).expect("a record")
+    }
+
+    pub(super) fn cancel(&self, attempt: &str, handle: &str) {
         let (id, directory) = (AttemptId::from(attempt), self.attempt_directory(attempt));
         self.backends.cancel("local", JobKey { attempt_id: &id, directory: &directory }, handle).expect("cancelled");
     }
 
-    fn go(&self) {
+    pub(super) fn go(&self) {
         self.backends.sync().expect("synced");
         self.backends.ensure(true).expect("supervised");
     }
 
-    fn wait(&self, attempt: &str, handle: &str) -> Status {
+    pub(super) fn wait(&self, attempt: &str, handle: &str) -> Status {
         let mut last = Status::Queued;
         until(|| {
             last = self.status(attempt, handle);
@@ -66,20 +80,20 @@ impl Run {
         last
     }
 
-    fn backend_directory(&self) -> PathBuf {
+    pub(super) fn backend_directory(&self) -> PathBuf {
         let mut entries = fs::read_dir(self.directory.path().join("backends/local")).expect("backend");
         entries.next().expect("one machine").expect("entry").path()
     }
 
     /// Runs a supervisor in the foreground of the test, so that it can be killed or given an environment.
-    fn supervisor(&self, environment: &[(&str, &str)]) -> std::process::Child {
+    pub(super) fn supervisor(&self, environment: &[(&str, &str)]) -> std::process::Child {
         let mut command = Command::new(PROGRAM);
         command.arg("__supervise").arg(self.backend_directory()).envs(environment.iter().copied());
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("supervisor")
     }
 }
 
-fn until(mut condition: impl FnMut() -> bool) {
+pub(super) fn until(mut condition: impl FnMut() -> bool) {
     let started = Instant::now();
     while !condition() {
         assert!(started.elapsed() < Duration::from_secs(20), "nothing happened for 20 s");
@@ -87,7 +101,7 @@ fn until(mut condition: impl FnMut() -> bool) {
     }
 }
 
-fn code(status: &Status) -> &str {
+pub(super) fn code(status: &Status) -> &str {
     match status {
         Status::Succeeded => "succeeded",
         Status::Cancelled => "cancelled",
@@ -141,7 +155,9 @@ fn cancel_reaches_grandchildren_and_jobs_that_wait() {
 
 #[test]
 fn a_supervisor_killed_anywhere_starts_nothing_twice() {
-    for point in ["local.claim", "local.starting", "local.spawned", "local.started", "local.exit-recorded"] {
+    let points =
+        ["local.claim", "local.starting", "local.spawned", "local.started", "local.end-seen", "local.exit-recorded"];
+    for point in points {
         for passage in ["1", "3"] {
             let run = Run::new(2);
             let attempts: Vec<String> = (0..6).map(|number| format!("b{number}")).collect();

@@ -2,6 +2,7 @@
 mod conformance;
 mod far;
 mod local;
+mod local_hostile;
 mod slurm;
 mod ssh;
 mod staging;

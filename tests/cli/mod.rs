@@ -6,4 +6,5 @@ mod golden;
 pub(crate) mod harness;
 mod notify;
 mod readme;
+mod supervised;
 mod words;

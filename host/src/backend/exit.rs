@@ -1,9 +1,15 @@
 //! How a job ended: the document `exit.json` in its attempt directory, the same on every backend.
 use crate::model::contract::{Detail, Status};
+use crate::run_dir::read_regular;
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-use std::fs;
-use std::io;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+
+/// The longest exit record that is read, in bytes.
+const RECORD_MAX_BYTES: u64 = 64 * 1024;
 
 /// How an attempt ended: the document in `exit.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -35,8 +41,10 @@ pub(super) enum Reason {
     NotFound,
     /// The program exists and cannot be executed.
     NotExecutable,
-    /// The machine could not start it.
+    /// The machine had no room to start it now.
     NotStarted,
+    /// The machine refuses to start it, and would again.
+    CannotStart,
     /// Nobody saw whether it ran or how it ended.
     Lost,
 }
@@ -59,6 +67,7 @@ impl ExitRecord {
             }
             (Reason::NotFound, ..) => Status::Failed(Detail::new("not-found", message("program not found"))),
             (Reason::NotExecutable, ..) => Status::Failed(Detail::new("not-executable", message("cannot be executed"))),
+            (Reason::CannotStart, ..) => Status::Failed(Detail::new("cannot-start", message("cannot be started"))),
             (Reason::NotStarted, ..) => Status::NotStarted(Detail::new("not-started", message("could not be started"))),
             (Reason::Cancelled, ..) => Status::Cancelled,
             (Reason::Lost, ..) => Status::Lost(Detail::new("lost", message("its end was not seen"))),
@@ -69,20 +78,45 @@ impl ExitRecord {
     }
 }
 
-/// Writes `exit.json` into the attempt directory, whole or not at all. A directory that was removed is no error.
+/// Writes `exit.json` into the attempt directory, whole or not at all. A directory that was removed is no error. What a job
+/// left at the temporary name is removed; it is never followed and never blocks.
 pub(super) fn write_exit(directory: &Path, record: &ExitRecord) -> io::Result<()> {
     let temporary = directory.join(".exit.json.tmp");
     let mut bytes = serde_json::to_vec(record)?;
     bytes.push(b'\n');
-    let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, directory.join("exit.json")));
+    let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32;
+    let create = || OpenOptions::new().write(true).create_new(true).custom_flags(flags).open(&temporary);
+    let created = create().or_else(|error| {
+        if error.kind() != io::ErrorKind::AlreadyExists {
+            return Err(error);
+        }
+        if fs::symlink_metadata(&temporary)?.is_dir() {
+            fs::remove_dir_all(&temporary)?;
+        } else {
+            fs::remove_file(&temporary)?;
+        }
+        create()
+    });
+    let written = created.and_then(|mut file| {
+        let written = file.write_all(&bytes).and_then(|()| fs::rename(&temporary, directory.join("exit.json")));
+        // half a record must not stay for an output
+        written.inspect_err(|_| drop(fs::remove_file(&temporary)))
+    });
     match written {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
 }
 
-/// The exit record of this attempt in its directory; a file of the job's own under that name is none.
+/// Whether a write that failed is worth trying again: the disk is full, or fails.
+pub(super) fn disk_refuses(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        || error.raw_os_error() == Some(Errno::IO.raw_os_error())
+}
+
+/// The exit record of this attempt in its directory; a file of the job's own under that name is none, nor is a link or a
+/// pipe.
 pub(super) fn read_exit(directory: &Path, attempt: &str) -> Option<ExitRecord> {
-    let bytes = fs::read(directory.join("exit.json")).ok()?;
+    let bytes = read_regular(&directory.join("exit.json"), RECORD_MAX_BYTES).ok()??;
     serde_json::from_slice(&bytes).ok().filter(|record: &ExitRecord| record.attempt == attempt)
 }

@@ -1,6 +1,6 @@
 //! The job document that an operator hands to a backend, under the published schema `job`.
 use crate::model::contract::{Detail, GuestError};
-use crate::model::workflow::{OutputPattern, Resources};
+use crate::model::workflow::{OutputPattern, Resources, WALLTIME_MAX_S};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -74,6 +74,9 @@ impl JobDocument {
         }
         if job.resources.walltime_s.is_some_and(|seconds| !(seconds.is_finite() && seconds > 0.0)) {
             return Err(invalid("`resources.walltime_s` is not a positive number".to_owned()));
+        }
+        if job.resources.walltime_s.is_some_and(|seconds| seconds > WALLTIME_MAX_S) {
+            return Err(invalid(format!("`resources.walltime_s` is more than ten years ({WALLTIME_MAX_S})")));
         }
         Ok(job)
     }

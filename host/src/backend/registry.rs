@@ -126,12 +126,25 @@ impl Backends {
     /// # Errors
     /// If a queue cannot be written: then nothing is known of the jobs, and [`Compute::find`] tells.
     pub fn sync(&self) -> io::Result<Unacknowledged> {
-        self.local.values().try_for_each(LocalBackend::sync)?;
+        self.sync_local()?;
         let mut unacknowledged = Unacknowledged::new();
         for backend in self.slurm.values() {
             unacknowledged.append(&mut backend.sync()?);
         }
         Ok(unacknowledged)
+    }
+
+    /// Makes durable what the queues on this machine were told.
+    ///
+    /// # Errors
+    /// If a queue cannot be written.
+    pub fn sync_local(&self) -> io::Result<()> {
+        self.local.values().try_for_each(LocalBackend::sync)
+    }
+
+    /// Whether jobs may run on this machine, under a supervisor.
+    pub fn has_local(&self) -> bool {
+        !self.local.is_empty()
     }
 
     /// Sees to it that unsettled work has a supervisor. With `anything_live` the files are looked at even if this
@@ -142,7 +155,7 @@ impl Backends {
     pub fn ensure(&self, anything_live: bool) -> io::Result<()> {
         let program = match &self.program {
             Some(program) => program.clone(),
-            None => std::env::current_exe()?,
+            None => crate::machine::own_program().to_owned(),
         };
         self.local.values().try_for_each(|backend| backend.ensure(&program, anything_live))
     }

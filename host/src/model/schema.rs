@@ -95,7 +95,7 @@ pub struct ExitDocument {
     /// The signal that ended it, if one did.
     pub signal: Option<i32>,
     /// Why it ended, from an open set: `exited`, `signal`, `timeout`, `cancelled`, `not-found`, `not-executable`,
-    /// `not-started`, `lost`, `oom` and others that a scheduler knows.
+    /// `cannot-start`, `not-started`, `lost`, `oom` and others that a scheduler knows.
     pub reason: String,
     /// One sentence for a person.
     pub message: Option<String>,

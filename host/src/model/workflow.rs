@@ -9,6 +9,9 @@ use std::collections::{BTreeMap, HashMap};
 /// The longest task id, in bytes.
 pub const TASK_ID_MAX_BYTES: usize = 200;
 
+/// The longest walltime, in seconds: ten years.
+pub const WALLTIME_MAX_S: f64 = 10.0 * 365.0 * 86_400.0;
+
 /// A logical unit of work. Unknown keys are errors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -161,7 +164,7 @@ pub struct Resources {
     /// Graphics processors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpus: Option<u32>,
-    /// The longest run time, in seconds.
+    /// The longest run time, in seconds; at most ten years.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub walltime_s: Option<f64>,
     /// Machines of a cluster.
@@ -170,7 +173,7 @@ pub struct Resources {
     /// Processes, for a launcher such as `srun`; each has `cores` cores.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tasks: Option<u32>,
-    /// How long before the end of its time a job on a cluster gets the signal USR1, in seconds.
+    /// How long before the end of its time a job gets the signal USR1, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal_before_s: Option<u32>,
 }
@@ -298,6 +301,14 @@ pub fn stays_inside(path: &str) -> bool {
         && std::path::Path::new(path).components().all(|part| matches!(part, std::path::Component::Normal(_)))
 }
 
+/// The part of a destination that is the name of a file the host writes itself: what the job prints, and how it ended.
+fn written_by_host(path: &str) -> Option<&str> {
+    let first = path.split('/').find(|part| !part.is_empty() && *part != ".")?;
+    let own =
+        matches!(first, "stdout" | "stderr") || first.starts_with("exit.json") || first.starts_with(".exit.json.tmp");
+    own.then_some(first)
+}
+
 /// Checks a plan's tasks against every rule that needs no store; `exists` tells whether an id is an earlier task.
 ///
 /// # Errors
@@ -347,6 +358,10 @@ fn validate_task(task: &Task, config: &RunConfig) -> Result<(), WorkflowError> {
         if !stays_inside(destination) {
             return Err(WorkflowError::Escape(task.id.clone(), destination.clone()));
         }
+        if let Some(name) = written_by_host(destination) {
+            let text = format!("file `{destination}` cannot be staged: `{name}` is a name for what the host writes");
+            return Err(WorkflowError::Value(task.id.clone(), text));
+        }
         if let FileSource::Path(path) = source
             && !config.pinned.as_ref().is_some_and(|pinned| pinned.files.contains_key(&path.path))
         {
@@ -372,6 +387,9 @@ fn validate_task(task: &Task, config: &RunConfig) -> Result<(), WorkflowError> {
     }
     if task.resources.as_ref().and_then(|r| r.walltime_s).is_some_and(|s| !s.is_finite() || s <= 0.0) {
         return wrong("resources.walltime_s is not positive".to_owned());
+    }
+    if task.resources.as_ref().and_then(|r| r.walltime_s).is_some_and(|s| s > WALLTIME_MAX_S) {
+        return wrong(format!("resources.walltime_s is more than ten years ({WALLTIME_MAX_S})"));
     }
     let factors = [
         ("timeout.walltime_factor", task.retry.on.timeout.as_ref().map(|rule| rule.walltime_factor)),

@@ -41,6 +41,9 @@ pub(super) fn cancel_what_is_unwanted(run: &mut Run, moment: Moment<'_>, tick: &
     while !unwanted.is_empty() {
         let batch: Vec<AttemptRow> = unwanted.drain(..unwanted.len().min(BATCH)).collect();
         let told: Vec<Told> = batch.into_iter().map(|attempt| tell_to_stop(run, attempt, tick)).collect();
+        // Once the store says that the outside was told, nobody tells it again.
+        let kept = run.backends.sync_local();
+        kept.map_err(|error| TickError::Io("writing the backend's queue".to_owned(), error))?;
         run.store.transaction(Durability::Full, |writer| {
             told.iter().try_for_each(|one| match one {
                 Told::NotNeeded(verdict) => verdict::apply(writer, verdict, moment.now_ms),

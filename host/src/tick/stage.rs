@@ -3,6 +3,7 @@ use super::collect::{self, CollectError};
 use super::{Run, inputs};
 use crate::machine;
 use crate::model::workflow::{FileSource, Task};
+use crate::run_dir::read_regular;
 use crate::store::AttemptRow;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
@@ -76,7 +77,10 @@ fn carry(run: &Run, task: &Task, attempt: &AttemptRow, into: &Dir) -> Result<boo
 }
 
 fn read_source(run: &Run, source: &FileSource) -> Result<Vec<u8>, StageError> {
-    let read = |path: &Path| std::fs::read(path).map_err(|error| (path.display().to_string(), error));
+    let read = |path: &Path| {
+        let bytes = read_regular(path, u64::MAX).and_then(|bytes| bytes.ok_or_else(|| io::ErrorKind::NotFound.into()));
+        bytes.map_err(|error| (path.display().to_string(), error))
+    };
     match source {
         FileSource::Content(content) => Ok(content.content.clone().into_bytes()),
         FileSource::Path(path) => {

@@ -6,7 +6,7 @@ use crate::machine;
 use crate::model::contract::{Found, GuestError};
 use crate::model::id::AttemptId;
 use crate::model::states::{AttemptState, TaskState};
-use crate::model::workflow::Task;
+use crate::model::workflow::{Task, WALLTIME_MAX_S};
 use crate::plugin::{PluginError, PluginErrorKind};
 use crate::run_dir::RunDir;
 use crate::store::{AttemptEnd, AttemptRow, Durability, NewAttempt, Store, TaskSpec};
@@ -355,7 +355,7 @@ pub fn task_with_retries(task: &Task, earlier_codes: &[String]) -> Task {
     let count = |code: &str| earlier_codes.iter().filter(|other| *other == code).count() as i32;
     if let Some(resources) = &mut task.resources {
         if let (Some(walltime), Some(rule)) = (&mut resources.walltime_s, &task.retry.on.timeout) {
-            *walltime *= rule.walltime_factor.powi(count("timeout"));
+            *walltime = (*walltime * rule.walltime_factor.powi(count("timeout"))).min(WALLTIME_MAX_S);
         }
         if let (Some(memory), Some(rule)) = (&mut resources.memory_mb, &task.retry.on.oom) {
             *memory = (*memory as f64 * rule.memory_factor.powi(count("oom"))).ceil() as u64;

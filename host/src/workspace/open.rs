@@ -354,7 +354,7 @@ impl Artifacts for RunFiles {
             GuestError::Denied(Detail::new("unknown-digest", format!("the run has no file with the digest `{digest}`")))
         })?;
         let unreadable = |error: std::io::Error| other("unreadable", format!("`{path}` cannot be read: {error}"));
-        let mut file = File::open(self.dir.join(&path)).map_err(unreadable)?;
+        let mut file = open_regular_path(&self.dir.join(&path)).map_err(unreadable)?;
         if !open.verified.contains(digest) {
             let mut hasher = Sha256::new();
             let mut buffer = vec![0_u8; 256 * 1024];

@@ -1,5 +1,5 @@
 //! What the journal says of live attempts, kept in memory and brought up to date from where it was read last.
-use super::record::{Entry, Process, read_lines, records};
+use super::record::{Entry, Order, Process, read_lines, records};
 use crate::backend::exit::ExitRecord;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -8,6 +8,7 @@ use std::io;
 /// Where an attempt stands.
 #[derive(Debug, Clone)]
 pub(super) enum State {
+    Queued,
     Claimed,
     Started(Process),
     Ended(ExitRecord),
@@ -30,6 +31,10 @@ impl Index {
         self.attempts.get(attempt)
     }
 
+    pub(super) fn holds(&self, attempt: &str) -> bool {
+        self.attempts.contains_key(attempt)
+    }
+
     pub(super) fn forget(&mut self, attempt: &str) {
         self.attempts.remove(attempt);
     }
@@ -47,9 +52,19 @@ impl Index {
         Ok(())
     }
 
-    /// Reads all of it.
-    pub(super) fn read_all(&mut self, journal: &File) -> io::Result<()> {
-        self.read(journal, 0)?;
+    /// Reads all of it, and what the queue holds besides.
+    pub(super) fn read_all(&mut self, journal: Option<&File>, queue: Option<&File>) -> io::Result<()> {
+        if let Some(queue) = queue {
+            let (lines, _) = read_lines(queue, 0)?;
+            for order in records::<Order>(&lines) {
+                if let Order::Submit(job) = order {
+                    self.attempts.entry(job.attempt).or_insert(State::Queued);
+                }
+            }
+        }
+        if let Some(journal) = journal {
+            self.read(journal, 0)?;
+        }
         Ok(())
     }
 
@@ -66,10 +81,13 @@ impl Index {
             match entry {
                 Entry::Claim { attempts, .. } => {
                     for attempt in attempts {
-                        self.attempts.entry(attempt).or_insert(State::Claimed);
+                        let state = self.attempts.entry(attempt).or_insert(State::Claimed);
+                        if matches!(state, State::Queued) {
+                            *state = State::Claimed;
+                        }
                     }
                 }
-                Entry::Starting { .. } | Entry::Settled { .. } => {}
+                Entry::Starting { .. } | Entry::Seen(_) | Entry::Settled { .. } => {}
                 Entry::Start { attempt, process } => {
                     note(&attempt);
                     self.attempts.insert(attempt, State::Started(process));

@@ -2,10 +2,11 @@
 use super::record::Job;
 use crate::backend::exit::Reason;
 use crate::backend::job::Command as JobCommand;
+use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -45,7 +46,7 @@ impl Starter {
 
     /// Starts the job in a process group of its own.
     pub(super) fn start(&mut self, job: &Job) -> Result<Child, (Reason, String)> {
-        let cannot = |what: &str, error: io::Error| (Reason::NotStarted, format!("cannot {what}: {error}"));
+        let cannot = |what: &str, error: io::Error| (reason_of(&error), format!("cannot {what}: {error}"));
         let directory = Path::new(&job.directory);
         let stdout = output(&directory.join("stdout")).map_err(|error| cannot("open `stdout`", error))?;
         let stderr = output(&directory.join("stderr")).map_err(|error| cannot("open `stderr`", error))?;
@@ -53,7 +54,7 @@ impl Starter {
             JobCommand::Shell(line) => ("/bin/sh", vec!["-c", line.as_str()]),
             JobCommand::Argv(argv) => match argv.split_first() {
                 Some((name, rest)) => (name.as_str(), rest.iter().map(String::as_str).collect()),
-                None => return Err((Reason::NotStarted, "the command is empty".to_owned())),
+                None => return Err((Reason::CannotStart, "the command is empty".to_owned())),
             },
         };
         let program = self.find(name, job)?;
@@ -65,7 +66,7 @@ impl Starter {
         command.spawn().map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => (Reason::NotFound, format!("program `{name}` not found")),
             io::ErrorKind::PermissionDenied => (Reason::NotExecutable, format!("program `{name}` cannot be executed")),
-            _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => {
+            _ if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => {
                 (Reason::NotExecutable, format!("program `{name}` is not in an executable format"))
             }
             _ => cannot("start a process", error),
@@ -97,6 +98,26 @@ impl Starter {
     }
 }
 
+/// Only what passes by itself lets another start follow: too many processes, memory or files, or a disk that fails.
+fn reason_of(error: &io::Error) -> Reason {
+    let passing = [Errno::AGAIN, Errno::NOMEM, Errno::MFILE, Errno::NFILE, Errno::IO, Errno::NOSPC, Errno::DQUOT];
+    let passes = error.raw_os_error().is_some_and(|code| passing.iter().any(|errno| errno.raw_os_error() == code));
+    if passes { Reason::NotStarted } else { Reason::CannotStart }
+}
+
+/// Makes a file for what the job prints. What has the name already is emptied if it is a regular file; a link is not
+/// followed and a pipe does not block.
 fn output(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(true).open(path)
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    match OpenOptions::new().write(true).create_new(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        file => return file,
+    }
+    let file = OpenOptions::new().write(true).custom_flags(flags.bits() as i32).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    file.set_len(0)?;
+    rustix::fs::fcntl_setfl(&file, rustix::fs::OFlags::empty())?;
+    Ok(file)
 }

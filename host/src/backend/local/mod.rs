@@ -7,23 +7,25 @@ mod index;
 mod job;
 mod record;
 mod recover;
+mod running;
 mod supervisor;
 
 pub use job::INHERITED;
 pub use supervisor::supervise;
 
 use super::JobKey;
-use super::exit::read_exit;
 use super::job::JobDocument;
 use crate::failpoint;
 use crate::machine;
 use crate::model::contract::{Detail, Found, GuestError, Status, StatusReport};
 use crate::model::id::AttemptId;
+use crate::run_dir::read_regular;
 use index::{Index, State};
-use record::{Job, Order, Process, TORN, ends_whole, line, read_lines, records, settled_at};
+use record::{Job, Order, Process, TORN, ends_whole, line, open_own, settled_at};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -31,7 +33,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// How many submitted jobs are handed to the supervisor before the batch is complete.
 const FLUSH_AT_BYTES: usize = 16 * 1024;
 /// A change is told by [`super::Backends::changes`]; this is only a safety net.
-const POLL_AFTER_MS: u64 = 60_000;
+const POLL_AFTER_MS: u64 = 600_000;
 
 /// `backends.<name>` of the kind `local`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,8 +87,10 @@ impl LocalBackend {
         let job = self.job(key, job)?;
         let handle = self.handle(None)?;
         let mut client = self.client();
-        // the same key again, or one that has ended already, is the same job
-        if read_exit(key.directory, &job.attempt).is_some() || !client.submitted.insert(job.attempt.clone()) {
+        // the same key again, or one that has ended already, is the same job; who left `exit.json` only the journal tells
+        let left = fs::symlink_metadata(key.directory.join("exit.json")).is_ok();
+        let known = left && self.look_up(&mut client, &job.attempt).map_err(|error| unavailable(&error))?.is_some();
+        if known || !client.submitted.insert(job.attempt.clone()) {
             return Ok(handle);
         }
         let order = line(&Order::Submit(job)).map_err(|error| unavailable(&error))?;
@@ -110,6 +114,7 @@ impl LocalBackend {
             command: job.command,
             env: job.env,
             walltime_s: job.resources.walltime_s,
+            signal_before_s: job.resources.signal_before_s,
             cores: job.resources.cores.filter(|cores| *cores > 1),
         })
     }
@@ -152,9 +157,10 @@ impl LocalBackend {
         fs::create_dir_all(&self.directory)?;
         let path = self.directory.join("slots");
         let slots = self.settings.slots.to_string();
-        if fs::read_to_string(&path).ok().as_deref() != Some(slots.as_str()) {
+        if read_regular(&path, 64).ok().flatten().as_deref() != Some(slots.as_bytes()) {
             let temporary = self.directory.join(".slots.tmp");
-            fs::write(&temporary, &slots)?;
+            open_own(OpenOptions::new().write(true).create(true).truncate(true), &temporary)?
+                .write_all(slots.as_bytes())?;
             fs::rename(&temporary, &path)?;
             let order = line(&Order::Slots { slots: self.settings.slots })?;
             client.buffered.splice(0..0, order);
@@ -164,7 +170,8 @@ impl LocalBackend {
     }
 
     fn open(&self, name: &str) -> io::Result<File> {
-        let open = || OpenOptions::new().read(true).append(true).create(true).open(self.directory.join(name));
+        let path = self.directory.join(name);
+        let open = || open_own(OpenOptions::new().read(true).append(true).create(true), &path);
         open().or_else(|error| {
             if error.kind() != io::ErrorKind::NotFound {
                 return Err(error);
@@ -214,7 +221,9 @@ impl LocalBackend {
         let mut command = std::process::Command::new(program);
         command.arg("__supervise").arg(&self.directory);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut child = command.spawn()?;
+        let named =
+            |error: io::Error| io::Error::new(error.kind(), format!("program `{}`: {error}", program.display()));
+        let mut child = command.arg0("matterstack").spawn().map_err(named)?;
         // a `loop` lives for weeks and must not keep a zombie; a shorter process leaves the waiting to init
         std::thread::Builder::new().stack_size(32 * 1024).spawn(move || child.wait())?;
         Ok(())
@@ -239,24 +248,19 @@ impl LocalBackend {
         let attempt = key.attempt_id.as_str();
         let mut client = self.client();
         let known = client.submitted.contains(attempt)
-            || read_exit(key.directory, attempt).is_some()
-            || self.read_all(&mut client).map_err(|error| unavailable(&error))?.contains(attempt)
-            || client.index.get(attempt).is_some();
+            || self.look_up(&mut client, attempt).map_err(|error| unavailable(&error))?.is_some();
         Ok(if known { Found::Yes(self.handle(None)?) } else { Found::No })
     }
 
-    /// Reads the whole journal and returns the attempts in the queue: for what the tail does not answer.
-    fn read_all(&self, client: &mut Client) -> io::Result<std::collections::HashSet<String>> {
-        if let Some(journal) = existing(&self.directory.join("journal"))? {
-            client.index.read_all(&journal)?;
+    /// Where an attempt stands that this process knows nothing of, or no more: for what the tail does not answer. Reads the
+    /// whole journal and queue, once for all attempts.
+    fn look_up(&self, client: &mut Client, attempt: &str) -> io::Result<Option<State>> {
+        if !client.index.holds(attempt) {
+            let journal = existing(&self.directory.join("journal"))?;
+            let queue = existing(&self.directory.join("queue"))?;
+            client.index.read_all(journal.as_ref(), queue.as_ref())?;
         }
-        let Some(queue) = existing(&self.directory.join("queue"))? else { return Ok(Default::default()) };
-        let (lines, _) = read_lines(&queue, 0)?;
-        let attempts = records::<Order>(&lines).filter_map(|order| match order {
-            Order::Submit(job) => Some(job.attempt),
-            Order::Cancel { .. } | Order::Slots { .. } => None,
-        });
-        Ok(attempts.collect())
+        Ok(client.index.get(attempt).cloned())
     }
 
     pub(super) fn status(&self, key: JobKey<'_>, handle: &str) -> Result<StatusReport, GuestError> {
@@ -271,34 +275,18 @@ impl LocalBackend {
         if let Some(journal) = existing(&self.directory.join("journal")).map_err(|error| unavailable(&error))? {
             client.index.refresh(&journal).map_err(|error| unavailable(&error))?;
         }
-        match client.index.get(attempt) {
-            Some(State::Ended(record)) => return Ok(report(record.status(), None)),
-            Some(State::Started(process)) => {
-                let newer = (given.process.as_ref() != Some(process)).then(|| process.clone());
-                let handle = newer.map(|process| self.handle(Some(process))).transpose()?;
-                return Ok(report(Status::Running(None), handle));
-            }
-            Some(State::Claimed) => return Ok(report(Status::Queued, None)),
-            None => {}
-        }
-        if let Some(record) = read_exit(key.directory, attempt) {
-            return Ok(report(record.status(), None));
-        }
-        if given.process.is_some() {
-            return Ok(report(Status::Running(None), None));
-        }
-        if client.submitted.contains(attempt) {
-            return Ok(report(Status::Queued, None));
-        }
-        let queued = self.read_all(&mut client).map_err(|error| unavailable(&error))?;
-        Ok(match client.index.get(attempt) {
+        let state = match client.index.get(attempt) {
+            None if client.submitted.contains(attempt) => Some(State::Queued),
+            _ => self.look_up(&mut client, attempt).map_err(|error| unavailable(&error))?,
+        };
+        Ok(match state {
             Some(State::Ended(record)) => report(record.status(), None),
             Some(State::Started(process)) => {
-                let handle = self.handle(Some(process.clone()))?;
-                report(Status::Running(None), Some(handle))
+                let newer = (given.process.as_ref() != Some(&process)).then_some(process);
+                let handle = newer.map(|process| self.handle(Some(process))).transpose()?;
+                report(Status::Running(None), handle)
             }
-            Some(State::Claimed) => report(Status::Queued, None),
-            None if queued.contains(attempt) => report(Status::Queued, None),
+            Some(State::Claimed | State::Queued) => report(Status::Queued, None),
             None => {
                 let message = "the queue does not hold it, so it cannot start any more";
                 report(Status::Lost(Detail::new("vanished", message)), None)
@@ -310,13 +298,10 @@ impl LocalBackend {
         parse_handle(handle)?;
         let attempt = key.attempt_id.as_str();
         let mut client = self.client();
-        let record = match client.index.get(attempt) {
-            Some(State::Ended(record)) => Some(record.clone()),
-            _ => read_exit(key.directory, attempt),
+        let state = self.look_up(&mut client, attempt).map_err(|error| unavailable(&error))?;
+        let Some(State::Ended(record)) = state else {
+            return Err(GuestError::Transient(Detail::new("no-exit-record", "the job has not been seen to end"), None));
         };
-        let record = record.ok_or_else(|| {
-            GuestError::Transient(Detail::new("no-exit-record", "the job has left no exit record"), None)
-        })?;
         client.index.forget(attempt);
         client.submitted.remove(attempt);
         serde_json::to_string(&record).map_err(|error| unavailable(&error.into()))
@@ -348,7 +333,7 @@ fn unavailable(error: &io::Error) -> GuestError {
 }
 
 fn existing(path: &Path) -> io::Result<Option<File>> {
-    match File::open(path) {
+    match open_own(OpenOptions::new().read(true), path) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),

@@ -4,9 +4,10 @@ use crate::backend::exit::ExitRecord;
 use crate::backend::job::Command;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
 
 /// Closes a torn line. A torn line may lack nothing but its line feed, and must not come to life by getting one.
 pub(super) const TORN: &[u8] = b"#torn\n";
@@ -32,6 +33,8 @@ pub(super) struct Job {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) walltime_s: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) signal_before_s: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) cores: Option<u32>,
 }
 
@@ -45,7 +48,10 @@ pub(super) enum Entry {
     Starting { attempt: String },
     /// The process runs.
     Start { attempt: String, process: Process },
-    /// The attempt has ended; its exit record was written before.
+    /// The end of the attempt was seen. From here on it is proven; `exit.json`, which the job could write as well, proves
+    /// nothing.
+    Seen(ExitRecord),
+    /// The attempt has ended; its exit record was written before, or cannot be.
     End(ExitRecord),
     /// Everything before this line, and before this offset of the queue, has ended.
     Settled { queue: u64 },
@@ -59,6 +65,14 @@ pub(super) struct Process {
     pub(super) start_time: u64,
     pub(super) boot: String,
     pub(super) started_at: String,
+}
+
+/// Opens a file of the backend's own; neither a link nor a pipe in its place is followed or blocks.
+pub(super) fn open_own(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32;
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("`{}`: {error}", path.display()));
+    let file = options.custom_flags(flags).open(path).map_err(named)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(named(io::Error::other("it is not a regular file"))) }
 }
 
 /// Reads the complete lines from `offset` to the end of a file; returns them with the offset behind the last one.

@@ -1,11 +1,12 @@
 //! What a supervisor finds when it starts: queue and journal, folded into what each unsettled attempt came to.
 use super::record::{Entry, Process, read_lines, records, settled_at};
-use std::collections::HashMap;
+use crate::backend::exit::ExitRecord;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 
 /// How far an attempt without an end had come.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) enum Progress {
     /// Claimed in this boot: it may start.
     Claimed(String),
@@ -13,6 +14,8 @@ pub(super) enum Progress {
     Starting(String),
     /// Seen running.
     Started(Process),
+    /// Seen to end.
+    Seen(ExitRecord),
 }
 
 /// What the journal says.
@@ -47,6 +50,9 @@ pub(super) fn read_journal(journal: &File) -> io::Result<Journaled> {
             Entry::Start { attempt, process } => {
                 state.open.insert(attempt, Progress::Started(process));
             }
+            Entry::Seen(record) => {
+                state.open.insert(record.attempt.clone(), Progress::Seen(record));
+            }
             Entry::End(record) => {
                 state.open.remove(&record.attempt);
                 state.ended.push(record.attempt);
@@ -55,4 +61,14 @@ pub(super) fn read_journal(journal: &File) -> io::Result<Journaled> {
         }
     }
     Ok(state)
+}
+
+/// The attempts that ended at any time.
+pub(super) fn ended_ever(journal: &File) -> io::Result<HashSet<String>> {
+    let (lines, _) = read_lines(journal, 0)?;
+    let ends = records::<Entry>(&lines).filter_map(|entry| match entry {
+        Entry::Seen(record) | Entry::End(record) => Some(record.attempt),
+        Entry::Claim { .. } | Entry::Starting { .. } | Entry::Start { .. } | Entry::Settled { .. } => None,
+    });
+    Ok(ends.collect())
 }

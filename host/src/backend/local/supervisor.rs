@@ -3,16 +3,18 @@
 //! It refuses to guess: what it did not see end is `lost`. Killed at any point it leaves a journal from which the next
 //! one goes on without starting a command twice.
 use super::job::Starter;
-use super::record::{Entry, Job, Order, Process, TORN, ends_whole, line, now, read_lines, records};
-use super::recover::{Progress, read_journal};
-use crate::backend::exit::{ExitRecord, Reason, read_exit, write_exit};
+use super::record::{Entry, Job, Order, Process, TORN, ends_whole, line, now, open_own, read_lines, records};
+use super::recover::{Progress, ended_ever, read_journal};
+use super::running::{Running, walltime, warn_at};
+use crate::backend::exit::{ExitRecord, Reason, disk_refuses, write_exit};
 use crate::failpoint;
 use crate::machine::{self, Watch};
+use crate::run_dir::read_regular;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use std::collections::{HashSet, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -21,8 +23,6 @@ use std::time::{Duration, Instant};
 
 /// How long to stay without work: a chain of tasks must not start a supervisor for each link.
 const LINGER: Duration = Duration::from_secs(1);
-/// Between the polite and the final signal.
-const GRACE: Duration = Duration::from_secs(5);
 /// How many jobs are made durable as claimed at once.
 const CLAIM_BATCH: usize = 16;
 /// How often ticks are woken while jobs still wait for a slot.
@@ -30,17 +30,12 @@ const WAKE_INTERVAL: Duration = Duration::from_millis(100);
 /// Between two tries to write what the disk refused.
 const WRITE_RETRY: Duration = Duration::from_millis(500);
 
-struct Running {
-    attempt: String,
+/// An end on its way into the journal and into `exit.json`.
+struct Ending {
     directory: PathBuf,
-    pid: Pid,
-    pidfd: OwnedFd,
-    /// Absent for a process that an earlier supervisor started: nobody sees its exit status.
-    child: Option<Child>,
-    started_at: String,
-    slots: u32,
-    deadline: Option<Instant>,
-    ending: Option<(Reason, Option<Instant>)>,
+    record: ExitRecord,
+    /// Whether the journal has it already.
+    seen: bool,
 }
 
 struct Supervisor {
@@ -57,8 +52,11 @@ struct Supervisor {
     waiting: VecDeque<Job>,
     claimed: VecDeque<Job>,
     running: Vec<Running>,
-    unrecorded: Vec<(PathBuf, ExitRecord)>,
-    retry_at: Option<Instant>,
+    unrecorded: Vec<Ending>,
+    /// When to go on starting jobs after the disk refused a claim.
+    start_at: Option<Instant>,
+    /// When to try again to write how jobs ended.
+    record_at: Option<Instant>,
 }
 
 /// Runs the supervisor of one backend directory until nothing is left to do.
@@ -73,7 +71,8 @@ pub fn supervise(directory: &Path) -> io::Result<()> {
     let directory = directory.strip_prefix(&run).map_err(io::Error::other)?.to_owned();
     // everything below is relative: the run can be moved meanwhile
     std::env::set_current_dir(&run)?;
-    let lock = OpenOptions::new().create(true).truncate(false).write(true).open(directory.join("supervisor.lock"))?;
+    let lock =
+        open_own(OpenOptions::new().create(true).truncate(false).write(true), &directory.join("supervisor.lock"))?;
     if !take_lock(&lock) {
         return Ok(());
     }
@@ -96,8 +95,9 @@ fn take_lock(lock: &File) -> bool {
 
 impl Supervisor {
     fn open(directory: &Path) -> io::Result<Self> {
-        let open = |name: &str| OpenOptions::new().read(true).append(true).create(true).open(directory.join(name));
-        let slots = std::fs::read_to_string(directory.join("slots")).ok().and_then(|text| text.trim().parse().ok());
+        let open =
+            |name: &str| open_own(OpenOptions::new().read(true).append(true).create(true), &directory.join(name));
+        let slots = read_slots(&directory.join("slots"))?;
         let journal = open("journal")?;
         let journal_torn = !ends_whole(&journal)?;
         Ok(Self {
@@ -106,7 +106,7 @@ impl Supervisor {
             journal,
             journal_torn,
             // not for appending: it is written in place and never grows
-            wake: OpenOptions::new().write(true).create(true).truncate(false).open(directory.join("wake"))?,
+            wake: open_own(OpenOptions::new().write(true).create(true).truncate(false), &directory.join("wake"))?,
             wake_due: None,
             boot: machine::boot_id()?,
             slots: slots.unwrap_or(1),
@@ -116,7 +116,8 @@ impl Supervisor {
             claimed: VecDeque::new(),
             running: Vec::new(),
             unrecorded: Vec::new(),
-            retry_at: None,
+            start_at: None,
+            record_at: None,
         })
     }
 
@@ -149,14 +150,11 @@ impl Supervisor {
     /// Decides over a job of an earlier supervisor.
     fn resume(&mut self, job: Job, progress: Progress) {
         let directory = PathBuf::from(&job.directory);
-        if let Some(record) = read_exit(&directory, &job.attempt) {
-            self.journal_end(directory, record);
-            return;
-        }
         let lost = |supervisor: &mut Self, why: &str| {
             supervisor.end_unstarted(&job.attempt, directory.clone(), Reason::Lost, why);
         };
         match progress {
+            Progress::Seen(record) => self.end_if_possible(Ending { directory: directory.clone(), record, seen: true }),
             Progress::Claimed(boot) if boot == self.boot => self.claimed.push_back(job),
             Progress::Starting(boot) if boot == self.boot => {
                 let entry = format!("MATTERSTACK_ATTEMPT={}", job.attempt);
@@ -185,10 +183,8 @@ impl Supervisor {
         if machine::process_start_time(process.pid) != Some(process.start_time) {
             return false;
         }
-        let age = process.started_at.parse::<jiff::Timestamp>().map_or(Duration::ZERO, |started| {
-            Duration::try_from(jiff::Timestamp::now().duration_since(started)).unwrap_or_default()
-        });
-        let deadline = walltime(job).map(|walltime| Instant::now() + walltime.saturating_sub(age));
+        let age = machine::since_start(process.start_time);
+        let deadline = walltime(job).and_then(|walltime| Instant::now().checked_add(walltime.saturating_sub(age)));
         self.running.push(Running {
             attempt: job.attempt.clone(),
             directory: PathBuf::from(&job.directory),
@@ -197,6 +193,7 @@ impl Supervisor {
             child: None,
             started_at: process.started_at,
             slots: self.slots_of(job),
+            warn_at: warn_at(job, deadline),
             deadline,
             ending: None,
         });
@@ -206,7 +203,8 @@ impl Supervisor {
     fn serve(&mut self, watch: &Watch, lock: &File) -> io::Result<()> {
         let mut idle_since: Option<Instant> = None;
         loop {
-            self.retry_at = self.retry_at.filter(|at| *at > Instant::now());
+            self.start_at = self.start_at.filter(|at| *at > Instant::now());
+            self.record_at = self.record_at.filter(|at| *at > Instant::now());
             self.write_unrecorded();
             self.start_jobs();
             self.enforce();
@@ -286,7 +284,7 @@ impl Supervisor {
     }
 
     fn start_jobs(&mut self) {
-        if self.retry_at.is_some() {
+        if self.start_at.is_some() {
             return;
         }
         loop {
@@ -296,13 +294,13 @@ impl Supervisor {
                 return;
             }
             if self.claimed.is_empty() && self.claim().is_err() {
-                self.retry_at = Some(Instant::now() + WRITE_RETRY);
+                self.start_at = Some(Instant::now() + WRITE_RETRY);
                 return;
             }
             let Some(job) = self.claimed.pop_front() else { continue };
             if self.append(&Entry::Starting { attempt: job.attempt.clone() }).is_err() {
                 self.claimed.push_front(job);
-                self.retry_at = Some(Instant::now() + WRITE_RETRY);
+                self.start_at = Some(Instant::now() + WRITE_RETRY);
                 return;
             }
             failpoint::hit("local.starting");
@@ -315,8 +313,12 @@ impl Supervisor {
         self.queue.sync_data()?;
         let count = self.waiting.len().min(CLAIM_BATCH);
         let mut jobs: Vec<Job> = self.waiting.drain(..count).collect();
-        // a job that ended before all was last settled is handed in again only by mistake
-        jobs.retain(|job| read_exit(Path::new(&job.directory), &job.attempt).is_none());
+        // a job that ended before all was last settled is handed in again only by mistake, and the journal tells
+        let left = jobs.iter().any(|job| Path::new(&job.directory).join("exit.json").symlink_metadata().is_ok());
+        if left {
+            let ended = ended_ever(&self.journal)?;
+            jobs.retain(|job| !ended.contains(&job.attempt));
+        }
         if jobs.is_empty() {
             return Ok(());
         }
@@ -361,6 +363,7 @@ impl Supervisor {
         }
         failpoint::hit("local.started");
         self.wake_due.get_or_insert_with(|| Instant::now() + WAKE_INTERVAL);
+        let deadline = walltime(job).and_then(|walltime| Instant::now().checked_add(walltime));
         self.running.push(Running {
             attempt: job.attempt.clone(),
             directory,
@@ -369,23 +372,15 @@ impl Supervisor {
             child: Some(child),
             started_at,
             slots: self.slots_of(job),
-            deadline: walltime(job).map(|walltime| Instant::now() + walltime),
+            warn_at: warn_at(job, deadline),
+            deadline,
             ending: None,
         });
     }
 
     fn enforce(&mut self) {
         let now = Instant::now();
-        for running in &mut self.running {
-            match running.ending {
-                None if running.deadline.is_some_and(|deadline| deadline <= now) => running.terminate(Reason::Timeout),
-                Some((reason, Some(at))) if at <= now => {
-                    let _ = kill_process_group(running.pid, Signal::KILL);
-                    running.ending = Some((reason, None));
-                }
-                _ => {}
-            }
-        }
+        self.running.iter_mut().for_each(|running| running.enforce(now));
     }
 
     fn reap(&mut self, index: usize) {
@@ -426,20 +421,33 @@ impl Supervisor {
     }
 
     fn end(&mut self, directory: PathBuf, record: ExitRecord) {
-        if !directory.as_os_str().is_empty() && write_exit(&directory, &record).is_err() {
-            self.unrecorded.push((directory, record));
-            return;
-        }
-        failpoint::hit("local.exit-recorded");
-        self.journal_end(directory, record);
+        self.end_if_possible(Ending { directory, record, seen: false });
     }
 
-    fn journal_end(&mut self, directory: PathBuf, record: ExitRecord) {
-        let entry = Entry::End(record);
-        let written = self.append(&entry);
-        if let (Err(_), Entry::End(record)) = (written, entry) {
-            self.unrecorded.push((directory, record));
-            return;
+    /// Journals the end, writes the exit record, and journals that too; what the disk refuses is tried again later. Where
+    /// the job left no place for the record, the journal alone tells.
+    fn end_if_possible(&mut self, mut ending: Ending) {
+        if !ending.seen {
+            if self.append(&Entry::Seen(ending.record.clone())).is_err() {
+                return self.unrecorded.push(ending);
+            }
+            ending.seen = true;
+        }
+        failpoint::hit("local.end-seen");
+        if !ending.directory.as_os_str().is_empty() {
+            match write_exit(&ending.directory, &ending.record) {
+                Ok(()) => {}
+                Err(error) if disk_refuses(&error) => return self.unrecorded.push(ending),
+                Err(error) => {
+                    let note = format!("`exit.json` cannot be written into the attempt directory: {error}");
+                    let message = ending.record.message.take();
+                    ending.record.message = Some(message.map_or(note.clone(), |text| format!("{text}; {note}")));
+                }
+            }
+        }
+        failpoint::hit("local.exit-recorded");
+        if self.append(&Entry::End(ending.record.clone())).is_err() {
+            return self.unrecorded.push(ending);
         }
         let at = Instant::now() + if self.waiting.is_empty() { Duration::ZERO } else { WAKE_INTERVAL };
         self.wake_due = Some(self.wake_due.map_or(at, |due| due.min(at)));
@@ -447,13 +455,13 @@ impl Supervisor {
 
     /// Tries again what the disk refused.
     fn write_unrecorded(&mut self) {
-        if self.unrecorded.is_empty() || self.retry_at.is_some() {
+        if self.unrecorded.is_empty() || self.record_at.is_some() {
             return;
         }
-        for (directory, record) in std::mem::take(&mut self.unrecorded) {
-            self.end(directory, record);
+        for ending in std::mem::take(&mut self.unrecorded) {
+            self.end_if_possible(ending);
         }
-        self.retry_at = (!self.unrecorded.is_empty()).then(|| Instant::now() + WRITE_RETRY);
+        self.record_at = (!self.unrecorded.is_empty()).then(|| Instant::now() + WRITE_RETRY);
     }
 
     fn wake_ticks(&mut self) {
@@ -475,11 +483,8 @@ impl Supervisor {
 
     fn wait(&mut self, watch: &Watch, idle_left: Option<Duration>) -> io::Result<()> {
         let now = Instant::now();
-        let timers = self.running.iter().map(|running| match running.ending {
-            None => running.deadline,
-            Some((_, kill_at)) => kill_at,
-        });
-        let timers = timers.chain([self.wake_due, self.retry_at.filter(|_| idle_left.is_none())]);
+        let timers = self.running.iter().map(Running::next_timer);
+        let timers = timers.chain([self.wake_due, self.start_at, self.record_at]);
         let timeout = timers.flatten().map(|at| at.saturating_duration_since(now)).chain(idle_left).min();
         let descriptors: Vec<_> =
             std::iter::once(watch.as_fd()).chain(self.running.iter().map(|running| running.pidfd.as_fd())).collect();
@@ -495,15 +500,8 @@ impl Supervisor {
     }
 }
 
-impl Running {
-    fn terminate(&mut self, reason: Reason) {
-        if self.ending.is_none() {
-            let _ = kill_process_group(self.pid, Signal::TERM);
-            self.ending = Some((reason, Some(Instant::now() + GRACE)));
-        }
-    }
-}
-
-fn walltime(job: &Job) -> Option<Duration> {
-    job.walltime_s.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+/// What ticks wrote last; 1 before they did.
+fn read_slots(path: &Path) -> io::Result<Option<u32>> {
+    let bytes = read_regular(path, 64)?.unwrap_or_default();
+    Ok(std::str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse().ok()))
 }
