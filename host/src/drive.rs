@@ -214,7 +214,7 @@ fn sleep(
     if alarms.set(run)? || changed(driven)? {
         return Ok(None);
     }
-    let supervised = run.backends.has_local() && run.store.moving_count()? > 0;
+    let supervised = run.backends.has_local() && run.store.moving_count(false)? > 0;
     let until = Instant::now() + limit;
     let until = deadline.map_or(until, |deadline| deadline.min(until));
     loop {
