@@ -87,8 +87,8 @@ fn many_writers_leave_one_whole_bundle() {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..5 {
-                    let code = world.run(&["evidence", "r"]).code;
-                    assert!(matches!(code, Some(0 | 3)), "{code:?}");
+                    let done = world.run(&["evidence", "r"]);
+                    assert!(matches!(done.code, Some(0 | 3)), "{done:?}");
                     assert_eq!(bytes(&evidence_dir(&world)), expected);
                 }
             });

@@ -17,7 +17,7 @@ fn state_of(site: &Site, task: &str) -> String {
 
 #[test]
 fn a_controller_that_hangs_changes_no_verdict() {
-    let site = Site::new(hasty(), &json!([task("a", "sleep 3"), task("b", "sleep 3")]));
+    let site = Site::new(hasty(), &json!([task("a", "sleep 20"), task("b", "sleep 20")]));
     site.init();
     site.step_until("both run", |_| site.starts().values().filter(|count| **count > 0).count() == 2);
     site.step();
