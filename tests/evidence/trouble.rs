@@ -54,13 +54,16 @@ fn a_kill_leaves_the_earlier_bundle_and_the_next_is_whole() {
         assert_eq!(done.code, None, "{point} was not reached");
         assert_eq!(bytes(&directory), before, "{point}");
     }
-    let done = world.run_with(&["evidence", "r"], &[("MATTERSTACK_FAILPOINT", "evidence.document-renamed")]);
+    let done = world.run_with(&["evidence", "r"], &[("MATTERSTACK_FAILPOINT", "evidence.report-renamed")]);
     assert_eq!(done.code, None);
-    assert!(bundle(&directory).complete, "the new document is whole");
-    assert_eq!(bytes(&directory).1, before.1, "the old report is whole, and names the old document");
+    assert!(
+        report(&directory).contains("**The run is completed**"),
+        "the new report is whole, and names the new document"
+    );
+    assert_eq!(bytes(&directory).0, before.0, "the old document is whole");
     world.run(&["evidence", "r"]).code(0);
     assert_eq!(names(&directory), ["evidence.json", "report.md"], "what was begun has been taken over");
-    assert!(report(&directory).contains("**The run is completed**"));
+    assert!(bundle(&directory).complete);
 }
 
 #[test]

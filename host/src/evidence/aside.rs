@@ -68,9 +68,10 @@ impl Aside {
             io::Write::write_all(&mut file, report.as_bytes())?;
             file.sync_all()?;
             failpoint::hit("evidence.written");
-            std::fs::rename(aside(DOCUMENT), self.directory.join(DOCUMENT))?;
-            failpoint::hit("evidence.document-renamed");
             std::fs::rename(aside(REPORT), self.directory.join(REPORT))?;
+            failpoint::hit("evidence.report-renamed");
+            // Last, because its name is the lock: from here on the next writer may begin.
+            std::fs::rename(aside(DOCUMENT), self.directory.join(DOCUMENT))?;
             File::open(&self.directory)?.sync_all()
         };
         work().map_err(|error| self.failed(error))?;
