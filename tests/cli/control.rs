@@ -154,14 +154,14 @@ fn a_second_signal_ends_a_loop_that_waits_for_another_process() {
     let lock = world.run_dir("r").join("loop.lock");
     until("the lock of the loop", || std::fs::read_to_string(&lock).is_ok_and(|text| text == holder));
     let start = Instant::now();
-    let mut ended = None;
     // a signal that is not handled yet, or comes together with another, is one
-    while ended.is_none() && start.elapsed() < Duration::from_secs(20) {
+    while driver.try_wait().expect("a status").is_none() && start.elapsed() < Duration::from_secs(20) {
         let _ = std::process::Command::new("kill").args(["-INT", &driver.id().to_string()]).status().expect("kill");
         std::thread::sleep(Duration::from_millis(100));
-        ended = driver.try_wait().expect("a status");
     }
-    assert_eq!(ended.and_then(|status| status.code()), Some(130), "it did not wait for the lease");
+    let _ = driver.kill();
+    let ended = driver.wait().expect("an end");
+    assert_eq!(ended.code(), Some(130), "it did not wait for the lease");
     drop(lease);
 }
 

@@ -41,7 +41,7 @@ pub(super) fn chain(bench: &Bench) -> Result<()> {
 /// A tick and a status where nothing has changed.
 pub(super) fn idle(bench: &Bench) -> Result<()> {
     say("idle: 10 000 tasks in the run, two of them running, nothing to do");
-    let (step, status) = idle_costs(bench, 10_000)?;
+    let (step, status) = idle_costs(bench, "idle", 10_000)?;
     show("matterstack step", step, "");
     show("matterstack status", status, "");
     for peer in &bench.peers {
@@ -54,8 +54,8 @@ pub(super) fn idle(bench: &Bench) -> Result<()> {
 }
 
 /// The cost of one tick and of one status of a run of so many tasks in which nothing changes.
-fn idle_costs(bench: &Bench, count: usize) -> Result<(Cost, Cost)> {
-    let name = format!("idle-{count}");
+fn idle_costs(bench: &Bench, row: &str, count: usize) -> Result<(Cost, Cost)> {
+    let name = format!("{row}-{count}-idle");
     let tasks = Tasks { command: &["sleep", "3600"], ..Tasks::independent(count) };
     bench.workspace(&name, &tasks, &json!({"max_active": 2}))?;
     bench.unmeasured(&["init", &name, "--run-id", &name])?;
@@ -113,7 +113,7 @@ fn grow(bench: &Bench, sizes: &[usize]) -> Result<()> {
     say("      tasks      tick    status  per task  peak MiB  run wall s");
     let mut first = None;
     for &count in sizes {
-        let (step, status) = idle_costs(bench, count)?;
+        let (step, status) = idle_costs(bench, "growth", count)?;
         let name = format!("grow-{count}");
         bench.workspace(&name, &Tasks::independent(count), &json!({"max_tasks": 2_000_000}))?;
         let whole = bench.run_to_end(&name, if count <= 1_000 { REPEATS } else { 1 })?;
