@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
 /// What tests that take minutes look at: where it is not set, they are not run.
-const SLOW: &str = "MATTERSTACK_SLOW_TESTS";
+const SLOW: &str = "MATTERSTACK_TEST_SLOW";
 
 /// How many tests ended how.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
