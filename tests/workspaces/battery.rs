@@ -1,6 +1,5 @@
 //! The battery workspace: planned failures, the summary of what is left, another backend, and a killed loop.
 use super::space::{Space, number, read, text, until};
-use crate::support::slurm::{Cluster, Plan};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -68,16 +67,9 @@ fn one_setting_runs_it_elsewhere_with_the_same_result() {
 #[test]
 fn the_switch_of_the_readme_runs_it_on_slurm_with_the_same_result() {
     let mut space = space();
-    let readme = std::fs::read_to_string(space.directory().join("README.md")).expect("a README");
-    let settings = readme.split_once("```json\n").and_then(|(_, rest)| rest.split_once("```")).expect("settings").0;
-    space.settings(&serde_json::from_str(settings).expect("JSON"));
-    let switch = r#"operators.compute.grants.compute=["cluster"]"#;
-    assert!(readme.contains(&switch.replace("=[", "='[").replace(']', "]'")), "the README gives another switch");
-    let cluster = Cluster::start(Plan::default());
-    let (name, value) = cluster.environment();
-    space.set(name, &value);
+    let (cluster, switch) = space.on_slurm();
     space.init("here", &[]);
-    space.init("cluster", &["--set", switch, "--set", "backends.cluster.poll_interval_s=0.2"]);
+    space.init("cluster", &switch);
     space.run(&["loop", "cluster", "--timeout", "300s"]).code(0);
     assert_eq!(cluster.jobs("%A").len(), 21, "every task was a job of the cluster, once");
     space.run(&["loop", "here"]).code(0);

@@ -52,6 +52,25 @@ fn the_readme_approves_computes_and_ranks() {
 }
 
 #[test]
+fn the_switch_of_the_readme_computes_on_slurm_with_the_same_result() {
+    let mut space = space();
+    let (cluster, switch) = space.on_slurm();
+    let whole = |run: &str, arguments: &[&str]| {
+        space.init(run, arguments);
+        for gate in ["approve-1", "approve-2"] {
+            space.run(&["loop", run, "--timeout", "300s"]).code(5);
+            space.run(&["respond", run, gate, "--approve"]).code(0);
+        }
+        space.run(&["loop", run, "--timeout", "300s"]).code(0);
+        check(&space, run)
+    };
+    let there = whole("cluster", &switch);
+    assert_eq!(cluster.jobs("%A").len(), 8, "every computation was a job of the cluster, once");
+    assert_eq!(there, whole("here", &[]));
+    assert_eq!(space.tasks_once("cluster"), space.tasks_once("here"));
+}
+
+#[test]
 fn a_person_chooses_rejects_and_is_heard() {
     let space = space();
     space.init("r", &[]);

@@ -2,6 +2,7 @@
 use super::workspace;
 use crate::cli::harness::{Done, PROGRAM, World};
 use crate::support::component;
+use crate::support::slurm::{Cluster, Plan};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -54,6 +55,20 @@ impl Space {
         let directory = self.home().join(".config/matterstack");
         fs::create_dir_all(&directory).expect("a directory");
         fs::write(directory.join("config.json"), settings.to_string()).expect("settings");
+    }
+
+    /// Starts a cluster, and does what the README says to run this workspace on it: writes the settings of the site, and
+    /// returns the arguments of `init` that switch. The cluster is asked more often than a real one should be.
+    pub(super) fn on_slurm(&mut self) -> (Cluster, [&'static str; 4]) {
+        let readme = fs::read_to_string(self.directory().join("README.md")).expect("a README");
+        let settings = readme.split_once("```json\n").and_then(|(_, rest)| rest.split_once("```")).expect("settings").0;
+        self.settings(&serde_json::from_str(settings).expect("JSON"));
+        let switch = r#"operators.compute.grants.compute=["cluster"]"#;
+        assert!(readme.contains(&switch.replace("=[", "='[").replace(']', "]'")), "the README gives another switch");
+        let cluster = Cluster::start(Plan::default());
+        let (name, value) = cluster.environment();
+        self.set(name, &value);
+        (cluster, ["--set", switch, "--set", "backends.cluster.poll_interval_s=0.2"])
     }
 
     pub(super) fn run(&self, arguments: &[&str]) -> Done {

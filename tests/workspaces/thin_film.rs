@@ -97,6 +97,23 @@ fn an_exchange_directory_and_a_killed_loop_change_nothing() {
 }
 
 #[test]
+fn the_switch_of_the_readme_simulates_on_slurm_with_the_same_result() {
+    let mut space = space();
+    let (cluster, switch) = space.on_slurm();
+    space.init("here", &[]);
+    space.init("cluster", &switch);
+    let _robots = ["here", "cluster"].map(|run| robot(&space, &lab(&space, run), "0"));
+    for run in ["here", "cluster"] {
+        space.run(&["loop", run, "--wait", "--timeout", "300s"]).code(0);
+    }
+    let result = check(&space, "cluster");
+    let cycles = result["cycles"].as_array().expect("cycles").len();
+    assert_eq!(cluster.jobs("%A").len(), 2 * cycles, "every simulation and every fit was a job of the cluster, once");
+    assert_eq!(result, check(&space, "here"));
+    assert_eq!(space.tasks_once("cluster"), space.tasks_once("here"));
+}
+
+#[test]
 fn a_robot_killed_in_the_middle_of_a_film_makes_it_no_second_time() {
     let space = space();
     space.init("r", &[]);
