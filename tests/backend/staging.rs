@@ -1,5 +1,6 @@
 //! Staging over a real ssh connection: what arrives is what was sent, or nothing is put in place.
-use crate::support::sshd::{Client, Sshd, Wire};
+use crate::support::client::Client;
+use crate::support::sshd::{Sshd, Wire};
 use matterstack::backend::staging::{Carrier, CarryError, Fetched, Kept, Parcel, RemoteFile, Wanted};
 use matterstack::model::document::sha256;
 use std::collections::BTreeMap;

@@ -1,4 +1,5 @@
 //! What several suites need: components built from their sources, and outside systems that a test starts for itself.
+pub(crate) mod client;
 pub(crate) mod slurm;
 pub(crate) mod sshd;
 

@@ -1,11 +1,10 @@
 //! A private sshd on loopback, or at the far end of a link that can be cut; it takes one key and needs no account of its
 //! own. Everything that was started is stopped when it is dropped, and nothing else.
-use matterstack::backend::transport::ssh::Ssh;
 use std::collections::VecDeque;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -107,18 +106,6 @@ impl Sshd {
         fs::write(&path, text).expect("a client configuration");
         path
     }
-
-    /// A client of its own with the standard configuration.
-    pub(crate) fn client(&self) -> Client {
-        self.client_of("config")
-    }
-
-    pub(crate) fn client_of(&self, config: &str) -> Client {
-        let directory = tempfile::tempdir().expect("a scratch directory");
-        let place = directory.path().join("ssh");
-        let ssh = Ssh::in_directory(&place, HOST, Some(&self.path().join(config))).expect("a client");
-        Client { ssh, _directory: directory }
-    }
 }
 
 impl Drop for Sshd {
@@ -130,26 +117,6 @@ impl Drop for Sshd {
         for pid in sessions {
             signal(pid, "KILL");
         }
-    }
-}
-
-/// A client whose shared connection is closed in the end.
-pub(crate) struct Client {
-    ssh: Ssh,
-    _directory: tempfile::TempDir,
-}
-
-impl std::ops::Deref for Client {
-    type Target = Ssh;
-
-    fn deref(&self) -> &Ssh {
-        &self.ssh
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        self.ssh.close();
     }
 }
 
@@ -174,7 +141,7 @@ pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 fn is_root() -> bool {
-    matterstack::machine::user_id() == 0
+    fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
 fn free_port() -> u16 {

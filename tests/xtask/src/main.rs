@@ -64,6 +64,7 @@ fn dispatch(command: Command) -> Result<bool> {
         Command::Test { filters, slow } => test::test(&project, &filters, slow),
         Command::Lint => lint::lint(&project).map(|()| true),
         Command::Bench(arguments) => {
+            tools::ensure(&project, tools::FOR_BENCH)?;
             project.build_host()?;
             bench::bench(&arguments, &project.matterstack()).map(|()| true)
         }

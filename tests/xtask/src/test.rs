@@ -45,6 +45,9 @@ impl Summary {
 /// Installs what the tests need, runs every test that a filter names (all, without filters) and prints their sum.
 pub(crate) fn test(project: &Project, filters: &[String], slow: bool) -> Result<bool> {
     tools::ensure(project, tools::FOR_TESTS)?;
+    if slow {
+        tools::ensure(project, tools::FOR_SLOW_TESTS)?;
+    }
     guests::build_for_tests(project)?;
     let members = project.members()?;
     let (host, others) = suites(&members);

@@ -62,6 +62,12 @@ const SLURM: Tool = Tool {
     check: &["which", "slurmctld", "slurmd", "sbatch", "munged"],
     source: Source::Apt(&["slurmctld", "slurmd", "slurm-client", "munge"]),
 };
+const ACCOUNTS: Tool = Tool {
+    name: "Slurm's accounts",
+    purpose: "keep what a cluster's jobs came to, in the tests that take minutes",
+    check: &["which", "slurmdbd", "mariadbd", "mariadb-install-db"],
+    source: Source::Apt(&["slurmdbd", "slurm-wlm-mysql-plugin", "mariadb-server"]),
+};
 const SSH: Tool = Tool {
     name: "OpenSSH",
     purpose: "is the link that clusters are reached over in tests",
@@ -93,6 +99,12 @@ pub(crate) const FOR_DEMO: &[Tool] = &[WASM, CC, PYTHON];
 /// What `test` needs; a later entry may need an earlier one.
 pub(crate) const FOR_TESTS: &[Tool] =
     &[WASM, CC, PYTHON, PYTHON_VENV, NPM, COMPONENTIZE_PY, COMPONENTIZE_QJS, SLURM, SSH, IPROUTE];
+
+/// What `test --slow` needs beside that.
+pub(crate) const FOR_SLOW_TESTS: &[Tool] = &[ACCOUNTS];
+
+/// What `bench` needs beside a built host.
+pub(crate) const FOR_BENCH: &[Tool] = &[SLURM, SSH];
 
 /// What `lint` needs.
 pub(crate) const FOR_LINT: &[Tool] = &[
@@ -247,7 +259,7 @@ mod tests {
     #[test]
     fn every_tool_can_be_looked_for() {
         let project = Project::here().expect("a project");
-        for tool in FOR_TESTS.iter().chain(FOR_DEMO).chain(FOR_LINT) {
+        for tool in [FOR_TESTS, FOR_SLOW_TESTS, FOR_BENCH, FOR_DEMO, FOR_LINT].into_iter().flatten() {
             let known = tool.program(&project).is_some() || matches!(tool.source, Source::GuestTarget);
             assert_ne!(known, !tool.check.is_empty(), "{}", tool.name);
         }

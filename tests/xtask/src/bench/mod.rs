@@ -2,6 +2,7 @@
 //!
 //! CPU seconds count, because wall time depends on what else the machine does; the latency of a durable write is printed
 //! beside the wall times. Nothing here fails because a number is missed: a benchmark shows, it does not judge.
+mod cluster;
 mod measure;
 mod peers;
 mod rows;
@@ -21,7 +22,8 @@ use std::time::Instant;
 /// What to measure.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Only the rows whose name contains this text: independent, chain, idle, cold-start, plan, growth
+    /// Only the rows whose name contains this text: independent, chain, idle, cold-start, plan,
+    /// slurm, ssh, growth
     row: Option<String>,
     /// Add a run of a million tasks to the growth curves
     #[arg(long)]
@@ -34,12 +36,14 @@ pub(crate) fn bench(arguments: &Arguments, program: &Path) -> Result<()> {
     bench.machine()?;
     type Row = fn(&Bench) -> Result<()>;
     let growth: Row = if arguments.million { rows::growth_to_a_million } else { rows::growth };
-    let rows: [(&str, Row); 6] = [
+    let rows: [(&str, Row); 8] = [
         ("independent", rows::independent),
         ("chain", rows::chain),
         ("idle", rows::idle),
         ("cold-start", rows::cold_start),
         ("plan", rows::plan),
+        ("slurm", cluster::slurm),
+        ("ssh", cluster::ssh),
         ("growth", growth),
     ];
     for (name, row) in rows.into_iter().filter(|(name, _)| arguments.row.as_ref().is_none_or(|r| name.contains(r))) {
