@@ -17,6 +17,8 @@ pub(crate) struct Plan {
     pub(crate) nodes: u16,
     pub(crate) cpus: u32,
     pub(crate) memory_mb: u32,
+    /// What else the nodes have, such as `Feature=fast Gres=gpu:2`.
+    pub(crate) node: &'static str,
     /// Messages are signed by a munged of the cluster's own.
     pub(crate) munge: bool,
     /// What stands before every program of the cluster, such as an `nsenter` into a network of its own.
@@ -33,6 +35,7 @@ impl Default for Plan {
             nodes: 2,
             cpus: 8,
             memory_mb: 4000,
+            node: "",
             munge: false,
             inside: Vec::new(),
             accounts: false,
@@ -86,6 +89,9 @@ impl Cluster {
             ]);
         }
         fs::write(cluster.path("etc/slurm.conf"), cluster.configuration()).expect("a configuration");
+        // what any machine has two of
+        fs::write(cluster.path("etc/gres.conf"), "Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n")
+            .expect("a configuration");
         if cluster.plan.accounts {
             cluster.start_accounts(database_port);
         }
@@ -141,8 +147,9 @@ impl Cluster {
         let (cpus, memory) = (self.plan.cpus, self.plan.memory_mb);
         lines.extend((1..=self.plan.nodes).map(|node| {
             format!(
-                "NodeName=n{node} NodeHostname={host} NodeAddr=127.0.0.1 Port={} CPUs={cpus} RealMemory={memory}",
-                port + 1 + node
+                "NodeName=n{node} NodeHostname={host} NodeAddr=127.0.0.1 Port={} CPUs={cpus} RealMemory={memory} {}",
+                port + 1 + node,
+                self.plan.node
             )
         }));
         if !self.plan.lines.iter().any(|line| line.starts_with("PartitionName=main ")) {
