@@ -1,4 +1,5 @@
 //! Slurm as a backend, through the binary and against a real cluster that each test starts for itself.
+mod chaos;
 mod crash;
 mod ends;
 mod fanout;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 /// Whether the tests that need minutes are wanted.
-fn wanted() -> bool {
+pub(super) fn wanted() -> bool {
     let wanted = std::env::var("MATTERSTACK_TEST_SLOW").is_ok_and(|value| value == "1");
     if !wanted {
         eprintln!("left out: set MATTERSTACK_TEST_SLOW=1");
