@@ -4,20 +4,28 @@
 //! history in the same transaction. A crash inside a transaction leaves the state before it.
 mod attempt;
 mod check;
+mod cursor;
 mod decision;
+mod dependency;
 mod history;
 mod migrate;
+mod output;
+mod ready;
+mod rerun;
 mod run;
 mod snapshot;
 mod task;
 mod waiting;
+mod workflow;
 
-pub use attempt::{AttemptEnd, AttemptRow, KeptOutput, NewAttempt, Output, WithDue};
+pub use attempt::{AttemptEnd, AttemptRow, NewAttempt, WithDue};
 pub use decision::{DecisionRow, NewDecision};
 pub use history::HistoryRow;
+pub use output::{KeptOutput, Output};
+pub use ready::TaskSpec;
 pub use run::{Identity, NewRun, RunRow};
 pub use snapshot::{AttemptPlace, Snapshot};
-pub use task::{TaskRow, TaskSpec};
+pub use task::TaskRow;
 pub use waiting::{News, WaitRow, Watched};
 
 use crate::model::config::Journal;
