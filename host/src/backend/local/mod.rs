@@ -5,8 +5,8 @@
 //! leaves claims from which the next supervisor tells what may still start and what is lost.
 mod index;
 mod job;
+mod journal;
 mod record;
-mod recover;
 mod running;
 mod supervisor;
 
