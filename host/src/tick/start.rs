@@ -1,6 +1,6 @@
 //! Starts attempts: create, stage and prepare, commit the intent, submit, record.
 use super::verdict::{self, Verdict, stored_task};
-use super::{Moment, Run, Tick, TickError, decide, inputs, key, request, stage};
+use super::{Moment, Run, Tick, TickError, decide, inputs, key, request, settle, stage};
 use crate::backend::Unacknowledged;
 use crate::machine;
 use crate::model::contract::{Found, GuestError};
@@ -178,17 +178,10 @@ fn ready(run: &Run, attempt: AttemptRow, staged: &mut bool, tick: &mut Tick) -> 
         }
         Err(error) if error.kind.never_ran() => {
             tick.note_unloaded(&attempt, &error);
-            Readied::Later(attempt, UNLOADED_MS, (code_of(&error).to_owned(), error.to_string()))
+            Readied::Later(attempt, UNLOADED_MS, (error.kind.own_code().to_owned(), error.to_string()))
         }
-        Err(error) => Readied::No(failed(attempt, code_of(&error), error.to_string())),
+        Err(error) => Readied::No(failed(attempt, error.kind.own_code(), error.to_string())),
     })
-}
-
-fn code_of(error: &PluginError) -> &str {
-    match &error.kind {
-        PluginErrorKind::Guest(guest) => &guest.detail().code,
-        kind => kind.code(),
-    }
 }
 
 fn failed(attempt: AttemptRow, code: &str, text: String) -> Verdict {
@@ -273,7 +266,7 @@ fn submit(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Submitt
             match &error.kind {
                 kind if kind.never_ran() => {
                     tick.note_unloaded(&attempt, &error);
-                    Submitted::Later(attempt, UNLOADED_MS, (code_of(&error).to_owned(), text))
+                    Submitted::Later(attempt, UNLOADED_MS, (error.kind.own_code().to_owned(), text))
                 }
                 PluginErrorKind::Guest(GuestError::Other(_))
                 | PluginErrorKind::Trap(_)
@@ -282,7 +275,7 @@ fn submit(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Submitt
                 | PluginErrorKind::BadOutput(_) => broken_off(run, attempt, &error),
                 PluginErrorKind::Guest(guest) => not_submitted(attempt, guest, text),
                 _ => {
-                    let code = code_of(&error).to_owned();
+                    let code = error.kind.own_code().to_owned();
                     Submitted::Unknown(attempt, code, format!("the answer of submit was lost: {text}"))
                 }
             }
@@ -294,18 +287,15 @@ fn submit(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Submitt
 /// whether anything came of it: if provably nothing did, the attempt has failed, and the task's own retry policy says what
 /// follows.
 fn broken_off(run: &Run, mut attempt: AttemptRow, error: &PluginError) -> Submitted {
-    crate::failpoint::hit("reconcile.before");
-    let answer = run.plugins.reconcile(&key(&attempt), &request(run, &attempt, attempt.task_json.clone()));
-    crate::failpoint::hit("reconcile.after");
-    match answer {
+    match settle::reconcile(run, &attempt) {
         Ok(Found::Yes(handle)) => {
             attempt.handle = Some(handle);
             Submitted::Yes(attempt)
         }
-        Ok(Found::No) => Submitted::No(failed(attempt, code_of(error), error.to_string())),
+        Ok(Found::No) => Submitted::No(failed(attempt, error.kind.own_code(), error.to_string())),
         Ok(Found::Unknown(..)) | Err(_) => {
             let text = format!("the answer of submit was lost: {error}");
-            Submitted::Unknown(attempt, code_of(error).to_owned(), text)
+            Submitted::Unknown(attempt, error.kind.own_code().to_owned(), text)
         }
     }
 }
