@@ -73,7 +73,7 @@ pub fn drive(
         drop(lease);
         seen(&current.run, &tick);
         if let Some(unloaded) = &tick.unloaded {
-            return Err(Failure::unloaded(&tick.run_id, unloaded));
+            return Err(Failure::unloaded(dir, unloaded));
         }
         match pause_after(&current, patience)? {
             Pause::Over(ending) => return Ok(ending),
@@ -154,8 +154,8 @@ fn only_loop(dir: &RunDir) -> Result<Lease, Failure> {
     dir.loop_lease().map_err(|error| {
         let failure = Failure::from(error);
         if failure.kind == FailureKind::Busy {
-            let hint = format!("it goes on by itself; look with `matterstack status {} --watch`", dir.id());
-            return Failure::of(FailureKind::Busy, format!("another `loop` drives run `{}`", dir.id())).hint(hint);
+            let hint = format!("it goes on by itself; look with `matterstack status {} --watch`", dir.address());
+            return Failure::of(FailureKind::Busy, format!("another `loop` drives run `{}`", dir.address())).hint(hint);
         }
         failure
     })

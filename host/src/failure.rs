@@ -1,6 +1,6 @@
 //! What a person is told when something cannot be done: what, which thing, why, and what would help.
 use crate::plugin::{PluginError, PluginErrorKind};
-use crate::run_dir::LeaseError;
+use crate::run_dir::{LeaseError, RunDir};
 use crate::store::StoreError;
 use crate::tick::{PlanError, TickError, Unloaded};
 use std::{fmt, io};
@@ -166,14 +166,15 @@ impl From<PluginError> for Failure {
 
 impl Failure {
     /// What to say after a tick in which an operator's plugin could not be loaded.
-    pub fn unloaded(run_id: &str, unloaded: &Unloaded) -> Self {
+    pub fn unloaded(dir: &RunDir, unloaded: &Unloaded) -> Self {
+        let run = dir.address();
         let (error, key) = (&unloaded.error, &unloaded.operator);
         let hint = match &error.kind {
             PluginErrorKind::NotGranted(_, json) => {
-                format!("grant it with `matterstack amend {run_id} --set operators.{key}.grants.…`: {json}")
+                format!("grant it with `matterstack amend {run} --set operators.{key}.grants.…`: {json}")
             }
             _ => format!(
-                "restore the file, or put another plugin in its place with `matterstack plugin upgrade {run_id} FILE \
+                "restore the file, or put another plugin in its place with `matterstack plugin upgrade {run} FILE \
                  --operator {key}`; until then its attempts stay where they are"
             ),
         };
