@@ -86,6 +86,11 @@ impl Writer<'_> {
                  VALUES (?1, ?2, ?3, ?4, 'created', ?5, ?6)",
             )?
             .execute((&new.id, new.task_key, new.number, &new.operator, &new.directory, now_ms))?;
+        self.connection
+            .prepare_cached(
+                "INSERT INTO live_counts (operator, n) VALUES (?1, 1) ON CONFLICT (operator) DO UPDATE SET n = n + 1",
+            )?
+            .execute([&new.operator])?;
         self.record(now_ms, "attempt", &new.id, (None, "created"), None)
     }
 
@@ -178,6 +183,11 @@ impl Writer<'_> {
                 now_ms,
             ))?;
         changed_one(changed, "the attempt")?;
+        let counted = self
+            .connection
+            .prepare_cached("UPDATE live_counts SET n = n - 1 WHERE operator = ?1")?
+            .execute([&attempt.operator])?;
+        changed_one(counted, "the count of live attempts")?;
         self.keep_outputs(attempt.key, &end.outputs)?;
         self.record(now_ms, "attempt", &attempt.id, (Some(attempt.state.as_str()), to.as_str()), text)
     }
@@ -330,36 +340,27 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn live_count(&self, operator: Option<&str>) -> Result<u64, StoreError> {
-        let count: i64 = match operator {
-            Some(operator) => self
-                .connection
-                .prepare_cached(&format!("SELECT count(*) FROM attempts a WHERE {LIVE} AND a.operator = ?1"))?
-                .query_row([operator], |row| row.get(0))?,
-            None => self
-                .connection
-                .prepare_cached(&format!("SELECT count(*) FROM attempts a WHERE {LIVE}"))?
-                .query_row([], |row| row.get(0))?,
-        };
+        let count: i64 = self
+            .connection
+            .prepare_cached("SELECT coalesce(sum(n), 0) FROM live_counts WHERE ?1 IS NULL OR operator = ?1")?
+            .query_row([operator], |row| row.get(0))?;
         Ok(count as u64)
     }
 
-    /// How many live attempts go on by themselves: those that do not wait for a person, a kit or an instrument, and, if
-    /// the run submits nothing now, those that were submitted.
+    /// Whether any live attempt goes on by itself: does not wait for a person, a kit or an instrument, and, if the run
+    /// submits nothing now, has been submitted.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn moving_count(&self, submits: bool) -> Result<u64, StoreError> {
-        let count: i64 = self
-            .connection
-            .prepare_cached(&format!(
-                "SELECT count(*) FROM attempts a WHERE {LIVE} AND NOT (a.state = 'waiting_external' AND \
-                 coalesce(a.waits_for, '') IN ('person', 'kit', 'instrument')) AND {GOES_ON}"
-            ))?
-            .query_row([submits], |row| row.get(0))?;
-        Ok(count as u64)
+    pub fn anything_moves(&self, submits: bool) -> Result<bool, StoreError> {
+        let mut statement = self.connection.prepare_cached(&format!(
+            "SELECT 1 FROM attempts a WHERE {LIVE} AND NOT (a.state = 'waiting_external' AND \
+             coalesce(a.waits_for, '') IN ('person', 'kit', 'instrument')) AND {GOES_ON}"
+        ))?;
+        Ok(statement.exists([submits])?)
     }
 
-    /// When the next live attempt is to be asked about; `submits` as for [`Store::moving_count`].
+    /// When the next live attempt is to be asked about; `submits` as for [`Store::anything_moves`].
     ///
     /// # Errors
     /// If the database cannot be read.
