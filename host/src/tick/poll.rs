@@ -103,7 +103,35 @@ pub(super) fn poll_live_attempts(run: &mut Run, moment: Moment<'_>, tick: &mut T
         }
     }
     due.retain(|a| matches!(a.state, AttemptState::Submitted | AttemptState::Running | AttemptState::WaitingExternal));
-    for batch in due.chunks(BATCH) {
+    ask_all(run, moment, &due, tick)?;
+    run.backends.flush();
+    if changes.cursors.iter().any(|(backend, position)| known.get(backend) != Some(position)) {
+        run.store.transaction(Durability::Lazy, |writer| {
+            changes.cursors.iter().try_for_each(|(backend, position)| writer.set_cursor(backend, position))
+        })?;
+    }
+    Ok(())
+}
+
+/// Asks about attempts that were submitted just now and of which no backend will tell, so that one that waits for somebody
+/// outside says so in the tick that put it there. Returns whether any ended.
+pub(super) fn poll_submitted(
+    run: &mut Run,
+    moment: Moment<'_>,
+    submitted: &[String],
+    tick: &mut Tick,
+) -> Result<bool, TickError> {
+    let mut attempts = Vec::with_capacity(submitted.len());
+    for id in submitted {
+        attempts.extend(run.store.live_attempt(id)?);
+    }
+    Ok(ask_all(run, moment, &attempts, tick)? > 0)
+}
+
+/// Asks about attempts and records what was learnt, in batches. Returns how many ended.
+fn ask_all(run: &mut Run, moment: Moment<'_>, attempts: &[AttemptRow], tick: &mut Tick) -> Result<u64, TickError> {
+    let before = tick.finished;
+    for batch in attempts.chunks(BATCH) {
         let mut learnt = Vec::with_capacity(batch.len());
         for attempt in batch {
             tick.polled += 1;
@@ -114,13 +142,7 @@ pub(super) fn poll_live_attempts(run: &mut Run, moment: Moment<'_>, tick: &mut T
             learnt.iter().try_for_each(|one| record(writer, one, moment.now_ms))
         })?;
     }
-    run.backends.flush();
-    if changes.cursors.iter().any(|(backend, position)| known.get(backend) != Some(position)) {
-        run.store.transaction(Durability::Lazy, |writer| {
-            changes.cursors.iter().try_for_each(|(backend, position)| writer.set_cursor(backend, position))
-        })?;
-    }
-    Ok(())
+    Ok(tick.finished - before)
 }
 
 fn record(writer: &Writer<'_>, learnt: &Learnt, now_ms: i64) -> Result<(), StoreError> {

@@ -9,7 +9,8 @@ use crate::model::states::{AttemptState, TaskState};
 use crate::model::workflow::{Task, WALLTIME_MAX_S};
 use crate::plugin::{PluginError, PluginErrorKind};
 use crate::run_dir::RunDir;
-use crate::store::{AttemptEnd, AttemptRow, Durability, NewAttempt, Store, TaskSpec};
+use crate::store::{AttemptEnd, AttemptRow, Durability, NewAttempt, Store, StoreError, TaskSpec, Writer};
+use std::collections::BTreeSet;
 
 /// When to try again what was turned away without a hint, in milliseconds.
 const TURNED_AWAY_MS: i64 = 5_000;
@@ -26,11 +27,12 @@ pub(super) fn ensure_backends(run: &Run) -> Result<(), TickError> {
     run.backends.ensure(live).map_err(|error| TickError::Io("starting the backend's supervisor".to_owned(), error))
 }
 
-/// Starts every task that is ready and has room, and every attempt that an earlier tick left unsubmitted.
-pub(super) fn start_ready_tasks(run: &mut Run, moment: Moment<'_>, tick: &mut Tick) -> Result<(), TickError> {
+/// Starts every task that is ready and has room, and every attempt that an earlier tick left unsubmitted. Returns those
+/// whose submit took effect and of which no backend will tell.
+pub(super) fn start_ready_tasks(run: &mut Run, moment: Moment<'_>, tick: &mut Tick) -> Result<Vec<String>, TickError> {
     let left = unsubmitted(run, moment.now_ms)?;
     let mut started = !left.is_empty();
-    launch(run, moment, left, tick)?;
+    let mut submitted = launch(run, moment, left, tick)?;
     // attempts started together: their intents share one commit, and on a cluster they share arrays
     let together = run.backends.batch_size();
     loop {
@@ -40,9 +42,12 @@ pub(super) fn start_ready_tasks(run: &mut Run, moment: Moment<'_>, tick: &mut Ti
         }
         started = true;
         let attempts = create(run, moment, &chosen)?;
-        launch(run, moment, attempts, tick)?;
+        submitted.extend(launch(run, moment, attempts, tick)?);
     }
-    if started { ensure_backends(run) } else { Ok(()) }
+    if started {
+        ensure_backends(run)?;
+    }
+    Ok(submitted)
 }
 
 /// Attempts that were created or prepared but not submitted, and whose time has come.
@@ -114,9 +119,14 @@ enum Readied {
 }
 
 /// Stages, prepares, commits the intent and submits.
-fn launch(run: &mut Run, moment: Moment<'_>, attempts: Vec<AttemptRow>, tick: &mut Tick) -> Result<(), TickError> {
+fn launch(
+    run: &mut Run,
+    moment: Moment<'_>,
+    attempts: Vec<AttemptRow>,
+    tick: &mut Tick,
+) -> Result<Vec<String>, TickError> {
     if attempts.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let mut readied = Vec::with_capacity(attempts.len());
     let mut staged = false;
@@ -197,19 +207,20 @@ enum Submitted {
     No(Verdict),
 }
 
-/// Submits attempts whose intent is committed, and records the answers.
+/// Submits attempts whose intent is committed, and records the answers. Returns those whose submit took effect and of which
+/// no backend will tell.
 pub(super) fn submit_all(
     run: &mut Run,
     moment: Moment<'_>,
     attempts: Vec<AttemptRow>,
     tick: &mut Tick,
-) -> Result<(), TickError> {
+) -> Result<Vec<String>, TickError> {
     let mut answers = Vec::with_capacity(attempts.len());
     for attempt in attempts {
         answers.push(submit(run, attempt, tick)?);
     }
     if answers.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     // What the backend acknowledged must be on its disk before the store says `submitted`; what it did not acknowledge
     // after all is still `submitting`, as it was committed before.
@@ -218,35 +229,47 @@ pub(super) fn submit_all(
     if !failed.is_empty() {
         answers = answers.into_iter().map(|answer| after_sync(answer, &mut failed)).collect();
     }
-    let now = moment.now_ms;
-    let tells: Vec<&str> =
+    let tells: BTreeSet<&str> =
         run.config.operators.iter().filter(|(_, o)| !o.grants.compute.is_empty()).map(|(k, _)| k.as_str()).collect();
+    let told = |attempt: &AttemptRow| tells.contains(attempt.operator.as_str());
     run.store.transaction(Durability::Lazy, |writer| {
-        for answer in &answers {
-            match answer {
-                Submitted::Yes(attempt) => {
-                    tick.submitted += 1;
-                    writer.set_attempt_state(attempt, AttemptState::Submitted, None, now)?;
-                    if tells.contains(&attempt.operator.as_str()) {
-                        writer.set_due(attempt.key, now + BACKEND_TELLS_MS, now)?;
-                    }
-                }
-                Submitted::Later(attempt, delay_ms, (code, text)) => {
-                    writer.set_attempt_state(attempt, AttemptState::Prepared, Some((code, text)), now)?;
-                    writer.set_due(attempt.key, now + delay_ms, now)?;
-                }
-                Submitted::Unknown(attempt, code, text) => {
-                    writer.note_attempt(attempt, now + RECONCILE_MS, Some((code, text)), now)?;
-                }
-                Submitted::No(verdict) => {
-                    tick.finished += 1;
-                    verdict::apply(writer, verdict, now)?;
-                }
-            }
-        }
-        Ok(())
+        answers.iter().try_for_each(|answer| record(writer, answer, &told, moment.now_ms))
     })?;
-    Ok(())
+    let mut untold = Vec::new();
+    for answer in answers {
+        match answer {
+            Submitted::Yes(attempt) => {
+                tick.submitted += 1;
+                untold.extend((!told(&attempt)).then_some(attempt.id));
+            }
+            Submitted::No(_) => tick.finished += 1,
+            Submitted::Later(..) | Submitted::Unknown(..) => {}
+        }
+    }
+    Ok(untold)
+}
+
+/// Records what became of a submit; `told` says whether a backend tells when there is something to ask about the attempt.
+fn record(
+    writer: &Writer<'_>,
+    answer: &Submitted,
+    told: &dyn Fn(&AttemptRow) -> bool,
+    now: i64,
+) -> Result<(), StoreError> {
+    match answer {
+        Submitted::Yes(attempt) => {
+            writer.set_attempt_state(attempt, AttemptState::Submitted, None, now)?;
+            if told(attempt) { writer.set_due(attempt.key, now + BACKEND_TELLS_MS, now) } else { Ok(()) }
+        }
+        Submitted::Later(attempt, delay_ms, (code, text)) => {
+            writer.set_attempt_state(attempt, AttemptState::Prepared, Some((code, text)), now)?;
+            writer.set_due(attempt.key, now + delay_ms, now)
+        }
+        Submitted::Unknown(attempt, code, text) => {
+            writer.note_attempt(attempt, now + RECONCILE_MS, Some((code, text)), now)
+        }
+        Submitted::No(verdict) => verdict::apply(writer, verdict, now),
+    }
 }
 
 fn submit(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Submitted, TickError> {
