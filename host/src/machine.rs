@@ -51,14 +51,24 @@ pub fn user_id() -> u32 {
 
 /// The name of the effective user: from the system's list of users, else what the environment says, else the number.
 pub fn user_name() -> String {
-    let id = user_id().to_string();
-    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let listed = users.lines().find_map(|line| {
+    let listed = listed_name(user_id()).or_else(|| std::env::var("USER").ok());
+    listed.filter(|name| !name.is_empty()).unwrap_or_else(|| user_id().to_string())
+}
+
+/// The name of a user: this process's own as [`user_name`] says, another's from the system's list of users, else the
+/// number.
+pub fn user_name_of(user: u32) -> String {
+    if user == user_id() { user_name() } else { listed_name(user).unwrap_or_else(|| user.to_string()) }
+}
+
+fn listed_name(user: u32) -> Option<String> {
+    let id = user.to_string();
+    let users = fs::read_to_string("/etc/passwd").ok()?;
+    users.lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;
         (fields.nth(1)? == id).then(|| name.to_owned())
-    });
-    listed.or_else(|| std::env::var("USER").ok()).filter(|name| !name.is_empty()).unwrap_or(id)
+    })
 }
 
 /// When a process started, in clock ticks since the boot: with the pid and the boot id it names a process for ever.

@@ -168,6 +168,9 @@ fn cancel_failed(attempt: &AttemptRow) -> Option<(&str, &str)> {
 
 /// Asks about one attempt, and collects it if it ended.
 fn ask(run: &mut Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Learnt, TickError> {
+    if !run.config.backend_tells(&attempt.operator) {
+        crate::answer::sign_what_came_by_hand(&run.dir.join(&attempt.directory));
+    }
     crate::failpoint::hit("check-status.before");
     let answer = run.plugins.check_status(&key(&attempt), &request(run, &attempt, attempt.task_json.clone()));
     crate::failpoint::hit("check-status.after");

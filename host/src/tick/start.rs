@@ -10,7 +10,6 @@ use crate::model::workflow::{Task, WALLTIME_MAX_S};
 use crate::plugin::{PluginError, PluginErrorKind};
 use crate::run_dir::RunDir;
 use crate::store::{AttemptEnd, AttemptRow, Durability, NewAttempt, Store, StoreError, TaskSpec, Writer};
-use std::collections::BTreeSet;
 
 /// When to try again what was turned away without a hint, in milliseconds.
 const TURNED_AWAY_MS: i64 = 5_000;
@@ -229,9 +228,8 @@ pub(super) fn submit_all(
     if !failed.is_empty() {
         answers = answers.into_iter().map(|answer| after_sync(answer, &mut failed)).collect();
     }
-    let tells: BTreeSet<&str> =
-        run.config.operators.iter().filter(|(_, o)| !o.grants.compute.is_empty()).map(|(k, _)| k.as_str()).collect();
-    let told = |attempt: &AttemptRow| tells.contains(attempt.operator.as_str());
+    let config = &run.config;
+    let told = |attempt: &AttemptRow| config.backend_tells(&attempt.operator);
     run.store.transaction(Durability::Lazy, |writer| {
         answers.iter().try_for_each(|answer| record(writer, answer, &told, moment.now_ms))
     })?;
