@@ -74,14 +74,22 @@ fn listed_name(user: u32) -> Option<String> {
 /// When a process started, in clock ticks since the boot: with the pid and the boot id it names a process for ever.
 /// Nothing for a process that is gone or has ended without being waited for.
 pub fn process_start_time(pid: i32) -> Option<u64> {
+    let (state, start_time) = process_stat(pid)?;
+    (!matches!(state.as_str(), "Z" | "X")).then_some(start_time)
+}
+
+/// Whether a process, by its pid and its start time, was stopped by a signal or by a debugger: it lives and does nothing.
+pub fn process_is_stopped(pid: i32, start_time: u64) -> bool {
+    process_stat(pid).is_some_and(|(state, since)| since == start_time && matches!(state.as_str(), "T" | "t"))
+}
+
+/// The state of a process and when it started, as the kernel shows them.
+fn process_stat(pid: i32) -> Option<(String, u64)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // the command's name stands in parentheses and may hold anything, parentheses included
     let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace();
-    let state = fields.next()?;
-    if matches!(state, "Z" | "X") {
-        return None;
-    }
-    fields.nth(18)?.parse().ok()
+    let state = fields.next()?.to_owned();
+    Some((state, fields.nth(18)?.parse().ok()?))
 }
 
 /// How long ago a process started, by its start time in clock ticks since the boot; the wall clock has no part in it.

@@ -2,6 +2,7 @@
 use super::output::{one_line, print, print_json, table, tell, time};
 use super::progress::summary;
 use super::{GraphFormat, Session, shown};
+use crate::backend::stopped_supervisors;
 use crate::explain::{explain_run, explain_task, outside_command, positional};
 use crate::failure::Failure;
 use crate::machine::Watch;
@@ -67,7 +68,7 @@ fn waits_of(dir: &RunDir, store: &Store) -> Result<Vec<WaitRow>, Failure> {
     // Where the configuration cannot be read nobody knows how much room there is, and `explain` says why.
     let Ok((_, config)) = open_for_reading(dir) else { return Ok(waits) };
     for wait in waits.iter_mut().filter(|wait| wait.kind == "capacity") {
-        if let Some(explained) = explain_task(store, &config, dir.address(), &wait.task)? {
+        if let Some(explained) = explain_task(store, &config, dir.address(), &[], &wait.task)? {
             (wait.kind, wait.reason) = (explained.code, Some(explained.sentence));
         }
     }
@@ -195,9 +196,10 @@ fn list_entry(slug: &str, dir: &RunDir) -> Value {
 pub(super) fn explain(session: &Session, name: &str, task: Option<&str>) -> Result<u8, Failure> {
     let dir = session.run(name)?;
     let (store, config) = open_for_reading(&dir)?;
+    let (run, stopped) = (dir.address(), stopped_supervisors(dir.root(), &config));
     let all = match task {
-        None => explain_run(&store, &config, dir.address())?,
-        Some(id) => vec![explain_task(&store, &config, dir.address(), id)?.ok_or_else(|| no_task(&store, id))?],
+        None => explain_run(&store, &config, run, &stopped)?,
+        Some(id) => vec![explain_task(&store, &config, run, &stopped, id)?.ok_or_else(|| no_task(&store, id))?],
     };
     if session.json {
         return print_json(&all).map(|()| 0);

@@ -4,6 +4,7 @@
 //! one goes on without starting a command twice.
 use super::job::Starter;
 use super::journal::{Journal, Progress};
+use super::lock;
 use super::record::{Entry, Job, Order, Process, ends_whole, now, open_own, read_lines, records};
 use super::running::{Running, walltime, warn_at};
 use crate::backend::exit::{ExitRecord, Reason, disk_refuses, write_exit};
@@ -70,26 +71,12 @@ pub fn supervise(directory: &Path) -> io::Result<()> {
     let directory = directory.strip_prefix(&run).map_err(io::Error::other)?.to_owned();
     // everything below is relative: the run can be moved meanwhile
     std::env::set_current_dir(&run)?;
-    let lock =
-        open_own(OpenOptions::new().create(true).truncate(false).write(true), &directory.join("supervisor.lock"))?;
-    if !take_lock(&lock) {
-        return Ok(());
-    }
+    let Some(lock) = lock::take(&directory)? else { return Ok(()) };
     let watch = Watch::new()?;
     let mut supervisor = Supervisor::open(&directory)?;
     watch.add(&directory.join("queue"))?;
     supervisor.recover()?;
     supervisor.serve(&watch, &lock)
-}
-
-/// A tick that only looks holds the lock for an instant.
-fn take_lock(lock: &File) -> bool {
-    (0..20).any(|_| {
-        lock.try_lock().is_ok() || {
-            std::thread::sleep(Duration::from_millis(1));
-            false
-        }
-    })
 }
 
 impl Supervisor {
