@@ -86,7 +86,7 @@ impl From<StoreError> for Failure {
             StoreError::Corrupt(..) => Self::of(FailureKind::Machine, text)
                 .hint("the file is untouched; restore it from a backup, or look at it with `sqlite3 FILE .recover`"),
             StoreError::Busy => Self::of(FailureKind::Busy, text),
-            StoreError::Disk(_) => Self::of(FailureKind::Machine, text).hint(MAKE_ROOM),
+            StoreError::Disk(_) | StoreError::Unsettled(_) => Self::of(FailureKind::Machine, text).hint(MAKE_ROOM),
             StoreError::Illegal(_) | StoreError::NothingBack => Self::of(FailureKind::Input, text),
             StoreError::Row(_) | StoreError::Sqlite(_) => Self::of(FailureKind::Bug, text),
         }

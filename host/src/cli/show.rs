@@ -4,7 +4,7 @@ use super::progress::summary;
 use super::{GraphFormat, Session, shown};
 use crate::backend::stopped_supervisors;
 use crate::explain::{explain_run, explain_task, outside_command, positional};
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::machine::Watch;
 use crate::model::states::{AttemptState, TaskState};
 use crate::model::workflow::nearest;
@@ -31,6 +31,7 @@ pub(super) fn status(session: &Session, name: &str, watch: bool) -> Result<u8, F
     if !watch {
         return Ok(0);
     }
+    refuse_to_stay(&store)?;
     let machine = |error| Failure::machine("watching the run", error);
     let changes = Watch::new().map_err(machine)?;
     changes.add(dir.root()).map_err(machine)?;
@@ -47,6 +48,15 @@ pub(super) fn status(session: &Session, name: &str, watch: bool) -> Result<u8, F
         }
     }
     Ok(0)
+}
+
+/// Refuses to follow a run whose database others cannot use meanwhile.
+fn refuse_to_stay(store: &Store) -> Result<(), Failure> {
+    if store.keeps_others_out() {
+        let what = "the run cannot be followed: the disk is full, and nobody could use its database meanwhile";
+        return Err(Failure::of(FailureKind::Machine, what).hint("make room, then repeat the command"));
+    }
+    Ok(())
 }
 
 /// The workspace that a run lies in, by its path below the root; of a run that lies elsewhere, the one it was made from.
@@ -362,6 +372,7 @@ pub(super) fn logs(
         if !follow || !live {
             break;
         }
+        refuse_to_stay(&store)?;
         // The command writes its files without telling anybody whom a watch could be shared with.
         std::thread::sleep(Duration::from_millis(200));
         live = store.attempts(key)?.iter().any(|other| other.id == attempt.id && !other.state.ended())
