@@ -10,17 +10,22 @@ use crate::model::contract::{AttemptRequest, Status};
 use crate::model::document::sha256;
 use crate::model::id::{AttemptId, OperatorKey, RunId};
 use crate::model::states::AttemptState;
-use crate::run_dir::{new_file, read_regular};
+use crate::run_dir::{new_file, open_regular_path, read_regular};
 use crate::store::{AttemptRow, Store};
 use crate::tick::Run;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The largest answer, in bytes; operators may take less.
 pub const ANSWER_MAX: u64 = 16 * 1024 * 1024;
+/// Who gave the answer.
+const SIGNATURE: &str = "response.by.json";
+/// The largest signature, in bytes.
+const SIGNATURE_MAX: u64 = 64 * 1024;
 /// The largest file of a question, in bytes.
 const QUESTION_MAX: u64 = 16 * 1024 * 1024;
 
@@ -53,6 +58,9 @@ pub struct Signature {
     pub at: String,
     /// SHA-256 of what was given, 64 hexadecimal digits.
     pub sha256: String,
+    /// Whether it is the owner of a file that nobody signed, and when that was written.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_hand: bool,
 }
 
 impl Signature {
@@ -65,6 +73,20 @@ impl Signature {
             host: machine::host_name(),
             at: format!("{at:.3}"),
             sha256: sha256(bytes),
+            by_hand: false,
+        }
+    }
+
+    /// Signs the bytes of a file as its owner.
+    fn of_owner(bytes: &[u8], metadata: &fs::Metadata) -> Self {
+        let at = metadata.modified().ok().and_then(|at| jiff::Timestamp::try_from(at).ok()).unwrap_or_default();
+        Self {
+            user: machine::user_name_of(metadata.uid()),
+            uid: metadata.uid(),
+            host: machine::host_name(),
+            at: format!("{at:.3}"),
+            sha256: sha256(bytes),
+            by_hand: true,
         }
     }
 }
@@ -158,13 +180,13 @@ impl Question {
 
     /// Says that there is an answer already, and whose it is.
     fn answered(&self) -> Option<Failure> {
-        let place = self.place();
-        place.symlink_metadata().ok()?;
-        let bytes = read_regular(&place, ANSWER_MAX).ok().flatten();
-        let signed = read_regular(&self.directory.join("response.by.json"), 64 * 1024).ok().flatten();
-        let signature: Option<Signature> = signed.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let ours = signature.filter(|by| bytes.is_some_and(|bytes| sha256(&bytes) == by.sha256));
-        let who = ours.map_or_else(|| "by hand, in `response.json`".to_owned(), |by| format!("by {by}"));
+        self.place().symlink_metadata().ok()?;
+        let signature = signature_of_answer(&self.directory).map(|(signature, _)| signature);
+        let who = match signature {
+            Some(by) if by.by_hand => format!("by hand, by {by}"),
+            Some(by) => format!("by {by}"),
+            None => "by hand, in `response.json`".to_owned(),
+        };
         let task = &self.task;
         Some(Failure::input(format!("task `{task}` has been answered already, {who}")).hint(format!(
             "`matterstack step {}` takes that answer, or sets it aside if it is not valid",
@@ -222,7 +244,7 @@ impl Question {
         }
         let signature = Signature::of(answer, now_ms);
         let signed = serde_json::to_string(&signature).unwrap_or_default() + "\n";
-        put(&self.directory.join("response.by.json"), signed.as_bytes(), true).map_err(failed)?;
+        put(&self.directory.join(SIGNATURE), signed.as_bytes(), true).map_err(failed)?;
         match put(&self.place(), answer, false) {
             Ok(()) => Ok(signature),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -230,6 +252,33 @@ impl Question {
             }
             Err(error) => Err(failed(error)),
         }
+    }
+}
+
+/// Who gave the answer that lies in an attempt directory, and whether that is written down there. Nothing if there is none,
+/// or what is there cannot be read.
+fn signature_of_answer(directory: &Path) -> Option<(Signature, bool)> {
+    let file = open_regular_path(&directory.join("response.json")).ok()?;
+    let metadata = file.metadata().ok()?;
+    let mut bytes = Vec::new();
+    file.take(ANSWER_MAX + 1).read_to_end(&mut bytes).ok()?;
+    if bytes.len() as u64 > ANSWER_MAX {
+        return None;
+    }
+    let signed = read_regular(&directory.join(SIGNATURE), SIGNATURE_MAX).ok().flatten();
+    let signed: Option<Signature> = signed.and_then(|text| serde_json::from_slice(&text).ok());
+    let signed = signed.filter(|by| by.sha256 == sha256(&bytes)).map(|by| (by, true));
+    signed.or_else(|| Some((Signature::of_owner(&bytes, &metadata), false)))
+}
+
+/// Notes beside an answer that was written by hand whose file it is: an operator in its sandbox cannot see that. Where it
+/// cannot be noted, the record will not say who answered.
+pub(crate) fn sign_what_came_by_hand(directory: &Path) {
+    if let Some((signature, false)) = signature_of_answer(directory)
+        && directory.join("schema.json").is_file()
+    {
+        let text = serde_json::to_string(&signature).unwrap_or_default() + "\n";
+        let _ = put(&directory.join(SIGNATURE), text.as_bytes(), true);
     }
 }
 

@@ -73,7 +73,7 @@ pub fn drive(
         drop(lease);
         seen(&current.run, &tick);
         if let Some(unloaded) = &tick.unloaded {
-            return Err(Failure::unloaded(&tick.run_id, unloaded));
+            return Err(Failure::unloaded(dir, unloaded));
         }
         match pause_after(&current, patience)? {
             Pause::Over(ending) => return Ok(ending),
@@ -154,8 +154,8 @@ fn only_loop(dir: &RunDir) -> Result<Lease, Failure> {
     dir.loop_lease().map_err(|error| {
         let failure = Failure::from(error);
         if failure.kind == FailureKind::Busy {
-            let hint = format!("it goes on by itself; look with `matterstack status {} --watch`", dir.id());
-            return Failure::of(FailureKind::Busy, format!("another `loop` drives run `{}`", dir.id())).hint(hint);
+            let hint = format!("it goes on by itself; look with `matterstack status {} --watch`", dir.address());
+            return Failure::of(FailureKind::Busy, format!("another `loop` drives run `{}`", dir.address())).hint(hint);
         }
         failure
     })
@@ -189,7 +189,7 @@ fn pause_after(driven: &Driven, patience: Patience) -> Result<Pause, Failure> {
     }
     // What was not submitted before a person paused the run stays where it is, as do tasks that are ready.
     let starts = !stopped && (retry.is_some() || run.has_ready_task()?);
-    if !starts && run.store.moving_count(!stopped)? == 0 && !patience.wait {
+    if !starts && !run.store.anything_moves(!stopped)? && !patience.wait {
         return Ok(Pause::Over(Ending::Waiting));
     }
     let now = now_ms();
@@ -214,7 +214,7 @@ fn sleep(
     if alarms.set(run)? || changed(driven)? {
         return Ok(None);
     }
-    let supervised = run.backends.has_local() && run.store.moving_count(false)? > 0;
+    let supervised = run.backends.has_local() && run.store.anything_moves(false)?;
     let until = Instant::now() + limit;
     let until = deadline.map_or(until, |deadline| deadline.min(until));
     loop {

@@ -1,4 +1,5 @@
 //! Says why tasks do not move, and which command would help. Reads the store and changes nothing.
+use crate::backend::StoppedSupervisor;
 use crate::model::config::RunConfig;
 use crate::model::states::{AttemptState, RunState, TaskState};
 use crate::model::time::Time;
@@ -28,16 +29,28 @@ struct Seen<'a> {
     config: &'a RunConfig,
     /// What leads a command to the run.
     address: &'a str,
+    /// Supervisors of the run that somebody stopped.
+    stopped: &'a [StoppedSupervisor],
     row: RunRow,
 }
 
-/// Explains the run and every task of it that does not move; the commands name the run by `address`.
+/// Explains the run and every task of it that does not move; the commands name the run by `address`, and `stopped` are the
+/// supervisors of its backends that somebody stopped.
 ///
 /// # Errors
 /// If the store cannot be read.
-pub fn explain_run(store: &Store, config: &RunConfig, address: &str) -> Result<Vec<Explanation>, StoreError> {
-    let seen = Seen { store, config, address, row: store.run()? };
+pub fn explain_run(
+    store: &Store,
+    config: &RunConfig,
+    address: &str,
+    stopped: &[StoppedSupervisor],
+) -> Result<Vec<Explanation>, StoreError> {
+    let seen = Seen { store, config, address, stopped, row: store.run()? };
     let mut all: Vec<Explanation> = seen.run().into_iter().collect();
+    all.extend(stopped.iter().map(|supervisor| {
+        let (code, sentence, command) = of_stopped(supervisor);
+        Explanation { task: None, code, sentence, command }
+    }));
     for state in [TaskState::Running, TaskState::Pending, TaskState::Failed, TaskState::Cancelled, TaskState::Skipped] {
         for task in store.tasks(Some(state), None)? {
             let explained = seen.task(&task)?;
@@ -57,10 +70,20 @@ pub fn explain_task(
     store: &Store,
     config: &RunConfig,
     address: &str,
+    stopped: &[StoppedSupervisor],
     id: &str,
 ) -> Result<Option<Explanation>, StoreError> {
-    let seen = Seen { store, config, address, row: store.run()? };
+    let seen = Seen { store, config, address, stopped, row: store.run()? };
     store.task(id)?.map(|task| seen.task(&task)).transpose()
+}
+
+/// Why nothing of a backend goes on whose supervisor was stopped, and what helps.
+fn of_stopped(supervisor: &StoppedSupervisor) -> (String, String, Option<String>) {
+    let StoppedSupervisor { backend, pid } = supervisor;
+    let sentence = format!(
+        "the supervisor of backend `{backend}` (process {pid}) was stopped: no job of it starts, and none is seen to end"
+    );
+    ("supervisor-stopped".to_owned(), sentence, Some(format!("kill -CONT {pid}")))
 }
 
 /// The command that helps an attempt that waits for something outside.
@@ -240,7 +263,17 @@ impl Seen<'_> {
         Ok(("lost".to_owned(), reason, self.command(&format!("rerun {id}"))))
     }
 
+    /// The supervisor that carries out the attempts of an operator, if it was stopped.
+    fn stopped_of(&self, operator: &str) -> Option<&StoppedSupervisor> {
+        let granted = &self.config.operators.get(operator)?.grants.compute;
+        self.stopped.iter().find(|supervisor| granted.contains(&supervisor.backend))
+    }
+
     fn live(&self, attempt: &AttemptRow, id: &str) -> (String, String, Option<String>) {
+        let handed_in = matches!(attempt.state, AttemptState::Submitted | AttemptState::Running);
+        if let Some(supervisor) = self.stopped_of(&attempt.operator).filter(|_| handed_in) {
+            return of_stopped(supervisor);
+        }
         let reason = |otherwise: &str| attempt.reason.clone().unwrap_or_else(|| otherwise.to_owned());
         let code = |otherwise: &str| attempt.reason_code.clone().unwrap_or_else(|| otherwise.to_owned());
         match attempt.state {

@@ -1,6 +1,6 @@
 //! What a person is told when something cannot be done: what, which thing, why, and what would help.
 use crate::plugin::{PluginError, PluginErrorKind};
-use crate::run_dir::LeaseError;
+use crate::run_dir::{LeaseError, RunDir};
 use crate::store::StoreError;
 use crate::tick::{PlanError, TickError, Unloaded};
 use std::{fmt, io};
@@ -86,7 +86,7 @@ impl From<StoreError> for Failure {
             StoreError::Corrupt(..) => Self::of(FailureKind::Machine, text)
                 .hint("the file is untouched; restore it from a backup, or look at it with `sqlite3 FILE .recover`"),
             StoreError::Busy => Self::of(FailureKind::Busy, text),
-            StoreError::Disk(_) => Self::of(FailureKind::Machine, text).hint(MAKE_ROOM),
+            StoreError::Disk(_) | StoreError::Unsettled(_) => Self::of(FailureKind::Machine, text).hint(MAKE_ROOM),
             StoreError::Illegal(_) | StoreError::NothingBack => Self::of(FailureKind::Input, text),
             StoreError::Row(_) | StoreError::Sqlite(_) => Self::of(FailureKind::Bug, text),
         }
@@ -166,14 +166,15 @@ impl From<PluginError> for Failure {
 
 impl Failure {
     /// What to say after a tick in which an operator's plugin could not be loaded.
-    pub fn unloaded(run_id: &str, unloaded: &Unloaded) -> Self {
+    pub fn unloaded(dir: &RunDir, unloaded: &Unloaded) -> Self {
+        let run = dir.address();
         let (error, key) = (&unloaded.error, &unloaded.operator);
         let hint = match &error.kind {
             PluginErrorKind::NotGranted(_, json) => {
-                format!("grant it with `matterstack amend {run_id} --set operators.{key}.grants.…`: {json}")
+                format!("grant it with `matterstack amend {run} --set operators.{key}.grants.…`: {json}")
             }
             _ => format!(
-                "restore the file, or put another plugin in its place with `matterstack plugin upgrade {run_id} FILE \
+                "restore the file, or put another plugin in its place with `matterstack plugin upgrade {run} FILE \
                  --operator {key}`; until then its attempts stay where they are"
             ),
         };

@@ -51,27 +51,45 @@ pub fn user_id() -> u32 {
 
 /// The name of the effective user: from the system's list of users, else what the environment says, else the number.
 pub fn user_name() -> String {
-    let id = user_id().to_string();
-    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let listed = users.lines().find_map(|line| {
+    let listed = listed_name(user_id()).or_else(|| std::env::var("USER").ok());
+    listed.filter(|name| !name.is_empty()).unwrap_or_else(|| user_id().to_string())
+}
+
+/// The name of a user: this process's own as [`user_name`] says, another's from the system's list of users, else the
+/// number.
+pub fn user_name_of(user: u32) -> String {
+    if user == user_id() { user_name() } else { listed_name(user).unwrap_or_else(|| user.to_string()) }
+}
+
+fn listed_name(user: u32) -> Option<String> {
+    let id = user.to_string();
+    let users = fs::read_to_string("/etc/passwd").ok()?;
+    users.lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;
         (fields.nth(1)? == id).then(|| name.to_owned())
-    });
-    listed.or_else(|| std::env::var("USER").ok()).filter(|name| !name.is_empty()).unwrap_or(id)
+    })
 }
 
 /// When a process started, in clock ticks since the boot: with the pid and the boot id it names a process for ever.
 /// Nothing for a process that is gone or has ended without being waited for.
 pub fn process_start_time(pid: i32) -> Option<u64> {
+    let (state, start_time) = process_stat(pid)?;
+    (!matches!(state.as_str(), "Z" | "X")).then_some(start_time)
+}
+
+/// Whether a process, by its pid and its start time, was stopped by a signal or by a debugger: it lives and does nothing.
+pub fn process_is_stopped(pid: i32, start_time: u64) -> bool {
+    process_stat(pid).is_some_and(|(state, since)| since == start_time && matches!(state.as_str(), "T" | "t"))
+}
+
+/// The state of a process and when it started, as the kernel shows them.
+fn process_stat(pid: i32) -> Option<(String, u64)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // the command's name stands in parentheses and may hold anything, parentheses included
     let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace();
-    let state = fields.next()?;
-    if matches!(state, "Z" | "X") {
-        return None;
-    }
-    fields.nth(18)?.parse().ok()
+    let state = fields.next()?.to_owned();
+    Some((state, fields.nth(18)?.parse().ok()?))
 }
 
 /// How long ago a process started, by its start time in clock ticks since the boot; the wall clock has no part in it.

@@ -237,6 +237,74 @@ fn a_full_disk_loses_nothing() {
     assert!(!text.contains(".init-r2"), "nothing is left of the refused run: {text}");
 }
 
+/// Commands that only look at run `r` and its task `a`, each of which says how it ended.
+const LOOKS: &str =
+    "for c in 'status r' 'explain r' 'tasks r' 'attempts r a' 'logs r a' 'graph r' 'step r --dry-run' list
+         do $M --workspaces \"$R\" $c; echo \"$c: $?\"; done";
+
+/// Asserts that each of [`LOOKS`] did its work.
+#[track_caller]
+fn all_looked(text: &str) {
+    for command in
+        ["status r", "explain r", "tasks r", "attempts r a", "logs r a", "graph r", "step r --dry-run", "list"]
+    {
+        assert!(text.contains(&format!("{command}: 0\n")), "`{command}` did not work: {text}");
+    }
+    assert!(!text.contains("unreadable"), "{text}");
+}
+
+#[test]
+fn a_disk_full_to_the_last_byte_can_be_looked_at() {
+    let world = one_task();
+    // The log of a step that died holds what the database does not; the index that readers share is gone, as after a boot.
+    let text = in_mounts(
+        &world,
+        &format!(
+            "cp -r \"$R\" /tmp/w.$$ && mount -t tmpfs -o size=8m none \"$R\" && cp -r /tmp/w.$$/* \"$R\" && rm -r /tmp/w.$$
+         $M --workspaces \"$R\" init demo --run-id r || exit 1
+         MATTERSTACK_FAILPOINT=submit.before:1 $M --workspaces \"$R\" step r
+         cd \"$R/demo/runs/r\"; rm state.sqlite-shm; test -s state.sqlite-wal || echo \"the log is empty\"
+         fill() {{ cat /dev/zero >> \"$R/fill\"; echo x > \"$R/one\"; test -s \"$R/one\" && echo \"there is room\"; }}
+         fill; $M --workspaces \"$R\" status r; echo \"with a log: $?\"
+         fill; {LOOKS}
+         fill; timeout 60 $M --workspaces \"$R\" status r --watch; echo \"watch: $?\"
+         fill; $M --workspaces \"$R\" step r; echo \"step: $?\"
+         rm \"$R/fill\"; $M --workspaces \"$R\" loop r; echo \"loop: $?\""
+        ),
+    );
+    let text = text.expect("user namespaces are needed for this test");
+    all_looked(&text);
+    assert!(!text.contains("the log is empty") && !text.contains("there is room"), "the test tests nothing: {text}");
+    assert_eq!(text.matches("1 running, 0 completed").count(), 3, "what stands in the log is seen: {text}");
+    for line in ["with a log: 0", "watch: 74", "step: 74", "loop: 0"] {
+        assert!(text.contains(line), "`{line}` is missing: {text}");
+    }
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_can_be_looked_at_unless_its_log_is_needed() {
+    let world = one_task();
+    let text = in_mounts(
+        &world,
+        &format!(
+            "D=\"$R/demo/runs/r\"; P=$M; M=\"setpriv --bounding-set=-dac_override,-dac_read_search $P\"
+         $P --workspaces \"$R\" init demo --run-id r || exit 1
+         $P --workspaces \"$R\" loop r
+         chmod 555 \"$D\"; touch \"$D/x\" 2>/dev/null; setpriv --bounding-set=-dac_override touch \"$D/y\" && echo writable
+         {LOOKS}
+         chmod 755 \"$D\"; rm \"$D/x\"
+         $P --workspaces \"$R\" init demo --run-id r2
+         MATTERSTACK_FAILPOINT=submit.before:1 $P --workspaces \"$R\" step r2
+         rm \"$R/demo/runs/r2/state.sqlite-shm\"; chmod 555 \"$R/demo/runs/r2\"
+         $M --workspaces \"$R\" status r2; echo \"with a log: $?\"; chmod 755 \"$R/demo/runs/r2\""
+        ),
+    );
+    let text = text.expect("user namespaces are needed for this test");
+    assert!(!text.contains("writable\n"), "the test tests nothing: {text}");
+    all_looked(&text);
+    assert!(text.contains("with a log: 74") && text.contains("stands in the log beside it"), "{text}");
+}
+
 #[test]
 fn a_read_only_directory_is_refused_and_can_be_looked_at() {
     let world = one_task();

@@ -42,6 +42,53 @@ fn a_loop_misses_its_supervisor_at_once_although_its_binary_was_replaced() {
     assert_eq!(ended.code(), world.run(&["loop", "r"]).code);
 }
 
+/// A process that was stopped, and goes on at the latest when the test ends.
+struct Stopped(String);
+
+impl Stopped {
+    fn new(pid: &str) -> Self {
+        Command::new("kill").args(["-STOP", pid]).status().expect("kill");
+        let state = || std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it lives");
+        until("the stop", || state().contains(") T "));
+        Self(pid.to_owned())
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").args(["-CONT", &self.0]).status();
+    }
+}
+
+#[test]
+fn a_supervisor_that_was_stopped_is_named_with_what_helps() {
+    let world = World::with_tasks(&json!([{"id": "a", "operator": "local", "command": "sleep 600"}]));
+    world.init();
+    world.run(&["step", "r"]).code(0);
+    until("the job", || {
+        world.run(&["step", "r"]).code(0);
+        world.run(&["attempts", "r", "a", "--json"]).json()[0]["state"] == "running"
+    });
+    let pid = supervisors(&world).first().expect("a supervisor").clone();
+    assert_eq!(world.run(&["explain", "r", "--json"]).code(0).json(), json!([]));
+    assert!(!world.run(&["doctor", "r"]).code(0).stdout.contains("supervisor"));
+    let stopped = Stopped::new(&pid);
+    let remedy = format!("kill -CONT {pid}");
+    for arguments in [vec!["explain", "r", "--json"], vec!["explain", "r", "a", "--json"]] {
+        let explained = world.run(&arguments).code(0).json()[0].clone();
+        assert_eq!((&explained["code"], &explained["command"]), (&json!("supervisor-stopped"), &json!(remedy)));
+        assert!(explained["sentence"].as_str().expect("a sentence").contains("backend `local`"), "{explained}");
+    }
+    let checks = world.run(&["doctor", "r", "--json"]).code(74).json();
+    let trouble: Vec<_> = checks.as_array().expect("a list").iter().filter(|check| check["ok"] == false).collect();
+    assert_eq!(trouble.len(), 1, "{checks}");
+    assert!(trouble[0]["check"] == "supervisor" && trouble[0]["hint"].to_string().contains(&remedy), "{checks}");
+    drop(stopped);
+    world.run(&["doctor", "r"]).code(0);
+    world.run(&["cancel", "r"]).code(0);
+    assert_eq!(world.step_to_end()["state"], "cancelled");
+}
+
 #[test]
 fn a_plan_cannot_stage_what_the_host_writes_nor_run_for_ever() {
     for file in ["stdout", "stderr/x", "exit.json", "exit.json/x", ".exit.json.tmp"] {

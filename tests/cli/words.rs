@@ -1,5 +1,6 @@
 //! What a person reads leads where it says, and agrees with itself.
 use super::harness::{Done, World, tasks_config, until};
+use matterstack::run_dir::RunDir;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -72,6 +73,43 @@ fn hints_for_a_copy_name_the_copy() {
     let brought = world.run(&["rerun", "copy1", "--state", "lost", "--json"]).code(0).json();
     assert_eq!(brought["pending_again"], 2, "{brought}");
     stop(&world, "r");
+}
+
+#[test]
+fn hints_for_a_run_given_as_a_directory_name_the_directory() {
+    let world = World::with_tasks(&json!([{"id": "-a b", "operator": "local", "command": "false"}]));
+    world.init();
+    world.run(&["loop", "r"]).code(1);
+    let elsewhere = world.root().parent().expect("a parent").join("taken away/r");
+    std::fs::create_dir_all(elsewhere.parent().expect("a parent")).expect("a directory");
+    command("cp", &["-a", world.run_dir("r").to_str().expect("UTF-8")], &elsewhere);
+    std::fs::rename(world.run_dir("r"), world.root().join("gone")).expect("the id leads nowhere now");
+    let real = std::fs::canonicalize(&elsewhere).expect("a path").display().to_string();
+    let name = format!("'{real}'");
+    for (arguments, hint) in [
+        (vec!["resume", &real], format!("`matterstack revive {name}`")),
+        (vec!["rerun", &real, "--", "-a b"], format!("`matterstack revive {name}`")),
+        (vec!["cancel", &real, "nothing"], format!("`matterstack tasks {name}`")),
+        (vec!["kit", "export", &real], format!("`matterstack explain {name}`")),
+        (vec!["kit", "export", &real, "nothing"], format!("`matterstack tasks {name}`")),
+        (vec!["kit", "export", &real, "--", "-a b"], format!("`matterstack explain {name} -- '-a b'`")),
+    ] {
+        let refused = world.run(&arguments).code(2);
+        assert!(refused.stderr.contains(&hint), "{arguments:?} does not say {hint}: {refused:?}");
+    }
+    let only = RunDir::new(&elsewhere).loop_lease().expect("the right to loop");
+    let refused = world.run(&["loop", &real]).code(3);
+    assert!(refused.stderr.contains(&format!("`matterstack status {name} --watch`")), "{refused:?}");
+    drop(only);
+    // The page names the directory it lies in, so that what it says is true of every copy.
+    world.run(&["evidence", &real]).code(0);
+    let page = std::fs::read_to_string(elsewhere.join("evidence/report.md")).expect("the page");
+    assert!(page.contains("In the run's directory, `matterstack revive .` brings it back"), "{page}");
+    let revived = world.command(&["revive", "."]).current_dir(&elsewhere).output().expect("the binary runs");
+    assert!(revived.status.success(), "{revived:?}");
+    world.run(&["pause", &real]).code(0);
+    let refused = world.run(&["rerun", &real, "--", "-a b"]).code(2);
+    assert!(refused.stderr.contains(&format!("`matterstack explain {name} -- '-a b'`")), "{refused:?}");
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn an_answer_lets_the_run_go_on_and_the_record_says_whose_it_is() {
     let (data, reason) = record(&world, "choose dose");
     assert_eq!(data["answer"], json!({"dose": 3, "comment": "12"}), "a text field takes a number as text");
     assert_eq!(data["sha256"], told["sha256"]);
-    assert_eq!((&data["by"], &data["at"]), (&told["by"], &told["at"]));
+    assert_eq!((&data["by"], &data["at"], &data["by_hand"]), (&told["by"], &told["at"], &json!(false)));
     assert_eq!(data["by"]["uid"], rustix::process::geteuid().as_raw());
     let who = format!("answered by {}@", data["by"]["user"].as_str().expect("a name"));
     assert!(reason.starts_with(&who) && reason.contains(data["at"].as_str().expect("a time")), "{reason}");
@@ -88,8 +88,34 @@ fn an_answer_written_by_hand_counts_once_it_is_whole() {
     std::fs::write(&place, "{\"dose\": 2, \"route\": \"oral\"}").expect("an answer");
     world.run(&["loop", "r"]).code(0);
     let (data, reason) = record(&world, "choose dose");
-    assert_eq!((&data["answer"]["route"], &data["by"]), (&json!("oral"), &Value::Null));
-    assert!(reason.contains("by hand"), "{reason}");
+    assert_eq!((&data["answer"]["route"], &data["by_hand"]), (&json!("oral"), &json!(true)));
+    assert_eq!(data["by"]["uid"], rustix::process::geteuid().as_raw(), "the owner of the file");
+    assert!(reason.starts_with("answered by hand, by "), "{reason}");
+}
+
+#[test]
+fn the_owner_of_a_file_written_by_hand_is_who_answered() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can give a file to somebody else");
+        return;
+    }
+    for (uid, name) in [(1, "daemon".to_owned()), (54_321, "54321".to_owned())] {
+        let world = gate(&json!({}));
+        let place = directory(&world, "choose dose").join("response.json");
+        let aside = place.with_file_name(".being-written");
+        std::fs::write(&aside, "{\"dose\": 2}").expect("an answer");
+        std::os::unix::fs::chown(&aside, Some(uid), None).expect("root may");
+        std::fs::rename(&aside, &place).expect("it is whole");
+        let second = answer(&world, &["--set", "dose=3"]).code(2);
+        assert!(second.stderr.contains(&format!("by hand, by {name}@")), "{second:?}");
+        world.run(&["loop", "r"]).code(0);
+        let (data, reason) = record(&world, "choose dose");
+        assert_eq!(
+            (&data["by"]["user"], &data["by"]["uid"], &data["by_hand"]),
+            (&json!(name), &json!(uid), &json!(true))
+        );
+        assert!(reason.contains(&format!("(uid {uid}) at {}", data["at"].as_str().expect("a time"))), "{reason}");
+    }
 }
 
 #[test]

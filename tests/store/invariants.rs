@@ -8,6 +8,8 @@ const DAMAGE: &[(&str, &str, bool)] = &[
         "task counts do not match the tasks in state Text(\"pending\")",
         true,
     ),
+    ("UPDATE live_counts SET n = n + 1", "live counts do not match the attempts of operator Text(\"local\")", true),
+    ("DELETE FROM live_counts", "live counts do not match the attempts of operator Text(\"local\")", true),
     ("UPDATE workflows SET open_tasks = open_tasks + 1", "open tasks do not match the workflow Integer(1)", true),
     (
         "UPDATE tasks SET blocked = 1 WHERE task_id = 'e'",
@@ -25,7 +27,7 @@ const DAMAGE: &[(&str, &str, bool)] = &[
         false,
     ),
     (
-        "DELETE FROM attempts WHERE attempt_id = 'b'",
+        "DELETE FROM attempts WHERE attempt_id = 'b'; UPDATE live_counts SET n = n - 1",
         "a running task has neither a live attempt nor a reason to wait Text(\"b\")",
         true,
     ),

@@ -113,7 +113,11 @@ fn advance(writer: &Writer<'_>, attempt: &AttemptRow, to: AttemptState) -> Resul
 
 /// Everything a store holds, in words.
 fn everything(store: &Store) -> String {
-    let mut text = format!("{:?}\n{:?}\n", store.run().expect("a run"), store.task_counts().expect("counts"));
+    let mut text = format!(
+        "{:?}\n{:?}\n",
+        store.run().expect("a run"),
+        (store.task_counts().expect("counts"), store.live_count(None).expect("a count"))
+    );
     for task in store.tasks(None, None).expect("tasks") {
         text += &format!("{task:?} {}\n", store.task_json(task.key).expect("a task"));
     }

@@ -8,12 +8,14 @@ use serde_json::json;
 fn two_tasks_in_sequence_run_to_completion() {
     let workflow = json!([task("a", json!({})), task("b", json!({"depends_on": ["a"]}))]);
     let mut run = Fixture::new(&json!({}), &[workflow]);
+    run.statuses("a", [Status::Queued, Status::Succeeded]);
+    run.statuses("b", [Status::Running(None), Status::Succeeded]);
     assert_eq!(run.plan().expect("a plan"), 2);
     assert_eq!(run.tasks(), "a=pending b=pending");
     let tick = run.tick();
     assert_eq!((tick.submitted, tick.finished, run.tasks().as_str()), (1, 0, "a=running b=pending"));
     let tick = run.tick();
-    assert_eq!((tick.polled, tick.submitted, tick.finished), (1, 1, 1), "a tick drains");
+    assert_eq!((tick.polled, tick.submitted, tick.finished), (2, 1, 1), "a tick drains");
     assert_eq!(run.tasks(), "a=completed b=running");
     let tick = run.tick();
     assert_eq!(tick.state, "completed");
@@ -26,6 +28,30 @@ fn two_tasks_in_sequence_run_to_completion() {
     let before = run.open().store.history().expect("history").len();
     run.tick();
     assert_eq!(run.open().store.history().expect("history").len(), before, "a tick of an ended run does nothing");
+}
+
+#[test]
+fn what_was_submitted_is_asked_about_in_the_same_tick() {
+    let workflow = json!([
+        task("ends", json!({})),
+        task("after", json!({"depends_on": ["ends"]})),
+        task("waits", json!({})),
+        task("goes on", json!({})),
+    ]);
+    let mut run = Fixture::new(&json!({}), &[workflow]);
+    // Later than the last change of any directory, so that nobody is asked because of one.
+    run.now_ms = 4_000_000_000_000;
+    run.plugins.edit(|script| script.poll_after_ms = Some(60_000));
+    run.statuses("waits", [Status::Waiting("person".to_owned(), "which one?".to_owned())]);
+    run.statuses("goes on", [Status::Running(None)]);
+    run.plan().expect("a plan");
+    let tick = run.tick();
+    assert_eq!((tick.submitted, tick.polled, tick.finished), (4, 4, 2));
+    assert_eq!(run.tasks(), "ends=completed after=completed waits=running goes on=running");
+    let waits = run.open().store.waits(10).expect("readable");
+    let wait = waits.iter().find(|wait| wait.task == "waits").expect("it is waited for");
+    assert_eq!((wait.kind.as_str(), wait.reason.as_deref()), ("person", Some("which one?")));
+    assert_eq!(run.tick().polled, 0, "nobody is asked again before the time the operator named");
 }
 
 #[test]
@@ -103,6 +129,7 @@ fn caps_of_the_run_and_of_an_operator_hold() {
 
     let mut run =
         Fixture::new(&json!({"operators": {"local": {"plugin": "scripted", "max_active": 1}}}), &[json!(tasks)]);
+    run.statuses("t0", [Status::Running(None)]);
     run.plan().expect("a plan");
     assert_eq!(run.tick().submitted, 1);
 }
@@ -111,6 +138,7 @@ fn caps_of_the_run_and_of_an_operator_hold() {
 fn a_paused_run_goes_on_with_what_is_live_and_starts_nothing() {
     let workflow = json!([task("a", json!({})), task("b", json!({"depends_on": ["a"]}))]);
     let mut run = Fixture::new(&json!({}), &[workflow]);
+    run.statuses("a", [Status::Running(None), Status::Succeeded]);
     run.plan().expect("a plan");
     run.tick();
     assert!(pause(&mut run.open(), 0).expect("a pause"));
@@ -126,6 +154,7 @@ fn cancelling_stops_what_is_live_and_a_revived_run_completes() {
     let workflow = json!([task("a", json!({})), task("b", json!({"depends_on": ["a"]})), task("c", json!({}))]);
     let mut run = Fixture::new(&json!({}), &[workflow]);
     run.statuses("a", [Status::Running(None)]);
+    run.statuses("c", [Status::Running(None)]);
     run.plan().expect("a plan");
     run.tick();
     assert!(cancel_run(&mut run.open(), 0).expect("a cancel"));
@@ -134,6 +163,7 @@ fn cancelling_stops_what_is_live_and_a_revived_run_completes() {
     assert!(run.calls().contains(&"cancel a".to_owned()));
     assert!(rerun(&mut run.open(), &Selection::default(), 0).is_err(), "an ended run needs `revive`");
     run.statuses("a", [Status::Succeeded]);
+    run.statuses("c", [Status::Succeeded]);
     assert_eq!(revive(&mut run.open(), 0).expect("a revival"), 3);
     assert_eq!(run.tick_to_end().0.state, "completed");
     assert_eq!(run.tasks(), "a=completed b=completed c=completed");

@@ -82,7 +82,7 @@ fn simulate(seed: u64) {
             return;
         }
         if tick.state == "held" {
-            let explained = explain_run(&run.open().store, &run.config, "r").expect("an explanation");
+            let explained = explain_run(&run.open().store, &run.config, "r", &[]).expect("an explanation");
             assert!(
                 explained.iter().any(|one| one.code == "lost" && one.command.is_some()),
                 "seed {seed}: {explained:?}"

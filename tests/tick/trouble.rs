@@ -194,6 +194,26 @@ fn a_missing_output_fails_the_attempt() {
 }
 
 #[test]
+fn no_pattern_collects_what_the_host_writes() {
+    let own = ["stdout", "stderr", "exit.json", ".exit.json.tmp", "matterstack-job.sh", ".cancel", ".claim/owner"];
+    for pattern in ["*", ".exit*", "**", "**/*"] {
+        let mut run = one(json!({"outputs": [pattern]}));
+        run.plan().expect("a plan");
+        let directory = run.dir().join("operators/local/a-00000000000000000000000000000001");
+        std::fs::create_dir_all(directory.join(".claim")).expect("a directory");
+        for name in own.into_iter().chain([".exited", "exit.json.mine"]) {
+            std::fs::write(directory.join(name), name).expect("a file");
+        }
+        assert_eq!(run.tick_to_end().0.state, "completed");
+        let store = run.open().store;
+        let outputs = store.task_outputs(store.task("a").expect("a task").expect("there").key).expect("outputs");
+        let paths: Vec<&str> = outputs.iter().map(|output| output.path.as_str()).collect();
+        let expected: &[&str] = if pattern == ".exit*" { &[".exited"] } else { &[".exited", "exit.json.mine"] };
+        assert_eq!(paths, expected, "{pattern}");
+    }
+}
+
+#[test]
 fn staged_files_cannot_leave_the_attempt_directory_through_a_link() {
     let run_outside = tempfile::tempdir().expect("a directory");
     let mut run = one(json!({"files": {"sub/x": {"content": "secret"}}}));

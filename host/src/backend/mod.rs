@@ -1,4 +1,5 @@
 //! Compute systems that the host owns. Operators reach them only through the `compute` import.
+use crate::model::config::{BackendConfig, RunConfig};
 use crate::model::contract::{Found, GuestError, StatusReport};
 use crate::model::id::AttemptId;
 use std::collections::BTreeMap;
@@ -43,5 +44,12 @@ pub mod transport;
 
 pub use check::{Check, Step, check};
 pub use kept::{KeptFile, Linked};
+pub use local::StoppedSupervisor;
 pub use program::start_and_leave;
 pub use registry::{Backends, Changes};
+
+/// Looks for supervisors of a run on this machine that somebody stopped. Changes nothing.
+pub fn stopped_supervisors(run: &Path, config: &RunConfig) -> Vec<StoppedSupervisor> {
+    let locals = config.backends.iter().filter(|(_, backend)| matches!(backend, BackendConfig::Local { .. }));
+    locals.filter_map(|(name, _)| local::stopped_supervisor(run, name)).collect()
+}

@@ -1,6 +1,7 @@
 //! `doctor`: checks the machine, and a run if one is named.
 use super::Session;
 use super::output::{print_json, table, tell};
+use crate::backend::{StoppedSupervisor, stopped_supervisors};
 use crate::failure::Failure;
 use crate::machine::{self, FileSystem};
 use crate::model::document::sha256;
@@ -116,6 +117,7 @@ fn check_run(dir: &RunDir, checks: &mut Vec<Check>) {
         Err(failure) => checks.push(failed("configuration", &failure)),
         Ok((store, config)) => {
             checks.push(configuration(dir, &store));
+            checks.extend(stopped_supervisors(dir.root(), &config).iter().map(supervisor));
             for file in
                 config.pinned.iter().flat_map(|p| p.plugins.values().chain(p.inputs.values()).chain(p.files.values()))
             {
@@ -141,6 +143,12 @@ fn configuration(dir: &RunDir, store: &Store) -> Check {
             "undo the change, and make it with `matterstack amend`",
         ),
     }
+}
+
+fn supervisor(stopped: &StoppedSupervisor) -> Check {
+    let StoppedSupervisor { backend, pid } = stopped;
+    let text = format!("process {pid} of backend `{backend}` was stopped: no job starts, and none is seen to end");
+    bad("supervisor", text, &format!("`kill -CONT {pid}` lets it go on"))
 }
 
 fn identity(dir: &RunDir, store: &Store) -> Check {

@@ -152,7 +152,7 @@ pub(super) fn step(session: &Session, name: &str) -> Result<u8, Failure> {
     let tick = step_run(&mut held.run, Moment { now_ms: now_ms(), new_id: &new_attempt_id })?;
     print_tick(session, &tick)?;
     match &tick.unloaded {
-        Some(unloaded) => Err(Failure::unloaded(&tick.run_id, unloaded)),
+        Some(unloaded) => Err(Failure::unloaded(&dir, unloaded)),
         None => Ok(ended_badly(&tick.state)),
     }
 }

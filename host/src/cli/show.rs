@@ -2,8 +2,9 @@
 use super::output::{one_line, print, print_json, table, tell, time};
 use super::progress::summary;
 use super::{GraphFormat, Session, shown};
+use crate::backend::stopped_supervisors;
 use crate::explain::{explain_run, explain_task, outside_command, positional};
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::machine::Watch;
 use crate::model::states::{AttemptState, TaskState};
 use crate::model::workflow::nearest;
@@ -30,6 +31,7 @@ pub(super) fn status(session: &Session, name: &str, watch: bool) -> Result<u8, F
     if !watch {
         return Ok(0);
     }
+    refuse_to_stay(&store)?;
     let machine = |error| Failure::machine("watching the run", error);
     let changes = Watch::new().map_err(machine)?;
     changes.add(dir.root()).map_err(machine)?;
@@ -46,6 +48,15 @@ pub(super) fn status(session: &Session, name: &str, watch: bool) -> Result<u8, F
         }
     }
     Ok(0)
+}
+
+/// Refuses to follow a run whose database others cannot use meanwhile.
+fn refuse_to_stay(store: &Store) -> Result<(), Failure> {
+    if store.keeps_others_out() {
+        let what = "the run cannot be followed: the disk is full, and nobody could use its database meanwhile";
+        return Err(Failure::of(FailureKind::Machine, what).hint("make room, then repeat the command"));
+    }
+    Ok(())
 }
 
 /// The workspace that a run lies in, by its path below the root; of a run that lies elsewhere, the one it was made from.
@@ -67,7 +78,7 @@ fn waits_of(dir: &RunDir, store: &Store) -> Result<Vec<WaitRow>, Failure> {
     // Where the configuration cannot be read nobody knows how much room there is, and `explain` says why.
     let Ok((_, config)) = open_for_reading(dir) else { return Ok(waits) };
     for wait in waits.iter_mut().filter(|wait| wait.kind == "capacity") {
-        if let Some(explained) = explain_task(store, &config, dir.address(), &wait.task)? {
+        if let Some(explained) = explain_task(store, &config, dir.address(), &[], &wait.task)? {
             (wait.kind, wait.reason) = (explained.code, Some(explained.sentence));
         }
     }
@@ -195,9 +206,10 @@ fn list_entry(slug: &str, dir: &RunDir) -> Value {
 pub(super) fn explain(session: &Session, name: &str, task: Option<&str>) -> Result<u8, Failure> {
     let dir = session.run(name)?;
     let (store, config) = open_for_reading(&dir)?;
+    let (run, stopped) = (dir.address(), stopped_supervisors(dir.root(), &config));
     let all = match task {
-        None => explain_run(&store, &config, dir.address())?,
-        Some(id) => vec![explain_task(&store, &config, dir.address(), id)?.ok_or_else(|| no_task(&store, id))?],
+        None => explain_run(&store, &config, run, &stopped)?,
+        Some(id) => vec![explain_task(&store, &config, run, &stopped, id)?.ok_or_else(|| no_task(&store, id))?],
     };
     if session.json {
         return print_json(&all).map(|()| 0);
@@ -360,6 +372,7 @@ pub(super) fn logs(
         if !follow || !live {
             break;
         }
+        refuse_to_stay(&store)?;
         // The command writes its files without telling anybody whom a watch could be shared with.
         std::thread::sleep(Duration::from_millis(200));
         live = store.attempts(key)?.iter().any(|other| other.id == attempt.id && !other.state.ended())

@@ -205,15 +205,17 @@ impl Report {
         let run = &self.run;
         let mut text = format!("# Run {} of {}\n\n", plain(&run.run_id), plain(&run.workspace));
         let why = run.reason.as_ref().map(|reason| format!(": {}", plain(reason))).unwrap_or_default();
-        let id = &run.run_id;
+        // The page goes wherever the run goes, and a run's id leads to one place only.
         let more = match run.state {
-            RunState::Active | RunState::Cancelling => format!("`matterstack loop {id}` goes on with it."),
-            RunState::Paused => format!("`matterstack resume {id}` lets it go on."),
-            RunState::Held => format!("A person must decide; `matterstack explain {id}` says what would help."),
-            RunState::Failed | RunState::Cancelled => {
-                format!("`matterstack revive {id}` brings it back, with the tasks that did not complete.")
+            RunState::Active | RunState::Cancelling => "In the run's directory, `matterstack loop .` goes on with it.",
+            RunState::Paused => "In the run's directory, `matterstack resume .` lets it go on.",
+            RunState::Held => {
+                "A person must decide; in the run's directory, `matterstack explain .` says what would help."
             }
-            RunState::Completed => String::new(),
+            RunState::Failed | RunState::Cancelled => {
+                "In the run's directory, `matterstack revive .` brings it back, with the tasks that did not complete."
+            }
+            RunState::Completed => "",
         };
         let length = |end: Time| duration(end.0 - run.created_at.0);
         let ended = run.ended_at.map(|end| format!(" and ended on {end}, after {}", length(end)));

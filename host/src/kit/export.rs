@@ -70,8 +70,8 @@ pub fn export(dir: &RunDir, store: &Store, tasks: &[String], out: &Path) -> Resu
         found.extend(kit_of(dir, &attempt, !tasks.is_empty())?);
     }
     if found.is_empty() {
-        return Err(Failure::input(format!("no task of run `{}` waits for a kit", dir.id()))
-            .hint(format!("`matterstack explain {}` says what the tasks wait for", dir.id())));
+        return Err(Failure::input(format!("no task of run `{}` waits for a kit", dir.address()))
+            .hint(format!("`matterstack explain {}` says what the tasks wait for", dir.address())));
     }
     let cannot = |error: io::Error| Failure::machine(format!("`{}` cannot be written", out.display()), error);
     if out.symlink_metadata().is_ok() {
@@ -96,13 +96,13 @@ fn chosen(dir: &RunDir, store: &Store, tasks: &[String]) -> Result<Vec<AttemptRo
     for task in tasks {
         let row = store.task(task)?.ok_or_else(|| {
             Failure::input(format!("the run has no task `{task}`"))
-                .hint(format!("`matterstack tasks {}` lists them", dir.id()))
+                .hint(format!("`matterstack tasks {}` lists them", dir.address()))
         })?;
         let live = store.attempts(row.key)?.pop().filter(|attempt| !attempt.state.ended());
         attempts.push(live.ok_or_else(|| {
             Failure::input(format!("task `{task}` is {} and has no kit out", row.state)).hint(format!(
                 "`matterstack explain {} {}` says why",
-                dir.id(),
+                dir.address(),
                 positional(task)
             ))
         })?);
@@ -122,7 +122,7 @@ fn kit_of(dir: &RunDir, attempt: &AttemptRow, wanted: bool) -> Result<Option<Fou
         if !wanted {
             return Ok(None);
         }
-        let command = outside_command(attempt.waits_for.as_deref().unwrap_or(""), &dir.id(), &task);
+        let command = outside_command(attempt.waits_for.as_deref().unwrap_or(""), dir.address(), &task);
         return Err(Failure::input(format!("task `{task}` has no kit")).hint(format!("try `{command}`")));
     };
     let manifest: Manifest = serde_json::from_slice(&manifest_text).map_err(|error| {
@@ -135,7 +135,7 @@ fn kit_of(dir: &RunDir, attempt: &AttemptRow, wanted: bool) -> Result<Option<Fou
     {
         return Err(Failure::input(format!("the manifest of the kit of task `{task}` is damaged")).hint(format!(
             "`matterstack rerun {} {}` makes the kit again",
-            dir.id(),
+            dir.address(),
             positional(&task)
         )));
     }

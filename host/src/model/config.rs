@@ -43,6 +43,13 @@ pub struct RunConfig {
     pub pinned: Option<Pinned>,
 }
 
+impl RunConfig {
+    /// Whether a backend tells when there is something to ask about the attempts of an operator.
+    pub fn backend_tells(&self, operator: &str) -> bool {
+        self.operators.get(operator).is_some_and(|settings| !settings.grants.compute.is_empty())
+    }
+}
+
 /// The `campaign` section.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

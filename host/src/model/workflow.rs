@@ -354,6 +354,12 @@ fn validate_task(task: &Task, config: &RunConfig) -> Result<(), WorkflowError> {
         let hint = near.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
         return Err(WorkflowError::UnknownOperator(task.id.clone(), task.operator.clone(), hint));
     }
+    validate_files(task, config)?;
+    validate_values(task)
+}
+
+/// Refuses files that would escape, stand in the host's way, or are not pinned.
+fn validate_files(task: &Task, config: &RunConfig) -> Result<(), WorkflowError> {
     for (destination, source) in &task.files {
         if !stays_inside(destination) {
             return Err(WorkflowError::Escape(task.id.clone(), destination.clone()));
@@ -368,6 +374,11 @@ fn validate_task(task: &Task, config: &RunConfig) -> Result<(), WorkflowError> {
             return Err(WorkflowError::UnknownFile(task.id.clone(), path.path.clone()));
         }
     }
+    Ok(())
+}
+
+/// Refuses patterns that are none, and numbers that cannot be meant.
+fn validate_values(task: &Task) -> Result<(), WorkflowError> {
     let wrong = |text: String| Err(WorkflowError::Value(task.id.clone(), text));
     for (key, pattern) in task
         .outputs

@@ -261,16 +261,9 @@ impl PluginHost {
         let made = || {
             let (pre, files) = self.operator_pre(key.as_str(), operator)?;
             let (engine, watchdog) = self.effect()?;
-            let (out, err) = self.captures();
-            // A directory that cannot be reached now, such as a share that is not mounted, may be reached later.
-            let id = attempt.attempt_id.as_str();
-            let wasi =
-                wasi::for_operator(&operator.grants, id, *files, &attempt.directory, &out, &err).map_err(|error| {
-                    let detail = Detail::new("unreachable", format!("a granted directory cannot be opened: {error:#}"));
-                    PluginErrorKind::Guest(GuestError::Transient(detail, None))
-                })?;
-            let mut store = self.store(engine, &operator.source.name, wasi, (out, err));
-            let limit = Duration::from_millis(self.shared.limits.call_ms);
+            let limit_ms = self.shared.limits.call_ms;
+            let limit = Duration::from_millis(limit_ms);
+            let mut store = self.attempt_store(engine, operator, attempt, *files)?;
             let deadline = Instant::now() + limit;
             store.data_mut().attempt = Some(CalledAttempt {
                 id: attempt.attempt_id.clone(),
@@ -290,7 +283,6 @@ impl PluginHost {
                 tokio::time::timeout(limit, called).await
             });
             watchdog.end();
-            let limit_ms = self.shared.limits.call_ms;
             let value = match answer? {
                 Ok(answer) => answer.map_err(|error| self.kind(&mut store, &error, Some(limit_ms))),
                 Err(_) => Err(PluginErrorKind::Deadline(limit_ms)),
@@ -299,6 +291,25 @@ impl PluginHost {
             believe(value?.map_err(|error| PluginErrorKind::Guest(from_wit(error)))?)
         };
         made().map_err(|kind| error(&operator.source, Some(call), kind))
+    }
+
+    /// A store for a call of an operator, with the directories that are granted and, if it asks for `files`, the attempt's.
+    fn attempt_store(
+        &self,
+        engine: &Engine,
+        operator: &Operator,
+        attempt: &AttemptRequest,
+        files: bool,
+    ) -> CallResult<Store<CallState>> {
+        let (out, err) = self.captures();
+        let id = attempt.attempt_id.as_str();
+        let wasi = wasi::for_operator(&operator.grants, id, files, &attempt.directory, &out, &err);
+        // A directory that cannot be reached now, such as a share that is not mounted, may be reached later.
+        let wasi = wasi.map_err(|error| {
+            let detail = Detail::new("unreachable", format!("a granted directory cannot be opened: {error:#}"));
+            PluginErrorKind::Guest(GuestError::Transient(detail, None))
+        })?;
+        Ok(self.store(engine, &operator.source.name, wasi, (out, err)))
     }
 
     fn store(

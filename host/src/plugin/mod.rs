@@ -111,4 +111,12 @@ impl PluginErrorKind {
             Self::BadOutput(_) => "plugin-bad-output",
         }
     }
+
+    /// The plugin's own word for it if it gave one, else [`PluginErrorKind::code`].
+    pub fn own_code(&self) -> &str {
+        match self {
+            Self::Guest(guest) => &guest.detail().code,
+            kind => kind.code(),
+        }
+    }
 }

@@ -1,8 +1,6 @@
-//! Attempts, their outputs, and the results `analyze` receives.
-use super::{Store, StoreError, Writer, changed_one, parse_state};
+//! Attempts: where each stands, and when to ask about it.
+use super::{Output, Store, StoreError, Writer, changed_one, parse_state};
 use crate::model::states::AttemptState;
-use crate::model::workflow::RemotePlace;
-use serde::Serialize;
 
 /// An attempt, with what a call about it needs of its task.
 #[derive(Debug, Clone)]
@@ -76,47 +74,6 @@ pub struct AttemptEnd {
     pub outputs: Vec<Output>,
 }
 
-/// One output file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Output {
-    /// Relative to the attempt directory.
-    pub path: String,
-    /// SHA-256, 64 hexadecimal digits.
-    pub sha256: String,
-    /// Bytes.
-    pub size: u64,
-    /// Where it is, if it stayed on a cluster.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub remote: Option<RemotePlace>,
-}
-
-/// An output file that stayed on a cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptOutput {
-    /// The id of the attempt that left it.
-    pub attempt: String,
-    /// Its path in that attempt's directory.
-    pub output: String,
-    /// SHA-256, 64 hexadecimal digits.
-    pub sha256: String,
-    /// Bytes.
-    pub size: u64,
-    /// Where it is.
-    pub remote: RemotePlace,
-}
-
-fn output_row(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Output> {
-    let remote: Option<String> = row.get(first + 3)?;
-    let wrong =
-        |error| rusqlite::Error::FromSqlConversionFailure(first + 3, rusqlite::types::Type::Text, Box::new(error));
-    Ok(Output {
-        path: row.get(first)?,
-        sha256: row.get(first + 1)?,
-        size: row.get::<_, i64>(first + 2)? as u64,
-        remote: remote.map(|text| serde_json::from_str(&text).map_err(wrong)).transpose()?,
-    })
-}
-
 impl Writer<'_> {
     /// Creates an attempt.
     ///
@@ -129,6 +86,11 @@ impl Writer<'_> {
                  VALUES (?1, ?2, ?3, ?4, 'created', ?5, ?6)",
             )?
             .execute((&new.id, new.task_key, new.number, &new.operator, &new.directory, now_ms))?;
+        self.connection
+            .prepare_cached(
+                "INSERT INTO live_counts (operator, n) VALUES (?1, 1) ON CONFLICT (operator) DO UPDATE SET n = n + 1",
+            )?
+            .execute([&new.operator])?;
         self.record(now_ms, "attempt", &new.id, (None, "created"), None)
     }
 
@@ -221,14 +183,12 @@ impl Writer<'_> {
                 now_ms,
             ))?;
         changed_one(changed, "the attempt")?;
-        let mut insert = self.connection.prepare_cached(
-            "INSERT INTO outputs (attempt_key, path, sha256, size, remote) VALUES (?1, ?2, ?3, ?4, ?5)",
-        )?;
-        for output in &end.outputs {
-            let remote = output.remote.as_ref().map(serde_json::to_string).transpose();
-            let remote = remote.map_err(|error| StoreError::Row(error.to_string()))?;
-            insert.execute((attempt.key, &output.path, &output.sha256, output.size as i64, remote))?;
-        }
+        let counted = self
+            .connection
+            .prepare_cached("UPDATE live_counts SET n = n - 1 WHERE operator = ?1")?
+            .execute([&attempt.operator])?;
+        changed_one(counted, "the count of live attempts")?;
+        self.keep_outputs(attempt.key, &end.outputs)?;
         self.record(now_ms, "attempt", &attempt.id, (Some(attempt.state.as_str()), to.as_str()), text)
     }
 
@@ -255,33 +215,11 @@ impl Writer<'_> {
             .execute([key])?;
         Ok(())
     }
-
-    /// Forgets how far the journals of backends have been read.
-    ///
-    /// # Errors
-    /// If the database cannot be written.
-    pub fn forget_cursors(&self) -> Result<(), StoreError> {
-        self.connection.execute("DELETE FROM cursors", [])?;
-        Ok(())
-    }
-
-    /// Keeps how far the journals of backends have been read.
-    ///
-    /// # Errors
-    /// If the database cannot be written.
-    pub fn set_cursor(&self, backend: &str, position: &str) -> Result<(), StoreError> {
-        self.connection
-            .prepare_cached(
-                "INSERT INTO cursors (backend, position) VALUES (?1, ?2) \
-                 ON CONFLICT (backend) DO UPDATE SET position = excluded.position",
-            )?
-            .execute((backend, position))?;
-        Ok(())
-    }
 }
 
 const COLUMNS: &str = "a.attempt_key, a.attempt_id, a.task_key, t.task_id, t.spec, a.number, a.operator, a.state, a.directory, \
      a.handle, a.note, a.waits_for, a.reason_code, a.reason, a.cancel_asked, a.data, a.created_at_ms, a.ended_at_ms";
+
 const LIVE: &str = "a.state NOT IN ('completed', 'failed', 'cancelled', 'lost')";
 
 /// Whether a tick can do something about an attempt, given whether it submits anything.
@@ -402,36 +340,27 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn live_count(&self, operator: Option<&str>) -> Result<u64, StoreError> {
-        let count: i64 = match operator {
-            Some(operator) => self
-                .connection
-                .prepare_cached(&format!("SELECT count(*) FROM attempts a WHERE {LIVE} AND a.operator = ?1"))?
-                .query_row([operator], |row| row.get(0))?,
-            None => self
-                .connection
-                .prepare_cached(&format!("SELECT count(*) FROM attempts a WHERE {LIVE}"))?
-                .query_row([], |row| row.get(0))?,
-        };
+        let count: i64 = self
+            .connection
+            .prepare_cached("SELECT coalesce(sum(n), 0) FROM live_counts WHERE ?1 IS NULL OR operator = ?1")?
+            .query_row([operator], |row| row.get(0))?;
         Ok(count as u64)
     }
 
-    /// How many live attempts go on by themselves: those that do not wait for a person, a kit or an instrument, and, if
-    /// the run submits nothing now, those that were submitted.
+    /// Whether any live attempt goes on by itself: does not wait for a person, a kit or an instrument, and, if the run
+    /// submits nothing now, has been submitted.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn moving_count(&self, submits: bool) -> Result<u64, StoreError> {
-        let count: i64 = self
-            .connection
-            .prepare_cached(&format!(
-                "SELECT count(*) FROM attempts a WHERE {LIVE} AND NOT (a.state = 'waiting_external' AND \
-                 coalesce(a.waits_for, '') IN ('person', 'kit', 'instrument')) AND {GOES_ON}"
-            ))?
-            .query_row([submits], |row| row.get(0))?;
-        Ok(count as u64)
+    pub fn anything_moves(&self, submits: bool) -> Result<bool, StoreError> {
+        let mut statement = self.connection.prepare_cached(&format!(
+            "SELECT 1 FROM attempts a WHERE {LIVE} AND NOT (a.state = 'waiting_external' AND \
+             coalesce(a.waits_for, '') IN ('person', 'kit', 'instrument')) AND {GOES_ON}"
+        ))?;
+        Ok(statement.exists([submits])?)
     }
 
-    /// When the next live attempt is to be asked about; `submits` as for [`Store::moving_count`].
+    /// When the next live attempt is to be asked about; `submits` as for [`Store::anything_moves`].
     ///
     /// # Errors
     /// If the database cannot be read.
@@ -440,119 +369,5 @@ impl Store {
             .connection
             .prepare_cached(&format!("SELECT min(a.due_at_ms) FROM attempts a WHERE {LIVE} AND {GOES_ON}"))?
             .query_row([submits], |row| row.get(0))?)
-    }
-
-    /// The files an attempt left.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn outputs(&self, attempt_key: i64) -> Result<Vec<Output>, StoreError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT path, sha256, size, remote FROM outputs WHERE attempt_key = ?1 ORDER BY path")?;
-        let rows = statement.query_map([attempt_key], |row| output_row(row, 0))?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    /// The files that the last completed attempt of a task left.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn task_outputs(&self, task_key: i64) -> Result<Vec<Output>, StoreError> {
-        let key: Option<i64> = self
-            .connection
-            .prepare_cached("SELECT max(attempt_key) FROM attempts WHERE task_key = ?1 AND state = 'completed'")?
-            .query_row([task_key], |row| row.get(0))?;
-        key.map_or_else(|| Ok(Vec::new()), |key| self.outputs(key))
-    }
-
-    /// Where an output of a completed task lies: the attempt directory and the file.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn output_of(&self, task_id: &str, path: &str) -> Result<Option<(String, Output)>, StoreError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT a.directory, o.path, o.sha256, o.size, o.remote FROM tasks t JOIN attempts a ON a.task_key = t.task_key \
-             JOIN outputs o ON o.attempt_key = a.attempt_key WHERE t.task_id = ?1 AND o.path = ?2 AND a.state = 'completed' \
-             ORDER BY a.number DESC LIMIT 1",
-        )?;
-        let mut rows = statement.query_map((task_id, path), |row| Ok((row.get(0)?, output_row(row, 1)?)))?;
-        Ok(rows.next().transpose()?)
-    }
-
-    /// An output of a completed task, if it stayed on a cluster.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn kept_output(&self, task_id: &str, path: &str) -> Result<Option<KeptOutput>, StoreError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT a.attempt_id, o.path, o.sha256, o.size, o.remote FROM tasks t JOIN attempts a ON a.task_key = t.task_key \
-             JOIN outputs o ON o.attempt_key = a.attempt_key WHERE t.task_id = ?1 AND o.path = ?2 AND a.state = 'completed' \
-             ORDER BY a.number DESC LIMIT 1",
-        )?;
-        let mut rows = statement.query_map((task_id, path), |row| {
-            let (attempt, Output { path, sha256, size, remote }) = (row.get(0)?, output_row(row, 1)?);
-            Ok(remote.map(|remote| KeptOutput { attempt, output: path, sha256, size, remote }))
-        })?;
-        Ok(rows.next().transpose()?.flatten())
-    }
-
-    /// Where a file with this digest lies, relative to the run directory.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn file_of_digest(&self, sha256: &str) -> Result<Option<String>, StoreError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT a.directory || '/' || o.path FROM outputs o JOIN attempts a ON a.attempt_key = o.attempt_key \
-             WHERE o.sha256 = ?1 AND o.remote IS NULL LIMIT 1",
-        )?;
-        let mut rows = statement.query_map([sha256], |row| row.get(0))?;
-        Ok(rows.next().transpose()?)
-    }
-
-    /// The next results of an iteration that `analyze` has not received, as a JSON array in task order, with the key of
-    /// the last one; none if all have been delivered.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn undelivered(&self, iteration: u32, most: u32) -> Result<Option<(i64, Vec<serde_json::Value>)>, StoreError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT t.task_key, t.task_id, t.state, t.reason_code, t.reason, t.allow_failure, a.attempt_key, a.attempt_id, \
-             a.number, a.data, a.reason_code, a.reason FROM tasks t LEFT JOIN attempts a ON a.task_key = t.task_key AND \
-             a.number = (SELECT max(b.number) FROM attempts b WHERE b.task_key = t.task_key) \
-             WHERE t.iteration = ?1 AND t.delivered IS NULL ORDER BY t.task_key LIMIT ?2",
-        )?;
-        let mut rows = statement.query((iteration, most))?;
-        let (mut last, mut results) = (None, Vec::new());
-        while let Some(row) = rows.next()? {
-            last = Some(row.get(0)?);
-            let attempt_key: Option<i64> = row.get(6)?;
-            let outputs = attempt_key.map(|key| self.outputs(key)).transpose()?.unwrap_or_default();
-            let data: Option<String> = row.get(9)?;
-            let data = data.map(|text| serde_json::from_str::<serde_json::Value>(&text));
-            let data = data.transpose().map_err(|error| StoreError::Row(error.to_string()))?;
-            results.push(serde_json::json!({
-                "task": row.get::<_, String>(1)?,
-                "outcome": row.get::<_, String>(2)?,
-                "code": row.get::<_, Option<String>>(3)?,
-                "reason": row.get::<_, Option<String>>(4)?,
-                "allow_failure": row.get::<_, bool>(5)?,
-                "attempt": row.get::<_, Option<String>>(7)?,
-                "attempts": row.get::<_, Option<u32>>(8)?.unwrap_or(0),
-                "data": data,
-                "outputs": outputs,
-            }));
-        }
-        Ok(last.map(|key| (key, results)))
-    }
-
-    /// How far the journal of each backend has been read.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn cursors(&self) -> Result<std::collections::BTreeMap<String, String>, StoreError> {
-        let mut statement = self.connection.prepare_cached("SELECT backend, position FROM cursors")?;
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(rows.collect::<Result<_, _>>()?)
     }
 }

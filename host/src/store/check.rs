@@ -8,6 +8,12 @@ const RULES: &[(&str, &str)] = &[
         "SELECT c.state FROM task_counts c WHERE c.n <> (SELECT count(*) FROM tasks t WHERE t.state = c.state)",
     ),
     (
+        "live counts do not match the attempts of operator",
+        "SELECT c.operator FROM live_counts c WHERE c.n <> (SELECT count(*) FROM attempts a WHERE a.operator = c.operator AND \
+         a.state NOT IN ('completed', 'failed', 'cancelled', 'lost')) UNION SELECT a.operator FROM attempts a WHERE \
+         a.state NOT IN ('completed', 'failed', 'cancelled', 'lost') AND a.operator NOT IN (SELECT operator FROM live_counts)",
+    ),
+    (
         "open tasks do not match the workflow",
         "SELECT w.iteration FROM workflows w WHERE w.open_tasks <> (SELECT count(*) FROM tasks t WHERE \
          t.iteration = w.iteration AND t.state IN ('pending', 'running'))",

@@ -4,20 +4,29 @@
 //! history in the same transaction. A crash inside a transaction leaves the state before it.
 mod attempt;
 mod check;
+mod cursor;
 mod decision;
+mod dependency;
 mod history;
+mod look;
 mod migrate;
+mod output;
+mod ready;
+mod rerun;
 mod run;
 mod snapshot;
 mod task;
 mod waiting;
+mod workflow;
 
-pub use attempt::{AttemptEnd, AttemptRow, KeptOutput, NewAttempt, Output, WithDue};
+pub use attempt::{AttemptEnd, AttemptRow, NewAttempt, WithDue};
 pub use decision::{DecisionRow, NewDecision};
 pub use history::HistoryRow;
+pub use output::{KeptOutput, Output};
+pub use ready::TaskSpec;
 pub use run::{Identity, NewRun, RunRow};
 pub use snapshot::{AttemptPlace, Snapshot};
-pub use task::{TaskRow, TaskSpec};
+pub use task::TaskRow;
 pub use waiting::{News, WaitRow, Watched};
 
 use crate::model::config::Journal;
@@ -42,8 +51,13 @@ pub enum StoreError {
     #[error("the database is locked by another process")]
     Busy,
     /// No space is left, or the disk failed.
-    #[error("the database could not be written: {0}")]
+    #[error("the database could not be used: {0}")]
     Disk(String),
+    /// The database cannot be read without what stands in the log beside it, and that not without writing there.
+    #[error(
+        "what was last written to `{0}` stands in the log beside it, which cannot be read where nothing can be written"
+    )]
+    Unsettled(PathBuf),
     /// A state machine has no such transition.
     #[error(transparent)]
     Illegal(#[from] IllegalTransition),
@@ -90,6 +104,8 @@ pub enum Durability {
 pub struct Store {
     connection: Connection,
     wal: bool,
+    /// Whether nobody else can use the database while this is open.
+    alone: bool,
 }
 
 impl Store {
@@ -118,50 +134,6 @@ impl Store {
         let store = Self::configure(connection, journal, network).map_err(|error| Self::name(path, error))?;
         migrate::migrate(&store.connection, path)?;
         Ok(store)
-    }
-
-    /// Opens the database of a run for reading only; never migrates.
-    ///
-    /// # Errors
-    /// If it is missing, damaged or newer.
-    pub fn read(path: &Path) -> Result<Self, StoreError> {
-        refuse_stranger(path)?;
-        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
-            .and_then(|connection| {
-                connection.busy_timeout(BUSY)?;
-                connection.query_row("PRAGMA user_version", [], |_| Ok(()))?;
-                Ok(connection)
-            })
-            .or_else(|error| Self::open_where_nobody_writes(path).unwrap_or(Err(error)))
-            .map_err(|error| Self::name(path, error.into()))?;
-        connection
-            .execute_batch("PRAGMA query_only = ON; PRAGMA temp_store = MEMORY")
-            .map_err(|error| Self::name(path, error.into()))?;
-        migrate::refuse_newer(&connection, path).map_err(|error| Self::name(path, error))?;
-        Ok(Self { connection, wal: true })
-    }
-
-    /// Opens a database on a read-only file system, where SQLite cannot make the files that readers share. Nothing if it
-    /// may still be written to: a log beside it holds what the file does not.
-    fn open_where_nobody_writes(path: &Path) -> Option<rusqlite::Result<Connection>> {
-        let log = path.with_file_name("state.sqlite-wal");
-        if std::fs::metadata(&log).is_ok_and(|metadata| metadata.len() > 0)
-            || std::fs::File::options().append(true).open(path).is_ok()
-        {
-            return None;
-        }
-        let encoded: String = path
-            .to_str()?
-            .chars()
-            .map(|c| match c {
-                '?' => "%3f".to_owned(),
-                '#' => "%23".to_owned(),
-                '%' => "%25".to_owned(),
-                c => c.to_string(),
-            })
-            .collect();
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-        Some(Connection::open_with_flags(format!("file:{encoded}?immutable=1"), flags))
     }
 
     fn configure(connection: Connection, journal: Journal, network: bool) -> Result<Self, StoreError> {
@@ -193,7 +165,7 @@ impl Store {
         if mode != wanted || foreign != 1 {
             return Err(StoreError::Row(format!("SQLite kept journal mode `{mode}` where `{wanted}` is needed")));
         }
-        Ok(Self { connection, wal })
+        Ok(Self { connection, wal, alone: false })
     }
 
     fn name(path: &Path, error: StoreError) -> StoreError {

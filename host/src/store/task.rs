@@ -1,9 +1,8 @@
-//! Tasks, their dependencies and the workflow they form.
-use super::{Store, StoreError, Writer, changed_one, parse_state};
+//! Tasks: where each stands, and why.
+use super::{Store, StoreError, Writer, parse_state};
 use crate::model::states::{TaskCounts, TaskState};
-use crate::model::workflow::PlannedTask;
-use rusqlite::{Connection, OptionalExtension};
-use std::collections::{BTreeMap, BTreeSet};
+use rusqlite::Connection;
+use std::collections::BTreeMap;
 
 /// A task as a person or a report sees it.
 #[derive(Debug, Clone)]
@@ -32,112 +31,7 @@ pub struct TaskRow {
     pub allow_failure: bool,
 }
 
-/// What starting an attempt needs of a task.
-#[derive(Debug, Clone)]
-pub struct TaskSpec {
-    /// Its place in the database.
-    pub key: i64,
-    /// The task's id.
-    pub id: String,
-    /// The operator key.
-    pub operator: String,
-    /// Where it stands: pending, or running between two attempts.
-    pub state: TaskState,
-    /// Attempts made in all.
-    pub attempts: u32,
-}
-
-const UNMET: &str = "SELECT count(*) FROM dependencies d JOIN tasks u ON u.task_key = d.on_key WHERE d.task_key = tasks.task_key \
-     AND NOT (u.state = 'completed' OR (tasks.tolerant AND u.state IN ('failed', 'cancelled', 'skipped')))";
-
 impl Writer<'_> {
-    /// Adds the workflow of a new iteration.
-    ///
-    /// # Errors
-    /// If the database cannot be written.
-    pub fn add_workflow(
-        &self,
-        iteration: u32,
-        decision: u64,
-        tasks: &[PlannedTask],
-        now_ms: i64,
-    ) -> Result<(), StoreError> {
-        self.connection.execute(
-            "INSERT INTO workflows (iteration, decision, tasks, open_tasks, created_at_ms) VALUES (?1, ?2, ?3, ?3, ?4)",
-            (iteration, decision as i64, tasks.len() as i64, now_ms),
-        )?;
-        self.connection
-            .execute("UPDATE run SET iteration = ?1, idle_plans = 0, plan_document = state_document", [iteration])?;
-        let first: i64 =
-            self.connection.query_row("SELECT coalesce(max(task_key), 0) + 1 FROM tasks", [], |row| row.get(0))?;
-        self.insert_tasks(first, iteration, tasks)?;
-        self.insert_dependencies(first, tasks)?;
-        self.connection.execute("UPDATE task_counts SET n = n + ?1 WHERE state = 'pending'", [tasks.len() as i64])?;
-        let text = format!("{} tasks", tasks.len());
-        self.record(now_ms, "workflow", &iteration.to_string(), (None, "planned"), Some(&text))?;
-        self.settle_earlier(first, tasks, now_ms)
-    }
-
-    fn insert_tasks(&self, first: i64, iteration: u32, tasks: &[PlannedTask]) -> Result<(), StoreError> {
-        let mut insert = self.connection.prepare_cached(
-            "INSERT INTO tasks (task_key, task_id, iteration, operator, state, blocked, allow_failure, tolerant, spec) \
-             VALUES (?1, ?2, ?3, ?4, 'pending', ?5, ?6, ?7, ?8)",
-        )?;
-        for (position, planned) in tasks.iter().enumerate() {
-            let blocked = planned.inner.len() + planned.outer.len();
-            insert.execute((
-                first + position as i64,
-                planned.task.id.as_str(),
-                iteration,
-                &planned.task.operator,
-                blocked as i64,
-                planned.task.allow_failure,
-                planned.task.allow_dependency_failure,
-                &planned.json,
-            ))?;
-        }
-        Ok(())
-    }
-
-    fn insert_dependencies(&self, first: i64, tasks: &[PlannedTask]) -> Result<(), StoreError> {
-        let mut insert =
-            self.connection.prepare_cached("INSERT INTO dependencies (task_key, on_key) VALUES (?1, ?2)")?;
-        let mut find = self.connection.prepare_cached("SELECT task_key FROM tasks WHERE task_id = ?1")?;
-        for (position, planned) in tasks.iter().enumerate() {
-            let key = first + position as i64;
-            for other in &planned.inner {
-                insert.execute((key, first + *other as i64))?;
-            }
-            for other in &planned.outer {
-                let on: i64 = find.query_row([other.as_str()], |row| row.get(0))?;
-                insert.execute((key, on))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Applies what earlier tasks of the run, which new ones depend on, have already come to.
-    fn settle_earlier(&self, first: i64, tasks: &[PlannedTask], now_ms: i64) -> Result<(), StoreError> {
-        for (position, planned) in tasks.iter().enumerate().filter(|(_, planned)| !planned.outer.is_empty()) {
-            let key = first + position as i64;
-            self.connection.execute(&format!("UPDATE tasks SET blocked = ({UNMET}) WHERE task_key = ?1"), [key])?;
-            for other in &planned.outer {
-                let state: String = self.connection.query_row(
-                    "SELECT state FROM tasks WHERE task_id = ?1",
-                    [other.as_str()],
-                    |row| row.get(0),
-                )?;
-                let state = parse_state(&state, TaskState::parse)?;
-                let ended_badly = state.ended() && state != TaskState::Completed;
-                if ended_badly && !planned.task.allow_dependency_failure && self.task_state(key)? == TaskState::Pending
-                {
-                    self.skip(key, other.as_str(), state, now_ms)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Where a task stands now.
     ///
     /// # Errors
@@ -165,7 +59,7 @@ impl Writer<'_> {
         if to.ended() { self.release_dependents(key, to, now_ms) } else { Ok(()) }
     }
 
-    fn move_task(
+    pub(super) fn move_task(
         &self,
         key: i64,
         (from, to): (TaskState, TaskState),
@@ -197,52 +91,6 @@ impl Writer<'_> {
         self.record(now_ms, "task", &id, (Some(from.as_str()), to.as_str()), text)
     }
 
-    fn release_dependents(&self, key: i64, outcome: TaskState, now_ms: i64) -> Result<(), StoreError> {
-        if outcome == TaskState::Completed {
-            self.connection
-                .prepare_cached(
-                    "UPDATE tasks SET blocked = blocked - 1 WHERE state = 'pending' AND task_key IN \
-                     (SELECT task_key FROM dependencies WHERE on_key = ?1)",
-                )?
-                .execute([key])?;
-            return Ok(());
-        }
-        let mut ended = vec![(key, outcome)];
-        while let Some((on, state)) = ended.pop() {
-            self.connection
-                .prepare_cached(
-                    "UPDATE tasks SET blocked = blocked - 1 WHERE state = 'pending' AND tolerant AND task_key IN \
-                     (SELECT task_key FROM dependencies WHERE on_key = ?1)",
-                )?
-                .execute([on])?;
-            let id: String = self
-                .connection
-                .prepare_cached("SELECT task_id FROM tasks WHERE task_key = ?1")?
-                .query_row([on], |row| row.get(0))?;
-            for dependent in self.intolerant_dependents(on)? {
-                let text = format!("task `{id}` {}", past(state));
-                let reason = Some(("dependency-failed", text.as_str()));
-                self.move_task(dependent, (TaskState::Pending, TaskState::Skipped), reason, now_ms)?;
-                ended.push((dependent, TaskState::Skipped));
-            }
-        }
-        Ok(())
-    }
-
-    fn intolerant_dependents(&self, on: i64) -> Result<Vec<i64>, StoreError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT t.task_key FROM dependencies d JOIN tasks t ON t.task_key = d.task_key \
-             WHERE d.on_key = ?1 AND t.state = 'pending' AND NOT t.tolerant",
-        )?;
-        let keys = statement.query_map([on], |row| row.get(0))?;
-        Ok(keys.collect::<Result<_, _>>()?)
-    }
-
-    fn skip(&self, key: i64, other: &str, state: TaskState, now_ms: i64) -> Result<(), StoreError> {
-        let text = format!("task `{other}` {}", past(state));
-        self.set_task_state(key, (TaskState::Pending, TaskState::Skipped), Some(("dependency-failed", &text)), now_ms)
-    }
-
     /// Notes why a task does not move, without a change of state.
     ///
     /// # Errors
@@ -252,34 +100,6 @@ impl Writer<'_> {
         self.connection
             .prepare_cached("UPDATE tasks SET reason_code = ?2, reason = ?3 WHERE task_key = ?1")?
             .execute((key, code, text))?;
-        Ok(())
-    }
-
-    /// Sets when the next attempt of a running task is due.
-    ///
-    /// # Errors
-    /// If the task is not running.
-    pub fn set_retry(&self, key: i64, due_ms: i64, now_ms: i64, reason: (&str, &str)) -> Result<(), StoreError> {
-        let changed = self
-            .connection
-            .prepare_cached(
-                "UPDATE tasks SET retry_at_ms = ?2, retry_set_ms = ?3, reason_code = ?4, reason = ?5 \
-                 WHERE task_key = ?1 AND state = 'running'",
-            )?
-            .execute((key, due_ms, now_ms, reason.0, reason.1))?;
-        changed_one(changed, "the task")
-    }
-
-    /// Ends the back-off of a task that gets its next attempt.
-    ///
-    /// # Errors
-    /// If the database cannot be written.
-    pub fn clear_retry(&self, key: i64) -> Result<(), StoreError> {
-        self.connection
-            .prepare_cached(
-                "UPDATE tasks SET retry_at_ms = NULL, retry_set_ms = NULL, reason_code = NULL, reason = NULL WHERE task_key = ?1",
-            )?
-            .execute([key])?;
         Ok(())
     }
 
@@ -315,28 +135,6 @@ impl Writer<'_> {
         Ok(self.connection.prepare_cached(sql)?.query_row([key], |row| Ok((row.get(0)?, row.get(1)?)))?)
     }
 
-    /// Marks results as delivered by this decision.
-    ///
-    /// # Errors
-    /// If the database cannot be written.
-    pub fn deliver(&self, iteration: u32, up_to: i64, decision: u64) -> Result<(), StoreError> {
-        self.connection.execute(
-            "UPDATE tasks SET delivered = ?3 WHERE iteration = ?1 AND task_key <= ?2 AND delivered IS NULL",
-            (iteration, up_to, decision as i64),
-        )?;
-        Ok(())
-    }
-
-    /// Marks an iteration as analyzed.
-    ///
-    /// # Errors
-    /// If the database cannot be written.
-    pub fn close_workflow(&self, iteration: u32, now_ms: i64) -> Result<(), StoreError> {
-        self.connection
-            .execute("UPDATE workflows SET analyzed_at_ms = ?2 WHERE iteration = ?1", (iteration, now_ms))?;
-        Ok(())
-    }
-
     /// Cancels every task that has not started.
     ///
     /// # Errors
@@ -353,103 +151,12 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Brings tasks back to pending, and with them what was skipped because of them; `recursive` also brings back what
-    /// had completed on their results. What still depends on a task that ended badly is skipped again. Returns how many
-    /// came back.
-    ///
-    /// # Errors
-    /// If a task has a live attempt, or is of an iteration that is over.
-    pub fn rerun(&self, keys: &[i64], recursive: bool, reason: &str, now_ms: i64) -> Result<u64, StoreError> {
-        let back = self.with_dependents(keys, recursive)?;
-        for &key in &back {
-            let from = self.task_state(key)?;
-            if from != TaskState::Pending {
-                self.move_task(key, (from, TaskState::Pending), Some(("rerun", reason)), now_ms)?;
-            }
-            self.connection.execute(
-                "UPDATE tasks SET tries = 0, misfires = 0, delivered = NULL, reason_code = NULL, reason = NULL WHERE task_key = ?1",
-                [key],
-            )?;
-        }
-        for &key in &back {
-            self.connection.execute(
-                &format!(
-                    "UPDATE tasks SET blocked = ({UNMET}) WHERE state = 'pending' AND (task_key = ?1 OR task_key IN \
-                     (SELECT task_key FROM dependencies WHERE on_key = ?1))"
-                ),
-                [key],
-            )?;
-        }
-        for &key in &back {
-            if let Some((on, state)) = self.bad_dependency(key)?
-                && self.task_state(key)? == TaskState::Pending
-            {
-                self.skip(key, &on, state, now_ms)?;
-            }
-        }
-        let mut count = 0;
-        for &key in &back {
-            count += u64::from(self.task_state(key)? == TaskState::Pending);
-        }
-        Ok(count)
-    }
-
-    /// A dependency that ended badly, of a task that needs all of them to end well.
-    fn bad_dependency(&self, key: i64) -> Result<Option<(String, TaskState)>, StoreError> {
-        let found: Option<(String, String)> = self
-            .connection
-            .prepare_cached(
-                "SELECT u.task_id, u.state FROM dependencies d JOIN tasks t ON t.task_key = d.task_key \
-                 JOIN tasks u ON u.task_key = d.on_key WHERE d.task_key = ?1 AND NOT t.tolerant AND \
-                 u.state IN ('failed', 'cancelled', 'skipped') ORDER BY u.task_key LIMIT 1",
-            )?
-            .query_row([key], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        found.map(|(id, state)| Ok((id, parse_state(&state, TaskState::parse)?))).transpose()
-    }
-
-    /// These tasks, and what a rerun of them brings back too.
-    fn with_dependents(&self, keys: &[i64], recursive: bool) -> Result<BTreeSet<i64>, StoreError> {
-        let mut queue: Vec<i64> = keys.to_vec();
-        let mut back = BTreeSet::new();
-        while let Some(key) = queue.pop() {
-            if !back.insert(key) {
-                continue;
-            }
-            let mut statement = self.connection.prepare_cached(
-                "SELECT t.task_key, t.state FROM dependencies d JOIN tasks t ON t.task_key = d.task_key WHERE d.on_key = ?1",
-            )?;
-            let dependents: Vec<(i64, String)> =
-                statement.query_map([key], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
-            queue.extend(
-                dependents
-                    .into_iter()
-                    .filter(|(_, state)| {
-                        state == "skipped" || (recursive && (state == "completed" || state == "failed"))
-                    })
-                    .map(|(dependent, _)| dependent),
-            );
-        }
-        Ok(back)
-    }
-
     /// How many tasks wait for a person's word on a lost attempt.
     ///
     /// # Errors
     /// If the database cannot be read.
     pub fn lost_tasks(&self) -> Result<u64, StoreError> {
         lost_tasks(self.connection)
-    }
-
-    /// Takes the iteration back to the state it was planned with, so that its results are analyzed again.
-    ///
-    /// # Errors
-    /// If the database cannot be written.
-    pub fn reopen_workflow(&self, iteration: u32) -> Result<(), StoreError> {
-        self.connection.execute("UPDATE workflows SET analyzed_at_ms = NULL WHERE iteration = ?1", [iteration])?;
-        self.connection.execute("UPDATE tasks SET delivered = NULL WHERE iteration = ?1", [iteration])?;
-        self.connection.execute("UPDATE run SET state_document = plan_document, result = NULL", [])?;
-        Ok(())
     }
 }
 
@@ -458,17 +165,6 @@ fn lost_tasks(connection: &Connection) -> Result<u64, StoreError> {
         .prepare_cached("SELECT count(*) FROM tasks WHERE state = 'running' AND reason_code = 'lost'")?
         .query_row([], |row| row.get(0))?;
     Ok(count as u64)
-}
-
-/// How a person says what became of a task.
-fn past(state: TaskState) -> &'static str {
-    match state {
-        TaskState::Failed => "failed",
-        TaskState::Cancelled => "was cancelled",
-        TaskState::Skipped => "was skipped",
-        TaskState::Completed => "completed",
-        TaskState::Pending | TaskState::Running => "has not ended",
-    }
 }
 
 fn task_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<(TaskRow, String)> {
@@ -494,7 +190,11 @@ const TASK_COLUMNS: &str = "t.task_key, t.task_id, t.iteration, t.operator, t.st
      t.retry_at_ms, t.allow_failure, (SELECT count(*) FROM attempts a WHERE a.task_key = t.task_key)";
 
 impl Store {
-    fn task_rows<P: rusqlite::Params>(&self, filter: &str, parameters: P) -> Result<Vec<TaskRow>, StoreError> {
+    pub(super) fn task_rows<P: rusqlite::Params>(
+        &self,
+        filter: &str,
+        parameters: P,
+    ) -> Result<Vec<TaskRow>, StoreError> {
         let mut statement = self
             .connection
             .prepare(&format!("SELECT {TASK_COLUMNS} FROM tasks t WHERE {filter} ORDER BY t.task_key"))?;
@@ -581,33 +281,6 @@ impl Store {
             .query_row([key], |row| row.get(0))?)
     }
 
-    /// What each task waits for: pairs of task id and the id it depends on.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn dependency_pairs(&self) -> Result<Vec<(String, String)>, StoreError> {
-        let mut statement = self.connection.prepare(
-            "SELECT t.task_id, u.task_id FROM dependencies d JOIN tasks t ON t.task_key = d.task_key \
-             JOIN tasks u ON u.task_key = d.on_key ORDER BY d.task_key, d.on_key",
-        )?;
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    /// The dependencies of a task that have not completed.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn unmet_dependencies(&self, key: i64) -> Result<Vec<(String, TaskState)>, StoreError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT u.task_id, u.state FROM dependencies d JOIN tasks u ON u.task_key = d.on_key \
-             WHERE d.task_key = ?1 AND u.state <> 'completed' ORDER BY u.task_key",
-        )?;
-        let rows: Vec<(String, String)> =
-            statement.query_map([key], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
-        rows.into_iter().map(|(id, state)| Ok((id, parse_state(&state, TaskState::parse)?))).collect()
-    }
-
     /// How many tasks are in each state.
     ///
     /// # Errors
@@ -628,119 +301,11 @@ impl Store {
         })
     }
 
-    /// Tasks of an iteration that have not ended, and whether its results have all been analyzed.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn workflow_progress(&self, iteration: u32) -> Result<(u64, bool), StoreError> {
-        Ok(self
-            .connection
-            .prepare_cached("SELECT open_tasks, analyzed_at_ms IS NOT NULL FROM workflows WHERE iteration = ?1")?
-            .query_row([iteration], |row| Ok((row.get::<_, i64>(0)? as u64, row.get(1)?)))?)
-    }
-
-    /// Whether `analyze` has received any outcome of an iteration.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn delivered_any(&self, iteration: u32) -> Result<bool, StoreError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT 1 FROM decisions d JOIN workflows w ON w.iteration = d.iteration WHERE d.iteration = ?1 AND \
-             d.kind = 'analyze' AND d.number > w.decision",
-        )?;
-        Ok(statement.exists([iteration])?)
-    }
-
-    /// Up to `most` tasks of an operator that are ready to start, in the order planned.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn ready_tasks(&self, operator: &str, most: u64) -> Result<Vec<TaskSpec>, StoreError> {
-        self.specs(
-            "t.state = 'pending' AND t.blocked = 0 AND t.operator = ?1 ORDER BY t.task_key LIMIT ?2",
-            (operator, most as i64),
-        )
-    }
-
-    /// Up to `most` tasks of an operator whose next attempt is due: the back-off has passed, or the clock is now before it
-    /// was set.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn retries_due(&self, operator: &str, now_ms: i64, most: u64) -> Result<Vec<TaskSpec>, StoreError> {
-        self.specs(
-            "t.task_key IN (SELECT task_key FROM tasks WHERE operator = ?1 AND retry_at_ms IS NOT NULL AND retry_at_ms <= ?2 \
-             UNION SELECT task_key FROM tasks WHERE operator = ?1 AND retry_at_ms IS NOT NULL AND retry_set_ms > ?2 \
-             ORDER BY task_key LIMIT ?3) ORDER BY t.task_key",
-            (operator, now_ms, most as i64),
-        )
-    }
-
-    fn specs<P: rusqlite::Params>(&self, filter: &str, parameters: P) -> Result<Vec<TaskSpec>, StoreError> {
-        let mut statement = self.connection.prepare_cached(&format!(
-            "SELECT t.task_key, t.task_id, t.operator, t.state, \
-             (SELECT count(*) FROM attempts a WHERE a.task_key = t.task_key) FROM tasks t WHERE {filter}"
-        ))?;
-        let rows = statement.query_map(parameters, |row| {
-            let state: String = row.get(3)?;
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, state, row.get(4)?))
-        })?;
-        rows.map(|row| {
-            let (key, id, operator, state, attempts) = row?;
-            Ok(TaskSpec { key, id, operator, state: parse_state(&state, TaskState::parse)?, attempts })
-        })
-        .collect()
-    }
-
     /// How many tasks wait for a person's word on a lost attempt.
     ///
     /// # Errors
     /// If the database cannot be read.
     pub fn lost_tasks(&self) -> Result<u64, StoreError> {
         lost_tasks(&self.connection)
-    }
-
-    /// The failed or cancelled task because of which a task cannot run: a dependency of it, or of one that was skipped
-    /// for the same reason.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn held_back_by(&self, key: i64) -> Result<Option<TaskRow>, StoreError> {
-        Ok(self
-            .task_rows(
-                "t.task_key IN (WITH RECURSIVE bad(task_key, state) AS ( \
-                 SELECT u.task_key, u.state FROM dependencies d JOIN tasks u ON u.task_key = d.on_key \
-                 WHERE d.task_key = ?1 AND u.state IN ('failed', 'cancelled', 'skipped') \
-                 UNION SELECT u.task_key, u.state FROM bad b JOIN dependencies d ON d.task_key = b.task_key \
-                 JOIN tasks u ON u.task_key = d.on_key WHERE b.state = 'skipped' AND \
-                 u.state IN ('failed', 'cancelled', 'skipped')) \
-                 SELECT task_key FROM bad WHERE state IN ('failed', 'cancelled'))",
-                [key],
-            )?
-            .into_iter()
-            .next())
-    }
-
-    /// The operators that have a task that is ready to start, in no order.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn ready_operators(&self) -> Result<Vec<String>, StoreError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT DISTINCT operator FROM tasks WHERE state = 'pending' AND blocked = 0")?;
-        let operators = statement.query_map([], |row| row.get(0))?;
-        Ok(operators.collect::<Result<_, _>>()?)
-    }
-
-    /// When the next back-off ends.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn next_retry(&self) -> Result<Option<i64>, StoreError> {
-        Ok(self
-            .connection
-            .prepare_cached("SELECT min(retry_at_ms) FROM tasks WHERE retry_at_ms IS NOT NULL")?
-            .query_row([], |row| row.get(0))?)
     }
 }

@@ -48,8 +48,8 @@ fn refuse_missing_backends(run: &Run, amended: &RunConfig) -> Result<(), Control
 }
 
 fn let_it_end(run: &Run) -> String {
-    let id = run.dir.id();
-    format!("let them end, or stop them with `matterstack cancel {id} TASK` and `matterstack step {id}`, then amend")
+    let run = run.dir.address();
+    format!("let them end, or stop them with `matterstack cancel {run} TASK` and `matterstack step {run}`, then amend")
 }
 
 fn named(noun: &str, ids: &[String]) -> String {

@@ -14,8 +14,19 @@ use std::io::{self, Read};
 use std::path::Path;
 
 /// Files of the host's own in an attempt directory.
-const OWN: &[&str] =
-    &["stdout", "stderr", "exit.json", "matterstack-job.sh", ".cancel", ".claim", ".fetched", ".pulled"];
+const OWN: &[&str] = &[
+    "stdout",
+    "stderr",
+    "exit.json",
+    ".exit.json.tmp",
+    "matterstack-job.sh",
+    ".cancel",
+    ".claim",
+    ".fetched",
+    ".pulled",
+];
+/// How the names of the host's own files over there begin, which a pattern for files that stay there can name too.
+const OWN_PREFIX: &str = ".matterstack-";
 /// How deep directories may be nested in an attempt directory; each level keeps one open.
 const DEPTH_MAX: usize = 64;
 
@@ -136,6 +147,12 @@ pub(super) fn collect_outputs(
     Ok((found.outputs, missing))
 }
 
+/// Whether a file, or the directory it is in, is one that the host keeps in an attempt directory.
+fn is_of_the_host(path: &Path) -> bool {
+    let first = path.components().next().and_then(|first| first.as_os_str().to_str());
+    first.is_some_and(|first| OWN.contains(&first) || first.starts_with(OWN_PREFIX))
+}
+
 impl Collection<'_> {
     fn take_kept(&mut self, kept: Vec<Output>) {
         for output in kept {
@@ -161,7 +178,7 @@ impl Collection<'_> {
             }
             let path = below.join(entry.file_name());
             let kind = entry.file_type()?;
-            if path.to_str().is_some_and(|path| OWN.contains(&path)) {
+            if is_of_the_host(&path) {
                 continue;
             }
             if kind.is_dir() {
@@ -181,7 +198,7 @@ impl Collection<'_> {
     /// Whether a pattern that counts names the file, and it is neither staged nor the operator's own.
     fn is_output(&mut self, path: &Path, counts: impl Fn(&Pattern<'_>) -> bool) -> bool {
         let given = path.to_str().is_some_and(|path| self.task.files.contains_key(path));
-        if given || self.own.iter().any(|glob| glob.is_match(path)) {
+        if given || is_of_the_host(path) || self.own.iter().any(|glob| glob.is_match(path)) {
             return false;
         }
         let mut matched = false;

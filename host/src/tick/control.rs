@@ -1,6 +1,7 @@
 //! What a person may ask of a run. Each request is one transaction; the next tick does what it implies outside.
 use super::verdict::{self, Verdict};
 use super::{LOST, Run, STUCK, TickError};
+use crate::explain::positional;
 use crate::model::states::{AttemptState, RunState, TaskState};
 use crate::store::{AttemptEnd, Durability, RunRow, StoreError, TaskRow, Writer};
 
@@ -75,7 +76,7 @@ pub fn resume(run: &mut Run, supplied: Option<&str>, now_ms: i64) -> Result<bool
             Ok(true)
         }
         RunState::Failed | RunState::Cancelled => {
-            let hint = format!("`matterstack revive {}` brings it back", row.run_id);
+            let hint = format!("`matterstack revive {}` brings it back", run.dir.address());
             Err(not_now(format!("run `{}` is {} and cannot be resumed", row.run_id, row.state), Some(hint)))
         }
         RunState::Cancelling | RunState::Completed => {
@@ -140,7 +141,7 @@ pub fn cancel_task(run: &mut Run, id: &str, now_ms: i64) -> Result<bool, Control
 
 fn known_task(run: &Run, id: &str) -> Result<TaskRow, ControlError> {
     run.store.task(id)?.ok_or_else(|| {
-        let hint = format!("`matterstack tasks {}` lists them", run.dir.id());
+        let hint = format!("`matterstack tasks {}` lists them", run.dir.address());
         not_now(format!("run `{}` has no task `{id}`", run.dir.id()), Some(hint))
     })
 }
@@ -154,7 +155,7 @@ pub fn rerun(run: &mut Run, selection: &Selection, now_ms: i64) -> Result<u64, C
     if row.state.ended() || row.state == RunState::Cancelling {
         let hint = match row.state {
             RunState::Failed | RunState::Cancelled => {
-                Some(format!("`matterstack revive {}` brings the run and its failed tasks back", row.run_id))
+                Some(format!("`matterstack revive {}` brings the run and its failed tasks back", run.dir.address()))
             }
             _ => Some("make a new run with `matterstack init`".to_owned()),
         };
@@ -207,7 +208,8 @@ fn skipped_again(run: &Run, row: &RunRow, keys: &[i64]) -> Result<ControlError, 
         let Some(cause) = run.store.held_back_by(key)? else { continue };
         let what = format!("every task would be skipped again, because task `{}` is {}", cause.id, cause.state);
         let hint = if cause.iteration == row.iteration {
-            format!("`matterstack rerun {} {}` brings it back, and what was skipped after it", row.run_id, cause.id)
+            let (address, id) = (run.dir.address(), positional(&cause.id));
+            format!("`matterstack rerun {address} {id}` brings it back, and what was skipped after it")
         } else {
             "that task is of an earlier iteration, which is over: make a new run with `matterstack init`".to_owned()
         };
@@ -223,7 +225,7 @@ fn select(run: &Run, selection: &Selection) -> Result<Vec<TaskRow>, ControlError
             true => Ok(vec![task]),
             false => Err(not_now(
                 format!("task `{id}` is {}; only an ended or lost task can be rerun", task.state),
-                Some(format!("`matterstack explain {} {id}` says what it waits for", run.dir.id())),
+                Some(format!("`matterstack explain {} {}` says what it waits for", run.dir.address(), positional(id))),
             )),
         };
     }

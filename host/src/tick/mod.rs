@@ -149,7 +149,10 @@ pub fn step_run(run: &mut Run, moment: Moment<'_>) -> Result<Tick, TickError> {
         poll::poll_live_attempts(run, moment, &mut tick)?;
         finish_cancelling(run, moment)?;
         while run.store.run()?.state == RunState::Active {
-            start::start_ready_tasks(run, moment, &mut tick)?;
+            let submitted = start::start_ready_tasks(run, moment, &mut tick)?;
+            if poll::poll_submitted(run, moment, &submitted, &mut tick)? {
+                continue;
+            }
             if !close::close_iteration(run, moment, &mut tick)? {
                 break;
             }

@@ -20,8 +20,8 @@ impl Run {
     /// # Errors
     /// If the store cannot be read.
     pub fn watched_attempts(&self) -> Result<Vec<Watched>, TickError> {
-        let tells = |key: &&String| self.config.operators[*key].grants.compute.is_empty();
-        let operators: Vec<&str> = self.config.operators.keys().filter(tells).map(String::as_str).collect();
+        let keys = self.config.operators.keys().map(String::as_str);
+        let operators: Vec<&str> = keys.filter(|key| !self.config.backend_tells(key)).collect();
         Ok(self.store.watched_attempts(&operators, WATCHED_MAX)?)
     }
 }

@@ -103,7 +103,35 @@ pub(super) fn poll_live_attempts(run: &mut Run, moment: Moment<'_>, tick: &mut T
         }
     }
     due.retain(|a| matches!(a.state, AttemptState::Submitted | AttemptState::Running | AttemptState::WaitingExternal));
-    for batch in due.chunks(BATCH) {
+    ask_all(run, moment, &due, tick)?;
+    run.backends.flush();
+    if changes.cursors.iter().any(|(backend, position)| known.get(backend) != Some(position)) {
+        run.store.transaction(Durability::Lazy, |writer| {
+            changes.cursors.iter().try_for_each(|(backend, position)| writer.set_cursor(backend, position))
+        })?;
+    }
+    Ok(())
+}
+
+/// Asks about attempts that were submitted just now and of which no backend will tell, so that one that waits for somebody
+/// outside says so in the tick that put it there. Returns whether any ended.
+pub(super) fn poll_submitted(
+    run: &mut Run,
+    moment: Moment<'_>,
+    submitted: &[String],
+    tick: &mut Tick,
+) -> Result<bool, TickError> {
+    let mut attempts = Vec::with_capacity(submitted.len());
+    for id in submitted {
+        attempts.extend(run.store.live_attempt(id)?);
+    }
+    Ok(ask_all(run, moment, &attempts, tick)? > 0)
+}
+
+/// Asks about attempts and records what was learnt, in batches. Returns how many ended.
+fn ask_all(run: &mut Run, moment: Moment<'_>, attempts: &[AttemptRow], tick: &mut Tick) -> Result<u64, TickError> {
+    let before = tick.finished;
+    for batch in attempts.chunks(BATCH) {
         let mut learnt = Vec::with_capacity(batch.len());
         for attempt in batch {
             tick.polled += 1;
@@ -114,13 +142,7 @@ pub(super) fn poll_live_attempts(run: &mut Run, moment: Moment<'_>, tick: &mut T
             learnt.iter().try_for_each(|one| record(writer, one, moment.now_ms))
         })?;
     }
-    run.backends.flush();
-    if changes.cursors.iter().any(|(backend, position)| known.get(backend) != Some(position)) {
-        run.store.transaction(Durability::Lazy, |writer| {
-            changes.cursors.iter().try_for_each(|(backend, position)| writer.set_cursor(backend, position))
-        })?;
-    }
-    Ok(())
+    Ok(tick.finished - before)
 }
 
 fn record(writer: &Writer<'_>, learnt: &Learnt, now_ms: i64) -> Result<(), StoreError> {
@@ -146,6 +168,9 @@ fn cancel_failed(attempt: &AttemptRow) -> Option<(&str, &str)> {
 
 /// Asks about one attempt, and collects it if it ended.
 fn ask(run: &mut Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Learnt, TickError> {
+    if !run.config.backend_tells(&attempt.operator) {
+        crate::answer::sign_what_came_by_hand(&run.dir.join(&attempt.directory));
+    }
     crate::failpoint::hit("check-status.before");
     let answer = run.plugins.check_status(&key(&attempt), &request(run, &attempt, attempt.task_json.clone()));
     crate::failpoint::hit("check-status.after");
@@ -234,44 +259,41 @@ enum Gathered {
 
 /// Fetches what an ended attempt left. A failure here fails an attempt that had succeeded; one that passes by itself lets
 /// the attempt wait, so that a link that is cut costs no result.
-fn gather(run: &mut Run, attempt: &AttemptRow, end: &mut AttemptEnd, tick: &mut Tick) -> Result<Gathered, TickError> {
+fn gather(run: &Run, attempt: &AttemptRow, end: &mut AttemptEnd, tick: &mut Tick) -> Result<Gathered, TickError> {
+    match gather_document(run, attempt, end, tick) {
+        Gathered::Yes if attempt.task_json.contains("\"outputs\"") => gather_files(run, attempt, end),
+        gathered => Ok(gathered),
+    }
+}
+
+/// Fetches the output document.
+fn gather_document(run: &Run, attempt: &AttemptRow, end: &mut AttemptEnd, tick: &mut Tick) -> Gathered {
     crate::failpoint::hit("collect-results.before");
     let answer = run.plugins.collect_results(&key(attempt), &request(run, attempt, attempt.task_json.clone()));
     crate::failpoint::hit("collect-results.after");
-    let succeeded = end.state == AttemptState::Completed;
-    let fail = |end: &mut AttemptEnd, code: &str, text: String| {
-        if succeeded {
-            end.state = AttemptState::Failed;
-            end.reason = Some((code.to_owned(), text));
-        }
-    };
     match answer {
         Ok(data) => {
-            if succeeded {
+            if end.state == AttemptState::Completed {
                 end.reason = data.as_deref().and_then(summary).map(|text| ("completed".to_owned(), text));
             }
             end.data = data;
         }
         Err(PluginError { kind: PluginErrorKind::Guest(GuestError::Transient(detail, delay)), .. }) => {
             let text = format!("it has ended, and its results cannot be fetched yet: {}", detail.message);
-            return Ok(Gathered::Later(delay.unwrap_or(UNAVAILABLE_MS), COLLECT_FAILED, text));
+            return Gathered::Later(delay.unwrap_or(UNAVAILABLE_MS), COLLECT_FAILED, text);
         }
         Err(error) if error.kind.never_ran() => {
             tick.note_unloaded(attempt, &error);
             let text = format!("it has ended, and its results cannot be fetched yet: {error}");
-            return Ok(Gathered::Later(UNLOADED_MS as u64, error.kind.code(), text));
+            return Gathered::Later(UNLOADED_MS as u64, error.kind.code(), text);
         }
-        Err(error) => {
-            let code = match &error.kind {
-                PluginErrorKind::Guest(guest) => guest.detail().code.clone(),
-                kind => kind.code().to_owned(),
-            };
-            fail(end, &code, format!("its results could not be collected: {error}"));
-        }
+        Err(error) => fail(end, error.kind.own_code(), format!("its results could not be collected: {error}")),
     }
-    if !attempt.task_json.contains("\"outputs\"") {
-        return Ok(Gathered::Yes);
-    }
+    Gathered::Yes
+}
+
+/// Finds the output files, here and on the cluster where they stayed.
+fn gather_files(run: &Run, attempt: &AttemptRow, end: &mut AttemptEnd) -> Result<Gathered, TickError> {
     let task = stored_task(&attempt.task_json)?;
     let kept = run.backends.kept(&attempt.id).into_iter().map(|(file, remote)| Output {
         path: file.path,
@@ -294,4 +316,12 @@ fn gather(run: &mut Run, attempt: &AttemptRow, end: &mut AttemptEnd, tick: &mut 
         Err(error) => fail(end, error.code(), format!("its outputs could not be collected: {error}")),
     }
     Ok(Gathered::Yes)
+}
+
+/// Fails an attempt that had succeeded; what had failed before keeps its first reason.
+fn fail(end: &mut AttemptEnd, code: &str, text: String) {
+    if end.state == AttemptState::Completed {
+        end.state = AttemptState::Failed;
+        end.reason = Some((code.to_owned(), text));
+    }
 }

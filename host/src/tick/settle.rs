@@ -3,7 +3,7 @@ use super::verdict::{self, Verdict};
 use super::{Moment, Run, Tick, TickError, key, request, start};
 use crate::model::contract::Found;
 use crate::model::states::{AttemptState, RunState};
-use crate::plugin::PluginErrorKind;
+use crate::plugin::PluginError;
 use crate::store::{AttemptEnd, AttemptRow, Durability, StoreError, Writer};
 
 /// When to ask again after a `reconcile` that itself failed, in milliseconds.
@@ -46,12 +46,17 @@ pub(super) fn settle_interrupted_submits(run: &mut Run, moment: Moment<'_>, tick
     Ok(())
 }
 
+/// Asks the operator whether a submit under the attempt's key took effect.
+pub(super) fn reconcile(run: &Run, attempt: &AttemptRow) -> Result<Found, PluginError> {
+    crate::failpoint::hit("reconcile.before");
+    let answer = run.plugins.reconcile(&key(attempt), &request(run, attempt, attempt.task_json.clone()));
+    crate::failpoint::hit("reconcile.after");
+    answer
+}
+
 /// Asks about one attempt.
 fn settle(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Settled {
-    crate::failpoint::hit("reconcile.before");
-    let answer = run.plugins.reconcile(&key(&attempt), &request(run, &attempt, attempt.task_json.clone()));
-    crate::failpoint::hit("reconcile.after");
-    match answer {
+    match reconcile(run, &attempt) {
         Ok(Found::Yes(handle)) => {
             attempt.handle = Some(handle);
             Settled::Found(attempt)
@@ -72,10 +77,7 @@ fn settle(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Settled {
         }
         Err(error) => {
             tick.note_unloaded(&attempt, &error);
-            let code = match &error.kind {
-                PluginErrorKind::Guest(guest) => guest.detail().code.clone(),
-                kind => kind.code().to_owned(),
-            };
+            let code = error.kind.own_code().to_owned();
             Settled::Unknown(attempt, ASK_AGAIN_MS, code, format!("reconcile failed: {error}"))
         }
     }

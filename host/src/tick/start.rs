@@ -1,6 +1,6 @@
 //! Starts attempts: create, stage and prepare, commit the intent, submit, record.
 use super::verdict::{self, Verdict, stored_task};
-use super::{Moment, Run, Tick, TickError, decide, inputs, key, request, stage};
+use super::{Moment, Run, Tick, TickError, decide, inputs, key, request, settle, stage};
 use crate::backend::Unacknowledged;
 use crate::machine;
 use crate::model::contract::{Found, GuestError};
@@ -9,7 +9,7 @@ use crate::model::states::{AttemptState, TaskState};
 use crate::model::workflow::{Task, WALLTIME_MAX_S};
 use crate::plugin::{PluginError, PluginErrorKind};
 use crate::run_dir::RunDir;
-use crate::store::{AttemptEnd, AttemptRow, Durability, NewAttempt, Store, TaskSpec};
+use crate::store::{AttemptEnd, AttemptRow, Durability, NewAttempt, Store, StoreError, TaskSpec, Writer};
 
 /// When to try again what was turned away without a hint, in milliseconds.
 const TURNED_AWAY_MS: i64 = 5_000;
@@ -26,11 +26,12 @@ pub(super) fn ensure_backends(run: &Run) -> Result<(), TickError> {
     run.backends.ensure(live).map_err(|error| TickError::Io("starting the backend's supervisor".to_owned(), error))
 }
 
-/// Starts every task that is ready and has room, and every attempt that an earlier tick left unsubmitted.
-pub(super) fn start_ready_tasks(run: &mut Run, moment: Moment<'_>, tick: &mut Tick) -> Result<(), TickError> {
+/// Starts every task that is ready and has room, and every attempt that an earlier tick left unsubmitted. Returns those
+/// whose submit took effect and of which no backend will tell.
+pub(super) fn start_ready_tasks(run: &mut Run, moment: Moment<'_>, tick: &mut Tick) -> Result<Vec<String>, TickError> {
     let left = unsubmitted(run, moment.now_ms)?;
     let mut started = !left.is_empty();
-    launch(run, moment, left, tick)?;
+    let mut submitted = launch(run, moment, left, tick)?;
     // attempts started together: their intents share one commit, and on a cluster they share arrays
     let together = run.backends.batch_size();
     loop {
@@ -40,9 +41,12 @@ pub(super) fn start_ready_tasks(run: &mut Run, moment: Moment<'_>, tick: &mut Ti
         }
         started = true;
         let attempts = create(run, moment, &chosen)?;
-        launch(run, moment, attempts, tick)?;
+        submitted.extend(launch(run, moment, attempts, tick)?);
     }
-    if started { ensure_backends(run) } else { Ok(()) }
+    if started {
+        ensure_backends(run)?;
+    }
+    Ok(submitted)
 }
 
 /// Attempts that were created or prepared but not submitted, and whose time has come.
@@ -114,9 +118,14 @@ enum Readied {
 }
 
 /// Stages, prepares, commits the intent and submits.
-fn launch(run: &mut Run, moment: Moment<'_>, attempts: Vec<AttemptRow>, tick: &mut Tick) -> Result<(), TickError> {
+fn launch(
+    run: &mut Run,
+    moment: Moment<'_>,
+    attempts: Vec<AttemptRow>,
+    tick: &mut Tick,
+) -> Result<Vec<String>, TickError> {
     if attempts.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let mut readied = Vec::with_capacity(attempts.len());
     let mut staged = false;
@@ -178,17 +187,10 @@ fn ready(run: &Run, attempt: AttemptRow, staged: &mut bool, tick: &mut Tick) -> 
         }
         Err(error) if error.kind.never_ran() => {
             tick.note_unloaded(&attempt, &error);
-            Readied::Later(attempt, UNLOADED_MS, (code_of(&error).to_owned(), error.to_string()))
+            Readied::Later(attempt, UNLOADED_MS, (error.kind.own_code().to_owned(), error.to_string()))
         }
-        Err(error) => Readied::No(failed(attempt, code_of(&error), error.to_string())),
+        Err(error) => Readied::No(failed(attempt, error.kind.own_code(), error.to_string())),
     })
-}
-
-fn code_of(error: &PluginError) -> &str {
-    match &error.kind {
-        PluginErrorKind::Guest(guest) => &guest.detail().code,
-        kind => kind.code(),
-    }
 }
 
 fn failed(attempt: AttemptRow, code: &str, text: String) -> Verdict {
@@ -204,19 +206,20 @@ enum Submitted {
     No(Verdict),
 }
 
-/// Submits attempts whose intent is committed, and records the answers.
+/// Submits attempts whose intent is committed, and records the answers. Returns those whose submit took effect and of which
+/// no backend will tell.
 pub(super) fn submit_all(
     run: &mut Run,
     moment: Moment<'_>,
     attempts: Vec<AttemptRow>,
     tick: &mut Tick,
-) -> Result<(), TickError> {
+) -> Result<Vec<String>, TickError> {
     let mut answers = Vec::with_capacity(attempts.len());
     for attempt in attempts {
         answers.push(submit(run, attempt, tick)?);
     }
     if answers.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     // What the backend acknowledged must be on its disk before the store says `submitted`; what it did not acknowledge
     // after all is still `submitting`, as it was committed before.
@@ -225,35 +228,46 @@ pub(super) fn submit_all(
     if !failed.is_empty() {
         answers = answers.into_iter().map(|answer| after_sync(answer, &mut failed)).collect();
     }
-    let now = moment.now_ms;
-    let tells: Vec<&str> =
-        run.config.operators.iter().filter(|(_, o)| !o.grants.compute.is_empty()).map(|(k, _)| k.as_str()).collect();
+    let config = &run.config;
+    let told = |attempt: &AttemptRow| config.backend_tells(&attempt.operator);
     run.store.transaction(Durability::Lazy, |writer| {
-        for answer in &answers {
-            match answer {
-                Submitted::Yes(attempt) => {
-                    tick.submitted += 1;
-                    writer.set_attempt_state(attempt, AttemptState::Submitted, None, now)?;
-                    if tells.contains(&attempt.operator.as_str()) {
-                        writer.set_due(attempt.key, now + BACKEND_TELLS_MS, now)?;
-                    }
-                }
-                Submitted::Later(attempt, delay_ms, (code, text)) => {
-                    writer.set_attempt_state(attempt, AttemptState::Prepared, Some((code, text)), now)?;
-                    writer.set_due(attempt.key, now + delay_ms, now)?;
-                }
-                Submitted::Unknown(attempt, code, text) => {
-                    writer.note_attempt(attempt, now + RECONCILE_MS, Some((code, text)), now)?;
-                }
-                Submitted::No(verdict) => {
-                    tick.finished += 1;
-                    verdict::apply(writer, verdict, now)?;
-                }
-            }
-        }
-        Ok(())
+        answers.iter().try_for_each(|answer| record(writer, answer, &told, moment.now_ms))
     })?;
-    Ok(())
+    let mut untold = Vec::new();
+    for answer in answers {
+        match answer {
+            Submitted::Yes(attempt) => {
+                tick.submitted += 1;
+                untold.extend((!told(&attempt)).then_some(attempt.id));
+            }
+            Submitted::No(_) => tick.finished += 1,
+            Submitted::Later(..) | Submitted::Unknown(..) => {}
+        }
+    }
+    Ok(untold)
+}
+
+/// Records what became of a submit; `told` says whether a backend tells when there is something to ask about the attempt.
+fn record(
+    writer: &Writer<'_>,
+    answer: &Submitted,
+    told: &dyn Fn(&AttemptRow) -> bool,
+    now: i64,
+) -> Result<(), StoreError> {
+    match answer {
+        Submitted::Yes(attempt) => {
+            writer.set_attempt_state(attempt, AttemptState::Submitted, None, now)?;
+            if told(attempt) { writer.set_due(attempt.key, now + BACKEND_TELLS_MS, now) } else { Ok(()) }
+        }
+        Submitted::Later(attempt, delay_ms, (code, text)) => {
+            writer.set_attempt_state(attempt, AttemptState::Prepared, Some((code, text)), now)?;
+            writer.set_due(attempt.key, now + delay_ms, now)
+        }
+        Submitted::Unknown(attempt, code, text) => {
+            writer.note_attempt(attempt, now + RECONCILE_MS, Some((code, text)), now)
+        }
+        Submitted::No(verdict) => verdict::apply(writer, verdict, now),
+    }
 }
 
 fn submit(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Submitted, TickError> {
@@ -273,7 +287,7 @@ fn submit(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Submitt
             match &error.kind {
                 kind if kind.never_ran() => {
                     tick.note_unloaded(&attempt, &error);
-                    Submitted::Later(attempt, UNLOADED_MS, (code_of(&error).to_owned(), text))
+                    Submitted::Later(attempt, UNLOADED_MS, (error.kind.own_code().to_owned(), text))
                 }
                 PluginErrorKind::Guest(GuestError::Other(_))
                 | PluginErrorKind::Trap(_)
@@ -282,7 +296,7 @@ fn submit(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Submitt
                 | PluginErrorKind::BadOutput(_) => broken_off(run, attempt, &error),
                 PluginErrorKind::Guest(guest) => not_submitted(attempt, guest, text),
                 _ => {
-                    let code = code_of(&error).to_owned();
+                    let code = error.kind.own_code().to_owned();
                     Submitted::Unknown(attempt, code, format!("the answer of submit was lost: {text}"))
                 }
             }
@@ -294,18 +308,15 @@ fn submit(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Submitt
 /// whether anything came of it: if provably nothing did, the attempt has failed, and the task's own retry policy says what
 /// follows.
 fn broken_off(run: &Run, mut attempt: AttemptRow, error: &PluginError) -> Submitted {
-    crate::failpoint::hit("reconcile.before");
-    let answer = run.plugins.reconcile(&key(&attempt), &request(run, &attempt, attempt.task_json.clone()));
-    crate::failpoint::hit("reconcile.after");
-    match answer {
+    match settle::reconcile(run, &attempt) {
         Ok(Found::Yes(handle)) => {
             attempt.handle = Some(handle);
             Submitted::Yes(attempt)
         }
-        Ok(Found::No) => Submitted::No(failed(attempt, code_of(error), error.to_string())),
+        Ok(Found::No) => Submitted::No(failed(attempt, error.kind.own_code(), error.to_string())),
         Ok(Found::Unknown(..)) | Err(_) => {
             let text = format!("the answer of submit was lost: {error}");
-            Submitted::Unknown(attempt, code_of(error).to_owned(), text)
+            Submitted::Unknown(attempt, error.kind.own_code().to_owned(), text)
         }
     }
 }

@@ -5,12 +5,14 @@
 //! leaves claims from which the next supervisor tells what may still start and what is lost.
 mod index;
 mod job;
+mod journal;
+mod lock;
 mod record;
-mod recover;
 mod running;
 mod supervisor;
 
 pub use job::INHERITED;
+pub use lock::{StoppedSupervisor, stopped_supervisor};
 pub use supervisor::supervise;
 
 use super::JobKey;
@@ -72,10 +74,15 @@ struct Handle {
     process: Option<Process>,
 }
 
+/// Where the files of a backend lie that are of this machine.
+fn directory_of(run: &Path, backend: &str) -> PathBuf {
+    let machine = machine::machine_id();
+    run.join("backends").join(backend).join(machine.get(..12).unwrap_or(machine))
+}
+
 impl LocalBackend {
     pub(super) fn new(run: &Path, name: &str, settings: LocalSettings) -> Self {
-        let machine = machine::machine_id();
-        let directory = run.join("backends").join(name).join(machine.get(..12).unwrap_or(machine));
+        let directory = directory_of(run, name);
         Self { run: run.to_owned(), directory, settings, state: Mutex::new(Client::default()) }
     }
 
@@ -209,7 +216,7 @@ impl LocalBackend {
         if settled == Some(queue.metadata()?.len()) {
             return Ok(());
         }
-        let lock = self.open("supervisor.lock")?;
+        let lock = self.open(lock::NAME)?;
         if lock.try_lock().is_err() {
             return Ok(());
         }

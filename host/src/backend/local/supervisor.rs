@@ -3,8 +3,9 @@
 //! It refuses to guess: what it did not see end is `lost`. Killed at any point it leaves a journal from which the next
 //! one goes on without starting a command twice.
 use super::job::Starter;
-use super::record::{Entry, Job, Order, Process, TORN, ends_whole, line, now, open_own, read_lines, records};
-use super::recover::{Progress, ended_ever, read_journal};
+use super::journal::{Journal, Progress};
+use super::lock;
+use super::record::{Entry, Job, Order, Process, ends_whole, now, open_own, read_lines, records};
 use super::running::{Running, walltime, warn_at};
 use crate::backend::exit::{ExitRecord, Reason, disk_refuses, write_exit};
 use crate::failpoint;
@@ -13,7 +14,7 @@ use crate::run_dir::read_regular;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use std::collections::{HashSet, VecDeque};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::os::unix::process::ExitStatusExt;
@@ -41,8 +42,7 @@ struct Ending {
 struct Supervisor {
     queue: File,
     queue_offset: u64,
-    journal: File,
-    journal_torn: bool,
+    journal: Journal,
     wake: File,
     wake_due: Option<Instant>,
     boot: String,
@@ -71,11 +71,7 @@ pub fn supervise(directory: &Path) -> io::Result<()> {
     let directory = directory.strip_prefix(&run).map_err(io::Error::other)?.to_owned();
     // everything below is relative: the run can be moved meanwhile
     std::env::set_current_dir(&run)?;
-    let lock =
-        open_own(OpenOptions::new().create(true).truncate(false).write(true), &directory.join("supervisor.lock"))?;
-    if !take_lock(&lock) {
-        return Ok(());
-    }
+    let Some(lock) = lock::take(&directory)? else { return Ok(()) };
     let watch = Watch::new()?;
     let mut supervisor = Supervisor::open(&directory)?;
     watch.add(&directory.join("queue"))?;
@@ -83,28 +79,13 @@ pub fn supervise(directory: &Path) -> io::Result<()> {
     supervisor.serve(&watch, &lock)
 }
 
-/// A tick that only looks holds the lock for an instant.
-fn take_lock(lock: &File) -> bool {
-    (0..20).any(|_| {
-        lock.try_lock().is_ok() || {
-            std::thread::sleep(Duration::from_millis(1));
-            false
-        }
-    })
-}
-
 impl Supervisor {
     fn open(directory: &Path) -> io::Result<Self> {
-        let open =
-            |name: &str| open_own(OpenOptions::new().read(true).append(true).create(true), &directory.join(name));
         let slots = read_slots(&directory.join("slots"))?;
-        let journal = open("journal")?;
-        let journal_torn = !ends_whole(&journal)?;
         Ok(Self {
-            queue: open("queue")?,
+            queue: open_own(OpenOptions::new().read(true).append(true).create(true), &directory.join("queue"))?,
             queue_offset: 0,
-            journal,
-            journal_torn,
+            journal: Journal::open(&directory.join("journal"))?,
             // not for appending: it is written in place and never grows
             wake: open_own(OpenOptions::new().write(true).create(true).truncate(false), &directory.join("wake"))?,
             wake_due: None,
@@ -122,7 +103,7 @@ impl Supervisor {
     }
 
     fn recover(&mut self) -> io::Result<()> {
-        let journaled = read_journal(&self.journal)?;
+        let journaled = self.journal.read()?;
         let length = self.queue.metadata()?.len();
         // a queue shorter than what was settled lost its end with the power
         self.queue_offset = if journaled.queue <= length { journaled.queue } else { 0 };
@@ -237,7 +218,7 @@ impl Supervisor {
         let left = self.queue.metadata()?.len() == self.queue_offset || !ends_whole(&self.queue)?;
         let left = left && read_lines(&self.queue, self.queue_offset)?.0.is_empty();
         if left {
-            self.append(&Entry::Settled { queue: self.queue_offset })?;
+            self.journal.append(&Entry::Settled { queue: self.queue_offset })?;
             lock.unlock()?;
         }
         self.queue.unlock()?;
@@ -298,7 +279,7 @@ impl Supervisor {
                 return;
             }
             let Some(job) = self.claimed.pop_front() else { continue };
-            if self.append(&Entry::Starting { attempt: job.attempt.clone() }).is_err() {
+            if self.journal.append(&Entry::Starting { attempt: job.attempt.clone() }).is_err() {
                 self.claimed.push_front(job);
                 self.start_at = Some(Instant::now() + WRITE_RETRY);
                 return;
@@ -316,15 +297,15 @@ impl Supervisor {
         // a job that ended before all was last settled is handed in again only by mistake, and the journal tells
         let left = jobs.iter().any(|job| Path::new(&job.directory).join("exit.json").symlink_metadata().is_ok());
         if left {
-            let ended = ended_ever(&self.journal)?;
+            let ended = self.journal.ended_ever()?;
             jobs.retain(|job| !ended.contains(&job.attempt));
         }
         if jobs.is_empty() {
             return Ok(());
         }
         let attempts = jobs.iter().map(|job| job.attempt.clone()).collect();
-        let written = self.append(&Entry::Claim { boot: self.boot.clone(), attempts });
-        if let Err(error) = written.and_then(|()| self.journal.sync_data()) {
+        let written = self.journal.append(&Entry::Claim { boot: self.boot.clone(), attempts });
+        if let Err(error) = written.and_then(|()| self.journal.sync()) {
             for job in jobs.into_iter().rev() {
                 self.waiting.push_front(job);
             }
@@ -359,7 +340,7 @@ impl Supervisor {
             let boot = self.boot.clone();
             let process = Process { pid: number, start_time, boot, started_at: started_at.clone() };
             // without this line a later supervisor takes the job for lost, which is safe
-            let _ = self.append(&Entry::Start { attempt: job.attempt.clone(), process });
+            let _ = self.journal.append(&Entry::Start { attempt: job.attempt.clone(), process });
         }
         failpoint::hit("local.started");
         self.wake_due.get_or_insert_with(|| Instant::now() + WAKE_INTERVAL);
@@ -428,7 +409,7 @@ impl Supervisor {
     /// the job left no place for the record, the journal alone tells.
     fn end_if_possible(&mut self, mut ending: Ending) {
         if !ending.seen {
-            if self.append(&Entry::Seen(ending.record.clone())).is_err() {
+            if self.journal.append(&Entry::Seen(ending.record.clone())).is_err() {
                 return self.unrecorded.push(ending);
             }
             ending.seen = true;
@@ -446,7 +427,7 @@ impl Supervisor {
             }
         }
         failpoint::hit("local.exit-recorded");
-        if self.append(&Entry::End(ending.record.clone())).is_err() {
+        if self.journal.append(&Entry::End(ending.record.clone())).is_err() {
             return self.unrecorded.push(ending);
         }
         let at = Instant::now() + if self.waiting.is_empty() { Duration::ZERO } else { WAKE_INTERVAL };
@@ -469,16 +450,6 @@ impl Supervisor {
             self.wake_due = None;
             let _ = self.wake.write_at(b".", 0);
         }
-    }
-
-    fn append(&mut self, entry: &Entry) -> io::Result<()> {
-        if self.journal_torn {
-            self.journal.write_all(TORN)?;
-        }
-        self.journal_torn = true;
-        self.journal.write_all(&line(entry)?)?;
-        self.journal_torn = false;
-        Ok(())
     }
 
     fn wait(&mut self, watch: &Watch, idle_left: Option<Duration>) -> io::Result<()> {

@@ -128,10 +128,16 @@ CREATE INDEX attempts_due ON attempts (due_at_ms) WHERE state NOT IN ('completed
 CREATE INDEX attempts_unsettled ON attempts (attempt_key) WHERE state IN ('created', 'prepared', 'submitting');
 -- The same after the clock jumped back.
 CREATE INDEX attempts_due_set ON attempts (due_set_ms) WHERE state NOT IN ('completed', 'failed', 'cancelled', 'lost');
--- How many attempts of an operator are live.
+-- Which attempts are live, by operator.
 CREATE INDEX attempts_live ON attempts (operator, state) WHERE state NOT IN ('completed', 'failed', 'cancelled', 'lost');
 -- Which attempts a person wants stopped and the outside has not been told.
 CREATE INDEX attempts_to_cancel ON attempts (attempt_key) WHERE cancel_asked = 1;
+
+-- How many attempts of each operator are live.
+CREATE TABLE live_counts (
+    operator        TEXT    PRIMARY KEY,
+    n               INTEGER NOT NULL CHECK (n >= 0)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE outputs (
     attempt_key     INTEGER NOT NULL REFERENCES attempts (attempt_key),

@@ -44,7 +44,7 @@ struct Handle {
     result: Option<Value>,
 }
 
-/// Who answered, as `matterstack respond` leaves it beside the answer.
+/// Who answered, as `matterstack respond` leaves it beside the answer, or the host if the answer came by hand.
 #[derive(Debug, Deserialize)]
 struct By {
     user: String,
@@ -53,6 +53,8 @@ struct By {
     at: String,
     /// Of the answer's bytes: a note that belongs to another answer says nothing.
     sha256: String,
+    #[serde(default)]
+    by_hand: bool,
 }
 
 impl Operator for Human {
@@ -161,20 +163,21 @@ fn result(document: &Document, rejection: Option<&str>) -> Value {
     let sha256 = work::sha256(&document.bytes);
     let by = signature(&sha256);
     let at = by.as_ref().map_or_else(|| time(document.modified_ms), |by| by.at.clone());
-    let who = by.as_ref().map_or_else(
-        || "by hand, in `response.json`,".to_owned(),
-        |by| format!("by {}@{} (uid {})", by.user, by.host, by.uid),
-    );
+    let by_hand = by.as_ref().is_none_or(|by| by.by_hand);
+    let name = by
+        .as_ref()
+        .map_or_else(|| "in `response.json`,".to_owned(), |by| format!("by {}@{} (uid {})", by.user, by.host, by.uid));
+    let who = if by_hand { format!("by hand, {name}") } else { name };
     let word = if rejection.is_some() { "rejected" } else { "answered" };
     let comment = rejection.filter(|text| !text.is_empty()).map(|text| format!(": {text}")).unwrap_or_default();
     let by = by.map(|by| json!({"user": by.user, "uid": by.uid, "host": by.host}));
     json!({
-        "answer": document.value, "by": by, "at": at, "sha256": sha256, "rejected": rejection.is_some(),
+        "answer": document.value, "by": by, "by_hand": by_hand, "at": at, "sha256": sha256, "rejected": rejection.is_some(),
         "summary": format!("{word} {who} at {at}, sha256 {}{comment}", &sha256[..12]),
     })
 }
 
-/// Who gave the answer with this hash, if `matterstack respond` did.
+/// Who gave the answer with this hash, if that is noted.
 fn signature(sha256: &str) -> Option<By> {
     let letter = work::letter(&work::path("response.by.json"), 64 * 1024, 0, &mut None).ok()?;
     let Letter::Document(document) = letter else { return None };

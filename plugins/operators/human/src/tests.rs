@@ -90,7 +90,7 @@ fn the_first_valid_answer_counts_and_says_whose_it_is() {
     assert_eq!(gate.look(), Status::Succeeded);
     let result = gate.result();
     assert_eq!(result["answer"], json!({"dose": 3}));
-    assert_eq!(result["by"], json!({"user": "ada", "uid": 7, "host": "lab"}));
+    assert_eq!((&result["by"], &result["by_hand"]), (&json!({"user": "ada", "uid": 7, "host": "lab"}), &json!(false)));
     assert_eq!(result["sha256"], sha256);
     assert!(result["summary"].as_str().unwrap().contains("ada@lab (uid 7) at 2026-01-01"), "{result}");
 }
@@ -102,8 +102,22 @@ fn a_signature_of_another_answer_says_nothing() {
     let by = json!({"user": "ada", "uid": 7, "host": "lab", "at": "2026-01-01T00:00:00.000Z", "sha256": "00"});
     fs::write(gate.directory.join("response.by.json"), by.to_string()).unwrap();
     assert_eq!(gate.look(), Status::Succeeded);
-    assert_eq!(gate.result()["by"], Value::Null);
+    assert_eq!((&gate.result()["by"], &gate.result()["by_hand"]), (&Value::Null, &json!(true)));
     assert!(gate.result()["at"].as_str().unwrap().starts_with("20"));
+}
+
+#[test]
+fn an_answer_by_hand_says_so_and_whose_file_it_is() {
+    let mut gate = Gate::new("hand", dose());
+    gate.answer("{\"dose\": 3}");
+    let sha256 = work::sha256(b"{\"dose\": 3}");
+    let at = "2026-01-01T00:00:00.000Z";
+    let by = json!({"user": "ada", "uid": 7, "host": "lab", "at": at, "sha256": sha256, "by_hand": true});
+    fs::write(gate.directory.join("response.by.json"), by.to_string()).unwrap();
+    assert_eq!(gate.look(), Status::Succeeded);
+    assert_eq!(gate.result()["by_hand"], true);
+    let summary = gate.result()["summary"].as_str().unwrap().to_owned();
+    assert!(summary.starts_with("answered by hand, by ada@lab (uid 7) at 2026-01-01"), "{summary}");
 }
 
 #[test]

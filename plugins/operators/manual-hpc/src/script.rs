@@ -78,24 +78,7 @@ exit "$code"
 
 /// `return.sh`: packs what the task's patterns may match, with hashes; the import looks at the patterns once more.
 pub(crate) fn bring_back(kit: &Kit) -> String {
-    let wanted: Vec<String> = kit.outputs.iter().map(|(pattern, _)| format!("-path {}", for_find(pattern))).collect();
-    let inputs: String =
-        kit.inputs.iter().map(|path| format!(" ! -path {}", quoted(&format!("./{}", literally(path))))).collect();
-    let find = if wanted.is_empty() {
-        "# The task declares no outputs.".to_owned()
-    } else {
-        let each = |links: &str, put: &str| {
-            format!(
-                "find . -type f {links} \\( {} \\){inputs} -exec sh -c 'for file do mkdir -p \"$0/${{file%/*}}\" && {put} || \
-                 exit 1; done' \"$top/$name/files/output\" {{}} +",
-                wanted.join(" -o ")
-            )
-        };
-        // A file with several names would become a link in the archive, so it is copied, before any is given one more.
-        let copied = each("! -links 1", r#"cp "$file" "$0/$file""#);
-        let linked = each("-links 1", r#"{ ln "$file" "$0/$file" 2>/dev/null || cp "$file" "$0/$file"; }"#);
-        format!("cd work\n{copied}\n{linked}\ncd ..")
-    };
+    let find = gather_outputs(kit);
     format!(
         r##"#!/bin/sh
 # Packs what task {task} left into {back}.tar.gz, to be taken home and given to `matterstack kit import`.
@@ -131,6 +114,27 @@ echo "$top/$name.tar.gz"
         run = quoted(&kit.run),
         attempt = quoted(&kit.attempt),
     )
+}
+
+/// Lines that bring together what the task's patterns may match, inputs left out.
+fn gather_outputs(kit: &Kit) -> String {
+    let wanted: Vec<String> = kit.outputs.iter().map(|(pattern, _)| format!("-path {}", for_find(pattern))).collect();
+    let inputs: String =
+        kit.inputs.iter().map(|path| format!(" ! -path {}", quoted(&format!("./{}", literally(path))))).collect();
+    if wanted.is_empty() {
+        return "# The task declares no outputs.".to_owned();
+    }
+    let each = |links: &str, put: &str| {
+        format!(
+            "find . -type f {links} \\( {} \\){inputs} -exec sh -c 'for file do mkdir -p \"$0/${{file%/*}}\" && {put} || \
+             exit 1; done' \"$top/$name/files/output\" {{}} +",
+            wanted.join(" -o ")
+        )
+    };
+    // A file with several names would become a link in the archive, so it is copied, before any is given one more.
+    let copied = each("! -links 1", r#"cp "$file" "$0/$file""#);
+    let linked = each("-links 1", r#"{ ln "$file" "$0/$file" 2>/dev/null || cp "$file" "$0/$file"; }"#);
+    format!("cd work\n{copied}\n{linked}\ncd ..")
 }
 
 /// A pattern for `find -path` that matches all that a glob does, and perhaps more: `find` knows neither `**` nor `{a,b}`,

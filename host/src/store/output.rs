@@ -1,0 +1,130 @@
+//! The files that attempts left.
+use super::{Store, StoreError, Writer};
+use crate::model::workflow::RemotePlace;
+use serde::Serialize;
+
+/// One output file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Output {
+    /// Relative to the attempt directory.
+    pub path: String,
+    /// SHA-256, 64 hexadecimal digits.
+    pub sha256: String,
+    /// Bytes.
+    pub size: u64,
+    /// Where it is, if it stayed on a cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote: Option<RemotePlace>,
+}
+
+/// An output file that stayed on a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptOutput {
+    /// The id of the attempt that left it.
+    pub attempt: String,
+    /// Its path in that attempt's directory.
+    pub output: String,
+    /// SHA-256, 64 hexadecimal digits.
+    pub sha256: String,
+    /// Bytes.
+    pub size: u64,
+    /// Where it is.
+    pub remote: RemotePlace,
+}
+
+fn output_row(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Output> {
+    let remote: Option<String> = row.get(first + 3)?;
+    let wrong =
+        |error| rusqlite::Error::FromSqlConversionFailure(first + 3, rusqlite::types::Type::Text, Box::new(error));
+    Ok(Output {
+        path: row.get(first)?,
+        sha256: row.get(first + 1)?,
+        size: row.get::<_, i64>(first + 2)? as u64,
+        remote: remote.map(|text| serde_json::from_str(&text).map_err(wrong)).transpose()?,
+    })
+}
+
+impl Writer<'_> {
+    /// Keeps what an attempt left.
+    pub(super) fn keep_outputs(&self, attempt_key: i64, outputs: &[Output]) -> Result<(), StoreError> {
+        let mut insert = self.connection.prepare_cached(
+            "INSERT INTO outputs (attempt_key, path, sha256, size, remote) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?;
+        for output in outputs {
+            let remote = output.remote.as_ref().map(serde_json::to_string).transpose();
+            let remote = remote.map_err(|error| StoreError::Row(error.to_string()))?;
+            insert.execute((attempt_key, &output.path, &output.sha256, output.size as i64, remote))?;
+        }
+        Ok(())
+    }
+}
+
+impl Store {
+    /// The files an attempt left.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn outputs(&self, attempt_key: i64) -> Result<Vec<Output>, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT path, sha256, size, remote FROM outputs WHERE attempt_key = ?1 ORDER BY path")?;
+        let rows = statement.query_map([attempt_key], |row| output_row(row, 0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The files that the last completed attempt of a task left.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn task_outputs(&self, task_key: i64) -> Result<Vec<Output>, StoreError> {
+        let key: Option<i64> = self
+            .connection
+            .prepare_cached("SELECT max(attempt_key) FROM attempts WHERE task_key = ?1 AND state = 'completed'")?
+            .query_row([task_key], |row| row.get(0))?;
+        key.map_or_else(|| Ok(Vec::new()), |key| self.outputs(key))
+    }
+
+    /// Where an output of a completed task lies: the attempt directory and the file.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn output_of(&self, task_id: &str, path: &str) -> Result<Option<(String, Output)>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT a.directory, o.path, o.sha256, o.size, o.remote FROM tasks t JOIN attempts a ON a.task_key = t.task_key \
+             JOIN outputs o ON o.attempt_key = a.attempt_key WHERE t.task_id = ?1 AND o.path = ?2 AND a.state = 'completed' \
+             ORDER BY a.number DESC LIMIT 1",
+        )?;
+        let mut rows = statement.query_map((task_id, path), |row| Ok((row.get(0)?, output_row(row, 1)?)))?;
+        Ok(rows.next().transpose()?)
+    }
+
+    /// An output of a completed task, if it stayed on a cluster.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn kept_output(&self, task_id: &str, path: &str) -> Result<Option<KeptOutput>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT a.attempt_id, o.path, o.sha256, o.size, o.remote FROM tasks t JOIN attempts a ON a.task_key = t.task_key \
+             JOIN outputs o ON o.attempt_key = a.attempt_key WHERE t.task_id = ?1 AND o.path = ?2 AND a.state = 'completed' \
+             ORDER BY a.number DESC LIMIT 1",
+        )?;
+        let mut rows = statement.query_map((task_id, path), |row| {
+            let (attempt, Output { path, sha256, size, remote }) = (row.get(0)?, output_row(row, 1)?);
+            Ok(remote.map(|remote| KeptOutput { attempt, output: path, sha256, size, remote }))
+        })?;
+        Ok(rows.next().transpose()?.flatten())
+    }
+
+    /// Where a file with this digest lies, relative to the run directory.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn file_of_digest(&self, sha256: &str) -> Result<Option<String>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT a.directory || '/' || o.path FROM outputs o JOIN attempts a ON a.attempt_key = o.attempt_key \
+             WHERE o.sha256 = ?1 AND o.remote IS NULL LIMIT 1",
+        )?;
+        let mut rows = statement.query_map([sha256], |row| row.get(0))?;
+        Ok(rows.next().transpose()?)
+    }
+}

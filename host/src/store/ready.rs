@@ -1,0 +1,114 @@
+//! Which tasks can get an attempt now: those that are ready, and those whose back-off has passed.
+use super::{Store, StoreError, Writer, changed_one, parse_state};
+use crate::model::states::TaskState;
+
+/// What starting an attempt needs of a task.
+#[derive(Debug, Clone)]
+pub struct TaskSpec {
+    /// Its place in the database.
+    pub key: i64,
+    /// The task's id.
+    pub id: String,
+    /// The operator key.
+    pub operator: String,
+    /// Where it stands: pending, or running between two attempts.
+    pub state: TaskState,
+    /// Attempts made in all.
+    pub attempts: u32,
+}
+
+impl Writer<'_> {
+    /// Sets when the next attempt of a running task is due.
+    ///
+    /// # Errors
+    /// If the task is not running.
+    pub fn set_retry(&self, key: i64, due_ms: i64, now_ms: i64, reason: (&str, &str)) -> Result<(), StoreError> {
+        let changed = self
+            .connection
+            .prepare_cached(
+                "UPDATE tasks SET retry_at_ms = ?2, retry_set_ms = ?3, reason_code = ?4, reason = ?5 \
+                 WHERE task_key = ?1 AND state = 'running'",
+            )?
+            .execute((key, due_ms, now_ms, reason.0, reason.1))?;
+        changed_one(changed, "the task")
+    }
+
+    /// Ends the back-off of a task that gets its next attempt.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub fn clear_retry(&self, key: i64) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached(
+                "UPDATE tasks SET retry_at_ms = NULL, retry_set_ms = NULL, reason_code = NULL, reason = NULL WHERE task_key = ?1",
+            )?
+            .execute([key])?;
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Up to `most` tasks of an operator that are ready to start, in the order planned.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn ready_tasks(&self, operator: &str, most: u64) -> Result<Vec<TaskSpec>, StoreError> {
+        self.specs(
+            "t.state = 'pending' AND t.blocked = 0 AND t.operator = ?1 ORDER BY t.task_key LIMIT ?2",
+            (operator, most as i64),
+        )
+    }
+
+    /// Up to `most` tasks of an operator whose next attempt is due: the back-off has passed, or the clock is now before it
+    /// was set.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn retries_due(&self, operator: &str, now_ms: i64, most: u64) -> Result<Vec<TaskSpec>, StoreError> {
+        self.specs(
+            "t.task_key IN (SELECT task_key FROM tasks WHERE operator = ?1 AND retry_at_ms IS NOT NULL AND retry_at_ms <= ?2 \
+             UNION SELECT task_key FROM tasks WHERE operator = ?1 AND retry_at_ms IS NOT NULL AND retry_set_ms > ?2 \
+             ORDER BY task_key LIMIT ?3) ORDER BY t.task_key",
+            (operator, now_ms, most as i64),
+        )
+    }
+
+    fn specs<P: rusqlite::Params>(&self, filter: &str, parameters: P) -> Result<Vec<TaskSpec>, StoreError> {
+        let mut statement = self.connection.prepare_cached(&format!(
+            "SELECT t.task_key, t.task_id, t.operator, t.state, \
+             (SELECT count(*) FROM attempts a WHERE a.task_key = t.task_key) FROM tasks t WHERE {filter}"
+        ))?;
+        let rows = statement.query_map(parameters, |row| {
+            let state: String = row.get(3)?;
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, state, row.get(4)?))
+        })?;
+        rows.map(|row| {
+            let (key, id, operator, state, attempts) = row?;
+            Ok(TaskSpec { key, id, operator, state: parse_state(&state, TaskState::parse)?, attempts })
+        })
+        .collect()
+    }
+
+    /// The operators that have a task that is ready to start, in no order.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn ready_operators(&self) -> Result<Vec<String>, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT DISTINCT operator FROM tasks WHERE state = 'pending' AND blocked = 0")?;
+        let operators = statement.query_map([], |row| row.get(0))?;
+        Ok(operators.collect::<Result<_, _>>()?)
+    }
+
+    /// When the next back-off ends.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn next_retry(&self) -> Result<Option<i64>, StoreError> {
+        Ok(self
+            .connection
+            .prepare_cached("SELECT min(retry_at_ms) FROM tasks WHERE retry_at_ms IS NOT NULL")?
+            .query_row([], |row| row.get(0))?)
+    }
+}

@@ -1,0 +1,84 @@
+//! Brings tasks back that have ended.
+use super::dependency::UNMET;
+use super::{StoreError, Writer};
+use crate::model::states::TaskState;
+use std::collections::BTreeSet;
+
+impl Writer<'_> {
+    /// Brings tasks back to pending, and with them what was skipped because of them; `recursive` also brings back what
+    /// had completed on their results. What still depends on a task that ended badly is skipped again. Returns how many
+    /// came back.
+    ///
+    /// # Errors
+    /// If a task has a live attempt, or is of an iteration that is over.
+    pub fn rerun(&self, keys: &[i64], recursive: bool, reason: &str, now_ms: i64) -> Result<u64, StoreError> {
+        let back = self.with_dependents(keys, recursive)?;
+        for &key in &back {
+            let from = self.task_state(key)?;
+            if from != TaskState::Pending {
+                self.move_task(key, (from, TaskState::Pending), Some(("rerun", reason)), now_ms)?;
+            }
+            self.connection.execute(
+                "UPDATE tasks SET tries = 0, misfires = 0, delivered = NULL, reason_code = NULL, reason = NULL WHERE task_key = ?1",
+                [key],
+            )?;
+        }
+        for &key in &back {
+            self.connection.execute(
+                &format!(
+                    "UPDATE tasks SET blocked = ({UNMET}) WHERE state = 'pending' AND (task_key = ?1 OR task_key IN \
+                     (SELECT task_key FROM dependencies WHERE on_key = ?1))"
+                ),
+                [key],
+            )?;
+        }
+        for &key in &back {
+            if let Some((on, state)) = self.bad_dependency(key)?
+                && self.task_state(key)? == TaskState::Pending
+            {
+                self.skip(key, &on, state, now_ms)?;
+            }
+        }
+        let mut count = 0;
+        for &key in &back {
+            count += u64::from(self.task_state(key)? == TaskState::Pending);
+        }
+        Ok(count)
+    }
+
+    /// These tasks, and what a rerun of them brings back too.
+    fn with_dependents(&self, keys: &[i64], recursive: bool) -> Result<BTreeSet<i64>, StoreError> {
+        let mut queue: Vec<i64> = keys.to_vec();
+        let mut back = BTreeSet::new();
+        while let Some(key) = queue.pop() {
+            if !back.insert(key) {
+                continue;
+            }
+            let mut statement = self.connection.prepare_cached(
+                "SELECT t.task_key, t.state FROM dependencies d JOIN tasks t ON t.task_key = d.task_key WHERE d.on_key = ?1",
+            )?;
+            let dependents: Vec<(i64, String)> =
+                statement.query_map([key], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+            queue.extend(
+                dependents
+                    .into_iter()
+                    .filter(|(_, state)| {
+                        state == "skipped" || (recursive && (state == "completed" || state == "failed"))
+                    })
+                    .map(|(dependent, _)| dependent),
+            );
+        }
+        Ok(back)
+    }
+
+    /// Takes the iteration back to the state it was planned with, so that its results are analyzed again.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub fn reopen_workflow(&self, iteration: u32) -> Result<(), StoreError> {
+        self.connection.execute("UPDATE workflows SET analyzed_at_ms = NULL WHERE iteration = ?1", [iteration])?;
+        self.connection.execute("UPDATE tasks SET delivered = NULL WHERE iteration = ?1", [iteration])?;
+        self.connection.execute("UPDATE run SET state_document = plan_document, result = NULL", [])?;
+        Ok(())
+    }
+}

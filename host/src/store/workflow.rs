@@ -1,0 +1,177 @@
+//! The workflow of an iteration: the tasks one plan made, and which of their outcomes `analyze` has received.
+use super::dependency::UNMET;
+use super::{Store, StoreError, Writer, parse_state};
+use crate::model::states::TaskState;
+use crate::model::workflow::PlannedTask;
+
+impl Writer<'_> {
+    /// Adds the workflow of a new iteration.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub fn add_workflow(
+        &self,
+        iteration: u32,
+        decision: u64,
+        tasks: &[PlannedTask],
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        self.connection.execute(
+            "INSERT INTO workflows (iteration, decision, tasks, open_tasks, created_at_ms) VALUES (?1, ?2, ?3, ?3, ?4)",
+            (iteration, decision as i64, tasks.len() as i64, now_ms),
+        )?;
+        self.connection
+            .execute("UPDATE run SET iteration = ?1, idle_plans = 0, plan_document = state_document", [iteration])?;
+        let first: i64 =
+            self.connection.query_row("SELECT coalesce(max(task_key), 0) + 1 FROM tasks", [], |row| row.get(0))?;
+        self.insert_tasks(first, iteration, tasks)?;
+        self.insert_dependencies(first, tasks)?;
+        self.connection.execute("UPDATE task_counts SET n = n + ?1 WHERE state = 'pending'", [tasks.len() as i64])?;
+        let text = format!("{} tasks", tasks.len());
+        self.record(now_ms, "workflow", &iteration.to_string(), (None, "planned"), Some(&text))?;
+        self.settle_earlier(first, tasks, now_ms)
+    }
+
+    fn insert_tasks(&self, first: i64, iteration: u32, tasks: &[PlannedTask]) -> Result<(), StoreError> {
+        let mut insert = self.connection.prepare_cached(
+            "INSERT INTO tasks (task_key, task_id, iteration, operator, state, blocked, allow_failure, tolerant, spec) \
+             VALUES (?1, ?2, ?3, ?4, 'pending', ?5, ?6, ?7, ?8)",
+        )?;
+        for (position, planned) in tasks.iter().enumerate() {
+            let blocked = planned.inner.len() + planned.outer.len();
+            insert.execute((
+                first + position as i64,
+                planned.task.id.as_str(),
+                iteration,
+                &planned.task.operator,
+                blocked as i64,
+                planned.task.allow_failure,
+                planned.task.allow_dependency_failure,
+                &planned.json,
+            ))?;
+        }
+        Ok(())
+    }
+
+    fn insert_dependencies(&self, first: i64, tasks: &[PlannedTask]) -> Result<(), StoreError> {
+        let mut insert =
+            self.connection.prepare_cached("INSERT INTO dependencies (task_key, on_key) VALUES (?1, ?2)")?;
+        let mut find = self.connection.prepare_cached("SELECT task_key FROM tasks WHERE task_id = ?1")?;
+        for (position, planned) in tasks.iter().enumerate() {
+            let key = first + position as i64;
+            for other in &planned.inner {
+                insert.execute((key, first + *other as i64))?;
+            }
+            for other in &planned.outer {
+                let on: i64 = find.query_row([other.as_str()], |row| row.get(0))?;
+                insert.execute((key, on))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies what earlier tasks of the run, which new ones depend on, have already come to.
+    fn settle_earlier(&self, first: i64, tasks: &[PlannedTask], now_ms: i64) -> Result<(), StoreError> {
+        for (position, planned) in tasks.iter().enumerate().filter(|(_, planned)| !planned.outer.is_empty()) {
+            let key = first + position as i64;
+            self.connection.execute(&format!("UPDATE tasks SET blocked = ({UNMET}) WHERE task_key = ?1"), [key])?;
+            for other in &planned.outer {
+                let state: String = self.connection.query_row(
+                    "SELECT state FROM tasks WHERE task_id = ?1",
+                    [other.as_str()],
+                    |row| row.get(0),
+                )?;
+                let state = parse_state(&state, TaskState::parse)?;
+                let ended_badly = state.ended() && state != TaskState::Completed;
+                if ended_badly && !planned.task.allow_dependency_failure && self.task_state(key)? == TaskState::Pending
+                {
+                    self.skip(key, other.as_str(), state, now_ms)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks results as delivered by this decision.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub fn deliver(&self, iteration: u32, up_to: i64, decision: u64) -> Result<(), StoreError> {
+        self.connection.execute(
+            "UPDATE tasks SET delivered = ?3 WHERE iteration = ?1 AND task_key <= ?2 AND delivered IS NULL",
+            (iteration, up_to, decision as i64),
+        )?;
+        Ok(())
+    }
+
+    /// Marks an iteration as analyzed.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub fn close_workflow(&self, iteration: u32, now_ms: i64) -> Result<(), StoreError> {
+        self.connection
+            .execute("UPDATE workflows SET analyzed_at_ms = ?2 WHERE iteration = ?1", (iteration, now_ms))?;
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Tasks of an iteration that have not ended, and whether its results have all been analyzed.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn workflow_progress(&self, iteration: u32) -> Result<(u64, bool), StoreError> {
+        Ok(self
+            .connection
+            .prepare_cached("SELECT open_tasks, analyzed_at_ms IS NOT NULL FROM workflows WHERE iteration = ?1")?
+            .query_row([iteration], |row| Ok((row.get::<_, i64>(0)? as u64, row.get(1)?)))?)
+    }
+
+    /// Whether `analyze` has received any outcome of an iteration.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn delivered_any(&self, iteration: u32) -> Result<bool, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT 1 FROM decisions d JOIN workflows w ON w.iteration = d.iteration WHERE d.iteration = ?1 AND \
+             d.kind = 'analyze' AND d.number > w.decision",
+        )?;
+        Ok(statement.exists([iteration])?)
+    }
+
+    /// The next results of an iteration that `analyze` has not received, as a JSON array in task order, with the key of
+    /// the last one; none if all have been delivered.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn undelivered(&self, iteration: u32, most: u32) -> Result<Option<(i64, Vec<serde_json::Value>)>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT t.task_key, t.task_id, t.state, t.reason_code, t.reason, t.allow_failure, a.attempt_key, a.attempt_id, \
+             a.number, a.data, a.reason_code, a.reason FROM tasks t LEFT JOIN attempts a ON a.task_key = t.task_key AND \
+             a.number = (SELECT max(b.number) FROM attempts b WHERE b.task_key = t.task_key) \
+             WHERE t.iteration = ?1 AND t.delivered IS NULL ORDER BY t.task_key LIMIT ?2",
+        )?;
+        let mut rows = statement.query((iteration, most))?;
+        let (mut last, mut results) = (None, Vec::new());
+        while let Some(row) = rows.next()? {
+            last = Some(row.get(0)?);
+            let attempt_key: Option<i64> = row.get(6)?;
+            let outputs = attempt_key.map(|key| self.outputs(key)).transpose()?.unwrap_or_default();
+            let data: Option<String> = row.get(9)?;
+            let data = data.map(|text| serde_json::from_str::<serde_json::Value>(&text));
+            let data = data.transpose().map_err(|error| StoreError::Row(error.to_string()))?;
+            results.push(serde_json::json!({
+                "task": row.get::<_, String>(1)?,
+                "outcome": row.get::<_, String>(2)?,
+                "code": row.get::<_, Option<String>>(3)?,
+                "reason": row.get::<_, Option<String>>(4)?,
+                "allow_failure": row.get::<_, bool>(5)?,
+                "attempt": row.get::<_, Option<String>>(7)?,
+                "attempts": row.get::<_, Option<u32>>(8)?.unwrap_or(0),
+                "data": data,
+                "outputs": outputs,
+            }));
+        }
+        Ok(last.map(|key| (key, results)))
+    }
+}
