@@ -42,6 +42,6 @@ pub mod staging;
 pub mod transport;
 
 pub use check::{Check, Step, check};
-pub use kept::{KeptFile, Linked};
+pub use kept::{Carried, Inputs, KeptFile, Linked, RanAt};
 pub use program::start_and_leave;
 pub use registry::{Backends, Changes};

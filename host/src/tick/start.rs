@@ -233,7 +233,10 @@ pub(super) fn submit_all(
             match answer {
                 Submitted::Yes(attempt) => {
                     tick.submitted += 1;
-                    writer.set_attempt_state(attempt, AttemptState::Submitted, None, now)?;
+                    let bare = run.backends.went_bare(&attempt.id).then(|| went_bare(attempt));
+                    let reason = bare.as_deref().map(|text| ("not-carried", text));
+                    writer.set_attempt_state(attempt, AttemptState::Submitted, reason, now)?;
+                    tick.warning = tick.warning.take().or(bare);
                     if tells.contains(&attempt.operator.as_str()) {
                         writer.set_due(attempt.key, now + BACKEND_TELLS_MS, now)?;
                     }
@@ -254,6 +257,15 @@ pub(super) fn submit_all(
         Ok(())
     })?;
     Ok(())
+}
+
+/// The sentence on an attempt that was to go on from an earlier one.
+fn went_bare(attempt: &AttemptRow) -> String {
+    format!(
+        "attempt {} of task `{}` carries nothing over: what the one before left is no longer on its cluster, or no backend \
+         names that any more",
+        attempt.number, attempt.task_id
+    )
 }
 
 fn submit(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Submitted, TickError> {

@@ -10,7 +10,7 @@ mod put;
 
 pub(in crate::backend) use fetch::note_kept;
 pub use fetch::{Fetched, Kept, Wanted};
-pub use put::{Parcel, RemoteFile, check};
+pub use put::{Carry, Parcel, Put, RemoteFile, check};
 
 use super::transport::{Exec, Finished, NoAnswer, Transport};
 use crate::explain::quoted;
@@ -33,6 +33,9 @@ const ROOT: &str = "~/.matterstack/runs";
 const STREAM: Duration = Duration::from_secs(1800);
 /// What is fetched of every ended attempt, whatever its patterns say.
 const OWN: &[&str] = &["stdout", "stderr", "exit.json", ".claim/owner", ".claim/fenced"];
+/// What no pattern carries from one attempt to the next, as an extended regular expression.
+const HOSTS_OWN: &str =
+    r"stdout|stderr|exit\.json|\.exit\.json\.tmp|matterstack-job\.sh|\.cancel|\.claim/.*|\.matterstack-[^/]*";
 
 /// The directory of one run over there, and the way to it.
 #[derive(Debug, Clone, Copy)]
