@@ -55,7 +55,13 @@ impl Site {
             fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
             fs::write(path, content).expect("a file");
         }
-        Parcel { attempt: attempt.to_owned(), directory: Some(directory), files: Vec::new(), linked: Vec::new(), carry: Carry::default() }
+        Parcel {
+            attempt: attempt.to_owned(),
+            directory: Some(directory),
+            files: Vec::new(),
+            linked: Vec::new(),
+            carry: Carry::default(),
+        }
     }
 
     fn wanted(&self, attempt: &str, outputs: &[&str], keep: &[&str]) -> Wanted {
@@ -195,8 +201,13 @@ fn a_hostile_far_end_is_not_believed() {
     let carrier = Carrier { transport: &*client, root: &root, run: "r", timeout: Duration::from_secs(60) };
     let here = tempfile::tempdir().expect("a scratch directory");
     let directory = here.path().join("d/a1");
-    let wanted =
-        Wanted { attempt: "a1".into(), directory: directory.clone(), outputs: vec!["**".into()], keep: Vec::new(), own: true };
+    let wanted = Wanted {
+        attempt: "a1".into(),
+        directory: directory.clone(),
+        outputs: vec!["**".into()],
+        keep: Vec::new(),
+        own: true,
+    };
     let fetched = carrier.fetch(&[wanted]).expect("an answer");
     assert!(matches!(&fetched["a1"], Fetched::No(why) if why.contains("`o` was changed")), "{fetched:?}");
     assert_eq!(files(here.path()).len(), 0, "{:?}", files(here.path()));
@@ -289,7 +300,11 @@ fn what_an_attempt_left_goes_to_the_next_one_over_there() {
         assert!(found.remove("restart.1").is_some_and(|bytes| bytes == large));
         found.remove(".matterstack-staged");
         let names: Vec<&str> = found.keys().map(String::as_str).collect();
-        assert_eq!(names, ["-rf", "d/deep", "d/it's \"$(touch owned)\" ä", "new"], "not links, nor what is the host's or staged");
+        assert_eq!(
+            names,
+            ["-rf", "d/deep", "d/it's \"$(touch owned)\" ä", "new"],
+            "not links, nor what is the host's or staged"
+        );
         assert_eq!(found["new"], b"of this attempt");
         // a copy: writing into it changes nothing of the attempt before
         fs::write(site.there("a2/d/deep"), "longer than before").expect("a file");
@@ -313,7 +328,10 @@ fn what_an_attempt_left_goes_to_the_next_one_over_there() {
     fs::write(site.here("a4").join("d"), "a file").expect("a file");
     blocked.directory = Some(site.here("a4"));
     let put = carrier.put(&[blocked, carrying("a5", &["d/*"], "gone"), carrying("a6", &["d/*"], "a1")]).expect("put");
-    assert!(matches!(put.refused.as_slice(), [(attempt, why)] if attempt == "a4" && why.contains("carried over")), "{put:?}");
+    assert!(
+        matches!(put.refused.as_slice(), [(attempt, why)] if attempt == "a4" && why.contains("carried over")),
+        "{put:?}"
+    );
     assert_eq!(put.bare, ["a5"]);
     assert!(!site.there("a4").exists() && site.there("a5/new").exists() && site.there("a6/d/deep").exists());
 }

@@ -158,7 +158,7 @@ pub fn step_run(run: &mut Run, moment: Moment<'_>) -> Result<Tick, TickError> {
         let changed = tick.decided || run.store.history_end()? != history;
         hold_if_stuck(run, moment, changed)?;
     }
-    tick.warning = notify::tell(run)?;
+    tick.warning = notify::tell(run)?.or(tick.warning.take());
     let after = run.store.run()?;
     tick.state = after.state.to_string();
     tick.reason = after.reason;
@@ -234,7 +234,10 @@ fn request(run: &Run, attempt: &AttemptRow, task: String) -> AttemptRequest {
 
 /// Whether an operator is granted a backend.
 fn may_use(run: &Run, operator: &str, backend: &str) -> bool {
-    run.config.operators.get(operator).is_some_and(|operator| operator.grants.compute.iter().any(|name| name == backend))
+    run.config
+        .operators
+        .get(operator)
+        .is_some_and(|operator| operator.grants.compute.iter().any(|name| name == backend))
 }
 
 fn key(attempt: &AttemptRow) -> OperatorKey {

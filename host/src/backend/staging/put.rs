@@ -90,14 +90,12 @@ impl Carrier<'_> {
             let (attempt, rest) = rest.split_once(' ').unwrap_or((rest, ""));
             let attempt = attempt.to_owned();
             match word {
-                "gone" => put.refused.push((
-                    attempt,
-                    format!("`{rest}` is no longer on the cluster as it was when its task ended"),
-                )),
-                "stays" => put.refused.push((
-                    attempt,
-                    format!("what an earlier attempt left cannot be carried over: {rest}"),
-                )),
+                "gone" => put
+                    .refused
+                    .push((attempt, format!("`{rest}` is no longer on the cluster as it was when its task ended"))),
+                "stays" => {
+                    put.refused.push((attempt, format!("what an earlier attempt left cannot be carried over: {rest}")))
+                }
                 "bare" => put.bare.push(attempt),
                 _ => {}
             }
