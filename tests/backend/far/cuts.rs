@@ -3,16 +3,16 @@
 use super::{Far, task, until};
 use crate::support::sshd::{Link, program};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A program over there that can be held up.
-struct Held {
+pub(super) struct Held {
     directory: tempfile::TempDir,
 }
 
 impl Held {
     /// Puts a program in front of the real one, which waits before or after its work while the file `hold` exists.
-    fn new(name: &str, after: bool) -> Self {
+    pub(super) fn new(name: &str, after: bool) -> Self {
         let held = Self { directory: tempfile::tempdir().expect("a scratch directory") };
         let place = held.path().display();
         let wait = format!(
@@ -30,11 +30,20 @@ impl Held {
         self.directory.path()
     }
 
-    fn hold(&self) -> PathBuf {
-        self.path().join("hold")
+    pub(super) fn hold(&self) {
+        std::fs::write(self.path().join("hold"), "").expect("a file");
     }
 
-    fn environment(&self) -> String {
+    /// Whether the program waits.
+    pub(super) fn waits(&self) -> bool {
+        self.path().join("held").exists()
+    }
+
+    pub(super) fn let_go(&self) {
+        std::fs::remove_file(self.path().join("hold")).expect("held");
+    }
+
+    pub(super) fn environment(&self) -> String {
         format!("PATH={}:/usr/bin:/bin", self.path().display())
     }
 }
@@ -46,9 +55,9 @@ fn cut_in(name: &str, after: bool, ready: impl Fn(&Far)) {
     let far = Far::with(Some(Link::new()), &held.environment(), &tasks);
     far.init();
     ready(&far);
-    std::fs::write(held.hold(), "").expect("a file");
-    far.cut_in("the program over there is held up", || held.path().join("held").exists());
-    std::fs::remove_file(held.hold()).expect("let go");
+    held.hold();
+    far.cut_in("the program over there is held up", || held.waits());
+    held.let_go();
     far.link().mend();
     far.end();
     far.check(2);

@@ -1,8 +1,9 @@
 //! Logins and clusters that are not as one would wish, through the binary: noise, delay, full disks, odd names, keys.
+use super::cuts::Held;
 use super::{Far, task, until};
 use crate::support::sshd::Wire;
 use serde_json::{Value, json};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 #[test]
@@ -157,4 +158,27 @@ fn a_host_key_that_has_changed_stops_nothing_but_the_talk() {
     std::fs::write(&known, right).expect("known hosts");
     far.end();
     far.check(2);
+}
+
+#[test]
+fn a_tick_that_carries_for_long_can_be_watched_and_its_run_is_called_busy() {
+    let held = Held::new("sha256sum", false);
+    let far = Far::with(None, &held.environment(), &json!([task("a", "echo 1 > o")]));
+    far.init();
+    held.hold();
+    let mut step = far.world.command(&["step", "r"]);
+    step.envs(far.environment()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut step = step.spawn().expect("the binary runs");
+    until("the stream stands still", || held.waits());
+    for command in ["status", "explain", "tasks"] {
+        far.run(&[command, "r"]).code(0);
+    }
+    let done = far.run(&["pause", "r"]).code(3);
+    assert!(done.stderr.contains(&step.id().to_string()), "the holder is named: {done:?}");
+    held.let_go();
+    assert!(step.wait().expect("the tick ends").success());
+    far.run(&["pause", "r"]).code(0);
+    far.run(&["resume", "r"]).code(0);
+    far.end();
+    far.check(1);
 }

@@ -29,7 +29,7 @@ pub const CLAIM: &str = ".claim";
 const ASIDE: &str = ".fetched";
 /// Where runs go over there if the backend has no `remote_root`.
 const ROOT: &str = "~/.matterstack/runs";
-/// How long one stream of a batch may take.
+/// How long one stream of a batch may take, beside what its bytes allow it.
 const STREAM: Duration = Duration::from_secs(1800);
 /// What is fetched of every ended attempt, whatever its patterns say.
 const OWN: &[&str] = &["stdout", "stderr", "exit.json", ".claim/owner", ".claim/fenced"];
@@ -46,7 +46,7 @@ pub struct Carrier<'a> {
     pub root: &'a str,
     /// The run's id, which names its directory below the root.
     pub run: &'a str,
-    /// How long one stream may take.
+    /// How long one stream may take, beside what its bytes allow it.
     pub timeout: Duration,
 }
 
