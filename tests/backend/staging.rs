@@ -1,7 +1,7 @@
 //! Staging over a real ssh connection: what arrives is what was sent, or nothing is put in place.
 use crate::support::client::Client;
 use crate::support::sshd::{Sshd, Wire};
-use matterstack::backend::staging::{Carrier, CarryError, Fetched, Kept, Parcel, RemoteFile, Wanted};
+use matterstack::backend::staging::{Carrier, Carry, CarryError, Fetched, Kept, Parcel, Put, RemoteFile, Wanted};
 use matterstack::model::document::sha256;
 use std::collections::BTreeMap;
 use std::fs;
@@ -56,7 +56,13 @@ impl Site {
             fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
             fs::write(path, content).expect("a file");
         }
-        Parcel { attempt: attempt.to_owned(), directory: Some(directory), files: Vec::new(), linked: Vec::new() }
+        Parcel {
+            attempt: attempt.to_owned(),
+            directory: Some(directory),
+            files: Vec::new(),
+            linked: Vec::new(),
+            carry: Carry::default(),
+        }
     }
 
     fn wanted(&self, attempt: &str, outputs: &[&str], keep: &[&str]) -> Wanted {
@@ -66,6 +72,7 @@ impl Site {
             directory: self.here(attempt),
             outputs: owned(outputs),
             keep: owned(keep),
+            own: true,
         }
     }
 }
@@ -106,7 +113,7 @@ fn a_batch_goes_in_one_stream_and_may_go_again() {
     fs::set_permissions(site.here("a2").join("x"), fs::Permissions::from_mode(0o755)).expect("a mode");
     fs::write(site.here("a2").join("stdout"), "the host's own").expect("a file");
     for _ in 0..2 {
-        assert_eq!(site.carrier().put(&parcels).expect("put"), []);
+        assert_eq!(site.carrier().put(&parcels).expect("put"), Put::default());
     }
     let mut found = files(&site.there("a1"));
     found.remove(".matterstack-staged");
@@ -195,8 +202,13 @@ fn a_hostile_far_end_is_not_believed() {
     let carrier = Carrier { transport: &*client, root: &root, run: "r", timeout: Duration::from_secs(60) };
     let here = tempfile::tempdir().expect("a scratch directory");
     let directory = here.path().join("d/a1");
-    let wanted =
-        Wanted { attempt: "a1".into(), directory: directory.clone(), outputs: vec!["**".into()], keep: Vec::new() };
+    let wanted = Wanted {
+        attempt: "a1".into(),
+        directory: directory.clone(),
+        outputs: vec!["**".into()],
+        keep: Vec::new(),
+        own: true,
+    };
     let fetched = carrier.fetch(&[wanted]).expect("an answer");
     assert!(matches!(&fetched["a1"], Fetched::No(why) if why.contains("`o` was changed")), "{fetched:?}");
     assert_eq!(files(here.path()).len(), 0, "{:?}", files(here.path()));
@@ -242,7 +254,7 @@ fn large_files_stay_and_are_copied_over_there() {
         RemoteFile { attempt: "a1".into(), path: kept.path.clone(), sha256: kept.sha256.clone(), size: kept.size };
     let mut parcel = site.parcel("a2", &[("in", b"x")]);
     parcel.linked.push(("start/WAVECAR".to_owned(), file.clone()));
-    assert_eq!(carrier.put(&[parcel.clone()]).expect("put"), []);
+    assert_eq!(carrier.put(&[parcel.clone()]).expect("put"), Put::default());
     assert!(fs::read(site.there("a2/start/WAVECAR")).expect("there") == large);
     assert!(wire.bytes() < 100_000, "{} bytes went over the wire for a file that stayed", wire.bytes());
 
@@ -254,10 +266,75 @@ fn large_files_stay_and_are_copied_over_there() {
     // changed since: neither copied nor pulled, and the other attempt of the batch goes its way
     fs::write(site.there("a1/WAVECAR"), "other").expect("a file");
     parcel.attempt = "a3".to_owned();
-    let gone = carrier.put(&[parcel, site.parcel("a4", &[("in", b"x")])]).expect("put");
+    let gone = carrier.put(&[parcel, site.parcel("a4", &[("in", b"x")])]).expect("put").refused;
     assert!(matches!(gone.as_slice(), [(attempt, why)] if attempt == "a3" && why.contains("`WAVECAR`")), "{gone:?}");
     assert_eq!((site.there("a3").exists(), site.there("a4/in").exists()), (false, true));
     assert!(matches!(carrier.pull(&file, &mut Vec::new()), Err(CarryError::Damaged(_))));
+}
+
+#[test]
+fn what_an_attempt_left_goes_to_the_next_one_over_there() {
+    let site = Site::new();
+    let large: Vec<u8> = (0..3_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 11) as u8).collect();
+    site.carrier().put(&[site.parcel("a1", &[("d/given", b"given")])]).expect("put");
+    site.write_there("a1/restart.1", &large);
+    for name in ["d/deep", "d/it's \"$(touch owned)\" ä", "-rf", "notes", "stdout", "exit.json", ".claim/owner"] {
+        site.write_there(&format!("a1/{name}"), name.as_bytes());
+    }
+    symlink("/etc/passwd", site.there("a1/d/link")).expect("a link");
+    symlink("/etc", site.there("a1/d/way")).expect("a link");
+    site.write_there("a1/new", b"of the job before");
+    let wire = Wire::to(site.sshd.address(), Duration::ZERO);
+    site.sshd.write_config("wired", "id", wire.address(), "");
+    let client = site.sshd.client_of("wired");
+    let carrier = site.carrier_of(&client);
+    let carrying = |attempt: &str, patterns: &[&str], from: &str| {
+        let mut parcel = site.parcel(attempt, &[("new", b"of this attempt")]);
+        let patterns = patterns.iter().map(|&pattern| pattern.to_owned()).collect();
+        parcel.carry = Carry { patterns, from: Some(from.to_owned()) };
+        parcel
+    };
+    let second = carrying("a2", &["restart.*", "d/**", "-*", "**/exit.json", "stdout", "**/owner", "new"], "a1");
+    for _ in 0..2 {
+        assert_eq!(carrier.put(std::slice::from_ref(&second)).expect("put"), Put::default());
+        let mut found = files(&site.there("a2"));
+        assert!(found.remove("restart.1").is_some_and(|bytes| bytes == large));
+        found.remove(".matterstack-staged");
+        let names: Vec<&str> = found.keys().map(String::as_str).collect();
+        assert_eq!(
+            names,
+            ["-rf", "d/deep", "d/it's \"$(touch owned)\" ä", "new"],
+            "not links, nor what is the host's or staged"
+        );
+        assert_eq!(found["new"], b"of this attempt");
+        // a copy: writing into it changes nothing of the attempt before
+        fs::write(site.there("a2/d/deep"), "longer than before").expect("a file");
+        assert_eq!(fs::read(site.there("a1/d/deep")).expect("a file"), b"d/deep");
+        fs::write(site.there("a2/d/deep"), "d/deep").expect("a file");
+        // repeated, it is left as it is
+        fs::remove_file(site.there("a1/d/deep")).expect("removed");
+        fs::write(site.there("a1/d/deep"), "d/deep").expect("a file");
+    }
+    assert!(wire.bytes() < 100_000, "{} bytes went over the wire for files that stayed", wire.bytes());
+
+    // what was carried is the attempt's own: it comes back, and goes on to a third
+    let fetched = carrier.fetch(&[site.wanted("a2", &["restart.*"], &[])]).expect("fetched");
+    assert_eq!(fetched["a2"], Fetched::Yes(Vec::new()));
+    assert!(fs::read(site.here("a2").join("restart.1")).expect("here") == large);
+    carrier.put(&[carrying("a3", &["restart.*"], "a2")]).expect("put");
+    assert!(fs::read(site.there("a3/restart.1")).expect("there") == large);
+
+    // nothing to go on from is told, and what is in the way concerns that attempt alone
+    let mut blocked = carrying("a4", &["d/*"], "a1");
+    fs::write(site.here("a4").join("d"), "a file").expect("a file");
+    blocked.directory = Some(site.here("a4"));
+    let put = carrier.put(&[blocked, carrying("a5", &["d/*"], "gone"), carrying("a6", &["d/*"], "a1")]).expect("put");
+    assert!(
+        matches!(put.refused.as_slice(), [(attempt, why)] if attempt == "a4" && why.contains("carried over")),
+        "{put:?}"
+    );
+    assert_eq!(put.bare, ["a5"]);
+    assert!(!site.there("a4").exists() && site.there("a5/new").exists() && site.there("a6/d/deep").exists());
 }
 
 #[test]

@@ -1,15 +1,22 @@
 //! The README as a newcomer takes it: its commands are given, its campaign is built and run, its tables are complete.
 use super::harness::PROGRAM;
+use crate::support::slurm::{Cluster, Plan};
+use crate::support::sshd::Sshd;
 use matterstack::backend::local::INHERITED;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Commands that build what the tests themselves are part of; `.ci/run` gives the first two.
 const GIVEN_ELSEWHERE: [&str; 3] = ["cargo xtask demo", "cargo xtask test", "cargo install --locked --path host"];
 
-/// A fenced block: its language and its lines.
+/// The section whose commands need a cluster.
+const CLUSTER: &str = "A cluster with Slurm";
+
+/// A fenced block: the section it stands in, its language and its lines.
 struct Block {
+    section: String,
     language: String,
     text: String,
 }
@@ -24,11 +31,18 @@ fn readme() -> String {
 
 fn blocks() -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
-    let mut open = false;
+    let (mut open, mut section) = (false, String::new());
     for line in readme().lines() {
         match line.strip_prefix("```") {
-            Some(language) if !open => blocks.push(Block { language: language.to_owned(), text: String::new() }),
+            Some(language) if !open => {
+                let (section, language) = (section.clone(), language.to_owned());
+                blocks.push(Block { section, language, text: String::new() });
+            }
             Some(_) => {}
+            None if !open && line.starts_with("## ") => {
+                section = line[3..].to_owned();
+                continue;
+            }
             None => {
                 if let Some(block) = blocks.last_mut().filter(|_| open) {
                     block.text += &format!("{line}\n");
@@ -94,13 +108,49 @@ fn its_commands_work() {
         first.text.as_str()
     };
     write_crate(&directory.path().join("descent"), of("toml"), of("rust"));
-    let shell: Vec<&Block> = blocks.iter().filter(|block| block.language == "sh").collect();
+    let shell: Vec<&Block> = blocks.iter().filter(|block| block.language == "sh" && block.section != CLUSTER).collect();
     let given: Vec<String> =
         shell.iter().filter(|block| !given_elsewhere(block)).map(|block| give(directory.path(), &block.text)).collect();
     assert_eq!((shell.len(), given.len()), (5, 3), "blocks that were given");
     assert!(given[0].ends_with("\n49\n"), "{}", given[0]);
     assert!(given[1].contains("completed"), "{}", given[1]);
     assert!(given[2].contains(r#"result: {"x":3.0,"y":1.0}"#), "{}", given[2]);
+}
+
+/// Gives commands to a shell whose home directory is this one, for `ssh` as well, which heeds no `HOME`. Needs root.
+fn give_at_home(home: &Path, runtime: &Path, commands: &str) -> String {
+    let enter = "home=$(getent passwd \"$(id -u)\" | cut -d: -f6); mount --bind \"$1\" \"$home\"; cd \"$home\"; export HOME=$home; \
+                 export PATH=$home/bin:$PATH; exec bash -euxo pipefail -c \"$2\"";
+    let mut shell = Command::new("unshare");
+    shell.args(["--mount", "bash", "-euc", enter, "sh"]).arg(home).arg(commands).env_clear();
+    shell.env("PATH", "/usr/local/bin:/usr/bin:/bin").env("XDG_RUNTIME_DIR", runtime);
+    let done = shell.output().expect("unshare of util-linux runs");
+    let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success(), "{}\n{out}\n{err}", done.status);
+    out.into_owned()
+}
+
+#[test]
+fn its_commands_for_a_cluster_work() {
+    let (here, there) = (tempfile::tempdir().expect("a home"), tempfile::tempdir().expect("a home"));
+    let cluster = Cluster::start(Plan::default());
+    let (name, conf) = cluster.environment();
+    let sshd = Sshd::with(None, &format!("SetEnv {name}={conf} HOME={}", there.path().display()));
+    let own = here.path().join(".ssh");
+    fs::create_dir(&own).expect("a directory");
+    fs::copy(sshd.path().join("config"), own.join("config")).expect("an ssh configuration");
+    fs::set_permissions(own.join("config"), fs::Permissions::from_mode(0o600)).expect("a mode");
+    fs::create_dir(here.path().join("bin")).expect("a directory");
+    fs::copy(PROGRAM, here.path().join("bin/matterstack")).expect("the binary");
+
+    let blocks: Vec<Block> = blocks().into_iter().filter(|b| b.section == CLUSTER && b.language == "sh").collect();
+    let given: Vec<String> = blocks.iter().map(|block| give_at_home(here.path(), sshd.path(), &block.text)).collect();
+    let [partitions, check, run] = given.as_slice() else { panic!("{} blocks", given.len()) };
+    assert_eq!(partitions, "PARTITION\nmain*\n");
+    assert!(check.contains("ok       fetch") && check.contains("ok       clean up"), "{check}");
+    assert!(run.contains("# task `relax` through operator `cluster`") && run.contains("\n100000\n"), "{run}");
+    let left: Vec<_> = fs::read_dir(there.path().join("matterstack")).expect("the root over there").collect();
+    assert_eq!(left.len(), 0, "{left:?}");
 }
 
 #[test]

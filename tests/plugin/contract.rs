@@ -184,12 +184,16 @@ fn a_campaign_receives_results_under_their_schema_and_a_backend_jobs_under_their
     let world = World::with_tasks(&json!([]));
     let results = json!([{"task": "a", "outcome": "failed", "code": "exit-code", "reason": "exited with 3",
         "allow_failure": false, "attempt": "a1", "attempts": 1, "data": {"exit": 3},
-        "outputs": [{"path": "x", "sha256": "0".repeat(64), "size": 3}]}]);
+        "outputs": [{"path": "x", "sha256": "0".repeat(64), "size": 3},
+            {"path": "y", "sha256": "0".repeat(64), "size": 3, "remote": {"backend": "hpc", "path": "/scratch/y"}}]}]);
     let published = schema(&world, "results");
     valid(&published, &results);
     let fixture = crate::tick::results_of_one_failure();
     valid(&published, &fixture);
     invalid(&published, &json!([{"task": "a", "outcome": "lost"}]));
+    let mut elsewhere = results.clone();
+    elsewhere[0]["outputs"][1]["remote"] = json!("/scratch/y");
+    invalid(&published, &elsewhere);
 
     let mut bench = Bench::new(limits());
     let path = bench.file("compute.wasm", builtin::builtin("compute").unwrap());

@@ -108,6 +108,13 @@ impl Sshd {
     }
 }
 
+impl Sshd {
+    /// Ends all sessions, and with them the shared connections of clients.
+    pub(crate) fn end_sessions(&self) {
+        descendants(self.listener.id()).into_iter().for_each(|pid| signal(pid, "KILL"));
+    }
+}
+
 impl Drop for Sshd {
     fn drop(&mut self) {
         // sessions are children of the listener and outlive it

@@ -1,13 +1,14 @@
 //! Files that jobs left on a cluster: what is known of them, and how they get to where a later job needs them.
 use super::registry::Backends;
-use super::staging::{Carrier, CarryError, RemoteFile};
+use super::slurm::ran_behind;
+use super::staging::{Carrier, Carry, CarryError, RemoteFile};
 use crate::backend::transport::NoAnswer;
 use crate::model::contract::{Detail, GuestError};
 use crate::model::workflow::RemotePlace;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
 /// Where a file waits in an attempt directory until all of it has arrived.
@@ -37,6 +38,35 @@ pub struct Linked {
     pub file: KeptFile,
 }
 
+/// What an attempt carries over from an earlier one of its task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Carried {
+    /// Patterns of the files.
+    pub patterns: Vec<String>,
+    /// The earlier attempt and its directory here.
+    pub from: Option<(String, PathBuf)>,
+}
+
+/// Where an attempt ran, if not in its directory here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RanAt {
+    /// Where the run is, or wherever its operator brings files back from by itself.
+    Here,
+    /// On the cluster of this backend.
+    There(String),
+    /// On a cluster that no backend of the configuration names any more.
+    Forgotten,
+}
+
+/// What a job finds beside the files that were staged here.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inputs {
+    /// Inputs that are on a cluster.
+    pub linked: Vec<Linked>,
+    /// What it carries over.
+    pub carried: Option<Carried>,
+}
+
 impl Backends {
     /// The files that a collected attempt left on its cluster, with where they are.
     pub fn kept(&self, attempt: &str) -> Vec<(KeptFile, RemotePlace)> {
@@ -59,35 +89,86 @@ impl Backends {
         self.slurm.iter().filter_map(|(name, backend)| Some((name.as_str(), backend.carrier()?)))
     }
 
-    /// Notes which inputs of an attempt are on a cluster, for the submit that follows in this process.
-    pub fn link(&self, attempt: &str, linked: Vec<Linked>) {
-        self.linked.lock().unwrap_or_else(PoisonError::into_inner).insert(attempt.to_owned(), linked);
+    /// Where an attempt ran whose directory here is this one.
+    pub fn ran_at(&self, directory: &Path) -> RanAt {
+        match ran_behind(&self.run_directory, directory) {
+            Some(name) if self.slurm.get(&name).is_some_and(|slurm| slurm.is_far()) => RanAt::There(name),
+            Some(_) => RanAt::Forgotten,
+            None => RanAt::Here,
+        }
+    }
+
+    /// Notes which files of an attempt are on a cluster, for the submit that follows in this process.
+    pub fn link(&self, attempt: &str, inputs: Inputs) {
+        self.inputs.lock().unwrap_or_else(PoisonError::into_inner).insert(attempt.to_owned(), inputs);
     }
 
     /// Brings the noted inputs of an attempt to where its job will run: over there if they are on the same cluster, else
     /// into the attempt directory.
-    pub(super) fn bring_linked(&self, backend: &str, attempt: &str, directory: &Path) -> Result<(), GuestError> {
-        let linked = self.linked.lock().unwrap_or_else(PoisonError::into_inner).remove(attempt);
-        let (mut there, mut elsewhere) = (Vec::new(), Vec::new());
-        for one in linked.unwrap_or_default() {
+    pub(super) fn bring_inputs(&self, backend: &str, attempt: &str, directory: &Path) -> Result<(), GuestError> {
+        let inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner).remove(attempt);
+        let Some(Inputs { linked, carried }) = inputs else { return Ok(()) };
+        let to = self.slurm.get(backend).filter(|slurm| slurm.is_far());
+        let mut there = Vec::new();
+        for one in linked {
             let file = &one.file;
-            if file.backend == backend && self.slurm.get(backend).is_some_and(|slurm| slurm.is_far()) {
+            if file.backend == backend && to.is_some() {
                 let (attempt, path) = (file.attempt.clone(), file.path.clone());
                 there.push((
                     one.destination,
                     RemoteFile { attempt, path, sha256: file.sha256.clone(), size: file.size },
                 ));
             } else {
-                elsewhere.push(one);
+                self.pull(file, directory, &one.destination)?;
             }
         }
-        for one in elsewhere {
-            self.pull(&one.file, directory, &one.destination)?;
+        let mut carry = Carry::default();
+        if let Some(Carried { patterns, from }) = carried {
+            carry.patterns = patterns;
+            match from.map(|(earlier, path)| (self.ran_at(&path), earlier)) {
+                Some((RanAt::There(cluster), earlier)) if cluster == backend => carry.from = Some(earlier),
+                Some((RanAt::There(cluster), earlier)) => {
+                    self.fetch_carried((&cluster, &earlier), attempt, &carry.patterns, directory)?;
+                }
+                Some((RanAt::Forgotten, _)) => self.note_bare(attempt),
+                Some((RanAt::Here, _)) | None => {}
+            }
         }
-        if let (Some(slurm), false) = (self.slurm.get(backend), there.is_empty()) {
-            slurm.link(attempt, there);
+        if let Some(slurm) = to {
+            slurm.link(attempt, there, carry);
         }
         Ok(())
+    }
+
+    /// Fetches what an attempt left on a cluster for a later one, into that one's directory.
+    ///
+    /// # Errors
+    /// `transient` if the cluster does not answer, anything else if it cannot be had.
+    pub fn fetch_carried(
+        &self,
+        (backend, earlier): (&str, &str),
+        attempt: &str,
+        patterns: &[String],
+        directory: &Path,
+    ) -> Result<(), GuestError> {
+        let found = match self.slurm.get(backend) {
+            Some(slurm) => slurm.fetch_carried(earlier, patterns, directory)?,
+            None => false,
+        };
+        if !found {
+            self.note_bare(attempt);
+        }
+        Ok(())
+    }
+
+    fn note_bare(&self, attempt: &str) {
+        self.bare.lock().unwrap_or_else(PoisonError::into_inner).insert(attempt.to_owned());
+    }
+
+    /// Tells, once, whether an attempt went to its backend without what it was to carry over, because that is gone.
+    pub fn went_bare(&self, attempt: &str) -> bool {
+        self.bare.lock().unwrap_or_else(PoisonError::into_inner).remove(attempt)
+            | self.slurm.values().any(|slurm| slurm.went_bare(attempt))
     }
 
     /// Fetches a file that a job left on its cluster into a directory, and checks it.

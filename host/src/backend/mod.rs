@@ -43,7 +43,7 @@ pub mod staging;
 pub mod transport;
 
 pub use check::{Check, Step, check};
-pub use kept::{KeptFile, Linked};
+pub use kept::{Carried, Inputs, KeptFile, Linked, RanAt};
 pub use local::StoppedSupervisor;
 pub use program::start_and_leave;
 pub use registry::{Backends, Changes};

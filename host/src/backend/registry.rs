@@ -4,11 +4,11 @@ use super::slurm::SlurmBackend;
 use super::transport::here::Here;
 use super::transport::ssh::Ssh;
 use super::transport::{NoWay, Transport};
-use super::{Compute, JobKey, Linked, Unacknowledged};
+use super::{Compute, Inputs, JobKey, Unacknowledged};
 use crate::model::config::SlurmConfig;
 use crate::model::contract::{Detail, Found, GuestError, StatusReport};
 use crate::model::id::AttemptId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -26,12 +26,14 @@ pub struct Changes {
 /// The backends that the configuration of a run names.
 #[derive(Debug)]
 pub struct Backends {
-    run_directory: PathBuf,
+    pub(super) run_directory: PathBuf,
     program: Option<PathBuf>,
     local: BTreeMap<String, LocalBackend>,
     pub(super) slurm: BTreeMap<String, SlurmBackend>,
     /// Inputs on a cluster, by attempt, between being told of them and the submit.
-    pub(super) linked: Mutex<BTreeMap<String, Vec<Linked>>>,
+    pub(super) inputs: Mutex<BTreeMap<String, Inputs>>,
+    /// Attempts that go without what they were to carry over.
+    pub(super) bare: Mutex<BTreeSet<String>>,
 }
 
 impl Backends {
@@ -42,7 +44,8 @@ impl Backends {
             program: None,
             local: BTreeMap::new(),
             slurm: BTreeMap::new(),
-            linked: Mutex::default(),
+            inputs: Mutex::default(),
+            bare: Mutex::default(),
         }
     }
 
@@ -184,7 +187,7 @@ enum Backend<'a> {
 impl Compute for Backends {
     fn submit(&self, backend: &str, key: JobKey<'_>, job: &str) -> Result<String, GuestError> {
         let to = self.get(backend)?;
-        self.bring_linked(backend, key.attempt_id.as_str(), key.directory)?;
+        self.bring_inputs(backend, key.attempt_id.as_str(), key.directory)?;
         match to {
             Backend::Local(local) => local.submit(key, job),
             Backend::Slurm(slurm) => slurm.submit(key, job),

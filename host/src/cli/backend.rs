@@ -31,7 +31,7 @@ pub(super) enum BackendCommand {
         #[arg(long, value_name = "D", default_value = "5m", value_parser = duration)]
         timeout: Duration,
     },
-    /// Remove a run's attempt directories from its clusters; those of live attempts stay
+    /// Remove a run's attempt directories from its clusters; those of live attempts stay, and those a retry goes on from
     Clean {
         /// The run
         run: String,
@@ -95,8 +95,14 @@ fn clean(session: &Session, name: &str, kept: bool) -> Result<u8, Failure> {
     let run = &held.run;
     let mut spared: BTreeSet<String> = BTreeSet::new();
     let mut live = 0_u64;
+    let open = run.store.open_tasks(u32::MAX)?;
+    let open: BTreeSet<String> = open.into_iter().map(|task| task.id).collect();
     for attempt in run.store.all_attempts()? {
-        if !attempt.state.ended() {
+        // what a task that goes on may carry to its next attempt is still of use
+        let of_use = || open.contains(&attempt.task_id) && attempt.task_json.contains("\"carry\"");
+        if attempt.state.ended() && of_use() {
+            spared.insert(attempt.id);
+        } else if !attempt.state.ended() {
             live += 1;
             spared.insert(attempt.id);
         } else if !kept && run.store.outputs(attempt.key)?.iter().any(|output| output.remote.is_some()) {

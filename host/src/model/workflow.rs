@@ -188,7 +188,8 @@ pub struct Retry {
     pub backoff_s: f64,
     /// Exceptions by the cause of the failure.
     pub on: RetryOn,
-    /// Patterns of files that the next attempt finds where the one before left them, to go on from where it stopped.
+    /// Patterns of files that the next attempt finds where the one before left them, to go on from where it stopped. On
+    /// a cluster behind ssh they are copied over there.
     pub carry: Vec<String>,
 }
 

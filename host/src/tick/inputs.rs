@@ -1,24 +1,26 @@
 //! Inputs that an earlier task left on a cluster: they go from there to where they are needed, and nowhere else.
 use super::stage::StageError;
-use super::{Run, TickError};
-use crate::backend::{KeptFile, Linked};
+use super::{Run, TickError, carry, may_use};
+use crate::backend::{Inputs, KeptFile, Linked};
 use crate::model::contract::GuestError;
 use crate::model::workflow::{FileSource, FromSource, Task};
 use crate::store::{AttemptRow, KeptOutput};
 
-/// Tells the backends which of an attempt's inputs are on a cluster, before its operator submits it.
+/// Tells the backends which of an attempt's inputs are on a cluster, and what it carries over, before its operator submits
+/// it.
 pub(super) fn link(run: &Run, attempt: &AttemptRow, task: &Task) -> Result<(), TickError> {
     let mut linked = Vec::new();
     for (destination, source) in &task.files {
         let FileSource::From(from) = source else { continue };
         if let Some(kept) = run.store.kept_output(from.from.as_str(), &from.output)?
-            && granted(run, &attempt.operator, &kept)
+            && may_use(run, &attempt.operator, &kept.remote.backend)
         {
             linked.push(Linked { destination: destination.clone(), file: file(kept) });
         }
     }
-    if !linked.is_empty() {
-        run.backends.link(&attempt.id, linked);
+    let carried = carry::carried(run, attempt, task)?;
+    if !linked.is_empty() || carried.is_some() {
+        run.backends.link(&attempt.id, Inputs { linked, carried });
     }
     Ok(())
 }
@@ -34,7 +36,7 @@ pub(super) fn stage(
 ) -> Result<bool, StageError> {
     let kept = run.store.kept_output(from.from.as_str(), &from.output);
     let Some(kept) = kept.map_err(|error| StageError::Task(error.to_string()))? else { return Ok(false) };
-    if granted(run, operator, &kept) {
+    if may_use(run, operator, &kept.remote.backend) {
         return Ok(true);
     }
     match run.backends.pull(&file(kept), directory, destination) {
@@ -42,10 +44,6 @@ pub(super) fn stage(
         Err(GuestError::Transient(detail, _)) => Err(StageError::Later(detail.message)),
         Err(error) => Err(StageError::Task(error.detail().message.clone())),
     }
-}
-
-fn granted(run: &Run, operator: &str, kept: &KeptOutput) -> bool {
-    run.config.operators.get(operator).is_some_and(|operator| operator.grants.compute.contains(&kept.remote.backend))
 }
 
 fn file(kept: KeptOutput) -> KeptFile {

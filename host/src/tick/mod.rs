@@ -3,6 +3,7 @@
 //! A tick looks, decides, acts and returns; it never waits for outside work. A crash at any point leaves a state from
 //! which the next tick goes on: every effect has its intent committed before it and its record after it.
 mod amend;
+mod carry;
 mod close;
 mod collect;
 mod control;
@@ -160,7 +161,7 @@ pub fn step_run(run: &mut Run, moment: Moment<'_>) -> Result<Tick, TickError> {
         let changed = tick.decided || run.store.history_end()? != history;
         hold_if_stuck(run, moment, changed)?;
     }
-    tick.warning = notify::tell(run)?;
+    tick.warning = notify::tell(run)?.or(tick.warning.take());
     let after = run.store.run()?;
     tick.state = after.state.to_string();
     tick.reason = after.reason;
@@ -232,6 +233,14 @@ fn request(run: &Run, attempt: &AttemptRow, task: String) -> AttemptRequest {
         directory: run.dir.join(&attempt.directory),
         cancelled: attempt.cancel_asked > 0,
     }
+}
+
+/// Whether an operator is granted a backend.
+fn may_use(run: &Run, operator: &str, backend: &str) -> bool {
+    run.config
+        .operators
+        .get(operator)
+        .is_some_and(|operator| operator.grants.compute.iter().any(|name| name == backend))
 }
 
 fn key(attempt: &AttemptRow) -> OperatorKey {

@@ -1,6 +1,5 @@
 //! Stages a task's files into its attempt directory, which nothing may leave.
-use super::collect::{self, CollectError};
-use super::{Run, inputs};
+use super::{Run, carry, inputs};
 use crate::machine;
 use crate::model::workflow::{FileSource, Task};
 use crate::run_dir::read_regular;
@@ -32,12 +31,12 @@ pub(super) fn stage(run: &Run, task: &Task, attempt: &AttemptRow) -> Result<bool
         Err(error) if error.kind() == io::ErrorKind::NotFound => std::fs::create_dir_all(directory).map_err(failed)?,
         Err(error) => return Err(failed(error)),
     }
-    let carries = attempt.number > 1 && !task.retry.carry.is_empty();
+    let carries = carry::carries(task, attempt);
     if task.files.is_empty() && !carries {
         return Ok(false);
     }
     let into = Dir::open_ambient_dir(directory, ambient_authority()).map_err(failed)?;
-    let carried = carries && carry(run, task, attempt, &into)?;
+    let carried = carries && carry::stage(run, task, attempt, directory, &into)?;
     for (destination, source) in &task.files {
         if let FileSource::From(from) = source
             && inputs::stage(run, &attempt.operator, destination, from, directory)?
@@ -54,26 +53,12 @@ pub(super) fn stage(run: &Run, task: &Task, attempt: &AttemptRow) -> Result<bool
 
 /// Tells trouble of the machine from what the task is to blame for. Nobody but this user writes where the run lies, so a
 /// permission that is missing there is no task's doing.
-fn blame(error: io::Error, what: String) -> StageError {
+pub(super) fn blame(error: io::Error, what: String) -> StageError {
     if machine::is_trouble(&error) || error.kind() == io::ErrorKind::PermissionDenied {
         StageError::Machine(what, error)
     } else {
         StageError::Task(format!("{what}: {error}"))
     }
-}
-
-/// Copies what the attempt before left for this one.
-fn carry(run: &Run, task: &Task, attempt: &AttemptRow, into: &Dir) -> Result<bool, StageError> {
-    let earlier = run.store.attempts(attempt.task_key).map_err(|error| StageError::Task(error.to_string()))?;
-    let Some(before) = earlier.iter().find(|other| other.number + 1 == attempt.number) else { return Ok(false) };
-    let directory = run.dir.join(&before.directory);
-    let what = || format!("what attempt {} left cannot be carried over", before.number);
-    collect::carry((&directory, before.handle.as_deref()), task, &run.config.limits, into).map_err(
-        |error| match error {
-            CollectError::Io(error) => blame(error, what()),
-            CollectError::Quota(text) => StageError::Task(format!("{}: {text}", what())),
-        },
-    )
 }
 
 fn read_source(run: &Run, source: &FileSource) -> Result<Vec<u8>, StageError> {

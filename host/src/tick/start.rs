@@ -230,14 +230,17 @@ pub(super) fn submit_all(
     }
     let config = &run.config;
     let told = |attempt: &AttemptRow| config.backend_tells(&attempt.operator);
+    let backends = &run.backends;
+    let bare = |attempt: &AttemptRow| backends.went_bare(&attempt.id).then(|| went_bare(attempt));
     run.store.transaction(Durability::Lazy, |writer| {
-        answers.iter().try_for_each(|answer| record(writer, answer, &told, moment.now_ms))
+        answers.iter().try_for_each(|answer| record(writer, answer, (&told, &bare), moment.now_ms))
     })?;
     let mut untold = Vec::new();
     for answer in answers {
         match answer {
             Submitted::Yes(attempt) => {
                 tick.submitted += 1;
+                tick.warning = tick.warning.take().or_else(|| bare(&attempt));
                 untold.extend((!told(&attempt)).then_some(attempt.id));
             }
             Submitted::No(_) => tick.finished += 1,
@@ -247,16 +250,19 @@ pub(super) fn submit_all(
     Ok(untold)
 }
 
-/// Records what became of a submit; `told` says whether a backend tells when there is something to ask about the attempt.
+/// Records what became of a submit; `told` says whether a backend tells when there is something to ask about the attempt,
+/// and `bare` whether it found nothing of the attempt before.
 fn record(
     writer: &Writer<'_>,
     answer: &Submitted,
-    told: &dyn Fn(&AttemptRow) -> bool,
+    (told, bare): (&dyn Fn(&AttemptRow) -> bool, &dyn Fn(&AttemptRow) -> Option<String>),
     now: i64,
 ) -> Result<(), StoreError> {
     match answer {
         Submitted::Yes(attempt) => {
-            writer.set_attempt_state(attempt, AttemptState::Submitted, None, now)?;
+            let bare = bare(attempt);
+            let reason = bare.as_deref().map(|text| ("not-carried", text));
+            writer.set_attempt_state(attempt, AttemptState::Submitted, reason, now)?;
             if told(attempt) { writer.set_due(attempt.key, now + BACKEND_TELLS_MS, now) } else { Ok(()) }
         }
         Submitted::Later(attempt, delay_ms, (code, text)) => {
@@ -268,6 +274,15 @@ fn record(
         }
         Submitted::No(verdict) => verdict::apply(writer, verdict, now),
     }
+}
+
+/// The sentence on an attempt that was to go on from an earlier one.
+fn went_bare(attempt: &AttemptRow) -> String {
+    format!(
+        "attempt {} of task `{}` carries nothing over: what the one before left is no longer on its cluster, or no backend \
+         names that any more",
+        attempt.number, attempt.task_id
+    )
 }
 
 fn submit(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Submitted, TickError> {

@@ -15,6 +15,7 @@ mod state;
 mod submit;
 
 pub use script::check_template;
+pub(super) use site::ran_behind;
 
 use super::JobKey;
 use super::exit::{ExitRecord, Reason, read_exit};

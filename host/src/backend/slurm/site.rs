@@ -3,14 +3,14 @@
 //! A far attempt directory decides over its attempt as a near one does: its claim is made there, by a job or by the host,
 //! and what it holds is fetched into the run once its job is over. The directory in the run is then as if the job had run
 //! in it. Nothing of it is remembered beyond the process: a fetch may be repeated.
-use super::batch::Member;
+use super::batch::{Batches, Member};
 use super::ledger::Element;
 use super::state::Stage;
 use super::{Client, SlurmBackend, script};
 use crate::backend::JobKey;
 use crate::backend::exit::read_exit;
 use crate::backend::job::OutputPatterns;
-use crate::backend::staging::{CLAIM, Carrier, CarryError, Fetched, Kept, Parcel, RemoteFile, Wanted};
+use crate::backend::staging::{CLAIM, Carrier, Carry, CarryError, Fetched, Kept, Parcel, Put, RemoteFile, Wanted};
 use crate::backend::transport::{Exec, NoAnswer};
 use crate::explain::quoted;
 use crate::model::contract::{Detail, GuestError};
@@ -22,6 +22,8 @@ use std::time::Duration;
 
 /// How long a short question may take.
 const SHORT: Duration = Duration::from_secs(40);
+/// The ending of the file beside an array's list with what its attempts shall bring; only arrays over there have one.
+const PATTERNS: &str = "outputs";
 
 /// What this process knows of far attempt directories.
 #[derive(Debug, Default)]
@@ -36,8 +38,22 @@ pub(super) struct Far {
     looked: BTreeSet<String>,
     /// Files that are over there already, for attempts about to be submitted.
     linked: HashMap<String, Vec<(String, RemoteFile)>>,
+    /// What attempts about to be submitted carry over.
+    carries: HashMap<String, Carry>,
+    /// Attempts that were submitted without what they were to carry over.
+    bare: BTreeSet<String>,
     /// What each attempt of an array shall bring, by array.
     patterns: HashMap<String, Vec<OutputPatterns>>,
+}
+
+/// The backend over whose ssh the job of this attempt directory was handed on, by its name when it was.
+pub(in crate::backend) fn ran_behind(run: &Path, directory: &Path) -> Option<String> {
+    let script = fs::read_to_string(directory.join(script::JOB_SCRIPT)).ok()?;
+    let (batch, _) = script::read_ticket(&script)?;
+    let backends = fs::read_dir(run.join("backends")).ok()?.flatten();
+    let patterns = |backend: &Path| Batches::new(backend.join("arrays")).map_path(&batch).with_extension(PATTERNS);
+    let found = backends.map(|entry| entry.path()).find(|backend| patterns(backend).exists())?;
+    Some(found.file_name()?.to_str()?.to_owned())
 }
 
 impl SlurmBackend {
@@ -46,9 +62,35 @@ impl SlurmBackend {
         Carrier::of(&self.settings, &*self.transport, &self.run)
     }
 
-    /// Notes files that an earlier attempt left over there and that this one shall find in its directory.
-    pub(in crate::backend) fn link(&self, attempt: &str, linked: Vec<(String, RemoteFile)>) {
-        self.client().far.linked.insert(attempt.to_owned(), linked);
+    /// Notes files that earlier attempts left over there and that this one shall find in its directory.
+    pub(in crate::backend) fn link(&self, attempt: &str, linked: Vec<(String, RemoteFile)>, carry: Carry) {
+        let far = &mut self.client().far;
+        far.linked.insert(attempt.to_owned(), linked);
+        far.carries.insert(attempt.to_owned(), carry);
+    }
+
+    /// Tells, once, whether an attempt was submitted without what it was to carry over, because it was no longer there.
+    pub(in crate::backend) fn went_bare(&self, attempt: &str) -> bool {
+        self.client().far.bare.remove(attempt)
+    }
+
+    /// Fetches what an attempt left over there for another one, into that one's directory. Tells whether its directory was
+    /// there.
+    pub(in crate::backend) fn fetch_carried(
+        &self,
+        attempt: &str,
+        patterns: &[String],
+        directory: &Path,
+    ) -> Result<bool, GuestError> {
+        let Some(carrier) = self.carrier() else { return Ok(false) };
+        let (attempt, directory) = (attempt.to_owned(), directory.to_owned());
+        let wanted = Wanted { attempt, directory, outputs: patterns.to_vec(), keep: Vec::new(), own: false };
+        let fetched = carrier.fetch(&[wanted]).map_err(|error| GuestError::Transient(detail(&error), None))?;
+        match fetched.into_values().next() {
+            Some(Fetched::Yes(_)) => Ok(true),
+            Some(Fetched::No(why)) => Err(GuestError::Rejected(Detail::new("staging", why))),
+            Some(Fetched::Gone) | None => Ok(false),
+        }
     }
 
     /// Whether attempt directories are over there.
@@ -135,6 +177,7 @@ impl SlurmBackend {
                 attempt: member.attempt,
                 outputs: patterns.fetch,
                 keep: patterns.keep,
+                own: true,
             });
         }
         if wanted.is_empty() {
@@ -155,7 +198,7 @@ impl SlurmBackend {
     }
 
     fn patterns(&self, client: &mut Client, element: &Element) -> OutputPatterns {
-        let path = client.batches.map_path(&element.batch).with_extension("outputs");
+        let path = client.batches.map_path(&element.batch).with_extension(PATTERNS);
         let read = || serde_json::from_slice(&fs::read(path).ok()?).ok();
         let all = client.far.patterns.entry(element.batch.clone()).or_insert_with(|| read().unwrap_or_default());
         all.get(element.index as usize).cloned().unwrap_or_default()
@@ -164,7 +207,7 @@ impl SlurmBackend {
     /// Notes what the attempts of an array shall bring, beside its list.
     pub(super) fn note_patterns(&self, client: &mut Client, batch: &str, all: Vec<OutputPatterns>) -> io::Result<()> {
         if self.is_far() {
-            fs::write(client.batches.map_path(batch).with_extension("outputs"), serde_json::to_vec(&all)?)?;
+            fs::write(client.batches.map_path(batch).with_extension(PATTERNS), serde_json::to_vec(&all)?)?;
             client.far.patterns.insert(batch.to_owned(), all);
         }
         Ok(())
@@ -226,6 +269,7 @@ impl SlurmBackend {
             directory: None,
             files: vec![("map".to_owned(), map.into_bytes()), ("wrapper".to_owned(), wrapper.as_bytes().to_vec())],
             linked: Vec::new(),
+            carry: Carry::default(),
         }];
         parcels.extend(members.iter().enumerate().map(|(index, member)| {
             let patterns = self.patterns(client, &Element { batch: batch.to_owned(), index: index as u32 });
@@ -235,12 +279,15 @@ impl SlurmBackend {
                 directory: Some(self.run.join(&member.directory)),
                 files: if note.is_empty() { Vec::new() } else { vec![(script::AFTER.to_owned(), note.into_bytes())] },
                 linked: client.far.linked.remove(&member.attempt).unwrap_or_default(),
+                carry: client.far.carries.remove(&member.attempt).unwrap_or_default(),
             }
         }));
         crate::failpoint::hit("slurm.put.before");
-        let gone = carrier.put(&parcels).map_err(|error| GuestError::Transient(detail(&error), Some(10_000)))?;
+        let put = carrier.put(&parcels).map_err(|error| GuestError::Transient(detail(&error), Some(10_000)))?;
         crate::failpoint::hit("slurm.put.after");
-        Ok(gone.into_iter().collect())
+        let Put { refused, bare } = put;
+        client.far.bare.extend(bare);
+        Ok(refused.into_iter().collect())
     }
 
     /// Sees to it that nothing over there can start the attempt's command from now on; tells whether nothing has. Brings

@@ -1,6 +1,6 @@
 //! Results from the cluster.
 use super::pattern::expression;
-use super::{ASIDE, Carrier, CarryError, KEPT, OWN, STAGED};
+use super::{ASIDE, Carrier, CarryError, HOSTS_OWN, KEPT, OWN, STAGED};
 use crate::backend::transport::Exec;
 use crate::explain::quoted;
 use crate::model::document::hex;
@@ -30,6 +30,8 @@ pub struct Wanted {
     pub outputs: Vec<String>,
     /// Patterns of the files that stay over there.
     pub keep: Vec<String>,
+    /// Whether the host's own files come as well: standard output and error, and the exit record.
+    pub own: bool,
 }
 
 /// What became of one attempt's results.
@@ -55,8 +57,8 @@ pub struct Kept {
 }
 
 impl Carrier<'_> {
-    /// Brings what a batch of ended attempts left into their directories in one stream: standard output and error, the
-    /// exit record, and what the patterns name. Returns what became of each, by attempt.
+    /// Brings what a batch of ended attempts left into the directories given in one stream: the host's own files, if they
+    /// are wanted, and what the patterns name. Returns what became of each, by attempt.
     ///
     /// # Errors
     /// If the stream did not come to its end, or this machine could not write; then nothing was put in place.
@@ -114,8 +116,14 @@ l=$(
     let union = |patterns: &[String]| patterns.iter().map(|glob| expression(glob)).collect::<Vec<_>>().join("|");
     for one in wanted {
         let attempt = quoted(&one.attempt);
-        let all: Vec<String> = own.iter().cloned().chain(one.outputs.iter().map(|glob| expression(glob))).collect();
-        let _ = writeln!(text, "pick {attempt} {} {}", quoted(&all.join("|")), quoted(&union(&one.keep)));
+        let (mut all, mut none) = (one.outputs.iter().map(|glob| expression(glob)).collect::<Vec<_>>(), Vec::new());
+        if one.own {
+            all.extend(own.iter().cloned());
+            none.extend(one.keep.iter().map(|glob| expression(glob)));
+        } else {
+            none.push(HOSTS_OWN.to_owned());
+        }
+        let _ = writeln!(text, "pick {attempt} {} {}", quoted(&all.join("|")), quoted(&none.join("|")));
         if !one.keep.is_empty() {
             let _ = writeln!(text, "kept {attempt} {}", quoted(&union(&one.keep)));
         }

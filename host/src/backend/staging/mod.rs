@@ -10,7 +10,7 @@ mod put;
 
 pub(in crate::backend) use fetch::note_kept;
 pub use fetch::{Fetched, Kept, Wanted};
-pub use put::{Parcel, RemoteFile, check};
+pub use put::{Carry, Parcel, Put, RemoteFile, check};
 
 use super::transport::{Exec, Finished, NoAnswer, Transport};
 use crate::explain::quoted;
@@ -29,10 +29,13 @@ pub const CLAIM: &str = ".claim";
 const ASIDE: &str = ".fetched";
 /// Where runs go over there if the backend has no `remote_root`.
 const ROOT: &str = "~/.matterstack/runs";
-/// How long one stream of a batch may take.
+/// How long one stream of a batch may take, beside what its bytes allow it.
 const STREAM: Duration = Duration::from_secs(1800);
 /// What is fetched of every ended attempt, whatever its patterns say.
 const OWN: &[&str] = &["stdout", "stderr", "exit.json", ".claim/owner", ".claim/fenced"];
+/// What no pattern carries from one attempt to the next, as an extended regular expression.
+const HOSTS_OWN: &str =
+    r"stdout|stderr|exit\.json|\.exit\.json\.tmp|matterstack-job\.sh|\.cancel|\.claim/.*|\.matterstack-[^/]*";
 
 /// The directory of one run over there, and the way to it.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +46,7 @@ pub struct Carrier<'a> {
     pub root: &'a str,
     /// The run's id, which names its directory below the root.
     pub run: &'a str,
-    /// How long one stream may take.
+    /// How long one stream may take, beside what its bytes allow it.
     pub timeout: Duration,
 }
 

@@ -1,10 +1,12 @@
 //! Attempt directories to the cluster.
-use super::{ASIDE, CLAIM, Carrier, CarryError, OWN, STAGED};
+use super::pattern::expression;
+use super::{ASIDE, CLAIM, Carrier, CarryError, HOSTS_OWN, OWN, STAGED};
 use crate::backend::transport::{Exec, NoAnswer};
 use crate::explain::quoted;
 use crate::model::document::hex;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt};
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
@@ -21,6 +23,27 @@ pub struct Parcel {
     pub files: Vec<(String, Vec<u8>)>,
     /// Files that an earlier attempt left over there, by their destination in this one.
     pub linked: Vec<(String, RemoteFile)>,
+    /// What the task carries from one attempt to the next.
+    pub carry: Carry,
+}
+
+/// What a task carries from one attempt to the next. Such files are the attempt's own: what the job leaves of them comes
+/// back, although they were there when it began.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Carry {
+    /// Patterns of the files.
+    pub patterns: Vec<String>,
+    /// The attempt that left them over there; absent if they are in the attempt's directory here.
+    pub from: Option<String>,
+}
+
+/// What became of a batch that was put in place.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Put {
+    /// Attempts that were not, because something that they need of earlier ones cannot be had, with a sentence each.
+    pub refused: Vec<(String, String)>,
+    /// Attempts that go on from nothing, because the one before has no directory over there any more.
+    pub bare: Vec<String>,
 }
 
 /// A file that an earlier attempt of the run left on the cluster.
@@ -40,11 +63,9 @@ impl Carrier<'_> {
     /// Carries a batch of attempt directories to the cluster in one stream. Files that are there already are copied over
     /// there. A directory in which a job has begun is left as it is.
     ///
-    /// Returns the attempts whose files over there are gone or changed, with a sentence each; all others are in place.
-    ///
     /// # Errors
     /// If nothing was put in place: no answer, no room, a refusal, or a file that cannot be read here.
-    pub fn put(&self, parcels: &[Parcel]) -> Result<Vec<(String, String)>, CarryError> {
+    pub fn put(&self, parcels: &[Parcel]) -> Result<Put, CarryError> {
         let script = script(self, parcels)?;
         let (mut reader, writer) = io::pipe().map_err(|error| CarryError::Here("making a pipe".to_owned(), error))?;
         let (packed, answer) = std::thread::scope(|scope| {
@@ -63,14 +84,23 @@ impl Carrier<'_> {
             Err(panic) => std::panic::resume_unwind(panic),
         }
         let done = answer?;
-        let text = String::from_utf8_lossy(&done.stdout);
-        Ok(text
-            .lines()
-            .filter_map(|line| line.strip_prefix("gone ")?.split_once(' '))
-            .map(|(attempt, path)| {
-                (attempt.to_owned(), format!("`{path}` is no longer on the cluster as it was when its task ended"))
-            })
-            .collect())
+        let mut put = Put::default();
+        for line in String::from_utf8_lossy(&done.stdout).lines() {
+            let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+            let (attempt, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+            let attempt = attempt.to_owned();
+            match word {
+                "gone" => put
+                    .refused
+                    .push((attempt, format!("`{rest}` is no longer on the cluster as it was when its task ended"))),
+                "stays" => {
+                    put.refused.push((attempt, format!("what an earlier attempt left cannot be carried over: {rest}")))
+                }
+                "bare" => put.bare.push(attempt),
+                _ => {}
+            }
+        }
+        Ok(put)
     }
 
     /// Fetches one file that an attempt left on the cluster, and checks it.
@@ -108,23 +138,49 @@ impl Write for Hashing<'_> {
     }
 }
 
-/// Unpacks aside, checks every file, then puts attempt by attempt in place.
+/// Unpacks aside, checks every file, then puts attempt by attempt in place. What an attempt carries over is copied, since
+/// its job may write into it; a directory that is in place already has it. Names with line feeds are passed over.
 fn script(carrier: &Carrier<'_>, parcels: &[Parcel]) -> Result<String, CarryError> {
     let mut random = [0_u8; 8];
     getrandom::fill(&mut random).map_err(|error| {
         CarryError::NoAnswer(NoAnswer::Unreachable(format!("the kernel gives no random bytes: {error}")))
     })?;
-    let aside = format!(".in-{}", hex(&random));
     let mut text = format!(
-        "set -e\numask 077\nmkdir -p -- {place}\ncd {place}\nr=$(pwd)\ntrap 'cd \"$r\"; rm -rf {aside}' EXIT\nmkdir {aside}\n\
-         cd {aside}\ntar -xof -\nsha256sum -c --quiet .sha256 >&2\n\
-         copy() {{\n  case $2 in */*) mkdir -p -- \"$1/${{2%/*}}\";; esac\n  cp -p --reflink=auto -- \"$r/$3\" \"$1/$2\" && \
-         h=$(sha256sum <\"$1/$2\") && [ \"${{h%% *}}\" = \"$4\" ]\n}}\n",
+        r#"set -e
+umask 077
+export LC_ALL=C
+mkdir -p -- {place}
+cd {place}
+r=$(pwd) w=.in-{random}
+n='
+'
+trap 'cd "$r"; rm -rf "./$w"' EXIT
+mkdir "$w"
+cd "$w"
+tar -xof -
+sha256sum -c --quiet .sha256 >&2
+full() {{ case $1 in *'No space left on device'*|*'Disk quota exceeded'*) printf '%s\n' "$1" >&2; exit 1;; esac; }}
+copy() {{
+  case $2 in */*) e=$(mkdir -p -- "$1/${{2%/*}}" 2>&1) || {{ full "$e"; return 1; }};; esac
+  e=$(cp -p --reflink=auto -- "$r/$3" "$1/$2" 2>&1) || {{ full "$e"; return 1; }}
+  h=$(sha256sum <"$1/$2") && [ "${{h%% *}}" = "$4" ]
+}}
+carry() {{
+  [ ! -d "$r/$1" ] || return 0
+  [ -d "$r/$2" ] || {{ printf 'bare %s\n' "$1"; return 0; }}
+  e=$(cd "$r/$2" && find . -type f ! -path "*$n*" | grep -E "^\./($3)\$" | grep -vE '^\./({host})$' |
+    awk 'BEGIN{{while((getline x<"{STAGED}")>0)s[x]}}!($0 in s)' |
+    while IFS= read -r x; do [ -e "$r/$w/$1/$x" ] || printf '%s\n' "$x"; done | tr '\n' '\0' |
+    xargs -0r cp -pP --parents --reflink=auto -t "$r/$w/$1" -- 2>&1) || {{
+    full "$e"; printf 'stays %s %s\n' "$1" "$(printf %s "$e" | head -n 1)"; return 1; }}
+}}
+"#,
         place = carrier.place(),
+        random = hex(&random),
+        host = HOSTS_OWN,
     );
     for parcel in parcels {
-        let attempt = quoted(&parcel.attempt);
-        let _ = writeln!(text, "a={attempt}; ok=1");
+        let _ = writeln!(text, "a={}; ok=1", quoted(&parcel.attempt));
         for (destination, file) in &parcel.linked {
             let source = quoted(&format!("{}/{}", file.attempt, file.path));
             let _ = writeln!(
@@ -135,10 +191,14 @@ fn script(carrier: &Carrier<'_>, parcels: &[Parcel]) -> Result<String, CarryErro
                 quoted(&file.path.replace('\n', " "))
             );
         }
+        if let Carry { patterns, from: Some(from) } = &parcel.carry {
+            let union = patterns.iter().map(|glob| expression(glob)).collect::<Vec<_>>().join("|");
+            let _ = writeln!(text, "carry \"$a\" {} {} || ok=", quoted(from), quoted(&union));
+        }
         let _ = writeln!(
             text,
             "if [ -z \"$ok\" ] || [ -d \"$r/$a/{CLAIM}\" ]; then :; elif [ -d \"$r/$a\" ]; then cp -Rp \"$a/.\" \"$r/$a\"; \
-             else mv \"$a\" \"$r/$a\"; fi"
+             else mv -T \"$a\" \"$r/$a\"; fi"
         );
     }
     Ok(text)
@@ -154,6 +214,7 @@ fn pack(parcels: &[Parcel], to: io::PipeWriter) -> Result<(), PackError> {
     let mut digests = String::new();
     for parcel in parcels {
         directory(&mut builder, &parcel.attempt).map_err(stream)?;
+        let carried = globs(&parcel.carry.patterns).map_err(stream)?;
         let mut names: Vec<String> = parcel.linked.iter().map(|(name, _)| name.clone()).collect();
         if let Some(path) = &parcel.directory {
             let what = |error| (format!("reading `{}`", path.display()), error);
@@ -162,7 +223,9 @@ fn pack(parcels: &[Parcel], to: io::PipeWriter) -> Result<(), PackError> {
                 let mut file = open(&root, &name).map_err(what)?;
                 let place = format!("{}/{name}", parcel.attempt);
                 digests.push_str(&append(&mut builder, &place, &mut file, executable).map_err(what)?);
-                names.push(name);
+                if !carried.is_match(&name) {
+                    names.push(name);
+                }
             }
         }
         for (name, bytes) in &parcel.files {
@@ -176,6 +239,14 @@ fn pack(parcels: &[Parcel], to: io::PipeWriter) -> Result<(), PackError> {
     }
     append_bytes(&mut builder, ".sha256", digests.as_bytes()).map_err(stream)?;
     builder.into_inner().and_then(|mut rest| rest.flush()).map_err(stream)
+}
+
+fn globs(patterns: &[String]) -> io::Result<GlobSet> {
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        set.add(GlobBuilder::new(pattern).literal_separator(true).build().map_err(io::Error::other)?);
+    }
+    set.build().map_err(io::Error::other)
 }
 
 fn directory(builder: &mut tar::Builder<impl Write>, name: &str) -> io::Result<()> {

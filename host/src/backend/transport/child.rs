@@ -13,6 +13,8 @@ const STDOUT_MAX: usize = 256 * 1024 * 1024;
 /// Bytes of standard error that are kept; the rest is read and dropped.
 const STDERR_MAX: usize = 64 * 1024;
 const CHUNK: usize = 64 * 1024;
+/// Bytes that give a stream a second more: a slower one counts as dead.
+const BYTES_PER_S: f64 = 64.0 * 1024.0;
 /// A pipe holds no more than this many chunks, however large a process has made it.
 const CHUNKS_AT_ONCE: usize = 16;
 
@@ -51,6 +53,8 @@ struct Conversation<'a> {
     ended: OwnedFd,
     kept: (Vec<u8>, Vec<u8>),
     timeout: Duration,
+    /// Bytes that passed, both ways.
+    passed: u64,
 }
 
 impl<'a> Conversation<'a> {
@@ -73,16 +77,18 @@ impl<'a> Conversation<'a> {
             ended,
             kept: (Vec::new(), Vec::new()),
             timeout: call.timeout,
+            passed: 0,
         })
     }
 
     fn hold(mut self) -> Result<(Vec<u8>, Vec<u8>), String> {
-        let deadline = Instant::now() + self.timeout;
+        let started = Instant::now();
         loop {
             self.fill()?;
-            let left = deadline.saturating_duration_since(Instant::now());
+            let allowed = self.timeout + Duration::from_secs_f64(self.passed as f64 / BYTES_PER_S);
+            let left = allowed.saturating_sub(started.elapsed());
             if left.is_zero() {
-                return Err(format!("no answer within {} s", self.timeout.as_secs_f32()));
+                return Err(format!("no answer within {:.1} s", allowed.as_secs_f32()));
             }
             let [writable, ended] = self.wait(left)?;
             if writable {
@@ -136,7 +142,10 @@ impl<'a> Conversation<'a> {
     fn send(&mut self) {
         let Some(stdin) = &mut self.stdin else { return };
         match stdin.write(&self.unsent) {
-            Ok(count) => drop(self.unsent.drain(..count)),
+            Ok(count) => {
+                self.unsent.drain(..count);
+                self.passed += count as u64;
+            }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(_) => self.stdin = None,
         }
@@ -147,6 +156,7 @@ impl<'a> Conversation<'a> {
         let mut buffer = vec![0_u8; CHUNK];
         for _ in 0..CHUNKS_AT_ONCE {
             let Some(count) = read_some(&mut self.stdout, &mut buffer) else { break };
+            self.passed += count as u64;
             let heard = buffer.get(..count).unwrap_or_default();
             match &mut self.sink {
                 Some(sink) => sink.write_all(heard).map_err(|error| format!("what was received: {error}"))?,

@@ -22,7 +22,11 @@ mod tests {
     const LONG: Duration = Duration::from_secs(20);
 
     fn exec(script: &str) -> Result<Finished, NoAnswer> {
-        Here.exec(Exec::of(script, LONG))
+        exec_within(script, LONG)
+    }
+
+    fn exec_within(script: &str, timeout: Duration) -> Result<Finished, NoAnswer> {
+        Here.exec(Exec::of(script, timeout))
     }
 
     #[test]
@@ -63,6 +67,17 @@ mod tests {
             assert!(started.elapsed() < LONG, "{pid} lives on");
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    #[test]
+    fn a_stream_may_take_as_long_as_its_bytes_need() {
+        let short = Duration::from_millis(500);
+        let mut back = Vec::new();
+        // a second and a half for 256 KiB, which allow four
+        let script = "for i in 1 2 3; do head -c 87382 /dev/zero; sleep 0.5; done";
+        let done = Here.exec(Exec { script, stdin: None, stdout: Some(&mut back), timeout: short });
+        assert_eq!((done.expect("an answer").code, back.len()), (0, 3 * 87382));
+        assert!(matches!(exec_within("for i in 1 2 3; do echo; sleep 0.5; done", short), Err(NoAnswer::Lost(_))));
     }
 
     #[test]

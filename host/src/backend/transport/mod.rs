@@ -19,7 +19,7 @@ pub struct Exec<'a> {
     pub stdin: Option<&'a mut dyn Read>,
     /// Where its standard output goes; absent: into [`Finished::stdout`].
     pub stdout: Option<&'a mut dyn Write>,
-    /// How long it may take in all.
+    /// How long it may take, and a second more for every 64 KiB that pass.
     pub timeout: Duration,
 }
 

@@ -15,11 +15,16 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// The longest path of a socket, in bytes, less what the client appends while it makes one.
 const SOCKET_PATH_MAX: usize = 104 - 17;
 /// How long a shared connection stays open unused.
 const PERSIST: &str = "10m";
+/// In what the client says when a connection through a jump host is closed.
+const BEHIND_A_JUMP: &str = "UNKNOWN port";
+/// How long a login may take that is tried once more for what it says.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
 
 /// Runs scripts on a host of the person's ssh configuration, over one shared connection.
 #[derive(Debug, Clone)]
@@ -120,7 +125,7 @@ impl Ssh {
         let mut frame = Frame::new(&begun, &token, call.stdout);
         let framed =
             Exec { script: call.script, stdin: Some(&mut source), stdout: Some(&mut frame), timeout: call.timeout };
-        let ended = child::run(self.command(&bootstrap(&token, script.len())), framed);
+        let ended = child::run(self.command(&[], &bootstrap(&token, script.len())), framed);
         let sent = source.script.len() < script.len();
         let (printed, answer) = frame.end();
         match (ended, answer) {
@@ -130,16 +135,31 @@ impl Ssh {
             }
             (Ok(ended), None) if sent => Err(SshError::Lost(cut(&ended))),
             (Err(NoAnswer::Lost(why)), None) if sent => Err(SshError::Lost(why)),
-            (Ok(ended), None) => Err(SshError::Unreachable(self.trouble(&ended, &printed))),
+            (Ok(ended), None) => Err(SshError::Unreachable(self.trouble(&self.unmuffled(ended), &printed))),
             (Err(NoAnswer::Lost(why) | NoAnswer::Unreachable(why)), None) => {
                 Err(SshError::Unreachable(self.silence(&why)))
             }
         }
     }
 
-    fn command(&self, remote: &str) -> Command {
+    /// What a login that failed says. Where jump hosts are on the way and the connection is to be shared, the client keeps
+    /// to itself what they say, so it is asked once more for a connection that is not.
+    fn unmuffled(&self, ended: Finished) -> Finished {
+        if !String::from_utf8_lossy(&ended.stderr).contains(BEHIND_A_JUMP) {
+            return ended;
+        }
+        let again = self.command(&["ControlPath=none", "ControlPersist=no"], "exit");
+        match child::run(again, Exec::of("exit", ASK_AGAIN)) {
+            Ok(again) if again.code != 0 => again,
+            Ok(_) | Err(_) => ended,
+        }
+    }
+
+    fn command(&self, more: &[&str], remote: &str) -> Command {
         let mut command = Command::new("ssh");
         command.arg("-F").arg(&self.config).arg("-T");
+        // a jump host that asks is not asked back: its client does not know that this is a batch
+        command.env("SSH_ASKPASS_REQUIRE", "never");
         // what would hang, or get between a program and the script; the log level keeps the reason of a failure
         for option in [
             "BatchMode=yes",
@@ -148,7 +168,10 @@ impl Ssh {
             "LogLevel=INFO",
             "PermitLocalCommand=no",
             "RemoteCommand=none",
-        ] {
+        ]
+        .iter()
+        .chain(more)
+        {
             command.arg("-o").arg(option);
         }
         command.args(["--", &self.host, remote]);
@@ -169,22 +192,27 @@ impl Ssh {
         let said = String::from_utf8_lossy(&ended.stderr);
         let has = |text: &str| said.contains(text);
         let host = &self.host;
+        let whose = match has(BEHIND_A_JUMP) {
+            true => format!("`{host}`, or of a jump host on the way to it,"),
+            false => format!("`{host}`"),
+        };
         let by_hand = format!("ssh -F {} -- {}", quoted(&self.config.to_string_lossy()), quoted(host));
         let last = last_line(&said);
         if has("REMOTE HOST IDENTIFICATION HAS CHANGED") {
             let remedy =
                 "ask the site whether its key was changed; if it was, remove the old one with `ssh-keygen -R HOST`";
-            return trouble("host-key-changed", format!("the host key of `{host}` has changed"), remedy);
+            return trouble("host-key-changed", format!("the host key of {whose} has changed"), remedy);
         }
         if has("Host key verification failed") {
             let remedy = format!("log in once by hand and compare the fingerprint: {by_hand}");
-            return trouble("host-key-unknown", format!("the host key of `{host}` is not known"), &remedy);
+            return trouble("host-key-unknown", format!("the host key of {whose} is not known"), &remedy);
         }
         if has("Permission denied") || has("Too many authentication failures") || has("No more authentication methods")
         {
             let remedy = format!(
-                "if the login asks for a password or a one-time code, open the connection first: {}; otherwise load a key \
-                 that the host accepts into the agent",
+                "if the login asks for a password or a one-time code, open the connection first: {}; if your key has a \
+                 passphrase, load it into the agent with `ssh-add`; otherwise name a key that the host accepts in the ssh \
+                 configuration",
                 self.opening_command()
             );
             return trouble("permission-denied", format!("`{host}` refused the login: {last}"), &remedy);

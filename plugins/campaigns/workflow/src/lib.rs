@@ -163,7 +163,7 @@ mod tests {
 
     fn with_input(text: &str) -> Result<Decision<State>, Error> {
         let mut ctx = context("{}");
-        let file = OutputFile { path: "tasks".into(), sha256: "d".into(), size: text.len() as u64 };
+        let file = OutputFile { path: "tasks".into(), sha256: "d".into(), size: text.len() as u64, remote: None };
         ctx.inputs.insert("tasks".into(), file);
         artifacts::with_files([("d".to_owned(), text.as_bytes().to_vec())], || Workflow::plan(&ctx, None))
     }

@@ -28,8 +28,12 @@ pub fn read(sha256: &str, offset: u64, max: u32) -> Result<Vec<u8>, Error> {
     })
 }
 
-/// Returns a whole file, read in chunks. Fails like [`read`].
+/// Returns a whole file, read in chunks. Fails like [`read`], and with `invalid` if the file stayed on a cluster.
 pub fn read_all(file: &OutputFile) -> Result<Vec<u8>, Error> {
+    if let Some(place) = &file.remote {
+        let text = format!("`{}` stayed on backend `{}`, and cannot be read here", file.path, place.backend);
+        return Err(Error::invalid("file-is-remote", text));
+    }
     let mut bytes = Vec::with_capacity(usize::try_from(file.size).unwrap_or_default());
     loop {
         let chunk = read(&file.sha256, bytes.len() as u64, CHUNK_BYTES)?;
@@ -58,7 +62,7 @@ mod tests {
     use super::*;
 
     fn file(sha256: &str, size: usize) -> OutputFile {
-        OutputFile { path: "file".into(), sha256: sha256.into(), size: size as u64 }
+        OutputFile { path: "file".into(), sha256: sha256.into(), size: size as u64, remote: None }
     }
 
     #[test]
@@ -83,6 +87,16 @@ mod tests {
                 assert!(read_all(&file("d", size + 10)).unwrap() == bytes, "{size}");
             });
         }
+    }
+
+    #[test]
+    fn a_file_that_stayed_on_a_cluster_says_where_it_is() {
+        let text =
+            r#"{"path":"WAVECAR","sha256":"d","size":4,"remote":{"backend":"hpc","path":"/scratch/r/a/WAVECAR"}}"#;
+        let file: OutputFile = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&file).unwrap(), text);
+        let error = with_files([("d".to_owned(), b"same".to_vec())], || read_all(&file).unwrap_err());
+        assert!(matches!(&error, Error::Invalid(detail) if detail.message.contains("backend `hpc`")), "{error:?}");
     }
 
     #[test]

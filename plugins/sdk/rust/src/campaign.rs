@@ -241,7 +241,7 @@ mod tests {
         let ctx: Context<Params> = context(wit_context("x")).unwrap();
         assert_eq!((ctx.run_id.as_str(), ctx.iteration, ctx.decision, ctx.now_ms, ctx.seed), ("r", 2, 5, 7, 9));
         assert_eq!((ctx.params.next.as_str(), ctx.supplied), ("x", Some(json!({"way": "left"}))));
-        assert_eq!(ctx.inputs["x"], OutputFile { path: "x".into(), sha256: "d".into(), size: 3 });
+        assert_eq!(ctx.inputs["x"], OutputFile { path: "x".into(), sha256: "d".into(), size: 3, remote: None });
     }
 
     #[test]

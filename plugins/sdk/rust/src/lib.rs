@@ -136,4 +136,4 @@ pub use error::{Detail, Error};
 pub use operator::{Attempt, Found, Operator, Status, StatusReport};
 pub use rng::Rng;
 pub use serde_json::{Value, json};
-pub use task::{Outcome, OutputFile, OutputPattern, Task, TaskResult};
+pub use task::{Outcome, OutputFile, OutputPattern, RemotePlace, Task, TaskResult};

@@ -272,4 +272,17 @@ pub struct OutputFile {
     pub sha256: String,
     /// Bytes.
     pub size: u64,
+    /// Where it is, if it stayed on a cluster ([`Task::output_kept`]): it can be given to a further task
+    /// ([`Task::file_from`]), and not be read here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<RemotePlace>,
+}
+
+/// Where an output file is that stayed on a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemotePlace {
+    /// The backend that has it.
+    pub backend: String,
+    /// Its path there.
+    pub path: String,
 }

@@ -117,7 +117,12 @@ mod tests {
                 allow_failure: false,
                 supersedes: None,
                 data: None,
-                outputs: vec![OutputFile { path: "value.json".into(), sha256: format!("digest-{x}"), size: 20 }],
+                outputs: vec![OutputFile {
+                    path: "value.json".into(),
+                    sha256: format!("digest-{x}"),
+                    size: 20,
+                    remote: None,
+                }],
             });
             let results = results.collect();
             state = Some(artifacts::with_files(files, || Bisect::analyze(&ctx, decision.state, results)).unwrap());

@@ -6,7 +6,7 @@ const INPUT: &str = r#"{"cathodes": {"a": {"voltage_v": 3.8}, "b": {}}, "electro
 
 fn context() -> Context<Params> {
     let mut ctx = Context::first(Params::default());
-    let file = OutputFile { path: "candidates".into(), sha256: "input".into(), size: INPUT.len() as u64 };
+    let file = OutputFile { path: "candidates".into(), sha256: "input".into(), size: INPUT.len() as u64, remote: None };
     ctx.inputs.insert("candidates".into(), file);
     ctx
 }
@@ -23,7 +23,8 @@ fn tasks(decision: &Decision<State>) -> &[Task] {
 }
 
 fn ended(task: &str, outcome: Outcome, output: Option<&str>) -> TaskResult {
-    let file = |path: &str| OutputFile { path: path.to_owned(), sha256: format!("{task}/{path}"), size: 10 };
+    let file =
+        |path: &str| OutputFile { path: path.to_owned(), sha256: format!("{task}/{path}"), size: 10, remote: None };
     TaskResult {
         task: task.to_owned(),
         outcome,

@@ -5,7 +5,8 @@ const ELEMENTS: &str = include_str!("../../data/elements.json");
 
 fn context() -> Context<Params> {
     let mut ctx = Context::first(Params { rounds: 1, ..Params::default() });
-    let file = OutputFile { path: "elements".into(), sha256: "input".into(), size: ELEMENTS.len() as u64 };
+    let file =
+        OutputFile { path: "elements".into(), sha256: "input".into(), size: ELEMENTS.len() as u64, remote: None };
     ctx.inputs.insert("elements".into(), file);
     ctx
 }
@@ -56,7 +57,7 @@ fn computed(state: State, values: &[(&str, f64, f64)]) -> State {
     let files = values.iter().map(|value| (value.0.to_owned(), content(value).into_bytes()));
     let results = values.iter().map(|value| {
         let size = content(value).len() as u64;
-        let file = OutputFile { path: "activity.json".into(), sha256: value.0.to_owned(), size };
+        let file = OutputFile { path: "activity.json".into(), sha256: value.0.to_owned(), size, remote: None };
         TaskResult { outputs: vec![file], ..ended(value.0, Outcome::Completed, None) }
     });
     let results = results.collect();
@@ -175,7 +176,8 @@ fn bad_files_answers_and_parameters_are_named() {
     let other = computed(state.clone(), &[]);
     assert_eq!(other.computed.len(), 0);
     let wrong = |content: &str| {
-        let file = OutputFile { path: "activity.json".into(), sha256: "f".into(), size: content.len() as u64 };
+        let file =
+            OutputFile { path: "activity.json".into(), sha256: "f".into(), size: content.len() as u64, remote: None };
         let result = TaskResult { outputs: vec![file], ..ended("Ni25Pd75", Outcome::Completed, None) };
         let files = [("f".to_owned(), content.as_bytes().to_vec())];
         match artifacts::with_files(files, || Computed::of(&result)).expect("readable files") {

@@ -167,8 +167,12 @@ pub(crate) mod tests {
     /// A result of one task that left `content`, under the digest `task`.
     pub(crate) fn left(task: &str, content: &str) -> (TaskResult, (String, Vec<u8>)) {
         let name = task.rsplit_once('-').unwrap().1;
-        let file =
-            OutputFile { path: format!("{name}_results.json"), sha256: task.to_owned(), size: content.len() as u64 };
+        let file = OutputFile {
+            path: format!("{name}_results.json"),
+            sha256: task.to_owned(),
+            size: content.len() as u64,
+            remote: None,
+        };
         let result = TaskResult { outputs: vec![file], ..ended(task, Outcome::Completed, None) };
         (result, (task.to_owned(), content.as_bytes().to_vec()))
     }

@@ -36,8 +36,12 @@ fn compared(state: State, comparison: &str) -> State {
     let number = state.cycles.len();
     let [simulate, deposit, reconcile] =
         ["simulate", "deposit", "reconcile"].map(|step| ended(format!("{step}-{number}"), Ended::Completed, ""));
-    let file =
-        OutputFile { path: "comparison.json".into(), sha256: "comparison".into(), size: comparison.len() as u64 };
+    let file = OutputFile {
+        path: "comparison.json".into(),
+        sha256: "comparison".into(),
+        size: comparison.len() as u64,
+        remote: None,
+    };
     let reconcile = TaskResult { outputs: vec![file], ..reconcile };
     let files = [("comparison".to_owned(), comparison.as_bytes().to_vec())];
     let results = vec![simulate, deposit, reconcile];

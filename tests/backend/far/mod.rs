@@ -1,4 +1,8 @@
 //! A real Slurm behind a real sshd, through the binary: links that are cut, files that stay, and `backend` commands.
+mod carry;
+mod cuts;
+mod trouble;
+
 use crate::cli::harness::{Done, World};
 use crate::support::slurm::{Cluster, Plan, until};
 use crate::support::sshd::{HOST, Link, Sshd, Wire};
@@ -19,10 +23,17 @@ struct Far {
 
 impl Far {
     fn new(link: Option<Link>, tasks: &Value) -> Self {
+        let far = Self::with(link, "", tasks);
+        far.init();
+        far
+    }
+
+    /// With further lines in the configuration of the sshd, and no run yet.
+    fn with(link: Option<Link>, lines: &str, tasks: &Value) -> Self {
         let inside = link.as_ref().map(|link| link.entry().to_vec()).unwrap_or_default();
         let cluster = Cluster::start(Plan { inside, ..Plan::default() });
         let (name, conf) = cluster.environment();
-        let lines = format!("SetEnv {name}={conf}\nClientAliveInterval 2\nClientAliveCountMax 2");
+        let lines = format!("SetEnv {name}={conf} {lines}\nClientAliveInterval 2\nClientAliveCountMax 2");
         let sshd = Sshd::with(link.as_ref(), &lines);
         let wire = Wire::to(sshd.address(), Duration::ZERO);
         if link.is_none() {
@@ -41,9 +52,11 @@ impl Far {
                     "ssh": {"host": HOST, "config": place.join("config")}, "remote_root": place.join("scratch")},
             },
         }));
-        let far = Self { world, sshd, cluster, wire, link };
-        far.run(&["init", "demo", "--run-id", "r"]).code(0);
-        far
+        Self { world, sshd, cluster, wire, link }
+    }
+
+    fn init(&self) {
+        self.run(&["init", "demo", "--run-id", "r"]).code(0);
     }
 
     fn link(&self) -> &Link {
@@ -311,6 +324,8 @@ fn files_that_stay_do_not_cross_the_wire_until_they_are_needed_here() {
         (&output["path"], &output["size"], &output["remote"]["backend"]),
         (&json!("WAVECAR"), &json!(SIZE), &json!("cluster"))
     );
+    let keys: Vec<&String> = output.as_object().expect("an object").keys().collect();
+    assert_eq!(keys, ["path", "remote", "sha256", "size"], "as the schema `results` has them");
     let place = PathBuf::from(output["remote"]["path"].as_str().expect("a path"));
     assert_eq!(std::fs::metadata(place).expect("it is there").len(), SIZE);
     std::fs::write(far.world.run_dir("r").join("go"), "").expect("a file");

@@ -1,0 +1,75 @@
+//! What a task carries from one attempt to the next (`retry.carry`): here it is copied before the operator is asked to
+//! prepare; on a cluster it is copied over there by the submit, and never crosses the wire.
+use super::collect::{self, CollectError};
+use super::stage::{StageError, blame};
+use super::{Run, TickError};
+use crate::backend::{Carried, RanAt};
+use crate::model::contract::GuestError;
+use crate::model::workflow::Task;
+use crate::store::{AttemptRow, StoreError};
+use cap_std::fs::Dir;
+use std::path::Path;
+
+/// Whether an attempt carries anything over.
+pub(super) fn carries(task: &Task, attempt: &AttemptRow) -> bool {
+    attempt.number > 1 && !task.retry.carry.is_empty()
+}
+
+/// The attempt to go on from: the latest one that was submitted, since one that was not has at most what was carried to it.
+fn before(run: &Run, attempt: &AttemptRow) -> Result<Option<AttemptRow>, StoreError> {
+    let mut earlier = run.store.attempts(attempt.task_key)?;
+    earlier.retain(|other| other.number < attempt.number && other.handle.is_some());
+    Ok(earlier.pop())
+}
+
+/// Copies into the attempt directory what the attempt before left, unless it is on a cluster that the operator may use:
+/// then the submit sees to it. Tells whether that was anything.
+pub(super) fn stage(
+    run: &Run,
+    task: &Task,
+    attempt: &AttemptRow,
+    directory: &Path,
+    into: &Dir,
+) -> Result<bool, StageError> {
+    let before = before(run, attempt).map_err(|error| StageError::Task(error.to_string()))?;
+    let Some(before) = before else { return Ok(false) };
+    let what = || format!("what attempt {} left cannot be carried over", before.number);
+    let left_at = run.dir.join(&before.directory);
+    match run.backends.ran_at(&left_at) {
+        RanAt::Forgotten => Ok(false),
+        RanAt::There(backend) if super::may_use(run, &attempt.operator, &backend) => Ok(false),
+        RanAt::There(backend) => {
+            let from = (backend.as_str(), before.id.as_str());
+            match run.backends.fetch_carried(from, &attempt.id, &task.retry.carry, directory) {
+                Ok(()) => Ok(true),
+                Err(GuestError::Transient(detail, _)) => Err(StageError::Later(format!(
+                    "what attempt {} left is on backend `{backend}`: {}",
+                    before.number, detail.message
+                ))),
+                Err(error) => Err(StageError::Task(format!("{}: {}", what(), error.detail().message))),
+            }
+        }
+        RanAt::Here => {
+            let limits = &run.config.limits;
+            collect::carry((&left_at, before.handle.as_deref()), task, limits, into).map_err(|error| match error {
+                CollectError::Io(error) => blame(error, what()),
+                CollectError::Quota(text) => StageError::Task(format!("{}: {text}", what())),
+            })
+        }
+    }
+}
+
+/// What the backends are told of it before the operator submits.
+pub(super) fn carried(run: &Run, attempt: &AttemptRow, task: &Task) -> Result<Option<Carried>, TickError> {
+    if !carries(task, attempt) {
+        return Ok(None);
+    }
+    let before = before(run, attempt)?.map(|before| (before.id, run.dir.join(&before.directory)));
+    // what staging has fetched already is here, wherever it came from
+    let from = before.filter(|(_, directory)| match run.backends.ran_at(directory) {
+        RanAt::There(backend) => super::may_use(run, &attempt.operator, &backend),
+        RanAt::Forgotten => true,
+        RanAt::Here => false,
+    });
+    Ok(Some(Carried { patterns: task.retry.carry.clone(), from }))
+}
