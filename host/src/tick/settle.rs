@@ -41,6 +41,7 @@ pub(super) fn settle_interrupted_submits(run: &mut Run, moment: Moment<'_>, tick
         }));
     }
     if submits && !again.is_empty() {
+        // The poll that follows asks about them, as about all that is due.
         start::submit_all(run, moment, again, tick)?;
     }
     Ok(())
