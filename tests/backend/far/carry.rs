@@ -34,6 +34,10 @@ impl Far {
         });
         self.run(&["pause", "r"]).code(0);
         std::fs::write(self.sshd.path().join("go"), "").expect("a file");
+        self.resume_after_the_first();
+    }
+
+    fn resume_after_the_first(&self) {
         until("the first attempt has ended", || {
             self.step();
             self.attempts().first().is_some_and(|attempt| attempt["ended_at"].is_string())
@@ -89,6 +93,30 @@ fn a_retry_elsewhere_fetches_what_it_goes_on_from() {
     let directory = far.world.run_dir("r").join(attempts[1]["directory"].as_str().expect("a directory"));
     assert_eq!(std::fs::metadata(directory.join("restart.dat")).expect("fetched").len(), SIZE);
     assert!(!directory.join("restart.link").exists() && far.wire.bytes() > SIZE);
+}
+
+#[test]
+fn a_retry_that_goes_to_a_cluster_brings_back_what_became_of_what_it_took_along() {
+    let command = "if [ -e restart.dat ]; then echo more >> restart.dat; else echo some > restart.dat; \
+                   while [ ! -e ../../../go ]; do sleep 0.1; done; exit 1; fi";
+    let far = Far::with(
+        None,
+        "",
+        &json!([{"id": "a", "operator": "hpc", "outputs": ["*.dat"], "command": command,
+            "retry": {"max_attempts": 2, "backoff_s": 0, "carry": ["restart.*"]}}]),
+    );
+    let granted = |backend: &str| format!("operators.hpc.grants.compute=[\"{backend}\"]");
+    far.run(&["init", "demo", "--run-id", "r", "--set", &granted("local")]).code(0);
+    far.step();
+    far.run(&["pause", "r"]).code(0);
+    std::fs::write(far.world.run_dir("r").join("go"), "").expect("a file");
+    far.resume_after_the_first();
+    far.run(&["amend", "r", "--set", &granted("cluster")]).code(0);
+    far.end();
+    let attempts = far.attempts();
+    let directory = far.world.run_dir("r").join(attempts[1]["directory"].as_str().expect("a directory"));
+    assert_eq!(far.starts().len(), 1, "the second attempt ran over there: {attempts:?}");
+    assert_eq!(std::fs::read_to_string(directory.join("restart.dat")).expect("fetched"), "some\nmore\n");
 }
 
 #[test]

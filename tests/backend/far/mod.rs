@@ -325,7 +325,7 @@ fn files_that_stay_do_not_cross_the_wire_until_they_are_needed_here() {
         (&json!("WAVECAR"), &json!(SIZE), &json!("cluster"))
     );
     let keys: Vec<&String> = output.as_object().expect("an object").keys().collect();
-    assert_eq!(keys, ["path", "remote", "sha256", "size"], "as the schema `results` has them");
+    assert_eq!(keys, ["path", "sha256", "size", "remote"], "as the schema `results` has them");
     let place = PathBuf::from(output["remote"]["path"].as_str().expect("a path"));
     assert_eq!(std::fs::metadata(place).expect("it is there").len(), SIZE);
     std::fs::write(far.world.run_dir("r").join("go"), "").expect("a file");

@@ -138,14 +138,10 @@ impl Write for Hashing<'_> {
     }
 }
 
-/// Unpacks aside, checks every file, then puts attempt by attempt in place. What an attempt carries over is copied, since
-/// its job may write into it; a directory that is in place already has it. Names with line feeds are passed over.
-fn script(carrier: &Carrier<'_>, parcels: &[Parcel]) -> Result<String, CarryError> {
-    let mut random = [0_u8; 8];
-    getrandom::fill(&mut random).map_err(|error| {
-        CarryError::NoAnswer(NoAnswer::Unreachable(format!("the kernel gives no random bytes: {error}")))
-    })?;
-    let mut text = format!(
+/// What every batch begins with: unpacks aside and checks every file. What an attempt carries over is copied, since its job
+/// may write into it; a directory that is in place already has it. Names with line feeds are passed over.
+fn prelude(place: &str, random: &str) -> String {
+    format!(
         r#"set -e
 umask 077
 export LC_ALL=C
@@ -175,10 +171,17 @@ carry() {{
     full "$e"; printf 'stays %s %s\n' "$1" "$(printf %s "$e" | head -n 1)"; return 1; }}
 }}
 "#,
-        place = carrier.place(),
-        random = hex(&random),
         host = HOSTS_OWN,
-    );
+    )
+}
+
+/// Puts attempt by attempt in place, once all has arrived.
+fn script(carrier: &Carrier<'_>, parcels: &[Parcel]) -> Result<String, CarryError> {
+    let mut random = [0_u8; 8];
+    getrandom::fill(&mut random).map_err(|error| {
+        CarryError::NoAnswer(NoAnswer::Unreachable(format!("the kernel gives no random bytes: {error}")))
+    })?;
+    let mut text = prelude(&carrier.place(), &hex(&random));
     for parcel in parcels {
         let _ = writeln!(text, "a={}; ok=1", quoted(&parcel.attempt));
         for (destination, file) in &parcel.linked {
