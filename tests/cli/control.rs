@@ -235,6 +235,26 @@ fn an_attempt_goes_on_from_what_the_one_before_left() {
 }
 
 #[test]
+fn what_failed_attempts_left_is_collected_and_listed() {
+    let world = World::with_tasks(&json!([{
+        "id": "a", "operator": "local", "command": "echo $$ > trace.txt; exit 3", "outputs": ["trace.txt", "result.txt"],
+        "retry": {"max_attempts": 2, "backoff_s": 0},
+    }]));
+    world.init();
+    world.run(&["loop", "r"]).code(1);
+    let attempts = world.run(&["attempts", "r", "a", "--json"]).code(0).json();
+    let (first, second) = (&attempts[0]["outputs"], &attempts[1]["outputs"]);
+    assert_eq!((&first[0]["path"], &second[0]["path"]), (&json!("trace.txt"), &json!("trace.txt")));
+    assert_ne!(first[0]["sha256"], second[0]["sha256"], "each attempt has its own");
+    assert_eq!(attempts[1]["reason"], "exited with code 3", "an output that is missing does not hide why");
+    assert_eq!(world.run(&["tasks", "r", "--json"]).json()[0]["outputs"], *second);
+    // a campaign that is told of it by its digest can read it
+    let store = matterstack::store::Store::read(&world.run_dir("r").join("state.sqlite")).expect("a store");
+    let file = store.file_of_digest(second[0]["sha256"].as_str().expect("a digest")).expect("readable");
+    assert!(file.is_some_and(|path| path.ends_with("/trace.txt")), "it can be read by its digest");
+}
+
+#[test]
 fn outputs_that_cannot_be_read_now_are_collected_later() {
     let deep = "d/".repeat(40);
     let world = World::with_tasks(&json!([{

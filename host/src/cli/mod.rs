@@ -107,7 +107,8 @@ enum Command {
     /// List the tasks of a run
     ///
     /// With --json: a list, each with id, iteration, state, reason (or null), operator, attempts (how many there were),
-    /// and outputs: [{path, sha256, size in bytes}].
+    /// and outputs: [{path, sha256, size in bytes, remote: {backend, path} if it stayed on a cluster}], those of the last
+    /// attempt of a task that has ended, however it ended.
     Tasks {
         /// The run
         run: String,
@@ -119,7 +120,7 @@ enum Command {
     ///
     /// With --json: a list, oldest first, each with attempt_id, number, state, reason (or null), external_id (what the
     /// outside calls it: HOST:PID of a local job, the id of a Slurm job, or null), operator, directory (relative to the
-    /// run), created_at, and ended_at (or null).
+    /// run), created_at, ended_at (or null), and outputs: [{path, sha256, size, remote}], also of those that failed.
     Attempts {
         /// The run
         run: String,

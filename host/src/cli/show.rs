@@ -259,10 +259,7 @@ pub(super) fn tasks(session: &Session, name: &str, state: Option<&str>) -> Resul
     if session.json {
         let mut rows = Vec::with_capacity(tasks.len());
         for task in &tasks {
-            let outputs = match task.state {
-                TaskState::Completed => store.task_outputs(task.key)?,
-                _ => Vec::new(),
-            };
+            let outputs = if task.state.ended() { store.task_outputs(task.key)? } else { Vec::new() };
             rows.push(json!({
                 "id": task.id, "iteration": task.iteration, "state": task.state, "reason": task.reason,
                 "operator": task.operator, "attempts": task.attempts, "outputs": outputs,
@@ -293,16 +290,15 @@ pub(super) fn attempts(session: &Session, name: &str, task: &str) -> Result<u8, 
     let store = read_store(&session.run(name)?)?;
     let attempts = store.attempts(the_task(&store, task)?.key)?;
     if session.json {
-        let rows: Vec<Value> = attempts
-            .iter()
-            .map(|attempt| {
-                json!({
-                    "attempt_id": attempt.id, "number": attempt.number, "state": attempt.state, "reason": attempt.reason,
-                    "external_id": external_id(attempt), "operator": attempt.operator, "directory": attempt.directory,
-                    "created_at": time(attempt.created_at_ms), "ended_at": attempt.ended_at_ms.map(time),
-                })
-            })
-            .collect();
+        let mut rows = Vec::with_capacity(attempts.len());
+        for attempt in &attempts {
+            rows.push(json!({
+                "attempt_id": attempt.id, "number": attempt.number, "state": attempt.state, "reason": attempt.reason,
+                "external_id": external_id(attempt), "operator": attempt.operator, "directory": attempt.directory,
+                "created_at": time(attempt.created_at_ms), "ended_at": attempt.ended_at_ms.map(time),
+                "outputs": store.outputs(attempt.key)?,
+            }));
+        }
         return print_json(&rows).map(|()| 0);
     }
     if attempts.is_empty() {

@@ -72,14 +72,14 @@ impl Store {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// The files that the last completed attempt of a task left.
+    /// The files that the last attempt of a task left, however it ended.
     ///
     /// # Errors
     /// If the database cannot be read.
     pub fn task_outputs(&self, task_key: i64) -> Result<Vec<Output>, StoreError> {
         let key: Option<i64> = self
             .connection
-            .prepare_cached("SELECT max(attempt_key) FROM attempts WHERE task_key = ?1 AND state = 'completed'")?
+            .prepare_cached("SELECT max(attempt_key) FROM attempts WHERE task_key = ?1")?
             .query_row([task_key], |row| row.get(0))?;
         key.map_or_else(|| Ok(Vec::new()), |key| self.outputs(key))
     }
