@@ -10,6 +10,7 @@ use crate::model::workflow::{Task, WALLTIME_MAX_S};
 use crate::plugin::{PluginError, PluginErrorKind};
 use crate::run_dir::RunDir;
 use crate::store::{AttemptEnd, AttemptRow, Durability, NewAttempt, Store, StoreError, TaskSpec, Writer};
+use std::collections::BTreeMap;
 
 /// When to try again what was turned away without a hint, in milliseconds.
 const TURNED_AWAY_MS: i64 = 5_000;
@@ -230,8 +231,14 @@ pub(super) fn submit_all(
     }
     let config = &run.config;
     let told = |attempt: &AttemptRow| config.backend_tells(&attempt.operator);
-    let backends = &run.backends;
-    let bare = |attempt: &AttemptRow| backends.went_bare(&attempt.id).then(|| went_bare(attempt));
+    let mut bare = Bare::new();
+    for answer in &answers {
+        if let Submitted::Yes(attempt) = answer
+            && run.backends.went_bare(&attempt.id)
+        {
+            bare.insert(attempt.key, went_bare(attempt));
+        }
+    }
     run.store.transaction(Durability::Lazy, |writer| {
         answers.iter().try_for_each(|answer| record(writer, answer, (&told, &bare), moment.now_ms))
     })?;
@@ -240,7 +247,7 @@ pub(super) fn submit_all(
         match answer {
             Submitted::Yes(attempt) => {
                 tick.submitted += 1;
-                tick.warning = tick.warning.take().or_else(|| bare(&attempt));
+                tick.warning = tick.warning.take().or_else(|| bare.remove(&attempt.key));
                 untold.extend((!told(&attempt)).then_some(attempt.id));
             }
             Submitted::No(_) => tick.finished += 1,
@@ -250,18 +257,19 @@ pub(super) fn submit_all(
     Ok(untold)
 }
 
-/// Records what became of a submit; `told` says whether a backend tells when there is something to ask about the attempt,
-/// and `bare` whether it found nothing of the attempt before.
+/// The sentences on attempts that found nothing of the one before, by their place in the database.
+type Bare = BTreeMap<i64, String>;
+
+/// Records what became of a submit; `told` says whether a backend tells when there is something to ask about the attempt.
 fn record(
     writer: &Writer<'_>,
     answer: &Submitted,
-    (told, bare): (&dyn Fn(&AttemptRow) -> bool, &dyn Fn(&AttemptRow) -> Option<String>),
+    (told, bare): (&dyn Fn(&AttemptRow) -> bool, &Bare),
     now: i64,
 ) -> Result<(), StoreError> {
     match answer {
         Submitted::Yes(attempt) => {
-            let bare = bare(attempt);
-            let reason = bare.as_deref().map(|text| ("not-carried", text));
+            let reason = bare.get(&attempt.key).map(|text| ("not-carried", text.as_str()));
             writer.set_attempt_state(attempt, AttemptState::Submitted, reason, now)?;
             if told(attempt) { writer.set_due(attempt.key, now + BACKEND_TELLS_MS, now) } else { Ok(()) }
         }
