@@ -231,23 +231,23 @@ pub(super) fn submit_all(
     }
     let config = &run.config;
     let told = |attempt: &AttemptRow| config.backend_tells(&attempt.operator);
-    let submitted = answers.iter().filter_map(|answer| match answer {
-        Submitted::Yes(attempt) => Some(attempt),
-        _ => None,
-    });
-    let bare: BTreeMap<String, String> = submitted
-        .filter(|attempt| run.backends.went_bare(&attempt.id))
-        .map(|attempt| (attempt.id.clone(), went_bare(attempt)))
-        .collect();
+    let mut bare = Bare::new();
+    for answer in &answers {
+        if let Submitted::Yes(attempt) = answer
+            && run.backends.went_bare(&attempt.id)
+        {
+            bare.insert(attempt.key, went_bare(attempt));
+        }
+    }
     run.store.transaction(Durability::Lazy, |writer| {
         answers.iter().try_for_each(|answer| record(writer, answer, (&told, &bare), moment.now_ms))
     })?;
-    tick.warning = tick.warning.take().or_else(|| bare.into_values().next());
     let mut untold = Vec::new();
     for answer in answers {
         match answer {
             Submitted::Yes(attempt) => {
                 tick.submitted += 1;
+                tick.warning = tick.warning.take().or_else(|| bare.remove(&attempt.key));
                 untold.extend((!told(&attempt)).then_some(attempt.id));
             }
             Submitted::No(_) => tick.finished += 1,
@@ -257,17 +257,19 @@ pub(super) fn submit_all(
     Ok(untold)
 }
 
-/// Records what became of a submit; `told` says whether a backend tells when there is something to ask about the attempt,
-/// and `bare` what to say of those that found nothing of the attempt before.
+/// The sentences on attempts that found nothing of the one before, by their place in the database.
+type Bare = BTreeMap<i64, String>;
+
+/// Records what became of a submit; `told` says whether a backend tells when there is something to ask about the attempt.
 fn record(
     writer: &Writer<'_>,
     answer: &Submitted,
-    (told, bare): (&dyn Fn(&AttemptRow) -> bool, &BTreeMap<String, String>),
+    (told, bare): (&dyn Fn(&AttemptRow) -> bool, &Bare),
     now: i64,
 ) -> Result<(), StoreError> {
     match answer {
         Submitted::Yes(attempt) => {
-            let reason = bare.get(&attempt.id).map(|text| ("not-carried", text.as_str()));
+            let reason = bare.get(&attempt.key).map(|text| ("not-carried", text.as_str()));
             writer.set_attempt_state(attempt, AttemptState::Submitted, reason, now)?;
             if told(attempt) { writer.set_due(attempt.key, now + BACKEND_TELLS_MS, now) } else { Ok(()) }
         }

@@ -104,8 +104,11 @@ pub(super) fn with_record(record: &ExitRecord, stage: Stage) -> Status {
             Status::Failed(Detail::new("node-fail", "its node failed while it ran"))
         }
         Stage::Ended(End::Deadline) if stopped => Status::Failed(Detail::new("timeout", "its deadline passed")),
-        Stage::Ended(End::Preempted) if stopped => Status::Failed(Detail::new("preempted", "preempted by another job")),
-        Stage::Ended(End::Cancelled) if record.reason == Reason::Terminated => Status::Cancelled,
+        // what was stopped may have ended well for all that: a shell that waits for a child does, once that is killed
+        Stage::Ended(End::Preempted) if clean || stopped => {
+            Status::Failed(Detail::new("preempted", "preempted by another job"))
+        }
+        Stage::Ended(End::Cancelled) if clean || stopped => Status::Cancelled,
         Stage::Queued | Stage::Stuck | Stage::Running if record.reason == Reason::Terminated => {
             Status::Failed(Detail::new("requeued", "stopped by the scheduler, which wants to start it again"))
         }
@@ -175,7 +178,9 @@ mod tests {
             ("FAILED", bad(), "failed exit-code"),
             ("FAILED", good(), "succeeded"),
             ("FAILED", killed(), "failed signal"),
-            ("CANCELLED", good(), "succeeded"),
+            ("CANCELLED", good(), "cancelled"),
+            ("CANCELLED", killed(), "cancelled"),
+            ("CANCELLED", bad(), "failed exit-code"),
             ("CANCELLED", stopped(), "cancelled"),
             ("CANCELLED by 0", stopped(), "cancelled"),
             ("TIMEOUT", good(), "failed timeout"),
@@ -187,7 +192,8 @@ mod tests {
             ("NODE_FAIL", good(), "failed node-fail"),
             ("NODE_FAIL", bad(), "failed exit-code"),
             ("PREEMPTED", stopped(), "failed preempted"),
-            ("PREEMPTED", good(), "succeeded"),
+            ("PREEMPTED", good(), "failed preempted"),
+            ("PREEMPTED", bad(), "failed exit-code"),
             ("PENDING", stopped(), "failed requeued"),
             ("RUNNING", good(), "succeeded"),
             ("gone", good(), "succeeded"),
