@@ -1,4 +1,5 @@
 //! Looks at the queue: once for all jobs, not more often than allowed, and tells what changed.
+use super::accounts::Accounts;
 use super::client;
 use super::ledger::Element;
 use super::{Client, SlurmBackend, now_ms};
@@ -64,6 +65,7 @@ impl SlurmBackend {
             return Ok(());
         }
         client.ledger.load()?;
+        client.accounts = Accounts::default();
         let answer = client::queue(&*self.transport);
         let head = &mut client.ledger.head;
         head.polled_ms = now;
@@ -93,24 +95,10 @@ impl SlurmBackend {
 
     /// Tells the cluster what is to be stopped, all of it together; what it does not hear is told again later.
     fn tell_cancels(&self, client: &mut Client) {
-        let jobs: Vec<(String, Vec<String>)> = client
-            .cancels
-            .drain()
-            .map(|(batch, mut ids)| {
-                ids.sort();
-                ids.dedup();
-                // what the queue has not shown yet is told once it does
-                ids.retain(|id| !id.is_empty());
-                (batch, ids)
-            })
-            .filter(|(_, ids)| !ids.is_empty())
-            .collect();
-        if jobs.is_empty() {
-            return;
-        }
-        match client::cancel(&*self.transport, &jobs) {
-            Ok(()) => client.stopped.extend(jobs.into_iter().flat_map(|(_, ids)| ids)),
-            Err(_) => client.cancels = jobs.into_iter().collect(),
+        // what the queue has not shown yet has no id, and is told once it does
+        client.cancels.retain(|(_, id)| !id.is_empty());
+        if !client.cancels.is_empty() && client::cancel(&*self.transport, &client.cancels).is_ok() {
+            client.cancels.clear();
         }
     }
 }
