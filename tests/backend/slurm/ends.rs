@@ -300,6 +300,21 @@ fn a_launch_that_failed_and_is_held_is_shown() {
 }
 
 #[test]
+fn a_node_whose_prolog_fails_cancels_nothing() {
+    // Slurm drains the node, and shows the job as cancelled where it may not be requeued
+    let site = Site::new(Plan { nodes: 3, ..Plan::default() }.line("Prolog=/bin/false"), &json!([task("a", "true")]));
+    site.init();
+    site.step_until("the first attempt ends", |_| site.attempts("a")[0]["ended_at"].is_string());
+    let first = site.attempts("a").remove(0);
+    assert_eq!(first["state"], "failed", "{first} {:?}", site.cluster.jobs("%T %r %N"));
+    assert!(text(&first["reason"]).contains("before its command started"), "{first}");
+    assert!(site.cluster.jobs("%T").contains(&"CANCELLED".to_owned()), "{:?}", site.cluster.jobs("%T %r %N"));
+    assert_eq!(site.step()["state"], "active", "it is tried again");
+    assert_eq!(site.starts().values().sum::<usize>(), 0);
+    site.check();
+}
+
+#[test]
 fn a_job_is_warned_before_its_time_is_over() {
     let mut a = task("a", "trap 'echo warned > warned; exit 0' USR1; sleep 300 & wait");
     a["resources"] = json!({"walltime_s": 60, "signal_before_s": 59});

@@ -246,8 +246,8 @@ fn answers_that_are_garbage_or_of_others_change_nothing() {
     let id = site.cluster.jobs("%F").pop().expect("a job");
     let name = site.cluster.jobs("%j").pop().expect("a job");
     let time = "2026-11-24T10:00:00";
-    let foreign = format!("echo '{id}_0|{id}|0|FAILED|NonZeroExitCode|{time}|{time}|somebody-else'");
-    let unknown = format!("echo '{id}_0|{id}|0|NEW_STATE|None|{time}|N/A|{name}'");
+    let foreign = format!("echo '{id}_0|{id}|0|FAILED|n1|NonZeroExitCode|{time}|{time}|somebody-else'");
+    let unknown = format!("echo '{id}_0|{id}|0|NEW_STATE|n1|None|{time}|N/A|{name}'");
     for answer in [
         foreign.as_str(),
         "printf 'a|b\\n\\001\\377|||||||||\\n'",

@@ -81,7 +81,7 @@ fn preempted_jobs_are_tried_again_and_start_nothing_twice() {
         site.cluster.ask("sbatch", &["-p", "high", "-n2", "-o", "/dev/null", "--wrap", "sleep 2"]);
         let started = Instant::now();
         while site.step()["state"] != "completed" {
-            let jobs = site.cluster.jobs("%i|%F|%K|%T|%r|%S|%e|%j");
+            let jobs = site.cluster.jobs("%i|%F|%K|%T|%N|%r|%S|%e|%j");
             let late = started.elapsed() > Duration::from_secs(300) || site.status()["state"] == "held";
             assert!(!late, "{mode} {} {:?} {jobs:?}", site.status(), site.last("low"));
             std::thread::sleep(Duration::from_millis(500));

@@ -14,8 +14,8 @@ const LATE: i64 = 30;
 /// What was learnt since the last look at the queue.
 #[derive(Debug, Default)]
 pub(super) struct Accounts {
-    /// State words, by array and index.
-    words: HashMap<String, HashMap<u32, String>>,
+    /// By array and index.
+    stages: HashMap<String, HashMap<u32, Stage>>,
     /// Why they did not answer.
     silent: Option<String>,
 }
@@ -63,38 +63,40 @@ impl SlurmBackend {
         if let Some(silence) = &client.accounts.silent {
             return Err(silence.clone());
         }
-        if !client.accounts.words.contains_key(&element.batch) {
-            let words = ask(&*self.transport, &element.batch);
-            let words = words.inspect_err(|silence| client.accounts.silent = Some(silence.clone()))?;
-            client.accounts.words.insert(element.batch.clone(), words);
+        if !client.accounts.stages.contains_key(&element.batch) {
+            let stages = ask(&*self.transport, &element.batch);
+            let stages = stages.inspect_err(|silence| client.accounts.silent = Some(silence.clone()))?;
+            client.accounts.stages.insert(element.batch.clone(), stages);
         }
-        let word = client.accounts.words.get(&element.batch).and_then(|words| words.get(&element.index));
-        Ok(word.map(|word| state::stage(word, "")))
+        Ok(client.accounts.stages.get(&element.batch).and_then(|stages| stages.get(&element.index)).copied())
     }
 }
 
-/// Asks for the jobs of one array: state words by index.
-fn ask(transport: &dyn Transport, batch: &str) -> Result<HashMap<u32, String>, String> {
+/// Asks for the jobs of one array, by index.
+fn ask(transport: &dyn Transport, batch: &str) -> Result<HashMap<u32, Stage>, String> {
     // a start in the past is needed, or only what ran today is told
-    let words = ["sacct", "-n", "-P", "-X", "-S", "now-60days", "-o", "JobID,State", "--name", batch];
+    let words = ["sacct", "-n", "-P", "-X", "-S", "now-60days", "-o", "JobID,NodeList,State", "--name", batch];
     Ok(ask_program(transport, &words)?.lines().filter_map(read_line).collect())
 }
 
-fn read_line(line: &str) -> Option<(u32, String)> {
-    let (id, word) = line.split_once('|')?;
+fn read_line(line: &str) -> Option<(u32, Stage)> {
+    let mut fields = line.splitn(3, '|');
+    let (id, nodes, word) = (fields.next()?, fields.next()?, fields.next()?);
     let index = id.split_once('_').map_or(Some(0), |(_, index)| index.parse().ok())?;
-    Some((index, word.to_owned()))
+    Some((index, state::stage(word, "", !["", "None assigned"].contains(&nodes))))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::state::End;
     use super::*;
 
     #[test]
     fn lines_name_elements() {
-        assert_eq!(read_line("12_3|CANCELLED by 0"), Some((3, "CANCELLED by 0".to_owned())));
-        assert_eq!(read_line("12_[4-9]|PENDING"), None);
-        assert_eq!(read_line("12|TIMEOUT"), Some((0, "TIMEOUT".to_owned())));
+        assert_eq!(read_line("12_3|None assigned|CANCELLED by 0"), Some((3, Stage::Ended(End::Cancelled))));
+        assert_eq!(read_line("12_3|n[1-2]|CANCELLED by 0"), Some((3, Stage::Ended(End::CancelledThere))));
+        assert_eq!(read_line("12_[4-9]|None assigned|PENDING"), None);
+        assert_eq!(read_line("12|n1|TIMEOUT"), Some((0, Stage::Ended(End::Timeout))));
         assert_eq!(read_line("sacct: nonsense"), None);
     }
 }

@@ -155,7 +155,7 @@ fn ask(transport: &dyn Transport, script: &str) -> Result<String, String> {
 /// Asks for every job of the user who submits. The last line tells a queue that is empty from an answer cut short.
 pub(super) fn queue(transport: &dyn Transport) -> Result<Vec<Row>, String> {
     let script = format!(
-        "{ENVIRONMENT}timeout -k 5 {ASK_S} squeue -h -r -t all -u \"$(id -un)\" -o '%i|%F|%K|%T|%r|%S|%e|%j' && echo end"
+        "{ENVIRONMENT}timeout -k 5 {ASK_S} squeue -h -r -t all -u \"$(id -un)\" -o '%i|%F|%K|%T|%N|%r|%S|%e|%j' && echo end"
     );
     read_queue(&ask(transport, &script)?)
 }
@@ -169,8 +169,8 @@ pub(super) fn read_queue(text: &str) -> Result<Vec<Row>, String> {
 }
 
 fn read_row(line: &str) -> Option<Row> {
-    let mut left = line.splitn(5, '|');
-    let (id, array, index, word) = (left.next()?, left.next()?, left.next()?, left.next()?);
+    let mut left = line.splitn(6, '|');
+    let (id, array, index, word, nodes) = (left.next()?, left.next()?, left.next()?, left.next()?, left.next()?);
     // the reason may hold anything, our names do not
     let mut right = left.next()?.rsplitn(4, '|');
     let (name, end, start, reason) = (right.next()?, right.next()?, right.next()?, right.next()?);
@@ -187,7 +187,7 @@ fn read_row(line: &str) -> Option<Row> {
     let (index, id) =
         if number(index) { (index.parse().ok()?, format!("{array}_{index}")) } else { (0, id.to_owned()) };
     let element = Element { batch: name.to_owned(), index };
-    Some(Row { element, id, word: word.to_owned(), reason: reason.to_owned() })
+    Some(Row { element, id, word: word.to_owned(), reason: reason.to_owned(), placed: !nodes.is_empty() })
 }
 
 /// Asks for the cluster's MaxArraySize; 0 or 1 means that it has no arrays.
@@ -334,14 +334,14 @@ mod tests {
     #[test]
     fn rows_that_are_not_ours_count_for_nothing() {
         let text = format!(
-            "7|7|3|RUNNING|None|2026-11-24T10:00:00|N/A|{OURS}\n\
-             7|7|5|RUNNING|None|2026-11-24T10:00:00|NONE|{OURS}\n\
-             8|8|N/A|PENDING|a|b|c|N/A|N/A|{OURS}\n\
-             9|9|N/A|PENDING|Priority|N/A|N/A|somebody-else\n\
-             9|9|N/A|PENDING|Priority|N/A|N/A|x|{OURS}x\n\
-             10|10|1|FAILED|BadConstraints|N/A|2026-11-24T10:00:00|{OURS}\n\
+            "7|7|3|RUNNING|n[1-2]|None|2026-11-24T10:00:00|N/A|{OURS}\n\
+             7|7|5|RUNNING|n[1-2]|None|2026-11-24T10:00:00|NONE|{OURS}\n\
+             8|8|N/A|PENDING||a|b|c|N/A|N/A|{OURS}\n\
+             9|9|N/A|PENDING||Priority|N/A|N/A|somebody-else\n\
+             9|9|N/A|PENDING||Priority|N/A|N/A|x|{OURS}x\n\
+             10|10|1|FAILED||BadConstraints|N/A|2026-11-24T10:00:00|{OURS}\n\
              slurm_load_jobs warning: something\n\
-             11|11|4|NEW_WORD|None|N/A|N/A|{OURS}\nend\n"
+             11|11|4|NEW_WORD||None|N/A|N/A|{OURS}\nend\n"
         );
         let rows = read_queue(&text).expect("an answer");
         let short: Vec<String> =

@@ -27,6 +27,8 @@ pub(super) struct Job {
     pub(super) id: String,
     pub(super) word: String,
     pub(super) reason: String,
+    /// Whether it was given nodes.
+    pub(super) placed: bool,
     /// The number of its last change.
     pub(super) changed: u64,
     pub(super) since_ms: i64,
@@ -34,7 +36,7 @@ pub(super) struct Job {
 
 impl Job {
     pub(super) fn stage(&self) -> Stage {
-        stage(&self.word, &self.reason)
+        stage(&self.word, &self.reason, self.placed)
     }
 }
 
@@ -81,9 +83,10 @@ pub(super) struct Row {
     pub(super) id: String,
     pub(super) word: String,
     pub(super) reason: String,
+    pub(super) placed: bool,
 }
 
-type Line = (String, u32, String, String, String, u64, i64);
+type Line = (String, u32, String, String, String, bool, u64, i64);
 
 /// The memory of one backend.
 #[derive(Debug)]
@@ -135,8 +138,10 @@ impl Ledger {
         }
         let lines = fs::read(&self.path)?;
         for line in lines.split(|byte| *byte == b'\n').skip(1) {
-            if let Ok((batch, index, id, word, reason, changed, since_ms)) = serde_json::from_slice::<Line>(line) {
-                self.jobs.insert(Element { batch, index }, Job { id, word, reason, changed, since_ms });
+            if let Ok((batch, index, id, word, reason, placed, changed, since_ms)) =
+                serde_json::from_slice::<Line>(line)
+            {
+                self.jobs.insert(Element { batch, index }, Job { id, word, reason, placed, changed, since_ms });
             }
         }
         self.loaded = true;
@@ -159,7 +164,8 @@ impl Ledger {
         let mut text = serde_json::to_vec(&self.head)?;
         for (element, job) in &self.jobs {
             text.push(b'\n');
-            let line = (&element.batch, element.index, &job.id, &job.word, &job.reason, job.changed, job.since_ms);
+            let line =
+                (&element.batch, element.index, &job.id, &job.word, &job.reason, job.placed, job.changed, job.since_ms);
             serde_json::to_writer(&mut text, &line)?;
         }
         text.push(b'\n');
@@ -177,8 +183,8 @@ impl Ledger {
 
     /// Notes a job that the cluster acknowledged, or that is asked about and not known.
     pub(super) fn expect(&mut self, element: Element, id: String, now_ms: i64) {
-        let job =
-            Job { id, word: UNSEEN.to_owned(), reason: String::new(), changed: self.head.changes, since_ms: now_ms };
+        let (word, reason, changed) = (UNSEEN.to_owned(), String::new(), self.head.changes);
+        let job = Job { id, word, reason, placed: false, changed, since_ms: now_ms };
         self.jobs.insert(element, job);
         self.dirty = true;
     }
@@ -188,17 +194,18 @@ impl Ledger {
         let number = self.head.changes + 1;
         let mut shown = HashSet::with_capacity(rows.len());
         for row in rows {
-            let new = Job { id: row.id, word: row.word, reason: row.reason, changed: number, since_ms: now_ms };
-            match self.jobs.get_mut(&row.element) {
+            let Row { element, id, word, reason, placed } = row;
+            let new = Job { id, word, reason, placed, changed: number, since_ms: now_ms };
+            match self.jobs.get_mut(&element) {
                 // of two jobs with one name, a live one tells more
-                Some(old) if shown.contains(&row.element) && !matches!(old.stage(), Stage::Ended(_)) => {}
+                Some(old) if shown.contains(&element) && !matches!(old.stage(), Stage::Ended(_)) => {}
                 Some(old) if old.stage() == new.stage() => {
                     *old = Job { changed: old.changed, since_ms: old.since_ms, ..new };
                 }
                 Some(old) => *old = new,
-                None => drop(self.jobs.insert(row.element.clone(), new)),
+                None => drop(self.jobs.insert(element.clone(), new)),
             }
-            shown.insert(row.element);
+            shown.insert(element);
         }
         for (element, job) in &mut self.jobs {
             if job.word != GONE && !shown.contains(element) {
