@@ -66,7 +66,9 @@ impl Backends {
                 Err(trouble) => Arc::new(NoWay(format!("{}; {}", trouble.what, trouble.remedy))),
             },
         };
-        let backend = SlurmBackend::new(&self.run_directory, name, settings, transport);
+        let shared = self.slurm.values().find(|other| other.goes_where(&settings)).map(|other| other.queue().clone());
+        let queue = shared.unwrap_or_default();
+        let backend = SlurmBackend::new(&self.run_directory, name, settings, transport, queue);
         self.slurm.insert(name.to_owned(), backend);
     }
 

@@ -84,6 +84,32 @@ fn a_task_that_is_cancelled_leaves_the_rest_of_its_array_alone() {
 }
 
 #[test]
+fn backends_of_one_cluster_share_a_poll() {
+    let wait = "while ! test -e ../../go; do sleep 0.1; done";
+    let mut all: Vec<Value> = (0..4).map(|n| task(&format!("t{n}"), wait)).collect();
+    for task in &mut all[2..] {
+        task["operator"] = json!("other");
+    }
+    let site = Site::new(Plan::default(), &json!(all));
+    let second = "backends.second={\"kind\": \"slurm\", \"poll_interval_s\": 0.1, \"array_max\": 1}";
+    let other = "operators.other={\"plugin\": \"builtin:compute\", \"grants\": {\"compute\": [\"second\"]}}";
+    site.run(&["init", "demo", "--run-id", "r", "--set", second, "--set", other]).code(0);
+    site.step();
+    until("all run", || site.cluster.jobs("%T") == ["RUNNING"; 4]);
+    let path = counting(&site);
+    for n in 1..=3 {
+        std::thread::sleep(Duration::from_millis(250)); // the shortest time between two polls
+        site.run_with(&["step", "r"], &[("PATH", &path)]).code(0);
+        assert_eq!(calls(&site, "squeue"), n, "one for both backends");
+    }
+    assert!((0..4).all(|n| site.last(&format!("t{n}")).0 == "running"), "{}", site.tasks());
+    std::fs::write(site.run_dir().join("operators/go"), "").expect("written");
+    assert_eq!(site.step_to_end()["state"], "completed");
+    assert!((0..4).all(|n| site.attempts(&format!("t{n}")).len() == 1), "{}", site.tasks());
+    site.check();
+}
+
+#[test]
 fn polls_keep_their_distance_across_processes() {
     let site = Site::with(Plan::default().line(DOWN), &tasks(3, "true"), &json!({"poll_interval_s": 60}));
     site.init();

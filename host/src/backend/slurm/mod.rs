@@ -15,6 +15,7 @@ mod site;
 mod state;
 mod submit;
 
+pub use poll::SharedQueue;
 pub use script::check_template;
 
 use super::JobKey;
@@ -71,6 +72,7 @@ pub struct SlurmBackend {
     run: PathBuf,
     settings: SlurmConfig,
     transport: Arc<dyn Transport>,
+    queue: Arc<SharedQueue>,
     state: Mutex<Client>,
 }
 
@@ -117,8 +119,15 @@ impl Handle {
 }
 
 impl SlurmBackend {
-    /// The backend `name` of the run in this directory, reached by this transport.
-    pub fn new(run: &Path, name: &str, settings: SlurmConfig, transport: Arc<dyn Transport>) -> Self {
+    /// The backend `name` of the run in this directory, reached by this transport; `queue` is shared with the others that
+    /// go to the same cluster as the same user.
+    pub fn new(
+        run: &Path,
+        name: &str,
+        settings: SlurmConfig,
+        transport: Arc<dyn Transport>,
+        queue: Arc<SharedQueue>,
+    ) -> Self {
         let directory = run.join("backends").join(name);
         let client = Client {
             ledger: Ledger::new(directory.join("queue.jsonl")),
@@ -129,11 +138,21 @@ impl SlurmBackend {
             far: site::Far::default(),
             seen: 0,
         };
-        Self { run: run.to_owned(), settings, transport, state: Mutex::new(client) }
+        Self { run: run.to_owned(), settings, transport, queue, state: Mutex::new(client) }
     }
 
     fn client(&self) -> MutexGuard<'_, Client> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The queue that it looks at.
+    pub(super) fn queue(&self) -> &Arc<SharedQueue> {
+        &self.queue
+    }
+
+    /// Whether another backend with these settings goes to the same cluster as the same user.
+    pub(super) fn goes_where(&self, other: &SlurmConfig) -> bool {
+        self.settings.ssh == other.ssh
     }
 
     /// The shortest time between two polls.

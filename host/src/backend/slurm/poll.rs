@@ -1,16 +1,36 @@
 //! Looks at the queue: once for all jobs, not more often than allowed, and tells what changed.
 use super::accounts::Accounts;
 use super::client;
-use super::ledger::Element;
+use super::ledger::{Element, Row};
 use super::{Client, SlurmBackend, now_ms};
 use crate::model::id::AttemptId;
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Attempts that are looked at when the cluster falls silent or answers again, so that the run says so.
 const TOLD_OF_SILENCE: usize = 50;
 /// How long a submit whose answer was lost is looked for without anybody asking, in milliseconds.
 const FORGET_DOUBT_MS: i64 = 600_000;
+
+/// The last look at the queue of one user on one cluster: all backends of a run that go there share it.
+#[derive(Debug, Default)]
+pub struct SharedQueue(Mutex<Option<Look>>);
+
+/// When it was asked for, and the answer.
+type Look = (i64, Arc<Result<Vec<Row>, String>>);
+
+impl SharedQueue {
+    /// The last answer, if it is newer than what is `known` and younger than `interval`; otherwise asks.
+    fn ask(&self, known: i64, now: i64, interval: Duration, ask: impl FnOnce() -> Result<Vec<Row>, String>) -> Look {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = |at: i64| at > known && (0..interval.as_millis() as i64).contains(&(now - at));
+        match &*last {
+            Some(look) if fresh(look.0) => look.clone(),
+            _ => last.insert((now, Arc::new(ask()))).clone(),
+        }
+    }
+}
 
 impl SlurmBackend {
     pub(in crate::backend) fn changes(&self, cursor: Option<&str>) -> io::Result<(Vec<AttemptId>, Option<String>)> {
@@ -66,11 +86,13 @@ impl SlurmBackend {
         }
         client.ledger.load()?;
         client.accounts = Accounts::default();
-        let answer = client::queue(&*self.transport);
         let head = &mut client.ledger.head;
+        // an answer from before the last submit would say that its jobs are gone
+        let known = head.submits.iter().copied().fold(head.polled_ms, i64::max);
+        let (now, answer) = self.queue.ask(known, now, self.poll_interval(), || client::queue(&*self.transport));
         head.polled_ms = now;
-        match answer {
-            Err(silence) => head.silent = Some(silence),
+        match &*answer {
+            Err(silence) => head.silent = Some(silence.clone()),
             Ok(rows) => {
                 head.silent = None;
                 head.answered_ms = now;
@@ -80,7 +102,7 @@ impl SlurmBackend {
                 // by now it has been asked about; if not, the doubt comes up again
                 head.doubts.retain(|_, doubt| doubt.answered_ms.is_none_or(|at| now - at < FORGET_DOUBT_MS));
                 let batches = &mut client.batches;
-                let ours = rows.into_iter().filter(|row| batches.member(&row.element).is_some()).collect();
+                let ours = rows.iter().filter(|row| batches.member(&row.element).is_some()).cloned().collect();
                 client.ledger.take_in(ours, seen, now);
             }
         }
