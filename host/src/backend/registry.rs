@@ -72,6 +72,11 @@ impl Backends {
         self.slurm.insert(name.to_owned(), backend);
     }
 
+    /// The script that a job (JSON text) would get on a backend that writes one; `attempt` stands for its id.
+    pub fn preview(&self, backend: &str, attempt: &str, job: &str) -> Option<Result<String, GuestError>> {
+        self.slurm.get(backend).map(|slurm| slurm.preview(attempt, job))
+    }
+
     /// How many submits are worth collecting before [`Backends::sync`]: a cluster takes an array at the price of a job.
     pub fn batch_size(&self) -> u64 {
         if self.slurm.is_empty() { 256 } else { 1024 }
