@@ -97,8 +97,11 @@ impl Backends {
     }
 
     /// Hands on what was learnt while asking: jobs that clusters are to stop.
-    pub fn flush(&self) {
-        self.slurm.values().for_each(SlurmBackend::flush);
+    ///
+    /// # Errors
+    /// If a backend's memory cannot be written.
+    pub fn flush(&self) -> io::Result<()> {
+        self.slurm.values().try_for_each(SlurmBackend::flush)
     }
 
     /// When a cluster is to be asked for its queue, if there is anything to ask for.

@@ -1,6 +1,6 @@
 //! How jobs end, as a real Slurm shows it: the rows of its state table that need no minutes.
 use super::{Site, task, text};
-use crate::support::slurm::{Plan, cannot_limit_memory, until};
+use crate::support::slurm::{LONG, Plan, cannot_limit_memory, until};
 use serde_json::json;
 
 /// Waits until a job has started its command, and gives its id.
@@ -234,27 +234,38 @@ fn a_reason_that_never_resolves_is_shown() {
 #[test]
 fn reasons_that_only_a_person_can_resolve_are_shown_each_and_the_jobs_go_on() {
     let limits = "PartitionName=main Nodes=ALL Default=YES MaxNodes=1 MaxTime=60 DefaultTime=10 State=UP";
-    let mut all: Vec<_> = ["long", "wide", "held", "uheld", "dep"].iter().map(|id| task(id, "true")).collect();
+    let mut all: Vec<_> =
+        ["long", "wide", "held", "uheld", "feature", "moved", "dep"].iter().map(|id| task(id, "true")).collect();
     all[0]["resources"] = json!({"walltime_s": 7200});
     all[1]["resources"] = json!({"nodes": 2});
-    let site = Site::new(Plan::default().line(limits), &json!(all));
+    let site = Site::new(Plan::default().line(limits).line("PartitionName=other Nodes=n1 State=UP"), &json!(all));
+    let update = |words: &[&str]| site.cluster.ask("scontrol", &[&["update"], words].concat());
+    let features = |word: &str| {
+        update(&["NodeName=n1,n2", &format!("AvailableFeatures={word}"), &format!("ActiveFeatures={word}")])
+    };
+    features("fast");
     let blocks = ["--parsable", "-n8", "-a", "0-1", "-o", "/dev/null", "--wrap", "sleep 300"];
     let block = site.cluster.ask("sbatch", &blocks);
     until("both nodes are taken", || site.cluster.jobs("%T").iter().all(|word| word == "RUNNING"));
     site.init();
     let id = |task: &str| text(&site.attempts(task)[0]["external_id"]);
     site.step_until("the queue shows them", |_| id("dep").contains('_') && id("long").contains('_'));
-    let update = |words: &[&str]| site.cluster.ask("scontrol", &[&["update"], words].concat());
+    let job = |task: &str| format!("JobId={}", id(task));
     site.cluster.ask("scontrol", &["hold", &id("held")]);
     site.cluster.ask("scontrol", &["uhold", &id("uheld")]);
-    let dependent = format!("JobId={}", id("dep"));
-    update(&[&dependent, &format!("Dependency=afterok:{block}")]);
+    update(&[&job("dep"), &format!("Dependency=afterok:{block}")]);
+    update(&[&job("moved"), "Partition=other"]);
+    update(&["PartitionName=other", "Nodes="]);
+    update(&[&job("feature"), "Features=fast"]);
+    features("slow");
     site.cluster.ask("scancel", &[&block]);
     let reasons = [
         ("long", "PartitionTimeLimit"),
         ("wide", "PartitionNodeLimit"),
         ("held", "JobHeldAdmin"),
         ("uheld", "JobHeldUser"),
+        ("feature", "BadConstraints"),
+        ("moved", "PartitionConfig"),
         ("dep", "DependencyNeverSatisfied"),
     ];
     let mut last = json!(null);
@@ -262,20 +273,25 @@ fn reasons_that_only_a_person_can_resolve_are_shown_each_and_the_jobs_go_on() {
         let waits = status["waiting_on"].as_array().into_iter().flatten();
         waits.filter(|wait| wait["task"] == task && wait["kind"] == "scheduler").any(|w| w.to_string().contains(reason))
     };
+    let started = std::time::Instant::now();
     site.step_until("the run says so of each", |tick| {
         assert_eq!(tick["state"], "active");
         last = site.status();
-        reasons.iter().all(|(task, reason)| shown(&last, task, reason))
+        let missing: Vec<_> = reasons.iter().filter(|(task, reason)| !shown(&last, task, reason)).collect();
+        assert!(started.elapsed() < LONG / 2, "{missing:?} {:?} {last}", site.cluster.jobs("%i %T %r %S"));
+        missing.is_empty()
     });
     for (task, reason) in reasons {
         let explained = site.run(&["explain", "r", task]).code(0).stdout;
         assert!(explained.contains(reason), "{task}: {explained}");
     }
     update(&["PartitionName=main", "MaxNodes=2", "MaxTime=INFINITE"]);
-    update(&[&dependent, "Dependency="]);
+    update(&[&job("dep"), "Dependency="]);
+    update(&[&job("moved"), "Partition=main"]);
+    features("fast");
     site.cluster.ask("scontrol", &["release", &id("held"), &id("uheld")]);
     assert_eq!(site.step_to_end()["state"], "completed", "{:?}", site.cluster.jobs("%i %T %r"));
-    assert_eq!(site.starts().values().sum::<usize>(), 5);
+    assert_eq!(site.starts().values().sum::<usize>(), 7);
     site.check();
 }
 

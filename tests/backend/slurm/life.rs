@@ -24,6 +24,22 @@ fn a_run_goes_from_init_to_completed() {
 }
 
 #[test]
+fn a_job_sees_what_its_task_sets_and_nothing_of_whoever_submitted_it() {
+    let mut a = task("a", "test \"$X-$MINE\" = 1-");
+    a["env"] = json!({"X": "1"});
+    let site = Site::new(Plan { nodes: 1, ..Plan::default() }, &json!([a]));
+    site.init();
+    site.run_with(&["step", "r"], &[("MINE", "secret")]).code(0);
+    assert_eq!(site.step_to_end()["state"], "completed", "{:?}", site.last("a"));
+    let job = site.cluster.jobs("%i").pop().expect("a job");
+    let shown = site.cluster.ask("scontrol", &["show", "job", &job]);
+    assert!(shown.contains("Requeue=0"), "{shown}");
+    let name = site.cluster.jobs("%j").pop().expect("a job");
+    assert!(name.starts_with("ms-") && shown.contains(&format!("Comment={name}")), "{shown}");
+    site.check();
+}
+
+#[test]
 fn a_dry_run_prints_the_job_script_that_is_then_submitted() {
     let mut a = task("a", "true");
     a["resources"] = json!({"cores": 2, "memory_mb": 100, "walltime_s": 600});

@@ -165,6 +165,7 @@ fn a_slurmdbd_that_dies_loses_nothing_and_decides_nothing() {
     until("it has said who its wrapper is", || site.wrapper("killed").is_some());
     site.cluster.kill("slurmdbd");
     site.kill_wrapper("killed");
+    until("the queue has forgotten it", || site.cluster.jobs("%i").len() == 1);
     std::fs::write(site.run_dir().join("operators/hpc/go"), "").expect("written");
     // one job ends and another is submitted while nobody keeps accounts
     site.step_until("the others have ended", |tick| {
@@ -196,7 +197,7 @@ fn what_an_administrator_cancelled_and_the_queue_forgot_is_known_from_the_accoun
     site.cluster.ask("scancel", &[&array]);
     until("the queue has forgotten them", || site.cluster.jobs("%i").is_empty());
     let user = std::fs::metadata(site.run_dir()).map(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata));
-    let words = site.cluster.ask("sacct", &["-n", "-P", "-X", "-S", "now-1days", "-o", "State"]);
+    let words = site.cluster.ask("sacct", &["-n", "-P", "-X", "-j", &array, "-o", "State"]);
     assert!(words.contains(&format!("CANCELLED by {}", user.expect("ours"))), "{words}");
     // the database answers, and the site's `sacct` does not
     let broken = site.shims(&[("sacct", "echo 'sacct: error: Problem talking to the database' >&2; exit 1")]);
@@ -222,7 +223,8 @@ fn limits_of_associations_and_of_a_qos_are_shown() {
     let site = Site::new(with_accounts(), &all);
     let set = |words: &[&str]| site.cluster.ask("sacctmgr", &[&["-Qi", "modify"], words].concat());
     set(&["qos", "normal", "set", "MaxWall=5"]);
-    set(&["account", "acct", "set", "GrpTRES=cpu=2"]);
+    let user = site.cluster.ask("id", &["-un"]);
+    set(&["user", &user, "set", "GrpTRES=cpu=2"]);
     site.init();
     site.step_until("the run says so of both", |tick| {
         assert_eq!(tick["state"], "active");
@@ -233,7 +235,7 @@ fn limits_of_associations_and_of_a_qos_are_shown() {
         2
     );
     set(&["qos", "normal", "set", "MaxWall=-1"]);
-    set(&["account", "acct", "set", "GrpTRES=cpu=-1"]);
+    set(&["user", &user, "set", "GrpTRES=cpu=-1"]);
     assert_eq!(site.step_to_end()["state"], "completed", "{:?}", site.cluster.jobs("%i %T %r"));
     site.check();
 }

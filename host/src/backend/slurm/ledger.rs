@@ -61,6 +61,8 @@ pub(super) struct Head {
     pub(super) answered_ms: i64,
     /// Why the last poll had no answer.
     pub(super) silent: Option<String>,
+    /// Since when the site's accounts have answered whenever they were asked.
+    pub(super) accounts_ms: Option<i64>,
     /// Until when the cluster wants nothing more, and for how long that was.
     pub(super) hold: Option<(i64, i64)>,
     /// When `sbatch` was called, in the last minute.

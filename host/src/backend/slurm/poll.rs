@@ -110,9 +110,11 @@ impl SlurmBackend {
         client.ledger.save()
     }
 
-    /// Hands on what is to be stopped and has not been told yet.
-    pub(in crate::backend) fn flush(&self) {
-        self.tell_cancels(&mut self.client());
+    /// Hands on what is to be stopped and has not been told yet, and keeps what was learnt.
+    pub(in crate::backend) fn flush(&self) -> io::Result<()> {
+        let mut client = self.client();
+        self.tell_cancels(&mut client);
+        client.ledger.save()
     }
 
     /// Tells the cluster what is to be stopped, all of it together; what it does not hear is told again later.
