@@ -163,6 +163,11 @@ fn a_slurmdbd_that_dies_loses_nothing_and_decides_nothing() {
     site.init();
     site.step_until("both run", |_| site.starts().values().filter(|count| **count > 0).count() == 2);
     until("it has said who its wrapper is", || site.wrapper("killed").is_some());
+    // what slurmdbd has not committed yet is lost for ever
+    until("the accounts know that both run", || {
+        let words = site.cluster.ask("sacct", &["-n", "-P", "-X", "-S", "now-1days", "-o", "State"]);
+        words.matches("RUNNING").count() == 2
+    });
     site.cluster.kill("slurmdbd");
     site.kill_wrapper("killed");
     until("the queue has forgotten it", || site.cluster.jobs("%i").len() == 1);

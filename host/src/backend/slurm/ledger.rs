@@ -201,7 +201,7 @@ impl Ledger {
             match self.jobs.get_mut(&element) {
                 // of two jobs with one name, a live one tells more
                 Some(old) if shown.contains(&element) && !matches!(old.stage(), Stage::Ended(_)) => {}
-                Some(old) if old.stage() == new.stage() => {
+                Some(old) if tells_the_same(old, &new) => {
                     *old = Job { changed: old.changed, since_ms: old.since_ms, ..new };
                 }
                 Some(old) => *old = new,
@@ -236,6 +236,36 @@ impl Ledger {
     }
 }
 
+/// Whether nobody need hear of a change: of what is held back or not understood a person is shown the words.
+fn tells_the_same(old: &Job, new: &Job) -> bool {
+    let shown = matches!(new.stage(), Stage::Stuck | Stage::Unknown);
+    old.stage() == new.stage() && (!shown || (&old.word, &old.reason) == (&new.word, &new.reason))
+}
+
 fn is_open(job: &Job) -> bool {
     !matches!(job.stage(), Stage::Ended(_) | Stage::Gone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_reason_is_told_only_where_a_person_is_shown_it() {
+        let directory = tempfile::tempdir().expect("a scratch directory");
+        let mut ledger = Ledger::new(directory.path().join("queue.jsonl"));
+        ledger.refresh().expect("a ledger");
+        let row = |reason: &str| {
+            let element = Element { batch: "a".to_owned(), index: 0 };
+            vec![Row { element, id: "7_0".into(), word: "PENDING".into(), reason: reason.into(), placed: false }]
+        };
+        // a scheduler that has not looked closely yet says PartitionConfig of a job that is too long for its partition
+        let told = ["Priority", "Resources", "PartitionConfig", "PartitionTimeLimit", "PartitionTimeLimit", "Priority"];
+        let told = told.map(|reason| {
+            let seen = ledger.head.changes;
+            ledger.take_in(row(reason), seen, 0);
+            ledger.changed_since(seen).len()
+        });
+        assert_eq!(told, [1, 0, 1, 1, 0, 1]);
+    }
 }

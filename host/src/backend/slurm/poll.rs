@@ -17,17 +17,25 @@ const FORGET_DOUBT_MS: i64 = 600_000;
 #[derive(Debug, Default)]
 pub struct SharedQueue(Mutex<Option<Look>>);
 
-/// When it was asked for, and the answer.
-type Look = (i64, Arc<Result<Vec<Row>, String>>);
+/// An answer of the queue.
+#[derive(Debug, Clone)]
+struct Look {
+    asked_ms: i64,
+    answered_ms: i64,
+    rows: Arc<Result<Vec<Row>, String>>,
+}
 
 impl SharedQueue {
-    /// The last answer, if it is newer than what is `known` and younger than `interval`; otherwise asks.
+    /// The last answer, if it is newer than what is `known` and came less than `interval` ago; otherwise asks.
     fn ask(&self, known: i64, now: i64, interval: Duration, ask: impl FnOnce() -> Result<Vec<Row>, String>) -> Look {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = |at: i64| at > known && (0..interval.as_millis() as i64).contains(&(now - at));
+        let recent = |at: i64| (0..interval.as_millis() as i64).contains(&(now - at));
         match &*last {
-            Some(look) if fresh(look.0) => look.clone(),
-            _ => last.insert((now, Arc::new(ask()))).clone(),
+            Some(look) if look.asked_ms > known && recent(look.answered_ms) => look.clone(),
+            _ => {
+                let rows = Arc::new(ask());
+                last.insert(Look { asked_ms: now, answered_ms: now_ms(), rows }).clone()
+            }
         }
     }
 }
@@ -89,9 +97,10 @@ impl SlurmBackend {
         let head = &mut client.ledger.head;
         // an answer from before the last submit would say that its jobs are gone
         let known = head.submits.iter().copied().fold(head.polled_ms, i64::max);
-        let (now, answer) = self.queue.ask(known, now, self.poll_interval(), || client::queue(&*self.transport));
+        let look = self.queue.ask(known, now, self.poll_interval(), || client::queue(&*self.transport));
+        let now = look.asked_ms;
         head.polled_ms = now;
-        match &*answer {
+        match &*look.rows {
             Err(silence) => head.silent = Some(silence.clone()),
             Ok(rows) => {
                 head.silent = None;
