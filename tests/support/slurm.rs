@@ -25,6 +25,8 @@ pub(crate) struct Plan {
     pub(crate) inside: Vec<String>,
     /// The site keeps accounts: a slurmdbd with a database server of its own. Needs munge.
     pub(crate) accounts: bool,
+    /// Nodes hold jobs to their memory by control groups, if this machine lets them: see [`cannot_limit_memory`].
+    pub(crate) memory_limits: bool,
     /// Lines of slurm.conf; they replace those of the same key.
     pub(crate) lines: Vec<String>,
 }
@@ -39,6 +41,7 @@ impl Default for Plan {
             munge: false,
             inside: Vec::new(),
             accounts: false,
+            memory_limits: false,
             lines: Vec::new(),
         }
     }
@@ -49,6 +52,22 @@ impl Plan {
         self.lines.push(line.to_owned());
         self
     }
+}
+
+/// Where the memory controller of control groups, version 1, is mounted, if it is.
+const CONTROL_GROUPS: &str = "/sys/fs/cgroup/memory";
+
+/// Why nodes on this machine cannot hold jobs to their memory, if they cannot: it takes the memory controller of control
+/// groups, version 1, and the right to make groups there.
+pub(crate) fn cannot_limit_memory() -> Option<String> {
+    let probe = Path::new(CONTROL_GROUPS).join(format!("matterstack-test-{}", std::process::id()));
+    if let Err(error) = fs::create_dir(&probe) {
+        return Some(format!("no group can be made in {CONTROL_GROUPS}: {error}"));
+    }
+    let missing =
+        ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"].iter().find(|name| !probe.join(name).exists());
+    let _ = fs::remove_dir(&probe);
+    missing.map(|name| format!("{CONTROL_GROUPS} has no {name}"))
 }
 
 /// A running cluster.
@@ -87,6 +106,11 @@ impl Cluster {
                 format!("AccountingStoragePass={pass}"),
                 "AccountingStorageEnforce=associations,limits,qos".to_owned(),
             ]);
+        }
+        if cluster.plan.memory_limits {
+            cluster.plan.lines.push("TaskPlugin=task/cgroup".to_owned());
+            let text = "CgroupPlugin=cgroup/v1\nCgroupAutomount=no\nConstrainRAMSpace=yes\nConstrainSwapSpace=yes\n";
+            fs::write(cluster.path("etc/cgroup.conf"), text).expect("a configuration");
         }
         fs::write(cluster.path("etc/slurm.conf"), cluster.configuration()).expect("a configuration");
         // what any machine has two of
@@ -147,7 +171,8 @@ impl Cluster {
         let (cpus, memory) = (self.plan.cpus, self.plan.memory_mb);
         lines.extend((1..=self.plan.nodes).map(|node| {
             format!(
-                "NodeName=n{node} NodeHostname={host} NodeAddr=127.0.0.1 Port={} CPUs={cpus} RealMemory={memory} {}",
+                "NodeName={} NodeHostname={host} NodeAddr=127.0.0.1 Port={} CPUs={cpus} RealMemory={memory} {}",
+                self.node_name(node),
                 port + 1 + node,
                 self.plan.node
             )
@@ -231,13 +256,17 @@ impl Cluster {
         let path = self.path("etc/slurmdbd.conf");
         fs::write(&path, text).expect("a configuration");
         set_mode(&path, 0o600);
-        // the plugin reads the database's socket from nowhere else
-        let socket = format!("MYSQL_UNIX_PORT={directory}/run/mysql.sock");
-        self.spawn("slurmdbd", "env", &[&socket, "slurmdbd", "-D"]);
-        until("slurmdbd answers", || self.command("sacctmgr", &["-n", "-i", "list", "cluster"]).status.success());
+        self.start_slurmdbd();
         self.ask("sacctmgr", &["-Qi", "add", "cluster", "test"]);
         self.ask("sacctmgr", &["-Qi", "add", "account", "acct", "cluster=test"]);
         self.ask("sacctmgr", &["-Qi", "add", "user", &user, "account=acct"]);
+    }
+
+    pub(crate) fn start_slurmdbd(&mut self) {
+        // the plugin reads the database's socket from nowhere else
+        let socket = format!("MYSQL_UNIX_PORT={}", self.path("run/mysql.sock").display());
+        self.spawn("slurmdbd", "env", &[&socket, "slurmdbd", "-D"]);
+        until("slurmdbd answers", || self.command("sacctmgr", &["-n", "-i", "list", "cluster"]).status.success());
     }
 
     pub(crate) fn start_controller(&mut self) {
@@ -246,7 +275,24 @@ impl Cluster {
     }
 
     pub(crate) fn start_node(&mut self, node: u16) {
-        self.spawn(&format!("slurmd-n{node}"), "slurmd", &["-D", "-N", &format!("n{node}")]);
+        let name = self.node_name(node);
+        self.spawn(&format!("slurmd-n{node}"), "slurmd", &["-D", "-N", &name]);
+    }
+
+    /// Control groups are named after nodes, and all clusters of the machine share them.
+    fn node_name(&self, node: u16) -> String {
+        if self.plan.memory_limits { format!("n{node}x{}", std::process::id()) } else { format!("n{node}") }
+    }
+
+    fn remove_control_groups(&self) {
+        for node in 1..=self.plan.nodes {
+            let group = Path::new(CONTROL_GROUPS).join(format!("slurm_{}", self.node_name(node)));
+            let _ = Command::new("find")
+                .arg(group)
+                .args(["-depth", "-type", "d", "-delete"])
+                .stderr(Stdio::null())
+                .status();
+        }
     }
 
     pub(crate) fn wait_for_nodes(&self) {
@@ -329,6 +375,9 @@ impl Drop for Cluster {
             let _ = child.wait();
         }
         self.kill_steps();
+        if self.plan.memory_limits {
+            self.remove_control_groups();
+        }
         if let Some(munged) = self.daemons.get_mut("munged") {
             let _ = munged.kill();
             let _ = munged.wait();

@@ -69,8 +69,15 @@ impl Backends {
                 Err(trouble) => Arc::new(NoWay(format!("{}; {}", trouble.what, trouble.remedy))),
             },
         };
-        let backend = SlurmBackend::new(&self.run_directory, name, settings, transport);
+        let shared = self.slurm.values().find(|other| other.goes_where(&settings)).map(|other| other.queue().clone());
+        let queue = shared.unwrap_or_default();
+        let backend = SlurmBackend::new(&self.run_directory, name, settings, transport, queue);
         self.slurm.insert(name.to_owned(), backend);
+    }
+
+    /// The script that a job (JSON text) would get on a backend that writes one; `attempt` stands for its id.
+    pub fn preview(&self, backend: &str, attempt: &str, job: &str) -> Option<Result<String, GuestError>> {
+        self.slurm.get(backend).map(|slurm| slurm.preview(attempt, job))
     }
 
     /// How many submits are worth collecting before [`Backends::sync`]: a cluster takes an array at the price of a job.
@@ -93,8 +100,11 @@ impl Backends {
     }
 
     /// Hands on what was learnt while asking: jobs that clusters are to stop.
-    pub fn flush(&self) {
-        self.slurm.values().for_each(SlurmBackend::flush);
+    ///
+    /// # Errors
+    /// If a backend's memory cannot be written.
+    pub fn flush(&self) -> io::Result<()> {
+        self.slurm.values().try_for_each(SlurmBackend::flush)
     }
 
     /// When a cluster is to be asked for its queue, if there is anything to ask for.

@@ -55,7 +55,8 @@ enum Command {
     /// attempts were polled, submitted and finished and how many tasks planned.
     ///
     /// With --dry-run --json: a list of what would be submitted, each with task, operator, backends that the operator
-    /// may use, spec (the task in full), and script (the job as a shell script).
+    /// may use, spec (the task in full), notes (files and needs in words), and script (the job script; for a backend that
+    /// writes none, the job as a shell script).
     Step {
         /// The run
         run: String,

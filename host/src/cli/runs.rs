@@ -186,7 +186,8 @@ pub(super) fn dry_run(session: &Session, name: &str) -> Result<u8, Failure> {
         tell("a tick would submit nothing now");
     }
     for job in &jobs {
-        print(&format!("# task `{}` through operator `{}`\n{}\n", job.task, job.operator, job.script))?;
+        let notes: String = job.notes.iter().map(|note| format!("# {note}\n")).collect();
+        print(&format!("# task `{}` through operator `{}`\n{notes}{}\n", job.task, job.operator, job.script))?;
     }
     Ok(0)
 }

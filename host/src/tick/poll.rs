@@ -104,7 +104,7 @@ pub(super) fn poll_live_attempts(run: &mut Run, moment: Moment<'_>, tick: &mut T
     }
     due.retain(|a| matches!(a.state, AttemptState::Submitted | AttemptState::Running | AttemptState::WaitingExternal));
     ask_all(run, moment, &due, tick)?;
-    run.backends.flush();
+    run.backends.flush().map_err(|error| TickError::Io("writing a backend's memory".to_owned(), error))?;
     if changes.cursors.iter().any(|(backend, position)| known.get(backend) != Some(position)) {
         run.store.transaction(Durability::Lazy, |writer| {
             changes.cursors.iter().try_for_each(|(backend, position)| writer.set_cursor(backend, position))

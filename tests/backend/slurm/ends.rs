@@ -1,6 +1,6 @@
 //! How jobs end, as a real Slurm shows it: the rows of its state table that need no minutes.
 use super::{Site, task, text};
-use crate::support::slurm::{Plan, until};
+use crate::support::slurm::{LONG, Plan, cannot_limit_memory, until};
 use serde_json::json;
 
 /// Waits until a job has started its command, and gives its id.
@@ -58,6 +58,98 @@ fn a_command_that_runs_out_of_memory_says_so() {
 }
 
 #[test]
+fn a_control_group_out_of_memory_is_tried_again_with_more() {
+    if let Some(why) = cannot_limit_memory() {
+        eprintln!("LEFT OUT: no real OUT_OF_MEMORY by control groups was tested, because {why}");
+        return;
+    }
+    // a script that exits 0 although what it called was killed, and one that is killed itself
+    let hog = "python3 -c 'x = bytearray(100 << 20)'";
+    let mut all = [task("hides", &format!("{hog}; exit 0")), task("tells", &format!("exec {hog}"))];
+    for hog in &mut all {
+        hog["resources"] = json!({"memory_mb": 50});
+        hog["retry"] = json!({"max_attempts": 2, "on": {"oom": {"memory_factor": 6}}});
+    }
+    let site = Site::new(Plan { memory_limits: true, nodes: 1, ..Plan::default() }, &json!(all));
+    site.init();
+    site.step_until("one has ended", |tick| tick["finished"].as_u64() > Some(0));
+    let words = site.cluster.jobs("%T %r");
+    assert!(words.contains(&"OUT_OF_MEMORY OutOfMemory".to_owned()), "{words:?}");
+    assert_eq!(
+        site.step_to_end()["state"],
+        "completed",
+        "{:?} {:?}",
+        site.attempts("hides"),
+        site.cluster.jobs("%T %r")
+    );
+    for name in ["hides", "tells"] {
+        let attempts = site.attempts(name);
+        assert_eq!(attempts.len(), 2, "{attempts:?}");
+        assert!(attempts[0]["state"] == "failed" && text(&attempts[0]["reason"]).contains("memory"), "{attempts:?}");
+    }
+    assert_eq!(site.cluster.jobs("%m").iter().filter(|memory| *memory == "300M").count(), 2);
+    site.check();
+}
+
+#[test]
+fn exit_codes_and_signals_are_what_the_command_made_of_them() {
+    let failing = |id: &str, line: &str| {
+        let mut task = task(id, line);
+        task["allow_failure"] = json!(true);
+        task
+    };
+    let all = json!([task("good", "true"), failing("three", "exit 3"), failing("killed", "kill -9 $$")]);
+    let site = Site::new(Plan::default(), &all);
+    site.init();
+    assert_eq!(site.step_to_end()["state"], "completed");
+    assert_eq!(site.tasks(), "good=completed three=failed killed=failed");
+    assert!(site.last("three").1.contains("code 3"), "{:?}", site.last("three"));
+    assert!(site.last("killed").1.contains("signal 9"), "{:?}", site.last("killed"));
+    let mut words = site.cluster.jobs("%T %r");
+    words.sort();
+    assert_eq!(words, ["COMPLETED None", "FAILED NonZeroExitCode", "FAILED NonZeroExitCode"]);
+    site.check();
+}
+
+#[test]
+fn a_job_that_is_completing_has_not_ended() {
+    let site = Site::new(
+        Plan::default().line("KillWait=60"),
+        &json!([task("a", "trap 'until test -e ../go; do sleep 0.1; done; exit 1' TERM; sleep 300 & wait")]),
+    );
+    site.init();
+    let id = started(&site);
+    site.cluster.ask("scancel", &[&id]);
+    site.step_until("it is completing", |_| site.cluster.jobs("%T") == ["COMPLETING"]);
+    for _ in 0..5 {
+        std::thread::sleep(std::time::Duration::from_millis(250)); // the shortest time between two polls
+        assert_eq!(site.step()["state"], "active");
+        assert_eq!(site.last("a").0, "running");
+    }
+    std::fs::write(site.run_dir().join("operators/hpc/go"), "").expect("written");
+    site.step_to_end();
+    assert_eq!(site.last("a").0, "cancelled", "{:?}", site.last("a"));
+    site.check();
+}
+
+#[test]
+fn a_job_out_of_time_is_tried_again_with_more() {
+    let mut a = task("a", "test -e ../go && sleep 3 && exit 0; touch ../go; sleep 300");
+    a["resources"] = json!({"walltime_s": 2});
+    a["retry"] = json!({"max_attempts": 2, "on": {"timeout": {"walltime_factor": 60}}});
+    let site = Site::new(Plan::default(), &json!([a]));
+    site.init();
+    assert_eq!(site.step_to_end()["state"], "completed", "{:?}", site.attempts("a"));
+    let attempts = site.attempts("a");
+    assert_eq!(attempts.len(), 2, "{attempts:?}");
+    assert!(text(&attempts[0]["reason"]).contains("time"), "{attempts:?}");
+    let mut limits = site.cluster.jobs("%l");
+    limits.sort();
+    assert_eq!(limits, ["1:00", "2:00"]);
+    site.check();
+}
+
+#[test]
 fn a_requeued_job_does_not_start_its_command_again() {
     let site = Site::new(Plan::default(), &json!([task("a", "test -e ../go && exit 0; touch ../go; sleep 300")]));
     site.init();
@@ -81,11 +173,8 @@ fn a_job_whose_wrapper_was_killed_is_no_success() {
     site.init();
     started(&site);
     // the wrapper is the parent of the job script, whose place the shell took
-    let directory = site.run_dir().join("operators/hpc");
-    let attempt = std::fs::read_dir(directory).expect("attempts").flatten().next().expect("one").path();
-    let pid = std::fs::read_to_string(attempt.join("wrapper")).expect("a pid");
-    let killed = std::process::Command::new("kill").args(["-KILL", pid.trim()]).status();
-    assert!(killed.is_ok_and(|status| status.success()));
+    until("it has said who that is", || site.wrapper("a").is_some());
+    site.kill_wrapper("a");
     site.step_to_end();
     let (state, reason) = site.last("a");
     assert!(state == "failed" && reason.contains("without an exit record"), "{state}: {reason}");
@@ -139,6 +228,105 @@ fn a_reason_that_never_resolves_is_shown() {
     site.cluster.ask("scontrol", &["update", "PartitionName=main", "State=UP"]);
     site.cluster.ask("scontrol", &["release", &id]);
     assert_eq!(site.step_to_end()["state"], "completed");
+    site.check();
+}
+
+#[test]
+fn reasons_that_only_a_person_can_resolve_are_shown_each_and_the_jobs_go_on() {
+    let limits = "PartitionName=main Nodes=ALL Default=YES MaxNodes=1 MaxTime=60 DefaultTime=10 State=UP";
+    let mut all: Vec<_> =
+        ["long", "wide", "held", "uheld", "feature", "moved", "dep"].iter().map(|id| task(id, "true")).collect();
+    all[0]["resources"] = json!({"walltime_s": 7200});
+    all[1]["resources"] = json!({"nodes": 2});
+    let site = Site::new(Plan::default().line(limits).line("PartitionName=other Nodes=n1 State=UP"), &json!(all));
+    let update = |words: &[&str]| site.cluster.ask("scontrol", &[&["update"], words].concat());
+    let features = |word: &str| {
+        update(&["NodeName=n1,n2", &format!("AvailableFeatures={word}"), &format!("ActiveFeatures={word}")])
+    };
+    features("fast");
+    let blocks = ["--parsable", "-n8", "-a", "0-1", "-o", "/dev/null", "--wrap", "sleep 300"];
+    let block = site.cluster.ask("sbatch", &blocks);
+    until("both nodes are taken", || site.cluster.jobs("%T").iter().all(|word| word == "RUNNING"));
+    site.init();
+    let id = |task: &str| text(&site.attempts(task)[0]["external_id"]);
+    site.step_until("the queue shows them", |_| id("dep").contains('_') && id("long").contains('_'));
+    let job = |task: &str| format!("JobId={}", id(task));
+    site.cluster.ask("scontrol", &["hold", &id("held")]);
+    site.cluster.ask("scontrol", &["uhold", &id("uheld")]);
+    update(&[&job("dep"), &format!("Dependency=afterok:{block}")]);
+    update(&[&job("moved"), "Partition=other"]);
+    update(&["PartitionName=other", "Nodes="]);
+    update(&[&job("feature"), "Features=fast"]);
+    features("slow");
+    site.cluster.ask("scancel", &[&block]);
+    let reasons = [
+        ("long", "PartitionTimeLimit"),
+        ("wide", "PartitionNodeLimit"),
+        ("held", "JobHeldAdmin"),
+        ("uheld", "JobHeldUser"),
+        ("feature", "BadConstraints"),
+        ("moved", "PartitionConfig"),
+        ("dep", "DependencyNeverSatisfied"),
+    ];
+    let mut last = json!(null);
+    let shown = |status: &serde_json::Value, task: &str, reason: &str| {
+        let waits = status["waiting_on"].as_array().into_iter().flatten();
+        waits.filter(|wait| wait["task"] == task && wait["kind"] == "scheduler").any(|w| w.to_string().contains(reason))
+    };
+    let started = std::time::Instant::now();
+    site.step_until("the run says so of each", |tick| {
+        assert_eq!(tick["state"], "active");
+        last = site.status();
+        let missing: Vec<_> = reasons.iter().filter(|(task, reason)| !shown(&last, task, reason)).collect();
+        assert!(started.elapsed() < LONG / 2, "{missing:?} {:?} {last}", site.cluster.jobs("%i %T %r %S"));
+        missing.is_empty()
+    });
+    for (task, reason) in reasons {
+        let explained = site.run(&["explain", "r", task]).code(0).stdout;
+        assert!(explained.contains(reason), "{task}: {explained}");
+    }
+    update(&["PartitionName=main", "MaxNodes=2", "MaxTime=INFINITE"]);
+    update(&[&job("dep"), "Dependency="]);
+    update(&[&job("moved"), "Partition=main"]);
+    features("fast");
+    site.cluster.ask("scontrol", &["release", &id("held"), &id("uheld")]);
+    assert_eq!(site.step_to_end()["state"], "completed", "{:?}", site.cluster.jobs("%i %T %r"));
+    assert_eq!(site.starts().values().sum::<usize>(), 7);
+    site.check();
+}
+
+#[test]
+fn a_launch_that_failed_and_is_held_is_shown() {
+    let down = "PartitionName=main Nodes=ALL Default=YES State=DOWN";
+    let site = Site::new(Plan::default().line("Prolog=/bin/false").line(down), &json!([task("a", "true")]));
+    site.init();
+    site.step_until("it is queued", |_| site.cluster.jobs("%T") == ["PENDING"]);
+    let id = site.cluster.jobs("%i").pop().expect("a job");
+    // as a job is after some crashes of a controller
+    site.cluster.ask("scontrol", &["update", &format!("JobId={id}"), "Requeue=1"]);
+    site.cluster.ask("scontrol", &["update", "PartitionName=main", "State=UP"]);
+    site.step_until("the run says so", |_| {
+        site.status()["waiting_on"].to_string().contains("launch failed requeued held")
+    });
+    assert_eq!(site.status()["waiting_on"][0]["kind"], "scheduler");
+    site.run(&["cancel", "r"]).code(0);
+    assert_eq!(site.step_to_end()["state"], "cancelled");
+    assert_eq!((site.last("a").0.as_str(), site.starts().values().sum::<usize>()), ("cancelled", 0));
+    site.check();
+}
+
+#[test]
+fn a_node_whose_prolog_fails_cancels_nothing() {
+    // Slurm drains the node, and shows the job as cancelled where it may not be requeued
+    let site = Site::new(Plan { nodes: 3, ..Plan::default() }.line("Prolog=/bin/false"), &json!([task("a", "true")]));
+    site.init();
+    site.step_until("the first attempt ends", |_| site.attempts("a")[0]["ended_at"].is_string());
+    let first = site.attempts("a").remove(0);
+    assert_eq!(first["state"], "failed", "{first} {:?}", site.cluster.jobs("%T %r %N"));
+    assert!(text(&first["reason"]).contains("before its command started"), "{first}");
+    assert!(site.cluster.jobs("%T").contains(&"CANCELLED".to_owned()), "{:?}", site.cluster.jobs("%T %r %N"));
+    assert_eq!(site.step()["state"], "active", "it is tried again");
+    assert_eq!(site.starts().values().sum::<usize>(), 0);
     site.check();
 }
 

@@ -44,14 +44,68 @@ fn a_thousand_tasks_are_three_calls_at_most_and_one_poll() {
     let before = calls(&site, "squeue");
     site.run_with(&["step", "r"], &[("PATH", &path)]).code(0);
     assert!(calls(&site, "squeue") - before <= 1);
-    let cancelled = Instant::now();
+    let started = Instant::now();
     site.run_with(&["cancel", "r"], &[("PATH", &path)]).code(0);
+    let asked = started.elapsed();
+    let mut ticks = Vec::new();
     until("all are cancelled", || {
-        site.run_with(&["step", "r", "--json"], &[("PATH", &path)]).json()["state"] == "cancelled"
+        let started = Instant::now();
+        let state = site.run_with(&["step", "r", "--json"], &[("PATH", &path)]).json()["state"].clone();
+        ticks.push(started.elapsed());
+        state == "cancelled"
     });
-    eprintln!("cancelled in {:?} with {} calls of scancel", cancelled.elapsed(), calls(&site, "scancel"));
-    assert!(calls(&site, "scancel") <= 10, "{} calls", calls(&site, "scancel"));
+    let longest = ticks.iter().max().copied().unwrap_or_default();
+    eprintln!("cancelled with {} calls of scancel: `cancel` {asked:?}, ticks {ticks:?}", calls(&site, "scancel"));
+    assert_eq!(calls(&site, "scancel"), 1);
+    // a second on a machine of its own; the tests share theirs
+    assert!(asked.max(longest) < Duration::from_secs(5), "{ticks:?}");
     assert_eq!(site.starts().values().sum::<usize>(), 0);
+    site.check();
+}
+
+#[test]
+fn a_task_that_is_cancelled_leaves_the_rest_of_its_array_alone() {
+    let mut all = tasks(6, "true");
+    all[2]["allow_failure"] = json!(true);
+    let site = Site::new(Plan::default().line(DOWN), &all);
+    site.init();
+    site.step_until("all are pending", |_| {
+        site.cluster.jobs("%T").iter().filter(|word| *word == "PENDING").count() == 6
+    });
+    site.run(&["cancel", "r", "t2"]).code(0);
+    site.step_until("one is cancelled", |_| site.last("t2").0 == "cancelled");
+    assert_eq!(site.cluster.jobs("%T").iter().filter(|word| *word == "PENDING").count(), 5);
+    site.cluster.ask("scontrol", &["update", "PartitionName=main", "State=UP"]);
+    site.step_to_end();
+    let completed = site.tasks().matches("=completed").count();
+    assert_eq!((completed, site.last("t2").0.as_str()), (5, "cancelled"), "{}", site.tasks());
+    assert_eq!(site.starts().values().sum::<usize>(), 5);
+    site.check();
+}
+
+#[test]
+fn backends_of_one_cluster_share_a_poll() {
+    let wait = "while ! test -e ../../go; do sleep 0.1; done";
+    let mut all: Vec<Value> = (0..4).map(|n| task(&format!("t{n}"), wait)).collect();
+    for task in &mut all[2..] {
+        task["operator"] = json!("other");
+    }
+    let site = Site::new(Plan::default(), &json!(all));
+    let second = "backends.second={\"kind\": \"slurm\", \"poll_interval_s\": 0.1, \"array_max\": 1}";
+    let other = "operators.other={\"plugin\": \"builtin:compute\", \"grants\": {\"compute\": [\"second\"]}}";
+    site.run(&["init", "demo", "--run-id", "r", "--set", second, "--set", other]).code(0);
+    site.step();
+    until("all run", || site.cluster.jobs("%T") == ["RUNNING"; 4]);
+    let path = counting(&site);
+    for n in 1..=3 {
+        std::thread::sleep(Duration::from_millis(250)); // the shortest time between two polls
+        site.run_with(&["step", "r"], &[("PATH", &path)]).code(0);
+        assert_eq!(calls(&site, "squeue"), n, "one for both backends");
+    }
+    assert!((0..4).all(|n| site.last(&format!("t{n}")).0 == "running"), "{}", site.tasks());
+    std::fs::write(site.run_dir().join("operators/go"), "").expect("written");
+    assert_eq!(site.step_to_end()["state"], "completed");
+    assert!((0..4).all(|n| site.attempts(&format!("t{n}")).len() == 1), "{}", site.tasks());
     site.check();
 }
 

@@ -203,18 +203,38 @@ fn a_forgotten_job_without_an_exit_record_is_lost() {
     let site = Site::new(Plan::default().line("MinJobAge=2"), &json!([a]));
     site.init();
     site.step();
-    let wrapper = || {
-        let attempt = std::fs::read_dir(site.run_dir().join("operators/hpc")).ok()?.flatten().next()?.path();
-        std::fs::read_to_string(attempt.join("wrapper")).ok().filter(|text| text.ends_with('\n'))
-    };
-    until("it runs", || wrapper().is_some());
-    let pid = wrapper().expect("seen");
-    std::process::Command::new("kill").args(["-KILL", pid.trim()]).status().expect("kill starts");
+    until("it runs", || site.wrapper("a").is_some());
+    site.kill_wrapper("a");
     until("the queue has forgotten it", || site.cluster.jobs("%i").is_empty());
     assert_eq!(site.step_to_end()["state"], "held");
     let (state, reason) = site.last("a");
     assert!(state == "lost" && reason.contains("does not know it"), "{state}: {reason}");
     assert_eq!(site.attempts("a").len(), 1);
+    site.check();
+}
+
+#[test]
+fn accounts_that_do_not_answer_decide_nothing() {
+    // this cluster keeps no accounts, so `sacct` fails
+    let a = task("a", "echo $PPID > wrapper; sleep 300");
+    let site = Site::with(Plan::default().line("MinJobAge=2"), &json!([a]), &json!({"sacct": true}));
+    site.init();
+    site.step();
+    until("it runs", || site.wrapper("a").is_some());
+    site.kill_wrapper("a");
+    until("the queue has forgotten it", || site.cluster.jobs("%i").is_empty());
+    site.step_until("the run says so", |tick| {
+        assert_eq!(tick["state"], "active");
+        site.last("a").1.contains("accounts do not answer")
+    });
+    let explained = site.run(&["explain", "r", "a"]).code(0).stdout;
+    assert!(explained.contains("Slurm accounting storage is disabled"), "{explained}");
+    std::thread::sleep(Duration::from_secs(2)); // longer than the grace
+    assert_eq!(site.step()["state"], "active");
+    site.run(&["amend", "r", "--set", "backends.cluster.sacct=false"]).code(0);
+    assert_eq!(site.step_to_end()["state"], "held");
+    let (state, reason) = site.last("a");
+    assert!(state == "lost" && reason.contains("does not know it"), "{state}: {reason}");
     site.check();
 }
 
@@ -226,8 +246,8 @@ fn answers_that_are_garbage_or_of_others_change_nothing() {
     let id = site.cluster.jobs("%F").pop().expect("a job");
     let name = site.cluster.jobs("%j").pop().expect("a job");
     let time = "2026-11-24T10:00:00";
-    let foreign = format!("echo '{id}_0|{id}|0|FAILED|NonZeroExitCode|{time}|{time}|somebody-else'");
-    let unknown = format!("echo '{id}_0|{id}|0|NEW_STATE|None|{time}|N/A|{name}'");
+    let foreign = format!("echo '{id}_0|{id}|0|FAILED|n1|NonZeroExitCode|{time}|{time}|somebody-else'");
+    let unknown = format!("echo '{id}_0|{id}|0|NEW_STATE|n1|None|{time}|N/A|{name}'");
     for answer in [
         foreign.as_str(),
         "printf 'a|b\\n\\001\\377|||||||||\\n'",

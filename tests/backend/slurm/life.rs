@@ -66,3 +66,64 @@ fn everything_that_is_asked_for_reaches_the_cluster() {
     let script = std::fs::read_to_string(directory.join("matterstack-job.sh")).expect("a job script");
     assert!(script.contains("#SBATCH --qos=normal\n"), "{script}");
 }
+
+#[test]
+fn a_job_sees_what_its_task_sets_and_nothing_of_whoever_submitted_it() {
+    let mut a = task("a", "test \"$X-$MINE\" = 1-");
+    a["env"] = json!({"X": "1"});
+    let site = Site::new(Plan { nodes: 1, ..Plan::default() }, &json!([a]));
+    site.init();
+    site.run_with(&["step", "r"], &[("MINE", "secret")]).code(0);
+    assert_eq!(site.step_to_end()["state"], "completed", "{:?}", site.last("a"));
+    let job = site.cluster.jobs("%i").pop().expect("a job");
+    let shown = site.cluster.ask("scontrol", &["show", "job", &job]);
+    assert!(shown.contains("Requeue=0"), "{shown}");
+    let name = site.cluster.jobs("%j").pop().expect("a job");
+    assert!(name.starts_with("ms-") && shown.contains(&format!("Comment={name}")), "{shown}");
+    site.check();
+}
+
+#[test]
+fn a_dry_run_prints_the_job_script_that_is_then_submitted() {
+    let mut a = task("a", "true");
+    a["resources"] = json!({"cores": 2, "memory_mb": 100, "walltime_s": 600});
+    a["env"] = json!({"X": "it's"});
+    a["files"] = json!({"in.txt": {"content": "hello"}});
+    let template = "#!/bin/sh\n{% for option in options %}#SBATCH {{ option }}\n{% endfor %}{% for v in env %}export {{ v }}\n\
+                    {% endfor %}{% for line in setup %}{{ line }}\n{% endfor %}exec {{ launcher }} {{ command }} # of the site";
+    for backend in
+        [json!({"partition": "main"}), json!({"setup": ["module() { :; }", "module load x"], "template": template})]
+    {
+        let site = Site::with(Plan::default(), &json!([a]), &backend);
+        let launcher = "operators.hpc.config={\"launcher\": [\"env\", \"LAUNCHED=with it\"]}";
+        site.run(&["init", "demo", "--run-id", "r", "--set", launcher]).code(0);
+        let shown = site.run(&["step", "r", "--dry-run", "--json"]).code(0).json()[0]["script"].clone();
+        let printed = site.run(&["step", "r", "--dry-run"]).code(0).stdout;
+        assert!(printed.contains(&text(&shown)) && printed.contains("# file in.txt: 5 bytes"), "{printed}");
+        assert!(site.cluster.jobs("%i").is_empty() && site.attempts("a").is_empty(), "nothing was done");
+        assert_eq!(site.step_to_end()["state"], "completed", "{}", site.status());
+        let attempt = &site.attempts("a")[0];
+        let directory = site.run_dir().join(text(&attempt["directory"]));
+        let script = std::fs::read_to_string(directory.join("matterstack-job.sh")).expect("a job script");
+        let (script, ticket) = script.trim_end().rsplit_once('\n').expect("lines");
+        assert!(ticket.starts_with("# matterstack: ms-"), "{ticket}");
+        assert_eq!(text(&shown).trim_end(), script.replace(&text(&attempt["attempt_id"]), "ATTEMPT"));
+        for part in
+            ["#SBATCH --cpus-per-task=2", "#SBATCH --time=10", "export X='it'\\''s'", "'LAUNCHED=with it' /bin/sh -c"]
+        {
+            assert!(script.contains(part), "{part}: {script}");
+        }
+    }
+}
+
+#[test]
+fn a_dry_run_says_what_cannot_be_submitted() {
+    let mut a = task("a", "true");
+    a["env"] = json!({"X": "1"});
+    let template = "#!/bin/sh\n{% if env | length > 2 %}{{ nothing }}{% endif %}exec {{ command }}";
+    a["env"]["Y"] = json!("2");
+    let site = Site::with(Plan { nodes: 1, ..Plan::default() }, &json!([a]), &json!({"template": template}));
+    site.init();
+    let printed = site.run(&["step", "r", "--dry-run"]).code(0).stdout;
+    assert!(printed.contains("# cannot be submitted:") && printed.contains("undefined value"), "{printed}");
+}

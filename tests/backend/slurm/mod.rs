@@ -156,6 +156,21 @@ impl Site {
             .collect()
     }
 
+    /// The process of the wrapper of a task's last attempt, whose command has written it to the file `wrapper`.
+    pub(super) fn wrapper(&self, task: &str) -> Option<String> {
+        let directory = self.run_dir().join(text(&self.attempts(task).pop()?["directory"]));
+        let pid = std::fs::read_to_string(directory.join("wrapper")).ok()?;
+        pid.ends_with('\n').then(|| pid.trim().to_owned())
+    }
+
+    /// Kills the wrapper of a task's last attempt, so that there will be no exit record.
+    #[track_caller]
+    pub(super) fn kill_wrapper(&self, task: &str) {
+        let pid = self.wrapper(task).expect("it runs");
+        let killed = std::process::Command::new("kill").args(["-KILL", &pid]).status();
+        assert!(killed.is_ok_and(|status| status.success()), "{pid}");
+    }
+
     /// Asserts that no attempt's command was started twice, and that the store's rules hold.
     #[track_caller]
     pub(super) fn check(&self) {

@@ -81,7 +81,7 @@ fn preempted_jobs_are_tried_again_and_start_nothing_twice() {
         site.cluster.ask("sbatch", &["-p", "high", "-n2", "-o", "/dev/null", "--wrap", "sleep 2"]);
         let started = Instant::now();
         while site.step()["state"] != "completed" {
-            let jobs = site.cluster.jobs("%i|%F|%K|%T|%r|%S|%e|%j");
+            let jobs = site.cluster.jobs("%i|%F|%K|%T|%N|%r|%S|%e|%j");
             let late = started.elapsed() > Duration::from_secs(300) || site.status()["state"] == "held";
             assert!(!late, "{mode} {} {:?} {jobs:?}", site.status(), site.last("low"));
             std::thread::sleep(Duration::from_millis(500));
@@ -119,10 +119,9 @@ fn a_limit_on_jobs_and_a_queue_that_forgets_where_the_site_keeps_accounts() {
     if !wanted() {
         return;
     }
-    let plan = Plan { munge: true, accounts: true, ..Plan::default() }.line("MinJobAge=2").line("MessageTimeout=3");
     let mut all = tasks(12, "true");
-    all[0] = task("t0", "test -e ../go && exit 0; echo $PPID > wrapper; sleep 300");
-    let site = Site::with(plan, &all, &json!({"sacct": true}));
+    all[0] = task("t0", "echo $PPID > wrapper; sleep 300");
+    let site = Site::with(with_accounts(), &all, &json!({"sacct": true}));
     site.cluster.ask("sacctmgr", &["-Qi", "modify", "qos", "normal", "set", "MaxSubmitJobsPerUser=5"]);
     site.init();
     site.step_until("no more than five are in the queue", |tick| {
@@ -131,15 +130,8 @@ fn a_limit_on_jobs_and_a_queue_that_forgets_where_the_site_keeps_accounts() {
     });
     assert!(site.last("t11").1.contains("no more jobs"), "{:?}", site.last("t11"));
     // one whose wrapper is killed and that the queue then forgets: the accounts still know how it ended
-    let wrapper = || {
-        let attempts = std::fs::read_dir(site.run_dir().join("operators/hpc")).ok()?.flatten();
-        let mut pids = attempts.filter_map(|attempt| std::fs::read_to_string(attempt.path().join("wrapper")).ok());
-        pids.next().filter(|text| text.ends_with('\n'))
-    };
-    until("t0 runs", || wrapper().is_some());
-    let pid = wrapper().expect("seen");
-    std::fs::write(site.run_dir().join("operators/hpc/go"), "").expect("written");
-    std::process::Command::new("kill").args(["-KILL", pid.trim()]).status().expect("kill starts");
+    until("t0 runs", || site.wrapper("t0").is_some());
+    site.kill_wrapper("t0");
     until("the queue has forgotten all", || site.cluster.jobs("%i").is_empty());
     let started = Instant::now();
     while site.step()["state"] == "active" {
@@ -149,5 +141,106 @@ fn a_limit_on_jobs_and_a_queue_that_forgets_where_the_site_keeps_accounts() {
     let (state, reason) = site.last("t0");
     assert!(state == "failed" && reason.contains("without an exit record"), "{state}: {reason}");
     assert!((1..12).all(|n| site.tasks().contains(&format!("t{n}=completed"))), "{}", site.tasks());
+    site.check();
+}
+
+/// A cluster whose site keeps accounts, and whose queue forgets soon.
+fn with_accounts() -> Plan {
+    Plan { munge: true, accounts: true, ..Plan::default() }.line("MinJobAge=2").line("MessageTimeout=3")
+}
+
+#[test]
+fn a_slurmdbd_that_dies_loses_nothing_and_decides_nothing() {
+    if !wanted() {
+        return;
+    }
+    let mut killed = task("killed", "echo $PPID > wrapper; sleep 300");
+    killed["allow_failure"] = json!(true);
+    let waits = task("waits", "while ! test -e ../go; do sleep 0.1; done");
+    let mut next = task("next", "true");
+    next["depends_on"] = json!(["waits"]);
+    let mut site = Site::with(with_accounts(), &json!([killed, waits, next]), &json!({"sacct": true}));
+    site.init();
+    site.step_until("both run", |_| site.starts().values().filter(|count| **count > 0).count() == 2);
+    until("it has said who its wrapper is", || site.wrapper("killed").is_some());
+    // what slurmdbd has not committed yet is lost for ever
+    until("the accounts know that both run", || {
+        let words = site.cluster.ask("sacct", &["-n", "-P", "-X", "-S", "now-1days", "-o", "State"]);
+        words.matches("RUNNING").count() == 2
+    });
+    site.cluster.kill("slurmdbd");
+    site.kill_wrapper("killed");
+    until("the queue has forgotten it", || site.cluster.jobs("%i").len() == 1);
+    std::fs::write(site.run_dir().join("operators/hpc/go"), "").expect("written");
+    // one job ends and another is submitted while nobody keeps accounts
+    site.step_until("the others have ended", |tick| {
+        assert_eq!(tick["state"], "active");
+        site.tasks().contains("waits=completed next=completed")
+    });
+    site.step_until("the run says what it waits for", |tick| {
+        assert_eq!(tick["state"], "active");
+        site.last("killed").1.contains("accounts do not answer")
+    });
+    site.cluster.start_slurmdbd();
+    assert_eq!(site.step_to_end()["state"], "completed", "{}", site.status());
+    let (state, reason) = site.last("killed");
+    assert!(state == "failed" && reason.contains("without an exit record"), "{state}: {reason}");
+    assert_eq!((site.attempts("waits").len(), site.attempts("next").len()), (1, 1));
+    site.check();
+}
+
+#[test]
+fn what_an_administrator_cancelled_and_the_queue_forgot_is_known_from_the_accounts() {
+    if !wanted() {
+        return;
+    }
+    let plan = with_accounts().line("PartitionName=main Nodes=ALL Default=YES State=DOWN");
+    let site = Site::with(plan, &tasks(2, "true"), &json!({"sacct": true}));
+    site.init();
+    site.step();
+    let array = site.cluster.jobs("%F").pop().expect("a job");
+    site.cluster.ask("scancel", &[&array]);
+    until("the queue has forgotten them", || site.cluster.jobs("%i").is_empty());
+    let user = std::fs::metadata(site.run_dir()).map(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata));
+    let words = site.cluster.ask("sacct", &["-n", "-P", "-X", "-j", &array, "-o", "State"]);
+    assert!(words.contains(&format!("CANCELLED by {}", user.expect("ours"))), "{words}");
+    // the database answers, and the site's `sacct` does not
+    let broken = site.shims(&[("sacct", "echo 'sacct: error: Problem talking to the database' >&2; exit 1")]);
+    until("the run says what it waits for", || {
+        let tick = site.run_with(&["step", "r", "--json"], &[("PATH", &broken)]).json();
+        assert_eq!(tick["state"], "active");
+        site.last("t0").1.contains("Problem talking to the database")
+    });
+    site.step_to_end();
+    assert_eq!(site.tasks(), "t0=cancelled t1=cancelled");
+    assert_eq!((site.attempts("t0").len(), site.starts().values().sum::<usize>()), (1, 0));
+    site.check();
+}
+
+#[test]
+fn limits_of_associations_and_of_a_qos_are_shown() {
+    if !wanted() {
+        return;
+    }
+    let mut all = tasks(2, "true");
+    all[0]["resources"] = json!({"walltime_s": 600});
+    all[1]["resources"] = json!({"cores": 4, "walltime_s": 60});
+    let site = Site::new(with_accounts(), &all);
+    let set = |words: &[&str]| site.cluster.ask("sacctmgr", &[&["-Qi", "modify"], words].concat());
+    set(&["qos", "normal", "set", "MaxWall=5"]);
+    let user = site.cluster.ask("id", &["-un"]);
+    set(&["user", &user, "set", "GrpTRES=cpu=2"]);
+    site.init();
+    site.step_until("the run says so of both", |tick| {
+        assert_eq!(tick["state"], "active");
+        site.last("t0").1.contains("QOSMaxWallDurationPerJobLimit") && site.last("t1").1.contains("AssocGrpCpuLimit")
+    });
+    assert_eq!(
+        site.status()["waiting_on"].as_array().map_or(0, |all| all.iter().filter(|w| w["kind"] == "scheduler").count()),
+        2
+    );
+    set(&["qos", "normal", "set", "MaxWall=-1"]);
+    set(&["user", &user, "set", "GrpTRES=cpu=-1"]);
+    assert_eq!(site.step_to_end()["state"], "completed", "{:?}", site.cluster.jobs("%i %T %r"));
     site.check();
 }

@@ -4,6 +4,7 @@ use super::ledger::{Element, Row};
 use super::state::is_ghost;
 use crate::backend::transport::{Exec, Finished, NoAnswer, Transport};
 use crate::explain::quoted;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How long `sbatch` may take; it waits by itself where the cluster is full.
@@ -115,6 +116,7 @@ fn shortened(text: &str) -> String {
     line.trim().to_owned()
 }
 
+/// A script that calls one program, for so many seconds at most.
 fn command(seconds: u64, words: &[String]) -> String {
     let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
     format!("{ENVIRONMENT}exec timeout -k 5 {seconds} {}", words.join(" "))
@@ -134,7 +136,13 @@ pub(super) fn submit(transport: &dyn Transport, arguments: &[String], script: &s
     }))
 }
 
-/// Runs a command that only asks; an error is the sentence on why there is no answer.
+/// Calls a program that only asks; an error is the sentence on why there is no answer.
+pub(super) fn ask_program(transport: &dyn Transport, words: &[&str]) -> Result<String, String> {
+    let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+    ask(transport, &command(ASK_S, &words))
+}
+
+/// Runs a script that only asks; an error is the sentence on why there is no answer.
 fn ask(transport: &dyn Transport, script: &str) -> Result<String, String> {
     let answer = transport.exec(Exec::of(script, Duration::from_secs(ASK_S + SLACK_S)));
     let done = answer.map_err(|error| error.to_string())?;
@@ -147,7 +155,7 @@ fn ask(transport: &dyn Transport, script: &str) -> Result<String, String> {
 /// Asks for every job of the user who submits. The last line tells a queue that is empty from an answer cut short.
 pub(super) fn queue(transport: &dyn Transport) -> Result<Vec<Row>, String> {
     let script = format!(
-        "{ENVIRONMENT}timeout -k 5 {ASK_S} squeue -h -r -t all -u \"$(id -un)\" -o '%i|%F|%K|%T|%r|%S|%e|%j' && echo end"
+        "{ENVIRONMENT}timeout -k 5 {ASK_S} squeue -h -r -t all -u \"$(id -un)\" -o '%i|%F|%K|%T|%N|%r|%S|%e|%j' && echo end"
     );
     read_queue(&ask(transport, &script)?)
 }
@@ -161,8 +169,8 @@ pub(super) fn read_queue(text: &str) -> Result<Vec<Row>, String> {
 }
 
 fn read_row(line: &str) -> Option<Row> {
-    let mut left = line.splitn(5, '|');
-    let (id, array, index, word) = (left.next()?, left.next()?, left.next()?, left.next()?);
+    let mut left = line.splitn(6, '|');
+    let (id, array, index, word, nodes) = (left.next()?, left.next()?, left.next()?, left.next()?, left.next()?);
     // the reason may hold anything, our names do not
     let mut right = left.next()?.rsplitn(4, '|');
     let (name, end, start, reason) = (right.next()?, right.next()?, right.next()?, right.next()?);
@@ -179,51 +187,82 @@ fn read_row(line: &str) -> Option<Row> {
     let (index, id) =
         if number(index) { (index.parse().ok()?, format!("{array}_{index}")) } else { (0, id.to_owned()) };
     let element = Element { batch: name.to_owned(), index };
-    Some(Row { element, id, word: word.to_owned(), reason: reason.to_owned() })
-}
-
-/// Asks the site's accounts for the jobs of one array: state words by index.
-pub(super) fn accounts(transport: &dyn Transport, batch: &str) -> Result<Vec<Row>, String> {
-    let script = command(
-        ASK_S,
-        &["sacct", "-n", "-P", "-X", "-S", "now-60days", "-o", "JobID,State", "--name", batch].map(str::to_owned),
-    );
-    let text = ask(transport, &script)?;
-    Ok(text.lines().filter_map(|line| read_account(line, batch)).collect())
-}
-
-fn read_account(line: &str, batch: &str) -> Option<Row> {
-    let (id, word) = line.split_once('|')?;
-    let index = id.split_once('_').map_or(Some(0), |(_, index)| index.parse().ok())?;
-    let element = Element { batch: batch.to_owned(), index };
-    Some(Row { element, id: id.to_owned(), word: word.to_owned(), reason: String::new() })
+    Some(Row { element, id, word: word.to_owned(), reason: reason.to_owned(), placed: !nodes.is_empty() })
 }
 
 /// Asks for the cluster's MaxArraySize; 0 or 1 means that it has no arrays.
 pub(super) fn array_size(transport: &dyn Transport) -> Result<u32, String> {
-    let script = command(ASK_S, &["scontrol", "show", "config"].map(str::to_owned));
-    let text = ask(transport, &script)?;
+    let text = ask_program(transport, &["scontrol", "show", "config"])?;
     let line = text.lines().find_map(|line| line.trim().strip_prefix("MaxArraySize"));
     let size = line.and_then(|rest| rest.trim_start().strip_prefix('=')?.trim().parse().ok());
     size.ok_or_else(|| "scontrol tells no MaxArraySize".to_owned())
 }
 
-/// Asks the cluster to stop jobs: ids by their array's name, since an id alone may be somebody else's by now.
-pub(super) fn cancel(transport: &dyn Transport, jobs: &[(String, Vec<String>)]) -> Result<(), String> {
-    let mut script = ENVIRONMENT.to_owned();
-    script.push_str("failed=0\n");
-    for (batch, ids) in jobs {
-        for some in ids.chunks(200) {
-            let ids: Vec<String> = some.iter().map(|id| quoted(id)).collect();
-            script.push_str(&format!(
-                "timeout -k 5 {ASK_S} scancel -u \"$(id -un)\" -n {} {} || failed=1\n",
-                quoted(batch),
-                ids.join(" ")
-            ));
+/// The most bytes of one script that stops jobs: it is one argument of a shell.
+const STOP_SCRIPT_MAX: usize = 50_000;
+
+/// Asks the cluster to stop jobs, each given by the name of its array and its id.
+///
+/// An id alone may be somebody else's by now, so the cluster is asked first whether it still bears the name. `scancel`
+/// itself is given no name: with one it stops every pending element of an array for the sake of a single one.
+pub(super) fn cancel(transport: &dyn Transport, jobs: &BTreeSet<(String, String)>) -> Result<(), String> {
+    let mut lines = String::new();
+    for (batch, array, elements) in arrays(jobs) {
+        lines.push_str(&format!(
+            "ours {} && set -- \"$@\" {}\n",
+            quoted(&format!("{array}|{batch}")),
+            quoted(&elements)
+        ));
+        if lines.len() > STOP_SCRIPT_MAX {
+            ask(transport, &stop_script(&std::mem::take(&mut lines)))?;
         }
     }
-    script.push_str("exit $failed\n");
-    ask(transport, &script).map(drop)
+    if lines.is_empty() { Ok(()) } else { ask(transport, &stop_script(&lines)).map(drop) }
+}
+
+/// What has ended meanwhile is no failure, though `scancel` says so.
+fn stop_script(lines: &str) -> String {
+    format!(
+        "{ENVIRONMENT}live=$(timeout -k 5 {ASK_S} squeue -h -u \"$(id -un)\" -o '%F|%j') || exit 1\n\
+         nl='\n'; live=$nl$live$nl\n\
+         ours() {{ case $live in *\"$nl$1$nl\"*) return 0; esac; return 1; }}\n\
+         set --\n{lines}[ $# -gt 0 ] || exit 0\n\
+         said=$(timeout -k 5 {ASK_S} scancel \"$@\" 2>&1) && exit 0\n\
+         printf '%s\\n' \"$said\" | grep -qvi -e 'invalid job id' -e 'already complet' || exit 0\n\
+         printf '%s\\n' \"$said\" >&2; exit 1\n"
+    )
+}
+
+/// Jobs as `scancel` takes them, one expression for all elements of an array: name, id of the array, expression.
+fn arrays(jobs: &BTreeSet<(String, String)>) -> Vec<(&str, &str, String)> {
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let mut found: BTreeMap<(&str, &str), BTreeSet<u32>> = BTreeMap::new();
+    for (batch, id) in jobs {
+        let (array, index) = id.split_once('_').map_or((id.as_str(), None), |(array, index)| (array, Some(index)));
+        let index = index.map(str::parse::<u32>).transpose();
+        // an id that is none came from a handle that a plugin has spoilt
+        if let (true, Ok(index)) = (number(array), index) {
+            found.entry((batch, array)).or_default().extend(index);
+        }
+    }
+    let expression = |array: &str, elements: &BTreeSet<u32>| match elements.len() {
+        0 => array.to_owned(),
+        _ => format!("{array}_[{}]", ranges(elements)),
+    };
+    found.iter().map(|((batch, array), elements)| (*batch, *array, expression(array, elements))).collect()
+}
+
+/// Numbers as `0-4,7`.
+fn ranges(numbers: &BTreeSet<u32>) -> String {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for &number in numbers {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == number => *last = number,
+            _ => runs.push((number, number)),
+        }
+    }
+    let text = |(first, last): &(u32, u32)| if first == last { first.to_string() } else { format!("{first}-{last}") };
+    runs.iter().map(text).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
@@ -295,14 +334,14 @@ mod tests {
     #[test]
     fn rows_that_are_not_ours_count_for_nothing() {
         let text = format!(
-            "7|7|3|RUNNING|None|2026-11-24T10:00:00|N/A|{OURS}\n\
-             7|7|5|RUNNING|None|2026-11-24T10:00:00|NONE|{OURS}\n\
-             8|8|N/A|PENDING|a|b|c|N/A|N/A|{OURS}\n\
-             9|9|N/A|PENDING|Priority|N/A|N/A|somebody-else\n\
-             9|9|N/A|PENDING|Priority|N/A|N/A|x|{OURS}x\n\
-             10|10|1|FAILED|BadConstraints|N/A|2026-11-24T10:00:00|{OURS}\n\
+            "7|7|3|RUNNING|n[1-2]|None|2026-11-24T10:00:00|N/A|{OURS}\n\
+             7|7|5|RUNNING|n[1-2]|None|2026-11-24T10:00:00|NONE|{OURS}\n\
+             8|8|N/A|PENDING||a|b|c|N/A|N/A|{OURS}\n\
+             9|9|N/A|PENDING||Priority|N/A|N/A|somebody-else\n\
+             9|9|N/A|PENDING||Priority|N/A|N/A|x|{OURS}x\n\
+             10|10|1|FAILED||BadConstraints|N/A|2026-11-24T10:00:00|{OURS}\n\
              slurm_load_jobs warning: something\n\
-             11|11|4|NEW_WORD|None|N/A|N/A|{OURS}\nend\n"
+             11|11|4|NEW_WORD||None|N/A|N/A|{OURS}\nend\n"
         );
         let rows = read_queue(&text).expect("an answer");
         let short: Vec<String> =
@@ -313,10 +352,12 @@ mod tests {
     }
 
     #[test]
-    fn accounts_name_elements() {
-        let row = read_account("12_3|CANCELLED by 0", OURS).expect("a row");
-        assert_eq!((row.element.index, row.word.as_str()), (3, "CANCELLED by 0"));
-        assert_eq!(read_account("12_[4-9]|PENDING", OURS), None);
-        assert_eq!(read_account("12|TIMEOUT", OURS).map(|row| row.element.index), Some(0));
+    fn what_is_to_be_stopped_is_named_by_array() {
+        let jobs = ["7_0", "7_1", "7_2", "7_9", "7_11", "12", "x", "", "7_x", "7;rm"];
+        let jobs = jobs.iter().map(|id| ("a".to_owned(), (*id).to_owned())).chain([("b".to_owned(), "8_3".to_owned())]);
+        let jobs: BTreeSet<(String, String)> = jobs.collect();
+        let expected =
+            [("a", "12", "12".to_owned()), ("a", "7", "7_[0-2,9,11]".to_owned()), ("b", "8", "8_[3]".to_owned())];
+        assert_eq!(arrays(&jobs), expected);
     }
 }

@@ -27,6 +27,8 @@ pub(super) struct Job {
     pub(super) id: String,
     pub(super) word: String,
     pub(super) reason: String,
+    /// Whether it was given nodes.
+    pub(super) placed: bool,
     /// The number of its last change.
     pub(super) changed: u64,
     pub(super) since_ms: i64,
@@ -34,7 +36,7 @@ pub(super) struct Job {
 
 impl Job {
     pub(super) fn stage(&self) -> Stage {
-        stage(&self.word, &self.reason)
+        stage(&self.word, &self.reason, self.placed)
     }
 }
 
@@ -59,6 +61,8 @@ pub(super) struct Head {
     pub(super) answered_ms: i64,
     /// Why the last poll had no answer.
     pub(super) silent: Option<String>,
+    /// Since when the site's accounts have answered whenever they were asked.
+    pub(super) accounts_ms: Option<i64>,
     /// Until when the cluster wants nothing more, and for how long that was.
     pub(super) hold: Option<(i64, i64)>,
     /// When `sbatch` was called, in the last minute.
@@ -81,9 +85,10 @@ pub(super) struct Row {
     pub(super) id: String,
     pub(super) word: String,
     pub(super) reason: String,
+    pub(super) placed: bool,
 }
 
-type Line = (String, u32, String, String, String, u64, i64);
+type Line = (String, u32, String, String, String, bool, u64, i64);
 
 /// The memory of one backend.
 #[derive(Debug)]
@@ -135,8 +140,10 @@ impl Ledger {
         }
         let lines = fs::read(&self.path)?;
         for line in lines.split(|byte| *byte == b'\n').skip(1) {
-            if let Ok((batch, index, id, word, reason, changed, since_ms)) = serde_json::from_slice::<Line>(line) {
-                self.jobs.insert(Element { batch, index }, Job { id, word, reason, changed, since_ms });
+            if let Ok((batch, index, id, word, reason, placed, changed, since_ms)) =
+                serde_json::from_slice::<Line>(line)
+            {
+                self.jobs.insert(Element { batch, index }, Job { id, word, reason, placed, changed, since_ms });
             }
         }
         self.loaded = true;
@@ -159,7 +166,8 @@ impl Ledger {
         let mut text = serde_json::to_vec(&self.head)?;
         for (element, job) in &self.jobs {
             text.push(b'\n');
-            let line = (&element.batch, element.index, &job.id, &job.word, &job.reason, job.changed, job.since_ms);
+            let line =
+                (&element.batch, element.index, &job.id, &job.word, &job.reason, job.placed, job.changed, job.since_ms);
             serde_json::to_writer(&mut text, &line)?;
         }
         text.push(b'\n');
@@ -177,8 +185,8 @@ impl Ledger {
 
     /// Notes a job that the cluster acknowledged, or that is asked about and not known.
     pub(super) fn expect(&mut self, element: Element, id: String, now_ms: i64) {
-        let job =
-            Job { id, word: UNSEEN.to_owned(), reason: String::new(), changed: self.head.changes, since_ms: now_ms };
+        let (word, reason, changed) = (UNSEEN.to_owned(), String::new(), self.head.changes);
+        let job = Job { id, word, reason, placed: false, changed, since_ms: now_ms };
         self.jobs.insert(element, job);
         self.dirty = true;
     }
@@ -188,17 +196,18 @@ impl Ledger {
         let number = self.head.changes + 1;
         let mut shown = HashSet::with_capacity(rows.len());
         for row in rows {
-            let new = Job { id: row.id, word: row.word, reason: row.reason, changed: number, since_ms: now_ms };
-            match self.jobs.get_mut(&row.element) {
+            let Row { element, id, word, reason, placed } = row;
+            let new = Job { id, word, reason, placed, changed: number, since_ms: now_ms };
+            match self.jobs.get_mut(&element) {
                 // of two jobs with one name, a live one tells more
-                Some(old) if shown.contains(&row.element) && !matches!(old.stage(), Stage::Ended(_)) => {}
-                Some(old) if old.stage() == new.stage() => {
+                Some(old) if shown.contains(&element) && !matches!(old.stage(), Stage::Ended(_)) => {}
+                Some(old) if tells_the_same(old, &new) => {
                     *old = Job { changed: old.changed, since_ms: old.since_ms, ..new };
                 }
                 Some(old) => *old = new,
-                None => drop(self.jobs.insert(row.element.clone(), new)),
+                None => drop(self.jobs.insert(element.clone(), new)),
             }
-            shown.insert(row.element);
+            shown.insert(element);
         }
         for (element, job) in &mut self.jobs {
             if job.word != GONE && !shown.contains(element) {
@@ -227,6 +236,36 @@ impl Ledger {
     }
 }
 
+/// Whether nobody need hear of a change: of what is held back or not understood a person is shown the words.
+fn tells_the_same(old: &Job, new: &Job) -> bool {
+    let shown = matches!(new.stage(), Stage::Stuck | Stage::Unknown);
+    old.stage() == new.stage() && (!shown || (&old.word, &old.reason) == (&new.word, &new.reason))
+}
+
 fn is_open(job: &Job) -> bool {
     !matches!(job.stage(), Stage::Ended(_) | Stage::Gone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_reason_is_told_only_where_a_person_is_shown_it() {
+        let directory = tempfile::tempdir().expect("a scratch directory");
+        let mut ledger = Ledger::new(directory.path().join("queue.jsonl"));
+        ledger.refresh().expect("a ledger");
+        let row = |reason: &str| {
+            let element = Element { batch: "a".to_owned(), index: 0 };
+            vec![Row { element, id: "7_0".into(), word: "PENDING".into(), reason: reason.into(), placed: false }]
+        };
+        // a scheduler that has not looked closely yet says PartitionConfig of a job that is too long for its partition
+        let told = ["Priority", "Resources", "PartitionConfig", "PartitionTimeLimit", "PartitionTimeLimit", "Priority"];
+        let told = told.map(|reason| {
+            let seen = ledger.head.changes;
+            ledger.take_in(row(reason), seen, 0);
+            ledger.changed_since(seen).len()
+        });
+        assert_eq!(told, [1, 0, 1, 1, 0, 1]);
+    }
 }

@@ -5,6 +5,7 @@
 //! array and its index; so a crash leaves either nothing or something that can be looked up by name. What runs a command
 //! is decided in the attempt directory alone: whoever makes `.claim` there. A job that the cluster lost, started twice or
 //! finds again later cannot start a command that another one claimed, or that the host has fenced by the same claim.
+mod accounts;
 mod batch;
 mod client;
 mod ledger;
@@ -14,6 +15,7 @@ mod site;
 mod state;
 mod submit;
 
+pub use poll::SharedQueue;
 pub use script::check_template;
 pub(super) use site::ran_behind;
 
@@ -27,7 +29,7 @@ use batch::Batches;
 use ledger::{Doubt, Element, Job, Ledger};
 use serde::{Deserialize, Serialize};
 use state::{End, Stage, UNSEEN};
-use std::collections::{HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -71,6 +73,7 @@ pub struct SlurmBackend {
     run: PathBuf,
     settings: SlurmConfig,
     transport: Arc<dyn Transport>,
+    queue: Arc<SharedQueue>,
     state: Mutex<Client>,
 }
 
@@ -79,12 +82,9 @@ struct Client {
     ledger: Ledger,
     batches: Batches,
     waiting: Vec<submit::Group>,
-    /// Array names and job ids that are to be stopped.
-    cancels: HashMap<String, Vec<String>>,
-    /// Job ids that this process has told the cluster to stop.
-    stopped: HashSet<String>,
-    /// What `sacct` said of an array, by index; asked once in the life of this process.
-    accounts: HashMap<String, HashMap<u32, String>>,
+    /// Jobs that are to be stopped: array names and job ids.
+    cancels: BTreeSet<(String, String)>,
+    accounts: accounts::Accounts,
     far: site::Far,
     /// The number of the last change that the tick had made something of when this process began to look.
     seen: u64,
@@ -120,24 +120,40 @@ impl Handle {
 }
 
 impl SlurmBackend {
-    /// The backend `name` of the run in this directory, reached by this transport.
-    pub fn new(run: &Path, name: &str, settings: SlurmConfig, transport: Arc<dyn Transport>) -> Self {
+    /// The backend `name` of the run in this directory, reached by this transport; `queue` is shared with the others that
+    /// go to the same cluster as the same user.
+    pub fn new(
+        run: &Path,
+        name: &str,
+        settings: SlurmConfig,
+        transport: Arc<dyn Transport>,
+        queue: Arc<SharedQueue>,
+    ) -> Self {
         let directory = run.join("backends").join(name);
         let client = Client {
             ledger: Ledger::new(directory.join("queue.jsonl")),
             batches: Batches::new(directory.join("arrays")),
             waiting: Vec::new(),
-            cancels: HashMap::new(),
-            stopped: HashSet::new(),
-            accounts: HashMap::new(),
+            cancels: BTreeSet::new(),
+            accounts: accounts::Accounts::default(),
             far: site::Far::default(),
             seen: 0,
         };
-        Self { run: run.to_owned(), settings, transport, state: Mutex::new(client) }
+        Self { run: run.to_owned(), settings, transport, queue, state: Mutex::new(client) }
     }
 
     fn client(&self) -> MutexGuard<'_, Client> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The queue that it looks at.
+    pub(super) fn queue(&self) -> &Arc<SharedQueue> {
+        &self.queue
+    }
+
+    /// Whether another backend with these settings goes to the same cluster as the same user.
+    pub(super) fn goes_where(&self, other: &SlurmConfig) -> bool {
+        self.settings.ssh == other.ssh
     }
 
     /// The shortest time between two polls.
@@ -180,7 +196,7 @@ impl SlurmBackend {
                 let (status, after) = self.with_record(&client, &record, &job, now);
                 if !matches!(status, Status::Running(_)) && matches!(job.stage(), Stage::Queued | Stage::Stuck) {
                     // it would only find the claim; if this is not heard, it does
-                    client.cancels.entry(element.batch.clone()).or_default().push(job.id.clone());
+                    client.cancels.insert((element.batch.clone(), job.id.clone()));
                 }
                 (status, after)
             }
@@ -232,19 +248,7 @@ impl SlurmBackend {
             Stage::Unknown => (waiting(format!("job {} has the unknown state `{}`", job.id, job.word)), POLL_AFTER_MS),
             Stage::Ended(_) if !settled => (Status::Running(None), grace.max(50) as u64),
             Stage::Ended(_) => (self.judge(client, key, &element.batch, stage, &job.reason)?, POLL_AFTER_MS),
-            Stage::Gone => {
-                if let Some(word) = self.account_of(client, element) {
-                    let accounted = state::stage(&word, "");
-                    if matches!(accounted, Stage::Ended(_)) {
-                        return Ok((self.judge(client, key, &element.batch, accounted, "")?, POLL_AFTER_MS));
-                    }
-                }
-                // absent twice, and for long enough
-                if client.ledger.head.answered_ms < job.since_ms.saturating_add(grace) {
-                    return Ok((Status::Running(None), grace.max(50) as u64));
-                }
-                (self.judge(client, key, &element.batch, stage, &job.reason)?, POLL_AFTER_MS)
-            }
+            Stage::Gone => self.forgotten(client, key, element, job, now)?,
         })
     }
 
@@ -264,25 +268,13 @@ impl SlurmBackend {
         // the record may have come while we looked
         match read_exit(key.directory, key.attempt_id.as_str()) {
             Some(record) => Ok(state::with_record(&record, stage)),
+            // a pending element of an array leaves no trace in the queue when it is stopped
+            None if !started && key.directory.join(CANCEL).exists() => Ok(Status::Cancelled),
             None if started && stage == Stage::Ended(End::Failed) && ran_out_of_memory(client, key, batch) => {
                 Ok(state::without_record(Stage::Ended(End::OutOfMemory), reason, started))
             }
             None => Ok(state::without_record(stage, reason, started)),
         }
-    }
-
-    /// The state word that the site's accounts have for a job, if it keeps any.
-    fn account_of(&self, client: &mut Client, element: &Element) -> Option<String> {
-        if !self.settings.sacct {
-            return None;
-        }
-        if !client.accounts.contains_key(&element.batch) {
-            // without an answer the queue alone decides
-            let rows = client::accounts(&*self.transport, &element.batch).ok()?;
-            let words = rows.into_iter().map(|row| (row.element.index, row.word)).collect();
-            client.accounts.insert(element.batch.clone(), words);
-        }
-        client.accounts.get(&element.batch)?.get(&element.index).cloned()
     }
 
     pub(super) fn find(&self, key: JobKey<'_>) -> Result<Found, GuestError> {
@@ -371,20 +363,20 @@ impl SlurmBackend {
         let element = handle.element();
         let id = client.ledger.job(&element).map(|job| job.id.clone()).filter(|id| !id.is_empty());
         let id = id.or(handle.external_id).unwrap_or_default();
-        client.cancels.entry(element.batch).or_default().push(id);
+        client.cancels.insert((element.batch, id));
         Ok(())
     }
 
     /// Tells the cluster once more to stop a job that a person wants stopped and that still lives.
     fn stop_again(&self, client: &mut Client, key: JobKey<'_>, element: &Element, job: &Job, status: &Status) {
         let lives = matches!(status, Status::Queued | Status::Running(_) | Status::Waiting(..));
-        if !lives || job.word == UNSEEN || client.stopped.contains(&job.id) {
+        if !lives || job.word == UNSEEN {
             return;
         }
         let marker = key.directory.join(CANCEL);
         let told = fs::metadata(&marker).and_then(|metadata| metadata.modified());
         if told.is_ok_and(|told| told.elapsed().is_ok_and(|age| age > TELL_AGAIN)) && fs::write(&marker, "").is_ok() {
-            client.cancels.entry(element.batch.clone()).or_default().push(job.id.clone());
+            client.cancels.insert((element.batch.clone(), job.id.clone()));
         }
     }
 }

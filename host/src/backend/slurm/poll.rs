@@ -1,15 +1,44 @@
 //! Looks at the queue: once for all jobs, not more often than allowed, and tells what changed.
+use super::accounts::Accounts;
 use super::client;
-use super::ledger::Element;
+use super::ledger::{Element, Row};
 use super::{Client, SlurmBackend, now_ms};
 use crate::model::id::AttemptId;
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Attempts that are looked at when the cluster falls silent or answers again, so that the run says so.
 const TOLD_OF_SILENCE: usize = 50;
 /// How long a submit whose answer was lost is looked for without anybody asking, in milliseconds.
 const FORGET_DOUBT_MS: i64 = 600_000;
+
+/// The last look at the queue of one user on one cluster: all backends of a run that go there share it.
+#[derive(Debug, Default)]
+pub struct SharedQueue(Mutex<Option<Look>>);
+
+/// An answer of the queue.
+#[derive(Debug, Clone)]
+struct Look {
+    asked_ms: i64,
+    answered_ms: i64,
+    rows: Arc<Result<Vec<Row>, String>>,
+}
+
+impl SharedQueue {
+    /// The last answer, if it is newer than what is `known` and came less than `interval` ago; otherwise asks.
+    fn ask(&self, known: i64, now: i64, interval: Duration, ask: impl FnOnce() -> Result<Vec<Row>, String>) -> Look {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = |at: i64| (0..interval.as_millis() as i64).contains(&(now - at));
+        match &*last {
+            Some(look) if look.asked_ms > known && recent(look.answered_ms) => look.clone(),
+            _ => {
+                let rows = Arc::new(ask());
+                last.insert(Look { asked_ms: now, answered_ms: now_ms(), rows }).clone()
+            }
+        }
+    }
+}
 
 impl SlurmBackend {
     pub(in crate::backend) fn changes(&self, cursor: Option<&str>) -> io::Result<(Vec<AttemptId>, Option<String>)> {
@@ -64,11 +93,15 @@ impl SlurmBackend {
             return Ok(());
         }
         client.ledger.load()?;
-        let answer = client::queue(&*self.transport);
+        client.accounts = Accounts::default();
         let head = &mut client.ledger.head;
+        // an answer from before the last submit would say that its jobs are gone
+        let known = head.submits.iter().copied().fold(head.polled_ms, i64::max);
+        let look = self.queue.ask(known, now, self.poll_interval(), || client::queue(&*self.transport));
+        let now = look.asked_ms;
         head.polled_ms = now;
-        match answer {
-            Err(silence) => head.silent = Some(silence),
+        match &*look.rows {
+            Err(silence) => head.silent = Some(silence.clone()),
             Ok(rows) => {
                 head.silent = None;
                 head.answered_ms = now;
@@ -78,7 +111,7 @@ impl SlurmBackend {
                 // by now it has been asked about; if not, the doubt comes up again
                 head.doubts.retain(|_, doubt| doubt.answered_ms.is_none_or(|at| now - at < FORGET_DOUBT_MS));
                 let batches = &mut client.batches;
-                let ours = rows.into_iter().filter(|row| batches.member(&row.element).is_some()).collect();
+                let ours = rows.iter().filter(|row| batches.member(&row.element).is_some()).cloned().collect();
                 client.ledger.take_in(ours, seen, now);
             }
         }
@@ -86,31 +119,19 @@ impl SlurmBackend {
         client.ledger.save()
     }
 
-    /// Hands on what is to be stopped and has not been told yet.
-    pub(in crate::backend) fn flush(&self) {
-        self.tell_cancels(&mut self.client());
+    /// Hands on what is to be stopped and has not been told yet, and keeps what was learnt.
+    pub(in crate::backend) fn flush(&self) -> io::Result<()> {
+        let mut client = self.client();
+        self.tell_cancels(&mut client);
+        client.ledger.save()
     }
 
     /// Tells the cluster what is to be stopped, all of it together; what it does not hear is told again later.
     fn tell_cancels(&self, client: &mut Client) {
-        let jobs: Vec<(String, Vec<String>)> = client
-            .cancels
-            .drain()
-            .map(|(batch, mut ids)| {
-                ids.sort();
-                ids.dedup();
-                // what the queue has not shown yet is told once it does
-                ids.retain(|id| !id.is_empty());
-                (batch, ids)
-            })
-            .filter(|(_, ids)| !ids.is_empty())
-            .collect();
-        if jobs.is_empty() {
-            return;
-        }
-        match client::cancel(&*self.transport, &jobs) {
-            Ok(()) => client.stopped.extend(jobs.into_iter().flat_map(|(_, ids)| ids)),
-            Err(_) => client.cancels = jobs.into_iter().collect(),
+        // what the queue has not shown yet has no id, and is told once it does
+        client.cancels.retain(|(_, id)| !id.is_empty());
+        if !client.cancels.is_empty() && client::cancel(&*self.transport, &client.cancels).is_ok() {
+            client.cancels.clear();
         }
     }
 }

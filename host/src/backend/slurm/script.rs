@@ -47,17 +47,18 @@ pub fn check_template(template: &str) -> Result<(), String> {
     if script.starts_with("#!") { Ok(()) } else { Err("the script does not begin with `#!`".to_owned()) }
 }
 
-/// The job script of one attempt.
+/// The job script of one attempt, with its ticket at the end once it has one.
 pub(super) fn job_script(
     settings: &SlurmConfig,
     job: &JobDocument,
     attempt: &str,
     options: &[String],
-    ticket: &str,
+    ticket: Option<&str>,
 ) -> Result<String, String> {
     let template = settings.template.as_deref().unwrap_or(TEMPLATE);
     let script = render(template, settings, job, attempt, options)?;
-    Ok(format!("{}\n{ticket}\n", script.trim_end()))
+    let ticket = ticket.map(|ticket| format!("{ticket}\n")).unwrap_or_default();
+    Ok(format!("{}\n{ticket}", script.trim_end()))
 }
 
 fn render(

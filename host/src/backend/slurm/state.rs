@@ -25,6 +25,8 @@ pub(super) enum End {
     Completed,
     Failed,
     Cancelled,
+    /// Cancelled on its nodes: by a person, or by a node that could not launch it.
+    CancelledThere,
     Timeout,
     OutOfMemory,
     NodeFail,
@@ -58,8 +60,8 @@ const STUCK: &[&str] = &[
     "NodeDown",
 ];
 
-/// Reads a state word and its reason.
-pub(super) fn stage(word: &str, reason: &str) -> Stage {
+/// Reads a state word and its reason; `placed`: whether the job was given nodes.
+pub(super) fn stage(word: &str, reason: &str, placed: bool) -> Stage {
     match word {
         UNSEEN => Stage::Queued,
         GONE => Stage::Gone,
@@ -77,6 +79,7 @@ pub(super) fn stage(word: &str, reason: &str) -> Stage {
         "PREEMPTED" => Stage::Ended(End::Preempted),
         "BOOT_FAIL" => Stage::Ended(End::BootFail),
         "DEADLINE" => Stage::Ended(End::Deadline),
+        _ if word.split_whitespace().next() == Some("CANCELLED") && placed => Stage::Ended(End::CancelledThere),
         // sacct adds who it was
         _ if word.split_whitespace().next() == Some("CANCELLED") => Stage::Ended(End::Cancelled),
         _ => Stage::Unknown,
@@ -108,7 +111,7 @@ pub(super) fn with_record(record: &ExitRecord, stage: Stage) -> Status {
         Stage::Ended(End::Preempted) if clean || stopped => {
             Status::Failed(Detail::new("preempted", "preempted by another job"))
         }
-        Stage::Ended(End::Cancelled) if clean || stopped => Status::Cancelled,
+        Stage::Ended(End::Cancelled | End::CancelledThere) if clean || stopped => Status::Cancelled,
         Stage::Queued | Stage::Stuck | Stage::Running if record.reason == Reason::Terminated => {
             Status::Failed(Detail::new("requeued", "stopped by the scheduler, which wants to start it again"))
         }
@@ -122,7 +125,7 @@ pub(super) fn without_record(stage: Stage, reason: &str, started: bool) -> Statu
     let failed = |code: &str, text: &str| Status::Failed(Detail::new(code, text));
     let never = |code: &str, text: String| Status::NotStarted(Detail::new(code, text));
     match (stage, started) {
-        (Stage::Ended(End::Cancelled), _) => Status::Cancelled,
+        (Stage::Ended(End::Cancelled), _) | (Stage::Ended(End::CancelledThere), true) => Status::Cancelled,
         (Stage::Ended(End::Failed), false) if reason == "BadConstraints" => {
             failed("bad-constraints", "the cluster has no nodes that could run it (BadConstraints)")
         }
@@ -202,7 +205,7 @@ mod tests {
             ("WHATEVER", good(), "succeeded"),
         ];
         for (state, record, expected) in cases {
-            assert_eq!(word(&with_record(&record, stage(state, ""))), expected, "{state} {:?}", record.reason);
+            assert_eq!(word(&with_record(&record, stage(state, "", true))), expected, "{state} {:?}", record.reason);
         }
     }
 
@@ -222,7 +225,7 @@ mod tests {
             ("gone", "", "never vanished", "lost vanished"),
         ];
         for (state, reason, unstarted, started) in cases {
-            let stage = stage(state, reason);
+            let stage = stage(state, reason, false);
             assert_eq!(word(&without_record(stage, reason, false)), unstarted, "{state}, not started");
             assert_eq!(word(&without_record(stage, reason, true)), started, "{state}, started");
         }
@@ -239,9 +242,15 @@ mod tests {
             ("PENDING", "AssocGrpCPUMinutesLimit", Stage::Stuck),
             ("PENDING", "JobHeldAdmin", Stage::Stuck),
             ("PENDING", "JobHeldUser", Stage::Stuck),
+            ("PENDING", "BadConstraints", Stage::Stuck),
+            ("PENDING", "AssocMaxWallDurationPerJobLimit", Stage::Stuck),
+            ("PENDING", "QOSGrpMaxWallDurationPerJobLimit", Stage::Stuck),
+            ("PENDING", "PartitionTimeLimit", Stage::Stuck),
+            ("PENDING", "PartitionNodeLimit", Stage::Stuck),
             ("PENDING", "DependencyNeverSatisfied", Stage::Stuck),
             ("PENDING", "PartitionConfig", Stage::Stuck),
             ("PENDING", "launch_failed_requeued_held", Stage::Stuck),
+            ("PENDING", "launch failed requeued held", Stage::Stuck),
             ("COMPLETING", "None", Stage::Running),
             ("CONFIGURING", "None", Stage::Running),
             ("SUSPENDED", "None", Stage::Running),
@@ -251,8 +260,12 @@ mod tests {
             ("CANCELLEDX", "None", Stage::Unknown),
         ];
         for (word, reason, expected) in cases {
-            assert_eq!(stage(word, reason), expected, "{word} {reason}");
+            assert_eq!(stage(word, reason, false), expected, "{word} {reason}");
         }
+        // a prolog that fails is shown as a job that was cancelled on its node
+        let cancelled = stage("CANCELLED by 0", "None", true);
+        assert_eq!(word(&without_record(cancelled, "None", false)), "never launch-failed");
+        assert_eq!(word(&without_record(cancelled, "None", true)), "cancelled");
         assert!(is_ghost("FAILED", "BadConstraints", false) && !is_ghost("FAILED", "BadConstraints", true));
     }
 }

@@ -12,6 +12,7 @@ use crate::model::id::AttemptId;
 use crate::model::workflow::Resources;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -67,14 +68,21 @@ impl SlurmBackend {
         };
         let element = Element { batch: group.token.clone(), index: group.members.len() as u32 };
         let ticket = script::ticket(&element.batch, element.index);
-        let text = script::job_script(&self.settings, &job, attempt, &group.options, &ticket)
-            .map_err(|text| GuestError::Invalid(Detail::new("template", format!("the job script: {text}"))))?;
+        let text = script::job_script(&self.settings, &job, attempt, &group.options, Some(&ticket));
+        let text = text.map_err(bad_template)?;
         write_script(&key.directory.join(script::JOB_SCRIPT), &text).map_err(|error| unavailable(&error))?;
         self.check_parcel(key.directory)?;
         group.patterns.push(job.patterns());
         let is_argv = matches!(job.command, Command::Argv(_));
         group.members.push(Member { attempt: attempt.to_owned(), directory: directory.to_owned(), is_argv });
         Handle::of(&element, None).text()
+    }
+
+    /// The job script that a job would get, but for the line that names its array: it has none yet.
+    pub(in crate::backend) fn preview(&self, attempt: &str, job: &str) -> Result<String, GuestError> {
+        let job = JobDocument::parse(job)?;
+        let options = script::options(&self.settings, &job.resources);
+        script::job_script(&self.settings, &job, attempt, &options, None).map_err(bad_template)
     }
 
     /// Turns a submit away, before anything is done, where the cluster would not take it.
@@ -170,54 +178,40 @@ impl SlurmBackend {
             let wrapper = if self.is_far() { "" } else { wrapper };
             let answer = client::submit(&*self.transport, &arguments, wrapper);
             failpoint::hit("slurm.sbatch.after");
-            let now = now_ms();
-            match answer {
+            let (first, others) = match answer {
                 Submitted::Yes(id) => {
-                    for index in from..from + part.len() {
-                        let element = Element { batch: group.token.clone(), index: index as u32 };
-                        let id = if has_arrays(client) { format!("{id}_{index}") } else { id.clone() };
-                        client.ledger.expect(element, id, now);
-                    }
-                    let head = &mut client.ledger.head;
-                    head.hold = None;
-                    // what fitted may be the limit no more
-                    head.array_fits = head.array_fits.map(|fits| fits.saturating_mul(2));
+                    acknowledged(client, group, from..from + part.len(), &id);
                     from += part.len();
+                    continue;
                 }
                 Submitted::Full(_) if part.len() > 1 => {
                     size = part.len().div_ceil(2);
                     client.ledger.head.array_fits = Some(size as u32);
+                    continue;
                 }
-                Submitted::Full(text) => {
-                    let length = hold(client, now);
-                    client.ledger.touch();
-                    let text = format!("the cluster takes no more jobs for now: {text}");
-                    let error = GuestError::Transient(Detail::new("cluster-full", text), Some(length as u64));
-                    return refuse(rest, &error);
-                }
-                Submitted::Refused(text) => {
-                    // asked for again, in case it is the size of arrays that has changed
-                    client.ledger.head.array_size = None;
-                    client.ledger.touch();
-                    return refuse(rest, &GuestError::Rejected(Detail::new("refused", text)));
-                }
-                Submitted::Ambiguous(text) => {
-                    let doubt = Doubt { since_ms: now, answered_ms: None };
-                    client.ledger.head.doubts.insert(group.token.clone(), doubt);
-                    if text.contains(WAITED) {
-                        // there is none most likely, and a smaller array may find room
-                        client.ledger.head.array_fits = Some(part.len().div_ceil(2) as u32);
-                        hold(client, now);
-                    }
-                    client.ledger.touch();
-                    refuse(part, &GuestError::Ambiguous(Detail::new("no-answer", text.clone())));
-                    let text = format!("an earlier submit had no answer: {text}");
-                    let after = self.poll_interval().as_millis() as u64;
-                    let rest = rest.get(part.len()..).unwrap_or_default();
-                    return refuse(rest, &GuestError::Transient(Detail::new("cluster-silent", text), Some(after)));
-                }
-            }
+                Submitted::Full(text) => same(full(client, &text)),
+                Submitted::Refused(text) => same(refused(client, text)),
+                Submitted::Ambiguous(text) => self.doubted(client, &group.token, part.len(), &text),
+            };
+            refuse(part, &first);
+            return refuse(rest.get(part.len()..).unwrap_or_default(), &others);
         }
+    }
+
+    /// A submit of so many jobs whose answer was lost: what that means for them, and for those that come after.
+    fn doubted(&self, client: &mut Client, batch: &str, count: usize, text: &str) -> (GuestError, GuestError) {
+        let now = now_ms();
+        let head = &mut client.ledger.head;
+        head.doubts.insert(batch.to_owned(), Doubt { since_ms: now, answered_ms: None });
+        if text.contains(WAITED) {
+            // there is none most likely, and a smaller array may find room
+            head.array_fits = Some(count.div_ceil(2) as u32);
+            hold(client, now);
+        }
+        client.ledger.touch();
+        let after = Some(self.poll_interval().as_millis() as u64);
+        let later = Detail::new("cluster-silent", format!("an earlier submit had no answer: {text}"));
+        (GuestError::Ambiguous(Detail::new("no-answer", text)), GuestError::Transient(later, after))
     }
 
     /// Counts a call of `sbatch`, or tells when the next one is allowed.
@@ -259,12 +253,48 @@ impl SlurmBackend {
     }
 }
 
+/// Notes the jobs that the cluster has taken.
+fn acknowledged(client: &mut Client, group: &Group, indices: Range<usize>, id: &str) {
+    let now = now_ms();
+    for index in indices {
+        let element = Element { batch: group.token.clone(), index: index as u32 };
+        let id = if has_arrays(client) { format!("{id}_{index}") } else { id.to_owned() };
+        client.ledger.expect(element, id, now);
+    }
+    let head = &mut client.ledger.head;
+    head.hold = None;
+    // what fitted may be the limit no more
+    head.array_fits = head.array_fits.map(|fits| fits.saturating_mul(2));
+}
+
+fn full(client: &mut Client, text: &str) -> GuestError {
+    let length = hold(client, now_ms());
+    client.ledger.touch();
+    let text = format!("the cluster takes no more jobs for now: {text}");
+    GuestError::Transient(Detail::new("cluster-full", text), Some(length as u64))
+}
+
+fn refused(client: &mut Client, text: String) -> GuestError {
+    // asked for again, in case it is the size of arrays that has changed
+    client.ledger.head.array_size = None;
+    client.ledger.touch();
+    GuestError::Rejected(Detail::new("refused", text))
+}
+
+fn same(error: GuestError) -> (GuestError, GuestError) {
+    (error.clone(), error)
+}
+
 /// Leaves a full cluster alone for a while, in milliseconds; longer each time.
 fn hold(client: &mut Client, now: i64) -> i64 {
     let head = &mut client.ledger.head;
     let length = head.hold.map_or(HOLD_MS.0, |(_, length)| (length * 2).min(HOLD_MS.1));
     head.hold = Some((now + length, length));
     length
+}
+
+fn bad_template(text: String) -> GuestError {
+    GuestError::Invalid(Detail::new("template", format!("the job script: {text}")))
 }
 
 fn has_arrays(client: &Client) -> bool {
