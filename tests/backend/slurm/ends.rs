@@ -113,10 +113,12 @@ fn exit_codes_and_signals_are_what_the_command_made_of_them() {
 
 #[test]
 fn a_job_that_is_completing_has_not_ended() {
-    let site = Site::new(
-        Plan::default().line("KillWait=60"),
-        &json!([task("a", "trap 'until test -e ../go; do sleep 0.1; done; exit 1' TERM; sleep 300 & wait")]),
+    // it says that it has started once it no longer dies of the signal
+    let mut a = task("a", "");
+    a["command"] = json!(
+        "trap 'until test -e ../go; do sleep 0.1; done; exit 1' TERM; echo started >> started.log; sleep 300 & wait"
     );
+    let site = Site::new(Plan::default().line("KillWait=60"), &json!([a]));
     site.init();
     let id = started(&site);
     site.cluster.ask("scancel", &[&id]);
