@@ -23,9 +23,9 @@ impl Ground {
             "ssh" => {
                 let place = sshd.as_ref().expect("an sshd").path();
                 let ssh = json!({"host": HOST, "config": place.join("config")});
-                json!({"kind": "slurm", "poll_interval_s": 0.2, "ssh": ssh, "remote_root": place.join("scratch")})
+                json!({"kind": "slurm", "poll_interval_s": 0.2, "grace_s": 1, "ssh": ssh, "remote_root": place.join("scratch")})
             }
-            "slurm" => json!({"kind": "slurm", "poll_interval_s": 0.2}),
+            "slurm" => json!({"kind": "slurm", "poll_interval_s": 0.2, "grace_s": 1}),
             _ => json!({"kind": "local", "slots": 8}),
         };
         let world = World::new(&json!({
@@ -46,7 +46,6 @@ impl Ground {
             &[
                 ("SLURM_CONF", conf.as_str()),
                 ("XDG_RUNTIME_DIR", sockets.as_str()),
-                ("MATTERSTACK_TEST_SLURM_GRACE_MS", "1000"),
                 ("MATTERSTACK_FAILPOINT", failpoint),
             ],
         )

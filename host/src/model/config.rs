@@ -175,6 +175,10 @@ pub struct SlurmConfig {
     pub remote_root: Option<String>,
     /// The shortest time between two polls, in seconds.
     pub poll_interval_s: f64,
+    /// How long something must be absent before it counts as absent, in seconds: between two looks for a submit whose answer
+    /// was lost, after a job has left the queue, and for an exit record to show on a network file system. More where that is
+    /// slow.
+    pub grace_s: f64,
     /// How often `sbatch` may be called in a minute. One call submits an array of many tasks.
     pub submits_per_minute: u32,
     /// The most tasks in one array; the cluster's MaxArraySize holds too.
@@ -199,6 +203,7 @@ impl Default for SlurmConfig {
             template: None,
             remote_root: None,
             poll_interval_s: 10.0,
+            grace_s: 10.0,
             submits_per_minute: 120,
             array_max: 1000,
             sacct: false,

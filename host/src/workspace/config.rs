@@ -266,6 +266,9 @@ fn check_slurm(name: &str, slurm: &SlurmConfig) -> Result<(), Failure> {
     if !(slurm.poll_interval_s.is_finite() && slurm.poll_interval_s >= 0.1) {
         return wrong("poll_interval_s", format!("is {}; at least 0.1 is needed", slurm.poll_interval_s));
     }
+    if !(slurm.grace_s.is_finite() && (1.0..=86_400.0).contains(&slurm.grace_s)) {
+        return wrong("grace_s", format!("is {}; between 1 and 86400 is needed", slurm.grace_s));
+    }
     if let Some(template) = &slurm.template
         && let Err(error) = crate::backend::slurm::check_template(template)
     {

@@ -48,7 +48,7 @@ impl Far {
             },
             "backends": {
                 "local": {"kind": "local", "slots": 1},
-                "cluster": {"kind": "slurm", "poll_interval_s": 0.2, "submits_per_minute": 1000,
+                "cluster": {"kind": "slurm", "poll_interval_s": 0.2, "grace_s": 1.5, "submits_per_minute": 1000,
                     "ssh": {"host": HOST, "config": place.join("config")}, "remote_root": place.join("scratch")},
             },
         }));
@@ -63,9 +63,8 @@ impl Far {
         self.link.as_ref().expect("a link")
     }
 
-    fn environment(&self) -> [(&'static str, String); 2] {
-        let sockets = self.sshd.path().display().to_string();
-        [("XDG_RUNTIME_DIR", sockets), ("MATTERSTACK_TEST_SLURM_GRACE_MS", "1500".to_owned())]
+    fn environment(&self) -> [(&'static str, String); 1] {
+        [("XDG_RUNTIME_DIR", self.sshd.path().display().to_string())]
     }
 
     fn run(&self, arguments: &[&str]) -> Done {

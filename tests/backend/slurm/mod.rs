@@ -28,7 +28,7 @@ impl Site {
     /// With further keys of the backend.
     pub(super) fn with(plan: Plan, tasks: &Value, backend: &Value) -> Self {
         let cluster = Cluster::start(plan);
-        let mut slurm = json!({"kind": "slurm", "poll_interval_s": 0.2, "submits_per_minute": 1000});
+        let mut slurm = json!({"kind": "slurm", "poll_interval_s": 0.2, "grace_s": 1.5, "submits_per_minute": 1000});
         for (key, value) in backend.as_object().into_iter().flatten() {
             slurm[key] = value.clone();
         }
@@ -39,8 +39,7 @@ impl Site {
             "limits": {"max_active": 20_000},
         }));
         let (name, conf) = cluster.environment();
-        let grace = ("MATTERSTACK_TEST_SLURM_GRACE_MS".to_owned(), "1500".to_owned());
-        Self { cluster, world, environment: vec![(name.to_owned(), conf), grace] }
+        Self { cluster, world, environment: vec![(name.to_owned(), conf)] }
     }
 
     pub(super) fn run(&self, arguments: &[&str]) -> Done {

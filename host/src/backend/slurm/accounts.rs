@@ -2,7 +2,7 @@
 use super::client::ask_program;
 use super::ledger::{Element, Job};
 use super::state::{self, Stage};
-use super::{CANCEL, Client, POLL_AFTER_MS, SILENT_MS, SlurmBackend, grace_ms};
+use super::{CANCEL, Client, POLL_AFTER_MS, SILENT_MS, SlurmBackend};
 use crate::backend::JobKey;
 use crate::backend::transport::Transport;
 use crate::model::contract::{Detail, GuestError, Status};
@@ -33,7 +33,7 @@ impl SlurmBackend {
         job: &Job,
         now: i64,
     ) -> Result<(Status, u64), GuestError> {
-        let grace = grace_ms();
+        let grace = self.grace_ms();
         let soon = Ok((Status::Running(None), grace.max(50) as u64));
         if self.settings.sacct {
             match self.account_of(client, element, job, now) {

@@ -191,8 +191,9 @@ impl Ledger {
         self.dirty = true;
     }
 
-    /// Takes in what a poll showed; `seen` is the number of the last change that has been made something of.
-    pub(super) fn take_in(&mut self, rows: Vec<Row>, seen: u64, now_ms: i64) {
+    /// Takes in what a poll showed; `seen` is the number of the last change that has been made something of. Once an open job
+    /// is gone, the queue is watched for some times `grace_ms`.
+    pub(super) fn take_in(&mut self, rows: Vec<Row>, seen: u64, now_ms: i64, grace_ms: i64) {
         let number = self.head.changes + 1;
         let mut shown = HashSet::with_capacity(rows.len());
         for row in rows {
@@ -212,7 +213,7 @@ impl Ledger {
         for (element, job) in &mut self.jobs {
             if job.word != GONE && !shown.contains(element) {
                 if is_open(job) {
-                    self.head.watch_until_ms = now_ms + 3 * super::grace_ms();
+                    self.head.watch_until_ms = now_ms.saturating_add(grace_ms.saturating_mul(3));
                 }
                 *job = Job { word: GONE.to_owned(), changed: number, since_ms: now_ms, ..job.clone() };
             }
@@ -263,7 +264,7 @@ mod tests {
         let told = ["Priority", "Resources", "PartitionConfig", "PartitionTimeLimit", "PartitionTimeLimit", "Priority"];
         let told = told.map(|reason| {
             let seen = ledger.head.changes;
-            ledger.take_in(row(reason), seen, 0);
+            ledger.take_in(row(reason), seen, 0, 0);
             ledger.changed_since(seen).len()
         });
         assert_eq!(told, [1, 0, 1, 1, 0, 1]);

@@ -33,7 +33,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// A change is told by [`super::Backends::changes`]; this is only a safety net.
@@ -44,17 +44,6 @@ const CANCEL: &str = ".cancel";
 const TELL_AGAIN: Duration = Duration::from_secs(30);
 /// When to ask again while the cluster does not answer.
 const SILENT_MS: u64 = 10_000;
-
-/// How long something must be absent before it counts as absent: between two looks for a submit whose answer was lost,
-/// after a job left the queue, and for an exit record to become visible on a network file system.
-/// `MATTERSTACK_TEST_SLURM_GRACE_MS` overrides it, for tests.
-fn grace_ms() -> i64 {
-    static GRACE: OnceLock<i64> = OnceLock::new();
-    *GRACE.get_or_init(|| {
-        let given = std::env::var("MATTERSTACK_TEST_SLURM_GRACE_MS").ok();
-        given.and_then(|text| text.parse().ok()).unwrap_or(10_000)
-    })
-}
 
 fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
@@ -161,6 +150,11 @@ impl SlurmBackend {
         Duration::from_secs_f64(self.settings.poll_interval_s)
     }
 
+    /// How long something must be absent before it counts as absent, in milliseconds.
+    pub(super) fn grace_ms(&self) -> i64 {
+        Duration::from_secs_f64(self.settings.grace_s).as_millis() as i64
+    }
+
     pub(super) fn status(&self, key: JobKey<'_>, handle: &str) -> Result<StatusReport, GuestError> {
         let handle = Handle::parse(handle)?;
         let mut client = self.client();
@@ -216,7 +210,7 @@ impl SlurmBackend {
         let ended = record.ended_at.parse::<jiff::Timestamp>().map_or(now, jiff::Timestamp::as_millisecond);
         let interval = self.poll_interval().as_millis() as i64;
         // a clock ahead of ours must not make the wait longer
-        let patience = interval.saturating_mul(2).max(grace_ms());
+        let patience = interval.saturating_mul(2).max(self.grace_ms());
         let waited = now.saturating_sub(ended.min(now));
         let heard = client.ledger.head.silent.is_none();
         if open && asks && waited < patience && (heard || waited < interval) {
@@ -239,7 +233,7 @@ impl SlurmBackend {
             let text = format!("the cluster does not answer: {silence}");
             return Ok((Status::Unavailable(Detail::new("cluster-silent", text)), SILENT_MS));
         }
-        let grace = grace_ms();
+        let grace = self.grace_ms();
         let settled = now.saturating_sub(job.since_ms) >= grace;
         Ok(match stage {
             Stage::Queued => (Status::Queued, POLL_AFTER_MS),
@@ -330,14 +324,14 @@ impl SlurmBackend {
         }
         let Some(doubt) = head.doubts.get(&element.batch) else { return unknown("to be looked for", interval) };
         match doubt.answered_ms {
-            Some(absent) if head.answered_ms >= absent.saturating_add(grace_ms()) => {
+            Some(absent) if head.answered_ms >= absent.saturating_add(self.grace_ms()) => {
                 // a job that comes to light after all finds no script that wants it
                 self.unwant_there(key.attempt_id.as_str())?;
                 remove(&key.directory.join(script::JOB_SCRIPT)).map_err(|error| unavailable(&error))?;
                 Ok(Found::No)
             }
             Some(absent) => {
-                let left = absent.saturating_add(grace_ms()).saturating_sub(head.answered_ms);
+                let left = absent.saturating_add(self.grace_ms()).saturating_sub(head.answered_ms);
                 unknown("the queue does not show it; it is looked for once more", left.max(interval))
             }
             None => unknown("the queue has not been seen since", interval),

@@ -112,7 +112,7 @@ impl SlurmBackend {
                 head.doubts.retain(|_, doubt| doubt.answered_ms.is_none_or(|at| now - at < FORGET_DOUBT_MS));
                 let batches = &mut client.batches;
                 let ours = rows.iter().filter(|row| batches.member(&row.element).is_some()).cloned().collect();
-                client.ledger.take_in(ours, seen, now);
+                client.ledger.take_in(ours, seen, now, self.grace_ms());
             }
         }
         client.ledger.touch();
