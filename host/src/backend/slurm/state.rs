@@ -108,7 +108,8 @@ pub(super) fn with_record(record: &ExitRecord, stage: Stage) -> Status {
         }
         Stage::Ended(End::Deadline) if stopped => Status::Failed(Detail::new("timeout", "its deadline passed")),
         Stage::Ended(End::Preempted) if stopped => Status::Failed(Detail::new("preempted", "preempted by another job")),
-        Stage::Ended(End::Cancelled | End::CancelledThere) if record.reason == Reason::Terminated => Status::Cancelled,
+        // of the processes of a job that is cancelled any may die first, and its parent may take that for a good end
+        Stage::Ended(End::Cancelled | End::CancelledThere) if clean || stopped => Status::Cancelled,
         Stage::Queued | Stage::Stuck | Stage::Running if record.reason == Reason::Terminated => {
             Status::Failed(Detail::new("requeued", "stopped by the scheduler, which wants to start it again"))
         }
@@ -178,7 +179,9 @@ mod tests {
             ("FAILED", bad(), "failed exit-code"),
             ("FAILED", good(), "succeeded"),
             ("FAILED", killed(), "failed signal"),
-            ("CANCELLED", good(), "succeeded"),
+            ("CANCELLED", good(), "cancelled"),
+            ("CANCELLED", killed(), "cancelled"),
+            ("CANCELLED", bad(), "failed exit-code"),
             ("CANCELLED", stopped(), "cancelled"),
             ("CANCELLED by 0", stopped(), "cancelled"),
             ("TIMEOUT", good(), "failed timeout"),
