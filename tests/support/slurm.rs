@@ -355,6 +355,7 @@ impl Cluster {
     pub(crate) fn kill_steps(&self) {
         let (name, conf) = self.environment();
         let ours = format!("{name}={conf}");
+        let mut found = Vec::new();
         for entry in fs::read_dir("/proc").expect("processes").flatten() {
             let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
             let Ok(environment) = fs::read(entry.path().join("environ")) else { continue };
@@ -362,8 +363,12 @@ impl Cluster {
             let command = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
             let job = command.starts_with("slurmstepd") || has(&|line| line.starts_with(b"SLURM_JOB_ID="));
             if job && has(&|line| line == ours.as_bytes()) {
-                signal_process(pid, "KILL");
+                found.push(pid);
             }
+        }
+        // all at once, or a wrapper records that its command was killed
+        for signal in ["STOP", "KILL"] {
+            found.iter().for_each(|pid| signal_process(*pid, signal));
         }
     }
 }

@@ -20,7 +20,7 @@ pub use script::check_template;
 pub(super) use site::ran_behind;
 
 use super::JobKey;
-use super::exit::{ExitRecord, Reason, read_exit};
+use super::exit::{ExitRecord, read_exit};
 use super::transport::Transport;
 use crate::model::config::SlurmConfig;
 use crate::model::contract::{Detail, Found, GuestError, Status, StatusReport};
@@ -200,20 +200,18 @@ impl SlurmBackend {
         Ok(StatusReport { status, handle: newer, poll_after_ms: Some(after) })
     }
 
-    /// A job that left an exit record. A success waits for the scheduler's last word, which may contradict it; not for
-    /// ever, since the scheduler may have forgotten the job.
+    /// A job that left an exit record. The verdict waits for the scheduler's last word, which may contradict the record or
+    /// tell what killed the command; not for ever, since the scheduler may have forgotten the job.
     fn with_record(&self, client: &Client, record: &ExitRecord, job: &Job, now: i64) -> (Status, u64) {
         let stage = job.stage();
         let open = !matches!(stage, Stage::Ended(_) | Stage::Gone);
-        let clean = record.reason == Reason::Exited && record.code == Some(0);
-        let asks = clean || record.reason == Reason::Terminated;
         let ended = record.ended_at.parse::<jiff::Timestamp>().map_or(now, jiff::Timestamp::as_millisecond);
         let interval = self.poll_interval().as_millis() as i64;
         // a clock ahead of ours must not make the wait longer
         let patience = interval.saturating_mul(2).max(self.grace_ms());
         let waited = now.saturating_sub(ended.min(now));
         let heard = client.ledger.head.silent.is_none();
-        if open && asks && waited < patience && (heard || waited < interval) {
+        if open && waited < patience && (heard || waited < interval) {
             return (Status::Running(None), interval.clamp(100, 60_000) as u64);
         }
         (state::with_record(record, stage), POLL_AFTER_MS)
