@@ -92,6 +92,7 @@ pub fn outside_command(kind: &str, run: &str, task: &str) -> String {
     match kind {
         "person" => format!("matterstack respond {run} {task}"),
         "kit" => format!("matterstack kit export {run} {task}"),
+        "scheduler" => format!("matterstack cancel {run} {task}"),
         _ => format!("matterstack attempts {run} {task}"),
     }
 }

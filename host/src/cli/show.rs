@@ -148,7 +148,9 @@ fn wait_hint(run: &str, wait: &WaitRow) -> Option<String> {
     match wait.kind.as_str() {
         "lost" => Some(format!("matterstack rerun {run} {task}")),
         "person" | "kit" | "instrument" => Some(outside_command(&wait.kind, run, &wait.task)),
-        "capacity" => Some(format!("matterstack explain {run} {task}")),
+        // what is merely queued has no reason
+        "scheduler" if wait.reason.is_none() => None,
+        "capacity" | "scheduler" => Some(format!("matterstack explain {run} {task}")),
         _ => None,
     }
 }

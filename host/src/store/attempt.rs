@@ -347,15 +347,16 @@ impl Store {
         Ok(count as u64)
     }
 
-    /// Whether any live attempt goes on by itself: does not wait for a person, a kit or an instrument, and, if the run
-    /// submits nothing now, has been submitted.
+    /// Whether any live attempt goes on by itself: waits neither for a person, a kit or an instrument, nor for a scheduler that
+    /// only a person can move or a machine that only a person can go to, and, if the run submits nothing now, has been
+    /// submitted.
     ///
     /// # Errors
     /// If the database cannot be read.
     pub fn anything_moves(&self, submits: bool) -> Result<bool, StoreError> {
         let mut statement = self.connection.prepare_cached(&format!(
             "SELECT 1 FROM attempts a WHERE {LIVE} AND NOT (a.state = 'waiting_external' AND \
-             coalesce(a.waits_for, '') IN ('person', 'kit', 'instrument')) AND {GOES_ON}"
+             coalesce(a.waits_for, '') IN ('person', 'kit', 'instrument', 'scheduler', 'machine')) AND {GOES_ON}"
         ))?;
         Ok(statement.exists([submits])?)
     }

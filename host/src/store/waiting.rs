@@ -11,7 +11,8 @@ pub struct WaitRow {
     pub attempt: Option<String>,
     /// The operator key.
     pub operator: String,
-    /// `person`, `kit`, `instrument`, `scheduler`, `retry`, `capacity`, `unknown-submit`, `lost`, or an operator's own word.
+    /// `person`, `kit`, `instrument`, `scheduler`, `queue`, `machine`, `retry`, `capacity`, `unknown-submit`, `lost`, or an
+    /// operator's own word.
     pub kind: String,
     /// Since when, in milliseconds since the epoch.
     pub since_ms: Option<i64>,

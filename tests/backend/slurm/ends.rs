@@ -220,13 +220,18 @@ fn a_reason_that_never_resolves_is_shown() {
     site.step_until("it is queued", |_| site.cluster.jobs("%T") == ["PENDING"]);
     let id = site.cluster.jobs("%i").pop().expect("a job");
     site.cluster.ask("scontrol", &["hold", &id]);
+    let mut wait = json!(null);
     site.step_until("the run says so", |_| {
-        let waits = site.status()["waiting_on"].clone();
-        waits[0]["kind"] == "scheduler" && text(&waits[0]["hint"]).contains("JobHeld")
-            || waits.to_string().contains("JobHeld")
+        wait = site.status()["waiting_on"][0].clone();
+        text(&wait["reason"]).contains("JobHeld")
     });
-    let explained = site.run(&["explain", "r", "a"]).code(0).stdout;
-    assert!(explained.contains("JobHeld"), "{explained}");
+    assert_eq!((&wait["kind"], &wait["hint"]), (&json!("scheduler"), &json!("matterstack explain r a")));
+    let explained = site.run(&["explain", "r", "a", "--json"]).code(0).json()[0].clone();
+    assert_eq!(explained["command"], "matterstack cancel r a");
+    let sentence =
+        format!("Slurm holds job {id} back: JobHeldAdmin; `scontrol release {id}` on the cluster lets it go");
+    assert_eq!(explained["sentence"], sentence);
+    site.run(&["loop", "r"]).code(5);
     site.cluster.ask("scontrol", &["update", "PartitionName=main", "State=UP"]);
     site.cluster.ask("scontrol", &["release", &id]);
     assert_eq!(site.step_to_end()["state"], "completed");

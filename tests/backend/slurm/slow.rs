@@ -235,10 +235,10 @@ fn limits_of_associations_and_of_a_qos_are_shown() {
         assert_eq!(tick["state"], "active");
         site.last("t0").1.contains("QOSMaxWallDurationPerJobLimit") && site.last("t1").1.contains("AssocGrpCpuLimit")
     });
-    assert_eq!(
-        site.status()["waiting_on"].as_array().map_or(0, |all| all.iter().filter(|w| w["kind"] == "scheduler").count()),
-        2
-    );
+    let waits = site.status()["waiting_on"].clone();
+    let kind =
+        |task: &str| waits.as_array().into_iter().flatten().find(|wait| wait["task"] == task).map(|w| &w["kind"]);
+    assert_eq!((kind("t0"), kind("t1")), (Some(&json!("scheduler")), Some(&json!("queue"))), "{waits}");
     set(&["qos", "normal", "set", "MaxWall=-1"]);
     set(&["user", &user, "set", "GrpTRES=cpu=-1"]);
     assert_eq!(site.step_to_end()["state"], "completed", "{:?}", site.cluster.jobs("%i %T %r"));

@@ -275,7 +275,10 @@ impl LocalBackend {
         let attempt = key.attempt_id.as_str();
         let report = |status, handle| StatusReport { status, handle, poll_after_ms: Some(POLL_AFTER_MS) };
         if given.machine != machine::machine_id() {
-            let waiting = Status::Waiting("scheduler".to_owned(), format!("runs on {}", given.host));
+            let waiting = Status::Waiting(
+                "machine".to_owned(),
+                format!("runs on {}, where a tick can tell how it ends", given.host),
+            );
             return Ok(report(waiting, None));
         }
         let mut client = self.client();

@@ -236,8 +236,8 @@ impl SlurmBackend {
         Ok(match stage {
             Stage::Queued => (Status::Queued, POLL_AFTER_MS),
             Stage::Running => (Status::Running(None), POLL_AFTER_MS),
-            Stage::Stuck => (waiting(format!("Slurm holds job {} back: {}", job.id, job.reason)), POLL_AFTER_MS),
-            Stage::Unknown => (waiting(format!("job {} has the unknown state `{}`", job.id, job.word)), POLL_AFTER_MS),
+            Stage::Stuck => (state::held_back(&job.id, &job.reason), POLL_AFTER_MS),
+            Stage::Unknown => (state::of_unknown_word(&job.id, &job.word), POLL_AFTER_MS),
             Stage::Ended(_) if !settled => (Status::Running(None), grace.max(50) as u64),
             Stage::Ended(_) => (self.judge(client, key, &element.batch, stage, &job.reason)?, POLL_AFTER_MS),
             Stage::Gone => self.forgotten(client, key, element, job, now)?,
@@ -431,10 +431,6 @@ fn remove(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
-}
-
-fn waiting(text: String) -> Status {
-    Status::Waiting("scheduler".to_owned(), text)
 }
 
 fn unavailable(error: &io::Error) -> GuestError {

@@ -40,7 +40,10 @@ pub(super) const UNSEEN: &str = "unseen";
 /// The word for a job that the last poll did not show.
 pub(super) const GONE: &str = "gone";
 
-/// Pending reasons, or their beginnings, that only a person or an administrator can resolve.
+/// Those of [`STUCK`] that may pass by themselves: limits that others fill too, and nodes that come back.
+const PASSES: &[&str] = &["Assoc", "PartitionInactive", "ReqNodeNotAvail", "NodeDown"];
+
+/// Pending reasons, or their beginnings, that a person is shown.
 const STUCK: &[&str] = &[
     "DependencyNeverSatisfied",
     "PartitionConfig",
@@ -84,6 +87,25 @@ pub(super) fn stage(word: &str, reason: &str, placed: bool) -> Stage {
         _ if word.split_whitespace().next() == Some("CANCELLED") => Stage::Ended(End::Cancelled),
         _ => Stage::Unknown,
     }
+}
+
+/// Of a job that does not start: whether it waits for a person or for what may pass, and what a person is told.
+pub(super) fn held_back(id: &str, reason: &str) -> Status {
+    if PASSES.iter().any(|passes| reason.starts_with(passes)) {
+        return Status::Waiting("queue".to_owned(), format!("Slurm does not start job {id} yet: {reason}"));
+    }
+    let held = ["JobHeld", "launch failed requeued held", "launch_failed_requeued_held"];
+    let help = if held.iter().any(|held| reason.starts_with(held)) {
+        format!("`scontrol release {id}` on the cluster lets it go")
+    } else {
+        "it can be cancelled, and run again once the site or what it asks for has changed".to_owned()
+    };
+    Status::Waiting("scheduler".to_owned(), format!("Slurm holds job {id} back: {reason}; {help}"))
+}
+
+/// The same of a job in a state that this host does not know.
+pub(super) fn of_unknown_word(id: &str, word: &str) -> Status {
+    Status::Waiting("queue".to_owned(), format!("job {id} has the unknown state `{word}`"))
 }
 
 fn stuck(reason: &str) -> bool {
