@@ -401,8 +401,8 @@ fn fence(directory: &Path) -> io::Result<bool> {
             Ok(true)
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(claim.join("fenced").exists()),
-        // no directory, so no job can have entered it or ever will
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        // nothing can enter a directory that is gone, but a job may have before somebody removed it
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
 }
