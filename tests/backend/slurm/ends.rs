@@ -376,3 +376,19 @@ fn a_directory_that_was_removed_under_its_job_is_no_proof_that_nothing_started()
     assert_eq!(std::fs::read_to_string(hpc.join("ran")).expect("it ran"), "started\n");
     assert_eq!(site.attempts("a").len(), 1);
 }
+
+#[test]
+fn what_a_job_puts_in_the_place_of_the_hosts_own_files_stops_no_tick() {
+    let hostile = "echo started >> started.log; echo keep > ../precious; rm -rf .claim/owner matterstack-job.sh
+        mkfifo .claim/owner matterstack-job.sh; ln -s ../precious .cancel; touch ../ready; sleep 300";
+    let site =
+        Site::new(Plan::default(), &json!([task("a", hostile), task("b", "mkfifo .cancel; touch ../also; sleep 300")]));
+    site.init();
+    let hpc = site.run_dir().join("operators/hpc");
+    site.step_until("they run", |_| hpc.join("ready").exists() && hpc.join("also").exists());
+    site.run(&["cancel", "r", "a"]).code(0);
+    site.run(&["cancel", "r", "b"]).code(0);
+    site.step_to_end();
+    assert_eq!(site.tasks(), "a=cancelled b=cancelled");
+    assert_eq!(std::fs::read_to_string(hpc.join("precious")).expect("it is there"), "keep\n");
+}

@@ -48,8 +48,7 @@ pub(super) struct Far {
 
 /// The backend over whose ssh the job of this attempt directory was handed on, by its name when it was.
 pub(in crate::backend) fn ran_behind(run: &Path, directory: &Path) -> Option<String> {
-    let script = fs::read_to_string(directory.join(script::JOB_SCRIPT)).ok()?;
-    let (batch, _) = script::read_ticket(&script)?;
+    let (batch, _) = script::ticket_in(directory)?;
     let backends = fs::read_dir(run.join("backends")).ok()?.flatten();
     let patterns = |backend: &Path| Batches::new(backend.join("arrays")).map_path(&batch).with_extension(PATTERNS);
     let found = backends.map(|entry| entry.path()).find(|backend| patterns(backend).exists())?;
