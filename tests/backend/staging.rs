@@ -400,3 +400,30 @@ fn directories_over_there_are_removed_on_request() {
     site.carrier().remove(&["a2".to_owned()]).expect("removed");
     assert!(!site.there("").exists(), "an empty run leaves nothing");
 }
+
+#[test]
+fn what_was_put_in_the_place_of_a_kept_file_is_neither_awaited_nor_followed_for_ever() {
+    let site = Site::new();
+    site.write_there("a1/x", b"");
+    let file = |path: &str| RemoteFile { attempt: "a1".into(), path: path.into(), sha256: sha256(b"1"), size: 1 };
+    symlink("/dev/zero", site.there("a1/zero")).expect("a link");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &site.there("a1/pipe"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o600),
+        0,
+    )
+    .expect("a pipe");
+    site.write_there("a1/longer", &[b'1'; 4_000_000]);
+    for path in ["zero", "pipe", "longer"] {
+        let mut bytes = Vec::new();
+        let pulled = site.carrier().pull(&file(path), &mut bytes);
+        assert!(matches!(pulled, Err(CarryError::Damaged(_))) && bytes.len() < 3, "{path}: {pulled:?}");
+        let mut parcel = site.parcel("a2", &[("in", b"x")]);
+        parcel.linked.push(("there".to_owned(), file(path)));
+        let gone = site.carrier().put(&[parcel]).expect("an answer").refused;
+        assert!(matches!(gone.as_slice(), [(_, why)] if why.contains(path)), "{path}: {gone:?}");
+        assert!(!site.there("a2").exists());
+    }
+}
