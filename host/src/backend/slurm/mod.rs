@@ -92,10 +92,26 @@ struct Handle {
 }
 
 impl Handle {
+    /// Reads a handle, which a plugin may have spoilt: the name of its array becomes part of paths.
     fn parse(text: &str) -> Result<Self, GuestError> {
-        serde_json::from_str(text).map_err(|error| {
-            GuestError::Invalid(Detail::new("handle", format!("not a handle of a Slurm job: {error}")))
-        })
+        let wrong =
+            |why: String| GuestError::Invalid(Detail::new("handle", format!("not a handle of a Slurm job: {why}")));
+        let handle: Self = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        if !batch::is_token(&handle.batch) {
+            return Err(wrong(format!("`{}` names no array", handle.batch.escape_default())));
+        }
+        Ok(handle)
+    }
+
+    /// The job that it names, unless that is another attempt's.
+    fn element_of(&self, client: &mut Client, key: JobKey<'_>) -> Result<Element, GuestError> {
+        let element = self.element();
+        match client.batches.member(&element) {
+            Some(member) if member.attempt != key.attempt_id.as_str() => {
+                Err(GuestError::Invalid(Detail::new("handle", "it is the handle of another attempt's job")))
+            }
+            _ => Ok(element),
+        }
     }
 
     fn of(element: &Element, id: Option<String>) -> Self {
@@ -162,7 +178,7 @@ impl SlurmBackend {
         let handle = Handle::parse(handle)?;
         let mut client = self.client();
         client.ledger.refresh().and_then(|()| client.ledger.load()).map_err(|error| unavailable(&error))?;
-        let mut element = handle.element();
+        let mut element = handle.element_of(&mut client, key)?;
         if let Err(error) = self.fetch_if_over(&mut client, key, &element) {
             return Ok(cannot_fetch(error.detail().clone()));
         }
@@ -341,8 +357,10 @@ impl SlurmBackend {
     }
 
     pub(super) fn collect(&self, key: JobKey<'_>, handle: &str) -> Result<String, GuestError> {
-        let element = Handle::parse(handle)?.element();
-        self.fetch_if_over(&mut self.client(), key, &element)?;
+        let mut client = self.client();
+        let element = Handle::parse(handle)?.element_of(&mut client, key)?;
+        self.fetch_if_over(&mut client, key, &element)?;
+        drop(client);
         let record = read_exit(key.directory, key.attempt_id.as_str()).ok_or_else(|| {
             // the verdict has been given, and none will come any more
             GuestError::Other(Detail::new("no-exit-record", "the job has left no exit record"))
@@ -354,9 +372,9 @@ impl SlurmBackend {
         let handle = Handle::parse(handle)?;
         let mut client = self.client();
         client.ledger.refresh().and_then(|()| client.ledger.load()).map_err(|error| unavailable(&error))?;
+        let element = handle.element_of(&mut client, key)?;
         // told again by the next status if this process dies before it has told
         mark_cancelled(key.directory).map_err(|error| unavailable(&error))?;
-        let element = handle.element();
         let id = client.ledger.job(&element).map(|job| job.id.clone()).filter(|id| !id.is_empty());
         let id = id.or(handle.external_id).unwrap_or_default();
         client.cancels.insert((element.batch, id));
