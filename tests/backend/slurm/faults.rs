@@ -335,3 +335,22 @@ fn a_handle_that_a_plugin_has_spoilt_leads_nowhere() {
     let handle = json!({"batch": token, "index": 0}).to_string();
     assert!(backends.status("c", key(&other), &handle).is_ok(), "its own");
 }
+
+#[test]
+fn a_variable_that_no_shell_can_export_is_refused_and_not_run() {
+    let mut tasks = Vec::new();
+    for (id, name) in [("a", "A-B"), ("b", "X;touch ../../owned;Y"), ("c", "$(touch ../owned)"), ("d", "1")] {
+        let mut task = task(id, "true");
+        task["env"] = json!({name: "v"});
+        task["allow_failure"] = json!(true);
+        tasks.push(task);
+    }
+    let site = Site::new(Plan::default(), &json!(tasks));
+    site.init();
+    site.step_to_end();
+    for id in ["a", "b", "c", "d"] {
+        let (state, reason) = site.last(id);
+        assert!(state == "failed" && reason.contains("cannot name a variable of a shell"), "{state}: {reason}");
+    }
+    assert!(site.starts().values().all(|count| *count == 0));
+}

@@ -65,6 +65,12 @@ pub(super) fn job_script(
     options: &[String],
     ticket: Option<&str>,
 ) -> Result<String, String> {
+    let plain = |name: &str| {
+        !name.starts_with(|c: char| c.is_ascii_digit()) && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    if let Some(name) = job.env.keys().find(|name| !plain(name)) {
+        return Err(format!("`{}` cannot name a variable of a shell", name.escape_default()));
+    }
     let template = settings.template.as_deref().unwrap_or(TEMPLATE);
     let script = render(template, settings, job, attempt, options)?;
     let ticket = ticket.map(|ticket| format!("{ticket}\n")).unwrap_or_default();
