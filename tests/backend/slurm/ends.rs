@@ -379,7 +379,7 @@ fn a_directory_that_was_removed_under_its_job_is_no_proof_that_nothing_started()
 
 #[test]
 fn what_a_job_puts_in_the_place_of_the_hosts_own_files_stops_no_tick() {
-    let hostile = "echo started >> started.log; echo keep > ../precious; rm -rf .claim/owner matterstack-job.sh
+    let hostile = "echo keep > ../precious; rm -rf .claim/owner matterstack-job.sh
         mkfifo .claim/owner matterstack-job.sh; ln -s ../precious .cancel; touch ../ready; sleep 300";
     let site =
         Site::new(Plan::default(), &json!([task("a", hostile), task("b", "mkfifo .cancel; touch ../also; sleep 300")]));
@@ -391,4 +391,15 @@ fn what_a_job_puts_in_the_place_of_the_hosts_own_files_stops_no_tick() {
     site.step_to_end();
     assert_eq!(site.tasks(), "a=cancelled b=cancelled");
     assert_eq!(std::fs::read_to_string(hpc.join("precious")).expect("it is there"), "keep\n");
+}
+
+#[test]
+fn what_a_job_puts_in_the_place_of_its_exit_record_hides_no_end() {
+    let hostile = "mkdir ../outside; ln -s ../outside exit.json; mkfifo .exit.json.tmp";
+    let site = Site::new(Plan::default(), &json!([task("a", hostile)]));
+    site.init();
+    assert_eq!(site.step_to_end()["state"], "completed", "{}", site.status());
+    let outside = site.run_dir().join("operators/hpc/outside");
+    assert_eq!(std::fs::read_dir(outside).expect("a directory").count(), 0);
+    site.check();
 }
