@@ -63,6 +63,7 @@ fn fresh_token() -> io::Result<String> {
 pub struct SlurmBackend {
     /// The run; its attempts lie below it.
     run: PathBuf,
+    run_id: String,
     settings: SlurmConfig,
     transport: Arc<dyn Transport>,
     queue: Arc<SharedQueue>,
@@ -128,10 +129,10 @@ impl Handle {
 }
 
 impl SlurmBackend {
-    /// The backend `name` of the run in this directory, reached by this transport; `queue` is shared with the others that
+    /// The backend `name` of the run with this directory and id, reached by this transport; `queue` is shared with the others that
     /// go to the same cluster as the same user.
     pub fn new(
-        run: &Path,
+        (run, run_id): (&Path, &str),
         name: &str,
         settings: SlurmConfig,
         transport: Arc<dyn Transport>,
@@ -147,7 +148,7 @@ impl SlurmBackend {
             far: site::Far::default(),
             seen: 0,
         };
-        Self { run: run.to_owned(), settings, transport, queue, state: Mutex::new(client) }
+        Self { run: run.to_owned(), run_id: run_id.to_owned(), settings, transport, queue, state: Mutex::new(client) }
     }
 
     fn client(&self) -> MutexGuard<'_, Client> {

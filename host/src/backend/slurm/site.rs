@@ -58,7 +58,7 @@ pub(in crate::backend) fn ran_behind(run: &Path, directory: &Path) -> Option<Str
 impl SlurmBackend {
     /// The way to far attempt directories; nothing if the cluster shares this machine's files.
     pub(in crate::backend) fn carrier(&self) -> Option<Carrier<'_>> {
-        Carrier::of(&self.settings, &*self.transport, &self.run)
+        Carrier::of(&self.settings, &*self.transport, &self.run_id)
     }
 
     /// Notes files that earlier attempts left over there and that this one shall find in its directory.
