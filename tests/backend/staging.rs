@@ -409,7 +409,7 @@ fn what_was_put_in_the_place_of_a_kept_file_is_neither_awaited_nor_followed_for_
     symlink("/dev/zero", site.there("a1/zero")).expect("a link");
     rustix::fs::mknodat(
         rustix::fs::CWD,
-        &site.there("a1/pipe"),
+        site.there("a1/pipe"),
         rustix::fs::FileType::Fifo,
         rustix::fs::Mode::from_raw_mode(0o600),
         0,

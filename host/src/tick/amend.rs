@@ -52,12 +52,13 @@ fn refuse_missing_backends(run: &Run, amended: &RunConfig) -> Result<(), Control
 }
 
 /// Where a backend's jobs are looked for: nothing is found in another place, and would count as never started.
-fn place<'a>(config: &'a RunConfig, backend: &str) -> Option<(&'static str, Option<(&'a str, Option<&'a str>)>)> {
+fn place<'a>(config: &'a RunConfig, backend: &str) -> Option<[Option<&'a str>; 3]> {
     Some(match config.backends.get(backend)? {
-        BackendConfig::Local { .. } => ("local", None),
-        BackendConfig::Slurm(slurm) => {
-            ("slurm", slurm.ssh.as_ref().map(|ssh| (ssh.host.as_str(), slurm.remote_root.as_deref())))
-        }
+        BackendConfig::Local { .. } => [Some("local"), None, None],
+        BackendConfig::Slurm(slurm) => match &slurm.ssh {
+            Some(ssh) => [Some("slurm"), Some(&ssh.host), slurm.remote_root.as_deref()],
+            None => [Some("slurm"), None, None],
+        },
     })
 }
 

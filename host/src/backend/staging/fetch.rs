@@ -17,7 +17,7 @@ const BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
 /// The most files that one attempt may bring back.
 const FILES_MAX: usize = 100_000;
 /// The most bytes that the list of one stream may have.
-const LIST_MAX: u64 = 512 * 1024 * 1024;
+const LIST_MAX: u64 = 256 * 1024 * 1024;
 /// The most bytes that an archive adds to a file, beside its name, and that its files may have grown meanwhile.
 const ENTRY_MAX: u64 = 8 * 1024;
 const GROWN_MAX: u64 = 256 * 1024 * 1024;
