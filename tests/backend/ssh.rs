@@ -296,3 +296,12 @@ fn a_cut_link_starts_nothing_twice_and_is_mended_by_itself() {
     });
     assert_eq!(answer.map(|done| done.code), Ok(8));
 }
+
+#[test]
+fn a_login_that_prints_without_end_is_given_up() {
+    let sshd = Sshd::with(None, "ForceCommand yes");
+    let (code, what, _) = unreachable(run(&sshd.client(), "true"));
+    assert!(code == "timed-out" && what.contains("bytes of its own"), "{code}: {what}");
+    let sshd = Sshd::with(None, "ForceCommand sh -c \"$SSH_ORIGINAL_COMMAND\"; yes");
+    assert_eq!(run(&sshd.client(), "echo out").expect("an answer").stdout, b"out\n");
+}

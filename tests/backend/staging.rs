@@ -400,3 +400,71 @@ fn directories_over_there_are_removed_on_request() {
     site.carrier().remove(&["a2".to_owned()]).expect("removed");
     assert!(!site.there("").exists(), "an empty run leaves nothing");
 }
+
+#[test]
+fn what_was_put_in_the_place_of_a_kept_file_is_neither_awaited_nor_followed_for_ever() {
+    let site = Site::new();
+    site.write_there("a1/x", b"");
+    let file = |path: &str| RemoteFile { attempt: "a1".into(), path: path.into(), sha256: sha256(b"1"), size: 1 };
+    symlink("/dev/zero", site.there("a1/zero")).expect("a link");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        site.there("a1/pipe"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o600),
+        0,
+    )
+    .expect("a pipe");
+    site.write_there("a1/longer", &[b'1'; 4_000_000]);
+    for path in ["zero", "pipe", "longer"] {
+        let mut bytes = Vec::new();
+        let pulled = site.carrier().pull(&file(path), &mut bytes);
+        assert!(matches!(pulled, Err(CarryError::Damaged(_))) && bytes.len() < 3, "{path}: {pulled:?}");
+        let mut parcel = site.parcel("a2", &[("in", b"x")]);
+        parcel.linked.push(("there".to_owned(), file(path)));
+        let gone = site.carrier().put(&[parcel]).expect("an answer").refused;
+        assert!(matches!(gone.as_slice(), [(_, why)] if why.contains(path)), "{path}: {gone:?}");
+        assert!(!site.there("a2").exists());
+    }
+}
+
+/// A far end whose `PATH` begins with these scripts.
+fn site_with(programs: &[(&str, &str)]) -> (tempfile::TempDir, Site) {
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    for (name, script) in programs {
+        crate::support::sshd::program(&scratch.path().join(name), script);
+    }
+    let sshd = Sshd::with(None, &format!("SetEnv PATH={}:/usr/bin:/bin", scratch.path().display()));
+    let (client, root) = (sshd.client(), sshd.path().join("root"));
+    let here = tempfile::tempdir().expect("a scratch directory");
+    (scratch, Site { client, here, root: root.display().to_string(), sshd })
+}
+
+#[test]
+fn a_stream_without_end_is_given_up() {
+    for (program, script) in [("tar", "cat > /dev/null; cat /dev/zero"), ("tar", "yes"), ("sha256sum", "yes")] {
+        let (_scratch, site) = site_with(&[(program, script)]);
+        site.write_there("a1/o", b"1");
+        let fetched = site.carrier().fetch(&[site.wanted("a1", &["**"], &[])]);
+        assert!(
+            matches!(&fetched, Err(CarryError::Here(_, cause)) if cause.to_string().contains("announced")),
+            "{fetched:?}"
+        );
+        assert_eq!(files(&site.here("a1")).len(), 0, "{script}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_over_there_concerns_its_own_attempt_alone() {
+    let (_scratch, site) = site_with(&[
+        ("sha256sum", "/usr/bin/sha256sum \"$@\" | grep -v ' .\\./a1/secret$'; exit 1"),
+        ("tar", "/usr/bin/tar \"$@\"; exit 2"),
+    ]);
+    site.write_there("a1/secret", b"1");
+    site.write_there("a2/o", b"2");
+    let wanted = [site.wanted("a1", &["**"], &[]), site.wanted("a2", &["**"], &[])];
+    let fetched = site.carrier().fetch(&wanted).expect("an answer");
+    assert!(matches!(&fetched["a1"], Fetched::No(why) if why.contains("`secret` cannot be read")), "{fetched:?}");
+    assert_eq!(fetched["a2"], Fetched::Yes(Vec::new()));
+    assert_eq!(files(&site.here("a2")).into_keys().collect::<Vec<_>>(), ["o"]);
+}

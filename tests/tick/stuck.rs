@@ -220,3 +220,30 @@ fn an_amendment_takes_nothing_from_under_what_is_open_or_live() {
     run.tick_to_end();
     assert_eq!(refused(&run, &without("/backends", "c")), "Ok(())", "nothing of it is live any more");
 }
+
+#[test]
+fn a_cluster_cannot_be_exchanged_for_another_under_live_attempts() {
+    let cluster = json!({"kind": "slurm", "ssh": {"host": "one"}, "remote_root": "/a", "partition": "p"});
+    let operators = json!({"local": {"plugin": "scripted", "grants": {"compute": ["c"]}}});
+    let mut run =
+        Fixture::new(&json!({"operators": operators, "backends": {"c": cluster}}), &[json!([task("a", json!({}))])]);
+    run.statuses("a", [Status::Running(None)]);
+    run.plan().expect("a plan");
+    run.tick();
+    let config = serde_json::to_value(&run.config).expect("JSON");
+    let with = |pointer: &str, value: Value| {
+        let mut config = config.clone();
+        *config.pointer_mut(&format!("/backends/c{pointer}")).expect("a key") = value;
+        config
+    };
+    for amended in [
+        with("/ssh/host", json!("two")),
+        with("/remote_root", json!("/b")),
+        with("", json!({"kind": "slurm"})),
+        with("", json!({"kind": "local", "slots": 1})),
+    ] {
+        let text = refused(&run, &amended);
+        assert!(text.contains("backend `c` cannot go to another place") && text.contains("`a`"), "{text}");
+    }
+    assert_eq!(refused(&run, &with("/partition", json!("q"))), "Ok(())");
+}

@@ -93,7 +93,8 @@ pub fn check(check: &Check<'_>, tell: &mut dyn FnMut(&Step)) -> Vec<Step> {
             // nobody waits for the next poll here
             settings.poll_interval_s = settings.poll_interval_s.min(2.0);
             if let Some(transport) = login(&settings, &mut steps) {
-                let far = Carrier::of(&settings, &*transport, check.place);
+                let place = check.place.file_name().unwrap_or_default().to_string_lossy();
+                let far = Carrier::of(&settings, &*transport, &place);
                 let ready = clock(&*transport, &mut steps) & programs(&*transport, far.is_some(), &mut steps);
                 let ready = ready && far.is_none_or(|far| room(far, &mut steps));
                 if ready {

@@ -27,6 +27,8 @@ pub struct Changes {
 #[derive(Debug)]
 pub struct Backends {
     pub(super) run_directory: PathBuf,
+    /// Names the run's directory on clusters.
+    run_id: String,
     program: Option<PathBuf>,
     local: BTreeMap<String, LocalBackend>,
     pub(super) slurm: BTreeMap<String, SlurmBackend>,
@@ -41,6 +43,7 @@ impl Backends {
     pub fn new(run_directory: &Path) -> Self {
         Self {
             run_directory: run_directory.to_owned(),
+            run_id: run_directory.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             program: None,
             local: BTreeMap::new(),
             slurm: BTreeMap::new(),
@@ -52,6 +55,11 @@ impl Backends {
     /// Names the `matterstack` binary that supervises local jobs; without it, the running program.
     pub fn set_program(&mut self, program: &Path) {
         self.program = Some(program.to_owned());
+    }
+
+    /// Gives the run's id, which stays the same when its directory is renamed; before backends are added.
+    pub fn set_run_id(&mut self, id: &str) {
+        id.clone_into(&mut self.run_id);
     }
 
     /// Adds a backend that runs jobs on this machine.
@@ -71,7 +79,7 @@ impl Backends {
         };
         let shared = self.slurm.values().find(|other| other.goes_where(&settings)).map(|other| other.queue().clone());
         let queue = shared.unwrap_or_default();
-        let backend = SlurmBackend::new(&self.run_directory, name, settings, transport, queue);
+        let backend = SlurmBackend::new((&self.run_directory, &self.run_id), name, settings, transport, queue);
         self.slurm.insert(name.to_owned(), backend);
     }
 

@@ -93,14 +93,16 @@ fn shown(step: &Step) -> String {
 fn clean(session: &Session, name: &str, kept: bool) -> Result<u8, Failure> {
     let held = hold(session, name, Access::Own)?;
     let run = &held.run;
-    let mut spared: BTreeSet<String> = BTreeSet::new();
+    let (mut own, mut spared): (BTreeSet<String>, BTreeSet<String>) = Default::default();
     let mut live = 0_u64;
     let open = run.store.open_tasks(u32::MAX)?;
     let open: BTreeSet<String> = open.into_iter().map(|task| task.id).collect();
     for attempt in run.store.all_attempts()? {
         // what a task that goes on may carry to its next attempt is still of use
         let of_use = || open.contains(&attempt.task_id) && attempt.task_json.contains("\"carry\"");
-        if attempt.state.ended() && of_use() {
+        own.insert(attempt.id.clone());
+        let elsewhere = attempt.reason_code.as_deref() == Some("adopted");
+        if attempt.state.ended() && (of_use() || elsewhere) {
             spared.insert(attempt.id);
         } else if !attempt.state.ended() {
             live += 1;
@@ -113,8 +115,11 @@ fn clean(session: &Session, name: &str, kept: bool) -> Result<u8, Failure> {
     for (backend, carrier) in run.backends.far() {
         let failed = |error| Failure::machine(format!("cleaning backend `{backend}`"), error).hint("repeat it later");
         let mut there = carrier.list().map_err(failed)?;
+        // another run of this id, or the original of a copy, may be at work beside
+        let arrays = run.dir.join("backends").join(backend).join("arrays");
+        let is_own = |name: &String| own.contains(name) || arrays.join(format!("{name}.map")).is_file();
         // the directory of an array serves all its attempts
-        there.retain(|name| !spared.contains(name) && (live == 0 || !name.starts_with("ms-")));
+        there.retain(|name| is_own(name) && !spared.contains(name) && (live == 0 || !name.starts_with("ms-")));
         let bytes = carrier.remove(&there).map_err(failed)?;
         cleaned.push(json!({"backend": backend, "removed": there.len(), "bytes": bytes}));
         tell(&format!("backend `{backend}`: {} directories removed, {bytes} bytes freed", there.len()));

@@ -1,8 +1,7 @@
 //! What a change of the configuration may not take from under a run: an operator that tasks still need, and a backend that
 //! holds what is live.
 use super::{ControlError, Run, TickError};
-use crate::model::config::RunConfig;
-use std::mem::discriminant;
+use crate::model::config::{BackendConfig, RunConfig};
 
 /// Tasks that an error names.
 const NAMED: usize = 3;
@@ -31,20 +30,36 @@ fn refuse_missing_backends(run: &Run, amended: &RunConfig) -> Result<(), Control
     for (operator, settings) in &run.config.operators {
         let granted = amended.operators.get(operator).map(|settings| &settings.grants.compute);
         let gone = settings.grants.compute.iter().find(|backend| {
-            let kind = |config: &RunConfig| config.backends.get(*backend).map(discriminant);
-            !granted.is_some_and(|granted| granted.contains(backend)) || kind(&run.config) != kind(amended)
+            !granted.is_some_and(|granted| granted.contains(backend))
+                || place(&run.config, backend) != place(amended, backend)
         });
         let Some(backend) = gone else { continue };
         let live = run.store.live_tasks_of(operator).map_err(TickError::from)?;
         if !live.is_empty() {
+            let verb = if amended.backends.contains_key(backend) && granted.is_some_and(|all| all.contains(backend)) {
+                "go to another place (`kind`, `ssh.host`, `remote_root`) under"
+            } else {
+                "be taken from"
+            };
             let what = format!(
-                "backend `{backend}` cannot be taken from operator `{operator}`: attempts of {} are live",
+                "backend `{backend}` cannot {verb} operator `{operator}`: attempts of {} are live",
                 named("task", &live)
             );
             return Err(ControlError::NotNow(what, Some(let_it_end(run))));
         }
     }
     Ok(())
+}
+
+/// Where a backend's jobs are looked for: nothing is found in another place, and would count as never started.
+fn place<'a>(config: &'a RunConfig, backend: &str) -> Option<[Option<&'a str>; 3]> {
+    Some(match config.backends.get(backend)? {
+        BackendConfig::Local { .. } => [Some("local"), None, None],
+        BackendConfig::Slurm(slurm) => match &slurm.ssh {
+            Some(ssh) => [Some("slurm"), Some(&ssh.host), slurm.remote_root.as_deref()],
+            None => [Some("slurm"), None, None],
+        },
+    })
 }
 
 fn let_it_end(run: &Run) -> String {

@@ -251,7 +251,11 @@ fn check_slurm(name: &str, slurm: &SlurmConfig) -> Result<(), Failure> {
         }
     }
     let ours = ["--array", "-a", "--job-name", "-J", "--requeue", "--export", "--output", "-o", "--wrap", "--parsable"];
-    let is = |word: &str, option: &str| word == option || word.strip_prefix(option).is_some_and(|r| r.starts_with('='));
+    // sbatch takes `-a0-3` and `--arr=0-3` as well
+    let is = |word: &str, option: &str| match word.split('=').next().unwrap_or(word) {
+        name if name.starts_with("--") => name.len() > 2 && option.starts_with(name),
+        _ => !option.starts_with("--") && word.starts_with(option),
+    };
     if let Some(word) = slurm.extra_args.iter().find(|word| ours.iter().any(|option| is(word, option))) {
         return wrong("extra_args", format!("holds `{word}`, which the backend itself sets"));
     }
@@ -263,8 +267,8 @@ fn check_slurm(name: &str, slurm: &SlurmConfig) -> Result<(), Failure> {
     if slurm.setup.iter().any(|line| line.contains('\0')) || slurm.template.iter().any(|text| text.contains('\0')) {
         return wrong("setup", "or `template` holds a NUL character".to_owned());
     }
-    if !(slurm.poll_interval_s.is_finite() && slurm.poll_interval_s >= 0.1) {
-        return wrong("poll_interval_s", format!("is {}; at least 0.1 is needed", slurm.poll_interval_s));
+    if !(slurm.poll_interval_s.is_finite() && (0.1..=86_400.0).contains(&slurm.poll_interval_s)) {
+        return wrong("poll_interval_s", format!("is {}; between 0.1 and 86400 is needed", slurm.poll_interval_s));
     }
     if !(slurm.grace_s.is_finite() && (1.0..=86_400.0).contains(&slurm.grace_s)) {
         return wrong("grace_s", format!("is {}; between 1 and 86400 is needed", slurm.grace_s));
@@ -284,7 +288,7 @@ fn at_least_one(name: &str, value: u64) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::{merge, near_key, set_value};
+    use super::{check_slurm, merge, near_key, set_value};
     use serde_json::json;
 
     #[test]
@@ -316,5 +320,19 @@ mod tests {
         let message = "unknown field `campain`, expected one of `campaign`, `operators`";
         assert_eq!(near_key(message).as_deref(), Some("campaign"));
         assert_eq!(near_key("missing field `campaign`"), None);
+    }
+
+    #[test]
+    fn what_the_backend_sets_itself_is_no_further_argument() {
+        let check = |value: serde_json::Value| check_slurm("c", &serde_json::from_value(value).expect("settings"));
+        for word in ["--array=0-3", "-a0-3", "-a", "--arr=0-3", "-Jx", "--exp=ALL", "-o/dev/null", "--requeue"] {
+            assert!(check(json!({"extra_args": [word]})).is_err(), "{word}");
+        }
+        for word in ["--export-file=x", "--account=a", "-A", "--nice=7", "--exclusive", "--error=x"] {
+            assert!(check(json!({"extra_args": [word]})).is_ok(), "{word}");
+        }
+        for seconds in [0.0, -1.0, 1e300] {
+            assert!(check(json!({"poll_interval_s": seconds})).is_err(), "{seconds}");
+        }
     }
 }

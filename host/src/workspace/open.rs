@@ -271,6 +271,7 @@ pub fn adopt(run: &mut Run) -> Result<u64, Failure> {
 /// Joins the parts of a run.
 pub(super) fn assemble(dir: RunDir, config: RunConfig, store: Store) -> Result<(Run, Rc<PluginHost>), Failure> {
     let mut backends = Backends::new(dir.root());
+    backends.set_run_id(&store.run()?.run_id);
     for (name, backend) in &config.backends {
         match backend {
             BackendConfig::Local { slots } => backends.add_local(name, local::LocalSettings { slots: *slots }),

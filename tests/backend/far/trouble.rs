@@ -182,3 +182,43 @@ fn a_tick_that_carries_for_long_can_be_watched_and_its_run_is_called_busy() {
     far.end();
     far.check(1);
 }
+
+#[test]
+fn a_scratch_that_is_purged_under_a_job_starts_nothing_again() {
+    let mut purged = task("a", "echo started >> ../../ran; while [ ! -e ../../go ]; do sleep 0.1; done");
+    purged["allow_failure"] = json!(true);
+    let far = Far::new(None, &json!([purged]));
+    let scratch = far.sshd.path().join("scratch");
+    until("it runs", || {
+        far.step();
+        scratch.join("ran").exists()
+    });
+    std::fs::remove_dir_all(scratch.join("r")).expect("removed");
+    std::fs::write(scratch.join("go"), "").expect("a file");
+    far.end();
+    assert_eq!(std::fs::read_to_string(scratch.join("ran")).expect("it ran"), "started\n");
+    let attempts = far.run(&["attempts", "r", "a", "--json"]).code(0).json();
+    assert_eq!(attempts.as_array().map(Vec::len), Some(1), "{attempts}");
+}
+
+#[test]
+fn a_run_that_was_renamed_finds_its_far_jobs_and_clears_up_nothing_of_another() {
+    let far = Far::new(
+        None,
+        &json!([task("a", "touch ../../runs; while [ ! -e ../../go ]; do sleep 0.1; done; echo 1 > o")]),
+    );
+    let scratch = far.sshd.path().join("scratch");
+    until("it runs", || {
+        far.step();
+        scratch.join("runs").exists()
+    });
+    let old = far.world.run_dir("r");
+    std::fs::rename(&old, old.with_file_name("renamed")).expect("renamed");
+    std::fs::create_dir(far.there().join("another")).expect("a directory");
+    std::fs::write(scratch.join("go"), "").expect("a file");
+    until("the run ends", || far.run(&["step", "renamed", "--json"]).json()["state"] == "completed");
+    assert_eq!(far.starts().into_values().sum::<usize>(), 1);
+    let cleaned = far.run(&["backend", "clean", "renamed", "--json"]).code(0).json();
+    assert_eq!(cleaned[0]["removed"], 2, "the attempt and its array: {cleaned}");
+    assert!(far.there().join("another").exists());
+}

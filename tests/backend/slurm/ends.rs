@@ -363,3 +363,48 @@ fn setup_lines_a_launcher_and_a_template_reach_the_command() {
     let script = std::fs::read_to_string(directory.join("matterstack-job.sh")).expect("a script");
     assert!(script.contains("# of the site, 3 cores"), "{script}");
 }
+
+#[test]
+fn a_directory_that_was_removed_under_its_job_is_no_proof_that_nothing_started() {
+    let mut a = task("a", "echo started >> ../ran; while [ ! -e ../go ]; do sleep 0.1; done");
+    a["allow_failure"] = json!(true);
+    let site = Site::new(Plan::default(), &json!([a]));
+    site.init();
+    let hpc = site.run_dir().join("operators/hpc");
+    site.step_until("it runs", |_| hpc.join("ran").exists());
+    let place = site.attempts("a")[0]["directory"].as_str().expect("a directory").to_owned();
+    std::fs::remove_dir_all(site.run_dir().join(place)).expect("removed");
+    std::fs::write(hpc.join("go"), "").expect("a file");
+    site.step_to_end();
+    let (state, reason) = site.last("a");
+    assert!(state == "failed" && reason.contains("without an exit record"), "{state}: {reason}");
+    assert_eq!(std::fs::read_to_string(hpc.join("ran")).expect("it ran"), "started\n");
+    assert_eq!(site.attempts("a").len(), 1);
+}
+
+#[test]
+fn what_a_job_puts_in_the_place_of_the_hosts_own_files_stops_no_tick() {
+    let hostile = "echo keep > ../precious; rm -rf .claim/owner matterstack-job.sh
+        mkfifo .claim/owner matterstack-job.sh; ln -s ../precious .cancel; touch ../ready; sleep 300";
+    let site =
+        Site::new(Plan::default(), &json!([task("a", hostile), task("b", "mkfifo .cancel; touch ../also; sleep 300")]));
+    site.init();
+    let hpc = site.run_dir().join("operators/hpc");
+    site.step_until("they run", |_| hpc.join("ready").exists() && hpc.join("also").exists());
+    site.run(&["cancel", "r", "a"]).code(0);
+    site.run(&["cancel", "r", "b"]).code(0);
+    site.step_to_end();
+    assert_eq!(site.tasks(), "a=cancelled b=cancelled");
+    assert_eq!(std::fs::read_to_string(hpc.join("precious")).expect("it is there"), "keep\n");
+}
+
+#[test]
+fn what_a_job_puts_in_the_place_of_its_exit_record_hides_no_end() {
+    let hostile = "mkdir ../outside; ln -s ../outside exit.json; mkfifo .exit.json.tmp";
+    let site = Site::new(Plan::default(), &json!([task("a", hostile)]));
+    site.init();
+    assert_eq!(site.step_to_end()["state"], "completed", "{}", site.status());
+    let outside = site.run_dir().join("operators/hpc/outside");
+    assert_eq!(std::fs::read_dir(outside).expect("a directory").count(), 0);
+    site.check();
+}

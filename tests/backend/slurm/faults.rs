@@ -303,3 +303,54 @@ fn an_exit_code_of_0_does_not_hide_what_the_scheduler_knows() {
         site.check();
     }
 }
+
+#[test]
+fn a_handle_that_a_plugin_has_spoilt_leads_nowhere() {
+    use matterstack::backend::{Backends, Compute, JobKey};
+    use matterstack::model::config::SlurmConfig;
+    use matterstack::model::id::AttemptId;
+    let run = tempfile::tempdir().expect("a scratch directory");
+    let mut backends = Backends::new(run.path());
+    backends.add_slurm("c", SlurmConfig::default());
+    let directory = run.path().join("attempt");
+    let (arrays, own, other) =
+        (run.path().join("backends/c/arrays"), AttemptId("own".to_owned()), AttemptId("other".to_owned()));
+    std::fs::create_dir_all(&arrays).expect("a directory");
+    std::fs::create_dir(&directory).expect("a directory");
+    let token = format!("ms-{}", "a".repeat(32));
+    std::fs::write(arrays.join(format!("{token}.map")), "0 shell other attempt\n").expect("an array");
+    let key = |attempt_id| JobKey { attempt_id, directory: &directory };
+    for batch in [token.as_str(), "../../../escaped", "/tmp/escaped", "", "ms-\n"] {
+        let handle = json!({"batch": batch, "index": 0, "external_id": "1_0"}).to_string();
+        let answers = [
+            backends.status("c", key(&own), &handle).map(drop),
+            backends.collect("c", key(&own), &handle).map(drop),
+            backends.cancel("c", key(&own), &handle),
+        ];
+        for answer in answers {
+            assert_eq!(answer.expect_err(batch).detail().code, "handle");
+        }
+    }
+    assert!(!directory.join(".cancel").exists());
+    let handle = json!({"batch": token, "index": 0}).to_string();
+    assert!(backends.status("c", key(&other), &handle).is_ok(), "its own");
+}
+
+#[test]
+fn a_variable_that_no_shell_can_export_is_refused_and_not_run() {
+    let mut tasks = Vec::new();
+    for (id, name) in [("a", "A-B"), ("b", "X;touch ../../owned;Y"), ("c", "$(touch ../owned)"), ("d", "1")] {
+        let mut task = task(id, "true");
+        task["env"] = json!({name: "v"});
+        task["allow_failure"] = json!(true);
+        tasks.push(task);
+    }
+    let site = Site::new(Plan::default(), &json!(tasks));
+    site.init();
+    site.step_to_end();
+    for id in ["a", "b", "c", "d"] {
+        let (state, reason) = site.last(id);
+        assert!(state == "failed" && reason.contains("cannot name a variable of a shell"), "{state}: {reason}");
+    }
+    assert!(site.starts().values().all(|count| *count == 0));
+}

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 /// How many times the grace the accounts may be late with an end: a slurmdbd that was down is told of it once it is back.
 const LATE: i64 = 30;
 
-/// The most elements that one range of a line may tell of: Slurm allows no array more.
+/// No element has a higher index, nor does a line tell of more: Slurm allows no larger array.
 const ELEMENTS_MAX: u32 = 4_000_000;
 
 /// What was learnt since the last look at the queue.
@@ -102,7 +102,10 @@ fn read_line(line: &str) -> Option<Vec<(u32, Stage)>> {
     for part in elements.split('%').next()?.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
-        indices.extend(first..=last.min(first.saturating_add(ELEMENTS_MAX)));
+        indices.extend(first..=last.min(ELEMENTS_MAX));
+        if indices.len() > ELEMENTS_MAX as usize {
+            return None;
+        }
     }
     let stage = state::stage(word, "", !["", "None assigned"].contains(&nodes));
     Some(indices.into_iter().map(|index| (index, stage)).collect())
@@ -123,5 +126,7 @@ mod tests {
         assert_eq!(read_line("12|n1|TIMEOUT"), Some(vec![(0, Stage::Ended(End::Timeout))]));
         assert_eq!(read_line("12_[0-1,...]|None assigned|PENDING"), None);
         assert_eq!(read_line("sacct: nonsense"), None);
+        assert_eq!(read_line("12_[5000000-4294967295]|None assigned|PENDING"), Some(Vec::new()));
+        assert_eq!(read_line(&format!("12_[{}0]|n|FAILED", "0-4000000,".repeat(1_000_000))), None);
     }
 }

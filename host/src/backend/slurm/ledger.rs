@@ -195,6 +195,11 @@ impl Ledger {
     /// is gone, the queue is watched for some times `grace_ms`.
     pub(super) fn take_in(&mut self, rows: Vec<Row>, seen: u64, now_ms: i64, grace_ms: i64) {
         let number = self.head.changes + 1;
+        // after a clock was set back nothing may wait until it has caught up
+        for job in self.jobs.values_mut() {
+            job.since_ms = job.since_ms.min(now_ms);
+        }
+        self.head.accounts_ms = self.head.accounts_ms.map(|at| at.min(now_ms));
         let mut shown = HashSet::with_capacity(rows.len());
         for row in rows {
             let Row { element, id, word, reason, placed } = row;
@@ -268,5 +273,18 @@ mod tests {
             ledger.changed_since(seen).len()
         });
         assert_eq!(told, [1, 0, 1, 1, 0, 1]);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_makes_nothing_wait() {
+        let directory = tempfile::tempdir().expect("a scratch directory");
+        let mut ledger = Ledger::new(directory.path().join("queue.jsonl"));
+        ledger.refresh().expect("a ledger");
+        let element = Element { batch: "a".to_owned(), index: 0 };
+        ledger.expect(element.clone(), "7_0".to_owned(), 9_000_000);
+        ledger.take_in(Vec::new(), 0, 9_000_000, 1000);
+        ledger.take_in(Vec::new(), 0, 5000, 1000);
+        let job = ledger.job(&element).expect("it is known");
+        assert_eq!((job.stage(), job.since_ms), (Stage::Gone, 5000));
     }
 }

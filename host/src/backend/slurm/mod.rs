@@ -25,6 +25,7 @@ use super::transport::Transport;
 use crate::model::config::SlurmConfig;
 use crate::model::contract::{Detail, Found, GuestError, Status, StatusReport};
 use crate::model::document::hex;
+use crate::run_dir::read_regular;
 use batch::Batches;
 use ledger::{Doubt, Element, Job, Ledger};
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,8 @@ use std::time::Duration;
 const POLL_AFTER_MS: u64 = 300_000;
 /// In the attempt directory: a person wants the job stopped.
 const CANCEL: &str = ".cancel";
+/// The longest claim that is read, in bytes.
+const OWNER_MAX: u64 = 4096;
 /// When a job that a person wants stopped, and that lives on, is stopped again.
 const TELL_AGAIN: Duration = Duration::from_secs(30);
 /// When to ask again while the cluster does not answer.
@@ -60,6 +63,7 @@ fn fresh_token() -> io::Result<String> {
 pub struct SlurmBackend {
     /// The run; its attempts lie below it.
     run: PathBuf,
+    run_id: String,
     settings: SlurmConfig,
     transport: Arc<dyn Transport>,
     queue: Arc<SharedQueue>,
@@ -89,10 +93,26 @@ struct Handle {
 }
 
 impl Handle {
+    /// Reads a handle, which a plugin may have spoilt: the name of its array becomes part of paths.
     fn parse(text: &str) -> Result<Self, GuestError> {
-        serde_json::from_str(text).map_err(|error| {
-            GuestError::Invalid(Detail::new("handle", format!("not a handle of a Slurm job: {error}")))
-        })
+        let wrong =
+            |why: String| GuestError::Invalid(Detail::new("handle", format!("not a handle of a Slurm job: {why}")));
+        let handle: Self = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        if !batch::is_token(&handle.batch) {
+            return Err(wrong(format!("`{}` names no array", handle.batch.escape_default())));
+        }
+        Ok(handle)
+    }
+
+    /// The job that it names, unless that is another attempt's.
+    fn element_of(&self, client: &mut Client, key: JobKey<'_>) -> Result<Element, GuestError> {
+        let element = self.element();
+        match client.batches.member(&element) {
+            Some(member) if member.attempt != key.attempt_id.as_str() => {
+                Err(GuestError::Invalid(Detail::new("handle", "it is the handle of another attempt's job")))
+            }
+            _ => Ok(element),
+        }
     }
 
     fn of(element: &Element, id: Option<String>) -> Self {
@@ -109,10 +129,10 @@ impl Handle {
 }
 
 impl SlurmBackend {
-    /// The backend `name` of the run in this directory, reached by this transport; `queue` is shared with the others that
+    /// The backend `name` of the run with this directory and id, reached by this transport; `queue` is shared with the others that
     /// go to the same cluster as the same user.
     pub fn new(
-        run: &Path,
+        (run, run_id): (&Path, &str),
         name: &str,
         settings: SlurmConfig,
         transport: Arc<dyn Transport>,
@@ -128,7 +148,7 @@ impl SlurmBackend {
             far: site::Far::default(),
             seen: 0,
         };
-        Self { run: run.to_owned(), settings, transport, queue, state: Mutex::new(client) }
+        Self { run: run.to_owned(), run_id: run_id.to_owned(), settings, transport, queue, state: Mutex::new(client) }
     }
 
     fn client(&self) -> MutexGuard<'_, Client> {
@@ -159,7 +179,7 @@ impl SlurmBackend {
         let handle = Handle::parse(handle)?;
         let mut client = self.client();
         client.ledger.refresh().and_then(|()| client.ledger.load()).map_err(|error| unavailable(&error))?;
-        let mut element = handle.element();
+        let mut element = handle.element_of(&mut client, key)?;
         if let Err(error) = self.fetch_if_over(&mut client, key, &element) {
             return Ok(cannot_fetch(error.detail().clone()));
         }
@@ -273,8 +293,7 @@ impl SlurmBackend {
         let mut client = self.client();
         let failed = |error: io::Error| unavailable(&error);
         client.ledger.refresh().and_then(|()| client.ledger.load()).map_err(failed)?;
-        let script = fs::read_to_string(key.directory.join(script::JOB_SCRIPT)).unwrap_or_default();
-        let element = match script::read_ticket(&script) {
+        let element = match script::ticket_in(key.directory) {
             Some((batch, index)) => Some(Element { batch, index }),
             None => client.batches.find(key.attempt_id.as_str()).map_err(failed)?,
         };
@@ -337,8 +356,10 @@ impl SlurmBackend {
     }
 
     pub(super) fn collect(&self, key: JobKey<'_>, handle: &str) -> Result<String, GuestError> {
-        let element = Handle::parse(handle)?.element();
-        self.fetch_if_over(&mut self.client(), key, &element)?;
+        let mut client = self.client();
+        let element = Handle::parse(handle)?.element_of(&mut client, key)?;
+        self.fetch_if_over(&mut client, key, &element)?;
+        drop(client);
         let record = read_exit(key.directory, key.attempt_id.as_str()).ok_or_else(|| {
             // the verdict has been given, and none will come any more
             GuestError::Other(Detail::new("no-exit-record", "the job has left no exit record"))
@@ -350,9 +371,9 @@ impl SlurmBackend {
         let handle = Handle::parse(handle)?;
         let mut client = self.client();
         client.ledger.refresh().and_then(|()| client.ledger.load()).map_err(|error| unavailable(&error))?;
+        let element = handle.element_of(&mut client, key)?;
         // told again by the next status if this process dies before it has told
-        fs::write(key.directory.join(CANCEL), "").map_err(|error| unavailable(&error))?;
-        let element = handle.element();
+        mark_cancelled(key.directory).map_err(|error| unavailable(&error))?;
         let id = client.ledger.job(&element).map(|job| job.id.clone()).filter(|id| !id.is_empty());
         let id = id.or(handle.external_id).unwrap_or_default();
         client.cancels.insert((element.batch, id));
@@ -365,9 +386,10 @@ impl SlurmBackend {
         if !lives || job.word == UNSEEN {
             return;
         }
-        let marker = key.directory.join(CANCEL);
-        let told = fs::metadata(&marker).and_then(|metadata| metadata.modified());
-        if told.is_ok_and(|told| told.elapsed().is_ok_and(|age| age > TELL_AGAIN)) && fs::write(&marker, "").is_ok() {
+        let told = fs::symlink_metadata(key.directory.join(CANCEL)).and_then(|metadata| metadata.modified());
+        // a clock that was set back has told long ago
+        let due = told.is_ok_and(|told| told.elapsed().map_or(true, |age| age > TELL_AGAIN));
+        if due && mark_cancelled(key.directory).is_ok() {
             client.cancels.insert((element.batch.clone(), job.id.clone()));
         }
     }
@@ -399,8 +421,8 @@ fn fence(directory: &Path) -> io::Result<bool> {
             Ok(true)
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(claim.join("fenced").exists()),
-        // no directory, so no job can have entered it or ever will
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        // nothing can enter a directory that is gone, but a job may have before somebody removed it
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
 }
@@ -408,7 +430,7 @@ fn fence(directory: &Path) -> io::Result<bool> {
 /// Whether Slurm's own messages say that the job which claimed the attempt was killed for its memory: without cgroups no
 /// state word does.
 fn ran_out_of_memory(client: &Client, key: JobKey<'_>, batch: &str) -> bool {
-    let owner = fs::read_to_string(key.directory.join(script::CLAIM).join("owner")).unwrap_or_default();
+    let owner = owner_text(key.directory).unwrap_or_default();
     let Some(id) = owner.split(' ').nth(2) else { return false };
     let log = fs::read(client.batches.log_path(batch)).unwrap_or_default();
     let (step, job) = (format!("StepId={id}."), format!("JOB {id} "));
@@ -418,9 +440,25 @@ fn ran_out_of_memory(client: &Client, key: JobKey<'_>, batch: &str) -> bool {
     })
 }
 
+/// What the job that claimed an attempt says of itself; the job can put anything in its place.
+fn owner_text(directory: &Path) -> Option<String> {
+    let bytes = read_regular(&directory.join(script::CLAIM).join("owner"), OWNER_MAX).ok()??;
+    String::from_utf8(bytes).ok()
+}
+
+/// Notes that a person wants the job stopped. What the job has put in the note's place is neither followed nor waited for.
+fn mark_cancelled(directory: &Path) -> io::Result<()> {
+    let marker = directory.join(CANCEL);
+    if fs::symlink_metadata(&marker).is_ok_and(|found| found.is_dir()) {
+        fs::remove_dir_all(&marker)?;
+    }
+    remove(&marker)?;
+    fs::OpenOptions::new().write(true).create_new(true).open(&marker).map(drop)
+}
+
 /// The job that claimed an attempt.
 fn read_owner(directory: &Path) -> Option<Element> {
-    let text = fs::read_to_string(directory.join(script::CLAIM).join("owner")).ok()?;
+    let text = owner_text(directory)?;
     let mut words = text.split(' ');
     let (batch, index) = (words.next()?, words.next()?.parse().ok()?);
     batch::is_token(batch).then(|| Element { batch: batch.to_owned(), index })

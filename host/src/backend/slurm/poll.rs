@@ -82,8 +82,10 @@ impl SlurmBackend {
         if !wants_poll(&client, now) {
             return Ok(None);
         }
-        let due = client.ledger.head.polled_ms.saturating_add(self.poll_interval().as_millis() as i64);
-        Ok(Some(Duration::from_millis(due.saturating_sub(now).clamp(0, i64::MAX) as u64)))
+        let interval = self.poll_interval().as_millis() as i64;
+        let due = client.ledger.head.polled_ms.saturating_add(interval);
+        // a clock that was set back must not make the wait longer
+        Ok(Some(Duration::from_millis(due.saturating_sub(now).clamp(0, interval) as u64)))
     }
 
     /// Asks for the queue, if the last time is long enough ago.
@@ -105,8 +107,13 @@ impl SlurmBackend {
             Ok(rows) => {
                 head.silent = None;
                 head.answered_ms = now;
-                for doubt in head.doubts.values_mut().filter(|doubt| now > doubt.since_ms) {
-                    doubt.answered_ms.get_or_insert(now);
+                for doubt in head.doubts.values_mut() {
+                    if now > doubt.since_ms {
+                        doubt.answered_ms.get_or_insert(now);
+                    }
+                    // after a clock was set back the next look counts
+                    doubt.since_ms = doubt.since_ms.min(now);
+                    doubt.answered_ms = doubt.answered_ms.map(|at| at.min(now));
                 }
                 // by now it has been asked about; if not, the doubt comes up again
                 head.doubts.retain(|_, doubt| doubt.answered_ms.is_none_or(|at| now - at < FORGET_DOUBT_MS));

@@ -6,10 +6,14 @@ use crate::backend::job::{Command, JobDocument};
 use crate::explain::quoted;
 use crate::model::config::SlurmConfig;
 use crate::model::workflow::Resources;
+use crate::run_dir::read_regular;
 use minijinja::{Environment, context};
+use std::path::Path;
 
 /// The job script in the attempt directory.
 pub(super) const JOB_SCRIPT: &str = "matterstack-job.sh";
+/// The longest job script that is read back, in bytes.
+const SCRIPT_MAX: u64 = 64 * 1024 * 1024;
 /// The claim in the attempt directory: whoever makes it decides over the attempt, for ever.
 pub(super) const CLAIM: &str = crate::backend::staging::CLAIM;
 /// What the wrapper runs in the attempt directory after a command that succeeded: it notes the files that stay there.
@@ -24,10 +28,16 @@ pub(super) fn ticket(batch: &str, index: u32) -> String {
 }
 
 /// Finds the ticket in a job script.
-pub(super) fn read_ticket(script: &str) -> Option<(String, u32)> {
+fn read_ticket(script: &str) -> Option<(String, u32)> {
     let line = script.lines().rev().find_map(|line| line.strip_prefix("# matterstack: "))?;
     let (batch, index) = line.split_once(' ')?;
     super::batch::is_token(batch).then_some((batch.to_owned(), index.parse().ok()?))
+}
+
+/// The ticket of the job script in an attempt directory, where its job can put anything in the script's place.
+pub(super) fn ticket_in(directory: &Path) -> Option<(String, u32)> {
+    let script = read_regular(&directory.join(JOB_SCRIPT), SCRIPT_MAX).ok()??;
+    read_ticket(&String::from_utf8_lossy(&script))
 }
 
 /// Checks a site's template of the job script.
@@ -55,6 +65,12 @@ pub(super) fn job_script(
     options: &[String],
     ticket: Option<&str>,
 ) -> Result<String, String> {
+    let plain = |name: &str| {
+        !name.starts_with(|c: char| c.is_ascii_digit()) && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    if let Some(name) = job.env.keys().find(|name| !plain(name)) {
+        return Err(format!("`{}` cannot name a variable of a shell", name.escape_default()));
+    }
     let template = settings.template.as_deref().unwrap_or(TEMPLATE);
     let script = render(template, settings, job, attempt, options)?;
     let ticket = ticket.map(|ticket| format!("{ticket}\n")).unwrap_or_default();

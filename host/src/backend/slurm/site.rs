@@ -48,8 +48,7 @@ pub(super) struct Far {
 
 /// The backend over whose ssh the job of this attempt directory was handed on, by its name when it was.
 pub(in crate::backend) fn ran_behind(run: &Path, directory: &Path) -> Option<String> {
-    let script = fs::read_to_string(directory.join(script::JOB_SCRIPT)).ok()?;
-    let (batch, _) = script::read_ticket(&script)?;
+    let (batch, _) = script::ticket_in(directory)?;
     let backends = fs::read_dir(run.join("backends")).ok()?.flatten();
     let patterns = |backend: &Path| Batches::new(backend.join("arrays")).map_path(&batch).with_extension(PATTERNS);
     let found = backends.map(|entry| entry.path()).find(|backend| patterns(backend).exists())?;
@@ -59,7 +58,7 @@ pub(in crate::backend) fn ran_behind(run: &Path, directory: &Path) -> Option<Str
 impl SlurmBackend {
     /// The way to far attempt directories; nothing if the cluster shares this machine's files.
     pub(in crate::backend) fn carrier(&self) -> Option<Carrier<'_>> {
-        Carrier::of(&self.settings, &*self.transport, &self.run)
+        Carrier::of(&self.settings, &*self.transport, &self.run_id)
     }
 
     /// Notes files that earlier attempts left over there and that this one shall find in its directory.
@@ -290,7 +289,8 @@ impl SlurmBackend {
         Ok(refused.into_iter().collect())
     }
 
-    /// Sees to it that nothing over there can start the attempt's command from now on; tells whether nothing has. Brings
+    /// Sees to it that nothing over there can start the attempt's command from now on; tells whether nothing has. A
+    /// directory that is gone tells nothing: a job may have been in it, or it is looked for in the wrong place. Brings
     /// what a decision needs: the exit record, if it has come meanwhile, and what Slurm itself said. Nothing if the
     /// cluster shares this machine's files.
     pub(super) fn fence_there(
@@ -301,10 +301,10 @@ impl SlurmBackend {
     ) -> Result<Option<bool>, GuestError> {
         let Some(carrier) = self.carrier() else { return Ok(None) };
         let script = format!(
-            "cd {place} 2>/dev/null || {{ echo fenced; exit 0; }}\n\
+            "cd {place} 2>/dev/null || exit 0\n\
              if [ -d ./{a} ]; then\n  cd ./{a} || exit 1\n  if mkdir {CLAIM} 2>/dev/null; then : >{CLAIM}/fenced || exit 1; fi\n  \
              [ -d {CLAIM} ] || exit 1\n  if [ -e {CLAIM}/fenced ]; then echo fenced; else echo claimed; fi\n  \
-             [ ! -e exit.json ] || echo recorded\n  cd ..\nelse echo fenced; fi\n\
+             [ ! -e exit.json ] || echo recorded\n  cd ..\nfi\n\
              echo =\ntail -c 65536 ./{b}/log 2>/dev/null\nexit 0",
             place = carrier.place(),
             a = quoted(key.attempt_id.as_str()),

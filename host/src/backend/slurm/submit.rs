@@ -100,7 +100,7 @@ impl SlurmBackend {
             return later("cluster-full", "the cluster takes no more jobs for now".to_owned(), until - now);
         }
         let interval = self.poll_interval().as_millis() as i64;
-        if let Some(silence) = head.silent.as_ref().filter(|_| now.saturating_sub(head.polled_ms) < 3 * interval) {
+        if let Some(silence) = head.silent.as_ref().filter(|_| (0..3 * interval).contains(&(now - head.polled_ms))) {
             return later("cluster-silent", format!("the cluster does not answer: {silence}"), interval);
         }
         if head.array_size.is_none() {

@@ -56,8 +56,10 @@ else
     reason=not-started
 fi
 if [ "$reason $code" = "exited 0" ] && [ -e .matterstack-after ]; then . ./.matterstack-after; fi
+# what the command left there is neither written into nor waited for
+rm -rf .exit.json.tmp
 printf '{"attempt":"%s","code":%s,"signal":%s,"reason":"%s","message":null,"started_at":"%s","ended_at":"%s"}\n' \
     "$attempt" "$code" "$signal" "$reason" "$started" "$(now)" > .exit.json.tmp &&
-    sync .exit.json.tmp && mv .exit.json.tmp exit.json || { say "cannot write exit.json of attempt $attempt"; exit 123; }
+    sync .exit.json.tmp && mv -fT .exit.json.tmp exit.json || { say "cannot write exit.json of attempt $attempt"; exit 123; }
 [ "$reason" != exited ] || exit "$code"
 exit 1

@@ -16,6 +16,11 @@ use std::path::{Path, PathBuf};
 const BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
 /// The most files that one attempt may bring back.
 const FILES_MAX: usize = 100_000;
+/// The most bytes that the list of one stream may have.
+const LIST_MAX: u64 = 256 * 1024 * 1024;
+/// The most bytes that an archive adds to a file, beside its name, and that its files may have grown meanwhile.
+const ENTRY_MAX: u64 = 8 * 1024;
+const GROWN_MAX: u64 = 256 * 1024 * 1024;
 /// Stands between the list and the files; no line of the list can be it.
 const FILES_FOLLOW: &str = "= files";
 
@@ -75,7 +80,9 @@ impl Carrier<'_> {
         });
         // a receiver that gave up is the reason of what the transport says
         let received = match (received, answer) {
-            (Err(error), _) if error.kind() == io::ErrorKind::StorageFull => return Err(here(error)),
+            (Err(error), _) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge) => {
+                return Err(here(error));
+            }
             (_, Err(error)) => return Err(error),
             (Err(error), Ok(_)) => return Err(here(error)),
             (Ok(received), Ok(_)) => received,
@@ -84,7 +91,8 @@ impl Carrier<'_> {
     }
 }
 
-/// Lists what is wanted with digests and sizes, then sends it. Names with line feeds are passed over.
+/// Lists what is wanted with digests and sizes, then sends it. Names with line feeds are passed over. A file that cannot be
+/// read is left out, which is noticed here and concerns its own attempt alone.
 fn script(carrier: &Carrier<'_>, wanted: &[Wanted]) -> String {
     let own: Vec<String> = OWN.iter().map(|name| expression(name)).collect();
     let mut text = format!(
@@ -94,7 +102,7 @@ cd {place} 2>/dev/null || {{ echo 'no run'; echo '{FILES_FOLLOW}'; exit 0; }}
 n='
 '
 f() {{ find . -type f ! -path "*$n*" -printf '%s %p\n' | grep -E "^[0-9]+ \./($1)\$" || :; }}
-new() {{ awk 'BEGIN{{while((getline x<"{STAGED}")>0)s[x]}}{{p=$0;sub(/^[0-9]+ /,"",p);if(!(p in s))print}}'; }}
+new() {{ i=/dev/null; [ ! -f {STAGED} ] || i={STAGED}; awk -v i="$i" 'BEGIN{{while((getline x<i)>0)s[x]}}{{p=$0;sub(/^[0-9]+ /,"",p);if(!(p in s))print}}'; }}
 pick() {{ (
   cd "./$1" 2>/dev/null || {{ echo "gone $1"; exit; }}
   l=$(f "$2" | new | if [ -n "$3" ]; then grep -vE "^[0-9]+ \./($3)\$" || :; else cat; fi)
@@ -104,7 +112,7 @@ pick() {{ (
 ) }}
 kept() {{ (
   cd "./$1" 2>/dev/null || exit 0
-  if [ -e {KEPT} ]; then cat {KEPT}; else f "$2" | new | while IFS= read -r x; do
+  if [ -f {KEPT} ]; then cat {KEPT}; else f "$2" | new | while IFS= read -r x; do
     p=${{x#* }}; h=$(sha256sum <"$p"); printf '%s %s %s\n' "${{h%% *}}" "${{x%% *}}" "$p"; done; fi | while IFS= read -r x; do printf 'kept %s %s\n' "$1" "$x"; done
 ) }}
 l=$(
@@ -133,9 +141,9 @@ l=$(
         r#")
 printf '%s\n' "$l"
 w=$(printf '%s\n' "$l" | sed -n 's/^file [0-9]* //p')
-[ -z "$w" ] || printf '%s\n' "$w" | tr '\n' '\0' | xargs -0 sha256sum -b --
+[ -z "$w" ] || printf '%s\n' "$w" | tr '\n' '\0' | xargs -0 sha256sum -b -- || :
 echo '{FILES_FOLLOW}'
-[ -z "$w" ] || printf '%s\n' "$w" | tr '\n' '\0' | tar -cf - --no-recursion --null -T -
+[ -z "$w" ] || printf '%s\n' "$w" | tr '\n' '\0' | tar -cf - --no-recursion --null -T - || :
 "#
     );
     text
@@ -189,17 +197,31 @@ fn receive(reader: io::PipeReader, wanted: &[Wanted]) -> io::Result<Received> {
     for one in wanted {
         received.attempts.insert(one.attempt.clone(), Attempt::default());
     }
-    let list_ended = received.read_list(&mut reader)?;
-    let unpacked = if list_ended { received.unpack(&mut reader, wanted) } else { Ok(()) };
+    let list_ended = received.read_list(&mut reader.by_ref().take(LIST_MAX))?;
+    let mut rest = reader.take(received.announced());
+    let unpacked = if list_ended { received.unpack(&mut rest, wanted) } else { Ok(()) };
     // whatever went wrong here, the far end is heard to its end, so that it is its answer that tells what it was
     let full = matches!(&unpacked, Err(error) if error.kind() == io::ErrorKind::StorageFull);
     if !full {
-        io::copy(&mut reader, &mut io::sink())?;
+        io::copy(&mut rest, &mut io::sink())?;
+        if rest.into_inner().read(&mut [0])? > 0 {
+            let text = "the far end sends more than it has announced";
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+        }
     }
     unpacked.map(|()| received)
 }
 
 impl Received {
+    /// The most bytes that may follow the list: every file with what an archive adds to it. Files that grow meanwhile
+    /// are told apart from a stream that never ends.
+    fn announced(&self) -> u64 {
+        let files = self.attempts.values().flat_map(|attempt| &attempt.listed);
+        files
+            .map(|(path, (size, _))| size.saturating_mul(2).saturating_add(3 * path.len() as u64 + ENTRY_MAX))
+            .fold(GROWN_MAX, u64::saturating_add)
+    }
+
     fn read_list(&mut self, reader: &mut impl BufRead) -> io::Result<bool> {
         let mut line = Vec::new();
         loop {
@@ -296,7 +318,7 @@ impl Received {
             if copy_hashed(&mut entry, &mut file)? == digest {
                 attempt.arrived.insert(path, number);
             } else {
-                attempt.trouble(format!("`{path}` was changed while it was fetched"));
+                attempt.trouble(not_as_listed(&path, &digest));
             }
         }
         Ok(())
@@ -308,11 +330,9 @@ impl Received {
         if attempt.gone {
             return Ok(Fetched::Gone);
         }
-        let missing = attempt.listed.keys().find(|path| !attempt.arrived.contains_key(*path));
-        let trouble = attempt
-            .trouble
-            .clone()
-            .or_else(|| missing.map(|path| format!("`{path}` was changed while it was fetched")));
+        let missing = attempt.listed.iter().find(|(path, _)| !attempt.arrived.contains_key(*path));
+        let trouble =
+            attempt.trouble.clone().or_else(|| missing.map(|(path, (_, digest))| not_as_listed(path, digest)));
         let root = match Dir::open_ambient_dir(&one.directory, ambient_authority()) {
             // nothing of it was written
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -334,6 +354,14 @@ impl Received {
             _ => Ok(answer),
         }
     }
+}
+
+/// Why a file that was listed did not come, or came as another.
+fn not_as_listed(path: &str, digest: &str) -> String {
+    if digest.is_empty() {
+        return format!("`{path}` cannot be read over there");
+    }
+    format!("`{path}` was changed while it was fetched")
 }
 
 fn put_in_place(root: &Dir, arrived: &BTreeMap<String, usize>) -> io::Result<()> {

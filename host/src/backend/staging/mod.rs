@@ -16,7 +16,6 @@ use super::transport::{Exec, Finished, NoAnswer, Transport};
 use crate::explain::quoted;
 use crate::model::config::SlurmConfig;
 use std::io;
-use std::path::Path;
 use std::time::Duration;
 
 /// Files of the host's own in an attempt directory over there, beside what a job script is called.
@@ -71,11 +70,11 @@ pub enum CarryError {
 }
 
 impl<'a> Carrier<'a> {
-    /// The way to the attempt directories of the run in this directory; nothing if the cluster shares this machine's files.
-    pub fn of(settings: &'a SlurmConfig, transport: &'a dyn Transport, run: &'a Path) -> Option<Self> {
+    /// The way to the attempt directories of the run with this id; nothing if the cluster shares this machine's files.
+    pub fn of(settings: &'a SlurmConfig, transport: &'a dyn Transport, run: &'a str) -> Option<Self> {
         settings.ssh.as_ref()?;
         let root = settings.remote_root.as_deref().unwrap_or(ROOT);
-        Some(Self { transport, root, run: run.file_name()?.to_str()?, timeout: STREAM })
+        Some(Self { transport, root, run, timeout: STREAM })
     }
 }
 

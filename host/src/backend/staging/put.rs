@@ -108,8 +108,14 @@ impl Carrier<'_> {
     /// # Errors
     /// If there is no answer, or the file is gone or changed; then the beginning of it may have been written.
     pub fn pull(&self, file: &RemoteFile, to: &mut dyn Write) -> Result<(), CarryError> {
-        let script = format!("exec cat -- {}/{}", self.place(), quoted(&format!("{}/{}", file.attempt, file.path)));
-        let mut hashing = Hashing { inner: to, hasher: Sha256::new(), size: 0 };
+        // what a job, or anybody, has put in its place since may have no end, or never begin
+        let script = format!(
+            "f={}/{}; [ ! -f \"$f\" ] || exec head -c {} -- \"$f\"",
+            self.place(),
+            quoted(&format!("{}/{}", file.attempt, file.path)),
+            file.size.saturating_add(1)
+        );
+        let mut hashing = Hashing { inner: to, hasher: Sha256::new(), size: 0, most: file.size.saturating_add(1) };
         self.exec(Exec { script: &script, stdin: None, stdout: Some(&mut hashing), timeout: self.timeout })?;
         if hashing.size == file.size && hex(&hashing.hasher.finalize()) == file.sha256 {
             return Ok(());
@@ -123,10 +129,15 @@ struct Hashing<'a> {
     inner: &'a mut dyn Write,
     hasher: Sha256,
     size: u64,
+    /// Bytes that are taken.
+    most: u64,
 }
 
 impl Write for Hashing<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.size + bytes.len() as u64 > self.most {
+            return Err(io::Error::other("more than was asked for"));
+        }
         let count = self.inner.write(bytes)?;
         self.hasher.update(&bytes[..count]);
         self.size += count as u64;
@@ -157,6 +168,7 @@ tar -xof -
 sha256sum -c --quiet .sha256 >&2
 full() {{ case $1 in *'No space left on device'*|*'Disk quota exceeded'*) printf '%s\n' "$1" >&2; exit 1;; esac; }}
 copy() {{
+  [ -f "$r/$3" ] && [ "$(stat -Lc %s -- "$r/$3")" = "$5" ] || return 1
   case $2 in */*) e=$(mkdir -p -- "$1/${{2%/*}}" 2>&1) || {{ full "$e"; return 1; }};; esac
   e=$(cp -p --reflink=auto -- "$r/$3" "$1/$2" 2>&1) || {{ full "$e"; return 1; }}
   h=$(sha256sum <"$1/$2") && [ "${{h%% *}}" = "$4" ]
@@ -188,9 +200,10 @@ fn script(carrier: &Carrier<'_>, parcels: &[Parcel]) -> Result<String, CarryErro
             let source = quoted(&format!("{}/{}", file.attempt, file.path));
             let _ = writeln!(
                 text,
-                "copy \"$a\" {} {source} {} || {{ ok=; printf 'gone %s %s\\n' \"$a\" {}; }}",
+                "copy \"$a\" {} {source} {} {} || {{ ok=; printf 'gone %s %s\\n' \"$a\" {}; }}",
                 quoted(destination),
                 file.sha256,
+                file.size,
                 quoted(&file.path.replace('\n', " "))
             );
         }

@@ -39,6 +39,8 @@ pub(super) struct Frame<'a, 'b> {
     /// Not yet told from a marker; once the end is seen, what follows it.
     held: Vec<u8>,
     printed: Vec<u8>,
+    /// Bytes of the login's own.
+    noise: usize,
     ended: bool,
     sink: Option<&'b mut dyn Write>,
     kept: Vec<u8>,
@@ -47,6 +49,8 @@ pub(super) struct Frame<'a, 'b> {
 /// Bytes of output that are kept, and bytes of a login's own that are.
 const KEPT_MAX: usize = 256 * 1024 * 1024;
 const PRINTED_MAX: usize = 4096;
+/// Bytes that a login may print of its own: with more it may never end.
+const NOISE_MAX: usize = 16 * 1024 * 1024;
 
 impl<'a, 'b> Frame<'a, 'b> {
     pub(super) fn new(begun: &'a Cell<bool>, token: &str, sink: Option<&'b mut dyn Write>) -> Self {
@@ -56,6 +60,7 @@ impl<'a, 'b> Frame<'a, 'b> {
             end: format!("\n{token} end ").into_bytes(),
             held: Vec::new(),
             printed: Vec::new(),
+            noise: 0,
             ended: false,
             sink,
             kept: Vec::new(),
@@ -75,6 +80,14 @@ impl<'a, 'b> Frame<'a, 'b> {
         }
     }
 
+    fn count_noise(&mut self, count: usize) -> io::Result<()> {
+        self.noise = self.noise.saturating_add(count);
+        if self.noise > NOISE_MAX {
+            return Err(io::Error::other(format!("the login prints more than {NOISE_MAX} bytes of its own")));
+        }
+        Ok(())
+    }
+
     /// What the login itself printed; the script's exit code and output, if its end was seen.
     pub(super) fn end(mut self) -> (Vec<u8>, Option<(i32, Vec<u8>)>) {
         if !self.begun.get() {
@@ -92,6 +105,7 @@ impl Write for Frame<'_, '_> {
             // the code's digits may come in pieces; what a login prints at its end is nobody's
             let room = 8_usize.saturating_sub(self.held.len());
             self.held.extend(bytes.iter().take(room));
+            self.count_noise(bytes.len())?;
             return Ok(bytes.len());
         }
         self.held.extend_from_slice(bytes);
@@ -99,6 +113,7 @@ impl Write for Frame<'_, '_> {
             let found = find(&self.held, &self.begin);
             let noise = found.unwrap_or_else(|| self.held.len().saturating_sub(self.begin.len() - 1));
             let noise: Vec<u8> = self.held.drain(..noise).collect();
+            self.count_noise(noise.len())?;
             let room = PRINTED_MAX.saturating_sub(self.printed.len());
             self.printed.extend(noise.iter().take(room));
             if found.is_none() {
