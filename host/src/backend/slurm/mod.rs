@@ -16,7 +16,7 @@ mod state;
 mod submit;
 
 pub use poll::SharedQueue;
-pub use script::check_template;
+pub use script::{TEMPLATE_VARIABLES, check_template};
 pub(super) use site::ran_behind;
 
 use super::JobKey;
@@ -238,7 +238,10 @@ impl SlurmBackend {
         Ok(match stage {
             Stage::Queued => (Status::Queued, POLL_AFTER_MS),
             Stage::Running => (Status::Running(None), POLL_AFTER_MS),
-            Stage::Stuck => (waiting(format!("Slurm holds job {} back: {}", job.id, job.reason)), POLL_AFTER_MS),
+            Stage::Stuck => {
+                let meaning = state::meaning(&job.reason).map(|meaning| format!(" ({meaning})")).unwrap_or_default();
+                (waiting(format!("Slurm holds job {} back: {}{meaning}", job.id, job.reason)), POLL_AFTER_MS)
+            }
             Stage::Unknown => (waiting(format!("job {} has the unknown state `{}`", job.id, job.word)), POLL_AFTER_MS),
             Stage::Ended(_) if !settled => (Status::Running(None), grace.max(50) as u64),
             Stage::Ended(_) => (self.judge(client, key, &element.batch, stage, &job.reason)?, POLL_AFTER_MS),

@@ -60,6 +60,23 @@ const STUCK: &[&str] = &[
     "NodeDown",
 ];
 
+/// What Slurm's word for holding a job back means, and what helps, where the word alone does not say it.
+pub(super) fn meaning(reason: &str) -> Option<&'static str> {
+    const MEANINGS: &[(&str, &str)] = &[
+        ("PartitionTimeLimit", "it asks for more time than its partition allows"),
+        ("PartitionNodeLimit", "it asks for more nodes than its partition has or allows"),
+        ("PartitionInactive", "its partition starts no jobs now"),
+        ("JobHeldUser", "a person holds it, and `scontrol release` lets it go"),
+        ("JobHeldAdmin", "an administrator holds it"),
+        ("launch_failed_requeued_held", "a node could not start it, and `scontrol release` lets it try again"),
+        ("launch failed requeued held", "a node could not start it, and `scontrol release` lets it try again"),
+        ("BadConstraints", "no node has what it asks for"),
+        ("ReqNodeNotAvail", "a node that it needs is not available"),
+        ("Assoc", "a limit of its account holds it back"),
+    ];
+    MEANINGS.iter().find(|(word, _)| reason.starts_with(word)).map(|(_, meaning)| *meaning)
+}
+
 /// Reads a state word and its reason; `placed`: whether the job was given nodes.
 pub(super) fn stage(word: &str, reason: &str, placed: bool) -> Stage {
     match word {
