@@ -207,7 +207,8 @@ impl Seen<'_> {
         let command = match task.state {
             TaskState::Failed if mended.is_some() => mended,
             TaskState::Failed if task.attempts > 0 && code != "rejected" => self.command(&format!("logs {id}")),
-            _ if task.iteration != self.row.iteration || self.row.state == RunState::Completed => None,
+            _ if task.iteration != self.row.iteration => None,
+            _ if matches!(self.row.state, RunState::Completed | RunState::Cancelling) => None,
             _ if revive => self.command("revive"),
             _ => self.command(&format!("rerun {id}")),
         };

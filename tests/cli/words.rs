@@ -247,3 +247,21 @@ fn a_mistake_in_an_operators_configuration_is_mended_by_the_command_shown() {
     assert_eq!(script, "#!/bin/sh\nexec nice /bin/sh -c true\n");
     world.run(&["loop", "r"]).code(0);
 }
+
+#[test]
+fn a_run_that_is_being_cancelled_advises_no_rerun() {
+    let mut config = tasks_config(&json!([
+        {"id": "question", "operator": "human", "input": {"instructions": "Go on?"}},
+        {"id": "film", "operator": "robot", "input": {}},
+    ]));
+    config["operators"]["human"] = json!({"plugin": "builtin:human"});
+    config["operators"]["robot"] = json!({"plugin": "builtin:experiment"});
+    let world = World::new(&config);
+    world.init();
+    world.run(&["loop", "r"]).code(5);
+    world.run(&["cancel", "r"]).code(0);
+    world.run(&["step", "r"]).code(0);
+    assert_eq!(world.status()["state"], "cancelling", "the laboratory has not answered");
+    let explained = world.run(&["explain", "r", "question", "--json"]).code(0).json()[0].clone();
+    assert_eq!((&explained["code"], &explained["command"]), (&json!("cancelled"), &json!(null)), "{explained}");
+}
