@@ -9,9 +9,9 @@ use crate::machine;
 use crate::model::contract::{AttemptRequest, Status};
 use crate::model::document::sha256;
 use crate::model::id::{AttemptId, OperatorKey, RunId};
-use crate::model::states::AttemptState;
+use crate::model::states::{AttemptState, RunState};
 use crate::run_dir::{new_file, open_regular_path, read_regular};
-use crate::store::{AttemptRow, Store};
+use crate::store::AttemptRow;
 use crate::tick::Run;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -112,12 +112,15 @@ pub enum Judgement {
 /// If the task is unknown, waits for nobody, or has been answered; then with who answered and when.
 pub fn question(run: &Run, task: &str) -> Result<Question, Failure> {
     let (run_id, address) = (run.dir.id(), run.dir.address());
-    let attempt = last_attempt(&run.store, task)?.ok_or_else(|| {
+    let attempt = last_attempt(run, task)?.ok_or_else(|| {
         Failure::input(format!("task `{task}` asks nobody yet"))
             .hint(format!("`matterstack explain {address} {}` says what it waits for", positional(task)))
     })?;
-    refuse_other_waits(address, &attempt)?;
     let directory = run.dir.join(&attempt.directory);
+    if attempt.state.ended() {
+        return Err(too_late(run, &attempt, directory.join("schema.json").exists())?);
+    }
+    refuse_other_waits(address, &attempt)?;
     let text = |name: &str| -> Result<Option<String>, Failure> {
         let bytes = read_regular(&directory.join(name), QUESTION_MAX)
             .map_err(|error| Failure::machine(format!("`{name}` of task `{task}` cannot be read"), error))?;
@@ -144,25 +147,39 @@ pub fn question(run: &Run, task: &str) -> Result<Question, Failure> {
     }
 }
 
-fn last_attempt(store: &Store, task: &str) -> Result<Option<AttemptRow>, Failure> {
-    let Some(row) = store.task(task)? else {
-        return Err(Failure::input(format!("the run has no task `{task}`")).hint("`matterstack tasks RUN` lists them"));
+fn last_attempt(run: &Run, task: &str) -> Result<Option<AttemptRow>, Failure> {
+    let Some(row) = run.store.task(task)? else {
+        let hint = format!("`matterstack tasks {}` lists them", run.dir.address());
+        return Err(Failure::input(format!("the run has no task `{task}`")).hint(hint));
     };
-    Ok(store.attempts(row.key)?.pop())
+    Ok(run.store.attempts(row.key)?.pop())
 }
 
-/// Refuses an attempt that has ended or waits for something other than a person.
+/// Why an attempt that has ended takes no answer, and what asks again; `asked`: whether it was a question at all.
+fn too_late(run: &Run, attempt: &AttemptRow, asked: bool) -> Result<Failure, Failure> {
+    let (task, address) = (&attempt.task_id, run.dir.address());
+    if !asked {
+        let what = format!("task `{task}` asks no person: its operator is `{}`", attempt.operator);
+        return Ok(Failure::input(what).hint(format!("`matterstack status {address}` lists who is waited for")));
+    }
+    let data = attempt.data.as_deref().and_then(|data| serde_json::from_str::<Value>(data).ok());
+    let summary = data.as_ref().and_then(|data| data.get("summary")?.as_str()).map(str::to_owned);
+    let failure = Failure::input(match summary {
+        Some(summary) => format!("task `{task}` was {summary}"),
+        None => format!("task `{task}` asks nobody any more: its attempt is {}", attempt.state),
+    });
+    Ok(match run.store.run()?.state {
+        RunState::Completed => failure,
+        RunState::Failed | RunState::Cancelled => {
+            failure.hint(format!("the run has ended; `matterstack revive {address}` brings back what did not complete"))
+        }
+        _ => failure.hint(format!("`matterstack rerun {address} {}` asks again", positional(task))),
+    })
+}
+
+/// Refuses a live attempt that waits for something other than a person.
 fn refuse_other_waits(run: &str, attempt: &AttemptRow) -> Result<(), Failure> {
     let task = &attempt.task_id;
-    if attempt.state.ended() {
-        let data = attempt.data.as_deref().and_then(|data| serde_json::from_str::<Value>(data).ok());
-        let summary = data.as_ref().and_then(|data| data.get("summary")?.as_str()).map(str::to_owned);
-        let what = match summary {
-            Some(summary) => format!("task `{task}` was {summary}"),
-            None => format!("task `{task}` asks nobody any more: its attempt is {}", attempt.state),
-        };
-        return Err(Failure::input(what).hint(format!("`matterstack rerun {run} {}` asks again", positional(task))));
-    }
     let live = matches!(attempt.state, AttemptState::Submitted | AttemptState::Running | AttemptState::WaitingExternal);
     let kind = attempt.waits_for.as_deref().unwrap_or("person");
     if live && kind == "person" {

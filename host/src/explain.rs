@@ -121,19 +121,33 @@ impl Seen<'_> {
     /// Doubles the limit that a reason names, and then does what goes on from there.
     fn raise(&self, reason: &str, then: &str) -> Option<String> {
         let (key, value) = self.config.limits.named_in(reason)?;
-        let amend = self.command(&format!("amend --set {key}={}", value.saturating_mul(2)))?;
-        Some(format!("{amend} && {}", self.command(then)?))
+        self.amend(&format!("{key}={}", value.saturating_mul(2)), then)
     }
 
-    /// What helps where a plugin, and not the task, is at fault.
+    /// Changes a setting, and then does what goes on from there.
+    fn amend(&self, set: &str, then: &str) -> Option<String> {
+        Some(format!("{} && {}", self.command(&format!("amend --set {}", quoted(set)))?, self.command(then)?))
+    }
+
+    /// The only backend that an operator may use.
+    fn backend_of(&self, operator: &str) -> Option<&str> {
+        match self.config.operators.get(operator)?.grants.compute.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
+    /// What helps where a plugin or its configuration, and not the task, is at fault.
     fn mend_operator(&self, operator: &str, code: &str, reason: &str, then: &str) -> Option<String> {
         match code {
             "plugin-deadline" | "plugin-memory" | "plugin-limit" | "output-quota" => self.raise(reason, then),
             "plugin-not-granted" => {
                 let backend = self.config.backends.keys().next().map_or("BACKEND", String::as_str);
-                let set = quoted(&format!("operators.{operator}.grants.compute=[\"{backend}\"]"));
-                Some(format!("{} && {}", self.command(&format!("amend --set {set}"))?, self.command(then)?))
+                self.amend(&format!("operators.{operator}.grants.compute=[\"{backend}\"]"), then)
             }
+            // The cluster wants other options than the backend gives, or a plugin another configuration.
+            "refused" => self.amend(&format!("backends.{}.KEY=VALUE", self.backend_of(operator)?), then),
+            "config" => self.amend(&format!("operators.{operator}.config=VALUE"), then),
             code if code.starts_with("plugin-") => {
                 let run = self.address;
                 Some(format!("matterstack plugin upgrade {run} FILE --operator {operator}"))
@@ -189,11 +203,13 @@ impl Seen<'_> {
         let revive = matches!(self.row.state, RunState::Failed | RunState::Cancelled);
         let reason = task.reason.as_deref().unwrap_or_default();
         let rerun = if self.can_rerun(task) { format!("rerun {id}") } else { "revive".to_owned() };
-        let mended = self.mend_operator(&task.operator, &code, reason, &rerun);
+        let goes_on = revive || self.can_rerun(task);
+        let mended = goes_on.then(|| self.mend_operator(&task.operator, &code, reason, &rerun)).flatten();
         let command = match task.state {
             TaskState::Failed if mended.is_some() => mended,
-            TaskState::Failed if task.attempts > 0 => self.command(&format!("logs {id}")),
-            _ if task.iteration != self.row.iteration || self.row.state == RunState::Completed => None,
+            TaskState::Failed if task.attempts > 0 && code != "rejected" => self.command(&format!("logs {id}")),
+            _ if task.iteration != self.row.iteration => None,
+            _ if matches!(self.row.state, RunState::Completed | RunState::Cancelling) => None,
             _ if revive => self.command("revive"),
             _ => self.command(&format!("rerun {id}")),
         };

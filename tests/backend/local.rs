@@ -126,6 +126,9 @@ fn a_job_ends_as_its_command_did() {
         ("a5", r#"{"command":["sleep","30"],"resources":{"walltime_s":0.1}}"#, "timeout"),
         ("a6", r#"{"command":"test \"$X-$MATTERSTACK_ATTEMPT-$CARGO\" = y-a6-","env":{"X":"y"}}"#, "succeeded"),
         ("a7", r#"{"command":["/etc/passwd"]}"#, "not-executable"),
+        ("a8", r#"{"command":["test","x y"],"launcher":["env","L=x y"]}"#, "succeeded"),
+        ("a9", r#"{"command":"test \"$L\" = 'x y'","launcher":["env","L=x y"]}"#, "succeeded"),
+        ("a10", r#"{"command":["sh","-c","test \"$L\" = 'x y'"],"launcher":"env 'L=x y'"}"#, "succeeded"),
     ];
     let handles: Vec<_> = cases.iter().map(|(attempt, job, _)| run.submit(attempt, job)).collect();
     run.go();

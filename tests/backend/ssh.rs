@@ -169,6 +169,20 @@ fn failed_logins_are_told_apart_with_what_would_help() {
     let (code, _, remedy) = unreachable(run(&sshd.client_of("stranger"), "true"));
     assert!(code == "permission-denied" && remedy.contains("ControlPersist=yes -fN"), "{code}: {remedy}");
 
+    let wide = sshd.path().join("wide");
+    keygen(&wide, "");
+    // the client reads the file only once the host has said that it wants this key
+    let own = sshd.path().join("authorized");
+    let before = fs::read(&own).expect("authorized keys");
+    fs::copy(sshd.path().join("wide.pub"), &own).expect("authorized keys");
+    fs::set_permissions(&wide, std::os::unix::fs::PermissionsExt::from_mode(0o644)).expect("a mode");
+    for (name, word) in [("wide", "bad permissions"), ("missing", "no such identity")] {
+        sshd.write_config("careless", name, sshd.address(), "");
+        let (_, what, remedy) = unreachable(run(&sshd.client_of("careless"), "true"));
+        assert!(what.contains(word) && what.contains(name) && remedy.contains("chmod 600"), "{what}: {remedy}");
+    }
+    fs::write(&own, before).expect("authorized keys");
+
     let closed = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
     sshd.write_config("closed", "id", closed, "");
     assert_eq!(unreachable(run(&sshd.client_of("closed"), "true")).0, "connection-refused");

@@ -66,6 +66,12 @@ fn configurations_are_checked_before_anything_is_made() {
         (with("backends", json!({"local": {"kind": "locl"}})), &["backends.local", "unknown variant `locl`"]),
         (with("backends", json!({"local": {"kind": "local", "slots": 0}})), &["backends.local.slots is 0"]),
         (with("backends", json!({"locl": {"kind": "local"}})), &["names backend `local`", "did you mean `locl`"]),
+        (slurm(json!({"ssh": "cluster"})), &["backends.hpc", "invalid type: string \"cluster\", expected an object"]),
+        (
+            slurm(json!({"template": "#!/bin/sh\n{{ comand }}"})),
+            &["backends.hpc.template", "`comand`", "options", "command"],
+        ),
+        (slurm(json!({"template": "#!/bin/sh\n{% if x %}"})), &["backends.hpc.template", "syntax error"]),
         (with("limits", json!({"max_tasks": 0})), &["limits.max_tasks is 0"]),
         (with("limits", json!({"plugin": {"memory": 1}})), &["limits.plugin", "unknown field `memory`"]),
         (with("pinned", json!({})), &["only `init` writes"]),
@@ -105,6 +111,11 @@ fn with(key: &str, value: Value) -> String {
     let mut config = tasks_config(&json!([]));
     config[key] = value;
     config.to_string()
+}
+
+fn slurm(mut more: Value) -> String {
+    more["kind"] = json!("slurm");
+    with("backends", json!({"local": {"kind": "local"}, "hpc": more}))
 }
 
 fn campaign(value: Value) -> String {

@@ -172,6 +172,23 @@ fn its_tables_are_complete() {
     }
 }
 
+#[test]
+fn the_page_on_commands_names_every_key() {
+    let page = fs::read_to_string(root().join("plugins/operators/compute/README.md")).expect("the page");
+    let schema = |which: &[&str]| -> serde_json::Value {
+        let printed = Command::new(PROGRAM).args(["config", "schema"]).args(which).output().expect("the binary runs");
+        serde_json::from_slice(&printed.stdout).expect("a schema")
+    };
+    let (config, tasks) = (schema(&[]), schema(&["tasks"]));
+    let backends = config["$defs"]["BackendConfig"]["oneOf"].as_array().expect("kinds of backends");
+    let mut places: Vec<&serde_json::Value> = backends.iter().collect();
+    places.push(&config["$defs"]["SshConfig"]);
+    places.extend(["Resources", "Retry", "RetryOn", "TimeoutRetry", "OomRetry"].map(|name| &tasks["$defs"][name]));
+    let keys = places.iter().flat_map(|place| place["properties"].as_object().expect("keys").keys());
+    let missing: Vec<&String> = keys.filter(|key| *key != "kind" && !page.contains(key.as_str())).collect();
+    assert_eq!(missing, [] as [&str; 0]);
+}
+
 /// The exit codes that `--help` tells.
 fn exit_codes() -> Vec<u8> {
     let help = Command::new(PROGRAM).arg("--help").output().expect("the binary runs");

@@ -196,3 +196,72 @@ fn explain_shows_a_person_fifty_tasks() {
     assert!(text.stderr.contains("and 10 more; `matterstack explain r --json` prints all"), "{text:?}");
     assert_eq!(world.run(&["explain", "r", "--json"]).code(0).json().as_array().map(Vec::len), Some(60));
 }
+
+#[test]
+fn status_counts_what_it_does_not_show() {
+    let tasks: Vec<Value> = (0..12)
+        .map(|n| json!({"id": format!("q{n}"), "operator": "human", "input": {"instructions": "Go on?"}}))
+        .chain([json!({"id": "kit", "operator": "kit", "command": "true"})])
+        .collect();
+    let mut config = tasks_config(&json!(tasks));
+    config["operators"]["human"] = json!({"plugin": "builtin:human"});
+    config["operators"]["kit"] = json!({"plugin": "builtin:manual-hpc"});
+    let world = World::new(&config);
+    world.init();
+    world.run(&["loop", "r"]).code(5);
+    let text = world.run(&["status", "r"]).code(0).stdout;
+    assert!(text.contains("and more, in all 1 `kit`, 12 `person`; `matterstack explain r --json`"), "{text}");
+    stop(&world, "r");
+}
+
+#[test]
+fn what_cannot_start_yet_is_in_the_status() {
+    let mut config = tasks_config(&json!([{"id": "a", "operator": "robot", "input": {}}]));
+    let world = World::new(&config);
+    let exchange = world.root().join("exchange");
+    config["operators"]["robot"] = json!({"plugin": "builtin:experiment", "grants": {"exchange": exchange}});
+    world.write("config.json", &config.to_string());
+    world.init();
+    world.run(&["step", "r"]).code(0);
+    let wait = world.status()["waiting_on"][0].clone();
+    assert_eq!((&wait["kind"], &wait["hint"]), (&json!("turned-away"), &json!("matterstack explain r a")), "{wait}");
+    assert!(wait["reason"].as_str().is_some_and(|reason| reason.contains("exchange")), "{wait}");
+    std::fs::create_dir(&exchange).expect("a directory");
+    world.run(&["loop", "r"]).code(5);
+    assert_eq!(world.status()["waiting_on"][0]["kind"], "instrument");
+}
+
+#[test]
+fn a_mistake_in_an_operators_configuration_is_mended_by_the_command_shown() {
+    let mut config = tasks_config(&json!([{"id": "a", "operator": "local", "command": "true"}]));
+    config["operators"]["local"]["config"] = json!({"lancher": ["nice"]});
+    let world = World::new(&config);
+    world.init();
+    world.run(&["loop", "r"]).code(1);
+    let explained = world.run(&["explain", "r", "a", "--json"]).code(0).json()[0].clone();
+    assert_eq!(explained["code"], "config");
+    assert_eq!(explained["command"], "matterstack amend r --set operators.local.config=VALUE && matterstack revive r");
+    world.run(&["amend", "r", "--set", "operators.local.config={\"launcher\": [\"nice\"]}"]).code(0);
+    world.run(&["revive", "r"]).code(0);
+    let script = world.run(&["step", "r", "--dry-run", "--json"]).code(0).json()[0]["script"].clone();
+    assert_eq!(script, "#!/bin/sh\nexec nice /bin/sh -c true\n");
+    world.run(&["loop", "r"]).code(0);
+}
+
+#[test]
+fn a_run_that_is_being_cancelled_advises_no_rerun() {
+    let mut config = tasks_config(&json!([
+        {"id": "question", "operator": "human", "input": {"instructions": "Go on?"}},
+        {"id": "film", "operator": "robot", "input": {}},
+    ]));
+    config["operators"]["human"] = json!({"plugin": "builtin:human"});
+    config["operators"]["robot"] = json!({"plugin": "builtin:experiment"});
+    let world = World::new(&config);
+    world.init();
+    world.run(&["loop", "r"]).code(5);
+    world.run(&["cancel", "r"]).code(0);
+    world.run(&["step", "r"]).code(0);
+    assert_eq!(world.status()["state"], "cancelling", "the laboratory has not answered");
+    let explained = world.run(&["explain", "r", "question", "--json"]).code(0).json()[0].clone();
+    assert_eq!((&explained["code"], &explained["command"]), (&json!("cancelled"), &json!(null)), "{explained}");
+}

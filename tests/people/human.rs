@@ -250,6 +250,8 @@ fn only_a_question_can_be_answered() {
         assert!(refused.stderr.contains(word) && refused.stderr.contains("hint:"), "{refused:?}");
     }
     assert!(record(&world, "broken").1.contains("shema"), "the task's mistake is named");
+    let ended = world.run(&["respond", "r", "broken", "--approve"]).code(2);
+    assert!(ended.stderr.contains("asks no person: its operator is `human`"), "{ended:?}");
     let nobody = world.run(&["respond", "r", "kit"]).code(2);
     assert!(nobody.stderr.contains("kit export"), "{nobody:?}");
 }

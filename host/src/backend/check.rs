@@ -96,6 +96,7 @@ pub fn check(check: &Check<'_>, tell: &mut dyn FnMut(&Step)) -> Vec<Step> {
                 let place = check.place.file_name().unwrap_or_default().to_string_lossy();
                 let far = Carrier::of(&settings, &*transport, &place);
                 let ready = clock(&*transport, &mut steps) & programs(&*transport, far.is_some(), &mut steps);
+                let ready = ready && (!settings.sacct || accounts(&*transport, &mut steps));
                 let ready = ready && far.is_none_or(|far| room(far, &mut steps));
                 if ready {
                     backends.add_slurm(check.name, settings.clone());
@@ -161,6 +162,14 @@ fn programs(transport: &dyn Transport, far: bool, steps: &mut Steps<'_>) -> bool
     })
 }
 
+fn accounts(transport: &dyn Transport, steps: &mut Steps<'_>) -> bool {
+    steps.take("sacct", || {
+        let asked = ask(transport, "timeout 20 sacct --noheader --allocations --starttime now-1minutes");
+        let remedy = || "leave out `sacct` of the backend where the site keeps no accounts".to_owned();
+        asked.map(|_| "answers".to_owned()).map_err(|(what, _)| (what, remedy()))
+    })
+}
+
 fn room(far: Carrier<'_>, steps: &mut Steps<'_>) -> bool {
     steps.take("remote_root", || {
         let remedy = || "name a directory of yours on the cluster's shared file system as `remote_root`".to_owned();
@@ -206,7 +215,12 @@ fn job(check: &Check<'_>, backends: &Backends, steps: &mut Steps<'_>) {
     steps.take("fetch", || {
         backends.collect(check.name, key, &handle).map_err(|error| refused(&error))?;
         match std::fs::read_to_string(directory.join("checked")) {
-            Ok(text) if text == "checked\n" => Ok("what the job wrote is here".to_owned()),
+            Ok(text) if text == "checked\n" => {
+                // a line of `setup` that fails does not stop the job, and is heard of here only
+                let said = std::fs::read_to_string(directory.join("stderr")).unwrap_or_default();
+                let said = said.lines().next().map(|line| format!("; its standard error begins: {line}"));
+                Ok(format!("what the job wrote is here{}", said.unwrap_or_default()))
+            }
             _ => {
                 let remedy = "jobs must see the files: is this directory on a file system that the compute nodes share? If \
                               not, give the backend `ssh` and `remote_root`";
@@ -263,7 +277,7 @@ fn remedy_of(config: &BackendConfig, error: &GuestError) -> &'static str {
             "the directory here must be writable, and this binary must be able to start"
         }
         (_, GuestError::Rejected(_) | GuestError::Invalid(_)) => {
-            "correct account, partition, qos or extra_args of the backend: the cluster says why"
+            "correct partition, account, qos, gres, constraint or extra_args of the backend: the cluster says why"
         }
         _ => "try again; if it stays so, ask the site whether its controller is up",
     }

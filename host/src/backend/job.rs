@@ -1,4 +1,5 @@
 //! The job document that an operator hands to a backend, under the published schema `job`.
+use crate::explain::quoted;
 use crate::model::contract::{Detail, GuestError};
 use crate::model::workflow::{OutputPattern, Resources, WALLTIME_MAX_S};
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,7 @@ pub(super) struct JobDocument {
     /// What the job leaves; of interest to a backend that does not share this machine's files.
     #[serde(default)]
     pub(super) outputs: Vec<OutputPattern>,
-    /// What stands before the command on a cluster, such as `srun`: words, or text for the shell.
+    /// What stands before the command, such as `srun`: words, or text for the shell.
     #[serde(default)]
     pub(super) launcher: Option<Command>,
 }
@@ -44,9 +45,35 @@ impl Command {
             Self::Shell(text) => vec![text],
         }
     }
+
+    /// As a shell takes it; a text is a whole line of its own, or words as they stand.
+    pub(super) fn text(&self, line: bool) -> String {
+        match self {
+            Self::Argv(words) => words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
+            Self::Shell(text) if line => format!("/bin/sh -c {}", quoted(text)),
+            Self::Shell(text) => text.clone(),
+        }
+    }
 }
 
 impl JobDocument {
+    /// The command behind its launcher.
+    pub(super) fn launched(&mut self) -> Command {
+        let command = std::mem::replace(&mut self.command, Command::Argv(Vec::new()));
+        match (self.launcher.take(), command) {
+            (None, command) => command,
+            (Some(Command::Argv(mut words)), Command::Argv(argv)) => {
+                words.extend(argv);
+                Command::Argv(words)
+            }
+            (Some(Command::Argv(mut words)), Command::Shell(line)) => {
+                words.extend(["/bin/sh".to_owned(), "-c".to_owned(), line]);
+                Command::Argv(words)
+            }
+            (Some(Command::Shell(text)), command) => Command::Shell(format!("exec {text} {}", command.text(true))),
+        }
+    }
+
     /// What becomes of the files it leaves.
     pub(super) fn patterns(&self) -> OutputPatterns {
         let (keep, fetch): (Vec<_>, Vec<_>) = self.outputs.iter().partition(|output| output.stays());

@@ -15,9 +15,9 @@ use std::time::Duration;
 pub(super) enum BackendCommand {
     /// Try everything once that a run needs of a backend, and say for each step what would help
     ///
-    /// For a cluster: login, clock, programs, remote_root and its free space, sbatch of a tiny job, poll, fetch, clean up.
-    /// A login that asks for a password or a one-time code works once you have opened the connection yourself; the step
-    /// `login` prints the command.
+    /// For a cluster: login, clock, programs, sacct if it is set, remote_root and its free space, sbatch of a tiny job,
+    /// poll, fetch, clean up. A login that asks for a password or a one-time code works once you have opened the
+    /// connection yourself; the step `login` prints the command.
     Check {
         /// The backend's name in the configuration
         name: String,

@@ -78,9 +78,9 @@ enum Command {
     /// until it has ended).
     ///
     /// Each entry of waiting_on has task, attempt (its id, or null), operator, kind (person, kit, instrument,
-    /// scheduler, queue, machine, retry, capacity, unknown-submit, lost, or a word of the operator's own), since (or
-    /// null), hint (a command that helps, or null), and reason (or null). A task that the next tick starts waits for
-    /// nothing.
+    /// scheduler, queue, machine, retry, capacity, unknown-submit, lost, a code of `explain` such as turned-away or
+    /// cluster-silent, or a word of the operator's own), since (or null), hint (a command that helps, or null), and reason
+    /// (or null). A task that the next tick starts waits for nothing.
     ///
     /// With --watch: one document for each change. Times are RFC 3339 in UTC with milliseconds.
     Status {

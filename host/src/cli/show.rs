@@ -129,10 +129,21 @@ fn print_status(session: &Session, dir: &RunDir, store: &Store) -> Result<(), Fa
         });
         text += &format!("\n{}", table(&["WAITS FOR", "TASK", "OPERATOR", "WHY", "COMMAND THAT HELPS"], rows));
         if waits.len() > WAITS_SHOWN {
-            text += &format!("and more; `matterstack explain {run} --json` lists them all\n");
+            text += &format!(
+                "and more, in all {}; `matterstack explain {run} --json` lists them\n",
+                totals(store, &waits)?
+            );
         }
     }
     print(&text)
+}
+
+/// How many things of each kind the run waits for, in words. Ready tasks are counted only where they wait for room.
+fn totals(store: &Store, waits: &[WaitRow]) -> Result<String, Failure> {
+    let mut counts = store.wait_counts()?;
+    counts.retain(|(kind, _)| kind != "capacity" || waits.iter().any(|wait| wait.kind == *kind));
+    let words: Vec<String> = counts.iter().map(|(kind, count)| format!("{count} `{kind}`")).collect();
+    Ok(words.join(", "))
 }
 
 /// A text that fits a line; `--json` has the whole.
@@ -150,8 +161,8 @@ fn wait_hint(run: &str, wait: &WaitRow) -> Option<String> {
         "person" | "kit" | "instrument" => Some(outside_command(&wait.kind, run, &wait.task)),
         // what is merely queued has no reason
         "scheduler" if wait.reason.is_none() => None,
-        "capacity" | "scheduler" => Some(format!("matterstack explain {run} {task}")),
-        _ => None,
+        "retry" | "unknown-submit" => None,
+        _ => Some(format!("matterstack explain {run} {task}")),
     }
 }
 

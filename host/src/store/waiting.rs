@@ -31,7 +31,8 @@ pub struct Watched {
     pub asked_ms: i64,
 }
 
-/// Outside first, then what time or a person settles, then what waits for room.
+/// Outside first, then what time or a person settles, then what is in trouble (the word is its reason's), then what waits
+/// for room.
 const QUERIES: &[&str] = &[
     "SELECT t.task_id, a.attempt_id, a.operator, coalesce(a.waits_for, 'person'), a.created_at_ms, a.reason FROM attempts a \
      JOIN tasks t ON t.task_key = a.task_key WHERE a.state = 'waiting_external' AND \
@@ -45,6 +46,9 @@ const QUERIES: &[&str] = &[
      ORDER BY t.retry_at_ms LIMIT ?1",
     "SELECT t.task_id, a.attempt_id, a.operator, 'scheduler', a.created_at_ms, a.reason FROM attempts a JOIN tasks t \
      ON t.task_key = a.task_key WHERE a.state = 'submitted' AND \
+     a.state NOT IN ('completed', 'failed', 'cancelled', 'lost') ORDER BY a.attempt_key LIMIT ?1",
+    "SELECT t.task_id, a.attempt_id, a.operator, a.reason_code, a.created_at_ms, a.reason FROM attempts a JOIN tasks t \
+     ON t.task_key = a.task_key WHERE a.state IN ('created', 'prepared', 'running') AND a.reason_code <> 'progress' AND \
      a.state NOT IN ('completed', 'failed', 'cancelled', 'lost') ORDER BY a.attempt_key LIMIT ?1",
     "SELECT t.task_id, NULL, t.operator, 'capacity', NULL, NULL FROM tasks t WHERE t.state = 'pending' AND t.blocked = 0 \
      LIMIT ?1",
@@ -115,6 +119,27 @@ impl Store {
                     reason: row.get(5)?,
                 })
             })?;
+            for row in rows {
+                all.push(row?);
+            }
+        }
+        Ok(all)
+    }
+
+    /// How many things of each kind the run waits for, the kinds in the order of `waits`.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn wait_counts(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        let mut all = Vec::new();
+        for query in QUERIES {
+            let sql = format!(
+                "WITH waits(task, attempt, operator, kind, since, reason) AS ({query}) SELECT kind, count(*) FROM waits \
+                 GROUP BY kind ORDER BY kind"
+            );
+            let mut statement = self.connection.prepare_cached(&sql)?;
+            // to SQLite a negative limit is none
+            let rows = statement.query_map([-1], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?;
             for row in rows {
                 all.push(row?);
             }

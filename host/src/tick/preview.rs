@@ -45,8 +45,9 @@ pub fn would_start(run: &Run, now_ms: i64) -> Result<Vec<Preview>, TickError> {
             let task = task_with_retries(&task, &earlier.collect::<Vec<_>>());
             let operator = run.config.operators.get(&chosen.operator);
             let backends = operator.map(|operator| operator.grants.compute.clone()).unwrap_or_default();
-            let script =
-                operator.and_then(|operator| job_script(run, operator, &task)).unwrap_or_else(|| script(&task));
+            let script = operator
+                .and_then(|operator| job_script(run, operator, &task))
+                .unwrap_or_else(|| script(operator, &task));
             let notes = notes(&task);
             Ok(Preview { task: chosen.id, operator: chosen.operator, backends, spec: task, notes, script })
         })
@@ -88,17 +89,24 @@ fn notes(task: &Task) -> Vec<String> {
     notes
 }
 
-/// The job as a shell script: the environment, and the command.
-fn script(task: &Task) -> String {
+/// The job as a shell script: the environment, and the command behind its operator's launcher.
+fn script(operator: Option<&OperatorConfig>, task: &Task) -> String {
+    let words = |words: &[String]| words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
+    let compute = operator.filter(|operator| operator.plugin == "builtin:compute");
+    let launcher = compute.and_then(|operator| serde_json::from_value(operator.config.get("launcher")?.clone()).ok());
+    let launcher = launcher.map(|launcher: CommandLine| match launcher {
+        CommandLine::Arguments(arguments) => words(&arguments) + " ",
+        CommandLine::Shell(text) => text + " ",
+    });
     let mut lines = vec!["#!/bin/sh".to_owned()];
     lines.extend(task.env.iter().map(|(name, value)| format!("export {name}={}", quoted(value))));
-    match &task.command {
-        Some(CommandLine::Arguments(arguments)) => {
-            let words: Vec<String> = arguments.iter().map(|word| quoted(word)).collect();
-            lines.push(format!("exec {}", words.join(" ")));
+    lines.push(match (&task.command, launcher) {
+        (Some(CommandLine::Arguments(arguments)), launcher) => {
+            format!("exec {}{}", launcher.unwrap_or_default(), words(arguments))
         }
-        Some(CommandLine::Shell(line)) => lines.push(line.clone()),
-        None => lines.push("# no command".to_owned()),
-    }
+        (Some(CommandLine::Shell(line)), Some(launcher)) => format!("exec {launcher}/bin/sh -c {}", quoted(line)),
+        (Some(CommandLine::Shell(line)), None) => line.clone(),
+        (None, _) => "# no command".to_owned(),
+    });
     lines.join("\n") + "\n"
 }

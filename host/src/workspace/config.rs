@@ -124,7 +124,9 @@ fn merge(below: &mut Value, above: Value) {
 /// # Errors
 /// If there is no `=`, a key is empty, or the path leads through something that is not an object.
 pub fn set_value(document: &mut Value, text: &str) -> Result<(), Failure> {
-    let wrong = |why: &str| Failure::input(format!("`--set {text}`: {why}")).hint("write it as --set campaign.seed=7");
+    let wrong = |why: &str| {
+        Failure::input(format!("`--set {text}`: {why}")).hint("write it as --set KEY=VALUE; dots separate keys")
+    };
     let (path, value) = text.split_once('=').ok_or_else(|| wrong("there is no `=`"))?;
     let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
     let mut place = document;
@@ -145,7 +147,7 @@ pub fn set_value(document: &mut Value, text: &str) -> Result<(), Failure> {
 fn parse(value: &Value, name: &str) -> Result<RunConfig, Failure> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let place = error.path().to_string();
-        let cause = error.into_inner().to_string();
+        let cause = plain_cause(error.into_inner().to_string());
         let place = if place == "." { String::new() } else { format!(" at `{place}`") };
         let failure = Failure::input(format!("configuration `{name}` is not valid{place}")).because(&cause);
         match near_key(&cause) {
@@ -153,6 +155,14 @@ fn parse(value: &Value, name: &str) -> Result<RunConfig, Failure> {
             None => failure.hint("`matterstack config schema` prints every key and its type"),
         }
     })
+}
+
+/// A cause without the names of our types, which mean nothing to whoever writes the file.
+fn plain_cause(message: String) -> String {
+    match message.split_once("expected struct ") {
+        Some((before, _)) => format!("{before}expected an object"),
+        None => message,
+    }
 }
 
 /// The valid key nearest to the one serde refused: its message lists them in backticks.
@@ -276,7 +286,9 @@ fn check_slurm(name: &str, slurm: &SlurmConfig) -> Result<(), Failure> {
     if let Some(template) = &slurm.template
         && let Err(error) = crate::backend::slurm::check_template(template)
     {
-        return Err(Failure::input(format!("backends.{name}.template is not a valid template")).because(error));
+        return Err(Failure::input(format!("backends.{name}.template is not a valid template"))
+            .because(error)
+            .hint(format!("it is Jinja; its variables are {}", crate::backend::slurm::TEMPLATE_VARIABLES.join(", "))));
     }
     at_least_one(&format!("backends.{name}.submits_per_minute"), u64::from(slurm.submits_per_minute))?;
     at_least_one(&format!("backends.{name}.array_max"), u64::from(slurm.array_max))

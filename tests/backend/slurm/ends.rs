@@ -211,6 +211,21 @@ fn what_the_cluster_can_never_run_is_refused_once() {
 }
 
 #[test]
+fn a_wrong_partition_is_named_and_mended_by_the_command_shown() {
+    let site =
+        Site::with(Plan { nodes: 1, ..Plan::default() }, &json!([task("a", "true")]), &json!({"partition": "mian"}));
+    site.init();
+    site.run(&["loop", "r"]).code(1);
+    let explained = site.run(&["explain", "r", "a", "--json"]).code(0).json()[0].clone();
+    assert!(explained["code"] == "refused" && explained["sentence"].to_string().contains("mian"), "{explained}");
+    assert_eq!(explained["command"], "matterstack amend r --set backends.cluster.KEY=VALUE && matterstack revive r");
+    site.run(&["amend", "r", "--set", "backends.cluster.partition=main"]).code(0);
+    site.run(&["revive", "r"]).code(0);
+    assert_eq!(site.step_to_end()["state"], "completed");
+    site.check();
+}
+
+#[test]
 fn a_reason_that_never_resolves_is_shown() {
     let site = Site::new(
         Plan::default().line("PartitionName=main Nodes=ALL Default=YES State=DOWN"),
@@ -291,6 +306,8 @@ fn reasons_that_only_a_person_can_resolve_are_shown_each_and_the_jobs_go_on() {
     for (task, reason) in reasons {
         let explained = site.run(&["explain", "r", task]).code(0).stdout;
         assert!(explained.contains(reason), "{task}: {explained}");
+        let words = if task == "long" { "asks for more time than its partition allows" } else { "" };
+        assert!(explained.contains(words), "{task}: {explained}");
     }
     update(&["PartitionName=main", "MaxNodes=2", "MaxTime=INFINITE"]);
     update(&[&job("dep"), "Dependency="]);

@@ -120,10 +120,22 @@ fn a_dry_run_prints_the_job_script_that_is_then_submitted() {
 fn a_dry_run_says_what_cannot_be_submitted() {
     let mut a = task("a", "true");
     a["env"] = json!({"X": "1"});
-    let template = "#!/bin/sh\n{% if env | length > 2 %}{{ nothing }}{% endif %}exec {{ command }}";
+    let template = "#!/bin/sh\n{% if env | length > 2 %}{{ env.nothing }}{% endif %}exec {{ command }}";
     a["env"]["Y"] = json!("2");
     let site = Site::with(Plan { nodes: 1, ..Plan::default() }, &json!([a]), &json!({"template": template}));
     site.init();
     let printed = site.run(&["step", "r", "--dry-run"]).code(0).stdout;
     assert!(printed.contains("# cannot be submitted:") && printed.contains("undefined value"), "{printed}");
+}
+
+#[test]
+fn a_check_hears_of_setup_lines_that_fail_and_of_accounts_that_nobody_keeps() {
+    let check = |more: serde_json::Value| {
+        let site = Site::with(Plan { nodes: 1, ..Plan::default() }, &json!([task("a", "true")]), &more);
+        site.run(&["backend", "check", "cluster", "--workspace", "demo"])
+    };
+    let done = check(json!({"setup": ["modle load lammps"]})).code(0);
+    assert!(done.stdout.contains("its standard error begins: ") && done.stdout.contains("modle"), "{done:?}");
+    let done = check(json!({"sacct": true})).code(74);
+    assert!(done.stdout.contains("TROUBLE  sacct") && done.stdout.contains("leave out `sacct`"), "{done:?}");
 }

@@ -111,14 +111,14 @@ impl LocalBackend {
     }
 
     fn job(&self, key: JobKey<'_>, job: &str) -> Result<Job, GuestError> {
-        let job = JobDocument::parse(job)?;
+        let mut job = JobDocument::parse(job)?;
         let directory = key.directory.strip_prefix(&self.run).ok().and_then(Path::to_str);
         let directory = directory
             .ok_or_else(|| GuestError::Invalid(Detail::new("job", "the attempt directory is not inside the run")))?;
         Ok(Job {
             attempt: key.attempt_id.as_str().to_owned(),
             directory: directory.to_owned(),
-            command: job.command,
+            command: job.launched(),
             env: job.env,
             walltime_s: job.resources.walltime_s,
             signal_before_s: job.resources.signal_before_s,

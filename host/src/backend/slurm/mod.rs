@@ -16,7 +16,7 @@ mod state;
 mod submit;
 
 pub use poll::SharedQueue;
-pub use script::check_template;
+pub use script::{TEMPLATE_VARIABLES, check_template};
 pub(super) use site::ran_behind;
 
 use super::JobKey;

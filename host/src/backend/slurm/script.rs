@@ -22,6 +22,9 @@ pub(super) const AFTER: &str = ".matterstack-after";
 /// The built-in job script. A login shell knows `module`, which is what `setup` is for.
 const TEMPLATE: &str = include_str!("job.sh.jinja");
 
+/// What a site's template may use.
+pub const TEMPLATE_VARIABLES: [&str; 7] = ["attempt", "options", "env", "setup", "launcher", "command", "resources"];
+
 /// Lines that the job script ends with: which submit it belongs to. A job of another submit does not run it.
 pub(super) fn ticket(batch: &str, index: u32) -> String {
     format!("# matterstack: {batch} {index}")
@@ -53,6 +56,13 @@ pub fn check_template(template: &str) -> Result<(), String> {
         outputs: Vec::new(),
         launcher: None,
     };
+    if let Ok(parsed) = Environment::new().template_from_str(template) {
+        let mut used: Vec<String> = parsed.undeclared_variables(false).into_iter().collect();
+        used.sort();
+        if let Some(name) = used.iter().find(|name| !TEMPLATE_VARIABLES.contains(&name.as_str())) {
+            return Err(format!("there is no variable `{name}`"));
+        }
+    }
     let script = render(template, &SlurmConfig::default(), &job, "0", &[])?;
     if script.starts_with("#!") { Ok(()) } else { Err("the script does not begin with `#!`".to_owned()) }
 }
@@ -95,8 +105,8 @@ fn render(
         options => options.to_vec(),
         env,
         setup => settings.setup.clone(),
-        launcher => job.launcher.as_ref().map(|launcher| text_of(launcher, false)).unwrap_or_default(),
-        command => text_of(&job.command, true),
+        launcher => job.launcher.as_ref().map(|launcher| launcher.text(false)).unwrap_or_default(),
+        command => job.command.text(true),
         resources => context! {
             cores => resources.cores,
             memory_mb => resources.memory_mb,
@@ -110,15 +120,6 @@ fn render(
         std::iter::successors(std::error::Error::source(&error), |error| error.source())
             .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
     })
-}
-
-/// A command as a shell takes it; a text is a whole line of its own, or words as they stand.
-fn text_of(command: &Command, line: bool) -> String {
-    match command {
-        Command::Argv(words) => words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
-        Command::Shell(text) if line => format!("/bin/sh -c {}", quoted(text)),
-        Command::Shell(text) => text.clone(),
-    }
 }
 
 /// The arguments of `sbatch` that a job's resources and the site's settings make. Jobs with the same ones share an array.

@@ -63,6 +63,23 @@ const STUCK: &[&str] = &[
     "NodeDown",
 ];
 
+/// What Slurm's word for holding a job back means, where the word alone does not say it.
+fn meaning(reason: &str) -> Option<&'static str> {
+    const MEANINGS: &[(&str, &str)] = &[
+        ("PartitionTimeLimit", "it asks for more time than its partition allows"),
+        ("PartitionNodeLimit", "it asks for more nodes than its partition has or allows"),
+        ("PartitionInactive", "its partition starts no jobs now"),
+        ("JobHeldUser", "a person holds it"),
+        ("JobHeldAdmin", "an administrator holds it"),
+        ("launch_failed_requeued_held", "a node could not start it"),
+        ("launch failed requeued held", "a node could not start it"),
+        ("BadConstraints", "no node has what it asks for"),
+        ("ReqNodeNotAvail", "a node that it needs is not available"),
+        ("Assoc", "a limit of its account holds it back"),
+    ];
+    MEANINGS.iter().find(|(word, _)| reason.starts_with(word)).map(|(_, meaning)| *meaning)
+}
+
 /// Reads a state word and its reason; `placed`: whether the job was given nodes.
 pub(super) fn stage(word: &str, reason: &str, placed: bool) -> Stage {
     match word {
@@ -91,8 +108,9 @@ pub(super) fn stage(word: &str, reason: &str, placed: bool) -> Stage {
 
 /// Of a job that does not start: whether it waits for a person or for what may pass, and what a person is told.
 pub(super) fn held_back(id: &str, reason: &str) -> Status {
+    let meaning = meaning(reason).map(|meaning| format!(" ({meaning})")).unwrap_or_default();
     if PASSES.iter().any(|passes| reason.starts_with(passes)) {
-        return Status::Waiting("queue".to_owned(), format!("Slurm does not start job {id} yet: {reason}"));
+        return Status::Waiting("queue".to_owned(), format!("Slurm does not start job {id} yet: {reason}{meaning}"));
     }
     let held = ["JobHeld", "launch failed requeued held", "launch_failed_requeued_held"];
     let help = if held.iter().any(|held| reason.starts_with(held)) {
@@ -100,7 +118,7 @@ pub(super) fn held_back(id: &str, reason: &str) -> Status {
     } else {
         "it can be cancelled, and run again once the site or what it asks for has changed".to_owned()
     };
-    Status::Waiting("scheduler".to_owned(), format!("Slurm holds job {id} back: {reason}; {help}"))
+    Status::Waiting("scheduler".to_owned(), format!("Slurm holds job {id} back: {reason}{meaning}; {help}"))
 }
 
 /// The same of a job in a state that this host does not know.

@@ -215,7 +215,12 @@ impl Ssh {
                  configuration",
                 self.opening_command()
             );
-            return trouble("permission-denied", format!("`{host}` refused the login: {last}"), &remedy);
+            let Some(line) = said.lines().map(str::trim).find(|line| is_unread_key(line)) else {
+                return trouble("permission-denied", format!("`{host}` refused the login: {last}"), &remedy);
+            };
+            let what = format!("`{host}` refused the login: {last}; and a key was not tried: {line}");
+            let remedy = format!("name the right file as `IdentityFile`, yours alone by `chmod 600`; else, {remedy}");
+            return trouble("permission-denied", what, &remedy);
         }
         if has("Could not resolve hostname") {
             let remedy = "name it as `ssh` knows it, or add it to the ssh configuration";
@@ -259,6 +264,12 @@ fn cut(ended: &Finished) -> String {
         "" => format!("the ssh connection ended with {} before the answer came", ended.code),
         last => format!("the ssh connection ended with {} before the answer came: {last}", ended.code),
     }
+}
+
+/// Whether a line of the client is of a key that the configuration names and that cannot be read.
+fn is_unread_key(line: &str) -> bool {
+    let bad = line.ends_with(": bad permissions") || line.ends_with(": Permission denied");
+    (line.starts_with("Load key ") && bad) || line.starts_with("no such identity: ")
 }
 
 fn last_line(text: &str) -> &str {
