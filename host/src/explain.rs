@@ -147,6 +147,10 @@ impl Seen<'_> {
             }
             // The cluster wants other options than the backend gives, or a plugin another configuration.
             "refused" => self.amend(&format!("backends.{}.KEY=VALUE", self.backend_of(operator)?), then),
+            "cluster-silent" => {
+                let (backend, workspace) = (quoted(self.backend_of(operator)?), quoted(&self.row.workspace));
+                Some(format!("matterstack backend check {backend} --workspace {workspace}"))
+            }
             "config" => self.amend(&format!("operators.{operator}.config=VALUE"), then),
             code if code.starts_with("plugin-") => {
                 let run = self.address;
@@ -293,6 +297,7 @@ impl Seen<'_> {
         }
         let reason = |otherwise: &str| attempt.reason.clone().unwrap_or_else(|| otherwise.to_owned());
         let code = |otherwise: &str| attempt.reason_code.clone().unwrap_or_else(|| otherwise.to_owned());
+        let mend = self.mend_operator(&attempt.operator, &code(""), &reason(""), "step");
         match attempt.state {
             AttemptState::Created | AttemptState::Prepared if self.row.state == RunState::Paused => {
                 ("run-paused".to_owned(), "not submitted yet, and the run is paused".to_owned(), self.command("resume"))
@@ -300,23 +305,17 @@ impl Seen<'_> {
             AttemptState::Created | AttemptState::Prepared if self.row.state == RunState::Held => {
                 ("run-held".to_owned(), "not submitted yet, and the run is held".to_owned(), self.command("explain"))
             }
-            AttemptState::Created | AttemptState::Prepared if code("").starts_with("plugin-") => {
-                let (code, text) = (code(""), reason(""));
-                let command = self.mend_operator(&attempt.operator, &code, &text, "step");
-                (code, text, command)
+            AttemptState::Created | AttemptState::Prepared | AttemptState::Submitted | AttemptState::Running
+                if mend.is_some() =>
+            {
+                (code(""), reason(""), mend)
             }
             AttemptState::Created | AttemptState::Prepared => {
                 (code("starting"), reason("being started"), self.command("step"))
             }
             AttemptState::Submitting => {
                 let text = reason("it is not known yet whether the submit took effect; the next tick asks again");
-                let mended = self.mend_operator(&attempt.operator, &code(""), &text, "step");
-                ("unknown-submit".to_owned(), text, mended.or_else(|| self.command("step")))
-            }
-            AttemptState::Submitted | AttemptState::Running if code("").starts_with("plugin-") => {
-                let (code, text) = (code(""), reason(""));
-                let command = self.mend_operator(&attempt.operator, &code, &text, "step");
-                (code, text, command)
+                ("unknown-submit".to_owned(), text, mend.or_else(|| self.command("step")))
             }
             AttemptState::Submitted | AttemptState::Running if code("") == "cancel-failed" => {
                 (code(""), reason(""), self.command("step"))

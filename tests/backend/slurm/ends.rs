@@ -243,8 +243,9 @@ fn a_reason_that_never_resolves_is_shown() {
     assert_eq!((&wait["kind"], &wait["hint"]), (&json!("scheduler"), &json!("matterstack explain r a")));
     let explained = site.run(&["explain", "r", "a", "--json"]).code(0).json()[0].clone();
     assert_eq!(explained["command"], "matterstack cancel r a");
-    let sentence =
-        format!("Slurm holds job {id} back: JobHeldAdmin; `scontrol release {id}` on the cluster lets it go");
+    let sentence = format!(
+        "Slurm holds job {id} back: JobHeldAdmin (an administrator holds it); `scontrol release {id}` on the cluster lets it go"
+    );
     assert_eq!(explained["sentence"], sentence);
     site.run(&["loop", "r"]).code(5);
     site.cluster.ask("scontrol", &["update", "PartitionName=main", "State=UP"]);
