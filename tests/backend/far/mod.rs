@@ -144,7 +144,6 @@ fn a_link_that_is_down_delays_a_submit_and_loses_nothing() {
     assert_eq!((&tick["state"], &tick["submitted"]), (&json!("active"), &json!(0)));
     let said = far.run(&["explain", "r", "a", "--json"]).code(0).json()[0].clone();
     assert!(said["sentence"].as_str().is_some_and(|text| text.contains("does not answer")), "{said}");
-    assert_eq!(said["command"], "matterstack backend check cluster --workspace demo");
     assert!(far.starts().is_empty());
     far.link().mend();
     far.end();

@@ -115,6 +115,8 @@ fn whatever_happens_nothing_starts_twice_and_the_run_comes_to_its_end() {
         site.step();
         dice.wait_ms(300);
     }
+    // what a crash leaves to an administrator: nodes that Slurm has drained or given up
+    site.cluster.command("scontrol", &["update", "NodeName=ALL", "State=RESUME"]);
     let started = Instant::now();
     loop {
         let tick = site.step();
