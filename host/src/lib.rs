@@ -18,6 +18,7 @@ pub mod kit;
 pub mod machine;
 pub mod model;
 pub mod plugin;
+pub mod replay;
 pub mod run_dir;
 pub mod store;
 pub mod tick;

@@ -151,9 +151,21 @@ impl Bench {
         self.attempt(json!({"input": {"mode": mode}}))
     }
 
-    fn plan(&self, params: Value) -> Result<Answer<Decision>, PluginError> {
-        self.host.plan(&context(params), None)
+    fn plan(&self, params: Value) -> Result<Planned, PluginError> {
+        self.plan_as(&context(params))
     }
+
+    fn plan_as(&self, context: &Context) -> Result<Planned, PluginError> {
+        let answer = self.host.plan(context, None);
+        answer.value.map(|value| Planned { value, fuel: answer.fuel })
+    }
+}
+
+/// What a campaign planned, and the fuel it took.
+#[derive(Debug)]
+struct Planned {
+    value: Decision,
+    fuel: u64,
 }
 
 fn key() -> OperatorKey {

@@ -7,6 +7,7 @@ mod kit;
 mod output;
 mod plugin;
 mod progress;
+mod replay;
 mod report;
 mod respond;
 mod runs;
@@ -158,6 +159,9 @@ enum Command {
     Pause {
         /// The run
         run: String,
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
     },
     /// Let a paused or held run go on
     ///
@@ -168,6 +172,9 @@ enum Command {
         /// What to tell the campaign; its next plan sees it
         #[arg(long = "set", value_name = "K=V")]
         sets: Vec<String>,
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
     },
     /// Cancel a run, or one task of it, and stop what is live outside
     ///
@@ -178,6 +185,9 @@ enum Command {
         run: String,
         /// One task
         task: Option<String>,
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
     },
     /// Change the configuration of a run: limits, operators, backends, campaign.params
     ///
@@ -210,6 +220,9 @@ enum Command {
         /// Only tasks of this operator
         #[arg(long, value_name = "O", conflicts_with = "task")]
         operator: Option<String>,
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
     },
     /// Bring a failed or cancelled run back, with the tasks that did not complete
     ///
@@ -218,6 +231,9 @@ enum Command {
     Revive {
         /// The run
         run: String,
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
     },
     /// Make a copied or another user's run one's own; live attempts of the original are given up as lost
     ///
@@ -226,6 +242,9 @@ enum Command {
     Adopt {
         /// The run
         run: String,
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
     },
     /// Answer a question that a task asks a person
     ///
@@ -249,6 +268,20 @@ enum Command {
         /// Where to [default: evidence/ in the run directory]
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
+    },
+    /// Make every decision of a run again, from its record alone, and compare
+    ///
+    /// Each decision is made by itself, with the configuration, plugin, state, results and files that it had, also those
+    /// that failed; answer and state must be the same to the byte, and so must fuel where the engine is the same. Nothing
+    /// is changed or started. The exit code is 1 if something comes out otherwise; then the first difference is named.
+    ///
+    /// With --json: run_id, decisions (made again), agreed, differing, left_out (they had passed their deadline),
+    /// other_engine (fuel was not compared), and first: {decision, try, kind, aspect (plugin, file, input, outcome, answer,
+    /// state, fuel or digest), path (a JSON pointer), recorded, replayed}, or null.
+    Replay {
+        /// The run
+        #[arg(default_value = "latest")]
+        run: String,
     },
     /// Print or check configuration
     #[command(subcommand)]
@@ -338,18 +371,20 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
         Command::Attempts { run, task } => show::attempts(session, &run, &task),
         Command::Logs { run, task, follow, attempt } => show::logs(session, &run, &task, follow, attempt),
         Command::Graph { run, format } => show::graph(session, &run, format),
-        Command::Pause { run } => control::pause(session, &run),
-        Command::Resume { run, sets } => control::resume(session, &run, &sets),
-        Command::Cancel { run, task } => control::cancel(session, &run, task.as_deref()),
+        Command::Pause { run, reason } => control::pause(session, &run, reason.as_deref()),
+        Command::Resume { run, sets, reason } => control::resume(session, &run, &sets, reason.as_deref()),
+        Command::Cancel { run, task, reason } => control::cancel(session, &run, task.as_deref(), reason.as_deref()),
         Command::Amend { run, sets, reason } => control::amend(session, &run, &sets, reason.as_deref()),
-        Command::Rerun { run, task, recursive, state, operator } => {
-            control::rerun(session, &run, crate::tick::Selection { task, state, operator, recursive })
+        Command::Rerun { run, task, recursive, state, operator, reason } => {
+            let selection = crate::tick::Selection { task, state, operator, recursive };
+            control::rerun(session, &run, &selection, reason.as_deref())
         }
-        Command::Revive { run } => control::revive(session, &run),
-        Command::Adopt { run } => control::adopt(session, &run),
+        Command::Revive { run, reason } => control::revive(session, &run, reason.as_deref()),
+        Command::Adopt { run, reason } => control::adopt(session, &run, reason.as_deref()),
         Command::Respond(arguments) => respond::respond(session, &arguments),
         Command::Kit(command) => kit::kit(session, &command),
         Command::Evidence { run, out } => evidence::evidence(session, &run, out.as_deref()),
+        Command::Replay { run } => replay::replay(session, &run),
         Command::Config(command) => runs::config(session, &command),
         Command::Plugin(command) => plugin::plugin(session, &command),
         Command::Backend(command) => backend::backend(session, &command),

@@ -4,6 +4,7 @@ use super::progress::Progress;
 use super::{PATIENCE, Session, shown};
 use crate::drive::{Ending, Patience, drive};
 use crate::failure::{Failure, FailureKind};
+use crate::model::act::Verb;
 use crate::model::config::{Grants, RunConfig};
 use crate::model::schema;
 use crate::model::states::RunState;
@@ -116,6 +117,7 @@ pub(super) fn init(session: &Session, arguments: &InitArgs) -> Result<u8, Failur
         user_config: user.as_deref(),
         sets: &arguments.sets,
         run_id: arguments.run_id.as_deref(),
+        act: workspace::act(Verb::Init, json!({"workspace": arguments.workspace, "set": arguments.sets}), None),
     })?;
     tell(&reach(&config));
     if session.json {

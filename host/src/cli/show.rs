@@ -1,11 +1,11 @@
 //! Commands that look at runs and change nothing.
 use super::output::{one_line, print, print_json, table, tell, time};
-use super::progress::summary;
 use super::{GraphFormat, Session, shown};
 use crate::backend::stopped_supervisors;
 use crate::explain::{explain_run, explain_task, outside_command, positional};
 use crate::failure::{Failure, FailureKind};
 use crate::machine::Watch;
+use crate::model::handle;
 use crate::model::states::{AttemptState, TaskState};
 use crate::model::workflow::nearest;
 use crate::run_dir::RunDir;
@@ -97,7 +97,7 @@ fn print_status(session: &Session, dir: &RunDir, store: &Store) -> Result<(), Fa
         return print_json(&json!({
             "run_id": row.run_id, "workspace": workspace, "state": row.state, "reason": row.reason,
             "iteration": row.iteration, "tasks": counts, "waiting_on": waiting,
-            "summary": row.state_document.as_deref().and_then(summary),
+            "summary": row.summary,
             "result": row.result.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok()),
             "created_at": time(row.created_at_ms), "ended_at": row.ended_at_ms.map(time),
         }));
@@ -115,8 +115,8 @@ fn print_status(session: &Session, dir: &RunDir, store: &Store) -> Result<(), Fa
         counts.cancelled,
         counts.skipped
     );
-    if let Some(line) = row.state_document.as_deref().and_then(summary) {
-        text += &format!("{}\n", one_line(&line));
+    if let Some(line) = &row.summary {
+        text += &format!("{}\n", one_line(line));
     }
     if let Some(result) = &row.result {
         text += &format!("result: {}\n", beginning(&one_line(result)));
@@ -332,20 +332,9 @@ pub(super) fn attempts(session: &Session, name: &str, task: &str) -> Result<u8, 
     Ok(0)
 }
 
-/// What the outside calls the attempt: the handle's `external_id`, or `HOST:PID` of a process, once there is one; else the
-/// whole handle.
+/// What the outside calls the attempt.
 fn external_id(attempt: &AttemptRow) -> Option<String> {
-    let handle = attempt.handle.as_deref()?;
-    let Ok(value) = serde_json::from_str::<Value>(handle) else { return Some(one_line(handle)) };
-    let inner = ["handle", "job"].iter().find_map(|key| value.get(key)).unwrap_or(&value);
-    if let Some(id) = inner.get("external_id").and_then(Value::as_str) {
-        return Some(id.to_owned());
-    }
-    match (inner.get("host").and_then(Value::as_str), inner.pointer("/process/pid")) {
-        (Some(host), Some(pid)) => Some(format!("{host}:{pid}")),
-        (Some(_), None) => None,
-        (None, _) => Some(one_line(handle)),
-    }
+    handle::told(attempt.handle.as_deref()?).external_id.as_deref().map(one_line)
 }
 
 pub(super) fn logs(

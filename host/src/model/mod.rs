@@ -1,8 +1,10 @@
 //! Plain values and rules of the domain. Nothing here reads a file, a clock or the environment.
+pub mod act;
 pub mod config;
 pub mod contract;
 pub mod document;
 pub mod evidence;
+pub mod handle;
 pub mod id;
 pub mod schema;
 pub mod states;

@@ -6,7 +6,7 @@ use super::host::{Artifacts, PluginLog};
 use super::{PluginErrorKind, border, wasi};
 use crate::backend::{Compute, JobKey};
 use crate::model::config::{Grants, PluginLimits};
-use crate::model::contract::GuestError;
+use crate::model::contract::{GuestError, ReadRefused, Reads};
 use crate::model::id::AttemptId;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,6 +27,9 @@ pub(super) const TABLES_MAX: usize = 100;
 pub(super) const MEMORIES_MAX: usize = 20;
 /// Bytes that one `artifacts.read` returns at most.
 const READ_MAX: u32 = 16 * 1024 * 1024;
+
+/// Reads that one call may be refused, since each stands in the record.
+const REFUSED_MAX: usize = 10_000;
 
 /// How much a log message matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +93,7 @@ pub(super) struct CallState {
     /// The limit that was hit, if one was.
     pub(super) hit: Option<PluginErrorKind>,
     pub(super) host_calls: u64,
+    pub(super) reads: Reads,
     pub(super) logged: usize,
     pub(super) out: wasi::Capture,
     pub(super) err: wasi::Capture,
@@ -228,7 +232,20 @@ impl log::Host for CallState {
 impl artifacts::Host for CallState {
     fn read(&mut self, digest: String, offset: u64, max: u32) -> wasmtime::Result<Result<Vec<u8>, types::Error>> {
         self.count()?;
-        Ok(self.shared.artifacts.read(&digest, offset, max.min(READ_MAX)).map_err(to_wit))
+        let answer = self.shared.artifacts.read(&digest, offset, max.min(READ_MAX));
+        let seq = self.reads.count;
+        self.reads.count += 1;
+        match &answer {
+            Ok(_) => {
+                self.reads.digests.insert(digest);
+            }
+            Err(_) if self.reads.refused.len() >= REFUSED_MAX => {
+                self.hit = Some(PluginErrorKind::Limit("limits.plugin.host_calls", REFUSED_MAX as u64));
+                bail!("too many reads that were refused");
+            }
+            Err(error) => self.reads.refused.push(ReadRefused { seq, answer: error.clone() }),
+        }
+        Ok(answer.map_err(to_wit))
     }
 }
 

@@ -12,8 +12,9 @@ use super::watchdog::Watchdog;
 use super::{Answer, PluginError, PluginErrorKind, Plugins, cache, link, wasi};
 use crate::backend::Compute;
 use crate::model::config::{Grants, PluginLimits};
-use crate::model::contract::{AttemptRequest, Context, Decision, Detail, Found, GuestError, Next, StatusReport};
+use crate::model::contract::{AttemptRequest, Context, Decision, Detail, Found, GuestError, Next, Reads, StatusReport};
 use crate::model::document::sha256;
+use crate::model::evidence::EngineRecord;
 use crate::model::id::OperatorKey;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -220,9 +221,10 @@ impl PluginHost {
         context: &Context,
         work: impl AsyncFnOnce(&mut Store<CallState>, &CampaignPre<CallState>) -> wasmtime::Result<Result<T, types::Error>>,
         believe: impl FnOnce(T) -> CallResult<U>,
-    ) -> Result<Answer<U>, PluginError> {
+    ) -> Answer<U> {
         let nobody = PluginSource { name: "campaign".to_owned(), path: PathBuf::new(), sha256: String::new() };
         let source = self.campaign.as_ref().unwrap_or(&nobody);
+        let (mut used, mut reads) = (0, Reads::default());
         let made = || {
             let pre = self.campaign_pre()?;
             let (out, err) = self.captures();
@@ -232,13 +234,14 @@ impl PluginHost {
             let fuel = self.shared.limits.fuel;
             store.set_fuel(fuel).map_err(load_error)?;
             let answer = self.block_on(work(&mut store, pre))?;
-            let used = fuel - store.get_fuel().unwrap_or(0);
+            used = fuel - store.get_fuel().unwrap_or(0);
             let value = answer.map_err(|error| self.kind(&mut store, &error, None));
             store.data().keep_printed();
-            let value = value?.map_err(|error| PluginErrorKind::Guest(from_wit(error)))?;
-            Ok(Answer { value: believe(value)?, fuel: used })
+            reads = std::mem::take(&mut store.data_mut().reads);
+            believe(value?.map_err(|error| PluginErrorKind::Guest(from_wit(error)))?)
         };
-        made().map_err(|kind| error(source, Some(call), kind))
+        let value = made().map_err(|kind| error(source, Some(call), kind));
+        Answer { value, fuel: used, reads }
     }
 
     /// Makes one call of an operator, in an instance of its own and within its deadline; `believe` checks what it answered.
@@ -328,6 +331,7 @@ impl PluginHost {
             attempt: None,
             hit: None,
             host_calls: 0,
+            reads: Reads::default(),
             logged: 0,
             out,
             err,
@@ -401,7 +405,7 @@ fn instantiate_pre(
 }
 
 impl Plugins for PluginHost {
-    fn plan(&self, context: &Context, state: Option<&str>) -> Result<Answer<Decision>, PluginError> {
+    fn plan(&self, context: &Context, state: Option<&str>) -> Answer<Decision> {
         let work = async |store: &mut Store<CallState>, pre: &CampaignPre<CallState>| {
             let instance = pre.instantiate_async(&mut *store).await?;
             let calls = instance.matterstack_plugin_campaign_calls();
@@ -414,13 +418,17 @@ impl Plugins for PluginHost {
         })
     }
 
-    fn analyze(&self, context: &Context, state: &str, finished: &str) -> Result<Answer<String>, PluginError> {
+    fn analyze(&self, context: &Context, state: &str, finished: &str) -> Answer<String> {
         let work = async |store: &mut Store<CallState>, pre: &CampaignPre<CallState>| {
             let instance = pre.instantiate_async(&mut *store).await?;
             let calls = instance.matterstack_plugin_campaign_calls();
             calls.call_analyze(store, &context_to_wit(context), &state.to_owned(), &finished.to_owned()).await
         };
         self.decide("analyze", context, work, |state| self.bounded([&state].into_iter()).map(|()| state))
+    }
+
+    fn engine(&self) -> EngineRecord {
+        super::engine()
     }
 
     fn prepare(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<(), PluginError> {

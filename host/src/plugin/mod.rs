@@ -15,24 +15,43 @@ pub use call::LogLevel;
 pub use host::{Artifacts, HostSettings, PluginHost, PluginLog, PluginSource};
 pub use inspect::{CONTRACT, Inspection, inspect};
 
-use crate::model::contract::{AttemptRequest, Context, Decision, Found, GuestError, StatusReport};
+use crate::model::act::VERSION;
+use crate::model::contract::{AttemptRequest, Context, Decision, Found, GuestError, Reads, StatusReport};
+use crate::model::evidence::{DecisionOutcome, EngineRecord};
 use crate::model::id::OperatorKey;
 
-/// A value a campaign answered, with the fuel the call used.
+/// The version of wasmtime, as Cargo.lock names it.
+const WASMTIME: &str = "48.0.8";
+
+/// What carries plugins out here.
+pub fn engine() -> EngineRecord {
+    EngineRecord {
+        version: VERSION.to_owned(),
+        contract: CONTRACT.to_owned(),
+        wasmtime: WASMTIME.to_owned(),
+        target: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
+    }
+}
+
+/// What came of a call of a campaign.
 #[derive(Debug, Clone)]
 pub struct Answer<T> {
-    /// What the plugin answered.
-    pub value: T,
+    /// What the plugin answered, or why it did not.
+    pub value: Result<T, PluginError>,
     /// Units of fuel used by the call.
     pub fuel: u64,
+    /// The files it read.
+    pub reads: Reads,
 }
 
 /// The calls a tick makes into plugins.
 pub trait Plugins {
     /// Asks the campaign what to do next.
-    fn plan(&self, context: &Context, state: Option<&str>) -> Result<Answer<Decision>, PluginError>;
+    fn plan(&self, context: &Context, state: Option<&str>) -> Answer<Decision>;
     /// Lets the campaign fold results (a JSON array) into its state.
-    fn analyze(&self, context: &Context, state: &str, finished: &str) -> Result<Answer<String>, PluginError>;
+    fn analyze(&self, context: &Context, state: &str, finished: &str) -> Answer<String>;
+    /// What carries campaigns out.
+    fn engine(&self) -> EngineRecord;
     /// Readies what `submit` needs.
     fn prepare(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<(), PluginError>;
     /// Carries the attempt outside, once; returns its handle.
@@ -112,11 +131,33 @@ impl PluginErrorKind {
         }
     }
 
+    /// How it ends a decision in the record; nothing if no decision was made.
+    pub fn outcome(&self) -> Option<DecisionOutcome> {
+        match self {
+            Self::Load(_) | Self::NotGranted(..) => None,
+            Self::Trap(_) => Some(DecisionOutcome::Trap),
+            Self::Deadline(_) => Some(DecisionOutcome::Deadline),
+            Self::Fuel(_) | Self::Memory(_) | Self::Limit(..) => Some(DecisionOutcome::Limit),
+            Self::Guest(_) => Some(DecisionOutcome::Error),
+            Self::BadOutput(_) => Some(DecisionOutcome::BadOutput),
+        }
+    }
+
     /// The plugin's own word for it if it gave one, else [`PluginErrorKind::code`].
     pub fn own_code(&self) -> &str {
         match self {
             Self::Guest(guest) => &guest.detail().code,
             kind => kind.code(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_engine_in_the_record_is_the_one_that_is_linked() {
+        let lock = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock")).expect("Cargo.lock");
+        let entry = format!("name = \"wasmtime\"\nversion = \"{}\"", super::WASMTIME);
+        assert!(lock.contains(&entry), "Cargo.lock has another version of wasmtime than {}", super::WASMTIME);
     }
 }

@@ -4,6 +4,7 @@ use super::{now_ms, pin, read_run_config};
 use crate::backend::{Backends, local};
 use crate::failure::{Failure, FailureKind};
 use crate::machine;
+use crate::model::act::{Act, Actor, VERSION, Verb};
 use crate::model::config::{BackendConfig, RunConfig};
 use crate::model::contract::{Detail, GuestError};
 use crate::model::document::{hex, sha256};
@@ -11,8 +12,9 @@ use crate::model::id::{AttemptId, OperatorKey};
 use crate::model::time::Time;
 use crate::plugin::{Artifacts, HostSettings, LogLevel, PluginHost, PluginLog, PluginSource};
 use crate::run_dir::{Lease, RunDir, open_regular_path};
-use crate::store::{Durability, RunRow, Store, StoreError};
+use crate::store::{Durability, NewConfig, RunRow, Store, StoreError};
 use crate::tick::Run;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -98,7 +100,18 @@ pub(crate) fn open_leased(dir: &RunDir, access: Access) -> Result<Run, Failure> 
     if access == Access::Own {
         refuse_stranger(dir, &row, &mut store)?;
     }
+    note_machine(&mut store)?;
     Ok(assemble(dir.clone(), config, store)?.0)
+}
+
+/// Notes where jobs run from now on, if that is another machine than before.
+fn note_machine(store: &mut Store) -> Result<(), Failure> {
+    let machine = machine::machine_id();
+    if store.machine()?.as_deref() != Some(machine) {
+        let host = machine::host_name();
+        store.transaction(Durability::Full, |writer| writer.set_environment(machine, &host, None))?;
+    }
+    Ok(())
 }
 
 /// Opens a run's store and configuration to look at them; takes no lease and changes nothing.
@@ -165,16 +178,29 @@ fn finish_change(dir: &RunDir, row: &RunRow) -> Result<RunConfig, Failure> {
         .hint(format!("undo the change, and make it with `matterstack amend {} --set KEY=VALUE`", dir.address())))
 }
 
+/// A command of this process's user, given now.
+pub fn act(verb: Verb, arguments: Value, reason: Option<&str>) -> Act {
+    let by = Actor {
+        user_id: machine::user_id(),
+        user: machine::user_name(),
+        host: machine::host_name(),
+        version: Some(VERSION.to_owned()),
+    };
+    Act { verb, arguments, reason: reason.map(str::to_owned), by, at_ms: now_ms() }
+}
+
 /// Changes a run's configuration: aside first, then in the store, then in place.
 ///
 /// # Errors
 /// If the disk or the store fails; then the old configuration holds.
-pub fn write_config(run: &mut Run, config: RunConfig, change: &str, reason: Option<&str>) -> Result<(), Failure> {
+pub fn write_config(run: &mut Run, config: RunConfig, act: &Act) -> Result<(), Failure> {
     let text = config_text(&config)?;
+    let plugins = config.pinned.as_ref().map(|pinned| pinned.plugins.clone()).unwrap_or_default();
     let next = next_config(&run.dir);
     pin::write(&next, |file| file.write_all(text.as_bytes()))?;
     run.store.transaction(Durability::Full, |writer| {
-        writer.set_config(&sha256(text.as_bytes()), change, reason, now_ms())
+        let number = writer.add_act(act)?;
+        writer.set_config(NewConfig { text: &text, plugins: &plugins }, number)
     })?;
     crate::failpoint::hit("config.rename");
     std::fs::rename(&next, run.dir.config())
@@ -246,7 +272,7 @@ fn refuse_stranger(dir: &RunDir, row: &RunRow, store: &mut Store) -> Result<(), 
 ///
 /// # Errors
 /// If the store or the disk fails.
-pub fn adopt(run: &mut Run) -> Result<u64, Failure> {
+pub fn adopt(run: &mut Run, act: &Act) -> Result<u64, Failure> {
     let identity = run.dir.identity().map_err(|error| Failure::machine("examining the run directory", error))?;
     let user = i64::from(machine::user_id());
     let row = run.store.run()?;
@@ -262,6 +288,7 @@ pub fn adopt(run: &mut Run) -> Result<u64, Failure> {
             .map_err(|error| Failure::machine("putting the original's queues aside", error))?;
     }
     run.store.transaction(Durability::Full, |writer| {
+        writer.add_act(act)?;
         writer.forget_cursors()?;
         writer.set_identity(&identity, user, now_ms())
     })?;
@@ -308,14 +335,14 @@ fn plugin_host(dir: &RunDir, config: &RunConfig, backends: Arc<Backends>) -> Plu
 }
 
 /// Where native code is cached: `$XDG_CACHE_HOME` or `~/.cache`, then `matterstack`.
-fn cache_directory() -> Option<PathBuf> {
+pub(crate) fn cache_directory() -> Option<PathBuf> {
     let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     base.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
         .map(|base| base.join("matterstack"))
 }
 
 /// What `artifacts.read` may read: the run's inputs, and the outputs of its attempts.
-struct RunFiles {
+pub(crate) struct RunFiles {
     dir: RunDir,
     inputs: BTreeMap<String, String>,
     open: Mutex<OpenFiles>,
@@ -328,7 +355,7 @@ struct OpenFiles {
 }
 
 impl RunFiles {
-    fn new(dir: &RunDir, config: &RunConfig) -> Self {
+    pub(crate) fn new(dir: &RunDir, config: &RunConfig) -> Self {
         let pinned = config.pinned.iter().flat_map(|pinned| pinned.inputs.values());
         let inputs = pinned.map(|file| (file.sha256.clone(), file.path.clone())).collect();
         Self { dir: dir.clone(), inputs, open: Mutex::default() }
