@@ -6,6 +6,7 @@
 use crate::explain::{outside_command, positional};
 use crate::failure::Failure;
 use crate::machine;
+use crate::model::act::VERSION;
 use crate::model::contract::{AttemptRequest, Status};
 use crate::model::document::sha256;
 use crate::model::id::{AttemptId, OperatorKey, RunId};
@@ -58,6 +59,9 @@ pub struct Signature {
     pub at: String,
     /// SHA-256 of what was given, 64 hexadecimal digits.
     pub sha256: String,
+    /// The version of this program; absent for a file that nobody signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// Whether it is the owner of a file that nobody signed, and when that was written.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_hand: bool,
@@ -73,6 +77,7 @@ impl Signature {
             host: machine::host_name(),
             at: format!("{at:.3}"),
             sha256: sha256(bytes),
+            version: Some(VERSION.to_owned()),
             by_hand: false,
         }
     }
@@ -86,6 +91,7 @@ impl Signature {
             host: machine::host_name(),
             at: format!("{at:.3}"),
             sha256: sha256(bytes),
+            version: None,
             by_hand: true,
         }
     }

@@ -1,5 +1,6 @@
 //! Attempts: where each stands, and when to ask about it.
 use super::{Output, Store, StoreError, Writer, changed_one};
+use crate::model::act::Act;
 use crate::model::evidence::{JobRecord, LogRecord};
 use crate::model::states::AttemptState;
 
@@ -77,12 +78,14 @@ pub struct AttemptEnd {
     pub job: JobRecord,
     /// What the host and the job wrote about it.
     pub logs: Vec<LogRecord>,
+    /// The act of somebody who held no lease, by which it ended.
+    pub act: Option<Act>,
 }
 
 impl AttemptEnd {
     /// An end that left nothing.
     pub fn new(state: AttemptState, reason: Option<(String, String)>) -> Self {
-        Self { state, reason, data: None, outputs: Vec::new(), job: JobRecord::default(), logs: Vec::new() }
+        Self { state, reason, data: None, outputs: Vec::new(), job: JobRecord::default(), logs: Vec::new(), act: None }
     }
 }
 
@@ -209,6 +212,7 @@ impl Writer<'_> {
         changed_one(counted, "the count of live attempts")?;
         self.keep_outputs(attempt.key, &end.outputs)?;
         self.keep_job(attempt.key, &end.job, &end.logs)?;
+        end.act.as_ref().map(|act| self.add_act(act)).transpose()?;
         self.record(now_ms, "attempt", &attempt.id, (Some(attempt.state.as_str()), to.as_str()), text)
     }
 

@@ -1,4 +1,5 @@
 //! What is recorded of the job of an attempt that has ended: what its backend tells, and digests of what was written about it.
+use super::given::given;
 use crate::model::document::sha256;
 use crate::model::evidence::{JobRecord, LogKind, LogRecord};
 use crate::model::handle;
@@ -32,6 +33,7 @@ struct Exit {
 pub(super) fn note(directory: &Path, attempt: &AttemptRow, end: &mut AttemptEnd) {
     let told = attempt.handle.as_deref().map(handle::told).unwrap_or_default();
     end.job = JobRecord { external_id: told.external_id, host: told.host, ..JobRecord::default() };
+    end.act = given(directory, attempt);
     let Ok(directory) = Dir::open_ambient_dir(directory, ambient_authority()) else { return };
     for kind in [LogKind::Stdout, LogKind::Stderr] {
         let found = open_regular(&directory, kind.file()).and_then(|mut file| digest(&mut file));

@@ -10,6 +10,7 @@ mod consumed;
 mod control;
 mod decide;
 mod decision;
+mod given;
 mod inputs;
 mod job;
 mod notify;
