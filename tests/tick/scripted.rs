@@ -8,9 +8,9 @@ use matterstack::model::contract::{
 use matterstack::model::evidence::EngineRecord;
 use matterstack::model::id::{AttemptId, OperatorKey};
 use matterstack::plugin::{Answer, PluginError, PluginErrorKind, Plugins};
-use matterstack::run_dir::RunDir;
+use matterstack::run::{Run, RunDir};
 use matterstack::store::{Durability, Identity, NewConfig, NewRun, Store};
-use matterstack::tick::{Moment, Run, Tick, plan_first, step_run};
+use matterstack::tick::{Moment, Tick, plan_first, step_run};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;

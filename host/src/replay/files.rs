@@ -3,7 +3,7 @@
 use crate::model::config::RunConfig;
 use crate::model::contract::{GuestError, ReadRefused};
 use crate::plugin::Artifacts;
-use crate::run_dir::RunDir;
+use crate::run::RunDir;
 use crate::workspace::RunFiles;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};

@@ -16,7 +16,7 @@ use crate::model::evidence::{DecisionKind, DecisionOutcome, EngineRecord};
 use crate::plugin::{
     Answer, HostSettings, LogLevel, PluginError, PluginHost, PluginLog, PluginSource, Plugins, engine,
 };
-use crate::run_dir::RunDir;
+use crate::run::RunDir;
 use crate::store::{DecisionInput, Store};
 use crate::tick::{canonical_next, canonical_output, context_of, input_digest, raw_decision, raw_state};
 use crate::workspace::{cache_directory, read_run_config};

@@ -184,13 +184,13 @@ fn analyze(run: &mut Run, moment: Moment<'_>) -> Result<(), Undecided> {
         };
         let finished = canonical_value(&results).map_err(|error| StoreError::Row(error.to_string()))?;
         let asked = Asked::new(run, DecisionKind::Analyze, (&row, row.iteration), Some(finished), moment)?;
-        crate::failpoint::hit("analyze.before");
+        crate::ground::failpoint::hit("analyze.before");
         let Answer { value, fuel, reads } = run.plugins.analyze(
             &asked.context,
             asked.state().unwrap_or("null"),
             asked.finished.as_deref().unwrap_or("[]"),
         );
-        crate::failpoint::hit("analyze.after");
+        crate::ground::failpoint::hit("analyze.after");
         let spent = Spent { fuel, reads, said: None };
         let said = match value {
             Ok(state) => state,
@@ -227,9 +227,9 @@ pub fn plan_first(run: &mut Run, moment: Moment<'_>) -> Result<u64, PlanError> {
 fn plan(run: &mut Run, moment: Moment<'_>) -> Result<u64, Undecided> {
     let row = run.store.run()?;
     let asked = Asked::new(run, DecisionKind::Plan, (&row, row.iteration + 1), None, moment)?;
-    crate::failpoint::hit("plan.before");
+    crate::ground::failpoint::hit("plan.before");
     let Answer { value, fuel, reads } = run.plugins.plan(&asked.context, asked.state());
-    crate::failpoint::hit("plan.after");
+    crate::ground::failpoint::hit("plan.after");
     let spent = Spent { fuel, reads, said: None };
     let decision = match value {
         Ok(decision) => decision,

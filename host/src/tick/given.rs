@@ -1,7 +1,7 @@
 //! The acts of people who hold no lease: an answer, or the return of a kit. The tick that takes what they gave records them,
 //! as their signature and the owner of the file tell.
+use crate::ground::files::{digest, open_regular};
 use crate::model::act::{Act, Actor, Verb};
-use crate::run_dir::{digest, open_regular};
 use crate::store::AttemptRow;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, MetadataExt};

@@ -1,10 +1,10 @@
 //! What is recorded of the job of an attempt that has ended: what its backend tells, and digests of what was written about it.
 use super::given::given;
+use crate::ground::files::{digest, open_regular};
 use crate::model::document::sha256;
 use crate::model::evidence::{JobRecord, LogKind, LogRecord};
 use crate::model::handle;
 use crate::model::time::Time;
-use crate::run_dir::{digest, open_regular};
 use crate::store::{AttemptEnd, AttemptRow};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
