@@ -4,6 +4,7 @@ mod files;
 mod guards;
 mod invariants;
 mod life;
+mod record;
 
 use matterstack::model::act::{Act, Actor, Verb};
 use matterstack::model::config::{Journal, RunConfig};

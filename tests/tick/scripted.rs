@@ -221,9 +221,13 @@ impl Fixture {
     /// One tick in a process of its own; every rule of the store holds afterwards.
     pub(crate) fn tick(&mut self) -> Tick {
         self.now_ms += 1_000;
-        let mut run = self.open();
+        self.tick_of(&mut self.open())
+    }
+
+    /// One tick of the run as it was opened; every rule of the store holds afterwards.
+    pub(crate) fn tick_of(&self, run: &mut Run) -> Tick {
         let new_id = || self.id();
-        let tick = step_run(&mut run, Moment { now_ms: self.now_ms, new_id: &new_id }).expect("a tick does not fail");
+        let tick = step_run(run, Moment { now_ms: self.now_ms, new_id: &new_id }).expect("a tick does not fail");
         assert_eq!(run.store.check_invariants().expect("a readable store"), Vec::<String>::new());
         tick
     }

@@ -1,5 +1,6 @@
 //! The command line: the only place that prints or exits.
 mod backend;
+mod backup;
 mod control;
 mod doctor;
 mod evidence;
@@ -75,7 +76,8 @@ enum Command {
     ///
     /// With --json: run_id, workspace, state, reason (why it is in that state, or null), iteration, tasks: {total,
     /// pending, running, completed, failed, cancelled, skipped} (counts), waiting_on (at most 100 things), summary (the
-    /// campaign's own line, or null), result (what the campaign ended with, or null), created_at, and ended_at (null
+    /// campaign's own line, or null), last_tick ({at, host, took_ms}, or null), driven (whether a process advances it now;
+    /// null if it has ended, or another machine did last), result (what the campaign ended with, or null), created_at, and ended_at (null
     /// until it has ended).
     ///
     /// Each entry of waiting_on has task, attempt (its id, or null), operator, kind (person, kit, instrument,
@@ -283,6 +285,19 @@ enum Command {
         #[arg(default_value = "latest")]
         run: String,
     },
+    /// Copy the database of a run, all of one moment, while it goes on
+    ///
+    /// The copy is a `state.sqlite`: put in the place of one that is damaged, while nobody ticks the run, it brings the run
+    /// back to that moment. Files of attempts are not in it.
+    ///
+    /// With --json: run_id, path, size in bytes, and sha256.
+    Backup {
+        /// The run
+        run: String,
+        /// Where to; the file must not exist
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
     /// Print or check configuration
     #[command(subcommand)]
     Config(runs::ConfigCommand),
@@ -385,6 +400,7 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
         Command::Kit(command) => kit::kit(session, &command),
         Command::Evidence { run, out } => evidence::evidence(session, &run, out.as_deref()),
         Command::Replay { run } => replay::replay(session, &run),
+        Command::Backup { run, out } => backup::backup(session, &run, &out),
         Command::Config(command) => runs::config(session, &command),
         Command::Plugin(command) => plugin::plugin(session, &command),
         Command::Backend(command) => backend::backend(session, &command),

@@ -7,11 +7,11 @@ use crate::failure::{Failure, FailureKind};
 use crate::ground::machine::Watch;
 use crate::ground::words::positional;
 use crate::model::handle;
-use crate::model::states::{AttemptState, TaskState};
+use crate::model::states::{AttemptState, RunState, TaskState};
 use crate::model::workflow::nearest;
-use crate::run::RunDir;
+use crate::run::{LastTick, RunDir};
 use crate::store::{AttemptRow, Store, TaskRow, WaitRow};
-use crate::workspace::{open_for_reading, read_store};
+use crate::workspace::{now_ms, open_for_reading, read_store};
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Read, Seek, SeekFrom, Write};
 use std::time::Duration;
@@ -98,7 +98,7 @@ fn print_status(session: &Session, dir: &RunDir, store: &Store) -> Result<(), Fa
         return print_json(&json!({
             "run_id": row.run_id, "workspace": workspace, "state": row.state, "reason": row.reason,
             "iteration": row.iteration, "tasks": counts, "waiting_on": waiting,
-            "summary": row.summary,
+            "summary": row.summary, "last_tick": dir.last_tick(), "driven": driven(dir, row.state),
             "result": row.result.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok()),
             "created_at": time(row.created_at_ms), "ended_at": row.ended_at_ms.map(time),
         }));
@@ -116,6 +116,7 @@ fn print_status(session: &Session, dir: &RunDir, store: &Store) -> Result<(), Fa
         counts.cancelled,
         counts.skipped
     );
+    text += &ticked(dir, row.state);
     if let Some(line) = &row.summary {
         text += &format!("{}\n", one_line(line));
     }
@@ -137,6 +138,40 @@ fn print_status(session: &Session, dir: &RunDir, store: &Store) -> Result<(), Fa
         }
     }
     print(&text)
+}
+
+/// Whether a process advances the run; nothing for one that has ended, or where that cannot be told.
+fn driven(dir: &RunDir, state: RunState) -> Option<bool> {
+    dir.is_driven().filter(|_| !state.ended())
+}
+
+/// When the run was last advanced, by whom and how fast, and whether that goes on.
+fn ticked(dir: &RunDir, state: RunState) -> String {
+    if state.ended() {
+        return String::new();
+    }
+    let last = match dir.last_tick() {
+        Some(LastTick { at, host, took_ms }) => {
+            let ago = Duration::from_millis(u64::try_from(now_ms() - at.0).unwrap_or(0));
+            format!("last tick {} ago on {}, {took_ms} ms", age(ago), one_line(&host))
+        }
+        None => "no tick yet".to_owned(),
+    };
+    let goes_on = matches!(state, RunState::Active | RunState::Cancelling);
+    match driven(dir, state) {
+        Some(false) if goes_on => format!("{last}; nobody ticks it now: `matterstack loop {}` does\n", dir.address()),
+        _ => format!("{last}\n"),
+    }
+}
+
+/// A span of time in its largest unit.
+fn age(span: Duration) -> String {
+    match span.as_secs() {
+        s @ 0..120 => format!("{s} s"),
+        s @ 120..7200 => format!("{} min", s / 60),
+        s @ 7200..172_800 => format!("{} h", s / 3600),
+        s => format!("{} d", s / 86_400),
+    }
 }
 
 /// How many things of each kind the run waits for, in words. Ready tasks are counted only where they wait for room.

@@ -113,8 +113,8 @@ pub struct EngineRecord {
     pub version: String,
     /// The version of the plugin contract.
     pub contract: String,
-    /// The version of wasmtime.
-    pub wasmtime: String,
+    /// The version of the WebAssembly runtime.
+    pub runtime: String,
     /// The processor and the system.
     pub target: String,
 }

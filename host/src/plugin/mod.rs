@@ -28,7 +28,7 @@ pub fn engine() -> EngineRecord {
     EngineRecord {
         version: VERSION.to_owned(),
         contract: CONTRACT.to_owned(),
-        wasmtime: WASMTIME.to_owned(),
+        runtime: format!("wasmtime {WASMTIME}"),
         target: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
     }
 }

@@ -140,14 +140,14 @@ impl Writer<'_> {
 
     /// The place of an engine, which is new the first time.
     fn engine(&self, engine: &EngineRecord) -> Result<i64, StoreError> {
-        let named = (&engine.version, &engine.contract, &engine.wasmtime, &engine.target);
+        let named = (&engine.version, &engine.contract, &engine.runtime, &engine.target);
         self.connection
             .prepare_cached(
-                "INSERT OR IGNORE INTO engines (version, contract, wasmtime, target) VALUES (?1, ?2, ?3, ?4)",
+                "INSERT OR IGNORE INTO engines (version, contract, runtime, target) VALUES (?1, ?2, ?3, ?4)",
             )?
             .execute(named)?;
         let mut find = self.connection.prepare_cached(
-            "SELECT engine FROM engines WHERE version = ?1 AND contract = ?2 AND wasmtime = ?3 AND target = ?4",
+            "SELECT engine FROM engines WHERE version = ?1 AND contract = ?2 AND runtime = ?3 AND target = ?4",
         )?;
         Ok(find.query_row(named, |row| row.get(0))?)
     }

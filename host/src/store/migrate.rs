@@ -33,8 +33,11 @@ const APPLICATION: i64 = 0x4d53_5452;
 pub(super) fn refuse_newer(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let found = version(connection)?;
     let application: i64 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    if application == 0 && found > 0 {
+        return Err(StoreError::Before(path.to_owned()));
+    }
     if application != APPLICATION && found > 0 {
-        return Err(StoreError::Before(path.to_owned(), application));
+        return Err(StoreError::Corrupt(path.to_owned(), format!("its application id is {application}")));
     }
     if found > latest() {
         return Err(StoreError::TooNew(path.to_owned(), found, latest()));

@@ -4,6 +4,7 @@
 //! history in the same transaction. A crash inside a transaction leaves the state before it.
 mod act;
 mod attempt;
+mod backup;
 mod check;
 mod compress;
 mod cursor;
@@ -55,9 +56,9 @@ pub enum StoreError {
     TooNew(PathBuf, i64, i64),
     /// Written before runs kept a record of themselves.
     #[error(
-        "database `{0}` is of a matterstack from before the record (application id {1}), which this one cannot read"
+        "database `{0}` is of a matterstack from before the record (its application id is 0); this one cannot read it"
     )]
-    Before(PathBuf, i64),
+    Before(PathBuf),
     /// Not a database, or a damaged one.
     #[error("database `{0}` is damaged or not a StateStore: {1}")]
     Corrupt(PathBuf, String),

@@ -101,14 +101,10 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn engines(&self) -> Result<Vec<NumberedEngine>, StoreError> {
-        let sql = "SELECT engine, version, contract, wasmtime, target FROM engines ORDER BY engine";
+        let sql = "SELECT engine, version, contract, runtime, target FROM engines ORDER BY engine";
         let map = |row: &Row<'_>| {
-            let engine = EngineRecord {
-                version: row.get(1)?,
-                contract: row.get(2)?,
-                wasmtime: row.get(3)?,
-                target: row.get(4)?,
-            };
+            let engine =
+                EngineRecord { version: row.get(1)?, contract: row.get(2)?, runtime: row.get(3)?, target: row.get(4)? };
             Ok(NumberedEngine { number: row.get(0)?, engine })
         };
         self.all(sql, map)

@@ -70,9 +70,9 @@ CREATE TABLE engines (
     engine          INTEGER PRIMARY KEY,
     version         TEXT    NOT NULL,
     contract        TEXT    NOT NULL,
-    wasmtime        TEXT    NOT NULL,
+    runtime         TEXT    NOT NULL,
     target          TEXT    NOT NULL,
-    UNIQUE (version, contract, wasmtime, target)
+    UNIQUE (version, contract, runtime, target)
 ) STRICT;
 
 -- Where and with what jobs ran: the machine, pinned variables, and what the commands of `record` printed.
