@@ -34,13 +34,13 @@ fn page(name: &str) -> String {
 
 /// Every page for people outside the folders of plugins and workspaces, relative to the root.
 fn pages() -> Vec<String> {
-    let below = |folder: &str| {
-        let entries = fs::read_dir(root().join(folder)).expect("a folder");
-        let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
-        let pages: Vec<String> = names.filter(|name| name.ends_with(".md")).collect();
-        pages.into_iter().map(move |name| format!("{folder}/{name}").trim_start_matches("./").to_owned())
-    };
-    let mut pages: Vec<String> = below(".").chain(below("docs")).collect();
+    let mut pages = Vec::new();
+    for folder in ["", "docs/"] {
+        for entry in fs::read_dir(root().join(folder)).expect("a folder") {
+            let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
+            pages.extend(name.ends_with(".md").then(|| format!("{folder}{name}")));
+        }
+    }
     pages.sort();
     assert!(pages.len() > 10, "{pages:?}");
     pages
