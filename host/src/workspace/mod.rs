@@ -11,8 +11,8 @@ pub use backup::back_up;
 pub use config::{backend_config, parse_document, read_run_config, resolve, set_value, user_config};
 pub use init::{Init, init, now_ms};
 pub use open::{
-    Access, HeldRun, act, adopt, check_plugins, find_plugin, new_attempt_id, open_for_reading, open_run, open_to_look,
-    pinned_plugins, read_store, write_config,
+    Access, HeldRun, act, adopt, check_plugins, find_plugin, open_for_reading, open_run, open_to_look, pinned_plugins,
+    read_store, write_config,
 };
 pub(crate) use open::{RunFiles, cache_directory, open_leased};
 
