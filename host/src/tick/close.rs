@@ -200,14 +200,15 @@ fn analyze(run: &mut Run, moment: Moment<'_>) -> Result<(), Undecided> {
             Ok(state) => state,
             Err(error) => return Err(asked.undecided(error, Spent { said: Some(raw_state(&said)), ..spent })),
         };
+        let (summary, output_sha256) = (summary_of(&state), sha256(state.as_bytes()));
         run.store.transaction(Durability::Full, |writer| {
             let came = Came::Answer {
                 state: &state,
                 rest: "{}",
                 next: None,
                 reason: "results of the iteration",
-                summary: summary_of(&state).as_deref(),
-                output_sha256: &sha256(state.as_bytes()),
+                summary: summary.as_deref(),
+                output_sha256: &output_sha256,
             };
             asked.record(writer, &spent, came)?;
             writer.deliver(row.iteration, last, asked.context.decision)
@@ -249,7 +250,7 @@ fn plan(run: &mut Run, moment: Moment<'_>) -> Result<u64, Undecided> {
     };
     let reason = decision.reason.as_str();
     let rest = format!("{{\"next\":{next},\"reason\":{}}}", Value::from(reason));
-    let output_sha256 = sha256_of_answer(&rest, &state);
+    let (summary, output_sha256) = (summary_of(&state), sha256_of_answer(&rest, &state));
     drop(next);
     run.store.transaction(Durability::Full, |writer| {
         let came = Came::Answer {
@@ -257,7 +258,7 @@ fn plan(run: &mut Run, moment: Moment<'_>) -> Result<u64, Undecided> {
             rest: &rest,
             next: Some(decision.next.word()),
             reason,
-            summary: summary_of(&state).as_deref(),
+            summary: summary.as_deref(),
             output_sha256: &output_sha256,
         };
         asked.record(writer, &spent, came)?;
