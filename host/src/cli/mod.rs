@@ -28,7 +28,8 @@ use std::time::Duration;
 /// A run is a directory with one SQLite file. `step` looks at the world, advances the run by one tick and exits; `loop`
 /// ticks until the run ends. RUN is a run id, a unique prefix of one, `latest`, or a run directory.
 ///
-/// Exit codes: 0 done (`loop`: completed); 1 the run failed or was cancelled (`step`, `loop`); 2 wrong usage or input;
+/// Exit codes: 0 done (`loop`: completed); 1 the run failed or was cancelled (`step`, `loop`), or something was found
+/// (`doctor`, `replay`); 2 wrong usage or input;
 /// 3 another process is at work; 4 a plugin cannot be loaded, linked or verified; 5 only a person or something outside can
 /// move the run, or it is held or paused (`loop`); 6 --timeout reached; 70 a bug; 74 trouble with the machine (disk,
 /// permission, damaged or newer database); 130 interrupted.

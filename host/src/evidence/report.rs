@@ -210,7 +210,7 @@ impl Report {
     }
 
     /// The whole report; `sha256` is the digest of its evidence.json.
-    pub(super) fn finish(mut self, verified: &Verified, sha256: &str, out: &mut dyn io::Write) -> io::Result<()> {
+    pub(super) fn finish(self, verified: &Verified, sha256: &str, out: &mut dyn io::Write) -> io::Result<()> {
         let mut text = self.head(verified);
         let _ = write!(text, "## What was asked\n\n{}\n", self.asked);
         let _ = write!(text, "## What was done\n\n{}\n", self.done());

@@ -66,6 +66,8 @@ fn steps_alone_and_the_loop_come_to_the_same_end() {
     }
     assert!(step_to_end(&world, "stepped") > 3, "a tick plans once at most");
     let looped = world.run(&["loop", "looped"]).code(0);
+    world.run(&["replay", "looped"]).code(0);
+    world.run(&["replay", "stepped"]).code(0);
     assert!(looped.stderr.contains("best friction 0."), "the progress names the best so far: {looped:?}");
     let (stepped, looped) = (row(&world, "stepped"), row(&world, "looped"));
     assert_eq!((stepped.state.as_str(), looped.state.as_str()), ("completed", "completed"));
