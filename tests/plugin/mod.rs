@@ -16,8 +16,8 @@ use matterstack::model::contract::{
 };
 use matterstack::model::id::{OperatorKey, RunId};
 use matterstack::plugin::{
-    Answer, Artifacts, HostSettings, LogLevel, PluginError, PluginErrorKind, PluginHost, PluginLog, PluginSource,
-    Plugins, builtin,
+    Artifacts, HostSettings, LogLevel, PluginError, PluginErrorKind, PluginHost, PluginLog, PluginSource, Plugins,
+    builtin,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};

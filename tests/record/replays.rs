@@ -114,7 +114,6 @@ fn a_run_that_was_changed_in_every_way_is_replayed() {
     ]));
     world_failing.init();
     world_failing.run(&["loop", "r"]).code(1);
-    world_failing.run(&["amend", "r", "--set", "limits.max_active=3"]).code(2);
     world_failing.run(&["revive", "r", "--reason", "the machine was mended"]).code(0);
     world_failing.run(&["amend", "r", "--set", "limits.max_active=3"]).code(0);
     std::fs::write(world_failing.run_dir("r").join("ok"), "").expect("a file");

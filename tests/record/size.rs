@@ -30,7 +30,7 @@ fn a_task_with_a_file_and_an_output_takes_little_room() {
     assert!(per_task <= PER_TASK, "{per_task} bytes a task");
     // and it is all there: what each attempt consumed and left, when and where it ran
     let connection = rusqlite::Connection::open(&database).expect("the database");
-    let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, u64>(0)).expect("a count");
+    let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a count") as u64;
     assert_eq!(count("SELECT count(*) FROM attempt_inputs WHERE from_path = 'scripts/run.sh'"), TASKS);
     assert_eq!(count("SELECT count(*) FROM outputs"), TASKS);
     assert_eq!(count("SELECT count(*) FROM logs WHERE kind = 'exit'"), TASKS);

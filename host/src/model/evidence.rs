@@ -394,8 +394,8 @@ pub struct JobRecord {
     pub stopped_at: Option<Time>,
     /// Processor time it used, in milliseconds.
     pub cpu_ms: Option<u64>,
-    /// The most memory that one of its processes had, in KiB.
-    pub memory_peak_kib: Option<u64>,
+    /// The most memory that it held, in MiB.
+    pub memory_peak_mb: Option<u64>,
 }
 
 /// A file that was written about an attempt.

@@ -80,13 +80,13 @@ pub(super) struct Recorded<'a> {
 
 /// What came of a decision.
 pub(super) struct Came {
-    outcome: DecisionOutcome,
+    pub(super) outcome: DecisionOutcome,
     /// The error, if there is one; or why the plugin could not be asked at all.
-    error: Option<String>,
-    never_ran: bool,
-    state: Option<String>,
-    rest: Option<String>,
-    fuel: u64,
+    pub(super) error: Option<String>,
+    pub(super) never_ran: bool,
+    pub(super) state: Option<String>,
+    pub(super) rest: Option<String>,
+    pub(super) fuel: u64,
     /// What it answered, just as it was given.
     pub(super) said: String,
     /// A file that could not be read and was when the decision was made: its digest, and why.
@@ -119,6 +119,21 @@ impl Came {
             said: String::new(),
             missing: None,
         }
+    }
+}
+
+/// A decision of which the record cannot be read.
+pub(super) fn unreadable(place: i64, input: &DecisionInput, why: &str) -> Difference {
+    let record = &input.record;
+    Difference {
+        place,
+        decision: record.number,
+        attempt: record.attempt,
+        kind: record.kind,
+        aspect: Aspect::Input,
+        path: String::new(),
+        recorded: beginning(why),
+        replayed: "(nothing to compare with)".to_owned(),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::plugin::{
     Answer, HostSettings, LogLevel, PluginError, PluginHost, PluginLog, PluginSource, Plugins, engine,
 };
 use crate::run::RunDir;
-use crate::store::{DecisionInput, Store};
+use crate::store::{DecisionInput, Store, StoreError};
 use crate::tick::{canonical_next, canonical_output, context_of, input_digest, raw_decision, raw_state};
 use crate::workspace::{cache_directory, read_run_config};
 use compare::{Came, Recorded};
@@ -109,6 +109,19 @@ pub fn replay(dir: &RunDir) -> Result<Replay, Failure> {
     Ok(total)
 }
 
+/// Why a decision could not be compared.
+enum Broken {
+    Machine(Failure),
+    /// The record of it is damaged.
+    Record(String),
+}
+
+impl From<Failure> for Broken {
+    fn from(failure: Failure) -> Self {
+        Self::Machine(failure)
+    }
+}
+
 /// What a plugin logs was logged when it decided.
 struct NoLog;
 
@@ -149,18 +162,14 @@ impl<'a> Replayer<'a> {
             self.total.left_out += 1;
             return Ok(());
         }
-        let given = input.record.state_from.map(|number| self.state_after(number)).transpose()?;
         let same_engine = self.engines.get(&input.record.engine) == Some(&engine());
         self.total.other_engine += u64::from(!same_engine);
-        let (context, came) = self.decide(place, &input, given.as_deref())?;
-        let state = match input.record.outcome {
-            DecisionOutcome::Answered => Some(self.state_after(input.record.number)?),
-            _ => None,
-        };
-        let input_sha256 = input_digest(input.record.kind, &context, given.as_deref(), input.finished.as_deref());
-        let recorded = Recorded { input: &input, state: state.as_deref(), same_engine };
-        let difference = compare::first_difference(place, &recorded, &input_sha256, &came);
         self.total.decisions += 1;
+        let difference = match self.difference(place, &input, same_engine) {
+            Err(Broken::Machine(failure)) => return Err(failure),
+            Err(Broken::Record(why)) => Some(compare::unreadable(place, &input, &why)),
+            Ok(difference) => difference,
+        };
         match difference {
             None => self.total.agreed += 1,
             Some(difference) if self.total.first.is_none() => self.total.first = Some(difference),
@@ -169,8 +178,34 @@ impl<'a> Replayer<'a> {
         Ok(())
     }
 
-    fn state_after(&mut self, number: u64) -> Result<String, Failure> {
-        let text = self.store.state_after(number, self.state.as_ref().map(|(known, text)| (*known, text.as_str())))?;
+    /// The first thing in which a decision comes out otherwise than recorded.
+    fn difference(
+        &mut self,
+        place: i64,
+        input: &DecisionInput,
+        same_engine: bool,
+    ) -> Result<Option<Difference>, Broken> {
+        let given = input.record.state_from.map(|number| self.state_after(number)).transpose()?;
+        let (context, came) = self.decide(place, input, given.as_deref())?;
+        let state = match input.record.outcome {
+            DecisionOutcome::Answered => Some(self.state_after(input.record.number)?),
+            DecisionOutcome::Error
+            | DecisionOutcome::Trap
+            | DecisionOutcome::Limit
+            | DecisionOutcome::Deadline
+            | DecisionOutcome::BadOutput => None,
+        };
+        let input_sha256 = input_digest(input.record.kind, &context, given.as_deref(), input.finished.as_deref());
+        let recorded = Recorded { input, state: state.as_deref(), same_engine };
+        Ok(compare::first_difference(place, &recorded, &input_sha256, &came))
+    }
+
+    fn state_after(&mut self, number: u64) -> Result<String, Broken> {
+        let known = self.state.as_ref().map(|(known, text)| (*known, text.as_str()));
+        let text = match self.store.state_after(number, known) {
+            Err(StoreError::Row(why)) => return Err(Broken::Record(why)),
+            other => other.map_err(Failure::from)?,
+        };
         self.state = Some((number, text.clone()));
         Ok(text)
     }

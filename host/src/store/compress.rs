@@ -16,6 +16,8 @@ pub(super) fn pack(text: &str, former: Option<&str>) -> Result<Vec<u8>, StoreErr
     let failed = |code| StoreError::Row(format!("bug: zstd: {}", zstd::zstd_safe::get_error_name(code)));
     let mut context = CCtx::create();
     context.set_parameter(CParameter::CompressionLevel(LEVEL)).map_err(failed)?;
+    // so that what was damaged, or is told against another text, is never taken for whole
+    context.set_parameter(CParameter::ChecksumFlag(true)).map_err(failed)?;
     let reach = text.len() + former.map_or(0, str::len);
     if reach > LONG {
         let window = (usize::BITS - reach.leading_zeros()).clamp(10, WINDOW_MAX);

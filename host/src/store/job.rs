@@ -38,7 +38,7 @@ impl Writer<'_> {
             self.connection
                 .prepare_cached(
                     "UPDATE attempts SET external_id = ?2, host = ?3, node = ?4, queued_ms = ?5, started_ms = ?6, \
-                     stopped_ms = ?7, cpu_ms = ?8, memory_peak_kib = ?9 WHERE attempt_key = ?1",
+                     stopped_ms = ?7, cpu_ms = ?8, memory_peak_mb = ?9 WHERE attempt_key = ?1",
                 )?
                 .execute((
                     key,
@@ -49,7 +49,7 @@ impl Writer<'_> {
                     job.started_at.map(|time| time.0),
                     job.stopped_at.map(|time| time.0),
                     job.cpu_ms.map(|ms| ms as i64),
-                    job.memory_peak_kib.map(|kib| kib as i64),
+                    job.memory_peak_mb.map(|mb| mb as i64),
                 ))?;
         }
         let mut keep = self
@@ -107,7 +107,7 @@ impl Store {
     /// If the database cannot be read.
     pub fn job(&self, attempt_key: i64) -> Result<JobRecord, StoreError> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT external_id, host, node, queued_ms, started_ms, stopped_ms, cpu_ms, memory_peak_kib FROM attempts \
+            "SELECT external_id, host, node, queued_ms, started_ms, stopped_ms, cpu_ms, memory_peak_mb FROM attempts \
              WHERE attempt_key = ?1",
         )?;
         Ok(statement.query_row([attempt_key], |row| {
@@ -121,7 +121,7 @@ impl Store {
                 started_at: time(4)?,
                 stopped_at: time(5)?,
                 cpu_ms: count(6)?,
-                memory_peak_kib: count(7)?,
+                memory_peak_mb: count(7)?,
             })
         })?)
     }

@@ -25,8 +25,8 @@ struct Exit {
     queued_at: Option<String>,
     started_at: Option<String>,
     ended_at: Option<String>,
-    cpu_ms: Option<u64>,
-    memory_peak_kib: Option<u64>,
+    cpu_s: Option<f64>,
+    memory_peak_mb: Option<u64>,
 }
 
 /// Adds to the end of an attempt what is known of its job. What cannot be read is not recorded, and fails nothing.
@@ -50,11 +50,11 @@ pub(super) fn note(directory: &Path, attempt: &AttemptRow, end: &mut AttemptEnd)
     };
     end.logs.push(LogRecord { kind: LogKind::Exit, sha256: sha256(&bytes), size: bytes.len() as u64 });
     let time = |text: Option<String>| text?.parse::<jiff::Timestamp>().ok().map(|at| Time(at.as_millisecond()));
-    end.job.host = exit.host.or(end.job.host.take());
-    end.job.node = exit.node;
+    // the machine that wrote the record is the one the job ran on
+    end.job.node = exit.node.or(exit.host);
     end.job.queued_at = time(exit.queued_at);
     end.job.started_at = time(exit.started_at);
     end.job.stopped_at = time(exit.ended_at).filter(|_| end.job.started_at.is_some());
-    end.job.cpu_ms = exit.cpu_ms;
-    end.job.memory_peak_kib = exit.memory_peak_kib;
+    end.job.cpu_ms = exit.cpu_s.filter(|s| *s >= 0.0).map(|s| (s * 1000.0) as u64);
+    end.job.memory_peak_mb = exit.memory_peak_mb;
 }

@@ -195,7 +195,7 @@ CREATE TABLE attempts (
     started_ms      INTEGER,
     stopped_ms      INTEGER,
     cpu_ms          INTEGER,
-    memory_peak_kib INTEGER,
+    memory_peak_mb  INTEGER,
     -- What it could be reused by, and the run and attempt whose results it took over.
     reuse_key       BLOB    CHECK (reuse_key IS NULL OR length(reuse_key) = 32),
     reused_from     TEXT,
