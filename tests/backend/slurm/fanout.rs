@@ -40,10 +40,9 @@ fn a_thousand_tasks_are_three_calls_at_most_and_one_poll() {
     // a second on a machine of its own; the tests share theirs
     assert!(took < Duration::from_secs(5), "{took:?}");
     assert_eq!(site.cluster.jobs("%i").len(), 1000);
-    std::thread::sleep(Duration::from_millis(250)); // the shortest time between two polls
-    let before = calls(&site, "squeue");
-    site.run_with(&["step", "r"], &[("PATH", &path)]).code(0);
-    assert!(calls(&site, "squeue") - before <= 1);
+    let (before, steps) = (calls(&site, "squeue"), site.looked_at_ms());
+    site.look_with(&[("PATH", &path)]);
+    assert!(site.looked_at_ms() > steps && calls(&site, "squeue") == before + 1);
     let started = Instant::now();
     site.run_with(&["cancel", "r"], &[("PATH", &path)]).code(0);
     let asked = started.elapsed();
@@ -98,8 +97,7 @@ fn backends_of_one_cluster_share_a_poll() {
     until("all run", || site.cluster.jobs("%T") == ["RUNNING"; 4]);
     let path = counting(&site);
     for n in 1..=3 {
-        std::thread::sleep(Duration::from_millis(250)); // the shortest time between two polls
-        site.run_with(&["step", "r"], &[("PATH", &path)]).code(0);
+        site.look_with(&[("PATH", &path)]);
         assert_eq!(calls(&site, "squeue"), n, "one for both backends");
     }
     assert!((0..4).all(|n| site.last(&format!("t{n}")).0 == "running"), "{}", site.tasks());
