@@ -1,6 +1,5 @@
 //! Which attempt directories on clusters nobody needs any more, and their removal.
 use super::registry::Backends;
-use super::slurm::is_array_name;
 use super::staging::CarryError;
 use std::collections::HashMap;
 
@@ -63,7 +62,7 @@ impl Backends {
             there.retain(|directory| match attempts.get(directory) {
                 Some(left) => left.may_go(outputs),
                 // the directory of an array serves all its attempts
-                None => is_array_name(directory) && !any_live && slurm.made_array(directory),
+                None => !any_live && slurm.made_array(directory),
             });
             let bytes = carrier.remove(&there).map_err(failed)?;
             all.push(Cleaned { backend: name.clone(), removed: there.len(), bytes });

@@ -23,7 +23,6 @@ mod submit;
 
 pub use poll::SharedQueue;
 pub use script::{TEMPLATE_VARIABLES, check_template};
-pub(super) use array::is_name as is_array_name;
 pub(super) use site::ran_behind;
 
 use super::JobKey;

@@ -3,7 +3,7 @@
 //! A far attempt directory decides over its attempt as a near one does: its claim is made there, by a job or by the host,
 //! and what it holds is fetched into the run once its job is over. The directory in the run is then as if the job had run
 //! in it. Nothing of it is remembered beyond the process: a fetch may be repeated.
-use super::array::{Arrays, Member};
+use super::array::{Arrays, Member, is_name};
 use super::ledger::Element;
 use super::state::Stage;
 use super::{Memory, SlurmBackend, script};
@@ -112,7 +112,7 @@ impl SlurmBackend {
 
     /// Whether an array of this name is one of the run's.
     pub(in crate::backend) fn made_array(&self, name: &str) -> bool {
-        self.memory().arrays.map_path(name).is_file()
+        is_name(name) && self.memory().arrays.map_path(name).is_file()
     }
 
     /// Whether attempt directories are over there.

@@ -198,8 +198,7 @@ mod tests {
     use super::*;
 
     fn record(reason: Reason, code: Option<i32>, signal: Option<i32>) -> ExitRecord {
-        let (attempt, ended_at) = (String::new(), String::new());
-        ExitRecord { attempt, code, signal, reason, message: None, started_at: None, ended_at }
+        ExitRecord { code, signal, ..ExitRecord::new(String::new(), reason, String::new()) }
     }
 
     fn word(status: &Status) -> String {
