@@ -38,7 +38,9 @@ impl Run {
         let directory = self.attempt_directory(attempt);
         fs::create_dir_all(&directory).expect("attempt directory");
         let id = AttemptId::from(attempt);
-        self.backends.submit("local", JobKey { attempt_id: &id, task_id: &TaskId::from("t"), directory: &directory }, job).expect("submitted")
+        self.backends
+            .submit("local", JobKey { attempt_id: &id, task_id: &TaskId::from("t"), directory: &directory }, job)
+            .expect("submitted")
     }
 
     pub(super) fn status(&self, attempt: &str, handle: &str) -> Status {
@@ -63,7 +65,9 @@ impl Run {
 
     pub(super) fn cancel(&self, attempt: &str, handle: &str) {
         let (id, directory) = (AttemptId::from(attempt), self.attempt_directory(attempt));
-        self.backends.cancel("local", JobKey { attempt_id: &id, task_id: &TaskId::from("t"), directory: &directory }, handle).expect("cancelled");
+        self.backends
+            .cancel("local", JobKey { attempt_id: &id, task_id: &TaskId::from("t"), directory: &directory }, handle)
+            .expect("cancelled");
     }
 
     pub(super) fn go(&self) {

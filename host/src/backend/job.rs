@@ -43,7 +43,9 @@ impl JobDocument {
                 words.extend(["/bin/sh".to_owned(), "-c".to_owned(), line]);
                 Command::Argv(words)
             }
-            (Some(Command::Shell(text)), command) => Command::Shell(format!("exec {text} {}", shell_text(&command, true))),
+            (Some(Command::Shell(text)), command) => {
+                Command::Shell(format!("exec {text} {}", shell_text(&command, true)))
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! The backends of one run, by name.
-use super::local::{LocalBackend, LocalSettings};
 use super::clock::Clock;
+use super::local::{LocalBackend, LocalSettings};
 use super::slurm::{SlurmBackend, Way};
 use super::transport::here::Here;
 use super::transport::ssh::Ssh;

@@ -4,9 +4,9 @@ use super::output::{one_line, print, print_json, tell};
 use super::runs::{duration, hold};
 use crate::backend::{Check, Cleaned, Left, Step, check};
 use crate::failure::Failure;
+use crate::model::workflow::Task;
 use crate::workspace::{Access, backend_config, user_config};
 use clap::Subcommand;
-use crate::model::workflow::Task;
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -96,7 +96,8 @@ fn clean(session: &Session, name: &str, kept: bool) -> Result<u8, Failure> {
     let open: BTreeSet<String> = run.store.open_tasks(u32::MAX)?.into_iter().map(|task| task.id).collect();
     let mut attempts = HashMap::new();
     for attempt in run.store.all_attempts()? {
-        let carries = || serde_json::from_str::<Task>(&attempt.task_json).is_ok_and(|task| !task.retry.carry.is_empty());
+        let carries =
+            || serde_json::from_str::<Task>(&attempt.task_json).is_ok_and(|task| !task.retry.carry.is_empty());
         let left = Left {
             is_live: !attempt.state.ended(),
             is_carried: open.contains(&attempt.task_id) && carries(),

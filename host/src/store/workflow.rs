@@ -163,7 +163,8 @@ impl Store {
             let data = data.transpose().map_err(|error| StoreError::Row(error.to_string()))?;
             let state = parse_state(&row.get::<_, String>(2)?, TaskState::parse)?;
             let outcome = Outcome::of(state);
-            let outcome = outcome.ok_or_else(|| StoreError::Row(format!("a {state} task has no outcome to deliver")))?;
+            let outcome =
+                outcome.ok_or_else(|| StoreError::Row(format!("a {state} task has no outcome to deliver")))?;
             results.push(TaskResult {
                 task: row.get(1)?,
                 outcome,

@@ -40,12 +40,15 @@ impl Site {
         for (key, value) in backend.as_object().into_iter().flatten() {
             slurm[key] = value.clone();
         }
-        let world = World::below(place, &json!({
-            "campaign": {"plugin": "builtin:workflow", "params": {"tasks": tasks}},
-            "operators": {"hpc": {"plugin": "builtin:compute", "grants": {"compute": ["cluster"]}}},
-            "backends": {"cluster": slurm},
-            "limits": {"max_active": 20_000},
-        }));
+        let world = World::below(
+            place,
+            &json!({
+                "campaign": {"plugin": "builtin:workflow", "params": {"tasks": tasks}},
+                "operators": {"hpc": {"plugin": "builtin:compute", "grants": {"compute": ["cluster"]}}},
+                "backends": {"cluster": slurm},
+                "limits": {"max_active": 20_000},
+            }),
+        );
         let (name, conf) = cluster.environment();
         Self { cluster, world, environment: vec![(name.to_owned(), conf)] }
     }

@@ -1,8 +1,8 @@
 //! What the site's accounts (slurmdbd) tell of jobs that the queue has forgotten. Their silence decides nothing.
+use super::claim::is_cancelled;
 use super::commands::{array_of, ask_program, marker};
 use super::ledger::{Element, Job};
 use super::state::{self, Stage};
-use super::claim::is_cancelled;
 use super::status::{POLL_AFTER_MS, SILENT_MS};
 use super::{Memory, SlurmBackend};
 use crate::backend::JobKey;
@@ -138,7 +138,11 @@ mod tests {
             super::read_line(&format!("12_3~0~n1~0~FAILED~0~{name}~0~{comment}"), "~0~", OURS).is_some()
         };
         assert!(whose(OURS, "") && whose("renamed", &format!("{OURS} run task")));
-        assert!(!whose("other", "") && !whose("ms-ffffffffffffffffffffffffffffffff", OURS) && !whose("x", &format!("x {OURS}")));
+        assert!(
+            !whose("other", "")
+                && !whose("ms-ffffffffffffffffffffffffffffffff", OURS)
+                && !whose("x", &format!("x {OURS}"))
+        );
         assert_eq!(read_line("12_[5000000-4294967295]|None assigned|PENDING"), Some(Vec::new()));
         assert_eq!(read_line(&format!("12_[{}0]|n|FAILED", "0-4000000,".repeat(1_000_000))), None);
     }

@@ -362,7 +362,11 @@ mod tests {
         // what is shown next, after how long, and what becomes of the elements 0 and 1, of which 0 runs
         let cases = [
             (vec![("7", Some(0), "RUNNING", "None")], 1000, [Stage::Running, cancelled]),
-            (vec![("7", Some(0), "COMPLETED", "None"), rest], 1000, [Stage::Ended(super::super::state::End::Completed), cancelled]),
+            (
+                vec![("7", Some(0), "COMPLETED", "None"), rest],
+                1000,
+                [Stage::Ended(super::super::state::End::Completed), cancelled],
+            ),
             (vec![rest], 1000, [Stage::Gone, cancelled]),
             // it may have started, ended and been forgotten
             (vec![("7", Some(0), "RUNNING", "None")], 400_000, [Stage::Running, Stage::Gone]),
@@ -382,7 +386,8 @@ mod tests {
             let stages: Vec<Stage> = words(&ledger).into_iter().map(|(.., stage)| stage).collect();
             assert_eq!(stages, expected, "{rows:?} after {after}");
             // and it stays so while the queue shows no more of it
-            let before: Vec<Stage> = words(&ledger).iter().map(|(.., stage)| *stage).filter(|s| *s == cancelled).collect();
+            let before: Vec<Stage> =
+                words(&ledger).iter().map(|(.., stage)| *stage).filter(|s| *s == cancelled).collect();
             ledger.take_in(Shown::default(), 0, 20 + after, 1000);
             let now: Vec<Stage> = words(&ledger).iter().map(|(.., stage)| *stage).filter(|s| *s == cancelled).collect();
             assert_eq!(now, before, "{rows:?}");
@@ -415,7 +420,7 @@ mod tests {
             reason: String::new(),
             placed: false,
         };
-        let jobs = |array_size| Shown::of(&[row.clone()], Some(Limits { array_size, shown_ms: 1 }), |_| true).jobs;
+        let jobs = |array_size| Shown::of(std::slice::from_ref(&row), Some(Limits { array_size, shown_ms: 1 }), |_| true).jobs;
         assert_eq!(jobs(1).iter().map(|(_, seen)| seen.id.as_str()).collect::<Vec<_>>(), ["7"]);
         assert!(jobs(1001).is_empty());
     }

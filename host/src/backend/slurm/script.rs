@@ -139,7 +139,11 @@ fn setup(settings: &SlurmConfig) -> Vec<String> {
         } else {
             String::new()
         };
-        let next = if number == count { "trap - EXIT; unset MATTERSTACK_CLAIM setup_line setup_code".to_owned() } else { format!("setup_line={}", number + 1) };
+        let next = if number == count {
+            "trap - EXIT; unset MATTERSTACK_CLAIM setup_line setup_code".to_owned()
+        } else {
+            format!("setup_line={}", number + 1)
+        };
         format!("{before}{line}\nsetup_code=$?; [ \"$setup_code\" = 0 ] || exit \"$setup_code\"; {next}")
     };
     settings.setup.iter().enumerate().map(guarded).collect()

@@ -155,7 +155,8 @@ impl SlurmBackend {
         }
         let now = self.clock.now_ms();
         // a clock that was set back has told long ago
-        let due = claim::cancelled_at_ms(key.directory).is_some_and(|told| !(0..=TELL_AGAIN_MS).contains(&(now - told)));
+        let due =
+            claim::cancelled_at_ms(key.directory).is_some_and(|told| !(0..=TELL_AGAIN_MS).contains(&(now - told)));
         if due && mark_cancelled(key.directory, now).is_ok() {
             memory.cancels.insert((element.array.clone(), job.id.clone()));
         }

@@ -1,9 +1,9 @@
 //! Collects what a tick submits and hands it to `sbatch` as arrays.
 use super::array::Member;
-use super::commands::{self, Submitted};
-use super::ledger::{Doubt, Element};
 use super::claim::remove;
+use super::commands::{self, Submitted};
 use super::handle::Handle;
+use super::ledger::{Doubt, Element};
 use super::{Memory, SlurmBackend, fresh_name, script, unavailable};
 use crate::backend::exit::read_exit;
 use crate::backend::job::{Command, JobDocument, OutputPatterns};
@@ -82,7 +82,8 @@ impl SlurmBackend {
         let directory = directory
             .ok_or_else(|| GuestError::Invalid(Detail::new("job", "the attempt directory is not inside the run")))?;
         let options = script::options(&self.settings, &job.resources);
-        let most = memory.ledger.head.limits.map_or(1, |limits| limits.array_size).min(self.settings.array_max).max(1) as usize;
+        let most = memory.ledger.head.limits.map_or(1, |limits| limits.array_size).min(self.settings.array_max).max(1)
+            as usize;
         let fits = |array: &Unsent| array.options == options && array.resources == job.resources;
         let place = memory.unsent.iter().rposition(|array| fits(array) && array.members.len() < most);
         let place = match place {
