@@ -1,8 +1,8 @@
 //! How a job ended: the document `exit.json` in its attempt directory, the same on every backend.
+use crate::ground::files::read_regular;
 use crate::model::contract::{Detail, Status};
 use crate::model::exit::EXIT_FORMAT;
 pub(super) use crate::model::exit::{ExitReason as Reason, ExitRecord};
-use crate::run_dir::read_regular;
 use rustix::io::Errno;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};

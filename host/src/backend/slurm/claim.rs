@@ -6,7 +6,7 @@
 use super::ledger::Element;
 use super::{Memory, array};
 use crate::backend::JobKey;
-use crate::run_dir::read_regular;
+use crate::ground::files::read_regular;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;

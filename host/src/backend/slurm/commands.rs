@@ -3,7 +3,7 @@ use super::array;
 use super::ledger::{Limits, Row};
 use super::state::is_ghost;
 use crate::backend::transport::{Exec, Finished, NoAnswer, Transport};
-use crate::explain::quoted;
+use crate::ground::words::quoted;
 use crate::model::document::hex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

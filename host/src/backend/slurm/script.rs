@@ -4,11 +4,11 @@
 //! The wrapper is the host's own: it claims the attempt, runs the job script and records its end.
 use super::site::Place;
 use crate::backend::job::{Command, JobDocument, shell_text};
-use crate::explain::quoted;
+use crate::ground::files::read_regular;
+use crate::ground::words::quoted;
 use crate::model::config::SlurmConfig;
 use crate::model::exit::EXIT_FORMAT;
 use crate::model::workflow::Resources;
-use crate::run_dir::read_regular;
 use minijinja::{Environment, context};
 use std::path::Path;
 
