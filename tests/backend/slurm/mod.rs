@@ -128,6 +128,13 @@ impl Site {
         last
     }
 
+    /// Waits until the queue may be looked at again.
+    #[track_caller]
+    pub(super) fn wait_for_poll(&self) {
+        let now_ms = || std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis() as i64);
+        until("the queue may be looked at again", || now_ms() - self.looked_at_ms() > 200);
+    }
+
     /// When the queue was looked at last, in milliseconds since the epoch; 0 if it never was.
     pub(super) fn looked_at_ms(&self) -> i64 {
         let text = std::fs::read_to_string(self.run_dir().join("backends/cluster/queue.jsonl")).unwrap_or_default();

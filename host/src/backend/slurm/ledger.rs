@@ -420,7 +420,8 @@ mod tests {
             reason: String::new(),
             placed: false,
         };
-        let jobs = |array_size| Shown::of(std::slice::from_ref(&row), Some(Limits { array_size, shown_ms: 1 }), |_| true).jobs;
+        let jobs =
+            |array_size| Shown::of(std::slice::from_ref(&row), Some(Limits { array_size, shown_ms: 1 }), |_| true).jobs;
         assert_eq!(jobs(1).iter().map(|(_, seen)| seen.id.as_str()).collect::<Vec<_>>(), ["7"]);
         assert!(jobs(1001).is_empty());
     }
