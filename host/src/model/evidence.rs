@@ -1,9 +1,10 @@
 //! The evidence bundle: what a run leaves behind for others, as one document.
 use super::act::ActRecord;
 use super::config::RunConfig;
+use super::result::OutputFile;
 use super::states::{AttemptState, RunState, TaskCounts, TaskState};
 use super::time::Time;
-use super::workflow::{RemotePlace, Task};
+use super::workflow::Task;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -361,7 +362,7 @@ pub struct AttemptRecord {
     /// What was written about it.
     pub logs: Vec<LogRecord>,
     /// The files it left, with the digests recorded when it ended.
-    pub outputs: Vec<OutputRecord>,
+    pub outputs: Vec<OutputFile>,
 }
 
 /// A file that an attempt consumed.
@@ -447,20 +448,6 @@ impl LogKind {
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == word)
     }
-}
-
-/// One output file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct OutputRecord {
-    /// Relative to the attempt directory.
-    pub path: String,
-    /// SHA-256, 64 hexadecimal digits.
-    pub sha256: String,
-    /// Bytes.
-    pub size: u64,
-    /// Where it is, if it stayed on a cluster.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub remote: Option<RemotePlace>,
 }
 
 /// One transition.

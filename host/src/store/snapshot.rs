@@ -1,8 +1,6 @@
 //! One unchanging view of a store, read row by row: a record of a large run is never held whole.
-use super::{Output, Store, StoreError, document, optional};
-use crate::model::evidence::{
-    AttemptRecord, DecisionRecord, HistoryRecord, OutputRecord, RunRecord, TaskRecord, WorkflowRecord,
-};
+use super::{Store, StoreError, document, optional};
+use crate::model::evidence::{AttemptRecord, DecisionRecord, HistoryRecord, RunRecord, TaskRecord, WorkflowRecord};
 use crate::model::states::TaskState;
 use crate::model::time::Time;
 use rusqlite::Row;
@@ -52,11 +50,6 @@ impl Store {
             Ok(AttemptPlace { attempt_id: row.get(0)?, task: row.get(1)?, directory: row.get(2)? })
         })?)
     }
-}
-
-fn output_record(output: Output) -> OutputRecord {
-    let Output { path, sha256, size, remote } = output;
-    OutputRecord { path, sha256, size, remote }
 }
 
 impl Snapshot<'_> {
@@ -182,7 +175,6 @@ impl Snapshot<'_> {
              FROM attempts a JOIN tasks t ON t.task_key = a.task_key ORDER BY a.attempt_key";
         let map = |row: &Row<'_>| {
             let key: i64 = row.get(0)?;
-            let outputs = self.store.outputs(key)?.into_iter();
             let record = AttemptRecord {
                 attempt_id: row.get(1)?,
                 task: row.get(2)?,
@@ -201,7 +193,7 @@ impl Snapshot<'_> {
                 job: self.store.job(key)?,
                 inputs: self.store.inputs(key)?,
                 logs: self.store.logs(key)?,
-                outputs: outputs.map(output_record).collect(),
+                outputs: self.store.outputs(key)?,
             };
             Ok((key, record))
         };
