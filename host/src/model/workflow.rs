@@ -302,14 +302,6 @@ pub fn stays_inside(path: &str) -> bool {
         && std::path::Path::new(path).components().all(|part| matches!(part, std::path::Component::Normal(_)))
 }
 
-/// The part of a destination that is the name of a file the host writes itself: what the job prints, and how it ended.
-fn written_by_host(path: &str) -> Option<&str> {
-    let first = path.split('/').find(|part| !part.is_empty() && *part != ".")?;
-    let own =
-        matches!(first, "stdout" | "stderr") || first.starts_with("exit.json") || first.starts_with(".exit.json.tmp");
-    own.then_some(first)
-}
-
 /// Checks a plan's tasks against every rule that needs no store; `exists` tells whether an id is an earlier task.
 ///
 /// # Errors
@@ -365,7 +357,7 @@ fn validate_files(task: &Task, config: &RunConfig) -> Result<(), WorkflowError> 
         if !stays_inside(destination) {
             return Err(WorkflowError::Escape(task.id.clone(), destination.clone()));
         }
-        if let Some(name) = written_by_host(destination) {
+        if let Some(name) = super::attempt_dir::own_name(destination) {
             let text = format!("file `{destination}` cannot be staged: `{name}` is a name for what the host writes");
             return Err(WorkflowError::Value(task.id.clone(), text));
         }
@@ -381,16 +373,7 @@ fn validate_files(task: &Task, config: &RunConfig) -> Result<(), WorkflowError> 
 /// Refuses patterns that are none, and numbers that cannot be meant.
 fn validate_values(task: &Task) -> Result<(), WorkflowError> {
     let wrong = |text: String| Err(WorkflowError::Value(task.id.clone(), text));
-    for (key, pattern) in task
-        .outputs
-        .iter()
-        .map(|p| ("output", p.pattern()))
-        .chain(task.retry.carry.iter().map(|p| ("carry", p.as_str())))
-    {
-        if let Err(error) = globset::Glob::new(pattern) {
-            return wrong(format!("{key} pattern `{pattern}`: {}", error.kind()));
-        }
-    }
+    super::outputs::refuse_bad_patterns(task)?;
     if task.retry.max_attempts == 0 {
         return wrong("retry.max_attempts is 0; at least 1 is needed".to_owned());
     }
