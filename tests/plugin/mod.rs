@@ -143,6 +143,7 @@ impl Bench {
             note: None,
             config: "{}".into(),
             directory,
+            inputs: Arc::default(),
             cancelled: false,
         }
     }

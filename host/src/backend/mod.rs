@@ -2,6 +2,7 @@
 use crate::model::config::{BackendConfig, RunConfig};
 use crate::model::contract::{Found, GuestError, StatusReport};
 use crate::model::id::AttemptId;
+use crate::model::inputs::Inputs;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -19,8 +20,9 @@ pub type Unacknowledged = BTreeMap<AttemptId, GuestError>;
 
 /// The calls an operator makes through the `compute` import, once the grant has been checked.
 pub trait Compute: Send + Sync {
-    /// Hands a job (JSON text) to a backend; returns its handle. Whether the outside has it, [`Backends::sync`] tells.
-    fn submit(&self, backend: &str, key: JobKey<'_>, job: &str) -> Result<String, GuestError>;
+    /// Hands a job (JSON text) to a backend, with what it is to find there; returns its handle. Whether the outside has it,
+    /// [`Backends::sync`] tells.
+    fn submit(&self, backend: &str, key: JobKey<'_>, job: &str, inputs: &Inputs) -> Result<String, GuestError>;
     /// Looks for the attempt's submit key.
     fn find(&self, backend: &str, key: JobKey<'_>) -> Result<Found, GuestError>;
     /// Tells where the job stands.
@@ -43,7 +45,7 @@ pub mod staging;
 pub mod transport;
 
 pub use check::{Check, Step, check};
-pub use kept::{Carried, Inputs, KeptFile, Linked, RanAt};
+pub use kept::RanAt;
 pub use local::StoppedSupervisor;
 pub use program::start_and_leave;
 pub use registry::{Backends, Changes};

@@ -13,7 +13,7 @@ pub const EXIT_PART: &str = ".exit.json.tmp";
 pub const JOB_SCRIPT: &str = "matterstack-job.sh";
 /// A person wants the job stopped.
 pub const CANCEL: &str = ".cancel";
-/// The directory that whoever starts the command makes first.
+/// The directory that whoever decides over the attempt makes, for ever.
 pub const CLAIM: &str = ".claim";
 /// In the claim: whose it is.
 pub const OWNER: &str = "owner";
@@ -29,6 +29,8 @@ pub const PREFIX: &str = ".matterstack-";
 pub const STAGED: &str = ".matterstack-staged";
 /// On a cluster: the files that stay there, with size and digest.
 pub const KEPT: &str = ".matterstack-kept";
+/// On a cluster: what the wrapper runs after a command that succeeded.
+pub const AFTER: &str = ".matterstack-after";
 /// A staged file in the making.
 pub const PART: &str = ".matterstack-part";
 

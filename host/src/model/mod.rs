@@ -5,6 +5,7 @@ pub mod contract;
 pub mod document;
 pub mod evidence;
 pub mod id;
+pub mod inputs;
 pub mod outputs;
 pub mod pattern;
 pub mod schema;

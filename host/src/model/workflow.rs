@@ -125,12 +125,36 @@ pub enum FileSource {
     From(FromSource),
 }
 
+/// How a file comes into the attempt directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// A file of its own: cloned where the file system can, else copied.
+    Copy,
+    /// A second name of the same file, where the file system can. A job that writes into it fails its attempt, since it
+    /// destroys what others use.
+    Link,
+}
+
 /// `{"path": …}`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PathSource {
     /// The path in the workspace.
     pub path: String,
+    /// How it is staged; a copy if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<Stage>,
+    /// Whether it can be executed; as in the workspace if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executable: Option<bool>,
+}
+
+impl PathSource {
+    /// Whether it is a second name of the pinned file.
+    pub fn is_linked(&self) -> bool {
+        self.stage == Some(Stage::Link)
+    }
 }
 
 /// `{"content": …}`
@@ -139,6 +163,9 @@ pub struct PathSource {
 pub struct ContentSource {
     /// The text.
     pub content: String,
+    /// Whether it can be executed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executable: Option<bool>,
 }
 
 /// `{"from": …, "output": …}`
@@ -149,6 +176,19 @@ pub struct FromSource {
     pub from: TaskId,
     /// The path of its output.
     pub output: String,
+    /// How it is staged; a copy if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<Stage>,
+    /// Whether it can be executed; as the earlier task left it if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executable: Option<bool>,
+}
+
+impl FromSource {
+    /// Whether it is a second name of the earlier task's file.
+    pub fn is_linked(&self) -> bool {
+        self.stage == Some(Stage::Link)
+    }
 }
 
 /// What a command needs.

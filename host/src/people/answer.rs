@@ -20,6 +20,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The largest file of a question, in bytes.
 const QUESTION_MAX: u64 = 16 * 1024 * 1024;
@@ -181,6 +182,7 @@ impl Question {
             note: None,
             config: config.unwrap_or_else(|| "{}".to_owned()),
             directory: trial.to_owned(),
+            inputs: Arc::default(),
             cancelled: false,
         };
         let report = run.plugins.check_status(&OperatorKey(self.attempt.operator.clone()), &request)?;

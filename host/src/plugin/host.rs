@@ -268,6 +268,7 @@ impl PluginHost {
             store.data_mut().attempt = Some(CalledAttempt {
                 id: attempt.attempt_id.clone(),
                 directory: attempt.directory.clone(),
+                inputs: attempt.inputs.clone(),
                 cancelled: attempt.cancelled,
                 operator: key.to_string(),
                 grants: operator.grants.clone(),

@@ -17,6 +17,7 @@ mod settle;
 mod stage;
 mod start;
 mod verdict;
+mod walk;
 
 pub use amend::refuse_amendment;
 pub use close::{PlanError, plan_first};
@@ -28,6 +29,7 @@ pub use preview::{Preview, would_start};
 pub use start::task_with_retries;
 
 use crate::backend::Backends;
+use crate::ground::carriage::Allowance;
 use crate::model::config::RunConfig;
 use crate::model::contract::AttemptRequest;
 use crate::model::id::{AttemptId, OperatorKey, RunId};
@@ -87,6 +89,9 @@ pub struct Tick {
     /// What a person at the terminal should hear, though the tick was done.
     #[serde(skip)]
     pub warning: Option<String>,
+    /// What may still be read and copied of files in this tick.
+    #[serde(skip)]
+    pub(crate) allowance: Allowance,
     /// A plugin that could not be loaded as it was pinned and granted. What it would have carried on stays where it is.
     #[serde(skip)]
     pub unloaded: Option<Unloaded>,
@@ -217,6 +222,7 @@ fn request(run: &Run, attempt: &AttemptRow, task: String) -> AttemptRequest {
         note: attempt.note.clone(),
         config: config.unwrap_or_else(|| "{}".to_owned()),
         directory: run.dir.join(&attempt.directory),
+        inputs: Arc::default(),
         cancelled: attempt.cancel_asked > 0,
     }
 }

@@ -3,7 +3,7 @@ use super::verdict::{self, Verdict, stored_task};
 use super::{Moment, Run, Tick, TickError, decide, inputs, key, request, settle, stage};
 use crate::backend::Unacknowledged;
 use crate::ground::machine;
-use crate::model::contract::{Found, GuestError};
+use crate::model::contract::{AttemptRequest, Found, GuestError};
 use crate::model::id::AttemptId;
 use crate::model::states::{AttemptState, TaskState};
 use crate::model::workflow::{Task, WALLTIME_MAX_S};
@@ -11,9 +11,12 @@ use crate::plugin::{PluginError, PluginErrorKind};
 use crate::run::RunDir;
 use crate::store::{AttemptEnd, AttemptRow, Durability, NewAttempt, Store, StoreError, TaskSpec, Writer};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// When to try again what was turned away without a hint, in milliseconds.
 const TURNED_AWAY_MS: i64 = 5_000;
+/// When to go on with what is too much for one tick, in milliseconds.
+const NEXT_TICK_MS: i64 = 0;
 /// When to try again what waits for a plugin that could not be loaded, in milliseconds.
 pub(super) const UNLOADED_MS: i64 = 1_000;
 /// When to ask `reconcile` about a submit whose answer was lost, in milliseconds.
@@ -168,11 +171,14 @@ fn launch(
 
 fn ready(run: &Run, attempt: AttemptRow, staged: &mut bool, tick: &mut Tick) -> Result<Readied, TickError> {
     let task = stored_task(&attempt.task_json)?;
-    match stage::stage(run, &task, &attempt) {
+    match stage::stage(run, &task, &attempt, &tick.allowance) {
         Ok(any) => *staged |= any,
         Err(stage::StageError::Machine(text, error)) => return Err(TickError::Io(text, error)),
         Err(stage::StageError::Later(text)) => {
             return Ok(Readied::Later(attempt, TURNED_AWAY_MS, ("turned-away".to_owned(), text)));
+        }
+        Err(stage::StageError::PutAside(text)) => {
+            return Ok(Readied::Later(attempt, NEXT_TICK_MS, ("staging".to_owned(), text)));
         }
         Err(stage::StageError::Task(text)) => return Ok(Readied::No(failed(attempt, "staging", text))),
     }
@@ -231,10 +237,10 @@ pub(super) fn submit_all(
     }
     let config = &run.config;
     let told = |attempt: &AttemptRow| config.backend_tells(&attempt.operator);
-    let mut bare = Bare::new();
+    let (went_bare_ids, mut bare) = (run.backends.went_bare(), Bare::new());
     for answer in &answers {
         if let Submitted::Yes(attempt) = answer
-            && run.backends.went_bare(&attempt.id)
+            && went_bare_ids.contains(&attempt.id)
         {
             bare.insert(attempt.key, went_bare(attempt));
         }
@@ -296,9 +302,10 @@ fn went_bare(attempt: &AttemptRow) -> String {
 fn submit(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Submitted, TickError> {
     let task = stored_task(&attempt.task_json)?;
     let json = attempt_json(&run.store, &attempt, &task)?;
-    inputs::link(run, &attempt, &task)?;
+    let inputs = Arc::new(inputs::of(run, &attempt, &task)?);
     crate::ground::failpoint::hit("submit.before");
-    let answer = run.plugins.submit(&key(&attempt), &request(run, &attempt, json));
+    let request = AttemptRequest { inputs, ..request(run, &attempt, json) };
+    let answer = run.plugins.submit(&key(&attempt), &request);
     crate::ground::failpoint::hit("submit.after");
     Ok(match answer {
         Ok(handle) => {

@@ -2,7 +2,8 @@
 use super::client::ask_program;
 use super::ledger::{Element, Job};
 use super::state::{self, Stage};
-use super::{CANCEL, Client, POLL_AFTER_MS, SILENT_MS, SlurmBackend};
+use super::{Client, POLL_AFTER_MS, SILENT_MS, SlurmBackend};
+use crate::model::attempt_dir::CANCEL;
 use crate::backend::JobKey;
 use crate::backend::transport::Transport;
 use crate::model::contract::{Detail, GuestError, Status};

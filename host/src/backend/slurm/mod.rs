@@ -17,12 +17,13 @@ mod submit;
 
 pub use poll::SharedQueue;
 pub use script::{TEMPLATE_VARIABLES, check_template};
-pub(super) use site::ran_behind;
+pub(super) use site::{Errand, ran_behind};
 
 use super::JobKey;
 use super::exit::{ExitRecord, read_exit};
 use super::transport::Transport;
 use crate::ground::files::read_regular;
+use crate::model::attempt_dir::{CANCEL, CLAIM, JOB_SCRIPT, OWNER};
 use crate::model::config::SlurmConfig;
 use crate::model::contract::{Detail, Found, GuestError, Status, StatusReport};
 use crate::model::document::hex;
@@ -39,8 +40,6 @@ use std::time::Duration;
 
 /// A change is told by [`super::Backends::changes`]; this is only a safety net.
 const POLL_AFTER_MS: u64 = 300_000;
-/// In the attempt directory: a person wants the job stopped.
-const CANCEL: &str = ".cancel";
 /// The longest claim that is read, in bytes.
 const OWNER_MAX: u64 = 4096;
 /// When a job that a person wants stopped, and that lives on, is stopped again.
@@ -307,7 +306,7 @@ impl SlurmBackend {
         if let Some(owner) = read_owner(key.directory) {
             return yes(&owner, client.ledger.job(&owner).map(|job| job.id.clone()));
         }
-        if read_exit(key.directory, key.attempt_id.as_str()).is_some() || key.directory.join(script::CLAIM).exists() {
+        if read_exit(key.directory, key.attempt_id.as_str()).is_some() || key.directory.join(CLAIM).exists() {
             return yes(&element, None);
         }
         let now = now_ms();
@@ -344,7 +343,7 @@ impl SlurmBackend {
             Some(absent) if head.answered_ms >= absent.saturating_add(self.grace_ms()) => {
                 // a job that comes to light after all finds no script that wants it
                 self.unwant_there(key.attempt_id.as_str())?;
-                remove(&key.directory.join(script::JOB_SCRIPT)).map_err(|error| unavailable(&error))?;
+                remove(&key.directory.join(JOB_SCRIPT)).map_err(|error| unavailable(&error))?;
                 Ok(Found::No)
             }
             Some(absent) => {
@@ -414,7 +413,7 @@ fn known(client: &Client, element: &Element) -> bool {
 /// Sees to it that nothing can start the attempt's command from now on. Returns whether nothing has: whoever made the
 /// claim decides, and the host's own is marked.
 fn fence(directory: &Path) -> io::Result<bool> {
-    let claim = directory.join(script::CLAIM);
+    let claim = directory.join(CLAIM);
     match fs::create_dir(&claim) {
         Ok(()) => {
             fs::write(claim.join("fenced"), "")?;
@@ -442,7 +441,7 @@ fn ran_out_of_memory(client: &Client, key: JobKey<'_>, batch: &str) -> bool {
 
 /// What the job that claimed an attempt says of itself; the job can put anything in its place.
 fn owner_text(directory: &Path) -> Option<String> {
-    let bytes = read_regular(&directory.join(script::CLAIM).join("owner"), OWNER_MAX).ok()??;
+    let bytes = read_regular(&directory.join(CLAIM).join(OWNER), OWNER_MAX).ok()??;
     String::from_utf8(bytes).ok()
 }
 

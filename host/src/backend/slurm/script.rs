@@ -5,19 +5,14 @@
 use crate::backend::job::{Command, JobDocument};
 use crate::ground::files::read_regular;
 use crate::ground::words::quoted;
+use crate::model::attempt_dir::JOB_SCRIPT;
 use crate::model::config::SlurmConfig;
 use crate::model::workflow::Resources;
 use minijinja::{Environment, context};
 use std::path::Path;
 
-/// The job script in the attempt directory.
-pub(super) const JOB_SCRIPT: &str = "matterstack-job.sh";
 /// The longest job script that is read back, in bytes.
 const SCRIPT_MAX: u64 = 64 * 1024 * 1024;
-/// The claim in the attempt directory: whoever makes it decides over the attempt, for ever.
-pub(super) const CLAIM: &str = crate::backend::staging::CLAIM;
-/// What the wrapper runs in the attempt directory after a command that succeeded: it notes the files that stay there.
-pub(super) const AFTER: &str = ".matterstack-after";
 
 /// The built-in job script. A login shell knows `module`, which is what `setup` is for.
 const TEMPLATE: &str = include_str!("job.sh.jinja");

@@ -10,9 +10,10 @@ use super::{Client, SlurmBackend, script};
 use crate::backend::JobKey;
 use crate::backend::exit::read_exit;
 use crate::backend::job::OutputPatterns;
-use crate::backend::staging::{CLAIM, Carrier, Carry, CarryError, Fetched, Kept, Parcel, Put, RemoteFile, Wanted};
+use crate::backend::staging::{Carrier, Carry, CarryError, Fetched, Kept, Parcel, Put, RemoteFile, Wanted};
 use crate::backend::transport::{Exec, NoAnswer};
 use crate::ground::words::quoted;
+use crate::model::attempt_dir::{AFTER, CLAIM, JOB_SCRIPT};
 use crate::model::contract::{Detail, GuestError};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -25,6 +26,14 @@ const SHORT: Duration = Duration::from_secs(40);
 /// The ending of the file beside an array's list with what its attempts shall bring; only arrays over there have one.
 const PATTERNS: &str = "outputs";
 
+/// What the cluster itself brings to where a job runs: files that earlier attempts left over there, by their destination,
+/// and what the attempt carries over.
+#[derive(Debug, Clone, Default)]
+pub(in crate::backend) struct Errand {
+    pub(in crate::backend) linked: Vec<(String, RemoteFile)>,
+    pub(in crate::backend) carry: Carry,
+}
+
 /// What this process knows of far attempt directories.
 #[derive(Debug, Default)]
 pub(super) struct Far {
@@ -36,11 +45,7 @@ pub(super) struct Far {
     fetched: HashMap<String, Fetched>,
     /// Attempts whose claims were looked at since then.
     looked: BTreeSet<String>,
-    /// Files that are over there already, for attempts about to be submitted.
-    linked: HashMap<String, Vec<(String, RemoteFile)>>,
-    /// What attempts about to be submitted carry over.
-    carries: HashMap<String, Carry>,
-    /// Attempts that were submitted without what they were to carry over.
+    /// Attempts that were submitted without what they were to carry over, and that nobody has asked about yet.
     bare: BTreeSet<String>,
     /// What each attempt of an array shall bring, by array.
     patterns: HashMap<String, Vec<OutputPatterns>>,
@@ -61,16 +66,9 @@ impl SlurmBackend {
         Carrier::of(&self.settings, &*self.transport, &self.run_id)
     }
 
-    /// Notes files that earlier attempts left over there and that this one shall find in its directory.
-    pub(in crate::backend) fn link(&self, attempt: &str, linked: Vec<(String, RemoteFile)>, carry: Carry) {
-        let far = &mut self.client().far;
-        far.linked.insert(attempt.to_owned(), linked);
-        far.carries.insert(attempt.to_owned(), carry);
-    }
-
-    /// Tells, once, whether an attempt was submitted without what it was to carry over, because it was no longer there.
-    pub(in crate::backend) fn went_bare(&self, attempt: &str) -> bool {
-        self.client().far.bare.remove(attempt)
+    /// The attempts that were submitted, since this was last asked, without what they were to carry over.
+    pub(in crate::backend) fn went_bare(&self) -> BTreeSet<String> {
+        std::mem::take(&mut self.client().far.bare)
     }
 
     /// Fetches what an attempt left over there for another one, into that one's directory. Tells whether its directory was
@@ -98,7 +96,7 @@ impl SlurmBackend {
     }
 
     /// Fetches one file that was left over there.
-    pub(in crate::backend) fn pull(&self, file: &RemoteFile, to: &mut dyn io::Write) -> Result<(), CarryError> {
+    pub(in crate::backend) fn pull(&self, file: &RemoteFile, to: &mut dyn io::Write) -> Result<bool, CarryError> {
         let none = || CarryError::Damaged("the backend keeps no files".to_owned());
         self.carrier().ok_or_else(none)?.pull(file, to)
     }
@@ -254,7 +252,7 @@ impl SlurmBackend {
         &self,
         client: &mut Client,
         batch: &str,
-        members: &[Member],
+        (members, errands): (&[Member], &[Errand]),
         wrapper: &str,
     ) -> Result<BTreeMap<String, String>, GuestError> {
         let Some(carrier) = self.carrier() else { return Ok(BTreeMap::new()) };
@@ -273,12 +271,13 @@ impl SlurmBackend {
         parcels.extend(members.iter().enumerate().map(|(index, member)| {
             let patterns = self.patterns(client, &Element { batch: batch.to_owned(), index: index as u32 });
             let note = crate::backend::staging::note_kept(&patterns.keep);
+            let errand = errands.get(index).cloned().unwrap_or_default();
             Parcel {
                 attempt: member.attempt.clone(),
                 directory: Some(self.run.join(&member.directory)),
-                files: if note.is_empty() { Vec::new() } else { vec![(script::AFTER.to_owned(), note.into_bytes())] },
-                linked: client.far.linked.remove(&member.attempt).unwrap_or_default(),
-                carry: client.far.carries.remove(&member.attempt).unwrap_or_default(),
+                files: if note.is_empty() { Vec::new() } else { vec![(AFTER.to_owned(), note.into_bytes())] },
+                linked: errand.linked,
+                carry: errand.carry,
             }
         }));
         crate::ground::failpoint::hit("slurm.put.before");
@@ -325,7 +324,7 @@ impl SlurmBackend {
     /// Takes the job script away over there, so that a job that comes to light after all finds none.
     pub(super) fn unwant_there(&self, attempt: &str) -> Result<(), GuestError> {
         let Some(carrier) = self.carrier() else { return Ok(()) };
-        let script = format!("rm -f -- {}/{}/{}", carrier.place(), quoted(attempt), script::JOB_SCRIPT);
+        let script = format!("rm -f -- {}/{}/{}", carrier.place(), quoted(attempt), JOB_SCRIPT);
         self.ask_there(&script).map(drop)
     }
 

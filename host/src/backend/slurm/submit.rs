@@ -2,11 +2,12 @@
 use super::batch::Member;
 use super::client::{self, Submitted};
 use super::ledger::{Doubt, Element};
-use super::{Client, Handle, SlurmBackend, fresh_token, now_ms, script, unavailable};
+use super::{Client, Errand, Handle, SlurmBackend, fresh_token, now_ms, script, unavailable};
 use crate::backend::exit::read_exit;
 use crate::backend::job::{Command, JobDocument, OutputPatterns};
 use crate::backend::{JobKey, Unacknowledged};
 use crate::ground::failpoint;
+use crate::model::attempt_dir::JOB_SCRIPT;
 use crate::model::contract::{Detail, GuestError};
 use crate::model::id::AttemptId;
 use crate::model::workflow::Resources;
@@ -29,11 +30,13 @@ pub(super) struct Group {
     resources: Resources,
     options: Vec<String>,
     members: Vec<Member>,
+    /// What each member is to find over there.
+    errands: Vec<Errand>,
     patterns: Vec<OutputPatterns>,
 }
 
 impl SlurmBackend {
-    pub(in crate::backend) fn submit(&self, key: JobKey<'_>, job: &str) -> Result<String, GuestError> {
+    pub(in crate::backend) fn submit(&self, key: JobKey<'_>, job: &str, errand: Errand) -> Result<String, GuestError> {
         let job = JobDocument::parse(job)?;
         let attempt = key.attempt_id.as_str();
         let mut client = self.client();
@@ -59,7 +62,8 @@ impl SlurmBackend {
             None => {
                 let token = fresh_token().map_err(|error| unavailable(&error))?;
                 let (resources, options) = (job.resources.clone(), options);
-                client.waiting.push(Group { token, resources, options, members: Vec::new(), patterns: Vec::new() });
+                let (members, errands, patterns) = (Vec::new(), Vec::new(), Vec::new());
+                client.waiting.push(Group { token, resources, options, members, errands, patterns });
                 client.waiting.len() - 1
             }
         };
@@ -70,9 +74,10 @@ impl SlurmBackend {
         let ticket = script::ticket(&element.batch, element.index);
         let text = script::job_script(&self.settings, &job, attempt, &group.options, Some(&ticket));
         let text = text.map_err(bad_template)?;
-        write_script(&key.directory.join(script::JOB_SCRIPT), &text).map_err(|error| unavailable(&error))?;
+        write_script(&key.directory.join(JOB_SCRIPT), &text).map_err(|error| unavailable(&error))?;
         self.check_parcel(key.directory)?;
         group.patterns.push(job.patterns());
+        group.errands.push(errand);
         let is_argv = matches!(job.command, Command::Argv(_));
         group.members.push(Member { attempt: attempt.to_owned(), directory: directory.to_owned(), is_argv });
         Handle::of(&element, None).text()
@@ -148,7 +153,7 @@ impl SlurmBackend {
         client.batches.write(&group.token, group.members.clone(), &wrapper)?;
         self.note_patterns(client, &group.token, group.patterns.clone())?;
         failpoint::hit("slurm.array-written");
-        let gone = match self.put(client, &group.token, &group.members, &wrapper) {
+        let gone = match self.put(client, &group.token, (&group.members, &group.errands), &wrapper) {
             Ok(gone) => gone,
             Err(error) => return Ok(Err(error)),
         };

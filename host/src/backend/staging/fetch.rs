@@ -1,15 +1,15 @@
 //! Results from the cluster.
-use super::pattern::expression;
-use super::{ASIDE, Carrier, CarryError, HOSTS_OWN, KEPT, OWN, STAGED};
+use super::{Carrier, CarryError, OWN, pattern};
 use crate::backend::transport::Exec;
 use crate::ground::words::quoted;
-use crate::model::document::hex;
+use crate::ground::carriage::{allow_to_execute, make_way};
+use crate::ground::digest::copy_hashed;
+use crate::model::attempt_dir::{FETCHED, KEPT, STAGED, own_expression};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 /// The most bytes that one attempt may bring back.
@@ -94,25 +94,26 @@ impl Carrier<'_> {
 /// Lists what is wanted with digests and sizes, then sends it. Names with line feeds are passed over. A file that cannot be
 /// read is left out, which is noticed here and concerns its own attempt alone.
 fn script(carrier: &Carrier<'_>, wanted: &[Wanted]) -> String {
-    let own: Vec<String> = OWN.iter().map(|name| expression(name)).collect();
+    let own: Vec<String> = OWN.iter().map(|name| pattern::plain(name)).collect();
     let mut text = format!(
         r#"set -e
 export LC_ALL=C
 cd {place} 2>/dev/null || {{ echo 'no run'; echo '{FILES_FOLLOW}'; exit 0; }}
 n='
 '
-f() {{ find . -type f ! -path "*$n*" -printf '%s %p\n' | grep -E "^[0-9]+ \./($1)\$" || :; }}
+f() {{ find . -regextype posix-extended ! -path . -type d ! -regex "\./(\.claim|$2)" -prune -o \
+  -type f ! -path "*$n*" -printf '%s %p\n' | grep -aE "^[0-9]+ \./($1)\$" || :; }}
 new() {{ i=/dev/null; [ ! -f {STAGED} ] || i={STAGED}; awk -v i="$i" 'BEGIN{{while((getline x<i)>0)s[x]}}{{p=$0;sub(/^[0-9]+ /,"",p);if(!(p in s))print}}'; }}
 pick() {{ (
   cd "./$1" 2>/dev/null || {{ echo "gone $1"; exit; }}
-  l=$(f "$2" | new | if [ -n "$3" ]; then grep -vE "^[0-9]+ \./($3)\$" || :; else cat; fi)
+  l=$(f "$2" "$4" | new | if [ -n "$3" ]; then grep -avE "^[0-9]+ \./($3)\$" || :; else cat; fi)
   t=$(printf '%s\n' "$l" | awk '{{b+=$1}}END{{printf "%.0f",b}}')
-  if [ "$t" -gt {BYTES_MAX} ]; then echo "large $1 $t"; l=$(f '{own}'); fi
+  if [ "$t" -gt {BYTES_MAX} ]; then echo "large $1 $t"; l=$(f '{own}' //); fi
   [ -z "$l" ] || printf '%s\n' "$l" | awk -v a="$1" '{{s=$1;sub(/^[0-9]+ \.\//,"");print "file",s,"./" a "/" $0}}'
 ) }}
 kept() {{ (
   cd "./$1" 2>/dev/null || exit 0
-  if [ -f {KEPT} ]; then cat {KEPT}; else f "$2" | new | while IFS= read -r x; do
+  if [ -f {KEPT} ]; then cat {KEPT}; else f "$2" "$3" | new | while IFS= read -r x; do
     p=${{x#* }}; h=$(sha256sum <"$p"); printf '%s %s %s\n' "${{h%% *}}" "${{x%% *}}" "$p"; done; fi | while IFS= read -r x; do printf 'kept %s %s\n' "$1" "$x"; done
 ) }}
 l=$(
@@ -121,19 +122,21 @@ l=$(
         place = carrier.place(),
         own = own.join("|"),
     );
-    let union = |patterns: &[String]| patterns.iter().map(|glob| expression(glob)).collect::<Vec<_>>().join("|");
     for one in wanted {
         let attempt = quoted(&one.attempt);
-        let (mut all, mut none) = (one.outputs.iter().map(|glob| expression(glob)).collect::<Vec<_>>(), Vec::new());
+        let (mut all, mut none) = (vec![pattern::files(&one.outputs)], Vec::new());
         if one.own {
             all.extend(own.iter().cloned());
-            none.extend(one.keep.iter().map(|glob| expression(glob)));
+            none.extend((!one.keep.is_empty()).then(|| pattern::files(&one.keep)));
         } else {
-            none.push(HOSTS_OWN.to_owned());
+            none.push(own_expression());
         }
-        let _ = writeln!(text, "pick {attempt} {} {}", quoted(&all.join("|")), quoted(&none.join("|")));
+        let (all, none, folders) =
+            (quoted(&all.join("|")), quoted(&none.join("|")), quoted(&pattern::folders(&one.outputs)));
+        let _ = writeln!(text, "pick {attempt} {all} {none} {folders}");
         if !one.keep.is_empty() {
-            let _ = writeln!(text, "kept {attempt} {}", quoted(&union(&one.keep)));
+            let (files, folders) = (quoted(&pattern::files(&one.keep)), quoted(&pattern::folders(&one.keep)));
+            let _ = writeln!(text, "kept {attempt} {files} {folders}");
         }
     }
     let _ = write!(
@@ -155,16 +158,19 @@ pub(in crate::backend) fn note_kept(keep: &[String]) -> String {
     if keep.is_empty() {
         return String::new();
     }
-    let union = keep.iter().map(|glob| expression(glob)).collect::<Vec<_>>().join("|");
+    let (files, folders) = (pattern::files(keep), pattern::folders(keep));
     format!(
         r#"( export LC_ALL=C; n='
 '
-find . -type f ! -path "*$n*" -printf '%s %p\n' | grep -E {} | while IFS= read -r x; do
+find . -regextype posix-extended ! -path . -type d ! -regex {} -prune -o -type f ! -path "*$n*" -printf '%s %p\n' |
+  grep -aE {} | grep -avE {} | while IFS= read -r x; do
   p=${{x#* }}; grep -qxF -e "$p" {STAGED} 2>/dev/null && continue
   h=$(sha256sum <"$p"); printf '%s %s %s\n' "${{h%% *}}" "${{x%% *}}" "$p"; done >{KEPT}.tmp && mv {KEPT}.tmp {KEPT}
 )
 "#,
-        quoted(&format!(r"^[0-9]+ \./({union})$"))
+        quoted(&format!(r"\./({folders})")),
+        quoted(&format!(r"^[0-9]+ \./({files})$")),
+        quoted(&format!(r"^[0-9]+ \./{}$", own_expression()))
     )
 }
 
@@ -315,7 +321,9 @@ impl Received {
                 None => open.insert(make_aside(directory)?),
             };
             let mut file = aside.create(number.to_string())?;
-            if copy_hashed(&mut entry, &mut file)? == digest {
+            let executable = entry.header().mode().is_ok_and(|mode| mode & 0o100 != 0);
+            if copy_hashed(&mut entry, &mut file)?.0 == digest {
+                allow_to_execute(&file, executable)?;
                 attempt.arrived.insert(path, number);
             } else {
                 attempt.trouble(not_as_listed(&path, &digest));
@@ -349,7 +357,7 @@ impl Received {
                 Err(error) => Fetched::No(format!("cannot be put in place: {error}")),
             },
         };
-        match root.remove_dir_all(ASIDE) {
+        match root.remove_dir_all(FETCHED) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(answer),
         }
@@ -368,10 +376,8 @@ fn put_in_place(root: &Dir, arrived: &BTreeMap<String, usize>) -> io::Result<()>
     // the exit record last: with it, everything else is there
     let (record, others): (Vec<_>, Vec<_>) = arrived.iter().partition(|(path, _)| *path == "exit.json");
     for (path, number) in others.into_iter().chain(record) {
-        if let Some(parent) = Path::new(path).parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            root.create_dir_all(parent)?;
-        }
-        root.rename(Path::new(ASIDE).join(number.to_string()), root, path)?;
+        make_way(root, Path::new(path))?;
+        root.rename(Path::new(FETCHED).join(number.to_string()), root, path)?;
     }
     Ok(())
 }
@@ -380,25 +386,13 @@ fn put_in_place(root: &Dir, arrived: &BTreeMap<String, usize>) -> io::Result<()>
 fn make_aside(directory: &Path) -> io::Result<Dir> {
     std::fs::create_dir_all(directory)?;
     let root = Dir::open_ambient_dir(directory, ambient_authority())?;
-    match root.symlink_metadata(ASIDE) {
-        Ok(found) if found.is_dir() => root.remove_dir_all(ASIDE)?,
-        Ok(_) => root.remove_file(ASIDE)?,
+    match root.symlink_metadata(FETCHED) {
+        Ok(found) if found.is_dir() => root.remove_dir_all(FETCHED)?,
+        Ok(_) => root.remove_file(FETCHED)?,
         Err(_) => {}
     }
-    root.create_dir(ASIDE)?;
-    root.open_dir(ASIDE)
-}
-
-fn copy_hashed(from: &mut impl Read, to: &mut impl Write) -> io::Result<String> {
-    let (mut hasher, mut buffer) = (Sha256::new(), vec![0_u8; 64 * 1024]);
-    loop {
-        let count = from.read(&mut buffer)?;
-        if count == 0 {
-            return Ok(hex(&hasher.finalize()));
-        }
-        hasher.update(&buffer[..count]);
-        to.write_all(&buffer[..count])?;
-    }
+    root.create_dir(FETCHED)?;
+    root.open_dir(FETCHED)
 }
 
 /// `DIGEST SIZE ./PATH`, as the wrapper or the script notes it.
