@@ -1,7 +1,7 @@
 //! Files that jobs left on a cluster: what is known of them, and how they get to where a later job needs them.
 use super::registry::Backends;
-use super::slurm::ran_behind;
 use super::slurm::Errand;
+use super::slurm::ran_behind;
 use super::staging::{Carrier, CarryError, RemoteFile};
 use crate::backend::transport::NoAnswer;
 use crate::ground::carriage::{allow_to_execute, make_way};
@@ -166,10 +166,5 @@ impl Backends {
 }
 
 fn remote(file: &KeptFile) -> RemoteFile {
-    RemoteFile {
-        attempt: file.attempt.clone(),
-        path: file.path.clone(),
-        sha256: file.sha256.clone(),
-        size: file.size,
-    }
+    RemoteFile { attempt: file.attempt.clone(), path: file.path.clone(), sha256: file.sha256.clone(), size: file.size }
 }

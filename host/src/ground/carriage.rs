@@ -131,7 +131,13 @@ impl Carriage {
     ///
     /// # Errors
     /// If it cannot be read, or has more than `most` bytes, which is an error of the kind `FileTooLarge`.
-    pub fn hash(&mut self, file: &mut std::fs::File, path: &str, most: u64, allowance: &Allowance) -> io::Result<Carried> {
+    pub fn hash(
+        &mut self,
+        file: &mut std::fs::File,
+        path: &str,
+        most: u64,
+        allowance: &Allowance,
+    ) -> io::Result<Carried> {
         let stamp = Stamp::of(&file.metadata()?);
         self.go_on(path, stamp, (file, None), most, allowance)
     }
@@ -159,7 +165,9 @@ impl Carriage {
         let cloned = match begun {
             true => part.metadata()?.len() == stamp.size() && self.open.as_ref().is_some_and(|o| o.size < stamp.size()),
             // for a small file it costs more than a copy
-            false => (CLONED_MIN..=what.most).contains(&stamp.size()) && rustix::fs::ioctl_ficlone(&part, &*from).is_ok(),
+            false => {
+                (CLONED_MIN..=what.most).contains(&stamp.size()) && rustix::fs::ioctl_ficlone(&part, &*from).is_ok()
+            }
         };
         let to = (!cloned).then_some(&mut part);
         let carried = self.go_on(what.destination, stamp, (from, to), what.most, allowance)?;
@@ -188,7 +196,8 @@ impl Carriage {
             return Ok(Carried::Whole(digested.clone()));
         }
         // the size that is known beforehand spares reading what is refused anyway; what still grows is cut off
-        let too_large = |size: u64| if size > most { Err(io::Error::from(io::ErrorKind::FileTooLarge)) } else { Ok(()) };
+        let too_large =
+            |size: u64| if size > most { Err(io::Error::from(io::ErrorKind::FileTooLarge)) } else { Ok(()) };
         too_large(stamp.size())?;
         let open = self.open.take().filter(|open| open.path == path && open.stamp == stamp);
         let mut hashing = open.and_then(|open| Hashing::taken_up(&open.state, open.size)).unwrap_or_default();

@@ -83,7 +83,9 @@ fn never_left(task: &Task, list: List, path: &str) -> Option<String> {
     }
     let staged = path.match_indices('/').map(|(end, _)| &path[..end]).chain([path]);
     let staged = staged.into_iter().find(|part| task.files.contains_key(*part))?;
-    Some(format!("`{staged}` is staged, and staged files are no outputs; have the job write the result under another name"))
+    Some(format!(
+        "`{staged}` is staged, and staged files are no outputs; have the job write the result under another name"
+    ))
 }
 
 fn hosts_own(list: List, path: &str) -> Option<String> {

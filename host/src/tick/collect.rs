@@ -1,7 +1,7 @@
 //! Finds and hashes the output files of an ended attempt, without following links and within quotas. Only folders that a
 //! pattern can reach are looked into. What a job left is never trouble of the machine's, but where the machine says so.
 use super::walk::{Own, Walk};
-use crate::ground::carriage::{Allowance, Carried, Carriage};
+use crate::ground::carriage::{Allowance, Carriage, Carried};
 use crate::ground::files::open_regular;
 use crate::ground::machine;
 use crate::model::config::Limits;

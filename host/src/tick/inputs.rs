@@ -1,9 +1,9 @@
 //! Inputs that an earlier task left on a cluster: they go from there to where they are needed, and nowhere else.
 use super::stage::StageError;
 use super::{Run, TickError, carry, may_use};
+use crate::model::contract::GuestError;
 use crate::model::inputs::{Inputs, KeptFile, Linked};
 use crate::model::pattern::plain_path;
-use crate::model::contract::GuestError;
 use crate::model::workflow::{FileSource, FromSource, Task};
 use crate::store::{AttemptRow, KeptOutput};
 

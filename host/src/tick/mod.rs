@@ -28,17 +28,13 @@ pub use decide::{Capacity, room};
 pub use preview::{Preview, would_start};
 pub use start::task_with_retries;
 
-use crate::backend::Backends;
 use crate::ground::carriage::Allowance;
-use crate::model::config::RunConfig;
 use crate::model::contract::AttemptRequest;
 use crate::model::id::{AttemptId, OperatorKey, RunId};
 use crate::model::states::RunState;
-use crate::plugin::{PluginError, Plugins};
-use crate::run::RunDir;
-use crate::store::{AttemptRow, Durability, Store, StoreError};
-use std::rc::Rc;
-use std::sync::Arc;
+use crate::plugin::PluginError;
+use crate::run::Run;
+use crate::store::{AttemptRow, Durability, StoreError};
 
 /// The word for a run that is held because lost attempts wait for a person.
 const LOST: &str = "lost";

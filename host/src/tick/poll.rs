@@ -1,7 +1,7 @@
 //! Asks operators about live attempts, collects what ended.
+use super::collect::{CollectError, Collected};
 use super::start::UNLOADED_MS;
 use super::verdict::{self, Verdict, stored_task};
-use super::collect::{CollectError, Collected};
 use super::{Moment, Run, Tick, TickError, collect, key, outside, request};
 use crate::ground::carriage::{Allowance, Carriage};
 use crate::model::contract::{Detail, GuestError, Status};

@@ -1,7 +1,7 @@
 //! Stages a task's files into its attempt directory, which nothing may leave: linked where the task says so, else cloned or
 //! copied in pieces. What cannot be had is the attempt's own failure, unless the machine is to blame.
 use super::{Run, carry, inputs};
-use crate::ground::carriage::{Allowance, Bring, Carried, Carriage, is_executable, make_way, write_new};
+use crate::ground::carriage::{Allowance, Bring, Carriage, Carried, is_executable, make_way, write_new};
 use crate::ground::digest::Stamp;
 use crate::ground::files::open_regular;
 use crate::ground::machine;
@@ -37,12 +37,7 @@ pub(super) struct Staging<'a> {
 
 /// Makes the attempt directory and puts into it the task's files, and what it carries over from the attempt before. Tells
 /// whether that was anything.
-pub(super) fn stage(
-    run: &Run,
-    task: &Task,
-    attempt: &AttemptRow,
-    allowance: &Allowance,
-) -> Result<bool, StageError> {
+pub(super) fn stage(run: &Run, task: &Task, attempt: &AttemptRow, allowance: &Allowance) -> Result<bool, StageError> {
     let directory = &run.dir.join(&attempt.directory);
     let failed = |error| StageError::Machine(format!("making attempt directory `{}`", directory.display()), error);
     match std::fs::create_dir(directory) {
@@ -60,9 +55,10 @@ pub(super) fn stage(
     let mut staging = Staging { directory, into, progress: Carriage::read(&aside), allowance };
     let staged = fill(run, task, attempt, carries, &mut staging);
     match &staged {
-        Err(StageError::PutAside(_)) => staging.progress.keep(&aside).map_err(|error| {
-            StageError::Machine(format!("writing `{}`", aside.display()), error)
-        })?,
+        Err(StageError::PutAside(_)) => staging
+            .progress
+            .keep(&aside)
+            .map_err(|error| StageError::Machine(format!("writing `{}`", aside.display()), error))?,
         Ok(_) | Err(_) => staging.progress.forget(&aside),
     }
     staged
@@ -114,7 +110,8 @@ struct Found<'a> {
 
 impl Staging<'_> {
     fn file(&mut self, run: &Run, destination: &str, source: &FileSource) -> Result<(), StageError> {
-        let unwritten = |error| blame(error, format!("file `{destination}` cannot be written into the attempt directory"));
+        let unwritten =
+            |error| blame(error, format!("file `{destination}` cannot be written into the attempt directory"));
         match source {
             FileSource::Content(content) => {
                 let executable = content.executable.unwrap_or(false);
@@ -124,38 +121,44 @@ impl Staging<'_> {
                 let pinned = run.config.pinned.as_ref().and_then(|pinned| pinned.files.get(&path.path));
                 let pinned =
                     pinned.ok_or_else(|| StageError::Task(format!("file `{}` is not pinned in the run", path.path)))?;
-                self.found(destination, &Found {
-                    name: format!("pinned file `{}`", pinned.path),
-                    root: run.dir.root().to_owned(),
-                    path: &pinned.path,
-                    sha256: pinned.sha256.clone(),
-                    executable: Some(path.executable.unwrap_or(pinned.executable)),
-                    changed: format!("pinned file `{}` was changed after init", pinned.path),
-                    linked: path.is_linked(),
-                })
+                self.found(
+                    destination,
+                    &Found {
+                        name: format!("pinned file `{}`", pinned.path),
+                        root: run.dir.root().to_owned(),
+                        path: &pinned.path,
+                        sha256: pinned.sha256.clone(),
+                        executable: Some(path.executable.unwrap_or(pinned.executable)),
+                        changed: format!("pinned file `{}` was changed after init", pinned.path),
+                        linked: path.is_linked(),
+                    },
+                )
             }
             FileSource::From(from) => {
                 let found = run.store.output_of(from.from.as_str(), &plain_path(&from.output));
                 let found = found.map_err(|error| StageError::Task(error.to_string()))?;
-                let (directory, output) = found.ok_or_else(|| {
-                    StageError::Task(format!("task `{}` has no output `{}`", from.from, from.output))
-                })?;
-                self.found(destination, &Found {
-                    name: format!("output `{directory}/{}` of task `{}`", output.path, from.from),
-                    root: run.dir.join(&directory),
-                    path: &output.path,
-                    sha256: output.sha256.clone(),
-                    executable: from.executable,
-                    changed: format!("output `{}` of task `{}` was changed", from.output, from.from),
-                    linked: from.is_linked(),
-                })
+                let (directory, output) = found
+                    .ok_or_else(|| StageError::Task(format!("task `{}` has no output `{}`", from.from, from.output)))?;
+                self.found(
+                    destination,
+                    &Found {
+                        name: format!("output `{directory}/{}` of task `{}`", output.path, from.from),
+                        root: run.dir.join(&directory),
+                        path: &output.path,
+                        sha256: output.sha256.clone(),
+                        executable: from.executable,
+                        changed: format!("output `{}` of task `{}` was changed", from.output, from.from),
+                        linked: from.is_linked(),
+                    },
+                )
             }
         }
     }
 
     fn found(&mut self, destination: &str, found: &Found<'_>) -> Result<(), StageError> {
         let unreadable = |error| blame(error, format!("{} cannot be read", found.name));
-        let unwritten = |error| blame(error, format!("file `{destination}` cannot be written into the attempt directory"));
+        let unwritten =
+            |error| blame(error, format!("file `{destination}` cannot be written into the attempt directory"));
         let root = Dir::open_ambient_dir(&found.root, ambient_authority()).map_err(unreadable)?;
         let mut file = open_regular(&root, found.path).map_err(unreadable)?.into_std();
         let executes = is_executable(&file.metadata().map_err(unreadable)?);

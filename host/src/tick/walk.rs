@@ -147,7 +147,9 @@ impl<'a> Walk<'a> {
             )));
         }
         if self.patterns.steps() > STEPS_MAX {
-            return Err(CollectError::Quota("its patterns take too long to be matched against what it left".to_owned()));
+            return Err(CollectError::Quota(
+                "its patterns take too long to be matched against what it left".to_owned(),
+            ));
         }
         Ok(())
     }

@@ -173,8 +173,11 @@ mod tests {
                 let times = std::fs::FileTimes::new().set_modified(before.modified().expect("a time"));
                 file.set_times(times).expect("times");
                 let error = files.read(&digest, 3, 4).expect_err("changed");
-                assert!(matches!(&error, GuestError::Other(detail) if detail.code == "changed"
-                    && detail.message.contains("`input` was changed")), "{error:?}");
+                assert!(
+                    matches!(&error, GuestError::Other(detail) if detail.code == "changed"
+                    && detail.message.contains("`input` was changed")),
+                    "{error:?}"
+                );
             }
             std::fs::write(&path, &good).expect("as it was");
             assert_eq!(files.read(&digest, size as u64 - 2, 4).expect("read"), b"gg");

@@ -1,6 +1,6 @@
 //! Opens a run for a tick or a command: its configuration, store, backends and plugins, once it is sure whose they are.
-use super::init::{config_text, workspace_of};
 use super::artifacts::RunFiles;
+use super::init::{config_text, workspace_of};
 use super::{now_ms, pin, read_run_config};
 use crate::backend::{Backends, local};
 use crate::failure::{Failure, FailureKind};
@@ -8,7 +8,7 @@ use crate::ground::files::open_regular_path;
 use crate::ground::machine;
 use crate::model::config::{BackendConfig, RunConfig};
 use crate::model::document::sha256;
-use crate::model::id::{AttemptId, OperatorKey};
+use crate::model::id::OperatorKey;
 use crate::model::time::Time;
 use crate::plugin::{HostSettings, LogLevel, PluginHost, PluginLog, PluginSource};
 use crate::run::Run;

@@ -1,8 +1,8 @@
 //! Copies into a run what it must not lose: plugins, inputs and the files tasks may name, each pinned by its SHA-256.
 use crate::failure::Failure;
-use crate::model::config::{Pinned, PinnedFile, RunConfig};
 use crate::ground::carriage::is_executable;
 use crate::ground::digest::copy_hashed;
+use crate::model::config::{Pinned, PinnedFile, RunConfig};
 use crate::model::document::sha256;
 use crate::model::pattern::{Dots, Kind, PATTERNS_MAX, Pattern, Patterns, Place, Seen, misses};
 use crate::model::workflow::nearest;
@@ -125,9 +125,11 @@ fn matching_files(config: &RunConfig, workspace: &Path) -> Result<BTreeMap<Strin
     let mut search =
         Search { workspace, patterns: &patterns, named: BTreeSet::new(), found: BTreeMap::new(), seen: Vec::new() };
     search.folder(Path::new(""), &patterns.root())?;
-    let unmatched = patterns.all().iter().enumerate().find(|(position, pattern)| {
-        !search.named.contains(position) && pattern.text() != DEFAULT_PATTERN
-    });
+    let unmatched = patterns
+        .all()
+        .iter()
+        .enumerate()
+        .find(|(position, pattern)| !search.named.contains(position) && pattern.text() != DEFAULT_PATTERN);
     let Some((_, pattern)) = unmatched else { return Ok(search.found) };
     let failure = Failure::input(format!("campaign.files: pattern `{pattern}` matches no file in the workspace"));
     Err(match misses(pattern, &search.seen) {

@@ -3,9 +3,9 @@ use super::client::ask_program;
 use super::ledger::{Element, Job};
 use super::state::{self, Stage};
 use super::{Client, POLL_AFTER_MS, SILENT_MS, SlurmBackend};
-use crate::model::attempt_dir::CANCEL;
 use crate::backend::JobKey;
 use crate::backend::transport::Transport;
+use crate::model::attempt_dir::CANCEL;
 use crate::model::contract::{Detail, GuestError, Status};
 use std::collections::HashMap;
 

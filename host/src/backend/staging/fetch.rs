@@ -1,9 +1,9 @@
 //! Results from the cluster.
 use super::{Carrier, CarryError, OWN, pattern};
 use crate::backend::transport::Exec;
-use crate::ground::words::quoted;
 use crate::ground::carriage::{allow_to_execute, make_way};
 use crate::ground::digest::copy_hashed;
+use crate::ground::words::quoted;
 use crate::model::attempt_dir::{FETCHED, KEPT, STAGED, own_expression};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;

@@ -14,15 +14,17 @@ const NOTHING: &str = "//";
 
 /// Matches the files, relative to where the patterns are, that any of them names.
 pub(super) fn files(patterns: &[String]) -> String {
-    union(patterns, |parts| parts.iter().enumerate().rev().fold(String::new(), |rest, (at, part)| {
-        let last = at + 1 == parts.len();
-        match part {
-            Part::Deep if last => format!("({NAME}/)*{NAME}"),
-            Part::Deep => format!("({NAME}/)*{rest}"),
-            part if last => name(part),
-            part => format!("{}/{rest}", name(part)),
-        }
-    }))
+    union(patterns, |parts| {
+        parts.iter().enumerate().rev().fold(String::new(), |rest, (at, part)| {
+            let last = at + 1 == parts.len();
+            match part {
+                Part::Deep if last => format!("({NAME}/)*{NAME}"),
+                Part::Deep => format!("({NAME}/)*{rest}"),
+                part if last => name(part),
+                part => format!("{}/{rest}", name(part)),
+            }
+        })
+    })
 }
 
 /// Matches the folders that any of the patterns reaches into.
@@ -152,14 +154,85 @@ mod tests {
     use std::process::{Command, Stdio};
 
     const GLOBS: &[&str] = &[
-        "*.json", "**", "**/*.txt", "a/**", "a/**/b", "**/b", "{a,b}.x", "a?c", "[ab]c", "[!ab]c", "[a-c]x", "[]a]x", "[-a]x",
-        "[^a]x", "x.+()$|^", "\\*", "\\[a\\]", "a**b", "ä*", "{*.json,out/*}", "[.]x", "a b", "***", "out/[0-9][0-9].dat",
-        "?x", "*?x", ".*", "**/.x", "*[!b]", "?ö", "[ä-ö]ö", "d/*/x.txt", "*/x*", "{,a}x", "*.*",
+        "*.json",
+        "**",
+        "**/*.txt",
+        "a/**",
+        "a/**/b",
+        "**/b",
+        "{a,b}.x",
+        "a?c",
+        "[ab]c",
+        "[!ab]c",
+        "[a-c]x",
+        "[]a]x",
+        "[-a]x",
+        "[^a]x",
+        "x.+()$|^",
+        "\\*",
+        "\\[a\\]",
+        "a**b",
+        "ä*",
+        "{*.json,out/*}",
+        "[.]x",
+        "a b",
+        "***",
+        "out/[0-9][0-9].dat",
+        "?x",
+        "*?x",
+        ".*",
+        "**/.x",
+        "*[!b]",
+        "?ö",
+        "[ä-ö]ö",
+        "d/*/x.txt",
+        "*/x*",
+        "{,a}x",
+        "*.*",
     ];
     const NAMES: &[&str] = &[
-        "x.json", "d/x.json", "a", "a/b", "a/c/b", "a/c/d/b", "b", "a.x", "b.x", "c.x", "abc", "a/c", "ac", "bc", "cc", "ax",
-        "bx", "]x", "-x", "^x", "x.+()$|^", "*", "[a]", "aXb", "a/Xb", "äö", "ä/ö", "out/x", "out/d/x", ".x", "a b", "x.txt",
-        "d/e/x.txt", "x", "out/07.dat", ".json", "a/.x", ".d/x", "d/.e/x.txt", ".abx", "ö", "a/.c/b",
+        "x.json",
+        "d/x.json",
+        "a",
+        "a/b",
+        "a/c/b",
+        "a/c/d/b",
+        "b",
+        "a.x",
+        "b.x",
+        "c.x",
+        "abc",
+        "a/c",
+        "ac",
+        "bc",
+        "cc",
+        "ax",
+        "bx",
+        "]x",
+        "-x",
+        "^x",
+        "x.+()$|^",
+        "*",
+        "[a]",
+        "aXb",
+        "a/Xb",
+        "äö",
+        "ä/ö",
+        "out/x",
+        "out/d/x",
+        ".x",
+        "a b",
+        "x.txt",
+        "d/e/x.txt",
+        "x",
+        "out/07.dat",
+        ".json",
+        "a/.x",
+        ".d/x",
+        "d/.e/x.txt",
+        ".abx",
+        "ö",
+        "a/.c/b",
     ];
 
     fn grep(expression: &str, names: &[&str]) -> Vec<String> {
@@ -187,7 +260,8 @@ mod tests {
 
     #[test]
     fn the_folders_of_every_file_are_looked_into_and_no_others() {
-        let parents = |name: &str| -> Vec<String> { name.match_indices('/').map(|(end, _)| name[..end].to_owned()).collect() };
+        let parents =
+            |name: &str| -> Vec<String> { name.match_indices('/').map(|(end, _)| name[..end].to_owned()).collect() };
         let all: std::collections::BTreeSet<String> = NAMES.iter().flat_map(|name| parents(name)).collect();
         let all: Vec<&str> = all.iter().map(String::as_str).collect();
         for glob in GLOBS {

@@ -1,9 +1,9 @@
 //! Attempt directories to the cluster.
 use super::{Carrier, CarryError, OWN, pattern};
 use crate::backend::transport::{Exec, NoAnswer};
-use crate::ground::words::quoted;
 use crate::ground::digest::Hashed;
 use crate::ground::files::open_regular;
+use crate::ground::words::quoted;
 use crate::model::attempt_dir::{CLAIM, FETCHED, STAGED, own_expression};
 use crate::model::document::hex;
 use crate::model::outputs;
@@ -120,7 +120,8 @@ impl Carrier<'_> {
             file.size.saturating_add(1)
         );
         let mut hashed = Hashed::new(to, file.size.saturating_add(1));
-        let done = self.exec(Exec { script: &script, stdin: None, stdout: Some(&mut hashed), timeout: self.timeout })?;
+        let done =
+            self.exec(Exec { script: &script, stdin: None, stdout: Some(&mut hashed), timeout: self.timeout })?;
         if hashed.size() == file.size && hashed.finish() == file.sha256 {
             return Ok(String::from_utf8_lossy(&done.stderr).lines().any(|line| line == EXECUTABLE));
         }

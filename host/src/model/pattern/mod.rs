@@ -101,7 +101,9 @@ pub enum PatternError {
     #[error("it can never match: `..` leads out of {0}")]
     Upwards(&'static str),
     /// It names a folder.
-    #[error("it can never match: it ends with a slash, and only files are matched; for all in the folder write `{0}**`")]
+    #[error(
+        "it can never match: it ends with a slash, and only files are matched; for all in the folder write `{0}**`"
+    )]
     Folder(String),
 }
 
@@ -271,12 +273,15 @@ impl Patterns {
 
     /// The positions of the patterns that name `name` in a folder; one may come twice.
     pub fn named<'a>(&'a self, place: &'a Place, name: &'a str) -> impl Iterator<Item = usize> + 'a {
-        place.0.iter().filter(move |stand| match self.part(stand) {
-            Some((Part::Deep, last)) => last && self.shown(name),
-            Some((part, last)) => last && self.takes(part, name),
-            None => false,
-        })
-        .map(|stand| stand.pattern)
+        place
+            .0
+            .iter()
+            .filter(move |stand| match self.part(stand) {
+                Some((Part::Deep, last)) => last && self.shown(name),
+                Some((part, last)) => last && self.takes(part, name),
+                None => false,
+            })
+            .map(|stand| stand.pattern)
     }
 
     /// The positions of the patterns that name a path.

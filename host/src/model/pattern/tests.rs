@@ -120,7 +120,8 @@ fn no_text_panics_and_walking_agrees_with_whole_paths() {
             if one.match_path(&whole) {
                 let mut place = one.root();
                 for folder in &path[..path.len() - 1] {
-                    place = one.enter(&place, folder).unwrap_or_else(|| panic!("seed 42, round {round}: `{text}` {whole}"));
+                    place =
+                        one.enter(&place, folder).unwrap_or_else(|| panic!("seed 42, round {round}: `{text}` {whole}"));
                 }
             }
             for kind in [Kind::File, Kind::Folder, Kind::Link] {

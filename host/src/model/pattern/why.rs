@@ -59,13 +59,21 @@ pub enum Miss {
 impl fmt::Display for Miss {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Link(path) => write!(formatter, "`{path}` is a link, and links are not followed: copy what it points to, or name that"),
+            Self::Link(path) => write!(
+                formatter,
+                "`{path}` is a link, and links are not followed: copy what it points to, or name that"
+            ),
             Self::Folder(path) => write!(formatter, "`{path}` is a folder: for all in it write `{path}/**`"),
             Self::NotFolder(path) => write!(formatter, "`{path}` is a file and no folder"),
             Self::Special(path) => write!(formatter, "`{path}` is neither a file nor a folder"),
-            Self::Staged(path) => write!(formatter, "`{path}` was staged, and staged files are no outputs: write the result under another name"),
+            Self::Staged(path) => write!(
+                formatter,
+                "`{path}` was staged, and staged files are no outputs: write the result under another name"
+            ),
             Self::Own(path) => write!(formatter, "`{path}` is a file of the host's or the operator's own"),
-            Self::Escape(path) => write!(formatter, "`{path}` is there: for the characters themselves write `{}`", escaped(path)),
+            Self::Escape(path) => {
+                write!(formatter, "`{path}` is there: for the characters themselves write `{}`", escaped(path))
+            }
             Self::Hidden(path) => write!(formatter, "`{path}` is there: a leading dot must be written"),
             Self::Case(path) => write!(formatter, "`{path}` is there: upper and lower case differ"),
             Self::Near(path) => write!(formatter, "did you mean `{path}`?"),
@@ -115,7 +123,9 @@ fn instead(pattern: &Pattern, one: &Seen) -> Option<Miss> {
         (Fit::Whole, Kind::Staged) => Miss::Staged(path()),
         (Fit::Whole, Kind::Own) => Miss::Own(path()),
         // among many folders a file is nothing odd, but for one that is written out
-        (Fit::Beginning, Kind::File | Kind::Staged | Kind::Own) if pattern.plain_paths().any(|plain| plain.is_some()) => {
+        (Fit::Beginning, Kind::File | Kind::Staged | Kind::Own)
+            if pattern.plain_paths().any(|plain| plain.is_some()) =>
+        {
             Miss::NotFolder(path())
         }
         (Fit::Beginning, Kind::File | Kind::Staged | Kind::Own) => return None,
@@ -175,11 +185,10 @@ fn fit(parts: &[Part], path: &str, any_case: bool, dots: bool) -> Fit {
                     }
                     continue;
                 }
-                Some(Part::Plain(plain)) => {
-                    plain == name || (any_case && plain.to_lowercase() == name.to_lowercase())
-                }
+                Some(Part::Plain(plain)) => plain == name || (any_case && plain.to_lowercase() == name.to_lowercase()),
                 Some(Part::Open(tokens)) => {
-                    (shown || matches!(tokens.first(), Some(Token::Plain('.')))) && matches_name(tokens, name, any_case, &mut 0)
+                    (shown || matches!(tokens.first(), Some(Token::Plain('.'))))
+                        && matches_name(tokens, name, any_case, &mut 0)
                 }
             };
             if takes && last {
