@@ -311,3 +311,115 @@ pub fn is_executable(metadata: &std::fs::Metadata) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     metadata.permissions().mode() & 0o100 != 0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::document::sha256;
+    use cap_std::ambient_authority;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    struct Place {
+        scratch: tempfile::TempDir,
+        into: Dir,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            let scratch = tempfile::tempdir().expect("a scratch directory");
+            std::fs::create_dir(scratch.path().join("into")).expect("a directory");
+            let into = Dir::open_ambient_dir(scratch.path().join("into"), ambient_authority()).expect("open");
+            Self { scratch, into }
+        }
+
+        /// Brings the file in turns of so many bytes, each by a new process; returns how many turns that took.
+        fn bring(&self, sha256: Option<&str>, executable: bool, turn: u64) -> io::Result<(Digested, u32)> {
+            let aside = self.scratch.path().join("progress/a.json");
+            for turns in 1..100 {
+                let mut from = std::fs::File::open(self.scratch.path().join("from"))?;
+                let mut carriage = Carriage::read(&aside);
+                let what = Bring { destination: "d/to", part: ".part", executable, sha256, most: u64::MAX };
+                match carriage.bring(&mut from, &self.into, what, &Allowance::new(turn))? {
+                    Carried::Whole(digested) => {
+                        carriage.forget(&aside);
+                        assert!(!aside.exists(), "nothing is left of it");
+                        return Ok((digested, turns));
+                    }
+                    Carried::PutAside(_) => carriage.keep(&aside)?,
+                }
+            }
+            panic!("it does not end");
+        }
+
+        fn brought(&self) -> (Vec<u8>, u32) {
+            let path = self.scratch.path().join("into/d/to");
+            let mode = std::fs::metadata(&path).expect("there").permissions().mode();
+            (std::fs::read(path).expect("there"), mode & 0o111)
+        }
+    }
+
+    #[test]
+    fn a_file_is_brought_in_turns_by_one_process_after_the_other() {
+        let place = Place::new();
+        for (size, turn) in [(0, 1), (10, 1 << 20), (5_000_000, 1 << 20), (5_000_000, 300_000)] {
+            let bytes: Vec<u8> = (0..size).map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+            std::fs::write(place.scratch.path().join("from"), &bytes).expect("a file");
+            for executable in [true, false] {
+                let (digested, turns) = place.bring(Some(&sha256(&bytes)), executable, turn).expect("brought");
+                assert_eq!((digested.size, digested.sha256), (u64::from(size), sha256(&bytes)));
+                assert!(u64::from(turns) >= u64::from(size) / (turn + PIECE as u64), "{turns} turns");
+                let (there, mode) = place.brought();
+                assert!(there == bytes && (mode != 0) == executable, "{size}: {mode:o}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_as_it_must_be_is_not_put_in_place() {
+        let place = Place::new();
+        std::fs::write(place.scratch.path().join("from"), b"other").expect("a file");
+        let error = place.bring(Some(&sha256(b"bytes")), false, 100).expect_err("changed");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert_eq!(place.into.entries().expect("a list").count(), 0, "nothing is left of it");
+    }
+
+    #[test]
+    fn a_file_that_changes_between_two_turns_is_begun_anew() {
+        let place = Place::new();
+        let (from, aside) = (place.scratch.path().join("from"), place.scratch.path().join("aside"));
+        std::fs::write(&from, vec![b'a'; 1_000_000]).expect("a file");
+        let mut carriage = Carriage::default();
+        let turn = Allowance::new(400_000);
+        let hash = |carriage: &mut Carriage, turn: &Allowance| {
+            carriage.hash(&mut std::fs::File::open(&from).expect("open"), "from", u64::MAX, turn).expect("read")
+        };
+        assert!(matches!(hash(&mut carriage, &turn), Carried::PutAside(done) if done >= 400_000));
+        carriage.keep(&aside).expect("kept");
+        std::fs::write(&from, vec![b'b'; 1_000_000]).expect("a file");
+        let whole = hash(&mut Carriage::read(&aside), &Allowance::default());
+        assert_eq!(whole, Carried::Whole(Digested { sha256: sha256(&vec![b'b'; 1_000_000]), size: 1_000_000 }));
+        // what is put aside may be spoilt by anybody
+        for spoilt in [&b""[..], b"{}", b"{\"done\":{},\"open\":{\"path\":\"from\"}}", &[0xff; 10]] {
+            std::fs::write(&aside, spoilt).expect("a file");
+            assert_eq!(hash(&mut Carriage::read(&aside), &Allowance::default()), whole);
+        }
+    }
+
+    #[test]
+    fn what_has_the_name_already_is_replaced_and_never_followed() {
+        let place = Place::new();
+        let outside = place.scratch.path().join("outside");
+        std::fs::write(&outside, b"outside").expect("a file");
+        std::fs::create_dir(place.scratch.path().join("into/d")).expect("a directory");
+        for name in ["into/.part", "into/d/to"] {
+            std::os::unix::fs::symlink(&outside, place.scratch.path().join(name)).expect("a link");
+        }
+        std::fs::write(place.scratch.path().join("from"), b"new").expect("a file");
+        place.bring(None, false, 100).expect("brought");
+        write_new(&place.into, "d/text", b"text", true).expect("written");
+        assert_eq!(place.brought().0, b"new");
+        assert_eq!(std::fs::read(&outside).expect("there"), b"outside");
+        std::fs::create_dir(place.scratch.path().join("into/folder")).expect("a directory");
+        assert!(write_new(&place.into, "folder", b"", false).is_err(), "a folder is in the way");
+    }
+}

@@ -125,6 +125,26 @@ pub enum FileSource {
     From(FromSource),
 }
 
+impl FileSource {
+    /// Says that it can be executed.
+    pub fn set_executable(&mut self) {
+        match self {
+            Self::Path(PathSource { executable, .. })
+            | Self::Content(ContentSource { executable, .. })
+            | Self::From(FromSource { executable, .. }) => *executable = Some(true),
+        }
+    }
+
+    /// Whether it is to be a second name of the file where it comes from.
+    pub fn is_linked(&self) -> bool {
+        match self {
+            Self::Path(path) => path.is_linked(),
+            Self::From(from) => from.is_linked(),
+            Self::Content(_) => false,
+        }
+    }
+}
+
 /// How a file comes into the attempt directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

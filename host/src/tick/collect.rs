@@ -42,7 +42,7 @@ impl CollectError {
     /// The word for it in the store.
     pub(super) fn code(&self) -> &'static str {
         match self {
-            Self::Quota(_) => "output-quota",
+            Self::Quota(_) => super::again::QUOTA,
             Self::Unreadable(..) => "output-unreadable",
             Self::PutAside(_) => "collecting",
         }

@@ -2,6 +2,7 @@
 //!
 //! A tick looks, decides, acts and returns; it never waits for outside work. A crash at any point leaves a state from
 //! which the next tick goes on: every effect has its intent committed before it and its record after it.
+mod again;
 mod amend;
 mod carry;
 mod close;
@@ -19,6 +20,7 @@ mod start;
 mod verdict;
 mod walk;
 
+pub use again::collect_again;
 pub use amend::refuse_amendment;
 pub use close::{PlanError, plan_first};
 pub use control::{
@@ -35,6 +37,7 @@ use crate::model::states::RunState;
 use crate::plugin::PluginError;
 use crate::run::Run;
 use crate::store::{AttemptRow, Durability, StoreError};
+use std::sync::Arc;
 
 /// The word for a run that is held because lost attempts wait for a person.
 const LOST: &str = "lost";

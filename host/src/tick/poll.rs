@@ -2,7 +2,7 @@
 use super::collect::{CollectError, Collected};
 use super::start::UNLOADED_MS;
 use super::verdict::{self, Verdict, stored_task};
-use super::{Moment, Run, Tick, TickError, collect, key, outside, request};
+use super::{Moment, Run, Tick, TickError, collect, key, outside, request, stage};
 use crate::ground::carriage::{Allowance, Carriage};
 use crate::model::contract::{Detail, GuestError, Status};
 use crate::model::states::AttemptState;
@@ -253,7 +253,7 @@ fn summary(data: &str) -> Option<String> {
     document.get("summary")?.as_str().map(|text| text.chars().take(SUMMARY_MAX).collect())
 }
 
-enum Gathered {
+pub(super) enum Gathered {
     Yes,
     /// The results cannot be had now: a delay in milliseconds, and why, for a program and for a person.
     Later(u64, &'static str, String),
@@ -261,9 +261,16 @@ enum Gathered {
 
 /// Fetches what an ended attempt left. A failure here fails an attempt that had succeeded; one that passes by itself lets
 /// the attempt wait, so that a link that is cut costs no result.
-fn gather(run: &Run, attempt: &AttemptRow, end: &mut AttemptEnd, tick: &mut Tick) -> Result<Gathered, TickError> {
+pub(super) fn gather(
+    run: &Run,
+    attempt: &AttemptRow,
+    end: &mut AttemptEnd,
+    tick: &mut Tick,
+) -> Result<Gathered, TickError> {
     match gather_document(run, attempt, end, tick) {
-        Gathered::Yes if attempt.task_json.contains("\"outputs\"") => gather_files(run, attempt, end, &tick.allowance),
+        Gathered::Yes if ["\"outputs\"", "\"link\""].iter().any(|word| attempt.task_json.contains(word)) => {
+            gather_files(run, attempt, end, &tick.allowance)
+        }
         gathered => Ok(gathered),
     }
 }
@@ -312,8 +319,15 @@ fn gather_files(
         collect::Left { directory: &run.dir.join(&attempt.directory), task: &task, handle: attempt.handle.as_deref() };
     let aside = run.dir.progress(&attempt.id);
     let mut progress = Carriage::read(&aside);
-    match collect::collect_outputs(left, kept.collect(), &run.config.limits, &mut progress, allowance) {
-        Ok(Collected { outputs, missing }) => {
+    let collected = collect::collect_outputs(left, kept.collect(), &run.config.limits, &mut progress, allowance);
+    let looked = collected.and_then(|collected| {
+        Ok((stage::changed_link(run, &task, left.directory, (&mut progress, allowance))?, collected))
+    });
+    match looked {
+        Ok((changed, Collected { outputs, missing })) => {
+            if let Some(text) = changed {
+                fail(end, "input-changed", text);
+            }
             end.outputs = outputs;
             if let Some(text) = missing {
                 fail(end, "output-missing", text);

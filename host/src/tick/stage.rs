@@ -1,5 +1,6 @@
 //! Stages a task's files into its attempt directory, which nothing may leave: linked where the task says so, else cloned or
 //! copied in pieces. What cannot be had is the attempt's own failure, unless the machine is to blame.
+use super::collect::CollectError;
 use super::{Run, carry, inputs};
 use crate::ground::carriage::{Allowance, Bring, Carriage, Carried, is_executable, make_way, write_new};
 use crate::ground::digest::Stamp;
@@ -83,6 +84,54 @@ fn fill(
     Ok(carried || !task.files.is_empty())
 }
 
+/// The staged files that can be executed.
+pub(super) fn executables(directory: &Path, task: &Task) -> Vec<String> {
+    let executes = |name: &&String| {
+        let metadata = std::fs::symlink_metadata(directory.join(name));
+        metadata.is_ok_and(|metadata| metadata.is_file() && is_executable(&metadata))
+    };
+    task.files.keys().filter(executes).cloned().collect()
+}
+
+/// Looks again at the files of which the attempt had a second name, now that its job has ended: the sentence on the first
+/// that is not as it was, since others use it too.
+pub(super) fn changed_link(
+    run: &Run,
+    task: &Task,
+    directory: &Path,
+    (carriage, allowance): (&mut Carriage, &Allowance),
+) -> Result<Option<String>, CollectError> {
+    for (destination, source) in task.files.iter().filter(|(_, source)| source.is_linked()) {
+        let unreadable = |error| CollectError::Unreadable(destination.clone(), error);
+        let Ok(found) = Found::of(run, source) else { continue };
+        let root = Dir::open_ambient_dir(directory, ambient_authority()).map_err(unreadable)?;
+        // one that the job replaced by another is its own
+        let Ok(linked) = open_regular(&root, destination) else { continue };
+        let there = Dir::open_ambient_dir(&found.root, ambient_authority()).map_err(unreadable)?;
+        let (mut linked, there) =
+            (linked.into_std(), open_regular(&there, &found.path).map_err(unreadable)?.into_std());
+        let stamps =
+            (Stamp::of(&linked.metadata().map_err(unreadable)?), Stamp::of(&there.metadata().map_err(unreadable)?));
+        if !stamps.0.same_file(&stamps.1) {
+            continue;
+        }
+        match carriage.hash(&mut linked, destination, u64::MAX, allowance).map_err(unreadable)? {
+            Carried::PutAside(done) => {
+                let text = format!("its linked file `{destination}` is being looked at: {done} bytes so far");
+                return Err(CollectError::PutAside(text));
+            }
+            Carried::Whole(digested) if digested.sha256 != found.sha256 => {
+                return Ok(Some(format!(
+                    "the job wrote into `{destination}`, which is a second name of {}: that is destroyed; let it have a copy",
+                    found.name
+                )));
+            }
+            Carried::Whole(_) => {}
+        }
+    }
+    Ok(None)
+}
+
 /// Tells trouble of the machine from what the attempt is to blame for. A permission that is missing is the latter: jobs
 /// write where the run lies, as its user.
 pub(super) fn blame(error: io::Error, what: String) -> StageError {
@@ -94,12 +143,12 @@ pub(super) fn blame(error: io::Error, what: String) -> StageError {
 }
 
 /// A file that is staged.
-struct Found<'a> {
+struct Found {
     /// How errors name it.
     name: String,
     /// The directory that it must not lie outside of, and its path there.
     root: PathBuf,
-    path: &'a str,
+    path: String,
     sha256: String,
     /// If that is known beforehand.
     executable: Option<bool>,
@@ -108,59 +157,61 @@ struct Found<'a> {
     linked: bool,
 }
 
-impl Staging<'_> {
-    fn file(&mut self, run: &Run, destination: &str, source: &FileSource) -> Result<(), StageError> {
-        let unwritten =
-            |error| blame(error, format!("file `{destination}` cannot be written into the attempt directory"));
+impl Found {
+    /// Looks up a file that is not given by its text.
+    fn of(run: &Run, source: &FileSource) -> Result<Self, StageError> {
         match source {
-            FileSource::Content(content) => {
-                let executable = content.executable.unwrap_or(false);
-                write_new(&self.into, destination, content.content.as_bytes(), executable).map_err(unwritten)
-            }
+            FileSource::Content(_) => Err(StageError::Task("bug: a text is looked for as a file".to_owned())),
             FileSource::Path(path) => {
                 let pinned = run.config.pinned.as_ref().and_then(|pinned| pinned.files.get(&path.path));
                 let pinned =
                     pinned.ok_or_else(|| StageError::Task(format!("file `{}` is not pinned in the run", path.path)))?;
-                self.found(
-                    destination,
-                    &Found {
-                        name: format!("pinned file `{}`", pinned.path),
-                        root: run.dir.root().to_owned(),
-                        path: &pinned.path,
-                        sha256: pinned.sha256.clone(),
-                        executable: Some(path.executable.unwrap_or(pinned.executable)),
-                        changed: format!("pinned file `{}` was changed after init", pinned.path),
-                        linked: path.is_linked(),
-                    },
-                )
+                Ok(Self {
+                    name: format!("pinned file `{}`", pinned.path),
+                    root: run.dir.root().to_owned(),
+                    path: pinned.path.clone(),
+                    sha256: pinned.sha256.clone(),
+                    executable: Some(path.executable.unwrap_or(pinned.executable)),
+                    changed: format!("pinned file `{}` was changed after init", pinned.path),
+                    linked: path.is_linked(),
+                })
             }
             FileSource::From(from) => {
                 let found = run.store.output_of(from.from.as_str(), &plain_path(&from.output));
                 let found = found.map_err(|error| StageError::Task(error.to_string()))?;
                 let (directory, output) = found
                     .ok_or_else(|| StageError::Task(format!("task `{}` has no output `{}`", from.from, from.output)))?;
-                self.found(
-                    destination,
-                    &Found {
-                        name: format!("output `{directory}/{}` of task `{}`", output.path, from.from),
-                        root: run.dir.join(&directory),
-                        path: &output.path,
-                        sha256: output.sha256.clone(),
-                        executable: from.executable,
-                        changed: format!("output `{}` of task `{}` was changed", from.output, from.from),
-                        linked: from.is_linked(),
-                    },
-                )
+                Ok(Self {
+                    name: format!("output `{directory}/{}` of task `{}`", output.path, from.from),
+                    root: run.dir.join(&directory),
+                    path: output.path,
+                    sha256: output.sha256,
+                    executable: from.executable,
+                    changed: format!("output `{}` of task `{}` was changed", from.output, from.from),
+                    linked: from.is_linked(),
+                })
             }
         }
     }
+}
 
-    fn found(&mut self, destination: &str, found: &Found<'_>) -> Result<(), StageError> {
+impl Staging<'_> {
+    fn file(&mut self, run: &Run, destination: &str, source: &FileSource) -> Result<(), StageError> {
+        let FileSource::Content(content) = source else {
+            return self.found(destination, &Found::of(run, source)?);
+        };
+        let executable = content.executable.unwrap_or(false);
+        let written = write_new(&self.into, destination, content.content.as_bytes(), executable);
+        written
+            .map_err(|error| blame(error, format!("file `{destination}` cannot be written into the attempt directory")))
+    }
+
+    fn found(&mut self, destination: &str, found: &Found) -> Result<(), StageError> {
         let unreadable = |error| blame(error, format!("{} cannot be read", found.name));
         let unwritten =
             |error| blame(error, format!("file `{destination}` cannot be written into the attempt directory"));
         let root = Dir::open_ambient_dir(&found.root, ambient_authority()).map_err(unreadable)?;
-        let mut file = open_regular(&root, found.path).map_err(unreadable)?.into_std();
+        let mut file = open_regular(&root, &found.path).map_err(unreadable)?.into_std();
         let executes = is_executable(&file.metadata().map_err(unreadable)?);
         let executable = found.executable.unwrap_or(executes);
         if found.linked && executable == executes {
@@ -170,7 +221,7 @@ impl Staging<'_> {
                 return Err(StageError::Task(found.changed.clone()));
             }
             let stamp = Stamp::of(&file.metadata().map_err(unreadable)?);
-            if self.link(&root, found.path, destination, &stamp).map_err(unwritten)? {
+            if self.link(&root, &found.path, destination, &stamp).map_err(unwritten)? {
                 return Ok(());
             }
         }
