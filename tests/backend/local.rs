@@ -3,6 +3,7 @@ use matterstack::backend::local::LocalSettings;
 use matterstack::backend::{Backends, Compute, JobKey};
 use matterstack::model::contract::{Found, Status};
 use matterstack::model::id::AttemptId;
+use matterstack::model::inputs::Inputs;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,7 +39,9 @@ impl Run {
         let directory = self.attempt_directory(attempt);
         fs::create_dir_all(&directory).expect("attempt directory");
         let id = AttemptId::from(attempt);
-        self.backends.submit("local", JobKey { attempt_id: &id, directory: &directory }, job).expect("submitted")
+        self.backends
+            .submit("local", JobKey { attempt_id: &id, directory: &directory }, job, &Inputs::default())
+            .expect("submitted")
     }
 
     pub(super) fn status(&self, attempt: &str, handle: &str) -> Status {

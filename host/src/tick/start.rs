@@ -10,7 +10,7 @@ use crate::model::states::{AttemptState, TaskState};
 use crate::model::workflow::{Task, WALLTIME_MAX_S};
 use crate::plugin::{PluginError, PluginErrorKind};
 use crate::run::RunDir;
-use crate::store::{AttemptEnd, AttemptRow, Durability, NewAttempt, Store, StoreError, TaskSpec, Writer};
+use crate::store::{AttemptEnd, AttemptRow, Durability, NewAttempt, StoreError, TaskSpec, Writer};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

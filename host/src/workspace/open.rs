@@ -13,7 +13,7 @@ use crate::model::time::Time;
 use crate::plugin::{HostSettings, LogLevel, PluginHost, PluginLog, PluginSource};
 use crate::run::Run;
 use crate::run::{Lease, RunDir};
-use crate::store::{Durability, RunRow, Store, StoreError};
+use crate::store::{Durability, RunRow, Store};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::PathBuf;

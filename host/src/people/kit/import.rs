@@ -7,7 +7,7 @@ use crate::ground::digest::{Hashing, PIECE};
 use crate::ground::files::{lock, put};
 use crate::ground::files::{open_regular_path, read_regular};
 use crate::ground::words::positional;
-use crate::model::document::{hex, sha256};
+use crate::model::document::sha256;
 use crate::model::workflow::stays_inside;
 use crate::run::RunDir;
 use crate::run::Signature;
