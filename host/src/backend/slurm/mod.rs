@@ -358,6 +358,9 @@ impl SlurmBackend {
         let mut client = self.client();
         let element = Handle::parse(handle)?.element_of(&mut client, key)?;
         self.fetch_if_over(&mut client, key, &element)?;
+        if let Some(detail) = self.fetch_refusal(&client, key.attempt_id.as_str()) {
+            return Err(GuestError::Rejected(detail));
+        }
         drop(client);
         let record = read_exit(key.directory, key.attempt_id.as_str()).ok_or_else(|| {
             // the verdict has been given, and none will come any more

@@ -85,7 +85,7 @@ impl SlurmBackend {
         let fetched = carrier.fetch(&[wanted]).map_err(|error| GuestError::Transient(detail(&error), None))?;
         match fetched.into_values().next() {
             Some(Fetched::Yes(_)) => Ok(true),
-            Some(Fetched::No(why)) => Err(GuestError::Rejected(Detail::new("staging", why))),
+            Some(Fetched::No(why) | Fetched::Never(_, why)) => Err(GuestError::Rejected(Detail::new("staging", why))),
             Some(Fetched::Gone) | None => Ok(false),
         }
     }
@@ -190,7 +190,15 @@ impl SlurmBackend {
     pub(super) fn fetch_trouble(&self, client: &Client, attempt: &str) -> Option<String> {
         match client.far.fetched.get(attempt)? {
             Fetched::No(why) => Some(why.clone()),
-            Fetched::Yes(_) | Fetched::Gone => None,
+            Fetched::Yes(_) | Fetched::Never(..) | Fetched::Gone => None,
+        }
+    }
+
+    /// Why some of the results of an attempt can never be taken, if so.
+    pub(super) fn fetch_refusal(&self, client: &Client, attempt: &str) -> Option<Detail> {
+        match client.far.fetched.get(attempt)? {
+            Fetched::Never(code, why) => Some(Detail::new(code, why.clone())),
+            Fetched::Yes(_) | Fetched::No(_) | Fetched::Gone => None,
         }
     }
 

@@ -3,6 +3,7 @@ use super::{Carrier, CarryError, OWN, pattern};
 use crate::backend::transport::Exec;
 use crate::ground::carriage::{allow_to_execute, make_way};
 use crate::ground::digest::copy_hashed;
+use crate::ground::machine;
 use crate::ground::words::quoted;
 use crate::model::attempt_dir::{FETCHED, KEPT, STAGED, own_expression};
 use cap_std::ambient_authority;
@@ -46,9 +47,23 @@ pub enum Fetched {
     Yes(Vec<Kept>),
     /// The attempt has no directory over there.
     Gone,
-    /// They were not taken, and nothing was put in place: why.
+    /// They were not taken, and nothing was put in place: why. Another try may have them.
     No(String),
+    /// Some of them can never be taken, by no fault of the way: a word, and why. What came is in place.
+    Never(&'static str, String),
 }
+
+/// What is wrong with an attempt's results.
+#[derive(Debug, Clone)]
+enum Trouble {
+    Passes(String),
+    Lasts(&'static str, String),
+}
+
+/// There is more than is fetched.
+const TOO_MUCH: &str = "output-quota";
+/// Something cannot be read over there, or not be written here.
+const UNREADABLE: &str = "output-unreadable";
 
 /// A file that stays over there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -183,7 +198,7 @@ struct Received {
 #[derive(Debug, Default)]
 struct Attempt {
     gone: bool,
-    trouble: Option<String>,
+    trouble: Option<Trouble>,
     kept: Vec<Kept>,
     /// What is to come, by path: size and digest.
     listed: BTreeMap<String, (u64, String)>,
@@ -192,8 +207,16 @@ struct Attempt {
 }
 
 impl Attempt {
-    fn trouble(&mut self, text: String) {
-        self.trouble.get_or_insert(text);
+    fn trouble(&mut self, trouble: Trouble) {
+        self.trouble.get_or_insert(trouble);
+    }
+
+    fn answer(&self, trouble: Option<Trouble>) -> Fetched {
+        match trouble {
+            None => Fetched::Yes(self.kept.clone()),
+            Some(Trouble::Passes(why)) => Fetched::No(why),
+            Some(Trouble::Lasts(code, why)) => Fetched::Never(code, why),
+        }
     }
 }
 
@@ -256,10 +279,10 @@ impl Received {
             "large" => {
                 let (attempt, bytes) = rest.split_once(' ').unwrap_or((rest, "?"));
                 if let Some(attempt) = self.attempts.get_mut(attempt) {
-                    attempt.trouble(format!(
+                    attempt.trouble(Trouble::Lasts(TOO_MUCH, format!(
                         "its outputs have {bytes} bytes, and {BYTES_MAX} is the most that is fetched; keep large files on the \
                          cluster with {{\"pattern\": …, \"keep\": \"remote\"}}"
-                    ));
+                    )));
                 }
             }
             "kept" => {
@@ -272,7 +295,8 @@ impl Received {
                 let Some((size, path)) = rest.split_once(' ') else { return };
                 if let (Some((attempt, path)), Ok(size)) = (self.place(path), size.parse()) {
                     if attempt.listed.len() >= FILES_MAX {
-                        attempt.trouble(format!("more than {FILES_MAX} output files"));
+                        attempt
+                            .trouble(Trouble::Lasts(TOO_MUCH, format!("it left more than {FILES_MAX} output files")));
                     } else {
                         attempt.listed.insert(path, (size, String::new()));
                     }
@@ -312,7 +336,7 @@ impl Received {
             let Some((attempt, path)) = self.place(&path) else { continue };
             let Some((size, digest)) = attempt.listed.get(&path).cloned() else { continue };
             if entry.header().entry_type() != tar::EntryType::Regular || entry.size() != size {
-                attempt.trouble(format!("`{path}` was changed while it was fetched"));
+                attempt.trouble(Trouble::Passes(format!("`{path}` was changed while it was fetched")));
                 continue;
             }
             let Some((directory, open)) = name.as_deref().and_then(|name| places.get_mut(name)) else { continue };
@@ -343,18 +367,16 @@ impl Received {
             attempt.trouble.clone().or_else(|| missing.map(|(path, (_, digest))| not_as_listed(path, digest)));
         let root = match Dir::open_ambient_dir(&one.directory, ambient_authority()) {
             // nothing of it was written
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(trouble.map_or_else(|| Fetched::Yes(attempt.kept.clone()), Fetched::No));
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(attempt.answer(trouble)),
             root => root?,
         };
         let answer = match trouble {
-            Some(trouble) => Fetched::No(trouble),
-            None => match put_in_place(&root, &attempt.arrived) {
-                Ok(()) => Fetched::Yes(attempt.kept.clone()),
-                Err(error) if error.kind() == io::ErrorKind::StorageFull => return Err(error),
+            Some(Trouble::Passes(why)) => Fetched::No(why),
+            trouble => match put_in_place(&root, &attempt.arrived) {
+                Ok(()) => attempt.answer(trouble),
+                Err(error) if machine::is_trouble(&error) => return Err(error),
                 // something the operator made stands in the way
-                Err(error) => Fetched::No(format!("cannot be put in place: {error}")),
+                Err(error) => Fetched::Never(UNREADABLE, format!("its results cannot be put in place: {error}")),
             },
         };
         match root.remove_dir_all(FETCHED) {
@@ -365,11 +387,11 @@ impl Received {
 }
 
 /// Why a file that was listed did not come, or came as another.
-fn not_as_listed(path: &str, digest: &str) -> String {
+fn not_as_listed(path: &str, digest: &str) -> Trouble {
     if digest.is_empty() {
-        return format!("`{path}` cannot be read over there");
+        return Trouble::Lasts(UNREADABLE, format!("`{path}` cannot be read on the cluster"));
     }
-    format!("`{path}` was changed while it was fetched")
+    Trouble::Passes(format!("`{path}` was changed while it was fetched"))
 }
 
 fn put_in_place(root: &Dir, arrived: &BTreeMap<String, usize>) -> io::Result<()> {
