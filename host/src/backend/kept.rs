@@ -2,7 +2,7 @@
 use super::registry::Backends;
 use super::slurm::Errand;
 use super::slurm::ran_behind;
-use super::staging::{Carrier, CarryError, RemoteFile};
+use super::staging::{CarryError, RemoteFile};
 use crate::backend::transport::NoAnswer;
 use crate::ground::carriage::{allow_to_execute, make_way};
 use crate::model::attempt_dir::PULLED;
@@ -42,11 +42,6 @@ impl Backends {
             }
         }
         all
-    }
-
-    /// The backends whose attempt directories are not in the run, each with the way to them.
-    pub fn far(&self) -> impl Iterator<Item = (&str, Carrier<'_>)> {
-        self.slurm.iter().filter_map(|(name, backend)| Some((name.as_str(), backend.carrier()?)))
     }
 
     /// Where an attempt ran whose directory here is this one.

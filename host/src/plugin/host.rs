@@ -267,6 +267,7 @@ impl PluginHost {
             let deadline = Instant::now() + limit;
             store.data_mut().attempt = Some(CalledAttempt {
                 id: attempt.attempt_id.clone(),
+                task_id: attempt.task_id.clone(),
                 directory: attempt.directory.clone(),
                 inputs: attempt.inputs.clone(),
                 cancelled: attempt.cancelled,
