@@ -103,9 +103,7 @@ impl SlurmBackend {
         let fetched = carrier.fetch(&[wanted]).map_err(|error| GuestError::Transient(detail(&error), None))?;
         match fetched.into_values().next() {
             Some(Fetched::Yes(_)) => Ok(true),
-            Some(Fetched::No(why) | Fetched::Never(_, why)) => {
-                Err(GuestError::Rejected(Detail::new("staging", why)))
-            }
+            Some(Fetched::No(why) | Fetched::Never(_, why)) => Err(GuestError::Rejected(Detail::new("staging", why))),
             Some(Fetched::Gone) | None => Ok(false),
         }
     }
@@ -309,7 +307,11 @@ impl SlurmBackend {
             Parcel {
                 attempt: member.attempt.clone(),
                 directory: Some(self.run.join(&member.directory)),
-                files: if note.is_empty() { Vec::new() } else { vec![(attempt_dir::AFTER.to_owned(), note.into_bytes())] },
+                files: if note.is_empty() {
+                    Vec::new()
+                } else {
+                    vec![(attempt_dir::AFTER.to_owned(), note.into_bytes())]
+                },
                 linked: errand.linked,
                 carry: errand.carry,
             }
