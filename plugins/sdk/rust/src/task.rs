@@ -76,7 +76,7 @@ pub enum Command {
 }
 
 /// How a file comes into the attempt directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
     /// A file of its own.
