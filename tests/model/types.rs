@@ -5,12 +5,16 @@ use matterstack::model::id::TaskId;
 use matterstack::model::job::JobDocument;
 use matterstack::model::result as host_result;
 use matterstack::model::workflow as host;
-use matterstack_sdk::task as sdk;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+
+/// The SDK's own file: as a dependency it would bring features of other crates with it, and have cranelift compiled twice.
+#[path = "../../plugins/sdk/rust/src/task.rs"]
+#[expect(dead_code, reason = "the conveniences of the SDK are not what is compared")]
+mod sdk;
 
 /// What the other side makes of a document, as the first side reads it back; it must be the same.
 #[track_caller]
