@@ -98,8 +98,12 @@ pub(super) fn amend(session: &Session, name: &str, sets: &[String], reason: Opti
     tick::refuse_amendment(run, &config)?;
     workspace::pinned_plugins(&run.dir, &mut config)?;
     workspace::check_plugins(&run.dir, &config)?;
-    write_config(run, config, &act(Verb::Amend, json!({"set": sets}), reason))?;
-    told(session, run, &format!("amended: {}", sets.join(", ")))
+    let act = act(Verb::Amend, json!({"set": sets}), reason);
+    let quotas = config.limits != run.config.limits;
+    write_config(run, config, &act)?;
+    let again = if quotas { tick::collect_again(run, act.at_ms)? } else { 0 };
+    let more = if again > 0 { format!("; what {again} task(s) left is collected again") } else { String::new() };
+    told(session, run, &format!("amended: {}{more}", sets.join(", ")))
 }
 
 /// Refuses what a run fixes for its life.

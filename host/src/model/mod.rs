@@ -1,5 +1,6 @@
 //! Plain values and rules of the domain. Nothing here reads a file, a clock or the environment.
 pub mod act;
+pub mod attempt_dir;
 pub mod config;
 pub mod contract;
 pub mod document;
@@ -7,7 +8,10 @@ pub mod evidence;
 pub mod exit;
 pub mod handle;
 pub mod id;
+pub mod inputs;
 pub mod job;
+pub mod outputs;
+pub mod pattern;
 pub mod result;
 pub mod schema;
 pub mod states;

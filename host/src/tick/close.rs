@@ -7,6 +7,7 @@ use super::{Moment, Run, Tick, TickError};
 use crate::model::contract::{Context, Next, Reads};
 use crate::model::document::{canonical, canonical_value, sha256};
 use crate::model::evidence::{DecisionKind, DecisionOutcome, EngineRecord};
+use crate::model::outputs::refuse_impossible_sources;
 use crate::model::states::RunState;
 use crate::model::workflow::{PlannedTask, Task, WorkflowError, validate};
 use crate::plugin::{Answer, PluginError, PluginErrorKind};
@@ -315,7 +316,15 @@ fn read_tasks(run: &Run, next: &Next) -> Result<Vec<PlannedTask>, PlanError> {
         tasks.push((task, json));
     }
     let exists = |id: &crate::model::id::TaskId| known > 0 && run.store.has_task(id.as_str()).unwrap_or(true);
-    Ok(validate(tasks, &run.config, &exists)?)
+    let planned = validate(tasks, &run.config, &exists)?;
+    refuse_impossible_sources(&planned, |id| earlier_task(run, id))?;
+    Ok(planned)
+}
+
+/// A task that was planned earlier.
+fn earlier_task(run: &Run, id: &crate::model::id::TaskId) -> Result<Option<Task>, PlanError> {
+    let Some(row) = run.store.task(id.as_str())? else { return Ok(None) };
+    Ok(Some(super::verdict::stored_task(&run.store.task_json(row.key)?)?))
 }
 
 fn campaign_digest(run: &Run) -> String {

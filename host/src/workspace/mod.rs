@@ -1,12 +1,14 @@
 //! Finds workspaces and runs, reads what a person wrote, and makes and opens runs from it.
 //!
 //! Nothing outside the workspaces root is ever read as a workspace or a run, whatever a name or a link says.
+mod artifacts;
 mod backup;
 mod config;
 mod init;
 mod open;
 mod pin;
 
+pub(crate) use artifacts::RunFiles;
 pub use backup::back_up;
 pub use config::{backend_config, parse_document, read_run_config, resolve, set_value, user_config};
 pub use init::{Init, init, now_ms};
@@ -14,7 +16,7 @@ pub use open::{
     Access, HeldRun, act, adopt, check_plugins, find_plugin, open_for_reading, open_run, open_to_look, pinned_plugins,
     read_store, write_config,
 };
-pub(crate) use open::{RunFiles, cache_directory, open_leased};
+pub(crate) use open::{cache_directory, open_leased};
 
 use crate::failure::Failure;
 use crate::model::workflow::nearest;
