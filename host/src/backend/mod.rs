@@ -45,7 +45,7 @@ pub mod transport;
 pub use check::{Check, Step, check};
 pub use kept::{Carried, Inputs, KeptFile, Linked, RanAt};
 pub use local::StoppedSupervisor;
-pub use program::start_and_leave;
+pub use program::{Ended, start_and_leave, start_and_wait};
 pub use registry::{Backends, Changes};
 
 /// Looks for supervisors of a run on this machine that somebody stopped. Changes nothing.

@@ -3,14 +3,15 @@
 //! Nothing outside the workspaces root is ever read as a workspace or a run, whatever a name or a link says.
 mod config;
 mod init;
+mod log;
 mod open;
 mod pin;
 
 pub use config::{backend_config, parse_document, read_run_config, resolve, set_value, user_config};
 pub use init::{Init, init, now_ms};
-pub(crate) use open::open_leased;
+pub(crate) use open::{Ahead, open_leased};
 pub use open::{
-    Access, HeldRun, adopt, check_plugins, find_plugin, new_attempt_id, open_for_reading, open_run, open_to_look,
+    Access, HeldRun, adopt, check_plugins, compile_ahead, compile_upgrade, compiler, find_plugin, new_attempt_id, open_for_reading, open_run, open_to_look,
     pinned_plugins, read_store, write_config,
 };
 
