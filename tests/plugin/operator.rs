@@ -99,7 +99,7 @@ fn a_deadline_is_kept_and_the_next_call_is_sound() {
         let start = Instant::now();
         let error = bench.host.submit(&key(), &bench.mode(mode)).unwrap_err();
         assert!(matches!(error.kind, PluginErrorKind::Deadline(Bound { value: 300, .. })), "{error}");
-        assert!((300..2000).contains(&start.elapsed().as_millis()), "{mode}: {:?}", start.elapsed());
+        assert!((300..10_000).contains(&start.elapsed().as_millis()), "{mode}: {:?}", start.elapsed());
         bench.host.submit(&key(), &bench.mode("")).unwrap();
     }
     std::thread::sleep(Duration::from_millis(350));

@@ -92,10 +92,10 @@ impl Name {
     }
 }
 
-/// What this process has learnt and no cache keeps: code, or that a plugin takes more than these limits to compile.
-#[derive(Default)]
+/// What this process has learnt and no cache keeps: code, with the cache that could not be written, or that a plugin takes
+/// more than these limits to compile.
 struct Learnt {
-    code: BTreeMap<Name, Arc<[u8]>>,
+    code: BTreeMap<(Option<PathBuf>, Name), Arc<[u8]>>,
     refused: BTreeMap<Name, (CompileLimits, Bound)>,
 }
 
@@ -130,7 +130,7 @@ impl Compiler {
         let room = Room::here();
         let engine = engine::compiling(role, room).map_err(unstarted)?;
         let name = Name::new(&engine, digest);
-        if self.entry(&name).is_some_and(|path| path.exists()) || learnt().code.contains_key(&name) {
+        if self.entry(&name).is_some_and(|path| path.exists()) || self.kept(&name).is_some() {
             return Ok(());
         }
         self.make(&name, (role, room), bytes).map(drop)
@@ -152,12 +152,15 @@ impl Compiler {
         if let Some(component) = self.cached(&name).and_then(|code| deserialize(engine, &code).ok()) {
             return Ok(component);
         }
-        let kept = learnt().code.get(&name).cloned();
-        let code = match kept {
+        let code = match self.kept(&name) {
             Some(code) => code,
             None => self.make(&name, kind, bytes)?,
         };
         deserialize(engine, &code).map_err(unstarted)
+    }
+
+    fn kept(&self, name: &Name) -> Option<Arc<[u8]>> {
+        learnt().code.get(&(self.cache_dir.clone(), name.clone())).cloned()
     }
 
     fn entry(&self, name: &Name) -> Option<PathBuf> {
@@ -188,7 +191,7 @@ impl Compiler {
         let code: Arc<[u8]> = made?.into();
         let kept = self.cache_dir.as_deref().is_some_and(|cache| write(cache, name, &code).is_ok());
         if !kept {
-            learnt().code.insert(name.clone(), code.clone());
+            learnt().code.insert((self.cache_dir.clone(), name.clone()), code.clone());
         }
         Ok(code)
     }

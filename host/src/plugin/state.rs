@@ -138,10 +138,11 @@ impl CallState {
         if self.host_calls > most {
             return self.end(PluginErrorKind::Limit(Bound::new("limits.plugin.host_calls", most)));
         }
-        if Instant::now() > self.deadline.at {
-            return self.end(self.deadline.hit());
-        }
-        Ok(())
+        self.in_time()
+    }
+
+    fn in_time(&mut self) -> wasmtime::Result<()> {
+        if Instant::now() > self.deadline.at { self.end(self.deadline.hit()) } else { Ok(()) }
     }
 
     /// Charges for bytes that the host made or fetched, as much as if the plugin had computed them.
@@ -151,17 +152,16 @@ impl CallState {
         if self.charged > most {
             return self.end(PluginErrorKind::Fuel(Bound::new("limits.plugin.fuel", most)));
         }
-        Ok(())
+        self.in_time()
     }
 
     /// Counts random bytes that are about to be drawn.
     pub(super) fn draw(&mut self, bytes: u64) -> wasmtime::Result<()> {
-        self.charge(bytes)?;
         self.drawn = self.drawn.saturating_add(bytes);
         if self.drawn > self.shared.output_max() as u64 {
             return self.end(PluginErrorKind::Limit(self.shared.output_bound()));
         }
-        Ok(())
+        self.charge(bytes)
     }
 
     /// Ends the call for this reason.
