@@ -23,7 +23,10 @@ fn a_lost_answer_of_submit_is_settled_by_reconcile() {
     for (found, expected) in [(Found::Yes("{}".to_owned()), 1), (Found::No, 2)] {
         let mut run = one(json!({}));
         run.plugins.edit(|script| {
-            script.submit.insert("a".to_owned(), [Err(PluginErrorKind::Deadline(Bound::new("limits.plugin.call_ms", 5)))].into());
+            script.submit.insert(
+                "a".to_owned(),
+                [Err(PluginErrorKind::Deadline(Bound::new("limits.plugin.call_ms", 5)))].into(),
+            );
             script.reconcile.insert("a".to_owned(), [Found::Unknown("{}".to_owned(), 500), found].into());
         });
         run.plan().expect("a plan");

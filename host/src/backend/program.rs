@@ -1,5 +1,5 @@
 //! Programs that are started and left to themselves, or waited for.
-use crate::machine;
+use crate::ground::machine;
 use std::fs::File;
 use std::io;
 use std::path::Path;

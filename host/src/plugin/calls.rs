@@ -108,8 +108,7 @@ impl PluginHost {
             store.set_epoch_deadline(1);
             let answer = self.block_on(async {
                 let called = async {
-                    let instance: ComputeOperator =
-                        loaded.pre.instantiate_async(&mut store).await.map_err(NotBegun)?;
+                    let instance: ComputeOperator = loaded.pre.instantiate_async(&mut store).await.map_err(NotBegun)?;
                     let calls = instance.matterstack_plugin_operator_calls();
                     Ok(work(&mut store, calls, attempt_to_wit(attempt)).await)
                 };
@@ -169,9 +168,9 @@ impl PluginHost {
     fn finish<T>(&self, store: &mut Store<CallState>, answer: Result<Answered<T>, NotBegun>) -> CallResult<T> {
         let ended = match answer {
             Ok(Some(Ok(answer))) => Ok(answer),
-            Ok(Some(Err(error))) => Err(self.kind(store, &error).unwrap_or_else(|| {
-                PluginErrorKind::BadOutput(error.root_cause().to_string())
-            })),
+            Ok(Some(Err(error))) => Err(self
+                .kind(store, &error)
+                .unwrap_or_else(|| PluginErrorKind::BadOutput(error.root_cause().to_string()))),
             Ok(None) => Err(store.data().deadline.hit()),
             Err(NotBegun(error)) => Err(self.kind(store, &error).unwrap_or_else(|| unstarted(error))),
         };

@@ -77,7 +77,9 @@ enum Kind {
 impl CallState {
     fn fill(&mut self, kind: Kind, bytes: &mut [u8]) -> wasmtime::Result<()> {
         match (&mut self.sight.chance, kind) {
-            (Chance::Real, _) => getrandom::fill(bytes).map_err(|error| wasmtime::format_err!("no randomness: {error}")),
+            (Chance::Real, _) => {
+                getrandom::fill(bytes).map_err(|error| wasmtime::format_err!("no randomness: {error}"))
+            }
             (Chance::Derived(derived), Kind::Secure) => {
                 derived.secure.fill(bytes);
                 Ok(())

@@ -3,7 +3,7 @@
 use super::engine::{self, Role, Room};
 use super::error::PluginErrorKind;
 use crate::backend::start_and_wait;
-use crate::machine;
+use crate::ground::machine;
 use crate::model::config::CompileLimits;
 use crate::model::limit::Bound;
 use std::fs::File;

@@ -1,7 +1,7 @@
 //! The engines: one for each role of a plugin, each with and without reserved address space. Every one has native code of
 //! its own, told apart by [`mark`].
 use super::state::{INSTANCES_MAX, MEMORIES_MAX, TABLES_MAX};
-use crate::machine;
+use crate::ground::machine;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 

@@ -8,7 +8,8 @@
 use super::engine::{self, Role, Room};
 use super::error::{PluginError, PluginErrorKind};
 use super::{compile, inspect, survey};
-use crate::machine;
+use crate::ground::files::open_regular_path;
+use crate::ground::machine;
 use crate::model::config::CompileLimits;
 use crate::model::document::sha256;
 use crate::model::limit::Bound;
@@ -49,13 +50,8 @@ impl PluginSource {
     /// If it cannot be read, is no component, or not the one that is pinned.
     pub(super) fn read(&self) -> Result<Vec<u8>, PluginErrorKind> {
         let path = self.path.display();
-        let unread = |error: &dyn std::fmt::Display| PluginErrorKind::Load(format!("`{path}` cannot be read: {error}"));
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let opened = File::options().read(true).custom_flags(flags.bits() as i32).open(&self.path);
-        let file = opened.map_err(|error| unread(&error))?;
-        if !file.metadata().map_err(|error| unread(&error))?.is_file() {
-            return Err(unread(&"it is not a regular file"));
-        }
+        let unread = |error: &std::io::Error| PluginErrorKind::Load(format!("`{path}` cannot be read: {error}"));
+        let file = open_regular_path(&self.path).map_err(|error| unread(&error))?;
         let mut bytes = Vec::new();
         file.take(PLUGIN_MAX + 1).read_to_end(&mut bytes).map_err(|error| unread(&error))?;
         let digest = sha256(&bytes);
@@ -198,10 +194,9 @@ impl Compiler {
 
     /// The code of a sound entry.
     fn cached(&self, name: &Name) -> Option<Arc<[u8]>> {
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let mut file = File::options().read(true).custom_flags(flags.bits() as i32).open(self.entry(name)?).ok()?;
+        let mut file = open_regular_path(&self.entry(name)?).ok()?;
         let metadata = file.metadata().ok()?;
-        if !metadata.is_file() || metadata.uid() != machine::user_id() || metadata.mode() & 0o022 != 0 {
+        if metadata.uid() != machine::user_id() || metadata.mode() & 0o022 != 0 {
             return None;
         }
         let mut head = [0; HEAD];

@@ -1,11 +1,11 @@
 //! What the store of one call holds, and the limits that it keeps.
 use super::bindings::campaign::matterstack::plugin::types;
+use super::border;
 use super::capture::Capture;
 use super::chance::Chance;
 use super::error::PluginErrorKind;
 use super::given::{Artifacts, LogEntry, LogLevel, PluginLog};
 use super::memory::{Growth, Memory};
-use super::border;
 use crate::backend::Compute;
 use crate::model::config::{Grants, PluginLimits};
 use crate::model::id::AttemptId;

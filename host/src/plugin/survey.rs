@@ -208,7 +208,8 @@ mod tests {
     }
 
     fn nested(levels: u8, times: u8) -> Vec<u8> {
-        let innermost = component(&[section(1, MODULE), section(2, &[&[times][..], &[0, 0, 0].repeat(times.into())].concat())]);
+        let innermost =
+            component(&[section(1, MODULE), section(2, &[&[times][..], &[0, 0, 0].repeat(times.into())].concat())]);
         (1..levels).fold(innermost, |inner, _| component(&[section(4, &inner), instantiate(0, times)]))
     }
 
