@@ -140,6 +140,7 @@ impl PluginHost {
         let deadline = Deadline::after_ms("limits.plugin.call_ms", self.shared.limits.call_ms);
         let called = CalledAttempt {
             id: id.clone(),
+            task_id: attempt.task_id.clone(),
             directory: attempt.directory.clone(),
             cancelled: attempt.cancelled,
             operator: key.to_string(),

@@ -59,7 +59,7 @@ impl CallState {
     ) -> wasmtime::Result<Result<T, types::Error>> {
         self.count()?;
         Ok(self.granted(call, backend).and_then(|attempt| {
-            let key = JobKey { attempt_id: &attempt.id, directory: &attempt.directory };
+            let key = JobKey { attempt_id: &attempt.id, task_id: &attempt.task_id, directory: &attempt.directory };
             question(&*self.shared.compute, key).map_err(to_wit)
         }))
     }

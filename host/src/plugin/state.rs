@@ -8,7 +8,7 @@ use super::given::{Artifacts, LogEntry, LogLevel, PluginLog};
 use super::memory::{Growth, Memory};
 use crate::backend::Compute;
 use crate::model::config::{Grants, PluginLimits};
-use crate::model::id::AttemptId;
+use crate::model::id::{AttemptId, TaskId};
 use crate::model::limit::Bound;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -52,6 +52,7 @@ impl Shared {
 /// The attempt a call is made for.
 pub(super) struct CalledAttempt {
     pub(super) id: AttemptId,
+    pub(super) task_id: TaskId,
     pub(super) directory: PathBuf,
     pub(super) cancelled: bool,
     pub(super) operator: String,
