@@ -142,6 +142,7 @@ impl PluginHost {
             id: id.clone(),
             task_id: attempt.task_id.clone(),
             directory: attempt.directory.clone(),
+            inputs: attempt.inputs.clone(),
             cancelled: attempt.cancelled,
             operator: key.to_string(),
             grants: grants.clone(),

@@ -72,7 +72,8 @@ impl compute::Host for CallState {
     }
 
     fn submit(&mut self, backend: String, job: String) -> wasmtime::Result<Result<String, types::Error>> {
-        self.ask("submit", &backend, |compute, key| compute.submit(&backend, key, &job))
+        let inputs = self.attempt.as_ref().map(|attempt| attempt.inputs.clone()).unwrap_or_default();
+        self.ask("submit", &backend, |compute, key| compute.submit(&backend, key, &job, &inputs))
     }
 
     fn find(&mut self, backend: String) -> wasmtime::Result<Result<operator_types::Found, types::Error>> {

@@ -9,6 +9,7 @@ use super::memory::{Growth, Memory};
 use crate::backend::Compute;
 use crate::model::config::{Grants, PluginLimits};
 use crate::model::id::{AttemptId, TaskId};
+use crate::model::inputs::Inputs;
 use crate::model::limit::Bound;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -54,6 +55,7 @@ pub(super) struct CalledAttempt {
     pub(super) id: AttemptId,
     pub(super) task_id: TaskId,
     pub(super) directory: PathBuf,
+    pub(super) inputs: Arc<Inputs>,
     pub(super) cancelled: bool,
     pub(super) operator: String,
     pub(super) grants: Arc<Grants>,
