@@ -81,7 +81,7 @@ fn runs_of_every_version_are_listed_shown_and_bundled() {
         assert_eq!(bundle.verified.findings(), 0, "{archive:?}: {:?}", bundle.findings);
         let contract = &bundle.engines[0].engine.contract;
         let replay = world.run(&["replay", "r", "--json"]);
-        if *contract == matterstack::plugin::engine().contract {
+        if *contract == matterstack::plugin::this_engine().contract {
             let replay = replay.code(0).json();
             assert_eq!(
                 (&replay["first"], &replay["agreed"]),

@@ -10,7 +10,8 @@ use matterstack::model::document::sha256;
 use matterstack::model::evidence::EngineRecord;
 use matterstack::model::id::OperatorKey;
 use matterstack::plugin::{
-    Answer, Artifacts, HostSettings, LogLevel, PluginError, PluginHost, PluginLog, PluginSource, Plugins, builtin,
+    Answer, Artifacts, Compiler, HostSettings, LogEntry, PluginError, PluginHost, PluginLog, PluginSource, Plugins,
+    builtin,
 };
 use matterstack::replay::replay;
 use matterstack::run::Run;
@@ -37,7 +38,9 @@ impl Artifacts for NoFiles {
 struct NoLog;
 
 impl PluginLog for NoLog {
-    fn write(&self, _: &str, _: Option<&str>, _: LogLevel, _: &str) {}
+    fn write(&self, _: &LogEntry<'_>) -> usize {
+        0
+    }
 }
 
 impl Plugins for Mixed {
@@ -116,7 +119,11 @@ impl History {
         let mut run = self.fixture.open();
         let backends = Arc::new(Backends::new(run.dir.root()));
         let mut host = PluginHost::new(HostSettings {
-            cache_dir: Some(std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache")),
+            compiler: Compiler {
+                cache_dir: Some(std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache")),
+                program: crate::cli::harness::PROGRAM.into(),
+                limits: run.config.limits.compile.clone(),
+            },
             compute: backends,
             backends: Vec::new(),
             artifacts: Arc::new(NoFiles),

@@ -43,7 +43,7 @@ fn decide(writer: &Writer<'_>, number: u64, kind: DecisionKind, state: &str) -> 
         iteration: 1,
         now_ms: 9,
         plugin_sha256: &digest,
-        engine: &matterstack::plugin::engine(),
+        engine: &matterstack::plugin::this_engine(),
         former: (number > 1).then_some(FormerState { number: number - 1, text: "{\"s\":1}" }),
         supplied: None,
         finished: (kind == DecisionKind::Analyze).then_some("[]"),

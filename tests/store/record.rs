@@ -22,7 +22,7 @@ fn add(writer: &Writer<'_>, told: &Told<'_>, came: Came<'_>) -> Result<(), Store
             iteration: 1,
             now_ms: 5,
             plugin_sha256: &digest,
-            engine: &matterstack::plugin::engine(),
+            engine: &matterstack::plugin::this_engine(),
             former: told.former.map(|(number, text)| FormerState { number, text }),
             supplied: Some("{\"go\":1}"),
             finished: None,

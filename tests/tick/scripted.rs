@@ -98,7 +98,7 @@ impl Plugins for Scripted {
     }
 
     fn engine(&self) -> EngineRecord {
-        matterstack::plugin::engine()
+        matterstack::plugin::this_engine()
     }
 
     fn prepare(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<(), PluginError> {

@@ -1,6 +1,7 @@
 //! The command line: the only place that prints or exits.
 mod backend;
 mod backup;
+mod compile;
 mod control;
 mod doctor;
 mod evidence;
@@ -13,6 +14,8 @@ mod report;
 mod respond;
 mod runs;
 mod show;
+
+pub use compile::compile;
 
 use crate::failure::{Failure, FailureKind};
 use crate::run::RunDir;

@@ -10,6 +10,7 @@ pub mod handle;
 pub mod id;
 pub mod inputs;
 pub mod job;
+pub mod limit;
 pub mod outputs;
 pub mod pattern;
 pub mod result;

@@ -9,17 +9,17 @@ pub use compare::{Aspect, Difference};
 
 use crate::backend::Backends;
 use crate::failure::{Failure, FailureKind};
-use crate::model::config::RunConfig;
+use crate::model::config::{PluginLimits, RunConfig};
 use crate::model::contract::{Context, Decision};
 use crate::model::document::{canonical, canonical_value};
 use crate::model::evidence::{DecisionKind, DecisionOutcome, EngineRecord};
 use crate::plugin::{
-    Answer, HostSettings, LogLevel, PluginError, PluginHost, PluginLog, PluginSource, Plugins, engine,
+    Answer, HostSettings, LogEntry, PluginError, PluginHost, PluginLog, PluginSource, Plugins, this_engine,
 };
 use crate::run::RunDir;
 use crate::store::{DecisionInput, Store, StoreError};
 use crate::tick::{canonical_next, canonical_output, context_of, input_digest, raw_decision, raw_state};
-use crate::workspace::{cache_directory, read_run_config};
+use crate::workspace::{compiler, read_run_config};
 use compare::{Came, Recorded};
 use files::ReplayedFiles;
 use serde::Serialize;
@@ -31,6 +31,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 /// Decisions in a row that one thread takes, since each state is told against the one before.
 const TAKEN: i64 = 16;
+
+/// How long one decision may take, in milliseconds.
+const PATIENCE_MS: u64 = 24 * 3600 * 1000;
 
 /// What came of a replay.
 #[derive(Debug, Default, Serialize)]
@@ -70,7 +73,7 @@ impl Replay {
 pub fn replay(dir: &RunDir) -> Result<Replay, Failure> {
     let store = crate::workspace::read_store(dir)?;
     let (made, engines, run_id) = (store.decisions_made()?, store.engines()?, store.run()?.run_id);
-    let here = engine();
+    let here = this_engine();
     if let Some(other) = engines.iter().find(|other| other.engine.contract != here.contract) {
         let what = format!(
             "run `{run_id}` has decisions under version {} of the plugin contract, and this matterstack speaks {}",
@@ -126,7 +129,9 @@ impl From<Failure> for Broken {
 struct NoLog;
 
 impl PluginLog for NoLog {
-    fn write(&self, _: &str, _: Option<&str>, _: LogLevel, _: &str) {}
+    fn write(&self, _: &LogEntry<'_>) -> usize {
+        0
+    }
 }
 
 /// A campaign as one configuration names it.
@@ -162,7 +167,7 @@ impl<'a> Replayer<'a> {
             self.total.left_out += 1;
             return Ok(());
         }
-        let same_engine = self.engines.get(&input.record.engine) == Some(&engine());
+        let same_engine = self.engines.get(&input.record.engine) == Some(&this_engine());
         self.total.other_engine += u64::from(!same_engine);
         self.total.decisions += 1;
         let difference = match self.difference(place, &input, same_engine) {
@@ -243,12 +248,13 @@ impl<'a> Replayer<'a> {
         let config = read_run_config(input.config.as_bytes(), "a recorded config.json")?;
         let files = Arc::new(ReplayedFiles::new(self.dir, &config));
         let mut host = PluginHost::new(HostSettings {
-            cache_dir: cache_directory(),
+            compiler: compiler(&config.limits.compile),
             compute: Arc::new(Backends::new(self.dir.root())),
             backends: Vec::new(),
             artifacts: files.clone(),
             log: Arc::new(NoLog),
-            limits: config.limits.plugin.clone(),
+            // the fuse is for a machine that is waited for, and says nothing about the campaign
+            limits: PluginLimits { plan_ms: PATIENCE_MS, ..config.limits.plugin.clone() },
         });
         host.set_campaign(PluginSource {
             name: config.campaign.plugin.clone(),

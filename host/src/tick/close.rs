@@ -77,6 +77,10 @@ fn held_by(
     };
     let (code, text, outcome) = match error {
         PlanError::Tick(error) => return Err(error),
+        PlanError::Plugin(error) if error.kind.is_machine() => {
+            // It says nothing about the campaign; another tick, or another machine, asks it again.
+            return Err(TickError::Io("asking the campaign".to_owned(), std::io::Error::other(error.to_string())));
+        }
         PlanError::Plugin(error) => (error.kind.code(), error.to_string(), error.kind.outcome()),
         PlanError::Workflow(error) => (
             PluginErrorKind::BadOutput(String::new()).code(),
