@@ -6,9 +6,11 @@ mod ends;
 mod fanout;
 mod faults;
 mod life;
+pub(super) mod liars;
 mod rollback;
 mod setup;
 mod slow;
+mod time;
 
 use crate::cli::harness::{Done, World};
 use crate::support::slurm::{Cluster, Plan, until};

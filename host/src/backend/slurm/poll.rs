@@ -1,7 +1,8 @@
 //! Looks at the queue: once for all jobs, not more often than allowed, and tells what changed.
 use super::accounts::Accounts;
 use super::commands;
-use super::ledger::{Element, Row, Shown};
+use super::ledger::Element;
+use super::rows::{Row, Shown};
 use super::{Memory, SlurmBackend};
 use crate::backend::clock::Clock;
 use crate::model::id::AttemptId;
