@@ -57,7 +57,10 @@ impl Bench {
     }
 }
 
-fn submit(backends: &Backends, (attempt_id, task_id, directory): &(AttemptId, TaskId, PathBuf)) -> Result<String, GuestError> {
+fn submit(
+    backends: &Backends,
+    (attempt_id, task_id, directory): &(AttemptId, TaskId, PathBuf),
+) -> Result<String, GuestError> {
     let key = JobKey { attempt_id, task_id, directory };
     let handle = backends.submit("c", key, r#"{"command": "sleep 300"}"#)?;
     match backends.sync().expect("synced").remove(attempt_id) {

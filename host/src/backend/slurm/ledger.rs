@@ -194,7 +194,7 @@ impl Ledger {
     /// is gone, the queue is watched for some times `grace_ms`.
     pub(super) fn take_in(&mut self, poll: Shown, seen: u64, now_ms: i64, grace_ms: i64) {
         let number = self.head.changes + 1;
-        let Shown { jobs: rows, arrays, shown_ms } = poll;
+        let Shown { jobs: rows, arrays, withdrawn, shown_ms, .. } = poll;
         let answered_ms = std::mem::replace(&mut self.head.answered_ms, now_ms);
         // after a clock was set back nothing may wait until it has caught up
         for job in self.jobs.values_mut() {
@@ -218,6 +218,17 @@ impl Ledger {
                 None => drop(self.jobs.insert(element.clone(), new)),
             }
             shown.insert(element);
+        }
+        for (element, id) in withdrawn {
+            let (word, reason) = (WITHDRAWN.to_owned(), String::new());
+            self.jobs.entry(element).or_insert(Job {
+                id,
+                word,
+                reason,
+                placed: false,
+                changed: number,
+                since_ms: now_ms,
+            });
         }
         for (element, job) in &mut self.jobs {
             if has_left(job) || shown.contains(element) {

@@ -33,6 +33,10 @@ pub(super) struct Shown {
     pub(super) jobs: Vec<(Element, Seen)>,
     /// The arrays of which anything stood in the queue, each by its number.
     pub(super) arrays: BTreeSet<String>,
+    /// What is left of arrays whose pending elements were cancelled: name and number.
+    pub(super) rests: Vec<(String, String)>,
+    /// Elements of such arrays whose submit had no answer: they were taken in, and cancelled.
+    pub(super) withdrawn: Vec<(Element, String)>,
     /// For how long the queue shows what has ended, in milliseconds; 0 if that is not known.
     pub(super) shown_ms: i64,
 }
@@ -60,7 +64,10 @@ impl Shown {
             shown.arrays.insert(row.number.clone());
             let id = match row.index {
                 Some(index) => format!("{}_{index}", row.number),
-                None if has_arrays => continue,
+                None if has_arrays => {
+                    shown.rests.push((row.array.clone(), row.number.clone()));
+                    continue;
+                }
                 None => row.number.clone(),
             };
             let (word, reason) = (row.word.clone(), row.reason.clone());
