@@ -1,7 +1,7 @@
 //! What depends on the time, by a clock that the test holds in its hand: a real cluster behind a real sshd.
 use crate::support::slurm::{Cluster, Plan, until};
 use crate::support::sshd::{HOST, Sshd};
-use matterstack::backend::{Backends, Clock, Compute, JobKey};
+use matterstack::backend::{Backends, Clock, Compute, Inputs, JobKey};
 use matterstack::model::config::{SlurmConfig, SshConfig};
 use matterstack::model::contract::{Found, GuestError};
 use matterstack::model::id::{AttemptId, TaskId};
@@ -62,7 +62,7 @@ fn submit(
     (attempt_id, task_id, directory): &(AttemptId, TaskId, PathBuf),
 ) -> Result<String, GuestError> {
     let key = JobKey { attempt_id, task_id, directory };
-    let handle = backends.submit("c", key, r#"{"command": "sleep 300"}"#)?;
+    let handle = backends.submit("c", key, r#"{"command": "sleep 300"}"#, &Inputs::default())?;
     match backends.sync().expect("synced").remove(attempt_id) {
         Some(error) => Err(error),
         None => Ok(handle),
