@@ -1,10 +1,11 @@
 //! What depends on the time, by a clock that the test holds in its hand: a real cluster behind a real sshd.
 use crate::support::slurm::{Cluster, Plan, until};
 use crate::support::sshd::{HOST, Sshd};
-use matterstack::backend::{Backends, Clock, Compute, Inputs, JobKey};
+use matterstack::backend::{Backends, Clock, Compute, JobKey};
 use matterstack::model::config::{SlurmConfig, SshConfig};
 use matterstack::model::contract::{Found, GuestError};
 use matterstack::model::id::{AttemptId, TaskId};
+use matterstack::model::inputs::Inputs;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
