@@ -3,7 +3,7 @@ use super::artifacts::RunFiles;
 use super::init::{config_text, workspace_of};
 use super::log::RunLog;
 use super::{now_ms, pin, read_run_config};
-use crate::backend::{Backends, local};
+use crate::backend::{Backends, Clock, local};
 use crate::failure::{Failure, FailureKind};
 use crate::ground::files::open_regular_path;
 use crate::ground::machine;
@@ -307,6 +307,7 @@ pub fn adopt(run: &mut Run, act: &Act) -> Result<u64, Failure> {
 /// Joins the parts of a run.
 pub(super) fn assemble(dir: RunDir, config: RunConfig, store: Store) -> Result<(Run, Rc<PluginHost>), Failure> {
     let mut backends = Backends::new(dir.root());
+    backends.set_clock(Clock::default());
     backends.set_run_id(&store.run()?.run_id);
     for (name, backend) in &config.backends {
         match backend {
