@@ -9,6 +9,7 @@ pub use compare::{Aspect, Difference};
 
 use crate::backend::Backends;
 use crate::failure::{Failure, FailureKind};
+use crate::ground::files::{digest, open_regular_path};
 use crate::model::config::{PluginLimits, RunConfig};
 use crate::model::contract::{Context, Decision};
 use crate::model::document::{canonical, canonical_value};
@@ -24,7 +25,7 @@ use compare::{Came, Recorded};
 use files::ReplayedFiles;
 use serde::Serialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -149,6 +150,8 @@ struct Replayer<'a> {
     store: Store,
     /// By the digests of configuration and plugin.
     campaigns: BTreeMap<(String, String), Campaign>,
+    /// The digests of plugins that are there.
+    plugins: BTreeSet<String>,
     /// The state that was read last, with its decision.
     state: Option<(u64, String)>,
     total: Replay,
@@ -157,7 +160,16 @@ struct Replayer<'a> {
 impl<'a> Replayer<'a> {
     fn new(dir: &'a RunDir, run_id: &'a str, engines: &'a BTreeMap<i64, EngineRecord>) -> Result<Self, Failure> {
         let store = crate::workspace::read_store(dir)?;
-        Ok(Self { dir, run_id, engines, store, campaigns: BTreeMap::new(), state: None, total: Replay::default() })
+        Ok(Self {
+            dir,
+            run_id,
+            engines,
+            store,
+            campaigns: BTreeMap::new(),
+            plugins: BTreeSet::new(),
+            state: None,
+            total: Replay::default(),
+        })
     }
 
     /// Makes one decision again; `place` counts the decisions made.
@@ -190,6 +202,9 @@ impl<'a> Replayer<'a> {
         input: &DecisionInput,
         same_engine: bool,
     ) -> Result<Option<Difference>, Broken> {
+        if let Some(why) = self.plugin_trouble(input) {
+            return Ok(Some(compare::no_plugin(place, input, &why)));
+        }
         let given = input.record.state_from.map(|number| self.state_after(number)).transpose()?;
         let (context, came) = self.decide(place, input, given.as_deref())?;
         let state = match input.record.outcome {
@@ -203,6 +218,23 @@ impl<'a> Replayer<'a> {
         let input_sha256 = input_digest(input.record.kind, &context, given.as_deref(), input.finished.as_deref());
         let recorded = Recorded { input, state: state.as_deref(), same_engine };
         Ok(compare::first_difference(place, &recorded, &input_sha256, &came))
+    }
+
+    /// What is the matter with the plugin that decided. Native code that is cached does not stand in for it.
+    fn plugin_trouble(&mut self, input: &DecisionInput) -> Option<String> {
+        let wanted = &input.record.plugin_sha256;
+        if self.plugins.contains(wanted) {
+            return None;
+        }
+        let Some(path) = &input.plugin else { return Some("no configuration pinned it".to_owned()) };
+        match open_regular_path(&self.dir.join(path)).and_then(|mut file| digest(&mut file)) {
+            Ok((found, _)) if found == *wanted => {
+                self.plugins.insert(wanted.clone());
+                None
+            }
+            Ok((found, _)) => Some(format!("`{path}` has SHA-256 {found}")),
+            Err(error) => Some(format!("`{path}` cannot be read: {error}")),
+        }
     }
 
     fn state_after(&mut self, number: u64) -> Result<String, Broken> {
