@@ -10,7 +10,7 @@ pub use compare::{Aspect, Difference};
 use crate::backend::Backends;
 use crate::failure::{Failure, FailureKind};
 use crate::ground::files::{digest, open_regular_path};
-use crate::model::config::{PluginLimits, RunConfig};
+use crate::model::config::{CompileLimits, PluginLimits, RunConfig};
 use crate::model::contract::{Context, Decision};
 use crate::model::document::{canonical, canonical_value};
 use crate::model::evidence::{DecisionKind, DecisionOutcome, EngineRecord};
@@ -20,7 +20,7 @@ use crate::plugin::{
 use crate::run::RunDir;
 use crate::store::{DecisionInput, Store, StoreError};
 use crate::tick::{canonical_next, canonical_output, context_of, input_digest, raw_decision, raw_state};
-use crate::workspace::{compiler, read_run_config};
+use crate::workspace::read_run_config;
 use compare::{Came, Recorded};
 use files::ReplayedFiles;
 use serde::Serialize;
@@ -67,11 +67,14 @@ impl Replay {
     }
 }
 
-/// Makes every decision of a run again.
+/// What makes native code of plugins, within the limits of a configuration.
+pub type Compilers<'a> = &'a (dyn Fn(&CompileLimits) -> Compiler + Sync);
+
+/// Makes every decision of a run again; `compiler` makes what native code is not there yet.
 ///
 /// # Errors
 /// If the record cannot be read, or was made under another version of the plugin contract.
-pub fn replay(dir: &RunDir) -> Result<Replay, Failure> {
+pub fn replay(dir: &RunDir, compiler: Compilers<'_>) -> Result<Replay, Failure> {
     let store = crate::workspace::read_store(dir)?;
     let (made, engines, run_id) = (store.decisions_made()?, store.engines()?, store.run()?.run_id);
     let here = this_engine();
@@ -89,7 +92,7 @@ pub fn replay(dir: &RunDir) -> Result<Replay, Failure> {
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min((made / TAKEN + 1) as usize);
     let next = AtomicI64::new(1);
     let work = || -> Result<Replay, Failure> {
-        let mut replayer = Replayer::new(dir, &run_id, &engines)?;
+        let mut replayer = Replayer::new(dir, &run_id, &engines, compiler)?;
         loop {
             let from = next.fetch_add(TAKEN, Ordering::Relaxed);
             if from > made {
@@ -147,6 +150,7 @@ struct Replayer<'a> {
     dir: &'a RunDir,
     run_id: &'a str,
     engines: &'a BTreeMap<i64, EngineRecord>,
+    compiler: Compilers<'a>,
     store: Store,
     /// By the digests of configuration and plugin.
     campaigns: BTreeMap<(String, String), Campaign>,
@@ -158,7 +162,12 @@ struct Replayer<'a> {
 }
 
 impl<'a> Replayer<'a> {
-    fn new(dir: &'a RunDir, run_id: &'a str, engines: &'a BTreeMap<i64, EngineRecord>) -> Result<Self, Failure> {
+    fn new(
+        dir: &'a RunDir,
+        run_id: &'a str,
+        engines: &'a BTreeMap<i64, EngineRecord>,
+        compiler: Compilers<'a>,
+    ) -> Result<Self, Failure> {
         let store = crate::workspace::read_store(dir)?;
         Ok(Self {
             dir,
@@ -280,7 +289,7 @@ impl<'a> Replayer<'a> {
         let config = read_run_config(input.config.as_bytes(), "a recorded config.json")?;
         let files = Arc::new(ReplayedFiles::new(self.dir, &config));
         let mut host = PluginHost::new(HostSettings {
-            compiler: compiler(&config.limits.compile),
+            compiler: (self.compiler)(&config.limits.compile),
             compute: Arc::new(Backends::new(self.dir.root())),
             backends: Vec::new(),
             artifacts: files.clone(),
