@@ -5,6 +5,7 @@ mod control;
 mod golden;
 pub(crate) mod harness;
 mod notify;
+mod params;
 mod readme;
 mod supervised;
 mod words;

@@ -86,7 +86,7 @@ fn analyze(run: &mut Run, moment: Moment<'_>) -> Result<(), PlanError> {
             run.store.transaction(Durability::Lazy, |writer| writer.close_workflow(row.iteration, moment.now_ms))?;
             return Ok(());
         };
-        let context = context(run, &row, moment, row.iteration);
+        let context = context(run, &row, moment, row.iteration)?;
         let state = row.state_document.as_deref().unwrap_or("null");
         let finished = Value::Array(results).to_string();
         crate::ground::failpoint::hit("analyze.before");
@@ -120,7 +120,7 @@ fn analyze(run: &mut Run, moment: Moment<'_>) -> Result<(), PlanError> {
 pub fn plan_first(run: &mut Run, moment: Moment<'_>) -> Result<u64, PlanError> {
     let row = run.store.run()?;
     let iteration = row.iteration + 1;
-    let context = context(run, &row, moment, iteration);
+    let context = context(run, &row, moment, iteration)?;
     crate::ground::failpoint::hit("plan.before");
     let answer = run.plugins.plan(&context, row.state_document.as_deref())?;
     crate::ground::failpoint::hit("plan.after");
@@ -229,7 +229,7 @@ fn read_tasks(run: &Run, document: &str) -> Result<(String, Vec<PlannedTask>), P
     Ok((canonical_all, validate(tasks, &run.config, &exists)?))
 }
 
-fn context(run: &Run, row: &RunRow, moment: Moment<'_>, iteration: u32) -> Context {
+fn context(run: &Run, row: &RunRow, moment: Moment<'_>, iteration: u32) -> Result<Context, TickError> {
     let inputs: serde_json::Map<String, Value> = run
         .config
         .pinned
@@ -237,16 +237,17 @@ fn context(run: &Run, row: &RunRow, moment: Moment<'_>, iteration: u32) -> Conte
         .flat_map(|pinned| &pinned.inputs)
         .map(|(name, file)| (name.clone(), json!({"sha256": file.sha256, "size": file.size})))
         .collect();
-    Context {
+    let params = run.params().map_err(|error| TickError::Io("reading campaign.params".to_owned(), error))?;
+    Ok(Context {
         run_id: RunId(row.run_id.clone()),
         iteration,
         decision: row.decisions + 1,
         now_ms: moment.now_ms.max(0) as u64,
         seed: run.config.campaign.seed,
-        params: run.config.campaign.params.to_string(),
+        params,
         inputs: Value::Object(inputs).to_string(),
         supplied: row.supplied.clone(),
-    }
+    })
 }
 
 fn campaign_digest(run: &Run) -> String {
