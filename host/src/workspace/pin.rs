@@ -50,7 +50,7 @@ pub(super) fn pin_params(config: &mut RunConfig, run: &RunDir) -> Result<(), Fai
         let digest = sha256(text.as_bytes());
         let path = format!("inputs/params-{}.json", &digest[..12]);
         write(&run.join(&path), |file| file.write_all(text.as_bytes()))?;
-        pinned.params = Some(PinnedFile { path, sha256: digest, size: text.len() as u64 });
+        pinned.params = Some(PinnedFile { path, sha256: digest, size: text.len() as u64, executable: false });
         config.campaign.params = Value::Object(Map::new());
     }
     Ok(())
