@@ -173,6 +173,7 @@ impl<'a> Replayer<'a> {
             dir,
             run_id,
             engines,
+            compiler,
             store,
             campaigns: BTreeMap::new(),
             plugins: BTreeSet::new(),
