@@ -4,7 +4,6 @@ use super::output::{print_json, tell};
 use super::runs::hold;
 use crate::failure::Failure;
 use crate::machine;
-use crate::model::config::RunConfig;
 use crate::model::states::RunState;
 use crate::tick::{self, ControlError, Moment, Run, Selection, step_run};
 use crate::workspace::{self, Access, new_attempt_id, now_ms, set_value, write_config};
@@ -87,10 +86,7 @@ pub(super) fn amend(session: &Session, name: &str, sets: &[String], reason: Opti
     }
     let mut held = hold(session, name, Access::Own)?;
     let run = &mut held.run;
-    let mut value = serde_json::to_value(&run.config).map_err(|error| Failure::input("config.json").because(error))?;
-    sets.iter().try_for_each(|set| set_value(&mut value, set))?;
-    let text = serde_json::to_vec(&value).map_err(|error| Failure::input("config.json").because(error))?;
-    let mut config: RunConfig = workspace::read_run_config(&text, "config.json")?;
+    let mut config = workspace::amended(&run.config, sets)?;
     tick::refuse_amendment(run, &config)?;
     workspace::pinned_plugins(&run.dir, &mut config)?;
     workspace::check_plugins(&run.dir, &config)?;

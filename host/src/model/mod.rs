@@ -4,6 +4,7 @@ pub mod contract;
 pub mod document;
 pub mod evidence;
 pub mod id;
+pub mod misfit;
 pub mod schema;
 pub mod states;
 pub mod time;

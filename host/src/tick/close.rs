@@ -4,7 +4,7 @@ use crate::model::contract::{Context, Decision, Detail, Next};
 use crate::model::document::{canonical, sha256};
 use crate::model::id::RunId;
 use crate::model::states::RunState;
-use crate::model::workflow::{PlannedTask, Task, WorkflowError, validate};
+use crate::model::workflow::{GivenTask, PlannedTask, WorkflowError, read_task, validate};
 use crate::plugin::{PluginError, PluginErrorKind};
 use crate::store::{Durability, NewDecision, RunRow};
 use serde_json::value::RawValue;
@@ -205,8 +205,8 @@ fn read_next(run: &Run, next: &Next) -> Result<(&'static str, String, Vec<Planne
 
 /// Reads a plan's tasks one at a time, so that a large plan is never held as a tree of values.
 fn read_tasks(run: &Run, document: &str) -> Result<(String, Vec<PlannedTask>), PlanError> {
-    let bad = |position: usize, error: serde_json::Error| WorkflowError::Shape(position, error.to_string());
-    let raw: Vec<&RawValue> = serde_json::from_str(document).map_err(|error| bad(0, error))?;
+    let raw: Vec<&RawValue> =
+        serde_json::from_str(document).map_err(|error| WorkflowError::NoList(error.to_string()))?;
     let known = run.store.task_counts()?.total;
     let total = known + raw.len() as u64;
     if total > run.config.limits.max_tasks {
@@ -216,12 +216,11 @@ fn read_tasks(run: &Run, document: &str) -> Result<(String, Vec<PlannedTask>), P
     canonical_all.push('[');
     let mut tasks = Vec::with_capacity(raw.len());
     for (position, text) in raw.into_iter().enumerate() {
-        let task: Task = serde_json::from_str(text.get()).map_err(|error| bad(position, error))?;
-        let json = canonical(text.get()).map_err(|error| bad(position, error))?;
+        let GivenTask { task, json, given } = read_task(position, text.get(), &run.config)?;
         if position > 0 {
             canonical_all.push(',');
         }
-        canonical_all.push_str(&json);
+        canonical_all.push_str(given.as_deref().unwrap_or(&json));
         tasks.push((task, json));
     }
     canonical_all.push(']');

@@ -120,7 +120,7 @@ impl Bench {
         let config = json!({
             "campaign": {"plugin": "builtin:workflow", "inputs": {"tasks": "tasks.jsonl"}},
             "operators": {"local": {"plugin": "builtin:compute", "grants": {"compute": ["local"]}}},
-            "backends": {"local": {"kind": "local", "slots": 2}},
+            "backends": {"local": {"kind": "local", "cores": 2}},
             "limits": limits,
         });
         Ok(fs::write(directory.join("config.json"), config.to_string())?)
