@@ -14,6 +14,7 @@ pub mod evidence;
 pub mod explain;
 pub mod failpoint;
 pub mod failure;
+pub mod ground;
 pub mod kit;
 pub mod machine;
 pub mod model;

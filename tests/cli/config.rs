@@ -32,13 +32,19 @@ const LOCAL: &str = r#""operators": {"local": {"plugin": "builtin:compute", "gra
 #[test]
 fn a_key_that_stands_twice_is_named_with_both_lines() {
     let task = r#"{"id": "a", "command": "true", "env": {"T": "300"}, "env": {"P": "1"}}"#;
-    let text = format!("{{\"campaign\": {{\"plugin\": \"builtin:workflow\", \"params\": {{\"tasks\": [\n{task}]}}}},\n{LOCAL}}}");
+    let text = format!(
+        "{{\"campaign\": {{\"plugin\": \"builtin:workflow\", \"params\": {{\"tasks\": [\n{task}]}}}},\n{LOCAL}}}"
+    );
     refused(&text, &[], &["`campaign.params.tasks[0].env` stands twice", "(line 2, column"]);
     let text = format!("{{\"campaign\": {{\"plugin\": \"builtin:workflow\"}},\n{LOCAL},\n\"backends\": {{}}}}");
     refused(&text, &[], &["`backends` stands twice, first in line 3", "(line 4, column 1)"]);
     let text = "{\"campaign\": {\"plugin\": \"builtin:workflow\", \"params\": {\"deep\": [[{\"x\": {\"y\": 1, \"\\u0079\": 2}}]]}}}";
     refused(text, &[], &["`campaign.params.deep[0][0].x.y` stands twice"]);
-    refused("{}", &["campaign={\"plugin\":\"a\",\"plugin\":\"b\"}"], &["`--set campaign=", "`campaign.plugin` stands twice"]);
+    refused(
+        "{}",
+        &["campaign={\"plugin\":\"a\",\"plugin\":\"b\"}"],
+        &["`--set campaign=", "`campaign.plugin` stands twice"],
+    );
 }
 
 #[test]
@@ -71,9 +77,14 @@ fn a_key_that_is_not_known_is_named_with_its_line_and_the_nearest() {
 
 #[test]
 fn a_value_of_another_kind_is_named_with_its_unit() {
-    let task = |task: &str| format!("{{\"campaign\": {{\"plugin\": \"builtin:workflow\", \"params\": {{\"tasks\": [\n{task}]}}}}}}");
+    let task = |task: &str| {
+        format!("{{\"campaign\": {{\"plugin\": \"builtin:workflow\", \"params\": {{\"tasks\": [\n{task}]}}}}}}")
+    };
     for (text, words) in [
-        (r#"{"id": "a", "resources": {"walltime_s": "1h"}}"#, ["task `a`", "`resources.walltime_s`", "a number of seconds"]),
+        (
+            r#"{"id": "a", "resources": {"walltime_s": "1h"}}"#,
+            ["task `a`", "`resources.walltime_s`", "a number of seconds"],
+        ),
         (r#"{"id": "a", "resources": {"memory_mb": "2G"}}"#, ["task `a`", "`resources.memory_mb`", "a number of MiB"]),
         (r#"{"id": "a", "resources": {"cores": 1.5}}"#, ["task `a`", "`resources.cores`", "a whole number of cores"]),
         (r#"{"id": "a", "retry": {"backoff_s": null}}"#, ["task `a`", "`retry.backoff_s`", "a number of seconds"]),
@@ -87,7 +98,9 @@ fn a_value_of_another_kind_is_named_with_its_unit() {
 
 #[test]
 fn a_number_that_readers_would_change_is_named_where_it_stands() {
-    let params = |value: &str| format!("{{\"campaign\": {{\"plugin\": \"builtin:workflow\",\n\"params\": {{\"n\": {value}}}}}}}");
+    let params = |value: &str| {
+        format!("{{\"campaign\": {{\"plugin\": \"builtin:workflow\",\n\"params\": {{\"n\": {value}}}}}}}")
+    };
     refused(&params("9007199254740993"), &[], &["`campaign.params.n` is 9007199254740993", "(line 2,"]);
     refused(&params("NaN"), &[], &["`campaign.params.n` is NaN", "(line 2,"]);
     refused(&params("-Infinity"), &[], &["`campaign.params.n` is -Infinity"]);
@@ -104,7 +117,8 @@ fn a_number_that_readers_would_change_is_named_where_it_stands() {
 
 #[test]
 fn a_set_that_is_wrong_is_named() {
-    let text = format!("{{\"campaign\": {{\"plugin\": \"builtin:workflow\", \"params\": {{\"tasks\": []}}}},\n{LOCAL}}}");
+    let text =
+        format!("{{\"campaign\": {{\"plugin\": \"builtin:workflow\", \"params\": {{\"tasks\": []}}}},\n{LOCAL}}}");
     for set in [
         "limits.max_active=x",
         "limits.max_active=0",
@@ -135,14 +149,23 @@ fn people_may_comment_and_say_less() {
     );
     let made = world.run(&["init", "demo", "--run-id", "r"]).code(0);
     let cores = std::thread::available_parallelism().expect("cores").get();
-    assert!(made.stderr.contains(&format!("`local` runs commands on this machine, on {cores} cores")), "{}", made.stderr);
+    assert!(
+        made.stderr.contains(&format!("`local` runs commands on this machine, on {cores} cores")),
+        "{}",
+        made.stderr
+    );
     assert!(made.stderr.contains("operator `local` (builtin:compute)"), "{}", made.stderr);
-    let config: Value = serde_json::from_slice(&std::fs::read(world.run_dir("r").join("config.json")).expect("it")).expect("JSON");
+    let config: Value =
+        serde_json::from_slice(&std::fs::read(world.run_dir("r").join("config.json")).expect("it")).expect("JSON");
     assert_eq!(config["backends"]["local"], json!({"kind": "local", "cores": cores}));
     assert_eq!(config["format"], 1);
     world.run(&["loop", "r"]).code(0);
     assert_eq!(world.run(&["tasks", "r", "--json"]).json()[0]["operator"], "local");
-    refused("{\"format\": 2, \"campaign\": {\"plugin\": \"builtin:workflow\"}}", &[], &["is of format 2", "(line 1 of `"]);
+    refused(
+        "{\"format\": 2, \"campaign\": {\"plugin\": \"builtin:workflow\"}}",
+        &[],
+        &["is of format 2", "(line 1 of `"],
+    );
     refused("{\"campaign\": {\"plugin\": \"builtin:workflow\"},,}", &[], &["is not JSON"]);
 }
 

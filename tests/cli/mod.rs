@@ -1,10 +1,14 @@
 //! `matterstack` as a person uses it.
 mod alone;
 pub(crate) mod bad_input;
+mod config;
 mod control;
+mod extremes;
 mod golden;
 pub(crate) mod harness;
+mod looking;
 mod notify;
+mod printing;
 mod readme;
 mod supervised;
 mod words;

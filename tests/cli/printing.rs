@@ -48,12 +48,14 @@ fn what_cannot_be_printed_is_an_error_of_the_machine() {
 
 #[test]
 fn following_ends_with_its_reader() {
-    let world = World::with_tasks(&json!([{"id": "a", "operator": "local", "command": "echo one; echo two; exec sleep 600"}]));
+    let world =
+        World::with_tasks(&json!([{"id": "a", "operator": "local", "command": "echo one; echo two; exec sleep 600"}]));
     world.init();
     world.run(&["step", "r"]).code(0);
     until("the job prints", || world.run(&["logs", "r", "a"]).stdout.contains("two"));
     for arguments in [&["logs", "r", "a", "-f"][..], &["status", "r", "--watch"]] {
-        let mut child = world.command(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
+        let mut child =
+            world.command(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
         let mut first = String::new();
         let mut reader = BufReader::new(child.stdout.take().expect("a pipe"));
         reader.read_line(&mut first).expect("a line");
@@ -74,7 +76,9 @@ fn following_ends_with_its_reader() {
 
 /// Whether a text holds what commands a terminal or hides how it reads.
 fn commands(text: &str) -> bool {
-    text.chars().any(|c| (c.is_control() && c != '\n' && c != '\t') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
+    text.chars().any(|c| {
+        (c.is_control() && c != '\n' && c != '\t') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    })
 }
 
 #[test]
@@ -149,7 +153,8 @@ fn a_plugins_keys_do_not_command_a_terminal() {
 
 #[test]
 fn a_terminal_gets_what_a_job_wrote_without_its_commands_and_a_file_gets_every_byte() {
-    let world = World::with_tasks(&json!([{"id": "a", "operator": "local", "command": "printf 'x\\033[31my\\n\\377'"}]));
+    let world =
+        World::with_tasks(&json!([{"id": "a", "operator": "local", "command": "printf 'x\\033[31my\\n\\377'"}]));
     world.init();
     world.run(&["loop", "r"]).code(0);
     let raw = world.command(&["logs", "r", "a"]).output().expect("it runs").stdout;

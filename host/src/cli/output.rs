@@ -84,7 +84,7 @@ pub(super) fn table(heading: &[&str], rows: impl IntoIterator<Item = Vec<String>
         .set_content_arrangement(ContentArrangement::Disabled)
         .set_header(heading.to_vec());
     for row in rows {
-        table.add_row(row.into_iter().map(|cell| one_line(&cell).into_owned()).collect::<Vec<_>>());
+        table.add_row(row.into_iter().map(|cell| one_line(&cell)).collect::<Vec<_>>());
     }
     let text: String = table.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
     text

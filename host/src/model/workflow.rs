@@ -257,8 +257,15 @@ pub enum WorkflowError {
     #[error("the workflow is not an array of tasks: {0}")]
     NoList(String),
     /// A task is not of the form that tasks have; with its id if it has one.
-    #[error("task {}{0}: {2}", .1.as_ref().map(|id| format!("`{}`, number ", id.escape_debug())).unwrap_or_default())]
-    Shape(usize, Option<String>, String),
+    #[error("task {position}{}: {why}", .id.as_ref().map(|id| format!(" (`{}`)", id.escape_debug())).unwrap_or_default())]
+    Shape {
+        /// Its number in the list, from 1 on.
+        position: usize,
+        /// Its id.
+        id: Option<String>,
+        /// What is wrong, naming the key.
+        why: String,
+    },
     /// A task names no operator, and the configuration has not exactly one.
     #[error("task `{0}` names no operator; {1}")]
     NoOperator(TaskId, String),
@@ -314,9 +321,9 @@ pub fn read_task(position: usize, text: &str, config: &RunConfig) -> Result<Give
     let id = |value: &Value| value.get("id").and_then(Value::as_str).map(str::to_owned);
     let mut value = document::read(text.as_bytes(), Dialect::Strict).map_err(|fault| {
         let id = serde_json::from_str::<Value>(text).ok().as_ref().and_then(id);
-        WorkflowError::Shape(position + 1, id, fault.sentence())
+        WorkflowError::Shape { position: position + 1, id, why: fault.sentence() }
     })?;
-    let wrong = |value: &Value, why: String| WorkflowError::Shape(position + 1, id(value), why);
+    let wrong = |value: &Value, why: String| WorkflowError::Shape { position: position + 1, id: id(value), why };
     let canonical = |value: &Value| {
         serde_json_canonicalizer::to_string(value)
             .map_err(|error| wrong(value, format!("has no canonical form: {error}")))

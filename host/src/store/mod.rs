@@ -82,7 +82,14 @@ impl From<rusqlite::Error> for StoreError {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 Self::Corrupt(PathBuf::from("state.sqlite"), error.to_string())
             }
-            _ => Self::Sqlite(error),
+            _ => match error {
+                rusqlite::Error::FromSqlConversionFailure(..)
+                | rusqlite::Error::IntegralValueOutOfRange(..)
+                | rusqlite::Error::InvalidColumnType(..)
+                | rusqlite::Error::Utf8Error(..) => Self::Row(error.to_string()),
+                rusqlite::Error::QueryReturnedNoRows => Self::Row("a row is missing".to_owned()),
+                other => Self::Sqlite(other),
+            },
         }
     }
 }

@@ -3,6 +3,7 @@ use super::init::{config_text, workspace_of};
 use super::{now_ms, pin, read_run_config};
 use crate::backend::{Backends, local};
 use crate::failure::{Failure, FailureKind};
+use crate::ground::words;
 use crate::machine;
 use crate::model::config::{BackendConfig, RunConfig};
 use crate::model::contract::{Detail, GuestError};
@@ -396,7 +397,7 @@ impl PluginLog for RunLog {
             *file = File::options().create(true).append(true).open(&self.path).ok();
         }
         if let Some(file) = file.as_mut() {
-            let _ = file.write_all(format!("{line}\n").as_bytes());
+            let _ = file.write_all(format!("{}\n", words::json(&line.to_string())).as_bytes());
         }
     }
 }
