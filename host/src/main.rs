@@ -3,7 +3,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // Without it a limit ends the process where a failed write would be told.
-    let _ = matterstack::machine::survive_file_size_limit();
+    let _ = matterstack::ground::machine::survive_file_size_limit();
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next().is_some_and(|command| command == "__supervise") {
         let Some(directory) = arguments.next() else { return ExitCode::from(2) };

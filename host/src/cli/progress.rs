@@ -1,7 +1,8 @@
 //! What `loop` shows while it runs: a bar on a terminal, one line for each iteration elsewhere.
 use super::output::{one_line, tell};
-use crate::machine;
-use crate::tick::{Run, Tick};
+use crate::ground::machine;
+use crate::run::Run;
+use crate::tick::Tick;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
 use std::io::IsTerminal;

@@ -5,12 +5,14 @@ use super::output::{
 use super::progress::summary;
 use super::{GraphFormat, Session, shown};
 use crate::backend::stopped_supervisors;
-use crate::explain::{explain_run, explain_task, outside_command, positional};
+use crate::explain::{explain_run, explain_task, outside_command};
 use crate::failure::{Failure, FailureKind};
-use crate::machine::Watch;
+use crate::ground::machine::Watch;
+use crate::ground::words::positional;
 use crate::model::states::{AttemptState, TaskState};
 use crate::model::workflow::nearest;
-use crate::run_dir::{RunDir, open_regular_path};
+use crate::ground::files::open_regular_path;
+use crate::run::RunDir;
 use crate::store::{AttemptRow, Store, TaskRow, WaitRow};
 use crate::workspace::{open_for_reading, read_store};
 use serde_json::{Value, json};

@@ -1,6 +1,18 @@
-//! Texts of others as a terminal may be given them.
-use crate::explain::quoted;
+//! Words as a shell takes them, and texts of others as a terminal may be given them.
 use std::borrow::Cow;
+
+/// An argument as a shell takes it and as no command takes it for an option.
+pub fn positional(text: &str) -> String {
+    if text.starts_with('-') { format!("-- {}", quoted(text)) } else { quoted(text) }
+}
+
+/// A word as a shell takes it.
+pub fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
 
 /// Whether a character is not seen itself and changes how others are, or commands a terminal: control characters (C0, C1), marks
 /// of direction, joiners, tags, line separators.

@@ -150,7 +150,7 @@ enum Origin<'a> {
 }
 
 /// Lays one document over another: objects are joined, anything else is replaced.
-fn merge(below: &mut Value, above: Value) {
+pub(super) fn merge(below: &mut Value, above: Value) {
     match (below, above) {
         (Value::Object(below), Value::Object(above)) => {
             for (key, value) in above {

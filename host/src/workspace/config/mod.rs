@@ -5,7 +5,7 @@ mod layers;
 pub use layers::set_value;
 
 use crate::failure::{Failure, FailureKind};
-use crate::machine;
+use crate::ground::machine;
 use crate::model::config::{BackendConfig, RunConfig};
 use crate::model::document::{self, Dialect};
 use crate::model::workflow::nearest;
@@ -65,16 +65,20 @@ fn imply_local(value: &mut Value) -> Option<String> {
     }
     let cores = machine::usable_cores();
     value["operators"] = json!({IMPLIED: {"plugin": "builtin:compute", "grants": {"compute": [IMPLIED]}}});
-    if value["backends"].get(IMPLIED).is_some() {
+    let given = value["backends"].get(IMPLIED).cloned();
+    if given.as_ref().is_some_and(|backend| backend.get("kind").is_some()) {
         return Some(format!("no operator is configured: `{IMPLIED}` runs commands on backend `{IMPLIED}`"));
     }
+    let mut backend = json!({"kind": "local", "cores": cores});
+    layers::merge(&mut backend, given.unwrap_or_else(|| json!({})));
+    let told = format!("on {} cores", backend["cores"]);
     if value["backends"].is_null() {
         value["backends"] = json!({});
     }
     if let Some(backends) = value["backends"].as_object_mut() {
-        backends.insert(IMPLIED.to_owned(), json!({"kind": "local", "cores": cores}));
+        backends.insert(IMPLIED.to_owned(), backend);
     }
-    Some(format!("no operator is configured: `{IMPLIED}` runs commands on this machine, on {cores} cores"))
+    Some(format!("no operator is configured: `{IMPLIED}` runs commands on this machine, {told}"))
 }
 
 /// Reads the configuration of one backend: from a file, over the user's own.
