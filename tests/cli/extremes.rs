@@ -96,7 +96,8 @@ fn no_argument_makes_a_command_panic() {
         for value in values {
             let mut command = world.command(&[]);
             for word in place {
-                let (before, after) = word.split_once('?').map_or((*word, None), |(before, after)| (before, Some(after)));
+                let (before, after) =
+                    word.split_once('?').map_or((*word, None), |(before, after)| (before, Some(after)));
                 let mut argument = before.as_bytes().to_vec();
                 if let Some(after) = after {
                     argument.extend_from_slice(value);
@@ -144,7 +145,9 @@ fn where_no_thread_can_be_had_it_is_said() {
     rusqlite::Connection::open(world.run_dir("r").join("state.sqlite"))
         .and_then(|db| db.execute("UPDATE run SET user_id = ?1", [USER]))
         .expect("its owner");
-    for arguments in ["init demo", "step r", "loop r --timeout 3s", "loop --all --timeout 3s", "status r", "plugin list"] {
+    for arguments in
+        ["init demo", "step r", "loop r --timeout 3s", "loop --all --timeout 3s", "status r", "plugin list"]
+    {
         let mut command = Command::new("setpriv");
         command.args(["--reuid", &USER.to_string(), "--regid", &USER.to_string(), "--clear-groups", "sh", "-c"]);
         command.arg(format!("ulimit -u 1; exec {PROGRAM} {arguments}"));
@@ -173,15 +176,26 @@ fn a_damaged_row_is_trouble_with_the_machine_and_no_bug() {
         for value in if kind == "TEXT" { ["'{\"\u{1}'", "''"] } else { ["-7", "9223372036854775807"] } {
             std::fs::write(&path, &before).expect("the database as it was");
             let connection = rusqlite::Connection::open(&path).expect("the database");
-            connection.execute_batch("PRAGMA ignore_check_constraints = ON; PRAGMA foreign_keys = OFF").expect("a pragma");
+            connection
+                .execute_batch("PRAGMA ignore_check_constraints = ON; PRAGMA foreign_keys = OFF")
+                .expect("a pragma");
             let changed = connection.execute(&format!("UPDATE OR IGNORE \"{table}\" SET \"{column}\" = {value}"), []);
             drop(connection);
             if !changed.is_ok_and(|changed| changed > 0) {
                 continue;
             }
-            for arguments in [&["status", "r"][..], &["status", "r", "--json"], &["tasks", "r", "--json"], &["attempts", "r", "a"],
-                &["explain", "r"], &["graph", "r"], &["list"], &["doctor", "r"], &["step", "r"], &["evidence", "r"]]
-            {
+            for arguments in [
+                &["status", "r"][..],
+                &["status", "r", "--json"],
+                &["tasks", "r", "--json"],
+                &["attempts", "r", "a"],
+                &["explain", "r"],
+                &["graph", "r"],
+                &["list"],
+                &["doctor", "r"],
+                &["step", "r"],
+                &["evidence", "r"],
+            ] {
                 let output = whole.command(arguments).output().expect("it runs");
                 sound(&format!("{arguments:?} with {table}.{column} = {value}"), &output);
             }

@@ -97,11 +97,17 @@ fn look_at_everything(world: &World, umask: &str) {
 
 #[test]
 fn a_colleagues_look_leaves_nothing_in_a_shared_directory() {
-    let world = shared_world(&json!([{"id": "a", "operator": "local", "command": "echo hi; while [ ! -e ../../../go ]; do sleep 0.05; done"}]));
+    let world = shared_world(
+        &json!([{"id": "a", "operator": "local", "command": "echo hi; while [ ! -e ../../../go ]; do sleep 0.05; done"}]),
+    );
     run_as(&world, OWNER, "002", &["init", "demo", "--run-id", "r"], 0);
     let database = world.run_dir("r").join("state.sqlite");
     let metadata = std::fs::metadata(&database).expect("the database");
-    assert_eq!((metadata.mode() & 0o777, metadata.gid()), (0o664, GROUP), "it follows the umask and the directory's group");
+    assert_eq!(
+        (metadata.mode() & 0o777, metadata.gid()),
+        (0o664, GROUP),
+        "it follows the umask and the directory's group"
+    );
     run_as(&world, OWNER, "002", &["step", "r"], 0);
     until("the job prints", || !run_as(&world, COLLEAGUE, "022", &["logs", "r", "a"], 0).stdout.is_empty());
     for umask in ["022", "077", "002"] {

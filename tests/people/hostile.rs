@@ -118,7 +118,11 @@ fn an_answer_that_readers_would_not_read_alike_is_refused_where_it_is_given() {
     }
     let invalid = world.run(&["respond", "r", "ask", "--set", "approved=5"]).code(2);
     assert!(invalid.stderr.contains("caused by: at `/approved`: 5 is not"), "{}", invalid.stderr);
-    assert!(!invalid.stderr.contains("set aside"), "the operator's words for those who write files: {}", invalid.stderr);
+    assert!(
+        !invalid.stderr.contains("set aside"),
+        "the operator's words for those who write files: {}",
+        invalid.stderr
+    );
     assert_eq!(attempt(&world, "ask")["state"], "waiting_external");
     world.run(&["respond", "r", "ask", "--approve"]).code(0);
 }

@@ -234,5 +234,4 @@ mod tests {
             assert_eq!(value_of(line, kind, chosen.then_some(&choices)), expected, "{line} {kind}");
         }
     }
-
 }

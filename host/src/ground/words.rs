@@ -13,6 +13,8 @@ pub fn quoted(text: &str) -> String {
         text.to_owned()
     } else {
         format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
 
 /// Whether a character is not seen itself and changes how others are, or commands a terminal: control characters (C0, C1), marks
 /// of direction, joiners, tags, line separators.

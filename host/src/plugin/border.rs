@@ -5,10 +5,10 @@ use super::bindings::campaign::exports::matterstack::plugin::campaign_calls as c
 use super::bindings::campaign::matterstack::plugin::{campaign_types, types};
 use super::bindings::operator::exports::matterstack::plugin::operator_calls as operator_wit;
 use super::bindings::operator::matterstack::plugin::operator_types;
+use crate::ground::words;
 use crate::model::contract::{
     AttemptRequest, Context, Decision, Detail, Found, GuestError, Next, Status, StatusReport,
 };
-use crate::ground::words;
 use crate::model::document;
 
 /// The longest word by which programs tell causes apart, in bytes.

@@ -205,11 +205,10 @@ fn read_next(run: &Run, next: &Next) -> Result<(&'static str, String, Vec<Planne
 
 /// Reads a plan's tasks one at a time, so that a large plan is never held as a tree of values.
 fn read_tasks(run: &Run, document: &str) -> Result<(String, Vec<PlannedTask>), PlanError> {
-    let raw: Vec<&RawValue> =
-        serde_json::from_str(document).map_err(|error| {
-            let fault = document::check(document).err();
-            WorkflowError::NoList(fault.map_or_else(|| error.to_string(), |fault| fault.sentence()))
-        })?;
+    let raw: Vec<&RawValue> = serde_json::from_str(document).map_err(|error| {
+        let fault = document::check(document).err();
+        WorkflowError::NoList(fault.map_or_else(|| error.to_string(), |fault| fault.sentence()))
+    })?;
     let known = run.store.task_counts()?.total;
     let total = known + raw.len() as u64;
     if total > run.config.limits.max_tasks {

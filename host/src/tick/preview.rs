@@ -104,7 +104,9 @@ fn script(operator: Option<&OperatorConfig>, task: &Task) -> String {
         (Some(CommandLine::Arguments(arguments)), launcher) => {
             format!("exec {}{}", launcher.unwrap_or_default(), words(arguments))
         }
-        (Some(CommandLine::Shell(line)), Some(launcher)) => format!("exec {launcher}/bin/sh -c {}", visibly_quoted(line)),
+        (Some(CommandLine::Shell(line)), Some(launcher)) => {
+            format!("exec {launcher}/bin/sh -c {}", visibly_quoted(line))
+        }
         (Some(CommandLine::Shell(line)), None) => line.clone(),
         (None, _) => "# no command".to_owned(),
     });
