@@ -3,7 +3,8 @@ use std::borrow::Cow;
 
 /// An argument as a shell takes it and as no command takes it for an option.
 pub fn positional(text: &str) -> String {
-    if text.starts_with('-') { format!("-- {}", quoted(text)) } else { quoted(text) }
+    let word = visibly_quoted(text);
+    if text.starts_with('-') { format!("-- {word}") } else { word }
 }
 
 /// A word as a shell takes it.

@@ -130,7 +130,8 @@ pub fn read_run_config(text: &[u8], name: &str) -> Result<RunConfig, Failure> {
 /// If a value is malformed, or the result is not a valid configuration.
 pub fn amended(config: &RunConfig, sets: &[String]) -> Result<RunConfig, Failure> {
     let value = serde_json::to_value(config).map_err(|error| Failure::input("config.json").because(error))?;
-    let mut layers = Layers { value, ..Layers::default() };
+    let mut layers = Layers::default();
+    layers.value = value;
     layers.add_sets(sets)?;
     let amended = layers.parse()?;
     check(&amended).map_err(|wrong| layers.failure(wrong))?;
