@@ -22,7 +22,7 @@ fn shared_world(tasks: &Value) -> World {
     for path in [root.clone(), world.workspace(), world.workspace().join("config.json")] {
         chown(&path, Some(OWNER), Some(GROUP)).expect("an owner");
     }
-    for path in [root, world.workspace()] {
+    for path in [root.clone(), world.workspace()] {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o2775)).expect("a mode");
     }
     for user in [OWNER, COLLEAGUE] {
