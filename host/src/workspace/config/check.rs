@@ -150,10 +150,11 @@ pub(super) fn check_tasks(config: &RunConfig) -> Result<(), Wrong> {
     for (position, task) in tasks.into_iter().flatten().enumerate() {
         if let Err(misfit) = misfit::fit::<Task>(task) {
             let id = task.get("id").and_then(Value::as_str);
-            let id = id.map_or_else(String::new, |id| format!("task `{}`: ", id.escape_debug()));
+            let id = id.map_or_else(String::new, |id| format!(" (task `{}`)", id.escape_debug()));
             let place = ["campaign", "params", "tasks"].map(|key| Place::Key(key.to_owned()));
-            let place = place.into_iter().chain([Place::Index(position)]).chain(misfit.place.iter().cloned());
-            let wrong = Wrong::at(place.collect(), format!("{id}{}", misfit.sentence()));
+            let task = place.into_iter().chain([Place::Index(position)]).collect::<Vec<_>>();
+            let what = format!("`{}`{id}: {}", document::way(&task), misfit.sentence());
+            let wrong = Wrong::at(task.into_iter().chain(misfit.place.iter().cloned()).collect(), what);
             return Err(match &misfit.near {
                 Some(near) => {
                     wrong.hint(format!("did you mean `{near}`? `matterstack config schema tasks` prints every key"))
