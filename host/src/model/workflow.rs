@@ -60,7 +60,7 @@ pub struct Task {
 #[serde(untagged, expecting = "expected a list of texts, or one text for the shell")]
 pub enum CommandLine {
     /// The program and its arguments.
-    Arguments(Vec<String>),
+    Argv(Vec<String>),
     /// A line for the shell.
     Shell(String),
 }
