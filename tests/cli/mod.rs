@@ -4,6 +4,7 @@ pub(crate) mod bad_input;
 mod config;
 mod control;
 mod extremes;
+mod files;
 mod golden;
 pub(crate) mod harness;
 mod looking;

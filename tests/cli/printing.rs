@@ -23,7 +23,7 @@ const PRINTING: [&[&str]; 15] = [
     &["doctor", "r"],
     &["config", "schema"],
     &["completions", "bash"],
-    &["plugin", "list"],
+    &["config", "check", "demo"],
 ];
 
 #[test]

@@ -20,7 +20,7 @@ pub use check::{Check, Step, check};
 pub use clean::{CleanError, Cleaned, Left};
 pub use clock::Clock;
 pub use compute::{Compute, JobKey, Unacknowledged};
-pub use kept::{Carried, Inputs, KeptFile, Linked, RanAt};
+pub use kept::RanAt;
 pub use local::StoppedSupervisor;
 pub use program::start_and_leave;
 pub use registry::{Backends, Changes};

@@ -368,4 +368,7 @@ pub struct PinnedFile {
     pub sha256: String,
     /// Bytes.
     pub size: u64,
+    /// Whether it can be executed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub executable: bool,
 }

@@ -8,6 +8,7 @@ use crate::backend::{Compute, JobKey};
 use crate::model::config::{Grants, PluginLimits};
 use crate::model::contract::GuestError;
 use crate::model::id::{AttemptId, TaskId};
+use crate::model::inputs::Inputs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -74,6 +75,7 @@ pub(super) struct CalledAttempt {
     pub(super) id: AttemptId,
     pub(super) task_id: TaskId,
     pub(super) directory: PathBuf,
+    pub(super) inputs: Arc<Inputs>,
     pub(super) cancelled: bool,
     pub(super) operator: String,
     pub(super) grants: Arc<Grants>,
@@ -269,7 +271,8 @@ impl compute::Host for CallState {
     }
 
     fn submit(&mut self, backend: String, job: String) -> wasmtime::Result<Result<String, types::Error>> {
-        self.ask("submit", &backend, |compute, key| compute.submit(&backend, key, &job))
+        let inputs = self.attempt.as_ref().map(|attempt| attempt.inputs.clone()).unwrap_or_default();
+        self.ask("submit", &backend, |compute, key| compute.submit(&backend, key, &job, &inputs))
     }
 
     fn find(&mut self, backend: String) -> wasmtime::Result<Result<operator_types::Found, types::Error>> {

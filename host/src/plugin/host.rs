@@ -269,6 +269,7 @@ impl PluginHost {
                 id: attempt.attempt_id.clone(),
                 task_id: attempt.task_id.clone(),
                 directory: attempt.directory.clone(),
+                inputs: attempt.inputs.clone(),
                 cancelled: attempt.cancelled,
                 operator: key.to_string(),
                 grants: operator.grants.clone(),

@@ -3,6 +3,7 @@ use super::{Moment, Run, Tick, TickError};
 use crate::model::contract::{Context, Decision, Detail, Next};
 use crate::model::document::{self, canonical, sha256};
 use crate::model::id::RunId;
+use crate::model::outputs::refuse_impossible_sources;
 use crate::model::states::RunState;
 use crate::model::workflow::{GivenTask, PlannedTask, WorkflowError, read_task, validate};
 use crate::plugin::{PluginError, PluginErrorKind};
@@ -229,7 +230,15 @@ fn read_tasks(run: &Run, document: &str) -> Result<(String, Vec<PlannedTask>), P
     }
     canonical_all.push(']');
     let exists = |id: &crate::model::id::TaskId| known > 0 && run.store.has_task(id.as_str()).unwrap_or(true);
-    Ok((canonical_all, validate(tasks, &run.config, &exists)?))
+    let planned = validate(tasks, &run.config, &exists)?;
+    refuse_impossible_sources(&planned, |id| earlier_task(run, id))?;
+    Ok((canonical_all, planned))
+}
+
+/// A task that was planned earlier.
+fn earlier_task(run: &Run, id: &crate::model::id::TaskId) -> Result<Option<Task>, PlanError> {
+    let Some(row) = run.store.task(id.as_str())? else { return Ok(None) };
+    Ok(Some(super::verdict::stored_task(&run.store.task_json(row.key)?)?))
 }
 
 fn context(run: &Run, row: &RunRow, moment: Moment<'_>, iteration: u32) -> Context {

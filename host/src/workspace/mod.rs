@@ -1,12 +1,13 @@
 //! Finds workspaces and runs, reads what a person wrote, and makes and opens runs from it.
 //!
 //! Nothing outside the workspaces root is ever read as a workspace or a run, whatever a name or a link says.
+mod artifacts;
 mod config;
 mod init;
 mod open;
 mod pin;
 
-pub use config::{Resolved, amended, backend_config, parse_document, read_run_config, resolve, set_value, user_config};
+pub use config::{Resolved, amended, backend_config, read_run_config, resolve, set_value, user_config};
 pub use init::{Init, Made, init, now_ms};
 pub(crate) use open::open_leased;
 pub use open::{

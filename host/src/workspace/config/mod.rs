@@ -140,13 +140,6 @@ pub fn amended(config: &RunConfig, sets: &[String]) -> Result<RunConfig, Failure
 }
 
 /// Reads a document that a person wrote, comments and trailing commas included.
-///
-/// # Errors
-/// If the file is missing, unreadable or no such document; then with key, line and column.
-pub fn parse_document(path: &Path) -> Result<Value, Failure> {
-    read_document(&read_file(path)?, &path.display().to_string())
-}
-
 fn read_document(bytes: &[u8], name: &str) -> Result<Value, Failure> {
     document::read(bytes, Dialect::Commented).map_err(|fault| {
         let (what, hint) = if fault.kind.is_syntax() {

@@ -4,7 +4,7 @@
 //! gigabyte. What is not a regular file is never opened, so that nothing blocks and nothing else is read; what is too
 //! large is not read; what cannot be read yet is not an answer.
 use crate::error::Error;
-use matterstack_document::{self as document, Dialect};
+use matterstack_document::{self as document, Dialect, FaultKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -256,7 +256,7 @@ pub fn letter(path: &Path, max_bytes: u64, settle_ms: u64, seen: &mut Option<See
         }
         Err(error) => Some(match document::read(&bytes, Dialect::Strict) {
             // What ends as JSON ends, and says what cannot be kept, does not become better by waiting.
-            Err(fault) if !error.is_eof() && !fault.kind.is_syntax() => {
+            Err(fault) if !error.is_eof() && !fault.kind.is_syntax() && !matches!(fault.kind, FaultKind::Depth(_)) => {
                 return Ok(Letter::Wrong(fault.to_string()));
             }
             Err(fault) => format!("it is not JSON: {fault}"),
