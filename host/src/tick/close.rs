@@ -5,7 +5,7 @@ use crate::model::document::{self, canonical, sha256};
 use crate::model::id::RunId;
 use crate::model::outputs::refuse_impossible_sources;
 use crate::model::states::RunState;
-use crate::model::workflow::{GivenTask, PlannedTask, WorkflowError, read_task, validate};
+use crate::model::workflow::{GivenTask, PlannedTask, Task, WorkflowError, read_task, validate};
 use crate::plugin::{PluginError, PluginErrorKind};
 use crate::store::{Durability, NewDecision, RunRow};
 use serde_json::value::RawValue;
