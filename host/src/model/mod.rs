@@ -8,6 +8,7 @@ pub mod exit;
 pub mod id;
 pub mod inputs;
 pub mod job;
+pub mod limit;
 pub mod misfit;
 pub mod outputs;
 pub mod pattern;

@@ -70,6 +70,10 @@ fn held_by(
     let (code, text) = match decision(run) {
         Ok(()) => return Ok(true),
         Err(PlanError::Tick(error)) => return Err(error),
+        Err(PlanError::Plugin(error)) if error.kind.is_machine() => {
+            // It says nothing about the campaign; another tick, or another machine, asks it again.
+            return Err(TickError::Io("asking the campaign".to_owned(), std::io::Error::other(error.to_string())));
+        }
         Err(PlanError::Plugin(error)) => (error.kind.code(), error.to_string()),
         Err(PlanError::Workflow(error)) => (PluginErrorKind::BadOutput(String::new()).code(), format!("plan: {error}")),
     };

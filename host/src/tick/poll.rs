@@ -216,7 +216,7 @@ fn goes_on_unasked(attempt: AttemptRow, error: &PluginError) -> Progress {
         attempt,
         to,
         reason: Some((error.kind.code().to_owned(), format!("its status could not be asked: {error}"))),
-        poll_after_ms: if error.kind.never_ran() { UNLOADED_MS as u64 } else { UNAVAILABLE_MS },
+        poll_after_ms: if error.kind.says_nothing() { UNLOADED_MS as u64 } else { UNAVAILABLE_MS },
     }
 }
 
@@ -291,7 +291,7 @@ fn gather_document(run: &Run, attempt: &AttemptRow, end: &mut AttemptEnd, tick: 
             let text = format!("it has ended, and its results cannot be fetched yet: {}", detail.message);
             return Gathered::Later(delay.unwrap_or(UNAVAILABLE_MS), COLLECT_FAILED, text);
         }
-        Err(error) if error.kind.never_ran() => {
+        Err(error) if error.kind.says_nothing() => {
             tick.note_unloaded(attempt, &error);
             let text = format!("it has ended, and its results cannot be fetched yet: {error}");
             return Gathered::Later(UNLOADED_MS as u64, error.kind.code(), text);

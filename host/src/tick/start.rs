@@ -211,7 +211,7 @@ fn ready(run: &Run, attempt: AttemptRow, staged: &mut bool, tick: &mut Tick) -> 
             let delay_ms = delay.map_or(TURNED_AWAY_MS, |ms| ms as i64);
             Readied::Later(attempt, delay_ms, ("turned-away".to_owned(), detail.message))
         }
-        Err(error) if error.kind.never_ran() => {
+        Err(error) if error.kind.says_nothing() => {
             tick.note_unloaded(&attempt, &error);
             Readied::Later(attempt, UNLOADED_MS, (error.kind.own_code().to_owned(), error.to_string()))
         }
@@ -341,10 +341,11 @@ fn submit(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Submitt
                 PluginErrorKind::Guest(GuestError::Other(_))
                 | PluginErrorKind::Trap(_)
                 | PluginErrorKind::Memory(_)
-                | PluginErrorKind::Limit(..)
+                | PluginErrorKind::Limit(_)
                 | PluginErrorKind::BadOutput(_) => broken_off(run, attempt, &error),
                 PluginErrorKind::Guest(guest) => not_submitted(attempt, guest, text),
                 _ => {
+                    tick.note_unloaded(&attempt, &error);
                     let code = error.kind.own_code().to_owned();
                     Submitted::Unknown(attempt, code, format!("the answer of submit was lost: {text}"))
                 }
