@@ -15,6 +15,14 @@ pub fn canonical(text: &str) -> Result<String, Fault> {
     serde_json_canonicalizer::to_string(&value).map_err(|_| whole(FaultKind::Syntax("has no canonical form")))
 }
 
+/// The canonical form (RFC 8785) of a value.
+///
+/// # Errors
+/// If it has none.
+pub fn canonical_value(value: &impl serde::Serialize) -> Result<String, serde_json::Error> {
+    serde_json_canonicalizer::to_string(value)
+}
+
 /// SHA-256 of bytes, as 64 hexadecimal digits.
 pub fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))

@@ -361,23 +361,12 @@ pub enum WorkflowError {
     TooMany(u64, u64),
 }
 
-/// A task as a campaign gave it.
-#[derive(Debug)]
-pub struct GivenTask {
-    /// The task.
-    pub task: Task,
-    /// Its text in canonical form, with everything that was left out and is not a default.
-    pub json: String,
-    /// The campaign's own text in canonical form, where that is another.
-    pub given: Option<String>,
-}
-
-/// Reads the task at a position of a list, counted from 0, from its text. A task that names no operator gets the configuration's
+/// Reads the task at a position of a list, counted from 0, from its text; returns it with its canonical text. A task that names no operator gets the configuration's
 /// only one.
 ///
 /// # Errors
 /// If it is not of the form that tasks have; naming its id, the key, and what is wanted there.
-pub fn read_task(position: usize, text: &str, config: &RunConfig) -> Result<GivenTask, WorkflowError> {
+pub fn read_task(position: usize, text: &str, config: &RunConfig) -> Result<(Task, String), WorkflowError> {
     let id = |value: &Value| value.get("id").and_then(Value::as_str).map(str::to_owned);
     let mut value = document::read(text.as_bytes(), Dialect::Strict).map_err(|fault| {
         let id = serde_json::from_str::<Value>(text).ok().as_ref().and_then(id);
@@ -388,18 +377,16 @@ pub fn read_task(position: usize, text: &str, config: &RunConfig) -> Result<Give
         serde_json_canonicalizer::to_string(value)
             .map_err(|error| wrong(value, format!("has no canonical form: {error}")))
     };
-    let mut given = None;
     let mut keys = config.operators.keys();
     if let (Some(only), None) = (keys.next(), keys.next())
         && value.is_object()
         && value.get("operator").is_none()
     {
-        given = Some(canonical(&value)?);
         value["operator"] = only.as_str().into();
     }
     let task = misfit::fit::<Task>(&value).map_err(|misfit| wrong(&value, misfit.to_string()))?;
     let json = canonical(&value)?;
-    Ok(GivenTask { task, json, given })
+    Ok((task, json))
 }
 
 /// A task of a new workflow with its dependencies resolved.
