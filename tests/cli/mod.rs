@@ -9,6 +9,7 @@ mod golden;
 pub(crate) mod harness;
 mod looking;
 mod notify;
+mod params;
 mod printing;
 mod readme;
 mod supervised;

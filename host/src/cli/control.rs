@@ -111,9 +111,9 @@ pub(super) fn amend(session: &Session, name: &str, sets: &[String], reason: Opti
 
 /// The configuration of the run with these values in it, its plugins pinned.
 fn amended(run: &Run, sets: &[String]) -> Result<RunConfig, Failure> {
-    let mut config = workspace::amended(&run.config, sets)?;
+    let mut config = workspace::amended(workspace::config_document(run)?, sets)?;
     tick::refuse_amendment(run, &config)?;
-    workspace::pinned_plugins(&run.dir, &mut config)?;
+    workspace::pin_again(&run.dir, &mut config)?;
     Ok(config)
 }
 

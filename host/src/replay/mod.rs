@@ -16,7 +16,7 @@ use crate::model::evidence::{DecisionKind, DecisionOutcome, EngineRecord};
 use crate::plugin::{
     Answer, HostSettings, LogEntry, PluginError, PluginHost, PluginLog, PluginSource, Plugins, this_engine,
 };
-use crate::run::RunDir;
+use crate::run::{RunDir, read_params};
 use crate::store::{DecisionInput, Store, StoreError};
 use crate::tick::{canonical_next, canonical_output, context_of, input_digest, raw_decision, raw_state};
 use crate::workspace::{compiler, read_run_config};
@@ -230,7 +230,9 @@ impl<'a> Replayer<'a> {
         let supplied = record.supplied.as_ref().map(canonical_value).transpose();
         let supplied = supplied.map_err(|error| Failure::machine("what was supplied", error))?;
         let numbers = (record.iteration, record.number);
-        let context = context_of(&campaign.config, self.run_id, numbers, record.at.0, supplied)?;
+        let params = read_params(self.dir, &campaign.config)
+            .map_err(|error| Failure::machine("campaign.params of a recorded config.json", error))?;
+        let context = context_of((&campaign.config, params), self.run_id, numbers, record.at.0, supplied)?;
         campaign.files.begin(input.refusals.clone());
         let mut came = match record.kind {
             DecisionKind::Plan => plan(campaign.host.plan(&context, state)),

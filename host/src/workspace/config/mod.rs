@@ -124,12 +124,11 @@ pub fn read_run_config(text: &[u8], name: &str) -> Result<RunConfig, Failure> {
     Ok(config)
 }
 
-/// A run's configuration with some values changed, each given as `KEY=VALUE`.
+/// A configuration with some values changed, each given as `KEY=VALUE`.
 ///
 /// # Errors
 /// If a value is malformed, or the result is not a valid configuration.
-pub fn amended(config: &RunConfig, sets: &[String]) -> Result<RunConfig, Failure> {
-    let value = serde_json::to_value(config).map_err(|error| Failure::input("config.json").because(error))?;
+pub fn amended(value: Value, sets: &[String]) -> Result<RunConfig, Failure> {
     let mut layers = Layers::default();
     layers.value = value;
     layers.add_sets(sets)?;
