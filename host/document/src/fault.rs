@@ -147,3 +147,9 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
+
+impl From<Fault> for std::io::Error {
+    fn from(fault: Fault) -> Self {
+        Self::new(std::io::ErrorKind::InvalidData, fault)
+    }
+}
