@@ -2,6 +2,7 @@
 //! systems, and waiting for changes of files. Everything here is Linux.
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs;
 use std::io::{self, Seek, Write};
 use std::mem::MaybeUninit;
@@ -101,6 +102,40 @@ pub fn since_start(start_time: u64) -> Duration {
     Duration::try_from_secs_f64(uptime - start_time as f64 / TICKS_PER_SECOND).unwrap_or_default()
 }
 
+/// The number of the mount through which a path is reached: in one boot the kernel gives none twice. Nothing where the
+/// kernel does not tell (before Linux 6.8).
+pub fn mount_of(path: &Path) -> Option<u64> {
+    /// `STATX_MNT_ID_UNIQUE`
+    const UNIQUE: u32 = 0x4000;
+    let wanted = rustix::fs::StatxFlags::from_bits_retain(UNIQUE);
+    let found = rustix::fs::statx(rustix::fs::CWD, path, rustix::fs::AtFlags::empty(), wanted).ok()?;
+    (found.stx_mask & UNIQUE != 0).then_some(found.stx_mnt_id)
+}
+
+/// The limit of descriptors with which this process was started, where it was raised.
+static DESCRIPTORS: OnceLock<Rlimit> = OnceLock::new();
+
+/// Lets this process open as many descriptors as it may. What it starts through [`with_own_descriptor_limit`] gets the limit
+/// that it had, as many programs count on.
+pub fn raise_descriptor_limit() {
+    let given = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: given.maximum, maximum: given.maximum };
+    if given.current != given.maximum && setrlimit(Resource::Nofile, raised).is_ok() {
+        let _ = DESCRIPTORS.set(given);
+    }
+}
+
+/// Does something, such as starting a program, under the limit of descriptors with which this process was started. Nothing
+/// may be opened meanwhile.
+pub fn with_own_descriptor_limit<T>(work: impl FnOnce() -> T) -> T {
+    let Some(given) = DESCRIPTORS.get() else { return work() };
+    // a limit that cannot be lowered is only a larger one than the program would have had
+    let _ = setrlimit(Resource::Nofile, given.clone());
+    let done = work();
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: given.maximum, maximum: given.maximum });
+    done
+}
+
 /// The running program, also after its file was replaced.
 pub fn own_program() -> &'static Path {
     Path::new("/proc/self/exe")
@@ -151,6 +186,19 @@ pub fn file_system(path: &Path) -> io::Result<FileSystem> {
     ];
     let kind = rustix::fs::statfs(path)?.f_type as u64 & 0xffff_ffff;
     Ok(if LOCAL.contains(&kind) { FileSystem::Local } else { FileSystem::Shared })
+}
+
+/// Whether nothing can be written in a directory now, by what its file system tells: it has given up, is read-only or full.
+pub fn disk_refuses_writes(directory: &Path) -> bool {
+    use rustix::fs::StatVfsMountFlags;
+    match rustix::fs::statvfs(directory) {
+        Ok(disk) => {
+            disk.f_flag.contains(StatVfsMountFlags::RDONLY)
+                || disk.f_bavail == 0
+                || (disk.f_files > 0 && disk.f_favail == 0)
+        }
+        Err(error) => is_trouble(&error.into()),
+    }
 }
 
 /// Whether an error is the machine's, and no fault of whoever asked for the file: no space or quota left, a disk or a server

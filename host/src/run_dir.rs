@@ -22,7 +22,16 @@ pub struct RunDir {
 /// The right to advance a run. It ends with this value, or with the process.
 #[derive(Debug)]
 pub struct Lease {
-    _file: File,
+    file: File,
+}
+
+impl Lease {
+    /// Whether the locked file still has its name: a lock on one that was removed meanwhile is worth nothing.
+    pub fn is_in_place(&self, path: &Path) -> bool {
+        let of = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+        let held = self.file.metadata().map(of).ok();
+        held.is_some() && std::fs::symlink_metadata(path).map(of).ok() == held
+    }
 }
 
 /// Why the lease was not given.
@@ -179,12 +188,26 @@ impl RunDir {
         self.lock_file(&self.lock(), patience)
     }
 
-    /// Takes the right to drive the run in a `loop`, which nobody else then has.
+    /// Takes the right to drive the run in a `loop`, which nobody else then has, waiting up to `patience` for its holder.
     ///
     /// # Errors
     /// If another process has it, or the file system has no locks.
-    pub fn loop_lease(&self) -> Result<Lease, LeaseError> {
-        self.lock_file(&self.root.join("loop.lock"), Duration::ZERO)
+    pub fn loop_lease(&self, patience: Duration) -> Result<Lease, LeaseError> {
+        self.lock_file(&self.root.join("loop.lock"), patience)
+    }
+
+    /// Takes the lease if there is a lock file and nobody holds it; makes and writes none.
+    ///
+    /// # Errors
+    /// If the file cannot be opened, or the file system has no locks.
+    pub fn abandoned_lease(&self) -> io::Result<Option<Lease>> {
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+        let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(self.lock())?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Lease { file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
     }
 
     fn lock_file(&self, path: &Path, patience: Duration) -> Result<Lease, LeaseError> {
@@ -213,7 +236,7 @@ impl RunDir {
         if known != holder {
             file.set_len(0).and_then(|()| file.write_all(holder.as_bytes())).map_err(failed)?;
         }
-        Ok(Lease { _file: file })
+        Ok(Lease { file })
     }
 }
 

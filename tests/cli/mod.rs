@@ -4,6 +4,7 @@ pub(crate) mod bad_input;
 mod control;
 mod golden;
 pub(crate) mod harness;
+mod making;
 mod notify;
 mod readme;
 mod supervised;

@@ -85,7 +85,7 @@ pub fn check(check: &Check<'_>, tell: &mut dyn FnMut(&Step)) -> Vec<Step> {
     let mut backends = Backends::new(check.place);
     match check.config {
         BackendConfig::Local { slots } => {
-            backends.add_local(check.name, local::LocalSettings { slots: *slots });
+            backends.add_local(check.name, local::LocalSettings { cores: *slots, log_max: None });
             job(check, &backends, &mut steps);
         }
         BackendConfig::Slurm(slurm) => {

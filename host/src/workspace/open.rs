@@ -71,7 +71,7 @@ fn refuse_no_database(dir: &RunDir) -> Result<(), Failure> {
         }
         Err(error) => {
             let what = format!("`state.sqlite` of run `{}` cannot be examined", dir.address());
-            return Err(Failure::machine(what, error));
+            return Err(Failure::io(what, error));
         }
     };
     Err(Failure::of(FailureKind::Machine, what).hint("restore it from a backup"))
@@ -131,7 +131,7 @@ pub fn check_plugins(dir: &RunDir, config: &RunConfig) -> Result<(), Failure> {
 
 pub(super) fn on_shared_file_system(dir: &RunDir) -> Result<bool, Failure> {
     let kind = machine::file_system(dir.root())
-        .map_err(|error| Failure::machine(format!("run directory `{}`", dir.root().display()), error))?;
+        .map_err(|error| Failure::io(format!("run directory `{}`", dir.root().display()), error))?;
     Ok(kind == machine::FileSystem::Shared)
 }
 
@@ -141,7 +141,7 @@ fn read_config(dir: &RunDir) -> Result<ReadConfig, Failure> {
     let path = dir.config();
     let mut bytes = Vec::new();
     open_regular_path(&path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(|error| {
-        Failure::machine(format!("`{}` cannot be read", path.display()), error)
+        Failure::io(format!("`{}` cannot be read", path.display()), error)
             .hint("restore it from a backup; what it held is in no other file")
     })?;
     Ok((read_run_config(&bytes, &path.display().to_string()), sha256(&bytes)))
@@ -222,7 +222,7 @@ fn refuse_stranger(dir: &RunDir, row: &RunRow, store: &mut Store) -> Result<(), 
         let what = format!("run `{}` belongs to user {}, not to user {user}", row.run_id, row.user_id);
         return Err(Failure::input(what).hint(adopt));
     }
-    let identity = dir.identity().map_err(|error| Failure::machine("examining the run directory", error))?;
+    let identity = dir.identity().map_err(|error| Failure::io("examining the run directory", error))?;
     if row.identity == identity {
         return Ok(());
     }
@@ -247,7 +247,7 @@ fn refuse_stranger(dir: &RunDir, row: &RunRow, store: &mut Store) -> Result<(), 
 /// # Errors
 /// If the store or the disk fails.
 pub fn adopt(run: &mut Run) -> Result<u64, Failure> {
-    let identity = run.dir.identity().map_err(|error| Failure::machine("examining the run directory", error))?;
+    let identity = run.dir.identity().map_err(|error| Failure::io("examining the run directory", error))?;
     let user = i64::from(machine::user_id());
     let row = run.store.run()?;
     if row.identity.is_of(&identity) && row.user_id == user {
@@ -274,7 +274,10 @@ pub(super) fn assemble(dir: RunDir, config: RunConfig, store: Store) -> Result<(
     backends.set_run_id(&store.run()?.run_id);
     for (name, backend) in &config.backends {
         match backend {
-            BackendConfig::Local { slots } => backends.add_local(name, local::LocalSettings { slots: *slots }),
+            BackendConfig::Local { slots } => {
+                let log_max = Some(config.limits.attempt_log_mb.saturating_mul(1024 * 1024));
+                backends.add_local(name, local::LocalSettings { cores: *slots, log_max });
+            }
             BackendConfig::Slurm(slurm) => backends.add_slurm(name, (**slurm).clone()),
         }
     }
