@@ -194,9 +194,9 @@ impl Store {
         let result = (|| {
             let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let value = work(&Writer { connection: &transaction })?;
-            crate::failpoint::hit("store.before-commit");
+            crate::ground::failpoint::hit("store.before-commit");
             transaction.commit()?;
-            crate::failpoint::hit("store.after-commit");
+            crate::ground::failpoint::hit("store.after-commit");
             Ok(value)
         })();
         if lazy {
@@ -226,7 +226,7 @@ fn refuse_stranger(path: &Path) -> Result<(), StoreError> {
     let mut header = [0_u8; 16];
     let mut file = std::fs::File::open(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => StoreError::Missing(path.to_owned()),
-        _ if crate::machine::is_trouble(&error) => StoreError::Disk(format!("{}: {error}", path.display())),
+        _ if crate::ground::machine::is_trouble(&error) => StoreError::Disk(format!("{}: {error}", path.display())),
         _ => StoreError::Denied(format!("{}: {error}", path.display())),
     })?;
     match file.read_exact(&mut header) {

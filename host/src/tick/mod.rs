@@ -33,7 +33,7 @@ use crate::model::contract::AttemptRequest;
 use crate::model::id::{AttemptId, OperatorKey, RunId};
 use crate::model::states::RunState;
 use crate::plugin::{PluginError, Plugins};
-use crate::run_dir::RunDir;
+use crate::run::RunDir;
 use crate::store::{AttemptRow, Durability, Store, StoreError};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -42,20 +42,6 @@ use std::sync::Arc;
 const LOST: &str = "lost";
 /// The word for a run that is held because nothing in it can move.
 const STUCK: &str = "stuck";
-
-/// An opened run: everything a tick works with.
-pub struct Run {
-    /// Where it lies.
-    pub dir: RunDir,
-    /// Its resolved configuration.
-    pub config: RunConfig,
-    /// Its store.
-    pub store: Store,
-    /// Its plugins.
-    pub plugins: Rc<dyn Plugins>,
-    /// The compute systems its operators may be granted.
-    pub backends: Arc<Backends>,
-}
 
 impl Run {
     /// Whether any task is ready to start, room or not.

@@ -16,7 +16,7 @@ pub use open::{
 
 use crate::failure::Failure;
 use crate::model::workflow::nearest;
-use crate::run_dir::RunDir;
+use crate::run::RunDir;
 use std::path::{Component, Path, PathBuf};
 
 /// The root that holds every workspace.

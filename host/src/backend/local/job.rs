@@ -2,7 +2,7 @@
 use super::record::Job;
 use crate::backend::exit::Reason;
 use crate::backend::job::Command as JobCommand;
-use crate::machine;
+use crate::ground::machine;
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};

@@ -156,7 +156,7 @@ impl Journal {
         self.write()?;
         let (lines, _) = read_lines(&self.file, self.begin)?;
         ended.keep(self.generation, ends_of(&lines))?;
-        crate::failpoint::hit("local.ends-kept");
+        crate::ground::failpoint::hit("local.ends-kept");
         let before = self.directory.join(".journal.before.tmp");
         let mut copy = open_own(OpenOptions::new().write(true).create(true).truncate(true), &before)?;
         copy.write_all(&line(&Header::new(&copy, self.generation)?)?)?;
@@ -174,7 +174,7 @@ impl Journal {
         fs::rename(&before, self.directory.join(BEFORE))?;
         fs::rename(&temporary, self.directory.join(NAME))?;
         File::open(&self.directory)?.sync_all()?;
-        crate::failpoint::hit("local.journal-anew");
+        crate::ground::failpoint::hit("local.journal-anew");
         *self = Self::open(&self.directory)?;
         Ok(())
     }

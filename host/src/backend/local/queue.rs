@@ -151,7 +151,7 @@ impl Queue {
         file.sync_data()?;
         fs::rename(&temporary, &self.path)?;
         File::open(self.path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
-        crate::failpoint::hit("local.queue-anew");
+        crate::ground::failpoint::hit("local.queue-anew");
         (self.file, self.generation, self.offset) = (file, self.generation + 1, bytes.len() as u64);
         Ok(())
     }

@@ -2,7 +2,7 @@
 //! line feed; a torn one is closed by [`TORN`], which makes it unreadable for good.
 use crate::backend::exit::ExitRecord;
 use crate::backend::job::Command;
-use crate::machine;
+use crate::ground::machine;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};

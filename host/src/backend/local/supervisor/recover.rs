@@ -5,7 +5,7 @@ use super::super::record::{Job, Order, Process, now};
 use super::super::running::{Running, first_look, walltime, warn_at};
 use super::{Ending, Supervisor};
 use crate::backend::exit::Reason;
-use crate::machine;
+use crate::ground::machine;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::io;
 use std::path::PathBuf;

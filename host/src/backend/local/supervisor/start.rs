@@ -3,7 +3,7 @@ use super::super::job::NotStarted;
 use super::super::record::{Entry, Job, now};
 use super::super::running::{Running, first_look, walltime, warn_at};
 use super::Supervisor;
-use crate::failpoint;
+use crate::ground::failpoint;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::io;
 use std::time::{Duration, Instant};
