@@ -14,8 +14,8 @@ use matterstack::store::{
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
-fn identity(device: i64, inode: i64) -> Identity {
-    Identity { device, inode, boot_id: "boot".to_owned() }
+fn identity(born_ns: i64, inode: i64) -> Identity {
+    Identity { token: "token".to_owned(), inode, born_ns: Some(born_ns), volume: None }
 }
 
 /// A store file in a directory of its own.

@@ -167,7 +167,7 @@ impl Fixture {
             run_id: "run",
             workspace: "test",
             config_sha256: "0",
-            identity: Identity { device: 0, inode: 0, boot_id: "boot".to_owned() },
+            identity: Identity::default(),
             user_id: 0,
             now_ms: fixture.now_ms,
         };

@@ -8,7 +8,7 @@ use crate::ground::random::new_attempt_id;
 use crate::model::config::RunConfig;
 use crate::model::states::RunState;
 use crate::run::Run;
-use crate::tick::{self, ControlError, Moment, Selection, step_run};
+use crate::tick::{self, Adopted, ControlError, Moment, Selection, Settlement, step_run};
 use crate::workspace::{self, Access, now_ms, set_value, write_config};
 use serde_json::{Value, json};
 
@@ -137,9 +137,26 @@ pub(super) fn revive(session: &Session, name: &str) -> Result<u8, Failure> {
     told_count(session, &held.run, &text, Some(("pending_again", count)))
 }
 
+pub(super) fn settle(
+    session: &Session,
+    name: &str,
+    task: &str,
+    completed: bool,
+    reason: Option<&str>,
+) -> Result<u8, Failure> {
+    let mut held = hold(session, name, Access::Own)?;
+    let to = if completed { Settlement::Completed } else { Settlement::Failed };
+    let moment = Moment { now_ms: now_ms(), new_id: &new_attempt_id };
+    tick::settle(&mut held.run, task, to, &machine::user_name(), reason, moment)?;
+    let what = if completed { "completed, with the outputs that its lost attempt left" } else { "given up" };
+    told(session, &held.run, &format!("task `{task}` is {what}"))
+}
+
 pub(super) fn adopt(session: &Session, name: &str) -> Result<u8, Failure> {
     let mut held = hold(session, name, Access::Adopt)?;
-    let fenced = workspace::adopt(&mut held.run)?;
-    let text = format!("this directory and this user are now its own; {fenced} attempt(s) were given up as lost");
-    told_count(session, &held.run, &text, Some(("lost", fenced)))
+    let Adopted { taken, lost } = workspace::adopt(&mut held.run)?;
+    let text = format!(
+        "this directory and this user are now its own; {taken} attempt(s) had ended and were taken, {lost} were given up as lost"
+    );
+    told_count(session, &held.run, &text, Some(("lost", lost)))
 }

@@ -112,6 +112,35 @@ pub fn mount_of(path: &Path) -> Option<u64> {
     (found.stx_mask & UNIQUE != 0).then_some(found.stx_mnt_id)
 }
 
+/// What a file system knows of a directory that a copy of it does not share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Marks {
+    /// Its number on the file system.
+    pub inode: u64,
+    /// When it was made, in nanoseconds since the epoch, where that is kept.
+    pub born_ns: Option<i64>,
+    /// The subvolume or data set that holds it, where snapshots can be had.
+    pub volume: Option<i64>,
+}
+
+/// The marks of a directory.
+///
+/// # Errors
+/// If it cannot be reached.
+pub fn marks(directory: &Path) -> io::Result<Marks> {
+    use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+    /// File systems on which a snapshot keeps all numbers but this one: btrfs and zfs.
+    const SNAPSHOTS: [u64; 2] = [0x9123_683e, 0x2fc1_2fc1];
+    let found = statx(CWD, directory, AtFlags::empty(), StatxFlags::INO | StatxFlags::BTIME)?;
+    let born = found.stx_btime;
+    let born_ns = born.tv_sec.checked_mul(1_000_000_000).and_then(|ns| ns.checked_add(i64::from(born.tv_nsec)));
+    let told = found.stx_mask & StatxFlags::BTIME.bits() != 0;
+    let holds = rustix::fs::statvfs(directory)?;
+    let kind = rustix::fs::statfs(directory)?.f_type as u64 & 0xffff_ffff;
+    let volume = SNAPSHOTS.contains(&kind).then_some(holds.f_fsid as i64);
+    Ok(Marks { inode: found.stx_ino, born_ns: born_ns.filter(|_| told), volume })
+}
+
 /// The limit of descriptors with which this process was started, where it was raised.
 static DESCRIPTORS: OnceLock<Rlimit> = OnceLock::new();
 

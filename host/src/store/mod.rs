@@ -19,7 +19,7 @@ mod task;
 mod waiting;
 mod workflow;
 
-pub use attempt::{AttemptEnd, AttemptRow, NewAttempt, WithDue};
+pub use attempt::{AttemptEnd, AttemptRow, NewAttempt, SettledAttempt, WithDue};
 pub use decision::{DecisionRow, NewDecision};
 pub use history::HistoryRow;
 pub use output::{KeptOutput, Output};

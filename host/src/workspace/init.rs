@@ -158,7 +158,7 @@ fn make(slug: &str, workspace: &Path, aside: &Path, id: &str, mut config: RunCon
     pin::write(&dir.config(), |file| file.write_all(text.as_bytes()))?;
     let shared = super::open::on_shared_file_system(&dir)?;
     let mut store = Store::create(&dir.database(), config.store.journal, shared)?;
-    let identity = dir.identity().map_err(|error| Failure::machine("examining the run directory", error))?;
+    let identity = dir.new_identity().map_err(|error| Failure::machine("examining the run directory", error))?;
     let now_ms = now_ms();
     store.transaction(Durability::Full, |writer| {
         writer.create_run(&NewRun {

@@ -4,6 +4,7 @@
 mod config;
 mod init;
 mod open;
+mod owner;
 mod pin;
 
 pub use config::{backend_config, parse_document, read_run_config, resolve, set_value, user_config};

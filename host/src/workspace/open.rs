@@ -1,5 +1,6 @@
 //! Opens a run for a tick or a command: its configuration, store, backends and plugins, once it is sure whose they are.
 use super::init::{config_text, workspace_of};
+use super::owner::refuse_stranger;
 use super::{now_ms, pin, read_run_config};
 use crate::backend::{Backends, local};
 use crate::failure::{Failure, FailureKind};
@@ -205,60 +206,6 @@ pub fn find_plugin(
     let digest = pinned.sha256.clone();
     config.pinned.get_or_insert_default().plugins.insert(name.to_owned(), pinned);
     Ok(digest)
-}
-
-/// Refuses to act on another user's run, and on a copy of which the original may still be at work.
-fn refuse_stranger(dir: &RunDir, row: &RunRow, store: &mut Store) -> Result<(), Failure> {
-    let adopt = format!("if the run is yours to go on with, `matterstack adopt {}` takes it over", dir.address());
-    let user = i64::from(machine::user_id());
-    if row.user_id != user {
-        let what = format!("run `{}` belongs to user {}, not to user {user}", row.run_id, row.user_id);
-        return Err(Failure::input(what).hint(adopt));
-    }
-    let identity = dir.identity().map_err(|error| Failure::io("examining the run directory", error))?;
-    if row.identity == identity {
-        return Ok(());
-    }
-    if row.identity.is_of(&identity) {
-        // The machine was booted since, after which a device may have another number.
-        store.transaction(Durability::Full, |writer| writer.set_identity(&identity, user, now_ms()))?;
-        return Ok(());
-    }
-    let live = store.live_count(None)?;
-    if live > 0 {
-        let what =
-            format!("`{}` is a copy of run `{}`, which has {live} live attempt(s)", dir.root().display(), row.run_id);
-        return Err(Failure::input(what).hint(adopt));
-    }
-    store.transaction(Durability::Full, |writer| writer.set_identity(&identity, user, now_ms()))?;
-    Ok(())
-}
-
-/// Makes this directory and this user the run's own. The attempts of the original are given up as lost: it may still be
-/// carrying them out. Returns how many those were.
-///
-/// # Errors
-/// If the store or the disk fails.
-pub fn adopt(run: &mut Run) -> Result<u64, Failure> {
-    let identity = run.dir.identity().map_err(|error| Failure::io("examining the run directory", error))?;
-    let user = i64::from(machine::user_id());
-    let row = run.store.run()?;
-    if row.identity.is_of(&identity) && row.user_id == user {
-        return Ok(0);
-    }
-    let fenced =
-        crate::tick::give_up_live_attempts(run, now_ms(), "the run was adopted; its original may still carry it out")?;
-    // The copied queues would start the original's jobs a second time.
-    let queues = run.dir.join("backends");
-    if queues.exists() {
-        std::fs::rename(&queues, run.dir.join(&format!("backends.fenced-{}", now_ms())))
-            .map_err(|error| Failure::machine("putting the original's queues aside", error))?;
-    }
-    run.store.transaction(Durability::Full, |writer| {
-        writer.forget_cursors()?;
-        writer.set_identity(&identity, user, now_ms())
-    })?;
-    Ok(fenced)
 }
 
 /// Joins the parts of a run.
