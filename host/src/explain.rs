@@ -1,6 +1,6 @@
 //! Says why tasks do not move, and which command would help. Reads the store and changes nothing.
 use crate::backend::StoppedSupervisor;
-use crate::ground::words::positional;
+use crate::ground::words::{positional, quoted};
 use crate::model::config::RunConfig;
 use crate::model::states::{AttemptState, RunState, TaskState};
 use crate::model::time::Time;

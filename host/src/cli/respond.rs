@@ -2,7 +2,8 @@
 use super::Session;
 use super::output::{one_line, print_json, tell};
 use crate::failure::{Failure, FailureKind};
-use crate::people::answer::{ANSWER_MAX, Judgement, Question, question};
+use crate::people::answer::{Judgement, Question, question};
+use crate::run::ANSWER_MAX;
 use crate::run::Run;
 use crate::workspace::{now_ms, open_to_look, set_value};
 use clap::Args;

@@ -6,19 +6,15 @@
 use crate::explain::outside_command;
 use crate::failure::Failure;
 use crate::ground::files::{lock, new_file, put, read_regular};
-use crate::ground::machine;
 use crate::ground::words::positional;
 use crate::model::contract::{AttemptRequest, Status};
-use crate::model::document::sha256;
 use crate::model::id::{AttemptId, OperatorKey, RunId};
 use crate::model::states::{AttemptState, RunState};
-use crate::run::{ANSWER_MAX, Run, SIGNATURE, Signature, signature_of_answer};
+use crate::run::{Run, SIGNATURE, Signature, signature_of_answer};
 use crate::store::AttemptRow;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::MetadataExt;
+use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// The largest file of a question, in bytes.

@@ -32,16 +32,12 @@ pub use settlement::{Settlement, settle};
 pub use start::task_with_retries;
 pub(crate) use verdict::END_UNSEEN;
 
-use crate::backend::Backends;
-use crate::model::config::RunConfig;
 use crate::model::contract::AttemptRequest;
 use crate::model::id::{AttemptId, OperatorKey, RunId};
 use crate::model::states::RunState;
-use crate::plugin::{PluginError, Plugins};
-use crate::run::RunDir;
-use crate::store::{AttemptRow, Durability, Store, StoreError};
-use std::rc::Rc;
-use std::sync::Arc;
+use crate::plugin::PluginError;
+use crate::run::Run;
+use crate::store::{AttemptRow, Durability, StoreError};
 
 /// The word for a run that is held because lost attempts wait for a person.
 const LOST: &str = "lost";

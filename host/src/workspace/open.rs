@@ -9,7 +9,7 @@ use crate::ground::machine;
 use crate::model::config::{BackendConfig, RunConfig};
 use crate::model::contract::{Detail, GuestError};
 use crate::model::document::{hex, sha256};
-use crate::model::id::{AttemptId, OperatorKey};
+use crate::model::id::OperatorKey;
 use crate::model::time::Time;
 use crate::plugin::{Artifacts, HostSettings, LogLevel, PluginHost, PluginLog, PluginSource};
 use crate::run::Run;
