@@ -156,5 +156,7 @@ pub(super) fn disk_refuses(error: &io::Error) -> bool {
 /// pipe.
 pub(super) fn read_exit(directory: &Path, attempt: &str) -> Option<ExitRecord> {
     let bytes = read_regular(&directory.join("exit.json"), RECORD_MAX_BYTES).ok()??;
-    serde_json::from_slice(&bytes).ok().filter(|record: &ExitRecord| record.attempt == attempt && record.format == FORMAT)
+    serde_json::from_slice(&bytes)
+        .ok()
+        .filter(|record: &ExitRecord| record.attempt == attempt && record.format == FORMAT)
 }

@@ -23,9 +23,7 @@ mod verdict;
 pub use adopt::{Adopted, adopt_live_attempts};
 pub use amend::refuse_amendment;
 pub use close::{PlanError, plan_first};
-pub use control::{
-    ControlError, Selection, cancel_run, cancel_task, pause, rerun, resume, revive,
-};
+pub use control::{ControlError, Selection, cancel_run, cancel_task, pause, rerun, resume, revive};
 pub use decide::{Capacity, room};
 pub use preview::{Preview, would_start};
 pub use settlement::{Settlement, settle};

@@ -133,7 +133,12 @@ pub(super) fn poll_submitted(
 }
 
 /// Asks about attempts and records what was learnt, in batches. Returns how many ended.
-pub(super) fn ask_all(run: &mut Run, moment: Moment<'_>, attempts: &[AttemptRow], tick: &mut Tick) -> Result<u64, TickError> {
+pub(super) fn ask_all(
+    run: &mut Run,
+    moment: Moment<'_>,
+    attempts: &[AttemptRow],
+    tick: &mut Tick,
+) -> Result<u64, TickError> {
     let before = tick.finished;
     for batch in attempts.chunks(BATCH) {
         let mut learnt = Vec::with_capacity(batch.len());

@@ -65,7 +65,8 @@ fn lost_attempt(run: &Run, task: &TaskRow) -> Result<AttemptRow, ControlError> {
     match last {
         Some(attempt) if attempt.state == AttemptState::Lost && task.state == TaskState::Running => Ok(attempt),
         _ => {
-            let hint = format!("`matterstack explain {} {}` says where it stands", run.dir.address(), positional(&task.id));
+            let hint =
+                format!("`matterstack explain {} {}` says where it stands", run.dir.address(), positional(&task.id));
             Err(not_now(format!("task `{}` is {}, and no attempt at it is lost", task.id, task.state), Some(hint)))
         }
     }
@@ -76,11 +77,16 @@ fn outputs(run: &Run, lost: &AttemptRow, to: Settlement) -> Result<Vec<Output>, 
     let directory = run.dir.join(&lost.directory);
     let handle = lost.handle.as_deref();
     let found = collect::collect_outputs(&directory, &task, handle, Vec::new(), &run.config.limits);
-    let give_up = |dir: &RunDir| format!("`matterstack settle {} {} --failed`, or `rerun`", dir.address(), positional(&lost.task_id));
+    let give_up = |dir: &RunDir| {
+        format!("`matterstack settle {} {} --failed`, or `rerun`", dir.address(), positional(&lost.task_id))
+    };
     match (found, to) {
         (Ok((outputs, None)), _) | (Ok((outputs, Some(_))), Settlement::Failed) => Ok(outputs),
         (Ok((_, Some(pattern))), Settlement::Completed) => {
-            let what = format!("output pattern `{pattern}` of task `{}` matches no file in `{}`", lost.task_id, lost.directory);
+            let what = format!(
+                "output pattern `{pattern}` of task `{}` matches no file in `{}`",
+                lost.task_id, lost.directory
+            );
             Err(not_now(what, Some(give_up(&run.dir))))
         }
         (Err(_), Settlement::Failed) => Ok(Vec::new()),

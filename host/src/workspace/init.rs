@@ -9,7 +9,6 @@ use crate::model::document::sha256;
 use crate::run::{Lease, LeaseError, RunDir};
 use crate::store::{Durability, NewRun, Store};
 use crate::tick::{Moment, plan_first};
-use crate::ground::{failpoint, machine};
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 use std::io::{ErrorKind, Write};

@@ -11,9 +11,10 @@ pub use config::{backend_config, parse_document, read_run_config, resolve, set_v
 pub use init::{Init, init, now_ms};
 pub(crate) use open::open_leased;
 pub use open::{
-    Access, HeldRun, adopt, check_plugins, find_plugin, open_for_reading, open_run, open_to_look, pinned_plugins,
-    read_store, write_config,
+    Access, HeldRun, check_plugins, find_plugin, open_for_reading, open_run, open_to_look, pinned_plugins, read_store,
+    write_config,
 };
+pub use owner::adopt;
 
 use crate::failure::Failure;
 use crate::model::workflow::nearest;

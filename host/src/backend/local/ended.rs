@@ -5,7 +5,6 @@
 //! two files that tell the same, and the next merge takes both.
 use super::record::{Header, line, named, open_own, read_at_most};
 use crate::backend::exit::ExitRecord;
-use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
@@ -180,7 +179,8 @@ impl Sorted {
         let mut window = vec![0_u8; 2048];
         while high - low > WHOLE {
             let share = if guesses < GUESSES { share_of(attempt) } else { 0.5 };
-            let (from, over) = if guesses < GUESSES { (self.begin, self.length - self.begin) } else { (low, high - low) };
+            let (from, over) =
+                if guesses < GUESSES { (self.begin, self.length - self.begin) } else { (low, high - low) };
             // a little before the guess and a little behind it by turns, so that both sides close in
             let lean = if guesses % 2 == 0 { WHOLE as i64 / 3 } else { -(WHOLE as i64) / 3 };
             let lean = if guesses < GUESSES { lean } else { 0 };

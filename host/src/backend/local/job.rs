@@ -104,8 +104,8 @@ impl Starter {
             fs::metadata(Path::new(&job.directory).join(program))
                 .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
         });
-        let program = program
-            .ok_or_else(|| NotStarted::Ever(Reason::NotFound, format!("program `{name}` not found")))?;
+        let program =
+            program.ok_or_else(|| NotStarted::Ever(Reason::NotFound, format!("program `{name}` not found")))?;
         let program = if program.components().count() == 1 { Path::new(".").join(program) } else { program };
         if own_path.is_none() && program.is_absolute() {
             self.programs.insert(name.to_owned(), program.clone());

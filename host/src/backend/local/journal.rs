@@ -162,8 +162,7 @@ impl Journal {
         copy.write_all(&line(&Header::new(&copy, self.generation)?)?)?;
         copy.write_all(&lines)?;
         let temporary = self.directory.join(".journal.tmp");
-        let mut file =
-            open_own(OpenOptions::new().read(true).write(true).create(true).truncate(true), &temporary)?;
+        let mut file = open_own(OpenOptions::new().read(true).write(true).create(true).truncate(true), &temporary)?;
         let header = line(&Header::new(&file, self.generation + 1)?)?;
         let mut bytes = header.clone();
         for entry in open {

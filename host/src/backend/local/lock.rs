@@ -1,8 +1,8 @@
 //! The lock that a supervisor holds while it lives, and what it says of its holder.
 use super::directory_of;
 use super::record::{FORMAT, Process, existing, line, now, open_own};
-use crate::ground::machine;
 use crate::ground::files::read_regular;
+use crate::ground::machine;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io;

@@ -27,7 +27,6 @@ use crate::ground::files::read_regular;
 use crate::ground::machine;
 use crate::model::contract::{Detail, Found, GuestError, Status, StatusReport};
 use crate::model::id::AttemptId;
-use crate::ground::files::read_regular;
 use index::{Index, Place, State};
 use queue::Locked;
 use record::{Foreign, Header, Job, Order, Position, Process, existing, line, open_own, settled_at};
@@ -354,10 +353,9 @@ impl LocalBackend {
                         "lost",
                         "its queue is a copy or of another version, and whether it ran is not known",
                     )),
-                    (None, _) => Status::Lost(Detail::new(
-                        "vanished",
-                        "the queue does not hold it, so it cannot start any more",
-                    )),
+                    (None, _) => {
+                        Status::Lost(Detail::new("vanished", "the queue does not hold it, so it cannot start any more"))
+                    }
                 };
                 return Ok(report(lost, None));
             }
@@ -430,11 +428,14 @@ fn waits_for(foreign: Foreign) -> Detail {
     match foreign {
         Foreign::Format(format) => Detail::new(
             "other-format",
-            format!("a supervisor of another version (format {format}) is at work here; this waits until its jobs have ended"),
+            format!(
+                "a supervisor of another version (format {format}) is at work here; this waits until its jobs have ended"
+            ),
         ),
-        Foreign::Copy | Foreign::Header => {
-            Detail::new("other-format", format!("the queue cannot be used: {foreign}; this waits until its jobs have ended"))
-        }
+        Foreign::Copy | Foreign::Header => Detail::new(
+            "other-format",
+            format!("the queue cannot be used: {foreign}; this waits until its jobs have ended"),
+        ),
     }
 }
 

@@ -184,11 +184,7 @@ impl Header {
 pub(super) fn open_own(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32;
     let file = options.custom_flags(flags).open(path).map_err(|error| named(path, error))?;
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(named(path, io::Error::other("it is not a regular file")))
-    }
+    if file.metadata()?.is_file() { Ok(file) } else { Err(named(path, io::Error::other("it is not a regular file"))) }
 }
 
 /// The error with the file it is about. What a caller asks of it stays: its kind, and a [`Foreign`] as it is.

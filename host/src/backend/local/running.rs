@@ -84,8 +84,7 @@ impl Running {
         let largest = sizes.iter().map(|(_, size)| *size).max().unwrap_or(0);
         match sizes.into_iter().find(|(_, size)| *size > max) {
             Some((name, size)) => {
-                let text =
-                    format!("`{name}` has {size} bytes, and `limits.attempt_log_mb` is {}", max / (1024 * 1024));
+                let text = format!("`{name}` has {size} bytes, and `limits.attempt_log_mb` is {}", max / (1024 * 1024));
                 self.terminate(Reason::LogLimit, Some(text));
             }
             None => {

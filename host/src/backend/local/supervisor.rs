@@ -11,8 +11,8 @@ use super::record::{Entry, Job, Order, Process, Reign, open_own};
 use super::running::Running;
 use crate::backend::exit::{ExitRecord, Reason};
 use crate::ground::failpoint;
-use crate::ground::machine::{self, Watch};
 use crate::ground::files::read_regular;
+use crate::ground::machine::{self, Watch};
 use std::collections::{HashSet, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -171,7 +171,8 @@ impl Supervisor {
         let orders = self.queue.read()?;
         self.take(orders);
         self.queue.sync()?;
-        self.journal.begin_anew(&mut self.ended, &self.open_entries())?;
+        let entries = self.open_entries();
+        self.journal.begin_anew(&mut self.ended, &entries)?;
         self.queue.begin_anew(&self.open_orders())?;
         let open = self.running.iter().map(|running| &running.job).chain(&self.claimed).chain(&self.waiting);
         self.known = open.map(|job| job.attempt.clone()).collect();
@@ -290,7 +291,8 @@ impl Supervisor {
         let timers = self.running.iter().map(Running::next_timer);
         let timers = timers.chain([self.wake_due, self.start_at, self.record_at]);
         let timeout = timers.flatten().map(|at| at.saturating_duration_since(now)).chain(idle_left).min();
-        let watched: Vec<usize> = (0..self.running.len()).filter(|index| self.running[*index].pidfd.is_some()).collect();
+        let watched: Vec<usize> =
+            (0..self.running.len()).filter(|index| self.running[*index].pidfd.is_some()).collect();
         let pidfds = watched.iter().filter_map(|index| self.running[*index].pidfd.as_ref()).map(AsFd::as_fd);
         let descriptors: Vec<_> = std::iter::once(watch.as_fd()).chain(pidfds).collect();
         let ready = machine::poll_readable(&descriptors, timeout)?;

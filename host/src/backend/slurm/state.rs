@@ -196,7 +196,16 @@ mod tests {
 
     fn record(reason: Reason, code: Option<i32>, signal: Option<i32>) -> ExitRecord {
         let (attempt, ended_at) = (String::new(), String::new());
-        ExitRecord { attempt, format: crate::backend::exit::FORMAT, code, signal, reason, message: None, started_at: None, ended_at }
+        ExitRecord {
+            attempt,
+            format: crate::backend::exit::FORMAT,
+            code,
+            signal,
+            reason,
+            message: None,
+            started_at: None,
+            ended_at,
+        }
     }
 
     fn word(status: &Status) -> String {

@@ -59,7 +59,8 @@ impl Supervisor {
                 }
             }
             Progress::Claimed(_) | Progress::Starting(_) => {
-                let why = "the machine was restarted after it had been claimed, and whether it had started is not known";
+                let why =
+                    "the machine was restarted after it had been claimed, and whether it had started is not known";
                 self.end_unstarted(&job, Reason::Lost, why);
             }
             Progress::Started(process) => {
