@@ -164,7 +164,7 @@ fn a_supervisor_killed_anywhere_starts_nothing_twice() {
         for passage in ["1", "3"] {
             let run = Run::new(2);
             let attempts: Vec<String> = (0..6).map(|number| format!("b{number}")).collect();
-            let submit = |attempt: &String| run.submit(attempt, r#"{"command":"echo x >> counter"}"#);
+            let submit = |attempt: &String| run.submit(attempt, r#"{"command":"echo x >> counter; sleep 0.07"}"#);
             let handles: Vec<_> = attempts.iter().map(submit).collect();
             run.backends.sync().expect("synced");
             let failpoint = format!("{point}:{passage}");
@@ -260,7 +260,7 @@ fn changes_name_each_attempt_once_and_the_supervisor_leaves_no_zombie() {
         ended.len() == 5
     });
     let journal = run.backend_directory().join("journal");
-    until(|| fs::read_to_string(&journal).expect("journal").trim_end().ends_with("}}"));
+    until(|| fs::read_to_string(&journal).expect("journal").trim_end().ends_with("}}}"));
     assert!(run.backends.changes(&cursors).expect("changes").attempts.is_empty());
     let id = std::process::id();
     until(|| {

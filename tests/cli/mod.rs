@@ -6,6 +6,8 @@ mod golden;
 pub(crate) mod harness;
 mod making;
 mod notify;
+mod ownership;
+mod patience;
 mod readme;
 mod supervised;
 mod words;

@@ -53,10 +53,6 @@ impl Index {
         self.place.unwrap_or_default()
     }
 
-    pub(super) fn get(&self, attempt: &str) -> Option<&State> {
-        self.attempts.get(attempt)
-    }
-
     pub(super) fn forget(&mut self, attempt: &str) {
         self.attempts.remove(attempt);
     }
