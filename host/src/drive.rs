@@ -78,10 +78,19 @@ pub fn drive(
     interrupt: BorrowedFd<'_>,
     seen: &mut dyn FnMut(Seen<'_>),
 ) -> Result<Ending, Failure> {
-    let _only = only_loop(dir)?;
     let mut alarms = Alarms::new();
     let mut driven = None;
     let mut trouble = Trouble::default();
+    let _only = loop {
+        match only_loop(dir) {
+            Err(failure) if passes(&failure, dir) => {
+                if let Some(ending) = trouble.wait(&failure, patience.deadline, interrupt, seen)? {
+                    return Ok(ending);
+                }
+            }
+            only => break only?,
+        }
+    };
     loop {
         let ended = match go_on(dir, &mut driven, &mut alarms, patience, interrupt, seen) {
             Ok(ended) => {

@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 /// A run with a task that waits for a person.
 fn asks() -> World {
     let operators = json!({"human": {"plugin": "builtin:human"}});
-    let tasks = json!([{"id": "a", "operator": "human", "input": {"instructions": "look", "schema": {"type": "object"}}}]);
+    let tasks =
+        json!([{"id": "a", "operator": "human", "input": {"instructions": "look", "schema": {"type": "object"}}}]);
     World::new(&json!({"campaign": {"plugin": "builtin:workflow", "params": {"tasks": tasks}}, "operators": operators}))
 }
 
@@ -66,7 +67,9 @@ fn what_had_ended_in_a_copy_is_taken_and_only_the_rest_is_lost() {
     world.run(&["step", "r"]).code(0);
     let done = || std::fs::read_dir(world.run_dir("r").join("operators/local")).expect("attempts").flatten();
     until("the first job to end", || done().any(|entry| entry.path().join("exit.json").exists()));
-    until("both to start", || std::fs::read_to_string(world.root().join("count")).is_ok_and(|t| t.lines().count() == 2));
+    until("both to start", || {
+        std::fs::read_to_string(world.root().join("count")).is_ok_and(|t| t.lines().count() == 2)
+    });
     copy(&world.run_dir("r"), &world.run_dir("copy"));
     world.run(&["step", "copy"]).code(2);
     let adopted = world.run(&["adopt", "copy", "--json"]).code(0);
@@ -111,7 +114,10 @@ fn a_person_takes_the_outputs_of_what_ran_unseen() {
     world.write("config.json", &super::harness::tasks_config(&waits(&world)).to_string());
     unseen(&world);
     let told = world.run(&["explain", "r", "a", "--json"]).code(0).json();
-    assert!(told[0]["sentence"].as_str().is_some_and(|text| text.contains("ran, and how it ended was not seen")), "{told}");
+    assert!(
+        told[0]["sentence"].as_str().is_some_and(|text| text.contains("ran, and how it ended was not seen")),
+        "{told}"
+    );
     assert_eq!(told[0]["command"], "matterstack settle r a --completed");
     world.run(&["settle", "r", "a"]).code(2);
     world.run(&["settle", "r", "b", "--completed"]).code(2);
@@ -121,7 +127,10 @@ fn a_person_takes_the_outputs_of_what_ran_unseen() {
     let attempts = world.run(&["attempts", "r", "a", "--json"]).code(0).json();
     assert_eq!((&attempts[0]["state"], &attempts[1]["state"]), (&json!("lost"), &json!("completed")));
     let reason = attempts[1]["reason"].as_str().expect("a reason");
-    assert!(reason.contains("attempt 1 was settled as completed by") && reason.contains("the file is whole"), "{reason}");
+    assert!(
+        reason.contains("attempt 1 was settled as completed by") && reason.contains("the file is whole"),
+        "{reason}"
+    );
     assert_eq!(attempts[0]["directory"], attempts[1]["directory"]);
     world.run(&["doctor", "r"]).code(0);
     world.run(&["evidence", "r"]).code(0);

@@ -59,7 +59,8 @@ fn a_killed_loop_is_followed_at_once() {
     let world = World::with_tasks(&json!([{"id": "a", "operator": "local", "command": "sleep 600"}]));
     world.init();
     for _ in 0..5 {
-        let mut first = world.command(&["loop", "r"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a loop");
+        let mut first =
+            world.command(&["loop", "r"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a loop");
         until("its supervisor", || !super::supervised::supervisors(&world).is_empty());
         Command::new("kill").args(["-9", &first.id().to_string()]).status().expect("kill");
         world.run(&["loop", "r", "--timeout", "50ms"]).code(6);

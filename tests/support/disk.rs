@@ -1,4 +1,5 @@
 //! A disk of its own for a test: an ext4 file system in a file, which can give up, be taken away and come back.
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -55,12 +56,17 @@ impl Disk {
 
     /// Unmounts it and mounts it again under another number of its device.
     pub(crate) fn mount_elsewhere(&mut self) {
-        self.unmount();
-        let blank = self.directory.path().join(format!("blank-{}", self.taken.len()));
-        std::fs::File::create(&blank).and_then(|file| file.set_len(1024 * 1024)).expect("an image");
-        let device = String::from_utf8(run("losetup", &["-f", "--show", path(&blank)]).stdout).expect("UTF-8");
-        self.taken.push(device.trim().to_owned());
-        self.mount();
+        let number = |disk: &Self| std::fs::metadata(disk.root()).expect("a directory").dev();
+        let before = number(self);
+        while number(self) == before {
+            self.unmount();
+            let blank = self.directory.path().join(format!("blank-{}", self.taken.len()));
+            std::fs::File::create(&blank).and_then(|file| file.set_len(1024 * 1024)).expect("an image");
+            let device = String::from_utf8(run("losetup", &["-f", "--show", path(&blank)]).stdout).expect("UTF-8");
+            self.taken.push(device.trim().to_owned());
+            self.mount();
+            assert!(self.taken.len() < 16, "the device always has the same number");
+        }
     }
 
     /// What would be there if the power failed now: a disk of its own with what has reached this one.

@@ -121,8 +121,8 @@ impl Index {
             self.read_queue(directory)?;
             if let (Some(journal), Some((header, begin))) = (&journal, header) {
                 self.read(journal, header.generation, begin, &mut Since::default())?;
+                self.whole = Some(generation);
             }
-            self.whole = Some(generation);
         }
         // a process that asks about many attempts looks here for each, and must not remember all
         match self.attempts.get(attempt) {
