@@ -128,7 +128,7 @@ fn generations(name: &str) -> Option<(u64, u64)> {
 
 /// The attempt of a line; lines begin with it.
 fn attempt_of(line: &[u8]) -> Option<&str> {
-    let id = line.strip_prefix(br#"{"attempt":""#)?;
+    let id = line.strip_prefix(br#"{"format":1,"attempt":""#)?;
     std::str::from_utf8(id.get(..id.iter().position(|byte| *byte == b'"')?)?).ok()
 }
 
@@ -241,14 +241,8 @@ mod tests {
 
     fn record(attempt: &str, code: i32) -> ExitRecord {
         ExitRecord {
-            format: crate::backend::exit::FORMAT,
-            attempt: attempt.to_owned(),
             code: Some(code),
-            signal: None,
-            reason: Reason::Exited,
-            message: None,
-            started_at: None,
-            ended_at: "2026-01-01T00:00:00Z".to_owned(),
+            ..ExitRecord::new(attempt.to_owned(), Reason::Exited, "2026-01-01T00:00:00Z".to_owned())
         }
     }
 

@@ -4,7 +4,7 @@ use super::super::record::{Entry, Job, now};
 use super::super::running::Running;
 use super::start::WRITE_RETRY;
 use super::{Ending, Supervisor, WAKE_INTERVAL};
-use crate::backend::exit::{self, ExitRecord, Reason, disk_refuses, write_exit};
+use crate::backend::exit::{ExitRecord, Reason, disk_refuses, write_exit};
 use crate::ground::failpoint;
 use crate::ground::machine;
 use rustix::process::{Signal, kill_process_group};
@@ -124,14 +124,5 @@ impl Supervisor {
 
 /// An end of now.
 fn record(attempt: String, reason: Reason, message: Option<String>) -> ExitRecord {
-    ExitRecord {
-        attempt,
-        format: exit::FORMAT,
-        code: None,
-        signal: None,
-        reason,
-        message,
-        started_at: None,
-        ended_at: now(),
-    }
+    ExitRecord { message, host: Some(machine::host_name()), ..ExitRecord::new(attempt, reason, now()) }
 }
