@@ -1,6 +1,7 @@
 //! A run in which nothing moves says so and is not ticked for ever, and a rerun brings back only what can run.
 use super::scripted::{Fixture, failed, task};
 use matterstack::model::contract::{Detail, Status};
+use matterstack::model::limit::Bound;
 use matterstack::plugin::PluginErrorKind;
 use matterstack::tick::{
     ControlError, Selection, cancel_run, cancel_task, pause, refuse_amendment, rerun, resume, revive,
@@ -132,7 +133,9 @@ fn a_rerun_of_the_last_lost_task_lets_the_run_go_on() {
 fn what_is_not_submitted_when_a_run_is_paused_moves_nothing() {
     let mut run = Fixture::new(&json!({}), &[json!([task("a", json!({}))])]);
     run.plugins.edit(|script| {
-        script.submit.insert("a".to_owned(), [Err(PluginErrorKind::Deadline(5))].into());
+        script
+            .submit
+            .insert("a".to_owned(), [Err(PluginErrorKind::Deadline(Bound::new("limits.plugin.call_ms", 5)))].into());
         let never = matterstack::model::contract::Found::No;
         script.reconcile.insert("a".to_owned(), [never].into());
     });

@@ -1,7 +1,9 @@
 //! What crosses the plugin contract, as the host's own values; `wit/` is the authority for their meaning.
 use crate::model::id::{AttemptId, RunId, TaskId};
+use crate::model::inputs::Inputs;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What went wrong, for a program and for a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,6 +126,8 @@ pub struct AttemptRequest {
     pub config: String,
     /// The attempt directory on this machine.
     pub directory: PathBuf,
+    /// What its job is to find beside the files in that directory.
+    pub inputs: Arc<Inputs>,
     /// Whether a person asked for the attempt to be cancelled.
     pub cancelled: bool,
 }

@@ -101,16 +101,16 @@ impl Store {
         Ok(rows.next().transpose()?.flatten())
     }
 
-    /// Where a file with this digest lies, relative to the run directory.
+    /// Where files with this digest lie, relative to the run directory, the newest first.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn file_of_digest(&self, sha256: &str) -> Result<Option<String>, StoreError> {
+    pub fn files_of_digest(&self, sha256: &str, most: u32) -> Result<Vec<String>, StoreError> {
         let mut statement = self.connection.prepare_cached(
             "SELECT a.directory || '/' || o.path FROM outputs o JOIN attempts a ON a.attempt_key = o.attempt_key \
-             WHERE o.sha256 = ?1 AND o.remote IS NULL LIMIT 1",
+             WHERE o.sha256 = ?1 AND o.remote IS NULL ORDER BY o.attempt_key DESC LIMIT ?2",
         )?;
-        let mut rows = statement.query_map([sha256], |row| row.get(0))?;
-        Ok(rows.next().transpose()?)
+        let rows = statement.query_map((sha256, most), |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 }

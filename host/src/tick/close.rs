@@ -3,6 +3,7 @@ use super::{Moment, Run, Tick, TickError};
 use crate::model::contract::{Context, Decision, Detail, Next};
 use crate::model::document::{canonical, sha256};
 use crate::model::id::RunId;
+use crate::model::outputs::refuse_impossible_sources;
 use crate::model::states::RunState;
 use crate::model::workflow::{PlannedTask, Task, WorkflowError, validate};
 use crate::plugin::{PluginError, PluginErrorKind};
@@ -69,6 +70,10 @@ fn held_by(
     let (code, text) = match decision(run) {
         Ok(()) => return Ok(true),
         Err(PlanError::Tick(error)) => return Err(error),
+        Err(PlanError::Plugin(error)) if error.kind.is_machine() => {
+            // It says nothing about the campaign; another tick, or another machine, asks it again.
+            return Err(TickError::Io("asking the campaign".to_owned(), std::io::Error::other(error.to_string())));
+        }
         Err(PlanError::Plugin(error)) => (error.kind.code(), error.to_string()),
         Err(PlanError::Workflow(error)) => (PluginErrorKind::BadOutput(String::new()).code(), format!("plan: {error}")),
     };
@@ -228,7 +233,15 @@ fn read_tasks(run: &Run, document: &str) -> Result<(String, Vec<PlannedTask>), P
     }
     canonical_all.push(']');
     let exists = |id: &crate::model::id::TaskId| known > 0 && run.store.has_task(id.as_str()).unwrap_or(true);
-    Ok((canonical_all, validate(tasks, &run.config, &exists)?))
+    let planned = validate(tasks, &run.config, &exists)?;
+    refuse_impossible_sources(&planned, |id| earlier_task(run, id))?;
+    Ok((canonical_all, planned))
+}
+
+/// A task that was planned earlier.
+fn earlier_task(run: &Run, id: &crate::model::id::TaskId) -> Result<Option<Task>, PlanError> {
+    let Some(row) = run.store.task(id.as_str())? else { return Ok(None) };
+    Ok(Some(super::verdict::stored_task(&run.store.task_json(row.key)?)?))
 }
 
 fn context(run: &Run, row: &RunRow, moment: Moment<'_>, iteration: u32) -> Context {

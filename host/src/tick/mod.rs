@@ -3,6 +3,7 @@
 //! A tick looks, decides, acts and returns; it never waits for outside work. A crash at any point leaves a state from
 //! which the next tick goes on: every effect has its intent committed before it and its record after it.
 mod adopt;
+mod again;
 mod amend;
 mod carry;
 mod close;
@@ -19,8 +20,10 @@ mod settlement;
 mod stage;
 mod start;
 mod verdict;
+mod walk;
 
 pub use adopt::{Adopted, adopt_live_attempts};
+pub use again::collect_again;
 pub use amend::refuse_amendment;
 pub use close::{PlanError, plan_first};
 pub use control::{ControlError, Selection, cancel_run, cancel_task, pause, rerun, resume, revive};
@@ -30,12 +33,14 @@ pub use settlement::{Settlement, settle};
 pub use start::task_with_retries;
 pub(crate) use verdict::END_UNSEEN;
 
+use crate::ground::carriage::Allowance;
 use crate::model::contract::AttemptRequest;
 use crate::model::id::{AttemptId, OperatorKey, RunId, TaskId};
 use crate::model::states::RunState;
 use crate::plugin::PluginError;
 use crate::run::Run;
 use crate::store::{AttemptRow, Durability, StoreError};
+use std::sync::Arc;
 
 /// The word for a run that is held because lost attempts wait for a person.
 const LOST: &str = "lost";
@@ -86,6 +91,9 @@ pub struct Tick {
     /// What a person at the terminal should hear, though the tick was done.
     #[serde(skip)]
     pub warning: Option<String>,
+    /// What may still be read and copied of files in this tick.
+    #[serde(skip)]
+    pub(crate) allowance: Allowance,
     /// A plugin that could not be loaded as it was pinned and granted. What it would have carried on stays where it is.
     #[serde(skip)]
     pub unloaded: Option<Unloaded>,
@@ -103,7 +111,7 @@ pub struct Unloaded {
 impl Tick {
     /// Keeps the first error that is no answer of a plugin, because the plugin could not be asked at all.
     fn note_unloaded(&mut self, attempt: &AttemptRow, error: &PluginError) {
-        if self.unloaded.is_none() && error.kind.never_ran() {
+        if self.unloaded.is_none() && error.kind.says_nothing() {
             self.unloaded = Some(Unloaded { operator: attempt.operator.clone(), error: error.clone() });
         }
     }
@@ -217,6 +225,7 @@ fn request(run: &Run, attempt: &AttemptRow, task: String) -> AttemptRequest {
         note: attempt.note.clone(),
         config: config.unwrap_or_else(|| "{}".to_owned()),
         directory: run.dir.join(&attempt.directory),
+        inputs: Arc::default(),
         cancelled: attempt.cancel_asked > 0,
     }
 }
