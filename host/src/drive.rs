@@ -126,8 +126,11 @@ fn go_on(
     let ahead = ahead_of(dir, driven)?;
     let lease = dir.lease(PATIENCE)?;
     let mut current = fresh(dir, driven.take(), ahead)?;
-    let tick = step_run(&mut current.run, Moment { now_ms: now_ms(), new_id: &new_attempt_id })?;
+    let (begun, at_ms) = (Instant::now(), now_ms());
+    let tick = step_run(&mut current.run, Moment { now_ms: at_ms, new_id: &new_attempt_id })?;
     current.version = current.run.store.data_version()?;
+    let noted = lease.note_tick(at_ms, begun.elapsed());
+    noted.map_err(|error| Failure::io("writing the run's `lock` file", error))?;
     drop(lease);
     seen(Seen::Tick(&current.run, &tick));
     if let Some(unloaded) = &tick.unloaded {

@@ -147,7 +147,12 @@ fn what_is_not_there_cannot_be_settled_as_completed() {
     let directory = world.run_dir("r").join(attempts[0]["directory"].as_str().expect("a directory"));
     std::fs::remove_file(directory.join("o")).expect("a file");
     let refused = world.run(&["settle", "r", "a", "--completed"]).code(2);
-    assert!(refused.stderr.contains("output pattern `o`") && refused.stderr.contains("--failed"), "{refused:?}");
+    assert!(
+        refused.stderr.contains("cannot be taken")
+            && refused.stderr.contains("`o`")
+            && refused.stderr.contains("--failed"),
+        "{refused:?}"
+    );
     world.run(&["settle", "r", "a", "--failed"]).code(0);
     assert_eq!(world.step_to_end()["state"], "failed");
     assert_eq!(world.tasks(), "a=failed b=skipped");

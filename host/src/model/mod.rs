@@ -1,10 +1,12 @@
 //! Plain values and rules of the domain. Nothing here reads a file, a clock or the environment.
+pub mod act;
 pub mod attempt_dir;
 pub mod config;
 pub mod contract;
 pub mod document;
 pub mod evidence;
 pub mod exit;
+pub mod handle;
 pub mod id;
 pub mod inputs;
 pub mod job;

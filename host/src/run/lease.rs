@@ -1,9 +1,11 @@
 //! The lease: the right to advance a run, an OS lock on a file of its directory.
 use super::RunDir;
-use crate::ground::files::{not_regular, read_regular};
+use super::ticked::Note;
+use crate::ground::files::not_regular;
+use crate::ground::machine;
 use rustix::fs::OFlags;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -15,6 +17,10 @@ pub struct Lease {
 }
 
 impl Lease {
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Whether the locked file still has its name: a lock on one that was removed meanwhile is worth nothing.
     pub fn is_in_place(&self, path: &Path) -> bool {
         let of = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
@@ -22,9 +28,6 @@ impl Lease {
         held.is_some() && std::fs::symlink_metadata(path).map(of).ok() == held
     }
 }
-
-/// The most that is read of what the holder wrote, in bytes.
-const HOLDER_MAX: u64 = 4096;
 
 /// Why the lease was not given.
 #[derive(Debug, thiserror::Error)]
@@ -40,10 +43,8 @@ pub enum LeaseError {
 /// Who holds a locked file. The holder writes its name after it has the lock, so an empty file is read again.
 fn holder_of(path: &Path) -> String {
     for _ in 0..50 {
-        let text = read_regular(path, HOLDER_MAX).ok().flatten().unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        if !text.trim().is_empty() {
-            return text.trim().to_owned();
+        if let Some(note) = Note::read(path) {
+            return note.holder();
         }
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -64,7 +65,7 @@ impl RunDir {
     /// # Errors
     /// If another process has it, or the file system has no locks.
     pub fn loop_lease(&self, patience: Duration) -> Result<Lease, LeaseError> {
-        self.lock_file(&self.join("loop.lock"), patience)
+        self.lock_file(&self.loop_lock(), patience)
     }
 
     /// Takes the lease if there is a lock file and nobody holds it; makes and writes none.
@@ -86,7 +87,7 @@ impl RunDir {
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
         let mut options = OpenOptions::new();
         let options = options.create(true).truncate(false).read(true).write(true).custom_flags(flags);
-        let mut file = options.open(path).map_err(failed)?;
+        let file = options.open(path).map_err(failed)?;
         if !file.metadata().map_err(failed)?.is_file() {
             return Err(failed(not_regular(path)));
         }
@@ -102,12 +103,11 @@ impl RunDir {
                 Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(20)),
             }
         }
-        let holder = format!("pid {}", std::process::id());
-        let known = read_regular(path, HOLDER_MAX).ok().flatten().unwrap_or_default();
-        if known != holder.as_bytes() {
+        let lease = Lease { file };
+        match lease.sign(Note::read(path)) {
             // who holds it is for people to read, and a full disk costs no more than that
-            let _ = file.set_len(0).and_then(|()| file.write_all(holder.as_bytes()));
+            Err(error) if !machine::is_trouble(&error) => Err(failed(error)),
+            _ => Ok(lease),
         }
-        Ok(Lease { file })
     }
 }

@@ -34,7 +34,7 @@ pub fn adopt_live_attempts(run: &mut Run, moment: Moment<'_>, why: &str) -> Resu
     run.store.transaction(Durability::Full, |writer| {
         for attempt in left {
             let reason = Some(("adopted".to_owned(), why.to_owned()));
-            let end = AttemptEnd { state: AttemptState::Lost, reason, data: None, outputs: Vec::new() };
+            let end = AttemptEnd::new(AttemptState::Lost, reason);
             verdict::apply(writer, &Verdict { attempt, end, never_started: false }, moment.now_ms)?;
         }
         Ok(())

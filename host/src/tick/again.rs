@@ -2,7 +2,7 @@
 //! lies. Nothing is computed twice.
 use super::poll::{Gathered, gather};
 use super::verdict::{self, Verdict};
-use super::{ControlError, Run, Tick, TickError};
+use super::{ControlError, Run, Tick, TickError, job};
 use crate::backend::RanAt;
 use crate::model::states::{AttemptState, RunState, TaskState};
 use crate::store::{AttemptEnd, AttemptRow, Durability, Store, StoreError, Writer};
@@ -43,11 +43,12 @@ pub(super) fn take(run: &Run, attempt: AttemptRow, tick: &mut Tick) -> Result<Ag
     }
     let text = format!("what attempt {} left was collected again", before.number);
     let reason = Some(("collected-again".to_owned(), text));
-    let mut end = AttemptEnd { state: AttemptState::Completed, reason: None, data: None, outputs: Vec::new() };
+    let mut end = AttemptEnd::new(AttemptState::Completed, None);
     if let Gathered::Later(delay_ms, code, text) = gather(run, &before, &mut end, tick)? {
         return Ok(Again::Later(attempt, delay_ms, code, text));
     }
     end.reason = end.reason.or(reason);
+    job::note(&run.dir.join(&before.directory), &before, &mut end);
     let attempt = AttemptRow { handle: before.handle, ..attempt };
     Ok(Again::Ended(Verdict { attempt, end, never_started: false }))
 }

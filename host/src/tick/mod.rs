@@ -8,9 +8,13 @@ mod amend;
 mod carry;
 mod close;
 mod collect;
+mod consumed;
 mod control;
 mod decide;
+mod decision;
+mod given;
 mod inputs;
+mod job;
 mod notify;
 mod outside;
 mod poll;
@@ -26,8 +30,11 @@ pub use adopt::{Adopted, adopt_live_attempts};
 pub use again::collect_again;
 pub use amend::refuse_amendment;
 pub use close::{PlanError, plan_first};
-pub use control::{ControlError, Selection, cancel_run, cancel_task, pause, rerun, resume, revive};
+pub use control::{ControlError, Selection, cancel_run, cancel_task, pause, release, rerun, resume, revive};
 pub use decide::{Capacity, room};
+pub use decision::{
+    canonical_next, canonical_output, context_of, input_digest, raw_decision, raw_state, sha256_of_answer,
+};
 pub use preview::{Preview, would_start};
 pub use settlement::{Settlement, settle};
 pub use start::task_with_retries;

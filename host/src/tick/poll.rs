@@ -2,7 +2,7 @@
 use super::collect::{CollectError, Collected};
 use super::start::UNLOADED_MS;
 use super::verdict::{self, Verdict, stored_task};
-use super::{Moment, Run, Tick, TickError, collect, key, outside, request, stage};
+use super::{Moment, Run, Tick, TickError, collect, job, key, outside, request, stage};
 use crate::ground::carriage::{Allowance, Carriage};
 use crate::model::contract::{Detail, GuestError, Status};
 use crate::model::states::AttemptState;
@@ -86,7 +86,7 @@ fn tell_to_stop(run: &Run, attempt: AttemptRow, tick: &mut Tick) -> Told {
 
 fn cancelled(attempt: AttemptRow, text: &str) -> Verdict {
     let reason = Some(("cancelled".to_owned(), text.to_owned()));
-    let end = AttemptEnd { state: AttemptState::Cancelled, reason, data: None, outputs: Vec::new() };
+    let end = AttemptEnd::new(AttemptState::Cancelled, reason);
     Verdict { attempt, end, never_started: true }
 }
 
@@ -240,17 +240,13 @@ fn ended(run: &mut Run, attempt: AttemptRow, status: Status, tick: &mut Tick) ->
             return Err(TickError::Store(StoreError::Row("bug: a live status taken for an end".to_owned())));
         }
     };
-    let mut end = AttemptEnd {
-        state,
-        reason: detail.map(|detail| (detail.code, detail.message)),
-        data: None,
-        outputs: Vec::new(),
-    };
+    let mut end = AttemptEnd::new(state, detail.map(|detail| (detail.code, detail.message)));
     let has_results = matches!(state, AttemptState::Completed | AttemptState::Failed) && !never_started;
     if has_results && let Gathered::Later(poll_after_ms, code, text) = gather(run, &attempt, &mut end, tick)? {
         let (to, reason) = (attempt.state, Some((code.to_owned(), text)));
         return Ok(Learnt::Progress(Progress { attempt, to, reason, poll_after_ms }));
     }
+    job::note(&run.dir.join(&attempt.directory), &attempt, &mut end);
     Ok(Learnt::End(Verdict { attempt, end, never_started }))
 }
 

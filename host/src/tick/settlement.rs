@@ -1,11 +1,14 @@
 //! A person's word on an attempt of which nobody knows how it ended: its outputs are taken, or it is given up, and nothing
 //! runs again.
+use super::collect::{Collected, Left, collect_outputs};
 use super::control::{go_on, known_task, not_now};
 use super::verdict::stored_task;
-use super::{ControlError, Moment, Run, collect};
+use super::{ControlError, Run};
+use crate::ground::carriage::{Allowance, Carriage};
 use crate::ground::words::positional;
+use crate::model::act::Act;
+use crate::model::id::AttemptId;
 use crate::model::states::{AttemptState, TaskState};
-use crate::run::RunDir;
 use crate::store::{AttemptRow, Durability, Output, SettledAttempt, TaskRow};
 
 /// What a person says an attempt came to.
@@ -18,7 +21,7 @@ pub enum Settlement {
 }
 
 /// Settles a task whose last attempt is lost: a further attempt that names it and runs nothing ends as the person says, with
-/// the outputs that the lost one left. `by` says who, `reason` why.
+/// the outputs that the lost one left. The act says who, and why.
 ///
 /// # Errors
 /// If the task does not wait for a person's word, or the outputs that it must have are not there.
@@ -26,35 +29,31 @@ pub fn settle(
     run: &mut Run,
     id: &str,
     to: Settlement,
-    by: &str,
-    reason: Option<&str>,
-    moment: Moment<'_>,
+    act: &Act,
+    new_id: &dyn Fn() -> AttemptId,
 ) -> Result<(), ControlError> {
     let task = known_task(run, id)?;
     let lost = lost_attempt(run, &task)?;
     let outputs = outputs(run, &lost, to)?;
-    let why = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-    let word = match to {
-        Settlement::Completed => "settled as completed",
-        Settlement::Failed => "given up",
+    let why = act.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let (word, attempt, end) = match to {
+        Settlement::Completed => ("settled as completed", AttemptState::Completed, TaskState::Completed),
+        Settlement::Failed => ("given up", AttemptState::Failed, TaskState::Failed),
     };
-    let text = format!("attempt {} was {word} by {by}{why}", lost.number);
+    let text = format!("attempt {} was {word} by {}{why}", lost.number, act.by.user);
     let row = run.store.run()?;
-    let (attempt, end) = match to {
-        Settlement::Completed => (AttemptState::Completed, TaskState::Completed),
-        Settlement::Failed => (AttemptState::Failed, TaskState::Failed),
-    };
     run.store.transaction(Durability::Full, |writer| {
+        writer.add_act(act)?;
         let settled = SettledAttempt {
-            id: (moment.new_id)().as_str().to_owned(),
+            id: new_id().as_str().to_owned(),
             of: &lost,
             state: attempt,
             reason: ("settled", &text),
             outputs: &outputs,
         };
-        writer.settle_attempt(&settled, moment.now_ms)?;
-        writer.set_task_state(task.key, (task.state, end), Some(("settled", &text)), moment.now_ms)?;
-        go_on(writer, &row, false, moment.now_ms)
+        writer.settle_attempt(&settled, act.at_ms)?;
+        writer.set_task_state(task.key, (task.state, end), Some(("settled", &text)), act.at_ms)?;
+        go_on(writer, &row, false, act.at_ms)
     })?;
     Ok(())
 }
@@ -72,27 +71,21 @@ fn lost_attempt(run: &Run, task: &TaskRow) -> Result<AttemptRow, ControlError> {
     }
 }
 
+/// The outputs that the lost attempt left, whole: a person waits for them.
 fn outputs(run: &Run, lost: &AttemptRow, to: Settlement) -> Result<Vec<Output>, ControlError> {
     let task = stored_task(&lost.task_json)?;
-    let directory = run.dir.join(&lost.directory);
-    let handle = lost.handle.as_deref();
-    let found = collect::collect_outputs(&directory, &task, handle, Vec::new(), &run.config.limits);
-    let give_up = |dir: &RunDir| {
-        format!("`matterstack settle {} {} --failed`, or `rerun`", dir.address(), positional(&lost.task_id))
+    let left = Left { directory: &run.dir.join(&lost.directory), task: &task, handle: lost.handle.as_deref() };
+    let (mut progress, allowance) = (Carriage::default(), Allowance::new(u64::MAX));
+    let found = collect_outputs(left, Vec::new(), &run.config.limits, &mut progress, &allowance);
+    let refused = match (found, to) {
+        (Ok(Collected { outputs, missing: None }), _) | (Ok(Collected { outputs, .. }), Settlement::Failed) => {
+            return Ok(outputs);
+        }
+        (Err(_), Settlement::Failed) => return Ok(Vec::new()),
+        (Ok(Collected { missing: Some(text), .. }), Settlement::Completed) => text,
+        (Err(error), Settlement::Completed) => error.to_string(),
     };
-    match (found, to) {
-        (Ok((outputs, None)), _) | (Ok((outputs, Some(_))), Settlement::Failed) => Ok(outputs),
-        (Ok((_, Some(pattern))), Settlement::Completed) => {
-            let what = format!(
-                "output pattern `{pattern}` of task `{}` matches no file in `{}`",
-                lost.task_id, lost.directory
-            );
-            Err(not_now(what, Some(give_up(&run.dir))))
-        }
-        (Err(_), Settlement::Failed) => Ok(Vec::new()),
-        (Err(error), Settlement::Completed) => {
-            let what = format!("the outputs of task `{}` cannot be taken: {error}", lost.task_id);
-            Err(not_now(what, Some(give_up(&run.dir))))
-        }
-    }
+    let what = format!("the outputs of task `{}` cannot be taken from `{}`: {refused}", lost.task_id, lost.directory);
+    let hint = format!("`matterstack settle {} {} --failed`, or `rerun`", run.dir.address(), positional(&lost.task_id));
+    Err(not_now(what, Some(hint)))
 }

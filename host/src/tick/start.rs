@@ -1,5 +1,6 @@
 //! Starts attempts: create, stage and prepare, commit the intent, submit, record.
 use super::again::{self, Again};
+use super::consumed::consumed;
 use super::verdict::{self, Verdict, stored_task};
 use super::{Moment, Run, Tick, TickError, decide, inputs, key, request, settle, stage};
 use crate::backend::Unacknowledged;
@@ -87,7 +88,7 @@ pub(super) fn choose(run: &Run, now_ms: i64, most: u64) -> Result<Vec<TaskSpec>,
 
 /// Gives each chosen task an attempt. A crash after this leaves attempts that the next tick launches.
 fn create(run: &mut Run, moment: Moment<'_>, chosen: &[TaskSpec]) -> Result<Vec<AttemptRow>, TickError> {
-    let mut ids = Vec::with_capacity(chosen.len());
+    let mut first = None;
     // what an earlier attempt left is taken from where it lies
     let again = |spec: &TaskSpec| if spec.attempts > 0 { again::directory(run, spec.key) } else { Ok(None) };
     let directories: Vec<Option<String>> = chosen.iter().map(again).collect::<Result<_, _>>()?;
@@ -103,22 +104,18 @@ fn create(run: &mut Run, moment: Moment<'_>, chosen: &[TaskSpec]) -> Result<Vec<
                 writer.clear_retry(spec.key)?;
             }
             let new = NewAttempt {
-                id: id.0.clone(),
+                id: id.0,
                 task_key: spec.key,
                 number: spec.attempts + 1,
                 operator: spec.operator.clone(),
                 directory,
             };
-            writer.create_attempt(&new, moment.now_ms)?;
-            ids.push(id);
+            let key = writer.create_attempt(&new, moment.now_ms)?;
+            first.get_or_insert(key);
         }
         Ok(())
     })?;
-    let mut rows = Vec::with_capacity(ids.len());
-    for id in ids {
-        rows.extend(run.store.live_attempt(id.as_str())?);
-    }
-    Ok(rows)
+    Ok(first.map(|key| run.store.attempts_from(key)).transpose()?.unwrap_or_default())
 }
 
 enum Readied {
@@ -150,11 +147,18 @@ fn launch(
         synced.map_err(|error| TickError::Io("writing staged files".to_owned(), error))?;
     }
     let now = moment.now_ms;
+    let mut inputs = BTreeMap::new();
+    for one in &readied {
+        if let Readied::Yes(attempt) = one {
+            inputs.insert(attempt.key, consumed(run, attempt)?);
+        }
+    }
     let mut submitting = Vec::with_capacity(readied.len());
     run.store.transaction(Durability::Full, |writer| {
         for one in readied {
             match one {
                 Readied::Yes(mut attempt) => {
+                    writer.keep_inputs(attempt.key, inputs.get(&attempt.key).map_or(&[], Vec::as_slice))?;
                     if attempt.state == AttemptState::Created {
                         writer.set_attempt_state(&attempt, AttemptState::Prepared, None, now)?;
                         attempt.state = AttemptState::Prepared;
@@ -221,7 +225,7 @@ fn ready(run: &Run, attempt: AttemptRow, staged: &mut bool, tick: &mut Tick) -> 
 
 fn failed(attempt: AttemptRow, code: &str, text: String) -> Verdict {
     let reason = Some((code.to_owned(), text));
-    let end = AttemptEnd { state: AttemptState::Failed, reason, data: None, outputs: Vec::new() };
+    let end = AttemptEnd::new(AttemptState::Failed, reason);
     Verdict { attempt, end, never_started: false }
 }
 

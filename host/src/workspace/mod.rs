@@ -2,6 +2,7 @@
 //!
 //! Nothing outside the workspaces root is ever read as a workspace or a run, whatever a name or a link says.
 mod artifacts;
+mod backup;
 mod config;
 mod init;
 mod log;
@@ -9,10 +10,12 @@ mod open;
 mod owner;
 mod pin;
 
+pub(crate) use artifacts::RunFiles;
+pub use backup::back_up;
 pub use config::{backend_config, parse_document, read_run_config, resolve, set_value, user_config};
 pub use init::{Init, init, now_ms};
 pub use open::{
-    Access, HeldRun, check_plugins, compile_ahead, compile_upgrade, compiler, find_plugin, open_for_reading,
+    Access, HeldRun, act, check_plugins, compile_ahead, compile_upgrade, compiler, find_plugin, open_for_reading,
     open_run, open_to_look, pinned_plugins, read_store, write_config,
 };
 pub(crate) use open::{Ahead, open_leased};

@@ -1,20 +1,21 @@
 //! Opens a run for a tick or a command: its configuration, store, backends and plugins, once it is sure whose they are.
 use super::artifacts::RunFiles;
 use super::init::{config_text, workspace_of};
-use super::owner::refuse_stranger;
 use super::log::RunLog;
+use super::owner::refuse_stranger;
 use super::{now_ms, pin, read_run_config};
 use crate::backend::{Backends, Clock, local};
 use crate::failure::{Failure, FailureKind};
 use crate::ground::files::open_regular_path;
 use crate::ground::machine;
+use crate::model::act::{Act, Actor, VERSION, Verb};
 use crate::model::config::{BackendConfig, CompileLimits, RunConfig};
 use crate::model::document::sha256;
 use crate::model::id::OperatorKey;
 use crate::plugin::{Compiler, HostSettings, PluginHost, PluginSource, Role};
-use crate::run::Run;
-use crate::run::{Lease, RunDir};
-use crate::store::{Durability, RunRow, Store};
+use crate::run::{Lease, Run, RunDir};
+use crate::store::{Durability, NewConfig, RunRow, Store};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -110,7 +111,18 @@ pub(crate) fn open_leased(dir: &RunDir, access: Access, ahead: Ahead) -> Result<
     if access == Access::Own {
         refuse_stranger(dir, &row, &mut store)?;
     }
+    note_machine(&mut store)?;
     Ok(assemble(dir.clone(), config, store)?.0)
+}
+
+/// Notes where jobs run from now on, if that is another machine than before.
+fn note_machine(store: &mut Store) -> Result<(), Failure> {
+    let machine = machine::machine_id();
+    if store.machine()?.as_deref() != Some(machine) {
+        let host = machine::host_name();
+        store.transaction(Durability::Full, |writer| writer.set_environment(machine, &host, None))?;
+    }
+    Ok(())
 }
 
 /// Opens a run's store and configuration to look at them; takes no lease and changes nothing.
@@ -177,16 +189,29 @@ fn finish_change(dir: &RunDir, row: &RunRow) -> Result<RunConfig, Failure> {
         .hint(format!("undo the change, and make it with `matterstack amend {} --set KEY=VALUE`", dir.address())))
 }
 
+/// A command of this process's user, given now.
+pub fn act(verb: Verb, arguments: Value, reason: Option<&str>) -> Act {
+    let by = Actor {
+        user_id: machine::user_id(),
+        user: machine::user_name(),
+        host: machine::host_name(),
+        version: Some(VERSION.to_owned()),
+    };
+    Act { verb, arguments, reason: reason.map(str::to_owned), by, at_ms: now_ms() }
+}
+
 /// Changes a run's configuration: aside first, then in the store, then in place.
 ///
 /// # Errors
 /// If the disk or the store fails; then the old configuration holds.
-pub fn write_config(run: &mut Run, config: RunConfig, change: &str, reason: Option<&str>) -> Result<(), Failure> {
+pub fn write_config(run: &mut Run, config: RunConfig, act: &Act) -> Result<(), Failure> {
     let text = config_text(&config)?;
+    let plugins = config.pinned.as_ref().map(|pinned| pinned.plugins.clone()).unwrap_or_default();
     let next = next_config(&run.dir);
     pin::write(&next, |file| file.write_all(text.as_bytes()))?;
     run.store.transaction(Durability::Full, |writer| {
-        writer.set_config(&sha256(text.as_bytes()), change, reason, now_ms())
+        let number = writer.add_act(act)?;
+        writer.set_config(NewConfig { text: &text, plugins: &plugins }, number)
     })?;
     crate::ground::failpoint::hit("config.rename");
     std::fs::rename(&next, run.dir.config())

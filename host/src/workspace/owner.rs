@@ -4,6 +4,7 @@ use super::now_ms;
 use crate::failure::Failure;
 use crate::ground::machine;
 use crate::ground::random::new_attempt_id;
+use crate::model::act::Act;
 use crate::run::{Run, RunDir};
 use crate::store::{Durability, Identity, RunRow, Store};
 use crate::tick::{Adopted, Moment, adopt_live_attempts};
@@ -29,7 +30,7 @@ pub(super) fn refuse_stranger(dir: &RunDir, row: &RunRow, store: &mut Store) -> 
             format!("`{}` is a copy of run `{}`, which has {live} live attempt(s)", dir.root().display(), row.run_id);
         return Err(Failure::input(what).hint(adopt));
     }
-    take_over(dir, store, user)
+    take_over(dir, store, user, None)
 }
 
 fn identity(dir: &RunDir) -> Result<Identity, Failure> {
@@ -37,7 +38,7 @@ fn identity(dir: &RunDir) -> Result<Identity, Failure> {
 }
 
 /// Makes this directory and this user the run's own. Queues go first: what stands in them is the original's to start.
-fn take_over(dir: &RunDir, store: &mut Store, user: i64) -> Result<(), Failure> {
+fn take_over(dir: &RunDir, store: &mut Store, user: i64, act: Option<&Act>) -> Result<(), Failure> {
     let now_ms = now_ms();
     let queues = dir.join(QUEUES);
     if queues.exists() {
@@ -46,6 +47,7 @@ fn take_over(dir: &RunDir, store: &mut Store, user: i64) -> Result<(), Failure> 
     }
     let identity = dir.new_identity().map_err(|error| Failure::io("writing the run directory's token", error))?;
     store.transaction(Durability::Full, |writer| {
+        act.map_or(Ok(0), |act| writer.add_act(act))?;
         writer.forget_cursors()?;
         writer.set_identity(&identity, user, now_ms)
     })?;
@@ -57,7 +59,7 @@ fn take_over(dir: &RunDir, store: &mut Store, user: i64) -> Result<(), Failure> 
 ///
 /// # Errors
 /// If the store or the disk fails.
-pub fn adopt(run: &mut Run) -> Result<Adopted, Failure> {
+pub fn adopt(run: &mut Run, act: &Act) -> Result<Adopted, Failure> {
     let user = i64::from(machine::user_id());
     let row = run.store.run()?;
     if row.identity.is_of(&identity(&run.dir)?) && row.user_id == user {
@@ -65,8 +67,8 @@ pub fn adopt(run: &mut Run) -> Result<Adopted, Failure> {
     }
     run.backends.believe_exit_records();
     let why = "the run was adopted; its original may still carry it out";
-    let adopted = adopt_live_attempts(run, Moment { now_ms: now_ms(), new_id: &new_attempt_id }, why)?;
+    let adopted = adopt_live_attempts(run, Moment { now_ms: act.at_ms, new_id: &new_attempt_id }, why)?;
     let dir = run.dir.clone();
-    take_over(&dir, &mut run.store, user)?;
+    take_over(&dir, &mut run.store, user, Some(act))?;
     Ok(adopted)
 }
