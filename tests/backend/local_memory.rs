@@ -2,7 +2,7 @@
 use super::local::{Run, code, until};
 use crate::support::disk::Disk;
 use matterstack::backend::local::LocalSettings;
-use matterstack::backend::{Backends, Compute, JobKey};
+use matterstack::backend::{Backends, Compute, Inputs, JobKey};
 use matterstack::model::contract::{Found, GuestError, Status};
 use matterstack::model::id::AttemptId;
 use std::collections::BTreeMap;
@@ -63,8 +63,9 @@ fn an_attempt_is_never_started_again_whatever_its_directory_holds() {
             for backends in [&run.backends, &fresh] {
                 let (id, directory) = (AttemptId::from(attempt.as_str()), run.attempt_directory(&attempt));
                 fs::create_dir_all(&directory).expect("attempt directory");
-                let key = JobKey { attempt_id: &id, directory: &directory };
-                let handle = backends.submit("local", key, &counted(&effects, "true")).expect("submitted");
+                let key = JobKey { attempt_id: &id, task_id: "a", directory: &directory };
+                let handle =
+                    backends.submit("local", key, &counted(&effects, "true"), &Inputs::default()).expect("submitted");
                 backends.sync().expect("synced");
                 backends.ensure(true).expect("supervised");
                 assert_eq!(run.status_by(backends, &attempt, &handle), Status::Succeeded);
@@ -169,15 +170,18 @@ fn a_copy_of_an_unsettled_queue_starts_nothing() {
     backends.ensure(true).expect("nothing to supervise");
     let status = |attempt: &str, handle: &str| {
         let (id, directory) = (AttemptId::from(attempt), copy.join("operators").join(attempt));
-        backends.status("local", JobKey { attempt_id: &id, directory: &directory }, handle).expect("status").status
+        backends
+            .status("local", JobKey { attempt_id: &id, task_id: "a", directory: &directory }, handle)
+            .expect("status")
+            .status
     };
     assert_eq!(status("a1", &first), Status::Succeeded, "what had ended is known");
     assert_eq!(code(&status("a2", &handle)), "lost");
     let id = AttemptId::from("a3");
     let directory = copy.join("operators/a3");
     fs::create_dir_all(&directory).expect("a directory");
-    let key = JobKey { attempt_id: &id, directory: &directory };
-    let third = backends.submit("local", key, &counted(&effects, "true")).expect("submitted");
+    let key = JobKey { attempt_id: &id, task_id: "a", directory: &directory };
+    let third = backends.submit("local", key, &counted(&effects, "true"), &Inputs::default()).expect("submitted");
     backends.sync().expect("synced");
     backends.ensure(true).expect("supervised");
     until(|| status("a3", &third) == Status::Succeeded);
@@ -205,9 +209,9 @@ fn nothing_is_handed_to_a_supervisor_of_another_format() {
         let fresh = Run::open(run.directory.path(), 1);
         let (id, directory) = (AttemptId::from("a2"), run.attempt_directory("a2"));
         fs::create_dir_all(&directory).expect("attempt directory");
-        let key = JobKey { attempt_id: &id, directory: &directory };
+        let key = JobKey { attempt_id: &id, task_id: "a", directory: &directory };
         let job = r#"{"command":"true"}"#;
-        match fresh.submit("local", key, job) {
+        match fresh.submit("local", key, job, &Inputs::default()) {
             Err(GuestError::Transient(detail, Some(_))) => {
                 assert_eq!(detail.code, "other-format");
                 assert!(detail.message.contains("format 7") && detail.message.contains("have ended"), "{detail:?}");
@@ -216,13 +220,13 @@ fn nothing_is_handed_to_a_supervisor_of_another_format() {
         }
         fresh.changes(&BTreeMap::new()).expect("nothing to tell");
         drop(lock);
-        let second = fresh.submit("local", key, job).expect("its supervisor is gone");
+        let second = fresh.submit("local", key, job, &Inputs::default()).expect("its supervisor is gone");
         fresh.sync().expect("synced");
         fresh.ensure(true).expect("supervised");
         until(|| run.status_by(&fresh, "a2", &second) == Status::Succeeded);
         // an attempt that was handed to the other is never taken for one that was not
         let old = AttemptId::from("a1");
-        let key = JobKey { attempt_id: &old, directory: &run.attempt_directory("a1") };
+        let key = JobKey { attempt_id: &old, task_id: "a", directory: &run.attempt_directory("a1") };
         assert!(matches!(fresh.find("local", key).expect("an answer"), Found::Yes(_)));
     }
 }
@@ -309,8 +313,11 @@ fn a_disk_that_gave_up_starts_nothing_twice() {
         let id = format!("t{number}");
         fs::create_dir_all(directory(&id)).expect("attempt directory");
         let (attempt, place) = (AttemptId::from(id.as_str()), directory(&id));
-        let key = JobKey { attempt_id: &attempt, directory: &place };
-        handles.insert(id, run.backends.submit("local", key, &counted(&effects, "sleep 0.2")).expect("submitted"));
+        let key = JobKey { attempt_id: &attempt, task_id: "a", directory: &place };
+        handles.insert(
+            id,
+            run.backends.submit("local", key, &counted(&effects, "sleep 0.2"), &Inputs::default()).expect("submitted"),
+        );
     }
     run.backends.sync().expect("synced");
     let backend =
@@ -329,7 +336,7 @@ fn a_disk_that_gave_up_starts_nothing_twice() {
     let mut lost = 0;
     for (id, handle) in &handles {
         let (attempt, place) = (AttemptId::from(id.as_str()), directory(id));
-        let key = JobKey { attempt_id: &attempt, directory: &place };
+        let key = JobKey { attempt_id: &attempt, task_id: "a", directory: &place };
         until(|| match fresh.status("local", key, handle).expect("status").status {
             Status::Queued | Status::Running(_) => false,
             Status::Lost(_) => {
