@@ -2,9 +2,10 @@
 use super::local::{Run, code, until};
 use crate::support::disk::Disk;
 use matterstack::backend::local::LocalSettings;
-use matterstack::backend::{Backends, Compute, Inputs, JobKey};
+use matterstack::backend::{Backends, Compute, JobKey};
 use matterstack::model::contract::{Found, GuestError, Status};
-use matterstack::model::id::AttemptId;
+use matterstack::model::id::{AttemptId, TaskId};
+use matterstack::model::inputs::Inputs;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -63,7 +64,7 @@ fn an_attempt_is_never_started_again_whatever_its_directory_holds() {
             for backends in [&run.backends, &fresh] {
                 let (id, directory) = (AttemptId::from(attempt.as_str()), run.attempt_directory(&attempt));
                 fs::create_dir_all(&directory).expect("attempt directory");
-                let key = JobKey { attempt_id: &id, task_id: "a", directory: &directory };
+                let key = JobKey { attempt_id: &id, task_id: &TaskId::from("t"), directory: &directory };
                 let handle =
                     backends.submit("local", key, &counted(&effects, "true"), &Inputs::default()).expect("submitted");
                 backends.sync().expect("synced");
@@ -171,7 +172,7 @@ fn a_copy_of_an_unsettled_queue_starts_nothing() {
     let status = |attempt: &str, handle: &str| {
         let (id, directory) = (AttemptId::from(attempt), copy.join("operators").join(attempt));
         backends
-            .status("local", JobKey { attempt_id: &id, task_id: "a", directory: &directory }, handle)
+            .status("local", JobKey { attempt_id: &id, task_id: &TaskId::from("t"), directory: &directory }, handle)
             .expect("status")
             .status
     };
@@ -180,7 +181,7 @@ fn a_copy_of_an_unsettled_queue_starts_nothing() {
     let id = AttemptId::from("a3");
     let directory = copy.join("operators/a3");
     fs::create_dir_all(&directory).expect("a directory");
-    let key = JobKey { attempt_id: &id, task_id: "a", directory: &directory };
+    let key = JobKey { attempt_id: &id, task_id: &TaskId::from("t"), directory: &directory };
     let third = backends.submit("local", key, &counted(&effects, "true"), &Inputs::default()).expect("submitted");
     backends.sync().expect("synced");
     backends.ensure(true).expect("supervised");
@@ -209,7 +210,7 @@ fn nothing_is_handed_to_a_supervisor_of_another_format() {
         let fresh = Run::open(run.directory.path(), 1);
         let (id, directory) = (AttemptId::from("a2"), run.attempt_directory("a2"));
         fs::create_dir_all(&directory).expect("attempt directory");
-        let key = JobKey { attempt_id: &id, task_id: "a", directory: &directory };
+        let key = JobKey { attempt_id: &id, task_id: &TaskId::from("t"), directory: &directory };
         let job = r#"{"command":"true"}"#;
         match fresh.submit("local", key, job, &Inputs::default()) {
             Err(GuestError::Transient(detail, Some(_))) => {
@@ -226,7 +227,7 @@ fn nothing_is_handed_to_a_supervisor_of_another_format() {
         until(|| run.status_by(&fresh, "a2", &second) == Status::Succeeded);
         // an attempt that was handed to the other is never taken for one that was not
         let old = AttemptId::from("a1");
-        let key = JobKey { attempt_id: &old, task_id: "a", directory: &run.attempt_directory("a1") };
+        let key = JobKey { attempt_id: &old, task_id: &TaskId::from("t"), directory: &run.attempt_directory("a1") };
         assert!(matches!(fresh.find("local", key).expect("an answer"), Found::Yes(_)));
     }
 }
@@ -313,7 +314,7 @@ fn a_disk_that_gave_up_starts_nothing_twice() {
         let id = format!("t{number}");
         fs::create_dir_all(directory(&id)).expect("attempt directory");
         let (attempt, place) = (AttemptId::from(id.as_str()), directory(&id));
-        let key = JobKey { attempt_id: &attempt, task_id: "a", directory: &place };
+        let key = JobKey { attempt_id: &attempt, task_id: &TaskId::from("t"), directory: &place };
         handles.insert(
             id,
             run.backends.submit("local", key, &counted(&effects, "sleep 0.2"), &Inputs::default()).expect("submitted"),
@@ -336,7 +337,7 @@ fn a_disk_that_gave_up_starts_nothing_twice() {
     let mut lost = 0;
     for (id, handle) in &handles {
         let (attempt, place) = (AttemptId::from(id.as_str()), directory(id));
-        let key = JobKey { attempt_id: &attempt, task_id: "a", directory: &place };
+        let key = JobKey { attempt_id: &attempt, task_id: &TaskId::from("t"), directory: &place };
         until(|| match fresh.status("local", key, handle).expect("status").status {
             Status::Queued | Status::Running(_) => false,
             Status::Lost(_) => {
