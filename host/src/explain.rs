@@ -126,7 +126,9 @@ impl Seen<'_> {
     /// What helps where a plugin or its configuration, and not the task, is at fault.
     fn mend_operator(&self, operator: &str, code: &str, reason: &str, then: &str) -> Option<String> {
         match code {
-            "plugin-deadline" | "plugin-memory" | "plugin-limit" | "output-quota" => self.raise(reason, then),
+            "plugin-deadline" | "plugin-memory" | "plugin-limit" | "plugin-compile" | "output-quota" => {
+                self.raise(reason, then)
+            }
             "plugin-not-granted" => {
                 let backend = self.config.backends.keys().next().map_or("BACKEND", String::as_str);
                 self.amend(&format!("operators.{operator}.grants.compute=[\"{backend}\"]"), then)

@@ -288,11 +288,11 @@ fn a_job_that_prints_too_much_is_ended_with_a_code_of_its_own() {
 fn what_ran_unseen_is_told_from_what_may_never_have_started() {
     for (point, expected) in [("local.started", "end-unseen"), ("local.starting", "lost")] {
         let run = Run::new(1);
-        let handle = run.submit("a1", r#"{"command":"sleep 0.3"}"#);
+        let handle = run.submit("unseen", r#"{"command":"sleep 0.3"}"#);
         run.backends.sync().expect("synced");
         run.supervisor(&[("MATTERSTACK_FAILPOINT", point)]).wait().expect("ended");
         run.go();
-        match run.wait("a1", &handle) {
+        match run.wait("unseen", &handle) {
             Status::Lost(detail) => assert_eq!(detail.code, expected, "{detail:?}"),
             other => panic!("{point}: {other:?}"),
         }

@@ -8,6 +8,7 @@ pub(crate) mod harness;
 mod making;
 mod notify;
 mod ownership;
+mod params;
 mod patience;
 mod readme;
 mod supervised;

@@ -2,7 +2,7 @@
 //! systems, and waiting for changes of files. Everything here is Linux.
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit, setrlimit};
 use std::fs;
 use std::io::{self, Seek, Write};
 use std::mem::MaybeUninit;
@@ -144,7 +144,7 @@ pub fn marks(directory: &Path) -> io::Result<Marks> {
 /// The limit of descriptors with which this process was started, where it was raised.
 static DESCRIPTORS: OnceLock<Rlimit> = OnceLock::new();
 
-/// Lets this process open as many descriptors as it may. What it starts through [`with_own_descriptor_limit`] gets the limit
+/// Lets this process open as many descriptors as it may. What it starts through [`under_own_descriptor_limit`] gets the limit
 /// that it had, as many programs count on.
 pub fn raise_descriptor_limit() {
     let given = getrlimit(Resource::Nofile);
@@ -155,14 +155,22 @@ pub fn raise_descriptor_limit() {
 }
 
 /// Does something, such as starting a program, under the limit of descriptors with which this process was started. Nothing
-/// may be opened meanwhile.
-pub fn with_own_descriptor_limit<T>(work: impl FnOnce() -> T) -> T {
+/// is to be opened meanwhile.
+pub fn under_own_descriptor_limit<T>(work: impl FnOnce() -> T) -> T {
     let Some(given) = DESCRIPTORS.get() else { return work() };
     // a limit that cannot be lowered is only a larger one than the program would have had
     let _ = setrlimit(Resource::Nofile, given.clone());
     let done = work();
     let _ = setrlimit(Resource::Nofile, Rlimit { current: given.maximum, maximum: given.maximum });
     done
+}
+
+/// Gives another process the limit of descriptors with which this one was started.
+pub fn give_own_descriptor_limit(pid: Pid) {
+    if let Some(given) = DESCRIPTORS.get() {
+        // a process that is gone needs none
+        let _ = prlimit(Some(pid), Resource::Nofile, given.clone());
+    }
 }
 
 /// The running program, also after its file was replaced.

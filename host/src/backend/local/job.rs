@@ -2,7 +2,7 @@
 use super::record::Job;
 use crate::backend::exit::Reason;
 use crate::backend::job::Command as JobCommand;
-use crate::ground::machine;
+use crate::backend::program::spawn;
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -78,7 +78,7 @@ impl Starter {
         command.stdin(null).stdout(stdout).stderr(stderr);
         command.env_clear().envs(&self.inherited).envs(&job.env).env("MATTERSTACK_ATTEMPT", &job.attempt);
         let ever = |reason, what: &str| NotStarted::Ever(reason, format!("program `{name}` {what}"));
-        machine::with_own_descriptor_limit(|| command.spawn()).map_err(|error| match error.kind() {
+        spawn(&mut command).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => ever(Reason::NotFound, "not found"),
             io::ErrorKind::PermissionDenied => ever(Reason::NotExecutable, "cannot be executed"),
             _ if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => {

@@ -22,6 +22,7 @@ pub use supervisor::supervise;
 use super::JobKey;
 use super::exit::{ExitRecord, read_exit};
 use super::job::JobDocument;
+use super::program::spawn;
 use crate::ground::failpoint;
 use crate::ground::files::read_regular;
 use crate::ground::machine;
@@ -258,8 +259,7 @@ impl LocalBackend {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let named =
             |error: io::Error| io::Error::new(error.kind(), format!("program `{}`: {error}", program.display()));
-        let spawn = || command.arg0("matterstack").spawn();
-        let mut child = machine::with_own_descriptor_limit(spawn).map_err(named)?;
+        let mut child = spawn(command.arg0("matterstack")).map_err(named)?;
         // a `loop` lives for weeks and must not keep a zombie; a shorter process leaves the waiting to init
         std::thread::Builder::new().stack_size(32 * 1024).spawn(move || child.wait())?;
         Ok(())
