@@ -242,12 +242,10 @@ fn what_has_no_room_waits_for_a_job_to_end() {
     let mut supervise = Command::new("prlimit");
     supervise.args(["--nofile=18:24", env!("CARGO_BIN_EXE_matterstack"), "__supervise"]).arg(run.backend_directory());
     let mut supervisor = supervise.spawn().expect("prlimit");
-    let mut waited = false;
     for (attempt, handle) in attempts.iter().zip(&handles) {
         until(|| match run.status(attempt, handle) {
             Status::Waiting(kind, why) => {
                 assert!(kind == "capacity" && why.contains("Too many open files"), "{kind}: {why}");
-                waited = true;
                 false
             }
             status => {
@@ -257,8 +255,12 @@ fn what_has_no_room_waits_for_a_job_to_end() {
         });
         assert_eq!(fs::read_to_string(run.attempt_directory(attempt).join("n")).expect("a limit"), "18\n");
     }
-    assert!(waited, "there was room for all: the test tests nothing");
     assert!(supervisor.wait().expect("ended").success());
+    let said = ["journal", "journal.before"].map(|name| fs::read_to_string(run.backend_directory().join(name)));
+    assert!(
+        said.iter().flatten().any(|text| text.contains("no_room")),
+        "there was room for all: the test tests nothing"
+    );
 }
 
 #[test]
