@@ -269,9 +269,9 @@ pub(super) fn assemble(dir: RunDir, config: RunConfig, store: Store) -> Result<(
     backends.set_run_id(&store.run()?.run_id);
     for (name, backend) in &config.backends {
         match backend {
-            BackendConfig::Local { slots } => {
+            BackendConfig::Local { cores } => {
                 let log_max = Some(config.limits.attempt_log_mb.saturating_mul(1024 * 1024));
-                backends.add_local(name, local::LocalSettings { cores: *slots, log_max });
+                backends.add_local(name, local::LocalSettings { cores: *cores, log_max });
             }
             BackendConfig::Slurm(slurm) => backends.add_slurm(name, (**slurm).clone()),
         }
