@@ -82,6 +82,11 @@ fn a_spoiled_entry_is_replaced() {
         fs::write(path, bytes).unwrap();
     });
     spoil("another plugin's entry", &|path, _| fs::write(path, entry_of_another()).unwrap());
+    spoil("another engine's code under a good seal", &|path, _| {
+        let (name, code) = (path.file_name().unwrap().to_str().unwrap(), &entry_of_another()[40..]);
+        let seal = Sha256::new().chain_update(name).chain_update([0]).chain_update(code).finalize();
+        fs::write(path, [b"MSNATIV1", &seal[..], code].concat()).unwrap();
+    });
     spoil("pipe", &|path, _| {
         fs::remove_file(path).unwrap();
         assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());

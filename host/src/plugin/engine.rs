@@ -103,11 +103,35 @@ pub(super) fn running(role: Role, room: Room, table_elements: u64) -> wasmtime::
     Engine::new(&config)
 }
 
-/// Tells apart engines that cannot run each other's native code.
-pub(super) fn mark(engine: &Engine) -> u64 {
+/// Tells apart native code of engines that cannot run each other's, as far as can be told without making an engine, which
+/// takes a millisecond: what else differs, wasmtime notices when it loads the code, and it is made again.
+pub(super) fn mark(role: Role, room: Room) -> String {
     let mut hasher = DefaultHasher::new();
-    engine.precompile_compatibility_hash().hash(&mut hasher);
-    hasher.finish()
+    (env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, processor()).hash(&mut hasher);
+    format!("{}-{}-{:016x}", role.as_str(), room.as_str(), hasher.finish())
+}
+
+/// What the processor can do beyond what all of its kind can: machines of a cluster may share a cache.
+#[cfg(target_arch = "x86_64")]
+fn processor() -> [bool; 10] {
+    [
+        is_x86_feature_detected!("sse4.2"),
+        is_x86_feature_detected!("popcnt"),
+        is_x86_feature_detected!("lzcnt"),
+        is_x86_feature_detected!("bmi1"),
+        is_x86_feature_detected!("bmi2"),
+        is_x86_feature_detected!("avx"),
+        is_x86_feature_detected!("avx2"),
+        is_x86_feature_detected!("fma"),
+        is_x86_feature_detected!("avx512f"),
+        is_x86_feature_detected!("avx512vbmi"),
+    ]
+}
+
+/// What the processor can do beyond what all of its kind can: nothing that is asked about here.
+#[cfg(not(target_arch = "x86_64"))]
+fn processor() -> [bool; 0] {
+    []
 }
 
 /// Room for one component at a time, as large as the limits of a call allow.

@@ -1,8 +1,8 @@
 //! Native code of plugins: made once for each plugin and kind of engine, on disk where there is a cache, else kept by this
 //! process.
 //!
-//! An entry is one file: a mark, a seal, and the code. The seal is the SHA-256 of the plugin's digest, the engine's
-//! compatibility and the code, so that an entry that is cut short, changed, or another plugin's under this name is a
+//! An entry is one file: a mark, a seal, and the code. The seal is the SHA-256 of the entry's name, in which the plugin's
+//! digest and the engine stand, and of the code, so that an entry that is cut short, changed, or another plugin's under this name is a
 //! miss, as is one that others may write to: the plugin is compiled again and the entry replaced. The seal is no secret;
 //! who may write to the user's own cache may also start the user's programs.
 use super::engine::{self, Role, Room};
@@ -79,8 +79,8 @@ pub struct Compiler {
 struct Name(String);
 
 impl Name {
-    fn new(engine: &Engine, digest: &str) -> Self {
-        Self(format!("{digest}-{:016x}.native", engine::mark(engine)))
+    fn new((role, room): (Role, Room), digest: &str) -> Self {
+        Self(format!("{digest}-{}.native", engine::mark(role, room)))
     }
 
     fn seal(&self, code: &[u8]) -> [u8; 32] {
@@ -124,8 +124,7 @@ impl Compiler {
 
     fn make_ready(&self, role: Role, digest: &str, bytes: impl FnOnce() -> Made<Vec<u8>>) -> Made<()> {
         let room = Room::here();
-        let engine = engine::compiling(role, room).map_err(unstarted)?;
-        let name = Name::new(&engine, digest);
+        let name = Name::new((role, room), digest);
         if self.entry(&name).is_some_and(|path| path.exists()) || self.kept(&name).is_some() {
             return Ok(());
         }
@@ -144,9 +143,13 @@ impl Compiler {
         digest: &str,
         bytes: impl FnOnce() -> Made<Vec<u8>>,
     ) -> Made<Component> {
-        let name = Name::new(engine, digest);
-        if let Some(component) = self.cached(&name).and_then(|code| deserialize(engine, &code).ok()) {
-            return Ok(component);
+        let name = Name::new(kind, digest);
+        if let Some(code) = self.cached(&name) {
+            match deserialize(engine, &code) {
+                Ok(component) => return Ok(component),
+                // Sound, and another engine's, such as that of an earlier version of ours: it is made again.
+                Err(_) => drop(self.entry(&name).map(fs::remove_file)),
+            }
         }
         let code = match self.kept(&name) {
             Some(code) => code,
