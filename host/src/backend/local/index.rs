@@ -53,8 +53,10 @@ impl Index {
         self.place.unwrap_or_default()
     }
 
+    /// Forgets an attempt whose end was told. Whoever asks again makes the whole be read again.
     pub(super) fn forget(&mut self, attempt: &str) {
         self.attempts.remove(attempt);
+        self.whole = None;
     }
 
     /// What changed since a place; no place is known to a process or a boot that has not looked yet.
@@ -117,6 +119,8 @@ impl Index {
         let header = journal.as_ref().map(journal::header).transpose()?;
         let generation = header.as_ref().map_or(0, |(header, _)| header.generation);
         if self.whole != Some(generation) {
+            // what was told already must not come back to stay
+            self.attempts.clear();
             // the queue first: what leaves it is in the journal by then
             self.read_queue(directory)?;
             if let (Some(journal), Some((header, begin))) = (&journal, header) {
