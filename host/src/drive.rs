@@ -25,6 +25,13 @@ const TOGETHER: Duration = Duration::from_millis(25);
 
 /// What is copied into the directory of an attempt within this time shares a tick.
 const GATHER: Duration = Duration::from_millis(100);
+/// How long a predecessor that is just dying is waited for.
+const DYING: Duration = Duration::from_secs(1);
+/// The first and the longest wait for a disk in trouble.
+const TROUBLE_MIN: Duration = Duration::from_secs(1);
+const TROUBLE_MAX: Duration = Duration::from_secs(30);
+/// Watches on directories that nothing is awaited in any more are given back when there are more than this.
+const STALE_WATCHES: usize = 256;
 /// How soon a supervisor that was killed is missed while jobs are live.
 const SUPERVISED: Duration = Duration::from_secs(1);
 
@@ -52,50 +59,141 @@ pub enum Ending {
     Interrupted,
 }
 
+/// What `loop` shows as it goes.
+pub enum Seen<'a> {
+    /// A tick, and the run after it.
+    Tick(&'a Run, &'a Tick),
+    /// A disk or a machine in trouble, which is waited for.
+    Trouble(&'a Failure),
+}
+
 /// Ticks the run until it ends or `patience` does. `interrupt` becomes readable when a person wants to stop; `seen` is
-/// shown every tick.
+/// shown every tick. A disk that is full or fails is waited for, as a cluster is that does not answer.
 ///
 /// # Errors
-/// If another `loop` drives the run, or a tick fails.
+/// If another `loop` drives the run, or a tick fails for good.
 pub fn drive(
     dir: &RunDir,
     patience: Patience,
     interrupt: BorrowedFd<'_>,
-    seen: &mut dyn FnMut(&Run, &Tick),
+    seen: &mut dyn FnMut(Seen<'_>),
 ) -> Result<Ending, Failure> {
-    let _only = only_loop(dir)?;
     let mut alarms = Alarms::new();
     let mut driven = None;
-    loop {
-        alarms.forget_outside()?;
-        let ahead = ahead_of(dir, &driven)?;
-        let lease = dir.lease(PATIENCE)?;
-        let mut current = fresh(dir, driven.take(), ahead)?;
-        let (begun, at_ms) = (Instant::now(), now_ms());
-        let tick = step_run(&mut current.run, Moment { now_ms: at_ms, new_id: &new_attempt_id })?;
-        current.version = current.run.store.data_version()?;
-        let noted = lease.note_tick(at_ms, begun.elapsed());
-        noted.map_err(|error| Failure::machine("writing the run's `lock` file", error))?;
-        drop(lease);
-        seen(&current.run, &tick);
-        if let Some(unloaded) = &tick.unloaded {
-            return Err(Failure::unloaded(dir, unloaded));
-        }
-        match pause_after(&current, patience)? {
-            Pause::Over(ending) => return Ok(ending),
-            _ if patience.deadline.is_some_and(|deadline| Instant::now() >= deadline) => return Ok(Ending::TimedOut),
-            Pause::None => {}
-            Pause::Until(limit) => {
-                if let Some(ending) = sleep(&current, &mut alarms, interrupt, limit, patience.deadline)? {
+    let mut trouble = Trouble::default();
+    let _only = loop {
+        match only_loop(dir) {
+            Err(failure) if passes(&failure, dir) => {
+                if let Some(ending) = trouble.wait(&failure, patience.deadline, interrupt, seen)? {
                     return Ok(ending);
                 }
             }
+            only => break only?,
+        }
+    };
+    loop {
+        let ended = match go_on(dir, &mut driven, &mut alarms, patience, interrupt, seen) {
+            Ok(ended) => {
+                trouble = Trouble::default();
+                ended
+            }
+            Err(failure) if passes(&failure, dir) => {
+                // what was open may not be what is there when the disk is back
+                driven = None;
+                trouble.wait(&failure, patience.deadline, interrupt, seen)?
+            }
+            Err(failure) => return Err(failure),
+        };
+        if let Some(ending) = ended {
+            return Ok(ending);
         }
         if interrupted(interrupt)? {
             return Ok(Ending::Interrupted);
         }
-        driven = Some(current);
     }
+}
+
+/// One tick, and the sleep after it.
+fn go_on(
+    dir: &RunDir,
+    driven: &mut Option<Driven>,
+    alarms: &mut Alarms,
+    patience: Patience,
+    interrupt: BorrowedFd<'_>,
+    seen: &mut dyn FnMut(Seen<'_>),
+) -> Result<Option<Ending>, Failure> {
+    alarms.forget_outside()?;
+    let ahead = ahead_of(dir, driven)?;
+    let lease = dir.lease(PATIENCE)?;
+    let mut current = fresh(dir, driven.take(), ahead)?;
+    let (begun, at_ms) = (Instant::now(), now_ms());
+    let tick = step_run(&mut current.run, Moment { now_ms: at_ms, new_id: &new_attempt_id })?;
+    current.version = current.run.store.data_version()?;
+    let noted = lease.note_tick(at_ms, begun.elapsed());
+    noted.map_err(|error| Failure::io("writing the run's `lock` file", error))?;
+    drop(lease);
+    seen(Seen::Tick(&current.run, &tick));
+    if let Some(unloaded) = &tick.unloaded {
+        return Err(Failure::unloaded(dir, unloaded));
+    }
+    let ended = match pause_after(&current, patience)? {
+        Pause::Over(ending) => Some(ending),
+        _ if patience.deadline.is_some_and(|deadline| Instant::now() >= deadline) => Some(Ending::TimedOut),
+        Pause::None => None,
+        Pause::Until(limit) => sleep(&current, alarms, interrupt, limit, patience.deadline)?,
+    };
+    *driven = Some(current);
+    Ok(ended)
+}
+
+/// Whether what failed may work later without anybody asking for anything else.
+fn passes(failure: &Failure, dir: &RunDir) -> bool {
+    match failure.kind {
+        FailureKind::Disk => true,
+        // where nothing can be written, the database says no more than that it cannot be opened
+        FailureKind::Machine => machine::disk_refuses_writes(dir.root()),
+        FailureKind::Input | FailureKind::Busy | FailureKind::Plugin | FailureKind::Bug | FailureKind::Interrupted => {
+            false
+        }
+    }
+}
+
+/// How long trouble has been waited for.
+#[derive(Default)]
+struct Trouble {
+    said: Option<String>,
+    tries: u32,
+}
+
+impl Trouble {
+    /// Says what the trouble is, once, and waits a little longer each time.
+    fn wait(
+        &mut self,
+        failure: &Failure,
+        deadline: Option<Instant>,
+        interrupt: BorrowedFd<'_>,
+        seen: &mut dyn FnMut(Seen<'_>),
+    ) -> Result<Option<Ending>, Failure> {
+        let text = failure.to_string();
+        if self.said.as_ref() != Some(&text) {
+            seen(Seen::Trouble(failure));
+            self.said = Some(text);
+        }
+        let wait = TROUBLE_MIN.saturating_mul(1 << self.tries.min(8)).min(TROUBLE_MAX);
+        self.tries += 1;
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let timeout = left.map_or(wait, |left| left.min(wait));
+        let ready = machine::poll_readable(&[interrupt], Some(timeout)).map_err(watching)?;
+        Ok(match ready.first() {
+            Some(true) => Some(Ending::Interrupted),
+            _ if left.is_some_and(|left| left <= wait) => Some(Ending::TimedOut),
+            _ => None,
+        })
+    }
+}
+
+fn watching(error: std::io::Error) -> Failure {
+    Failure::io("watching the run", error)
 }
 
 /// What ends a sleep early. Without inotify the timers still come round, only later.
@@ -115,23 +213,26 @@ impl Alarms {
 
     fn forget_outside(&self) -> Result<bool, Failure> {
         let forgotten = self.outside.as_ref().map_or(Ok(false), Watch::drain);
-        forgotten.map_err(|error| Failure::machine("watching the run", error))
+        forgotten.map_err(watching)
     }
 
     /// Watches all that belongs to the run; tells whether there is a new directory, in which something may have happened
     /// between the tick and now.
     fn set(&mut self, run: &Run) -> Result<bool, Failure> {
-        let machine = |error| Failure::machine("watching the run", error);
         if let Some(inside) = &self.inside {
-            for path in run.backends.watch_paths().map_err(machine)?.into_iter().chain([run.dir.root().to_owned()]) {
+            for path in run.backends.watch_paths().map_err(watching)?.into_iter().chain([run.dir.root().to_owned()]) {
                 // A path that cannot be watched is looked at when its time comes.
                 let _ = inside.add(&path);
             }
-            inside.drain().map_err(machine)?;
+            inside.drain().map_err(watching)?;
+        }
+        let attempts = run.watched_attempts()?;
+        if self.seen.len() > STALE_WATCHES + 4 * attempts.len() {
+            (self.outside, self.seen) = (Watch::new().ok(), BTreeSet::new());
         }
         let Some(outside) = &self.outside else { return Ok(false) };
         let mut new = false;
-        for watched in run.watched_attempts()? {
+        for watched in attempts {
             let path = run.dir.join(&watched.directory);
             for path in folders(&path).chain([path]) {
                 if !self.seen.contains(&path) && outside.add(&path).is_ok() {
@@ -164,7 +265,7 @@ enum Pause {
 
 /// Makes sure that no other `loop` drives the run.
 fn only_loop(dir: &RunDir) -> Result<Lease, Failure> {
-    dir.loop_lease().map_err(|error| {
+    dir.loop_lease(DYING).map_err(|error| {
         let failure = Failure::from(error);
         if failure.kind == FailureKind::Busy {
             let hint = format!("it goes on by itself; look with `matterstack status {} --watch`", dir.address());
@@ -217,7 +318,7 @@ fn pause_after(driven: &Driven, patience: Patience) -> Result<Pause, Failure> {
     let now = now_ms();
     let until = |at: i64| Duration::from_millis(u64::try_from(at - now).unwrap_or(0));
     let due = run.store.next_due(!stopped)?.filter(|_| live > 0).map(|at| until(at).max(POLL_MIN));
-    let polls = run.backends.poll_after().map_err(|error| Failure::machine("reading backends", error))?;
+    let polls = run.backends.poll_after().map_err(|error| Failure::io("reading backends", error))?;
     let polls = polls.map(|after| after.max(POLL_MIN));
     let next = [due, retry.map(until), polls].into_iter().flatten().min();
     Ok(Pause::Until(next.unwrap_or(POLL_MAX).min(POLL_MAX)))
@@ -232,7 +333,6 @@ fn sleep(
     deadline: Option<Instant>,
 ) -> Result<Option<Ending>, Failure> {
     let run = &driven.run;
-    let machine = |error| Failure::machine("watching the run", error);
     if alarms.set(run)? || changed(driven)? {
         return Ok(None);
     }
@@ -249,23 +349,23 @@ fn sleep(
         let descriptors: Vec<_> =
             [Some(interrupt)].into_iter().chain(watches).map(|fd| fd.unwrap_or(interrupt)).collect();
         let ready = machine::poll_readable(&descriptors, Some(if supervised { left.min(SUPERVISED) } else { left }))
-            .map_err(machine)?;
+            .map_err(watching)?;
         match ready.as_slice() {
             [true, ..] => return Ok(Some(Ending::Interrupted)),
             [_, true, _] => {
                 if queue_is_long(run)? {
-                    machine::poll_readable(&[interrupt], Some(TOGETHER)).map_err(machine)?;
+                    machine::poll_readable(&[interrupt], Some(TOGETHER)).map_err(watching)?;
                 }
                 return Ok(None);
             }
             [_, _, true] if alarms.forget_outside()? => {
                 // A person's files come one after another; the next tick sees them together.
-                machine::poll_readable(&[interrupt], Some(GATHER)).map_err(machine)?;
+                machine::poll_readable(&[interrupt], Some(GATHER)).map_err(watching)?;
                 return Ok(None);
             }
             [false, false, false] if supervised => {
                 let ensured = run.backends.ensure(true);
-                ensured.map_err(|error| Failure::machine("starting the backend's supervisor", error))?;
+                ensured.map_err(|error| Failure::io("starting the backend's supervisor", error))?;
             }
             _ => {}
         }
@@ -282,8 +382,8 @@ fn folders(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
 fn changed(driven: &Driven) -> Result<bool, Failure> {
     let run = &driven.run;
     let cursors = run.store.cursors()?;
-    let changes = run.backends.local_changes(&cursors).map_err(|error| Failure::machine("reading backends", error))?;
-    Ok(!changes.attempts.is_empty() || run.store.data_version()? != driven.version)
+    let changes = run.backends.local_changes(&cursors).map_err(|error| Failure::io("reading backends", error))?;
+    Ok(!changes.attempts.is_empty() || changes.more || run.store.data_version()? != driven.version)
 }
 
 /// Whether jobs wait for cores, so that a tick that comes a little later delays nothing.
@@ -298,5 +398,5 @@ fn queue_is_long(run: &Run) -> Result<bool, Failure> {
 
 fn interrupted(interrupt: BorrowedFd<'_>) -> Result<bool, Failure> {
     let ready = machine::poll_readable(&[interrupt], Some(Duration::ZERO));
-    Ok(ready.map_err(|error| Failure::machine("waiting", error))?.first() == Some(&true))
+    Ok(ready.map_err(watching)?.first() == Some(&true))
 }

@@ -5,7 +5,7 @@ use crate::model::config::RunConfig;
 use crate::model::states::{AttemptState, RunState, TaskState};
 use crate::model::time::Time;
 use crate::store::{AttemptRow, RunRow, Store, StoreError, TaskRow};
-use crate::tick::{Capacity, room};
+use crate::tick::{self, Capacity, room};
 use serde::Serialize;
 
 /// Dependencies that a sentence names.
@@ -269,7 +269,9 @@ impl Seen<'_> {
         if let Some(at) = task.retry_at_ms {
             return Ok(("retry".to_owned(), format!("retry-at {}: {reason}", Time(at)), self.command("step")));
         }
-        Ok(("lost".to_owned(), reason, self.command(&format!("rerun {id}"))))
+        let ran = attempts.last().is_some_and(|attempt| attempt.reason_code.as_deref() == Some(tick::END_UNSEEN));
+        let command = if ran { format!("settle {id} --completed") } else { format!("rerun {id}") };
+        Ok(("lost".to_owned(), reason, self.command(&command)))
     }
 
     /// The supervisor that carries out the attempts of an operator, if it was stopped.

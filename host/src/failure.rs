@@ -1,4 +1,5 @@
 //! What a person is told when something cannot be done: what, which thing, why, and what would help.
+use crate::ground::machine;
 use crate::plugin::{PluginError, PluginErrorKind};
 use crate::run::{LeaseError, RunDir};
 use crate::store::StoreError;
@@ -16,8 +17,11 @@ pub enum FailureKind {
     Plugin,
     /// A bug of the host: exit code 70.
     Bug,
-    /// Trouble with the machine: disk, permission, a damaged or newer database: exit code 74.
+    /// Trouble with the machine: permission, a damaged or newer database: exit code 74.
     Machine,
+    /// A disk or a server that is full or fails, or a machine without room: it passes by itself, or when somebody mends it,
+    /// and nothing was lost. Exit code 74.
+    Disk,
     /// Interrupted: exit code 130.
     Interrupted,
 }
@@ -44,6 +48,12 @@ impl Failure {
     /// Something the machine would not do.
     pub fn machine(what: impl Into<String>, cause: impl fmt::Display) -> Self {
         Self::of(FailureKind::Machine, what).because(cause)
+    }
+
+    /// Something that could not be read or written; whether it passes, the error tells.
+    pub fn io(what: impl Into<String>, cause: io::Error) -> Self {
+        let kind = if machine::is_trouble(&cause) { FailureKind::Disk } else { FailureKind::Machine };
+        Self::of(kind, what).because(cause)
     }
 
     /// A failure of a kind.
@@ -88,7 +98,8 @@ impl From<StoreError> for Failure {
             StoreError::Corrupt(..) => Self::of(FailureKind::Machine, text)
                 .hint("the file is untouched; restore it from a backup, or look at it with `sqlite3 FILE .recover`"),
             StoreError::Busy => Self::of(FailureKind::Busy, text),
-            StoreError::Disk(_) | StoreError::Unsettled(_) => Self::of(FailureKind::Machine, text).hint(MAKE_ROOM),
+            StoreError::Disk(_) => Self::of(FailureKind::Disk, text).hint(MAKE_ROOM),
+            StoreError::Denied(_) | StoreError::Unsettled(_) => Self::of(FailureKind::Machine, text).hint(MAKE_ROOM),
             StoreError::Illegal(_) | StoreError::NothingBack => Self::of(FailureKind::Input, text),
             StoreError::Row(_) => Self::of(FailureKind::Machine, "the database holds what no matterstack writes")
                 .because(text)
@@ -102,7 +113,7 @@ impl From<TickError> for Failure {
     fn from(error: TickError) -> Self {
         match error {
             TickError::Store(error) => error.into(),
-            TickError::Io(what, cause) => Self::machine(format!("{what} failed"), cause)
+            TickError::Io(what, cause) => Self::io(format!("{what} failed"), cause)
                 .hint("nothing was lost: mend the cause, then repeat the command"),
         }
     }
@@ -146,7 +157,7 @@ impl From<LeaseError> for Failure {
             }
             LeaseError::Io(run, cause) => {
                 let hint = lease_hint(&run, &cause);
-                Self::machine(text, cause).hint(hint)
+                Self::io(text, cause).hint(hint)
             }
         }
     }

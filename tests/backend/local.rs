@@ -27,7 +27,7 @@ impl Run {
     pub(super) fn open(directory: &Path, slots: u32) -> Backends {
         let mut backends = Backends::new(directory);
         backends.set_program(Path::new(PROGRAM));
-        backends.add_local("local", LocalSettings { cores: slots });
+        backends.add_local("local", LocalSettings { cores: slots, log_max: None });
         backends
     }
 
@@ -174,7 +174,7 @@ fn a_supervisor_killed_anywhere_starts_nothing_twice() {
         for passage in ["1", "3"] {
             let run = Run::new(2);
             let attempts: Vec<String> = (0..6).map(|number| format!("b{number}")).collect();
-            let submit = |attempt: &String| run.submit(attempt, r#"{"command":"echo x >> counter"}"#);
+            let submit = |attempt: &String| run.submit(attempt, r#"{"command":"echo x >> counter; sleep 0.07"}"#);
             let handles: Vec<_> = attempts.iter().map(submit).collect();
             run.backends.sync().expect("synced");
             let failpoint = format!("{point}:{passage}");
@@ -270,7 +270,7 @@ fn changes_name_each_attempt_once_and_the_supervisor_leaves_no_zombie() {
         ended.len() == 5
     });
     let journal = run.backend_directory().join("journal");
-    until(|| fs::read_to_string(&journal).expect("journal").trim_end().ends_with("}}"));
+    until(|| fs::read_to_string(&journal).expect("journal").trim_end().ends_with("}}}"));
     assert!(run.backends.changes(&cursors).expect("changes").attempts.is_empty());
     let id = std::process::id();
     until(|| {

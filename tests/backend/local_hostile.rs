@@ -74,7 +74,7 @@ fn only_the_supervisor_says_that_a_job_has_ended() {
     run.backends.sync().expect("synced");
     let mut supervisor = run.supervisor(&[]);
     let forged = run.attempt_directory("a1").join("forged");
-    until(|| forged.exists());
+    until(|| forged.exists() && code(&run.status("a1", &handle)) == "running");
     supervisor.kill().expect("killed");
     supervisor.wait().expect("ended");
     let fresh = Run::open(run.directory.path(), 1);

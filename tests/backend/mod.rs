@@ -3,6 +3,7 @@ mod conformance;
 mod far;
 mod local;
 mod local_hostile;
+mod local_memory;
 mod login;
 mod slurm;
 mod ssh;

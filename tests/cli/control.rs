@@ -69,7 +69,7 @@ fn a_moved_run_goes_on_and_a_copy_is_refused_until_it_is_adopted() {
 }
 
 #[test]
-fn a_device_that_has_another_number_after_a_boot_makes_no_copy() {
+fn what_tells_a_copy_is_the_directory_itself_and_its_token() {
     let world = World::new(&json!({
         "campaign": {"plugin": "builtin:workflow", "params": {"tasks": [{"id": "a", "operator": "human", "input": {"instructions": "Go on?"}}]}},
         "operators": {"human": {"plugin": "builtin:human"}},
@@ -81,14 +81,14 @@ fn a_device_that_has_another_number_after_a_boot_makes_no_copy() {
         let store = rusqlite::Connection::open(world.run_dir("r").join("state.sqlite")).expect("the database");
         store.execute(sql, []).expect("a change");
     };
-    change("UPDATE run SET device = device + 1");
-    let refused = world.run(&["step", "r"]).code(2);
-    assert!(refused.stderr.contains("is a copy"), "{refused:?}");
-    world.run_with(&["step", "r"], &[("MATTERSTACK_TEST_BOOT_ID", "another")]).code(0);
-    let refused = world.run_with(&["step", "r"], &[("MATTERSTACK_TEST_BOOT_ID", "another")]).code(0);
-    assert!(refused.stderr.is_empty(), "it is its own again: {refused:?}");
-    change("UPDATE run SET inode = inode + 1");
-    world.run(&["step", "r"]).code(2);
+    // what was not known when the run was made does not count
+    change("UPDATE run SET born_ns = NULL, volume = 7");
+    world.run(&["step", "r"]).code(0);
+    for other in ["inode = inode + 1", "inode = inode - 1, born_ns = 7", "born_ns = NULL, token = 'another'"] {
+        change(&format!("UPDATE run SET {other}"));
+        let refused = world.run(&["step", "r"]).code(2);
+        assert!(refused.stderr.contains("is a copy"), "{other}: {refused:?}");
+    }
 }
 
 #[test]

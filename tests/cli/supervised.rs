@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The supervisors of the world's run.
-fn supervisors(world: &World) -> Vec<String> {
+pub(super) fn supervisors(world: &World) -> Vec<String> {
     let directory = world.run_dir("r").canonicalize().expect("a run").to_string_lossy().into_owned();
     let mut found = Vec::new();
     for process in std::fs::read_dir("/proc").expect("processes").flatten() {

@@ -97,7 +97,7 @@ fn hints_for_a_run_given_as_a_directory_name_the_directory() {
         let refused = world.run(&arguments).code(2);
         assert!(refused.stderr.contains(&hint), "{arguments:?} does not say {hint}: {refused:?}");
     }
-    let only = RunDir::new(&elsewhere).loop_lease().expect("the right to loop");
+    let only = RunDir::new(&elsewhere).loop_lease(Duration::ZERO).expect("the right to loop");
     let refused = world.run(&["loop", &real]).code(3);
     assert!(refused.stderr.contains(&format!("`matterstack status {name} --watch`")), "{refused:?}");
     drop(only);

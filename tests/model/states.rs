@@ -68,7 +68,7 @@ fn tasks() {
 #[test]
 fn attempts() {
     let table = [
-        ("created", "prepared failed cancelled lost"),
+        ("created", "prepared completed failed cancelled lost"),
         ("prepared", "submitting failed cancelled lost"),
         ("submitting", "submitted prepared failed cancelled lost"),
         ("submitted", "running waiting_external completed failed cancelled lost"),

@@ -23,8 +23,8 @@ fn act(verb: Verb, at_ms: i64) -> Act {
     Act { verb, arguments: json!({}), reason: Some("because".to_owned()), by, at_ms }
 }
 
-fn identity(device: i64, inode: i64) -> Identity {
-    Identity { device, inode, boot_id: "boot".to_owned() }
+fn identity(born_ns: i64, inode: i64) -> Identity {
+    Identity { token: "token".to_owned(), inode, born_ns: Some(born_ns), volume: None }
 }
 
 /// A store file in a directory of its own.

@@ -184,7 +184,7 @@ impl Fixture {
             workspace: "test",
             config: NewConfig { text: "{}", plugins: &BTreeMap::new() },
             machine: ("machine", "host"),
-            identity: Identity { device: 0, inode: 0, boot_id: "boot".to_owned() },
+            identity: Identity::default(),
             user_id: 0,
             act: &act(Verb::Init, fixture.now_ms),
         };

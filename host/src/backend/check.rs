@@ -86,7 +86,7 @@ pub fn check(check: &Check<'_>, tell: &mut dyn FnMut(&Step)) -> Vec<Step> {
     let mut backends = Backends::new(check.place);
     match check.config {
         BackendConfig::Local { cores } => {
-            backends.add_local(check.name, local::LocalSettings { cores: *cores });
+            backends.add_local(check.name, local::LocalSettings { cores: *cores, log_max: None });
             job(check, &backends, &mut steps);
         }
         BackendConfig::Slurm(slurm) => {

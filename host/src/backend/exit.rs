@@ -13,6 +13,14 @@ use std::path::Path;
 const RECORD_MAX_BYTES: u64 = 64 * 1024;
 
 impl ExitRecord {
+    /// The record with a note behind its message.
+    pub(super) fn with_note(mut self, note: Option<String>) -> Self {
+        if let Some(note) = note {
+            self.message = Some(self.message.map_or_else(|| note.clone(), |text| format!("{text}; {note}")));
+        }
+        self
+    }
+
     /// What the end means to the tick, by the record alone.
     pub(super) fn status(&self) -> Status {
         let message = |otherwise: &str| self.message.clone().unwrap_or_else(|| otherwise.to_owned());
@@ -34,23 +42,44 @@ impl ExitRecord {
             (Reason::CannotStart, ..) => Status::Failed(Detail::new("cannot-start", message("cannot be started"))),
             (Reason::NotStarted, ..) => Status::NotStarted(Detail::new("not-started", message("could not be started"))),
             (Reason::Cancelled, ..) => Status::Cancelled,
-            (Reason::Lost, ..) => Status::Lost(Detail::new("lost", message("its end was not seen"))),
+            (Reason::LogLimit, ..) => Status::Failed(Detail::new("log-limit", message("it printed more than it may"))),
+            (Reason::Unseen, ..) => {
+                Status::Lost(Detail::new("end-unseen", message("it ran, and how it ended was not seen")))
+            }
+            (Reason::Lost, ..) => Status::Lost(Detail::new("lost", message("nobody saw whether it ran"))),
             (Reason::Exited | Reason::Signal, ..) => {
-                Status::Lost(Detail::new("lost", "its exit record is not complete"))
+                Status::Lost(Detail::new("end-unseen", "it ran, and its exit record is not complete"))
             }
         }
     }
 }
 
 /// Writes `exit.json` into the attempt directory, whole or not at all. A directory that was removed is no error. What a job
-/// left at the temporary name is removed; it is never followed and never blocks.
+/// left at the name or at the temporary one is never followed and never blocks.
 pub(super) fn write_exit(directory: &Path, record: &ExitRecord) -> io::Result<()> {
-    let temporary = directory.join(".exit.json.tmp");
     let mut bytes = serde_json::to_vec(record)?;
     bytes.push(b'\n');
+    let path = directory.join("exit.json");
+    // the usual case: nothing has the name, and so few bytes are written whole or not at all
+    let written = match create(&path) {
+        Ok(mut file) => file.write_all(&bytes).inspect_err(|_| drop(fs::remove_file(&path))),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => replace(directory, &path, &bytes),
+        Err(error) => Err(error),
+    };
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn create(path: &Path) -> io::Result<fs::File> {
     let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32;
-    let create = || OpenOptions::new().write(true).create_new(true).custom_flags(flags).open(&temporary);
-    let created = create().or_else(|error| {
+    OpenOptions::new().write(true).create_new(true).custom_flags(flags).open(path)
+}
+
+fn replace(directory: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = directory.join(".exit.json.tmp");
+    let created = create(&temporary).or_else(|error| {
         if error.kind() != io::ErrorKind::AlreadyExists {
             return Err(error);
         }
@@ -59,17 +88,12 @@ pub(super) fn write_exit(directory: &Path, record: &ExitRecord) -> io::Result<()
         } else {
             fs::remove_file(&temporary)?;
         }
-        create()
+        create(&temporary)
     });
-    let written = created.and_then(|mut file| {
-        let written = file.write_all(&bytes).and_then(|()| fs::rename(&temporary, directory.join("exit.json")));
-        // half a record must not stay for an output
-        written.inspect_err(|_| drop(fs::remove_file(&temporary)))
-    });
-    match written {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    let mut file = created?;
+    let written = file.write_all(bytes).and_then(|()| fs::rename(&temporary, path));
+    // half a record must not stay for an output
+    written.inspect_err(|_| drop(fs::remove_file(&temporary)))
 }
 
 /// Whether a write that failed is worth trying again: the disk is full, or fails.

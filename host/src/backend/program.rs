@@ -1,9 +1,25 @@
 //! Programs that are started and left to themselves, or waited for.
 use crate::ground::machine;
+use rustix::io::Errno;
+use rustix::process::Pid;
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+/// Starts a program under the limit of descriptors with which this process was started. What it is given as input and outputs
+/// is open already.
+pub(super) fn spawn(command: &mut Command) -> io::Result<Child> {
+    match machine::under_own_descriptor_limit(|| command.spawn()) {
+        // what it is given has a number beyond that limit, so that it gets its own only when it has been started
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::BADF) => {
+            let child = command.spawn()?;
+            machine::give_own_descriptor_limit(Pid::from_child(&child));
+            Ok(child)
+        }
+        started => started,
+    }
+}
 
 /// Starts a program in a directory, with a text on its standard input, and leaves it to itself.
 ///

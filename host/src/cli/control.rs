@@ -8,7 +8,7 @@ use crate::model::act::Verb;
 use crate::model::config::RunConfig;
 use crate::model::states::RunState;
 use crate::run::Run;
-use crate::tick::{self, ControlError, Moment, Selection, step_run};
+use crate::tick::{self, Adopted, ControlError, Moment, Selection, Settlement, step_run};
 use crate::workspace::{self, Access, act, now_ms, set_value, write_config};
 use serde_json::{Value, json};
 
@@ -155,9 +155,26 @@ pub(super) fn revive(session: &Session, name: &str, reason: Option<&str>) -> Res
     told_count(session, &held.run, &text, Some(("pending_again", count)))
 }
 
+pub(super) fn settle(
+    session: &Session,
+    name: &str,
+    task: &str,
+    completed: bool,
+    reason: Option<&str>,
+) -> Result<u8, Failure> {
+    let mut held = hold(session, name, Access::Own)?;
+    let to = if completed { Settlement::Completed } else { Settlement::Failed };
+    let act = act(Verb::Settle, json!({"task": task, "completed": completed}), reason);
+    tick::settle(&mut held.run, task, to, &act, &new_attempt_id)?;
+    let what = if completed { "completed, with the outputs that its lost attempt left" } else { "given up" };
+    told(session, &held.run, &format!("task `{task}` is {what}"))
+}
+
 pub(super) fn adopt(session: &Session, name: &str, reason: Option<&str>) -> Result<u8, Failure> {
     let mut held = hold(session, name, Access::Adopt)?;
-    let fenced = workspace::adopt(&mut held.run, &act(Verb::Adopt, json!({}), reason))?;
-    let text = format!("this directory and this user are now its own; {fenced} attempt(s) were given up as lost");
-    told_count(session, &held.run, &text, Some(("lost", fenced)))
+    let Adopted { taken, lost } = workspace::adopt(&mut held.run, &act(Verb::Adopt, json!({}), reason))?;
+    let text = format!(
+        "this directory and this user are now its own; {taken} attempt(s) had ended and were taken, {lost} were given up as lost"
+    );
+    told_count(session, &held.run, &text, Some(("lost", lost)))
 }

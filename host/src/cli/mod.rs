@@ -241,7 +241,32 @@ enum Command {
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },
-    /// Make a copied or another user's run one's own; live attempts of the original are given up as lost
+    /// Say what a lost attempt at a task came to, and let nothing run again
+    ///
+    /// With --completed the outputs that it left are taken, and the task is completed; with --failed it is given up. Who said
+    /// so, and why, is recorded.
+    ///
+    /// With --json: run_id, state of the run, and reason (why it is in that state, or null).
+    #[command(group = clap::ArgGroup::new("to").required(true))]
+    Settle {
+        /// The run
+        run: String,
+        /// The task
+        task: String,
+        /// It did its work: take its outputs
+        #[arg(long, group = "to")]
+        completed: bool,
+        /// Give it up
+        #[arg(long, group = "to")]
+        failed: bool,
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Make a copied or another user's run one's own
+    ///
+    /// Live attempts are asked about first, and what has ended is taken with its results; the others are given up as lost,
+    /// because the original may still be carrying them out.
     ///
     /// With --json: run_id, state of the run, and reason (why it is in that state, or null), and lost (how many
     /// attempts were given up).
@@ -404,6 +429,9 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
             control::rerun(session, &run, &selection, reason.as_deref())
         }
         Command::Revive { run, reason } => control::revive(session, &run, reason.as_deref()),
+        Command::Settle { run, task, completed, failed: _, reason } => {
+            control::settle(session, &run, &task, completed, reason.as_deref())
+        }
         Command::Adopt { run, reason } => control::adopt(session, &run, reason.as_deref()),
         Command::Respond(arguments) => respond::respond(session, &arguments),
         Command::Kit(command) => kit::kit(session, &command),

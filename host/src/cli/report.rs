@@ -10,7 +10,7 @@ pub(super) fn exit_code(kind: FailureKind) -> u8 {
         FailureKind::Busy => 3,
         FailureKind::Plugin => 4,
         FailureKind::Bug => 70,
-        FailureKind::Machine => 74,
+        FailureKind::Machine | FailureKind::Disk => 74,
         FailureKind::Interrupted => 130,
     }
 }

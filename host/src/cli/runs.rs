@@ -2,7 +2,7 @@
 use super::output::{lines, one_line, print, print_json, tell};
 use super::progress::Progress;
 use super::{PATIENCE, Session, shown};
-use crate::drive::{Ending, Patience, drive};
+use crate::drive::{Ending, Patience, Seen, drive};
 use crate::failure::{Failure, FailureKind};
 use crate::ground::random::new_attempt_id;
 use crate::model::act::Verb;
@@ -272,16 +272,19 @@ fn drive_one(
 ) -> Result<u8, Failure> {
     let mut progress = Progress::new(&dir.id(), alone);
     let mut total = Tick::default();
-    let ending = drive(dir, patience, interrupt, &mut |run, tick| {
-        total = Tick {
-            polled: total.polled + tick.polled,
-            submitted: total.submitted + tick.submitted,
-            finished: total.finished + tick.finished,
-            planned: total.planned + tick.planned,
-            warning: total.warning.take().or_else(|| tick.warning.clone()),
-            ..tick.clone()
-        };
-        progress.show(run, tick);
+    let ending = drive(dir, patience, interrupt, &mut |seen| match seen {
+        Seen::Tick(run, tick) => {
+            total = Tick {
+                polled: total.polled + tick.polled,
+                submitted: total.submitted + tick.submitted,
+                finished: total.finished + tick.finished,
+                planned: total.planned + tick.planned,
+                warning: total.warning.take().or_else(|| tick.warning.clone()),
+                ..tick.clone()
+            };
+            progress.show(run, tick);
+        }
+        Seen::Trouble(failure) => tell(&format!("{}: waits, and goes on by itself: {failure}", dir.address())),
     });
     progress.finish();
     let ending = ending?;

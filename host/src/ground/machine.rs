@@ -2,7 +2,7 @@
 //! systems, and waiting for changes of files. Everything here is Linux.
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-use rustix::process::{Resource, Rlimit, Signal};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit, setrlimit};
 use std::fs;
 use std::io::{self, Seek, Write};
 use std::mem::MaybeUninit;
@@ -121,6 +121,77 @@ pub fn since_start(start_time: u64) -> Duration {
     Duration::try_from_secs_f64(uptime - start_time as f64 / TICKS_PER_SECOND).unwrap_or_default()
 }
 
+/// The number of the mount through which a path is reached: in one boot the kernel gives none twice. Nothing where the
+/// kernel does not tell (before Linux 6.8).
+pub fn mount_of(path: &Path) -> Option<u64> {
+    /// `STATX_MNT_ID_UNIQUE`
+    const UNIQUE: u32 = 0x4000;
+    let wanted = rustix::fs::StatxFlags::from_bits_retain(UNIQUE);
+    let found = rustix::fs::statx(rustix::fs::CWD, path, rustix::fs::AtFlags::empty(), wanted).ok()?;
+    (found.stx_mask & UNIQUE != 0).then_some(found.stx_mnt_id)
+}
+
+/// What a file system knows of a directory that a copy of it does not share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Marks {
+    /// Its number on the file system.
+    pub inode: u64,
+    /// When it was made, in nanoseconds since the epoch, where that is kept.
+    pub born_ns: Option<i64>,
+    /// The subvolume or data set that holds it, where snapshots can be had.
+    pub volume: Option<i64>,
+}
+
+/// The marks of a directory.
+///
+/// # Errors
+/// If it cannot be reached.
+pub fn marks(directory: &Path) -> io::Result<Marks> {
+    use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+    /// File systems on which a snapshot keeps all numbers but this one: btrfs and zfs.
+    const SNAPSHOTS: [u64; 2] = [0x9123_683e, 0x2fc1_2fc1];
+    let found = statx(CWD, directory, AtFlags::empty(), StatxFlags::INO | StatxFlags::BTIME)?;
+    let born = found.stx_btime;
+    let born_ns = born.tv_sec.checked_mul(1_000_000_000).and_then(|ns| ns.checked_add(i64::from(born.tv_nsec)));
+    let told = found.stx_mask & StatxFlags::BTIME.bits() != 0;
+    let holds = rustix::fs::statvfs(directory)?;
+    let kind = rustix::fs::statfs(directory)?.f_type as u64 & 0xffff_ffff;
+    let volume = SNAPSHOTS.contains(&kind).then_some(holds.f_fsid as i64);
+    Ok(Marks { inode: found.stx_ino, born_ns: born_ns.filter(|_| told), volume })
+}
+
+/// The limit of descriptors with which this process was started, where it was raised.
+static DESCRIPTORS: OnceLock<Rlimit> = OnceLock::new();
+
+/// Lets this process open as many descriptors as it may. What it starts through [`under_own_descriptor_limit`] gets the limit
+/// that it had, as many programs count on.
+pub fn raise_descriptor_limit() {
+    let given = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: given.maximum, maximum: given.maximum };
+    if given.current != given.maximum && setrlimit(Resource::Nofile, raised).is_ok() {
+        let _ = DESCRIPTORS.set(given);
+    }
+}
+
+/// Does something, such as starting a program, under the limit of descriptors with which this process was started. Nothing
+/// is to be opened meanwhile.
+pub fn under_own_descriptor_limit<T>(work: impl FnOnce() -> T) -> T {
+    let Some(given) = DESCRIPTORS.get() else { return work() };
+    // a limit that cannot be lowered is only a larger one than the program would have had
+    let _ = setrlimit(Resource::Nofile, given.clone());
+    let done = work();
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: given.maximum, maximum: given.maximum });
+    done
+}
+
+/// Gives another process the limit of descriptors with which this one was started.
+pub fn give_own_descriptor_limit(pid: Pid) {
+    if let Some(given) = DESCRIPTORS.get() {
+        // a process that is gone needs none
+        let _ = prlimit(Some(pid), Resource::Nofile, given.clone());
+    }
+}
+
 /// The running program, also after its file was replaced.
 pub fn own_program() -> &'static Path {
     Path::new("/proc/self/exe")
@@ -193,6 +264,19 @@ pub fn file_system(path: &Path) -> io::Result<FileSystem> {
     ];
     let kind = rustix::fs::statfs(path)?.f_type as u64 & 0xffff_ffff;
     Ok(if LOCAL.contains(&kind) { FileSystem::Local } else { FileSystem::Shared })
+}
+
+/// Whether nothing can be written in a directory now, by what its file system tells: it has given up, is read-only or full.
+pub fn disk_refuses_writes(directory: &Path) -> bool {
+    use rustix::fs::StatVfsMountFlags;
+    match rustix::fs::statvfs(directory) {
+        Ok(disk) => {
+            disk.f_flag.contains(StatVfsMountFlags::RDONLY)
+                || disk.f_bavail == 0
+                || (disk.f_files > 0 && disk.f_favail == 0)
+        }
+        Err(error) => is_trouble(&error.into()),
+    }
 }
 
 /// Whether an error is the machine's, and no fault of whoever asked for the file: no space or quota left, a disk or a server

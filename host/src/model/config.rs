@@ -249,6 +249,9 @@ pub struct Limits {
     pub attempt_files: u64,
     /// The output files of one attempt together, in MiB.
     pub attempt_mb: u64,
+    /// What `stdout` and `stderr` of one attempt on this machine may hold, each, in MiB; an attempt that prints more is
+    /// ended with the code `log-limit`.
+    pub attempt_log_mb: u64,
     /// Limits of every plugin call.
     pub plugin: PluginLimits,
     /// Limits of compiling a plugin, which happens once for each machine and plugin.
@@ -262,6 +265,7 @@ impl Default for Limits {
             max_tasks: 1_000_000,
             attempt_files: 100_000,
             attempt_mb: 100_000,
+            attempt_log_mb: 10_000,
             plugin: PluginLimits::default(),
             compile: CompileLimits::default(),
         }
@@ -340,6 +344,7 @@ impl Limits {
             ("limits.max_tasks", self.max_tasks),
             ("limits.attempt_files", self.attempt_files),
             ("limits.attempt_mb", self.attempt_mb),
+            ("limits.attempt_log_mb", self.attempt_log_mb),
         ];
         all.into_iter().find(|(key, _)| text.contains(&format!("`{key}`")))
     }

@@ -80,6 +80,10 @@ pub enum ExitReason {
     NotStarted,
     /// The machine refuses to start it, and would again.
     CannotStart,
+    /// Killed because it printed more than it may.
+    LogLimit,
+    /// It ran, and nobody saw how it ended.
+    Unseen,
     /// Nobody saw whether it ran or how it ended.
     Lost,
 }

@@ -191,7 +191,8 @@ impl AttemptState {
             Cancelled, Completed, Created, Failed, Lost, Prepared, Running, Submitted, Submitting, WaitingExternal,
         };
         match (self, to) {
-            (Created, Prepared)
+            // completed at once by a person's word on an earlier attempt
+            (Created, Prepared | Completed)
             | (Prepared, Submitting)
             | (Submitting, Submitted | Prepared)
             | (Submitted, Running | WaitingExternal | Completed)

@@ -1,10 +1,16 @@
 //! Every path inside a run directory.
+use crate::ground::files::{put, read_regular};
+use crate::ground::random::new_attempt_id;
 use crate::ground::{machine, words};
 use crate::model::id::AttemptId;
 use crate::store::Identity;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+/// The random word that a run's directory shares with its store.
+const TOKEN: &str = ".token";
+/// The most that is read of it, in bytes.
+const TOKEN_MAX: u64 = 256;
 
 /// A run directory.
 #[derive(Debug, Clone)]
@@ -101,8 +107,18 @@ impl RunDir {
     /// # Errors
     /// If the directory cannot be examined.
     pub fn identity(&self) -> io::Result<Identity> {
-        let metadata = std::fs::metadata(&self.root)?;
-        let (device, inode) = (metadata.dev() as i64, metadata.ino() as i64);
-        Ok(Identity { device, inode, boot_id: machine::boot_id()? })
+        let marks = machine::marks(&self.root)?;
+        let token = read_regular(&self.root.join(TOKEN), TOKEN_MAX)?.unwrap_or_default();
+        let token = String::from_utf8_lossy(&token).trim().to_owned();
+        Ok(Identity { token, inode: marks.inode as i64, born_ns: marks.born_ns, volume: marks.volume })
+    }
+
+    /// Gives the directory a new token, and returns what then tells it from a copy.
+    ///
+    /// # Errors
+    /// If the directory cannot be written.
+    pub fn new_identity(&self) -> io::Result<Identity> {
+        put(&self.root.join(TOKEN), format!("{}\n", new_attempt_id()).as_bytes(), true)?;
+        self.identity()
     }
 }

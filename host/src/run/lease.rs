@@ -2,10 +2,11 @@
 use super::RunDir;
 use super::ticked::Note;
 use crate::ground::files::not_regular;
+use crate::ground::machine;
 use rustix::fs::OFlags;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,13 @@ pub struct Lease {
 impl Lease {
     pub(super) fn file(&self) -> &File {
         &self.file
+    }
+
+    /// Whether the locked file still has its name: a lock on one that was removed meanwhile is worth nothing.
+    pub fn is_in_place(&self, path: &Path) -> bool {
+        let of = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+        let held = self.file.metadata().map(of).ok();
+        held.is_some() && std::fs::symlink_metadata(path).map(of).ok() == held
     }
 }
 
@@ -52,12 +60,26 @@ impl RunDir {
         self.lock_file(&self.lock(), patience)
     }
 
-    /// Takes the right to drive the run in a `loop`, which nobody else then has.
+    /// Takes the right to drive the run in a `loop`, which nobody else then has, waiting up to `patience` for its holder.
     ///
     /// # Errors
     /// If another process has it, or the file system has no locks.
-    pub fn loop_lease(&self) -> Result<Lease, LeaseError> {
-        self.lock_file(&self.loop_lock(), Duration::ZERO)
+    pub fn loop_lease(&self, patience: Duration) -> Result<Lease, LeaseError> {
+        self.lock_file(&self.loop_lock(), patience)
+    }
+
+    /// Takes the lease if there is a lock file and nobody holds it; makes and writes none.
+    ///
+    /// # Errors
+    /// If the file cannot be opened, or the file system has no locks.
+    pub fn abandoned_lease(&self) -> io::Result<Option<Lease>> {
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+        let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(self.lock())?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Lease { file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
     }
 
     fn lock_file(&self, path: &Path, patience: Duration) -> Result<Lease, LeaseError> {
@@ -82,7 +104,10 @@ impl RunDir {
             }
         }
         let lease = Lease { file };
-        lease.sign(Note::read(path)).map_err(failed)?;
-        Ok(lease)
+        match lease.sign(Note::read(path)) {
+            // who holds it is for people to read, and a full disk costs no more than that
+            Err(error) if !machine::is_trouble(&error) => Err(failed(error)),
+            _ => Ok(lease),
+        }
     }
 }

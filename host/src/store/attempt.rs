@@ -89,7 +89,54 @@ impl AttemptEnd {
     }
 }
 
+/// An attempt by a person's word: it ran nothing, and names a lost one.
+#[derive(Debug)]
+pub struct SettledAttempt<'a> {
+    /// The attempt's id.
+    pub id: String,
+    /// The lost attempt.
+    pub of: &'a AttemptRow,
+    /// Completed or failed.
+    pub state: AttemptState,
+    /// Who says so and why, for a program and a person.
+    pub reason: (&'a str, &'a str),
+    /// The files that the lost attempt left, in its directory.
+    pub outputs: &'a [Output],
+}
+
 impl Writer<'_> {
+    /// Records an attempt by a person's word, from its beginning to its end.
+    ///
+    /// # Errors
+    /// If the state is not an end, or the database cannot be written.
+    pub fn settle_attempt(&self, settled: &SettledAttempt<'_>, now_ms: i64) -> Result<(), StoreError> {
+        let to = AttemptState::Created.become_state(settled.state)?;
+        let of = settled.of;
+        let handle = serde_json::json!({"settled": of.id}).to_string();
+        self.connection.execute(
+            "INSERT INTO attempts (attempt_id, task_key, number, operator, state, directory, handle, reason_code, reason, \
+             version, environment, created_at_ms, ended_at_ms) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, version, environment, \
+             ?10, ?10 FROM attempts WHERE attempt_key = ?11",
+            (
+                &settled.id,
+                of.task_key,
+                of.number + 1,
+                &of.operator,
+                to.as_str(),
+                &of.directory,
+                handle,
+                settled.reason.0,
+                settled.reason.1,
+                now_ms,
+                of.key,
+            ),
+        )?;
+        let key = self.connection.last_insert_rowid();
+        self.keep_outputs(key, settled.outputs)?;
+        self.record(now_ms, "attempt", &settled.id, (None, "created"), None)?;
+        self.record(now_ms, "attempt", &settled.id, (Some("created"), to.as_str()), Some(settled.reason.1))
+    }
+
     /// Creates an attempt of the task's present version, in the environment that was noted last. Returns its place.
     ///
     /// # Errors

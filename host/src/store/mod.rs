@@ -25,7 +25,7 @@ mod version;
 mod waiting;
 mod workflow;
 
-pub use attempt::{AttemptEnd, AttemptRow, NewAttempt, WithDue};
+pub use attempt::{AttemptEnd, AttemptRow, NewAttempt, SettledAttempt, WithDue};
 pub use decision::{Came, DecisionInput, NewDecision};
 pub use job::NewInput;
 pub use output::{KeptOutput, Output};
@@ -68,6 +68,9 @@ pub enum StoreError {
     /// No space is left, or the disk failed.
     #[error("the database could not be used: {0}")]
     Disk(String),
+    /// The database cannot be opened or written, which may be a matter of permission.
+    #[error("the database could not be used: {0}")]
+    Denied(String),
     /// The database cannot be read without what stands in the log beside it, and that not without writing there.
     #[error(
         "what was last written to `{0}` stands in the log beside it, which cannot be read where nothing can be written"
@@ -91,9 +94,8 @@ impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
-            Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::ReadOnly | ErrorCode::CannotOpen) => {
-                Self::Disk(error.to_string())
-            }
+            Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure) => Self::Disk(error.to_string()),
+            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) => Self::Denied(error.to_string()),
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 Self::Corrupt(PathBuf::from("state.sqlite"), error.to_string())
             }
@@ -253,7 +255,8 @@ fn refuse_stranger(path: &Path) -> Result<(), StoreError> {
     let mut header = [0_u8; 16];
     let mut file = std::fs::File::open(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => StoreError::Missing(path.to_owned()),
-        _ => StoreError::Disk(format!("{}: {error}", path.display())),
+        _ if crate::ground::machine::is_trouble(&error) => StoreError::Disk(format!("{}: {error}", path.display())),
+        _ => StoreError::Denied(format!("{}: {error}", path.display())),
     })?;
     match file.read_exact(&mut header) {
         Ok(()) if &header == b"SQLite format 3\0" => Ok(()),

@@ -4,21 +4,25 @@ use crate::model::act::Act;
 use crate::model::document::sha256;
 use crate::model::states::RunState;
 
-/// What tells a directory from a copy of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What tells a run's directory from a copy of it. The number of a device is no part of it: the next mount may bring another.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
-    /// The device that holds it. The number of a network or logical one may change at a boot.
-    pub device: i64,
-    /// Its number on the device.
+    /// A random word that the directory and the store share.
+    pub token: String,
+    /// The directory's number on its file system.
     pub inode: i64,
-    /// The boot in which the device had that number.
-    pub boot_id: String,
+    /// When the directory was made, in nanoseconds since the epoch; nothing where the file system does not tell.
+    pub born_ns: Option<i64>,
+    /// The part of a file system that a snapshot does not share; nothing where there is no such thing.
+    pub volume: Option<i64>,
 }
 
 impl Identity {
-    /// Whether both are of one directory, as far as that can be told: across boots the inode alone counts.
+    /// Whether both are of one directory. What one of them does not tell does not count.
     pub fn is_of(&self, other: &Self) -> bool {
-        self.inode == other.inode && (self.device == other.device || self.boot_id != other.boot_id)
+        let same = |a: Option<i64>, b: Option<i64>| a.is_none() || b.is_none() || a == b;
+        let token = self.token.is_empty() || other.token.is_empty() || self.token == other.token;
+        token && self.inode == other.inode && same(self.born_ns, other.born_ns) && same(self.volume, other.volume)
     }
 }
 
@@ -88,7 +92,8 @@ impl Store {
             .connection
             .prepare_cached(
                 "SELECT run_id, workspace, state, reason_code, reason, iteration, decisions, idle_plans, \
-                 (SELECT d.summary FROM decisions d WHERE d.number = state_of AND d.outcome = 'answered'), result, supplied, config_sha256, device, inode, boot_id, user_id, created_at_ms, ended_at_ms FROM run",
+                 (SELECT d.summary FROM decisions d WHERE d.number = state_of AND d.outcome = 'answered'), result, supplied, \
+                 config_sha256, token, inode, born_ns, volume, user_id, created_at_ms, ended_at_ms FROM run",
             )?
             .query_row([], |row| {
                 Ok(RunRow {
@@ -104,10 +109,15 @@ impl Store {
                         result: row.get(9)?,
                         supplied: row.get(10)?,
                         config_sha256: row.get(11)?,
-                        identity: Identity { device: row.get(12)?, inode: row.get(13)?, boot_id: row.get(14)? },
-                        user_id: row.get(15)?,
-                        created_at_ms: row.get(16)?,
-                        ended_at_ms: row.get(17)?,
+                        identity: Identity {
+                            token: row.get(12)?,
+                            inode: row.get(13)?,
+                            born_ns: row.get(14)?,
+                            volume: row.get(15)?,
+                        },
+                        user_id: row.get(16)?,
+                        created_at_ms: row.get(17)?,
+                        ended_at_ms: row.get(18)?,
                 })
             })?)
     }
@@ -120,15 +130,16 @@ impl Writer<'_> {
     /// If the database cannot be written.
     pub fn create_run(&self, run: &NewRun<'_>) -> Result<(), StoreError> {
         self.connection.execute(
-            "INSERT INTO run (one, run_id, workspace, state, config_sha256, device, inode, boot_id, user_id, created_at_ms) \
-             VALUES (1, ?1, ?2, 'active', ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO run (one, run_id, workspace, state, config_sha256, token, inode, born_ns, volume, user_id, created_at_ms) \
+             VALUES (1, ?1, ?2, 'active', ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             (
                 run.run_id,
                 run.workspace,
                 sha256(run.config.text.as_bytes()),
-                run.identity.device,
+                &run.identity.token,
                 run.identity.inode,
-                &run.identity.boot_id,
+                run.identity.born_ns,
+                run.identity.volume,
                 run.user_id,
                 run.act.at_ms,
             ),
@@ -182,8 +193,8 @@ impl Writer<'_> {
     /// If the database cannot be written.
     pub fn set_identity(&self, identity: &Identity, user_id: i64, now_ms: i64) -> Result<(), StoreError> {
         self.connection.execute(
-            "UPDATE run SET device = ?1, inode = ?2, boot_id = ?3, user_id = ?4",
-            (identity.device, identity.inode, &identity.boot_id, user_id),
+            "UPDATE run SET token = ?1, inode = ?2, born_ns = ?3, volume = ?4, user_id = ?5",
+            (&identity.token, identity.inode, identity.born_ns, identity.volume, user_id),
         )?;
         self.record(now_ms, "config", "directory", (None, "adopted"), None)
     }

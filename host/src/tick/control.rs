@@ -1,10 +1,9 @@
 //! What a person may ask of a run. Each request is one transaction; the next tick does what it implies outside.
-use super::verdict::{self, Verdict};
 use super::{LOST, Run, STUCK, TickError};
 use crate::ground::words::positional;
 use crate::model::act::Act;
-use crate::model::states::{AttemptState, RunState, TaskState};
-use crate::store::{AttemptEnd, Durability, RunRow, StoreError, TaskRow, Writer};
+use crate::model::states::{RunState, TaskState};
+use crate::store::{Durability, RunRow, StoreError, TaskRow, Writer};
 
 /// Why a request was not granted.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +32,7 @@ pub struct Selection {
     pub recursive: bool,
 }
 
-fn not_now(what: impl Into<String>, hint: Option<String>) -> ControlError {
+pub(super) fn not_now(what: impl Into<String>, hint: Option<String>) -> ControlError {
     ControlError::NotNow(what.into(), hint)
 }
 
@@ -163,7 +162,7 @@ pub fn cancel_task(run: &mut Run, id: &str, act: &Act) -> Result<bool, ControlEr
     Ok(true)
 }
 
-fn known_task(run: &Run, id: &str) -> Result<TaskRow, ControlError> {
+pub(super) fn known_task(run: &Run, id: &str) -> Result<TaskRow, ControlError> {
     run.store.task(id)?.ok_or_else(|| {
         let hint = format!("`matterstack tasks {}` lists them", run.dir.address());
         not_now(format!("run `{}` has no task `{id}`", run.dir.id()), Some(hint))
@@ -220,7 +219,7 @@ fn bring_back(run: &mut Run, keys: &[i64], recursive: bool, act: &Act) -> Result
 }
 
 /// Lets a run go on that was held for lost tasks once none is left, or, with `unstuck`, because nothing could move.
-fn go_on(writer: &Writer<'_>, row: &RunRow, unstuck: bool, now_ms: i64) -> Result<(), StoreError> {
+pub(super) fn go_on(writer: &Writer<'_>, row: &RunRow, unstuck: bool, now_ms: i64) -> Result<(), StoreError> {
     let found = row.reason_code.as_deref() == Some(LOST) && writer.lost_tasks()? == 0;
     if row.state == RunState::Held && (found || unstuck) {
         writer.set_run_state(RunState::Held, RunState::Active, None, now_ms)?;
@@ -306,22 +305,4 @@ pub fn revive(run: &mut Run, act: &Act) -> Result<u64, ControlError> {
         writer.set_run_state(row.state, RunState::Active, Some(("revived", "revived by a person")), now_ms)?;
         Ok(count)
     })?)
-}
-
-/// Ends every live attempt as lost, because somebody else may be carrying it out. Returns how many those were.
-///
-/// # Errors
-/// If the store refuses.
-pub fn give_up_live_attempts(run: &mut Run, now_ms: i64, why: &str) -> Result<u64, TickError> {
-    let live = run.store.live_attempts(u32::MAX)?;
-    let count = live.len() as u64;
-    run.store.transaction(Durability::Full, |writer| {
-        for attempt in live {
-            let reason = Some(("adopted".to_owned(), why.to_owned()));
-            let end = AttemptEnd::new(AttemptState::Lost, reason);
-            verdict::apply(writer, &Verdict { attempt, end, never_started: false }, now_ms)?;
-        }
-        Ok(())
-    })?;
-    Ok(count)
 }

@@ -2,6 +2,7 @@
 //!
 //! A tick looks, decides, acts and returns; it never waits for outside work. A crash at any point leaves a state from
 //! which the next tick goes on: every effect has its intent committed before it and its record after it.
+mod adopt;
 mod again;
 mod amend;
 mod carry;
@@ -19,23 +20,25 @@ mod outside;
 mod poll;
 mod preview;
 mod settle;
+mod settlement;
 mod stage;
 mod start;
 mod verdict;
 mod walk;
 
+pub use adopt::{Adopted, adopt_live_attempts};
 pub use again::collect_again;
 pub use amend::refuse_amendment;
 pub use close::{PlanError, plan_first};
-pub use control::{
-    ControlError, Selection, cancel_run, cancel_task, give_up_live_attempts, pause, release, rerun, resume, revive,
-};
+pub use control::{ControlError, Selection, cancel_run, cancel_task, pause, release, rerun, resume, revive};
 pub use decide::{Capacity, room};
 pub use decision::{
     canonical_next, canonical_output, context_of, input_digest, raw_decision, raw_state, sha256_of_answer,
 };
 pub use preview::{Preview, would_start};
+pub use settlement::{Settlement, settle};
 pub use start::task_with_retries;
+pub(crate) use verdict::END_UNSEEN;
 
 use crate::ground::carriage::Allowance;
 use crate::model::contract::AttemptRequest;

@@ -104,6 +104,10 @@ pub(super) fn poll_live_attempts(run: &mut Run, moment: Moment<'_>, tick: &mut T
             due.push(attempt);
         }
     }
+    if changes.more {
+        let live = run.store.live_attempts(u32::MAX)?;
+        due.extend(live.into_iter().filter(|attempt| seen.insert(attempt.id.clone())));
+    }
     due.retain(|a| matches!(a.state, AttemptState::Submitted | AttemptState::Running | AttemptState::WaitingExternal));
     ask_all(run, moment, &due, tick)?;
     run.backends.flush().map_err(|error| TickError::Io("writing a backend's memory".to_owned(), error))?;
@@ -131,7 +135,12 @@ pub(super) fn poll_submitted(
 }
 
 /// Asks about attempts and records what was learnt, in batches. Returns how many ended.
-fn ask_all(run: &mut Run, moment: Moment<'_>, attempts: &[AttemptRow], tick: &mut Tick) -> Result<u64, TickError> {
+pub(super) fn ask_all(
+    run: &mut Run,
+    moment: Moment<'_>,
+    attempts: &[AttemptRow],
+    tick: &mut Tick,
+) -> Result<u64, TickError> {
     let before = tick.finished;
     for batch in attempts.chunks(BATCH) {
         let mut learnt = Vec::with_capacity(batch.len());

@@ -11,6 +11,9 @@ const BACKOFF_MAX_MS: f64 = 3_600_000.0;
 /// of the task's, so another attempt follows without using up the task's own.
 const INFRASTRUCTURE: &[&str] = &["node-fail", "preempted", "requeued"];
 
+/// How a backend names an end that nobody saw, of a command that did run.
+pub(crate) const END_UNSEEN: &str = "end-unseen";
+
 /// How an attempt ended, and whether its command provably never started.
 #[derive(Debug)]
 pub(super) struct Verdict {
@@ -57,7 +60,10 @@ fn after_failure(
     let misfired = verdict.never_started || (!lost && INFRASTRUCTURE.contains(&code));
     let (tries, misfires) = writer.count_try(key, !misfired)?;
     if lost && !task.retry.on.lost {
-        let text = format!("attempt {} is lost ({text}); nobody knows whether it ran", attempt.number);
+        let text = match code {
+            END_UNSEEN => format!("attempt {} ran, and how it ended was not seen ({text})", attempt.number),
+            _ => format!("attempt {} is lost ({text}); nobody knows whether it ran", attempt.number),
+        };
         return writer.set_task_reason(key, Some(("lost", &text)));
     }
     let again = if misfired { misfires < MISFIRES_MAX } else { tries < task.retry.max_attempts };

@@ -1,20 +1,24 @@
 //! Makes a run: aside, with its first plan, and then renamed into place. A crash leaves nothing that is taken for a run.
 use super::open::assemble;
 use super::{Resolved, Workspaces, is_run_id, pin, resolve};
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::ground::random::new_attempt_id;
 use crate::ground::{failpoint, machine};
 use crate::model::act::Act;
 use crate::model::config::RunConfig;
-use crate::run::RunDir;
+use crate::run::{Lease, LeaseError, RunDir};
 use crate::store::{Durability, NewConfig, NewRun, Store};
 use crate::tick::{Moment, plan_first};
-use std::io::Write;
+use rustix::fs::{CWD, RenameFlags};
+use rustix::io::Errno;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The beginning of the name of a directory in which a run is being made.
 const ASIDE: &str = ".init-";
+/// How often another directory is made after one was cleared away in the instant before it was leased.
+const MAKE_TRIES: u32 = 100;
 
 /// What a run is made from.
 #[derive(Debug)]
@@ -73,19 +77,92 @@ pub fn init(request: &Init<'_>) -> Result<Made, Failure> {
     };
     let place = runs.join(&id);
     if place.symlink_metadata().is_ok() {
-        return Err(Failure::input(format!("run `{id}` exists already")).hint("leave --run-id out for a new id"));
+        return Err(taken(&id));
     }
-    let aside = runs.join(format!("{ASIDE}{id}"));
-    let made = make(request, &workspace, &aside, &id, config).and_then(|config| {
-        failpoint::hit("init.rename");
-        publish(&aside, &place, &runs)?;
-        Ok(config)
-    });
-    if made.is_err() {
-        // What was made aside is of no use to anybody, and its own failure is what matters.
-        let _ = std::fs::remove_dir_all(&aside);
+    let (aside, lease) = Aside::make(&runs, &id)?;
+    let config = make(request, &workspace, &aside.path, &id, config)?;
+    failpoint::hit("init.rename");
+    aside.publish(&place, &runs, &id)?;
+    // held until the run is in its place: what has no holder is taken for abandoned
+    drop(lease);
+    Ok(Made { dir: RunDir::new(place), config, implied })
+}
+
+fn taken(id: &str) -> Failure {
+    Failure::input(format!("run `{id}` exists already")).hint("leave --run-id out for a new id")
+}
+
+/// A directory in which a run is being made; it goes with this value unless it was published.
+struct Aside {
+    path: PathBuf,
+    published: bool,
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        if !self.published {
+            // What was made aside is of no use to anybody, and its own failure is what matters.
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
     }
-    Ok(Made { dir: RunDir::new(place), config: made?, implied })
+}
+
+impl Aside {
+    /// Makes a directory that is this process's alone, and takes its lease. Another `init` that clears up may find it before
+    /// the lease is taken, and then a further one is made.
+    fn make(runs: &Path, id: &str) -> Result<(Self, Lease), Failure> {
+        for _ in 0..MAKE_TRIES {
+            let mut random = new_attempt_id().0;
+            random.truncate(8);
+            let path = runs.join(format!("{ASIDE}{id}-{random}"));
+            std::fs::create_dir(&path)
+                .map_err(|error| Failure::machine(format!("`{}` cannot be made", path.display()), error))?;
+            let aside = Self { path, published: false };
+            let dir = RunDir::named(&aside.path, id);
+            match dir.lease(Duration::ZERO) {
+                Ok(lease) if lease.is_in_place(&dir.lock()) => return Ok((aside, lease)),
+                Ok(_) | Err(LeaseError::Held(..)) => {}
+                Err(LeaseError::Io(_, error)) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Failure::of(FailureKind::Machine, format!("no directory for run `{id}` stays in `{}`", runs.display()))
+            .hint("something removes what is made there"))
+    }
+
+    /// Makes all of it durable and renames it into place.
+    fn publish(mut self, place: &Path, runs: &Path, id: &str) -> Result<(), Failure> {
+        let failed = |error: std::io::Error| {
+            Failure::machine(format!("run directory `{}` cannot be put in place", place.display()), error)
+        };
+        sync_directories(&self.path).map_err(failed)?;
+        // Unlike `rename`, which replaces an empty directory, this refuses a name that is taken.
+        let renamed = rustix::fs::renameat_with(CWD, &self.path, CWD, place, RenameFlags::NOREPLACE);
+        let renamed = renamed.or_else(|error| match error {
+            Errno::INVAL | Errno::NOSYS => rustix::fs::rename(&self.path, place),
+            error => Err(error),
+        });
+        match renamed {
+            Ok(()) => self.published = true,
+            Err(Errno::EXIST | Errno::NOTEMPTY) => return Err(taken(id)),
+            Err(error) => return Err(failed(error.into())),
+        }
+        for directory in [Some(runs), runs.parent()].into_iter().flatten() {
+            std::fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes the names in a directory, and in all directories below it, survive a power failure.
+fn sync_directories(directory: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_directories(&entry.path())?;
+        }
+    }
+    std::fs::File::open(directory)?.sync_all()
 }
 
 fn make(
@@ -95,17 +172,14 @@ fn make(
     id: &str,
     mut config: RunConfig,
 ) -> Result<RunConfig, Failure> {
-    std::fs::create_dir(aside)
-        .map_err(|error| Failure::machine(format!("`{}` cannot be made", aside.display()), error))?;
     let dir = RunDir::named(aside, id);
-    let _lease = dir.lease(Duration::ZERO)?;
     config.pinned = Some(pin::pin_everything(&config, workspace, &dir)?);
     pin::pin_params(&mut config, &dir)?;
     let text = config_text(&config)?;
     pin::write(&dir.config(), |file| file.write_all(text.as_bytes()))?;
     let shared = super::open::on_shared_file_system(&dir)?;
     let mut store = Store::create(&dir.database(), config.store.journal, shared)?;
-    let identity = dir.identity().map_err(|error| Failure::machine("examining the run directory", error))?;
+    let identity = dir.new_identity().map_err(|error| Failure::machine("examining the run directory", error))?;
     let plugins = config.pinned.as_ref().map(|pinned| pinned.plugins.clone()).unwrap_or_default();
     let host = machine::host_name();
     store.transaction(Durability::Full, |writer| {
@@ -132,31 +206,20 @@ pub(super) fn config_text(config: &RunConfig) -> Result<String, Failure> {
     Ok(text + "\n")
 }
 
-fn publish(aside: &Path, place: &Path, runs: &Path) -> Result<(), Failure> {
-    let work = || {
-        for directory in [aside.join("plugins"), aside.to_owned()] {
-            std::fs::File::open(directory)?.sync_all()?;
-        }
-        // Unlike `rename`, which replaces an empty directory, this refuses a name that is taken.
-        rustix::fs::renameat_with(rustix::fs::CWD, aside, rustix::fs::CWD, place, rustix::fs::RenameFlags::NOREPLACE)
-            .or_else(|error| match error {
-            rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS => rustix::fs::rename(aside, place),
-            error => Err(error),
-        })?;
-        std::fs::File::open(runs)?.sync_all()
-    };
-    work().map_err(|error: std::io::Error| {
-        Failure::machine(format!("run directory `{}` cannot be put in place", place.display()), error)
-    })
-}
-
 /// Removes what a killed `init` left: its lease died with it.
 fn remove_abandoned(runs: &Path) {
     let Ok(entries) = std::fs::read_dir(runs) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {
         let ours = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(ASIDE));
-        // without a lock file it may be just being made
-        if ours && path.join("lock").exists() && RunDir::new(&path).lease(Duration::ZERO).is_ok() {
+        // one that is still empty goes, and whoever was just making it makes another
+        if !ours || std::fs::remove_dir(&path).is_ok() {
+            continue;
+        }
+        let dir = RunDir::new(&path);
+        if let Ok(Some(lease)) = dir.abandoned_lease()
+            && lease.is_in_place(&dir.lock())
+        {
+            // under the lease, so that nobody goes on in what is being removed
             let _ = std::fs::remove_dir_all(&path);
         }
     }

@@ -7,6 +7,7 @@ mod config;
 mod init;
 mod log;
 mod open;
+mod owner;
 mod pin;
 
 pub(crate) use artifacts::RunFiles;
@@ -14,10 +15,11 @@ pub use backup::back_up;
 pub use config::{Resolved, amended, backend_config, read_run_config, resolve, set_value, user_config};
 pub use init::{Init, Made, init, now_ms};
 pub use open::{
-    Access, HeldRun, act, adopt, check_plugins, compile_ahead, compile_upgrade, compiler, config_document, find_plugin,
+    Access, HeldRun, act, check_plugins, compile_ahead, compile_upgrade, compiler, config_document, find_plugin,
     open_for_reading, open_run, open_to_look, pin_again, read_store, write_config,
 };
 pub(crate) use open::{Ahead, open_leased};
+pub use owner::adopt;
 
 use crate::failure::Failure;
 use crate::model::workflow::nearest;

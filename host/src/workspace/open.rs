@@ -2,6 +2,7 @@
 use super::artifacts::RunFiles;
 use super::init::{config_text, workspace_of};
 use super::log::RunLog;
+use super::owner::refuse_stranger;
 use super::{now_ms, pin, read_run_config};
 use crate::backend::{Backends, Clock, local};
 use crate::failure::{Failure, FailureKind};
@@ -80,7 +81,7 @@ fn refuse_no_database(dir: &RunDir) -> Result<(), Failure> {
         }
         Err(error) => {
             let what = format!("`state.sqlite` of run `{}` cannot be examined", dir.address());
-            return Err(Failure::machine(what, error));
+            return Err(Failure::io(what, error));
         }
     };
     Err(Failure::of(FailureKind::Machine, what).hint("restore it from a backup"))
@@ -154,7 +155,7 @@ pub fn check_plugins(dir: &RunDir, config: &RunConfig) -> Result<(), Failure> {
 
 pub(super) fn on_shared_file_system(dir: &RunDir) -> Result<bool, Failure> {
     let kind = machine::file_system(dir.root())
-        .map_err(|error| Failure::machine(format!("run directory `{}`", dir.root().display()), error))?;
+        .map_err(|error| Failure::io(format!("run directory `{}`", dir.root().display()), error))?;
     Ok(kind == machine::FileSystem::Shared)
 }
 
@@ -164,7 +165,7 @@ fn read_config(dir: &RunDir) -> Result<ReadConfig, Failure> {
     let path = dir.config();
     let mut bytes = Vec::new();
     open_regular_path(&path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(|error| {
-        Failure::machine(format!("`{}` cannot be read", path.display()), error)
+        Failure::io(format!("`{}` cannot be read", path.display()), error)
             .hint("restore it from a backup; what it held is in no other file")
     })?;
     Ok((read_run_config(&bytes, &path.display().to_string()), sha256(&bytes)))
@@ -261,61 +262,6 @@ pub fn find_plugin(
     Ok(digest)
 }
 
-/// Refuses to act on another user's run, and on a copy of which the original may still be at work.
-fn refuse_stranger(dir: &RunDir, row: &RunRow, store: &mut Store) -> Result<(), Failure> {
-    let adopt = format!("if the run is yours to go on with, `matterstack adopt {}` takes it over", dir.address());
-    let user = i64::from(machine::user_id());
-    if row.user_id != user {
-        let what = format!("run `{}` belongs to user {}, not to user {user}", row.run_id, row.user_id);
-        return Err(Failure::input(what).hint(adopt));
-    }
-    let identity = dir.identity().map_err(|error| Failure::machine("examining the run directory", error))?;
-    if row.identity == identity {
-        return Ok(());
-    }
-    if row.identity.is_of(&identity) {
-        // The machine was booted since, after which a device may have another number.
-        store.transaction(Durability::Full, |writer| writer.set_identity(&identity, user, now_ms()))?;
-        return Ok(());
-    }
-    let live = store.live_count(None)?;
-    if live > 0 {
-        let what =
-            format!("`{}` is a copy of run `{}`, which has {live} live attempt(s)", dir.root().display(), row.run_id);
-        return Err(Failure::input(what).hint(adopt));
-    }
-    store.transaction(Durability::Full, |writer| writer.set_identity(&identity, user, now_ms()))?;
-    Ok(())
-}
-
-/// Makes this directory and this user the run's own. The attempts of the original are given up as lost: it may still be
-/// carrying them out. Returns how many those were.
-///
-/// # Errors
-/// If the store or the disk fails.
-pub fn adopt(run: &mut Run, act: &Act) -> Result<u64, Failure> {
-    let identity = run.dir.identity().map_err(|error| Failure::machine("examining the run directory", error))?;
-    let user = i64::from(machine::user_id());
-    let row = run.store.run()?;
-    if row.identity.is_of(&identity) && row.user_id == user {
-        return Ok(0);
-    }
-    let fenced =
-        crate::tick::give_up_live_attempts(run, now_ms(), "the run was adopted; its original may still carry it out")?;
-    // The copied queues would start the original's jobs a second time.
-    let queues = run.dir.join("backends");
-    if queues.exists() {
-        std::fs::rename(&queues, run.dir.join(&format!("backends.fenced-{}", now_ms())))
-            .map_err(|error| Failure::machine("putting the original's queues aside", error))?;
-    }
-    run.store.transaction(Durability::Full, |writer| {
-        writer.add_act(act)?;
-        writer.forget_cursors()?;
-        writer.set_identity(&identity, user, now_ms())
-    })?;
-    Ok(fenced)
-}
-
 /// Joins the parts of a run.
 pub(super) fn assemble(dir: RunDir, config: RunConfig, store: Store) -> Result<(Run, Rc<PluginHost>), Failure> {
     let mut backends = Backends::new(dir.root());
@@ -323,7 +269,10 @@ pub(super) fn assemble(dir: RunDir, config: RunConfig, store: Store) -> Result<(
     backends.set_run_id(&store.run()?.run_id);
     for (name, backend) in &config.backends {
         match backend {
-            BackendConfig::Local { cores } => backends.add_local(name, local::LocalSettings { cores: *cores }),
+            BackendConfig::Local { cores } => {
+                let log_max = Some(config.limits.attempt_log_mb.saturating_mul(1024 * 1024));
+                backends.add_local(name, local::LocalSettings { cores: *cores, log_max });
+            }
             BackendConfig::Slurm(slurm) => backends.add_slurm(name, (**slurm).clone()),
         }
     }

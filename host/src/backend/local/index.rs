@@ -1,80 +1,161 @@
-//! What the journal says of live attempts, kept in memory and brought up to date from where it was read last.
-use super::record::{Entry, Order, Process, read_lines, records};
+//! What ticks know of attempts: the end of the journal, kept in memory and brought up to date from where it was read last;
+//! behind it, on demand, the rest of the journal, what is kept of ended attempts, and the queue.
+use super::ended::Ended;
+use super::record::{Entry, Header, Order, Process, existing, read_lines, records};
+use super::{journal, queue};
 use crate::backend::exit::ExitRecord;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
+use std::path::Path;
 
 /// Where an attempt stands.
 #[derive(Debug, Clone)]
 pub(super) enum State {
     Queued,
     Claimed,
+    /// The machine has no room to start it now, and why.
+    NoRoom(String),
     Started(Process),
+    /// Seen to end, and not written everywhere yet.
+    Ending(ExitRecord),
     Ended(ExitRecord),
 }
 
-/// The journal from some offset on.
+/// A place in the journal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) generation: u64,
+    pub(super) offset: u64,
+}
+
+/// The attempts that started or ended since some place of the journal.
+#[derive(Debug, Default)]
+pub(super) struct Since {
+    /// Each once, in the order of their first change.
+    pub(super) attempts: Vec<String>,
+    /// The place is so long ago that there may be others.
+    pub(super) more: bool,
+}
+
+/// What this process has read.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    offset: Option<u64>,
+    place: Option<Place>,
     attempts: HashMap<String, State>,
+    /// The generation of which the whole journal, and the queue, has been read.
+    whole: Option<u64>,
 }
 
 impl Index {
     /// Behind the last line read.
-    pub(super) fn offset(&self) -> u64 {
-        self.offset.unwrap_or(0)
+    pub(super) fn place(&self) -> Place {
+        self.place.unwrap_or_default()
     }
 
-    pub(super) fn get(&self, attempt: &str) -> Option<&State> {
-        self.attempts.get(attempt)
-    }
-
-    pub(super) fn holds(&self, attempt: &str) -> bool {
-        self.attempts.contains_key(attempt)
-    }
-
+    /// Forgets an attempt whose end was told. Whoever asks again makes the whole be read again.
     pub(super) fn forget(&mut self, attempt: &str) {
         self.attempts.remove(attempt);
+        self.whole = None;
     }
 
-    /// The attempts that started or ended behind `from`, each once, in the order of their first change.
-    pub(super) fn changes(&mut self, journal: Option<&File>, from: u64) -> io::Result<Vec<String>> {
-        let Some(journal) = journal else { return Ok(Vec::new()) };
-        let from = if from <= journal.metadata()?.len() { from } else { 0 };
-        self.read(journal, from)
+    /// What changed since a place; no place is known to a process or a boot that has not looked yet.
+    pub(super) fn changes(&mut self, directory: &Path, from: Option<Place>) -> io::Result<Since> {
+        let Some(journal) = existing(&directory.join(journal::NAME))? else {
+            self.place = Some(Place::default());
+            return Ok(Since::default());
+        };
+        let (header, begin) = journal::header(&journal)?;
+        let length = journal.metadata()?.len();
+        let mut since = Since::default();
+        let from = match from {
+            Some(from) if from.generation == header.generation && from.offset <= length => from.offset,
+            Some(from) if from.generation + 1 == header.generation => {
+                since.more = !self.read_before(directory, from, &mut since)?;
+                0
+            }
+            _ => {
+                since.more = true;
+                0
+            }
+        };
+        if since.more {
+            // what was read before may have changed in what is missed
+            self.attempts.clear();
+            self.whole = None;
+        }
+        self.read(&journal, header.generation, from.max(begin), &mut since)?;
+        Ok(since)
     }
 
-    /// Reads what was added; all of it if no cursor was given yet.
-    pub(super) fn refresh(&mut self, journal: &File) -> io::Result<()> {
-        self.read(journal, self.offset.unwrap_or(0))?;
+    /// Reads what was added to the generation before after a place in it; `false` if that is gone.
+    fn read_before(&mut self, directory: &Path, from: Place, since: &mut Since) -> io::Result<bool> {
+        let Some(file) = existing(&directory.join(journal::BEFORE))? else { return Ok(false) };
+        match Header::read(&file)? {
+            Some((header, begin)) if header.generation == from.generation => {
+                self.read(&file, header.generation, from.offset.max(begin), since)?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Reads what was added, in this generation and in the one that follows it.
+    pub(super) fn refresh(&mut self, directory: &Path) -> io::Result<()> {
+        if let Some(place) = self.place {
+            self.changes(directory, Some(place))?;
+        }
         Ok(())
     }
 
-    /// Reads all of it, and what the queue holds besides.
-    pub(super) fn read_all(&mut self, journal: Option<&File>, queue: Option<&File>) -> io::Result<()> {
-        if let Some(queue) = queue {
-            let (lines, _) = read_lines(queue, 0)?;
-            for order in records::<Order>(&lines) {
-                if let Order::Submit(job) = order {
-                    self.attempts.entry(job.attempt).or_insert(State::Queued);
-                }
+    /// Where an attempt stands that the end of the journal does not name: reads the whole journal and queue, once for all
+    /// attempts, and of those that ended before only this one.
+    pub(super) fn look_up(&mut self, directory: &Path, attempt: &str) -> io::Result<Option<State>> {
+        match self.attempts.get(attempt) {
+            Some(State::Queued) | None => {}
+            state => return Ok(state.cloned()),
+        }
+        let journal = existing(&directory.join(journal::NAME))?;
+        let header = journal.as_ref().map(journal::header).transpose()?;
+        let generation = header.as_ref().map_or(0, |(header, _)| header.generation);
+        if self.whole != Some(generation) {
+            // what was told already must not come back to stay
+            self.attempts.clear();
+            // the queue first: what leaves it is in the journal by then
+            self.read_queue(directory)?;
+            if let (Some(journal), Some((header, begin))) = (&journal, header) {
+                self.read(journal, header.generation, begin, &mut Since::default())?;
+                self.whole = Some(generation);
             }
         }
-        if let Some(journal) = journal {
-            self.read(journal, 0)?;
+        // a process that asks about many attempts looks here for each, and must not remember all
+        match self.attempts.get(attempt) {
+            Some(State::Queued) | None => {
+                let ended = Ended::open(directory)?.find(attempt)?;
+                Ok(ended.map(State::Ended).or_else(|| self.attempts.get(attempt).cloned()))
+            }
+            state => Ok(state.cloned()),
+        }
+    }
+
+    fn read_queue(&mut self, directory: &Path) -> io::Result<()> {
+        let Some(file) = existing(&directory.join(queue::NAME))? else { return Ok(()) };
+        let Some((_, begin)) = Header::read(&file)? else { return Ok(()) };
+        let (lines, _) = read_lines(&file, begin)?;
+        for order in records::<Order>(&lines) {
+            if let Order::Submit(job) = order {
+                self.attempts.entry(job.attempt).or_insert(State::Queued);
+            }
         }
         Ok(())
     }
 
-    fn read(&mut self, journal: &File, from: u64) -> io::Result<Vec<String>> {
+    fn read(&mut self, journal: &File, generation: u64, from: u64, since: &mut Since) -> io::Result<()> {
         let (lines, end) = read_lines(journal, from)?;
-        let mut seen = HashSet::new();
-        let mut changed = Vec::new();
+        let mut seen: HashSet<String> = since.attempts.iter().cloned().collect();
         let mut note = |attempt: &str| {
             if seen.insert(attempt.to_owned()) {
-                changed.push(attempt.to_owned());
+                since.attempts.push(attempt.to_owned());
             }
         };
         for entry in records::<Entry>(&lines) {
@@ -87,18 +168,30 @@ impl Index {
                         }
                     }
                 }
-                Entry::Starting { .. } | Entry::Seen(_) | Entry::Settled { .. } => {}
+                Entry::Starting { .. } | Entry::Settled { .. } => {}
+                Entry::NoRoom { attempt, why } => {
+                    note(&attempt);
+                    self.attempts.insert(attempt, State::NoRoom(why));
+                }
                 Entry::Start { attempt, process } => {
                     note(&attempt);
                     self.attempts.insert(attempt, State::Started(process));
                 }
-                Entry::End(record) => {
-                    note(&record.attempt);
-                    self.attempts.insert(record.attempt.clone(), State::Ended(record));
+                Entry::Seen(record) => {
+                    self.attempts.insert(record.attempt.clone(), State::Ending(record));
+                }
+                Entry::End { attempt, note: text } => {
+                    note(&attempt);
+                    // how it ended may stand before what was read: then the whole is
+                    if let Some(State::Ending(record)) = self.attempts.remove(&attempt) {
+                        self.attempts.insert(attempt, State::Ended(record.with_note(text)));
+                    } else {
+                        self.whole = None;
+                    }
                 }
             }
         }
-        self.offset = Some(end);
-        Ok(changed)
+        self.place = Some(Place { generation, offset: end });
+        Ok(())
     }
 }

@@ -2,6 +2,7 @@
 use super::record::Job;
 use crate::backend::exit::Reason;
 use crate::backend::job::Command as JobCommand;
+use crate::backend::program::spawn;
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -9,7 +10,7 @@ use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 /// What a job sees of the environment in which its supervisor was started; the task's own `env` and
 /// `MATTERSTACK_ATTEMPT` come on top.
@@ -36,17 +37,28 @@ const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 pub(super) struct Starter {
     inherited: BTreeMap<String, String>,
     programs: BTreeMap<String, PathBuf>,
+    /// What jobs read.
+    null: File,
+}
+
+/// Why a job was not started.
+#[derive(Debug)]
+pub(super) enum NotStarted {
+    /// It never will be.
+    Ever(Reason, String),
+    /// The machine has no room for it now.
+    Now(String),
 }
 
 impl Starter {
-    pub(super) fn new() -> Self {
+    pub(super) fn new() -> io::Result<Self> {
         let inherited = INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
-        Self { inherited: inherited.collect(), programs: BTreeMap::new() }
+        Ok(Self { inherited: inherited.collect(), programs: BTreeMap::new(), null: File::open("/dev/null")? })
     }
 
     /// Starts the job in a process group of its own.
-    pub(super) fn start(&mut self, job: &Job) -> Result<Child, (Reason, String)> {
-        let cannot = |what: &str, error: io::Error| (reason_of(&error), format!("cannot {what}: {error}"));
+    pub(super) fn start(&mut self, job: &Job) -> Result<Child, NotStarted> {
+        let cannot = |what: &str, error: io::Error| not_started(what, &error);
         let directory = Path::new(&job.directory);
         let stdout = output(&directory.join("stdout")).map_err(|error| cannot("open `stdout`", error))?;
         let stderr = output(&directory.join("stderr")).map_err(|error| cannot("open `stderr`", error))?;
@@ -54,26 +66,29 @@ impl Starter {
             JobCommand::Shell(line) => ("/bin/sh", vec!["-c", line.as_str()]),
             JobCommand::Argv(argv) => match argv.split_first() {
                 Some((name, rest)) => (name.as_str(), rest.iter().map(String::as_str).collect()),
-                None => return Err((Reason::CannotStart, "the command is empty".to_owned())),
+                None => return Err(NotStarted::Ever(Reason::CannotStart, "the command is empty".to_owned())),
             },
         };
         let program = self.find(name, job)?;
         // a program given by path keeps the standard library's fast start (posix_spawn) with an environment of our own
         let mut command = Command::new(program);
         command.arg0(name).args(arguments).current_dir(directory).process_group(0);
-        command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+        // not opened by the standard library, which would do so under the jobs' own limit of descriptors
+        let null = self.null.try_clone().map_err(|error| cannot("open `/dev/null`", error))?;
+        command.stdin(null).stdout(stdout).stderr(stderr);
         command.env_clear().envs(&self.inherited).envs(&job.env).env("MATTERSTACK_ATTEMPT", &job.attempt);
-        command.spawn().map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => (Reason::NotFound, format!("program `{name}` not found")),
-            io::ErrorKind::PermissionDenied => (Reason::NotExecutable, format!("program `{name}` cannot be executed")),
+        let ever = |reason, what: &str| NotStarted::Ever(reason, format!("program `{name}` {what}"));
+        spawn(&mut command).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => ever(Reason::NotFound, "not found"),
+            io::ErrorKind::PermissionDenied => ever(Reason::NotExecutable, "cannot be executed"),
             _ if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => {
-                (Reason::NotExecutable, format!("program `{name}` is not in an executable format"))
+                ever(Reason::NotExecutable, "is not in an executable format")
             }
             _ => cannot("start a process", error),
         })
     }
 
-    fn find(&mut self, name: &str, job: &Job) -> Result<PathBuf, (Reason, String)> {
+    fn find(&mut self, name: &str, job: &Job) -> Result<PathBuf, NotStarted> {
         if name.contains('/') {
             return Ok(PathBuf::from(name));
         }
@@ -89,7 +104,8 @@ impl Starter {
             fs::metadata(Path::new(&job.directory).join(program))
                 .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
         });
-        let program = program.ok_or_else(|| (Reason::NotFound, format!("program `{name}` not found")))?;
+        let program =
+            program.ok_or_else(|| NotStarted::Ever(Reason::NotFound, format!("program `{name}` not found")))?;
         let program = if program.components().count() == 1 { Path::new(".").join(program) } else { program };
         if own_path.is_none() && program.is_absolute() {
             self.programs.insert(name.to_owned(), program.clone());
@@ -98,11 +114,13 @@ impl Starter {
     }
 }
 
-/// Only what passes by itself lets another start follow: too many processes, memory or files, or a disk that fails.
-fn reason_of(error: &io::Error) -> Reason {
-    let passing = [Errno::AGAIN, Errno::NOMEM, Errno::MFILE, Errno::NFILE, Errno::IO, Errno::NOSPC, Errno::DQUOT];
+/// What passes by itself is waited for: too many processes, memory or files in use, or a disk that fails.
+fn not_started(what: &str, error: &io::Error) -> NotStarted {
+    let passing =
+        [Errno::AGAIN, Errno::NOMEM, Errno::MFILE, Errno::NFILE, Errno::IO, Errno::NOSPC, Errno::DQUOT, Errno::ROFS];
     let passes = error.raw_os_error().is_some_and(|code| passing.iter().any(|errno| errno.raw_os_error() == code));
-    if passes { Reason::NotStarted } else { Reason::CannotStart }
+    let text = format!("cannot {what}: {error}");
+    if passes { NotStarted::Now(text) } else { NotStarted::Ever(Reason::CannotStart, text) }
 }
 
 /// Makes a file for what the job prints. What has the name already is emptied if it is a regular file; a link is not

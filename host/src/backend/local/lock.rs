@@ -1,8 +1,9 @@
 //! The lock that a supervisor holds while it lives, and what it says of its holder.
-use super::record::{Process, line, now, open_own};
-use super::{directory_of, existing};
+use super::directory_of;
+use super::record::{FORMAT, Process, existing, line, now, open_own};
 use crate::ground::files::read_regular;
 use crate::ground::machine;
+use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -10,6 +11,14 @@ use std::path::Path;
 use std::time::Duration;
 
 pub(super) const NAME: &str = "supervisor.lock";
+
+/// What stands in the lock: every format has it, so that each can tell whose supervisor that is.
+#[derive(Debug, Serialize, Deserialize)]
+struct Signature {
+    format: u32,
+    #[serde(flatten)]
+    process: Process,
+}
 
 /// A supervisor that lives and does nothing, because somebody stopped its process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,20 +51,26 @@ fn sign(lock: &File) -> io::Result<()> {
     let pid = std::process::id() as i32;
     if let Some(start_time) = machine::process_start_time(pid) {
         let process = Process { pid, start_time, boot: machine::boot_id()?, started_at: now() };
-        let _ = lock.set_len(0).and_then(|()| lock.write_all_at(&line(&process)?, 0));
+        let signature = Signature { format: FORMAT, process };
+        let _ = lock.set_len(0).and_then(|()| lock.write_all_at(&line(&signature)?, 0));
     }
     Ok(())
 }
 
+/// Whether a supervisor holds the lock of a backend's directory.
+pub(super) fn is_held(directory: &Path) -> io::Result<bool> {
+    let lock = existing(&directory.join(NAME))?;
+    Ok(lock.is_some_and(|lock| lock.try_lock_shared().is_err()))
+}
+
 /// Looks whether the supervisor of a backend of a run on this machine was stopped. Changes nothing.
 pub fn stopped_supervisor(run: &Path, backend: &str) -> Option<StoppedSupervisor> {
-    let path = directory_of(run, backend).join(NAME);
-    let lock = existing(&path).ok()??;
-    if lock.try_lock_shared().is_ok() {
+    let directory = directory_of(run, backend);
+    if !is_held(&directory).ok()? {
         return None;
     }
-    let text = read_regular(&path, 1024).ok()??;
-    let process: Process = serde_json::from_slice(&text).ok()?;
+    let text = read_regular(&directory.join(NAME), 1024).ok()??;
+    let Signature { process, .. } = serde_json::from_slice(&text).ok()?;
     machine::process_is_stopped(process.pid, process.start_time)
         .then(|| StoppedSupervisor { backend: backend.to_owned(), pid: process.pid })
 }

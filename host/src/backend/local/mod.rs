@@ -2,11 +2,15 @@
 //!
 //! Both stand in `backends/<name>/<machine>` of the run, so machines that share the directory never mix. Nothing here
 //! waits for a job. A crash of a tick leaves at worst a job in the queue that `find` reports; a crash of the supervisor
-//! leaves claims from which the next supervisor tells what may still start and what is lost.
+//! leaves claims from which the next supervisor tells what may still start and what is lost. An attempt that stands in the
+//! journal is never started again, whatever becomes of its directory; a copy of the files starts nothing.
+mod aside;
+mod ended;
 mod index;
 mod job;
 mod journal;
 mod lock;
+mod queue;
 mod record;
 mod running;
 mod supervisor;
@@ -16,16 +20,19 @@ pub use lock::{StoppedSupervisor, stopped_supervisor};
 pub use supervisor::supervise;
 
 use super::JobKey;
+use super::exit::{ExitRecord, read_exit};
 use super::job::JobDocument;
+use super::program::spawn;
 use crate::ground::failpoint;
 use crate::ground::files::read_regular;
 use crate::ground::machine;
 use crate::model::contract::{Detail, Found, GuestError, Status, StatusReport};
 use crate::model::id::AttemptId;
-use index::{Index, State};
-use record::{Job, Order, Process, TORN, ends_whole, line, open_own, settled_at};
+use index::{Index, Place, State};
+use queue::Locked;
+use record::{Foreign, Header, Job, Order, Position, Process, existing, line, open_own, settled_at};
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -36,12 +43,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 const FLUSH_AT_BYTES: usize = 16 * 1024;
 /// A change is told by [`super::Backends::changes`]; this is only a safety net.
 const POLL_AFTER_MS: u64 = 600_000;
+/// When to ask again while a supervisor of another format is at work, in milliseconds.
+const FOREIGN_MS: u64 = 5_000;
 
 /// `backends.<name>` of the kind `local`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LocalSettings {
     /// How many cores jobs may take together.
     pub cores: u32,
+    /// What `stdout` and `stderr` of a job may hold, each, in bytes.
+    pub log_max: Option<u64>,
 }
 
 /// One local backend of one run, as ticks see it.
@@ -56,11 +67,23 @@ pub struct LocalBackend {
 #[derive(Debug, Default)]
 struct Client {
     buffered: Vec<u8>,
-    /// Handed in by this process and not collected yet.
+    /// Handed in by this process and not seen to end yet.
     submitted: std::collections::HashSet<String>,
     unsynced: bool,
-    slots_told: bool,
+    cores_told: bool,
+    /// Whether the files are known to be this directory's own, and of this format.
+    own: bool,
+    /// Whether exit records count without the journal: a person takes over a copy.
+    believes: bool,
     index: Index,
+}
+
+/// What the journal, or what is left of it, says of an attempt.
+enum Known {
+    State(State),
+    /// Its queue was put aside, and how it ended is not known.
+    Aside,
+    Nothing,
 }
 
 /// What a submit returns; with the process once it runs.
@@ -94,10 +117,9 @@ impl LocalBackend {
         let job = self.job(key, job)?;
         let handle = self.handle(None)?;
         let mut client = self.client();
-        // the same key again, or one that has ended already, is the same job; who left `exit.json` only the journal tells
-        let left = fs::symlink_metadata(key.directory.join("exit.json")).is_ok();
-        let known = left && self.look_up(&mut client, &job.attempt).map_err(|error| unavailable(&error))?.is_some();
-        if known || !client.submitted.insert(job.attempt.clone()) {
+        self.own(&mut client)?;
+        // the same key again is the same job: what was handed in before, and by whom, the supervisor tells
+        if !client.submitted.insert(job.attempt.clone()) {
             return Ok(handle);
         }
         let order = line(&Order::Submit(job)).map_err(|error| unavailable(&error))?;
@@ -123,7 +145,20 @@ impl LocalBackend {
             walltime_s: job.resources.walltime_s,
             signal_before_s: job.resources.signal_before_s,
             cores: job.resources.cores.filter(|cores| *cores > 1),
+            log_max: self.settings.log_max,
         })
+    }
+
+    /// Makes sure that the files are this directory's own and of this format; what is not is put aside once nobody works in
+    /// it.
+    fn own(&self, client: &mut Client) -> Result<(), GuestError> {
+        if !client.own {
+            if let Some(foreign) = aside::put_aside(&self.directory).map_err(|error| unavailable(&error))? {
+                return Err(GuestError::Transient(waits_for(foreign), Some(FOREIGN_MS)));
+            }
+            client.own = true;
+        }
+        Ok(())
     }
 
     fn handle(&self, process: Option<Process>) -> Result<String, GuestError> {
@@ -143,56 +178,47 @@ impl LocalBackend {
             return Ok(());
         }
         failpoint::hit("local.queue-append");
-        if !client.slots_told {
-            self.tell_slots(client)?;
+        if !client.cores_told {
+            self.tell_cores(client)?;
         }
-        let mut queue = self.open("queue")?;
-        queue.lock()?;
-        if !ends_whole(&queue)? {
-            queue.write_all(TORN)?;
-        }
+        let path = self.directory.join(queue::NAME);
+        let opened = Locked::open(&path).or_else(|error| {
+            if error.kind() != io::ErrorKind::NotFound {
+                return Err(error);
+            }
+            fs::create_dir_all(&self.directory)?;
+            Locked::open(&path)
+        });
         // kept if it fails: a supervisor takes each attempt once, so it may be written again
-        queue.write_all(&client.buffered)?;
-        queue.unlock()?;
+        opened?.append(&client.buffered)?;
         client.buffered.clear();
         client.unsynced = true;
         Ok(())
     }
 
-    /// Lets the supervisor know when the configured slots have changed.
-    fn tell_slots(&self, client: &mut Client) -> io::Result<()> {
+    /// Lets the supervisor know when the configured cores have changed.
+    fn tell_cores(&self, client: &mut Client) -> io::Result<()> {
         fs::create_dir_all(&self.directory)?;
         let path = self.directory.join("cores");
-        let slots = self.settings.cores.to_string();
-        if read_regular(&path, 64).ok().flatten().as_deref() != Some(slots.as_bytes()) {
-            let temporary = self.directory.join(".slots.tmp");
+        let cores = self.settings.cores.to_string();
+        if read_regular(&path, 64).ok().flatten().as_deref() != Some(cores.as_bytes()) {
+            let temporary = self.directory.join(".cores.tmp");
             open_own(OpenOptions::new().write(true).create(true).truncate(true), &temporary)?
-                .write_all(slots.as_bytes())?;
+                .write_all(cores.as_bytes())?;
             fs::rename(&temporary, &path)?;
-            let order = line(&Order::Slots { slots: self.settings.cores })?;
+            let order = line(&Order::Cores { cores: self.settings.cores })?;
             client.buffered.splice(0..0, order);
         }
-        client.slots_told = true;
+        client.cores_told = true;
         Ok(())
-    }
-
-    fn open(&self, name: &str) -> io::Result<File> {
-        let path = self.directory.join(name);
-        let open = || open_own(OpenOptions::new().read(true).append(true).create(true), &path);
-        open().or_else(|error| {
-            if error.kind() != io::ErrorKind::NotFound {
-                return Err(error);
-            }
-            fs::create_dir_all(&self.directory)?;
-            open()
-        })
     }
 
     pub(super) fn sync(&self) -> io::Result<()> {
         let mut client = self.client();
         self.flush(&mut client)?;
         if client.unsynced {
-            self.open("queue")?.sync_data()?;
+            // begun anew since, it was made durable by that
+            existing(&self.directory.join(queue::NAME))?.map_or(Ok(()), |queue| queue.sync_data())?;
             client.unsynced = false;
         }
         Ok(())
@@ -204,23 +230,26 @@ impl LocalBackend {
         if !anything_live && client.submitted.is_empty() {
             return Ok(());
         }
-        let Some(queue) = existing(&self.directory.join("queue"))? else { return Ok(()) };
-        if !client.slots_told {
-            self.tell_slots(&mut client)?;
+        let Some(queue) = existing(&self.directory.join(queue::NAME))? else { return Ok(()) };
+        // of what is foreign nothing is to start; it is put aside when it can be
+        if !client.own && aside::put_aside(&self.directory)?.is_some() {
+            return Ok(());
+        }
+        client.own = true;
+        let Some((header, begin)) = Header::read(&queue)? else { return Ok(()) };
+        if !client.cores_told {
+            self.tell_cores(&mut client)?;
             self.flush(&mut client)?;
         }
-        let settled = match existing(&self.directory.join("journal"))? {
+        let settled = match existing(&self.directory.join(journal::NAME))? {
             Some(journal) => settled_at(&journal)?,
-            None => Some(0),
+            None => Some(Position { generation: header.generation, offset: begin }),
         };
-        if settled == Some(queue.metadata()?.len()) {
+        if settled == Some(Position { generation: header.generation, offset: queue.metadata()?.len() })
+            || lock::is_held(&self.directory)?
+        {
             return Ok(());
         }
-        let lock = self.open(lock::NAME)?;
-        if lock.try_lock().is_err() {
-            return Ok(());
-        }
-        drop(lock);
         self.start_supervisor(program)
     }
 
@@ -230,77 +259,119 @@ impl LocalBackend {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let named =
             |error: io::Error| io::Error::new(error.kind(), format!("program `{}`: {error}", program.display()));
-        let mut child = command.arg0("matterstack").spawn().map_err(named)?;
+        let mut child = spawn(command.arg0("matterstack")).map_err(named)?;
         // a `loop` lives for weeks and must not keep a zombie; a shorter process leaves the waiting to init
         std::thread::Builder::new().stack_size(32 * 1024).spawn(move || child.wait())?;
         Ok(())
     }
 
     pub(super) fn watch_path(&self) -> io::Result<PathBuf> {
-        self.open("wake")?;
-        Ok(self.directory.join("wake"))
+        let path = self.directory.join("wake");
+        fs::create_dir_all(&self.directory)?;
+        open_own(OpenOptions::new().read(true).append(true).create(true), &path)?;
+        Ok(path)
     }
 
-    pub(super) fn changes(&self, cursor: Option<&str>) -> io::Result<(Vec<AttemptId>, String)> {
+    pub(super) fn changes(&self, cursor: Option<&str>) -> io::Result<LocalChanges> {
         // after a power failure the journal may be shorter than a cursor says, so a cursor holds for one boot
         let prefix = format!("{}:{}:", machine::machine_id(), machine::boot_id()?);
-        let from = cursor.and_then(|cursor| cursor.strip_prefix(&prefix)?.parse().ok()).unwrap_or(0);
+        let place = cursor.and_then(|cursor| {
+            let (generation, offset) = cursor.strip_prefix(&prefix)?.split_once(':')?;
+            Some(Place { generation: generation.parse().ok()?, offset: offset.parse().ok()? })
+        });
         let mut client = self.client();
-        let journal = existing(&self.directory.join("journal"))?;
-        let attempts = client.index.changes(journal.as_ref(), from)?;
-        Ok((attempts.into_iter().map(AttemptId).collect(), format!("{prefix}{}", client.index.offset())))
+        let since = match client.index.changes(&self.directory, place) {
+            // said where a job is asked about or handed in
+            Err(error) if Foreign::of(&error).is_some() => return Ok(LocalChanges::default()),
+            since => since?,
+        };
+        let Place { generation, offset } = client.index.place();
+        let attempts = since.attempts.into_iter().map(AttemptId).collect();
+        Ok(LocalChanges { attempts, more: since.more, cursor: Some(format!("{prefix}{generation}:{offset}")) })
     }
 
     pub(super) fn find(&self, key: JobKey<'_>) -> Result<Found, GuestError> {
         let attempt = key.attempt_id.as_str();
         let mut client = self.client();
         let known = client.submitted.contains(attempt)
-            || self.look_up(&mut client, attempt).map_err(|error| unavailable(&error))?.is_some();
+            || !matches!(self.look_up(&mut client, attempt).map_err(|error| unavailable(&error))?, Known::Nothing);
         Ok(if known { Found::Yes(self.handle(None)?) } else { Found::No })
     }
 
-    /// Where an attempt stands that this process knows nothing of, or no more: for what the tail does not answer. Reads the
-    /// whole journal and queue, once for all attempts.
-    fn look_up(&self, client: &mut Client, attempt: &str) -> io::Result<Option<State>> {
-        if !client.index.holds(attempt) {
-            let journal = existing(&self.directory.join("journal"))?;
-            let queue = existing(&self.directory.join("queue"))?;
-            client.index.read_all(journal.as_ref(), queue.as_ref())?;
+    /// Where an attempt stands.
+    fn look_up(&self, client: &mut Client, attempt: &str) -> io::Result<Known> {
+        if let Some(state) = client.index.look_up(&self.directory, attempt)? {
+            return Ok(Known::State(state));
         }
-        Ok(client.index.get(attempt).cloned())
+        Ok(match aside::look_up(&self.directory, attempt)? {
+            aside::Told::Known(Some(record)) => Known::State(State::Ended(record)),
+            aside::Told::Known(None) => Known::Aside,
+            aside::Told::Nothing => Known::Nothing,
+        })
+    }
+
+    /// Lets exit records count where the journal tells nothing: the jobs of a copy end elsewhere, and a person asks.
+    pub(super) fn believe_exit_records(&self) {
+        self.client().believes = true;
     }
 
     pub(super) fn status(&self, key: JobKey<'_>, handle: &str) -> Result<StatusReport, GuestError> {
         let given = parse_handle(handle)?;
         let attempt = key.attempt_id.as_str();
         let report = |status, handle| StatusReport { status, handle, poll_after_ms: Some(POLL_AFTER_MS) };
+        let mut client = self.client();
         if given.machine != machine::machine_id() {
+            if let Some(record) = believed(&client, key) {
+                return Ok(report(record.status(), None));
+            }
             let waiting = Status::Waiting(
                 "machine".to_owned(),
                 format!("runs on {}, where a tick can tell how it ends", given.host),
             );
             return Ok(report(waiting, None));
         }
-        let mut client = self.client();
-        if let Some(journal) = existing(&self.directory.join("journal")).map_err(|error| unavailable(&error))? {
-            client.index.refresh(&journal).map_err(|error| unavailable(&error))?;
-        }
-        let state = match client.index.get(attempt) {
-            None if client.submitted.contains(attempt) => Some(State::Queued),
-            _ => self.look_up(&mut client, attempt).map_err(|error| unavailable(&error))?,
+        let refreshed = client.index.refresh(&self.directory);
+        let known = match refreshed.and_then(|()| self.look_up(&mut client, attempt)) {
+            Err(error) if Foreign::of(&error).is_some() => {
+                let detail = Foreign::of(&error).map_or_else(|| Detail::new("other-format", ""), waits_for);
+                let status = Status::Unavailable(detail);
+                return Ok(StatusReport { status, handle: None, poll_after_ms: Some(FOREIGN_MS) });
+            }
+            known => known.map_err(|error| unavailable(&error))?,
         };
+        let state = match known {
+            Known::State(State::Ended(record)) => {
+                client.submitted.remove(attempt);
+                return Ok(report(record.status(), None));
+            }
+            Known::State(state) => state,
+            Known::Nothing if client.submitted.contains(attempt) => State::Queued,
+            Known::Aside | Known::Nothing => {
+                let lost = match (believed(&client, key), known) {
+                    (Some(record), _) => record.status(),
+                    (None, Known::Aside) => Status::Lost(Detail::new(
+                        "lost",
+                        "its queue is a copy or of another version, and whether it ran is not known",
+                    )),
+                    (None, _) => {
+                        Status::Lost(Detail::new("vanished", "the queue does not hold it, so it cannot start any more"))
+                    }
+                };
+                return Ok(report(lost, None));
+            }
+        };
+        if let Some(record) = believed(&client, key) {
+            return Ok(report(record.status(), None));
+        }
         Ok(match state {
-            Some(State::Ended(record)) => report(record.status(), None),
-            Some(State::Started(process)) => {
+            State::Started(process) => {
                 let newer = (given.process.as_ref() != Some(&process)).then_some(process);
                 let handle = newer.map(|process| self.handle(Some(process))).transpose()?;
                 report(Status::Running(None), handle)
             }
-            Some(State::Claimed | State::Queued) => report(Status::Queued, None),
-            None => {
-                let message = "the queue does not hold it, so it cannot start any more";
-                report(Status::Lost(Detail::new("vanished", message)), None)
-            }
+            State::NoRoom(why) => report(Status::Waiting("capacity".to_owned(), why), None),
+            State::Ending(_) => report(Status::Running(None), None),
+            State::Claimed | State::Queued | State::Ended(_) => report(Status::Queued, None),
         })
     }
 
@@ -308,8 +379,12 @@ impl LocalBackend {
         parse_handle(handle)?;
         let attempt = key.attempt_id.as_str();
         let mut client = self.client();
-        let state = self.look_up(&mut client, attempt).map_err(|error| unavailable(&error))?;
-        let Some(State::Ended(record)) = state else {
+        let known = self.look_up(&mut client, attempt).map_err(|error| unavailable(&error))?;
+        let record = match known {
+            Known::State(State::Ended(record)) => Some(record),
+            Known::State(_) | Known::Aside | Known::Nothing => believed(&client, key),
+        };
+        let Some(record) = record else {
             return Err(GuestError::Transient(Detail::new("no-exit-record", "the job has not been seen to end"), None));
         };
         client.index.forget(attempt);
@@ -325,6 +400,7 @@ impl LocalBackend {
         }
         let order = Order::Cancel { attempt: key.attempt_id.as_str().to_owned() };
         let mut client = self.client();
+        self.own(&mut client)?;
         client.buffered.extend(line(&order).map_err(|error| unavailable(&error))?);
         self.flush(&mut client).map_err(|error| unavailable(&error))
     }
@@ -342,10 +418,32 @@ fn unavailable(error: &io::Error) -> GuestError {
     )
 }
 
-fn existing(path: &Path) -> io::Result<Option<File>> {
-    match open_own(OpenOptions::new().read(true), path) {
-        Ok(file) => Ok(Some(file)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+/// The exit record in the attempt's directory, where that is believed.
+fn believed(client: &Client, key: JobKey<'_>) -> Option<ExitRecord> {
+    client.believes.then(|| read_exit(key.directory, key.attempt_id.as_str())).flatten()
+}
+
+/// What a person is told of files that are not this version's, or not this directory's.
+fn waits_for(foreign: Foreign) -> Detail {
+    match foreign {
+        Foreign::Format(format) => Detail::new(
+            "other-format",
+            format!(
+                "a supervisor of another version (format {format}) is at work here; this waits until its jobs have ended"
+            ),
+        ),
+        Foreign::Copy | Foreign::Header => Detail::new(
+            "other-format",
+            format!("the queue cannot be used: {foreign}; this waits until its jobs have ended"),
+        ),
     }
+}
+
+/// What happened since the last look.
+#[derive(Debug, Default)]
+pub(super) struct LocalChanges {
+    pub(super) attempts: Vec<AttemptId>,
+    /// There may be others: every live attempt is worth a question.
+    pub(super) more: bool,
+    pub(super) cursor: Option<String>,
 }

@@ -1,16 +1,31 @@
-//! What stands in the queue and in the journal: one JSON document a line. A line counts only with its
+//! What stands in the queue and in the journal: one JSON document a line, behind a [`Header`]. A line counts only with its
 //! line feed; a torn one is closed by [`TORN`], which makes it unreadable for good.
 use crate::backend::exit::ExitRecord;
 use crate::backend::job::Command;
+use crate::ground::machine;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+/// The format of queue, journal and of what is kept of ended attempts. A tick hands nothing to a supervisor of another one.
+pub(super) const FORMAT: u32 = 1;
 /// Closes a torn line. A torn line may lack nothing but its line feed, and must not come to life by getting one.
 pub(super) const TORN: &[u8] = b"#torn\n";
+/// The longest header that is read, in bytes.
+const HEADER_MAX: usize = 512;
+
+/// The first line of a file of the backend.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Header {
+    pub(super) format: u32,
+    /// How often the file was begun anew.
+    pub(super) generation: u64,
+    /// The file's own number on its file system, which a copy does not share.
+    pub(super) inode: u64,
+}
 
 /// A line of the queue: what ticks ask for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -18,7 +33,7 @@ pub(super) const TORN: &[u8] = b"#torn\n";
 pub(super) enum Order {
     Submit(Job),
     Cancel { attempt: String },
-    Slots { slots: u32 },
+    Cores { cores: u32 },
 }
 
 /// A job as it stands in the queue.
@@ -36,6 +51,9 @@ pub(super) struct Job {
     pub(super) signal_before_s: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) cores: Option<u32>,
+    /// What `stdout` and `stderr` may hold, each, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) log_max: Option<u64>,
 }
 
 /// A line of the journal: what the supervisor did.
@@ -43,18 +61,54 @@ pub(super) struct Job {
 #[serde(rename_all = "snake_case")]
 pub(super) enum Entry {
     /// Durable before any of these attempts starts.
-    Claim { boot: String, attempts: Vec<String> },
-    /// Written before each start: a claim of this boot without it provably never started.
+    Claim { under: Reign, attempts: Vec<String> },
+    /// Written before each start and not made durable: a claim without it provably never started, as long as nothing that was
+    /// written can have been lost.
     Starting { attempt: String },
-    /// The process runs.
+    /// The machine has no room to start it now, and why.
+    NoRoom { attempt: String, why: String },
+    /// The process runs. Not written for a job that ended before anybody could have looked.
     Start { attempt: String, process: Process },
-    /// The end of the attempt was seen. From here on it is proven; `exit.json`, which the job could write as well, proves
-    /// nothing.
+    /// The end of the attempt was seen. From here on it is proven; `exit.json`, which is written next and which the job could
+    /// write as well, proves nothing.
     Seen(ExitRecord),
-    /// The attempt has ended; its exit record was written before, or cannot be.
-    End(ExitRecord),
-    /// Everything before this line, and before this offset of the queue, has ended.
-    Settled { queue: u64 },
+    /// The attempt has ended: its exit record was written, or a note says why not.
+    End {
+        attempt: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
+    },
+    /// Everything before this line, and before this place of the queue, has ended.
+    Settled { queue: Position },
+}
+
+/// A place in a file that is begun anew from time to time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Position {
+    pub(super) generation: u64,
+    pub(super) offset: u64,
+}
+
+/// The time during which nothing that was written is lost: one boot, and one mount of the file system. A disk that gave up
+/// forgets what was not synced, and can be mounted again in the same boot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Reign {
+    pub(super) boot: String,
+    /// The number of the mount, which the kernel never gives again; nothing where it does not tell, and then every supervisor
+    /// is a reign of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) mount: Option<u64>,
+}
+
+impl Reign {
+    pub(super) fn of(directory: &Path) -> io::Result<Self> {
+        Ok(Self { boot: machine::boot_id()?, mount: machine::mount_of(directory) })
+    }
+
+    /// Whether what was written then is there now.
+    pub(super) fn lasts(&self, now: &Self) -> bool {
+        self.boot == now.boot && self.mount.is_some() && self.mount == now.mount
+    }
 }
 
 /// Names a process for ever.
@@ -67,25 +121,110 @@ pub(super) struct Process {
     pub(super) started_at: String,
 }
 
+/// What is wrong with a file of the backend, inside an [`io::Error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Foreign {
+    #[error("it is of format {0}, and this version knows {FORMAT}")]
+    Format(u32),
+    #[error("it is a copy, and the original may still be at work")]
+    Copy,
+    #[error("it does not begin as a file of matterstack does")]
+    Header,
+}
+
+impl Foreign {
+    /// What an error says is wrong, if it is that.
+    pub(super) fn of(error: &io::Error) -> Option<Self> {
+        error.get_ref()?.downcast_ref::<Self>().copied()
+    }
+}
+
+impl From<Foreign> for io::Error {
+    fn from(foreign: Foreign) -> Self {
+        Self::new(io::ErrorKind::InvalidData, foreign)
+    }
+}
+
+impl Header {
+    /// The header of a file that begins now.
+    pub(super) fn new(file: &File, generation: u64) -> io::Result<Self> {
+        Ok(Self { format: FORMAT, generation, inode: file.metadata()?.ino() })
+    }
+
+    /// The header of a file, with where its lines begin; nothing while the file is empty or its first line is torn.
+    pub(super) fn read(file: &File) -> io::Result<Option<(Self, u64)>> {
+        /// What every format has.
+        #[derive(Deserialize)]
+        struct Any {
+            format: u32,
+        }
+        let mut bytes = [0_u8; HEADER_MAX];
+        let filled = read_at_most(file, &mut bytes, 0)?;
+        let Some(end) = bytes[..filled].iter().position(|byte| *byte == b'\n') else {
+            return if filled < HEADER_MAX { Ok(None) } else { Err(Foreign::Header.into()) };
+        };
+        let any: Any = serde_json::from_slice(&bytes[..end]).map_err(|_| Foreign::Header)?;
+        if any.format != FORMAT {
+            return Err(Foreign::Format(any.format).into());
+        }
+        let header: Self = serde_json::from_slice(&bytes[..end]).map_err(|_| Foreign::Header)?;
+        Ok(Some((header, end as u64 + 1)))
+    }
+
+    /// The same, and an error for a copy of the file.
+    pub(super) fn read_own(file: &File) -> io::Result<Option<(Self, u64)>> {
+        match Self::read(file)? {
+            Some((header, _)) if header.inode != file.metadata()?.ino() => Err(Foreign::Copy.into()),
+            header => Ok(header),
+        }
+    }
+}
+
 /// Opens a file of the backend's own; neither a link nor a pipe in its place is followed or blocks.
 pub(super) fn open_own(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32;
-    let named = |error: io::Error| io::Error::new(error.kind(), format!("`{}`: {error}", path.display()));
-    let file = options.custom_flags(flags).open(path).map_err(named)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(named(io::Error::other("it is not a regular file"))) }
+    let file = options.custom_flags(flags).open(path).map_err(|error| named(path, error))?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(named(path, io::Error::other("it is not a regular file"))) }
+}
+
+/// The error with the file it is about. What a caller asks of it stays: its kind, and a [`Foreign`] as it is.
+pub(super) fn named(path: &Path, error: io::Error) -> io::Error {
+    if Foreign::of(&error).is_some() {
+        return error;
+    }
+    match error.raw_os_error() {
+        // a number says more than a kind, and the disk's trouble is told by it
+        Some(_) if machine::is_trouble(&error) => error,
+        _ => io::Error::new(error.kind(), format!("`{}`: {error}", path.display())),
+    }
+}
+
+/// Opens a file of the backend's own for reading, if there is one.
+pub(super) fn existing(path: &Path) -> io::Result<Option<File>> {
+    match open_own(OpenOptions::new().read(true), path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Fills a buffer from an offset as far as the file goes; returns how far that was.
+pub(super) fn read_at_most(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], offset + filled as u64)? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    Ok(filled)
 }
 
 /// Reads the complete lines from `offset` to the end of a file; returns them with the offset behind the last one.
 pub(super) fn read_lines(file: &File, offset: u64) -> io::Result<(Vec<u8>, u64)> {
     let length = file.metadata()?.len();
     let mut bytes = vec![0_u8; usize::try_from(length.saturating_sub(offset)).map_err(io::Error::other)?];
-    let mut filled = 0;
-    while filled < bytes.len() {
-        match file.read_at(&mut bytes[filled..], offset + filled as u64)? {
-            0 => break,
-            count => filled += count,
-        }
-    }
+    let filled = read_at_most(file, &mut bytes, offset)?;
     let complete = bytes[..filled].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     bytes.truncate(complete);
     Ok((bytes, offset + complete as u64))
@@ -103,10 +242,10 @@ pub(super) fn ends_whole(file: &File) -> io::Result<bool> {
     Ok(length == 0 || (file.read_at(&mut last, length - 1)? == 1 && last[0] == b'\n'))
 }
 
-/// The offset of the queue up to which everything has ended, if the journal says so in its last line.
-pub(super) fn settled_at(journal: &File) -> io::Result<Option<u64>> {
+/// The place of the queue up to which everything has ended, if the journal says so in its last line.
+pub(super) fn settled_at(journal: &File) -> io::Result<Option<Position>> {
     let length = journal.metadata()?.len();
-    let (tail, _) = read_lines(journal, length.saturating_sub(128))?;
+    let (tail, _) = read_lines(journal, length.saturating_sub(160))?;
     let Some(line) = tail.strip_suffix(b"\n").and_then(|tail| tail.rsplit(|byte| *byte == b'\n').next()) else {
         return Ok(None);
     };

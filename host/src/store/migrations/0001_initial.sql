@@ -17,10 +17,11 @@ CREATE TABLE run (
     result          TEXT    CHECK (result IS NULL OR json_valid(result)),
     supplied        TEXT    CHECK (supplied IS NULL OR json_valid(supplied)),
     config_sha256   TEXT    NOT NULL,
-    -- What tells the run's directory from a copy. The number of a device may change at a boot, so it counts within one only.
-    device          INTEGER NOT NULL,
+    -- What tells the run's directory from a copy: a word that both have, and what the file system knows of the directory.
+    token           TEXT    NOT NULL,
     inode           INTEGER NOT NULL,
-    boot_id         TEXT    NOT NULL,
+    born_ns         INTEGER,
+    volume          INTEGER,
     user_id         INTEGER NOT NULL,
     -- Up to which row of the history a person has been told.
     notified_seq    INTEGER NOT NULL DEFAULT 0,

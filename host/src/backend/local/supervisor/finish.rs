@@ -1,0 +1,128 @@
+//! How jobs end, and how that gets into the journal and into `exit.json`.
+use super::super::journal::Progress;
+use super::super::record::{Entry, Job, now};
+use super::super::running::Running;
+use super::start::WRITE_RETRY;
+use super::{Ending, Supervisor, WAKE_INTERVAL};
+use crate::backend::exit::{ExitRecord, Reason, disk_refuses, write_exit};
+use crate::ground::failpoint;
+use crate::ground::machine;
+use rustix::process::{Signal, kill_process_group};
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+impl Running {
+    /// Whether the process has ended, asked without a descriptor to wait on.
+    pub(super) fn has_ended(&self) -> bool {
+        machine::process_start_time(self.pid.as_raw_nonzero().get()).is_none()
+    }
+}
+
+impl Supervisor {
+    /// Takes note of a process that has ended.
+    pub(super) fn reap(&mut self, index: usize) {
+        let mut running = self.running.swap_remove(index);
+        if running.child.is_some() || running.ending.is_some() {
+            // not yet waited for, so the group is still ours: what the command left behind ends with it
+            let _ = kill_process_group(running.pid, Signal::KILL);
+        }
+        let status = running.child.as_mut().map(Child::wait);
+        let (code, signal) = match &status {
+            Some(Ok(status)) => (status.code(), status.signal()),
+            _ => (None, None),
+        };
+        let unseen = || "it ran, and its supervisor died meanwhile, so how it ended was not seen".to_owned();
+        let (reason, message) = match (running.ending, code, signal) {
+            (Some(stopped), _, _) => (stopped.reason, stopped.message),
+            (None, Some(_), _) => (Reason::Exited, None),
+            (None, None, Some(_)) => (Reason::Signal, None),
+            (None, None, None) => (Reason::Unseen, Some(unseen())),
+        };
+        // there may be room now for what had none
+        self.start_at = None;
+        let attempt = running.job.attempt;
+        let started_at = Some(running.started_at);
+        let record = ExitRecord { started_at, ..record(attempt, reason, message) };
+        self.end(running.job.directory.into(), ExitRecord { code, signal, ..record });
+    }
+
+    /// Ends a job that did not start, or of which that is not known.
+    pub(super) fn end_unstarted(&mut self, job: &Job, reason: Reason, message: &str) {
+        let record = record(job.attempt.clone(), reason, Some(message.to_owned()));
+        let code = (reason == Reason::NotFound).then_some(127);
+        self.end(PathBuf::from(&job.directory), ExitRecord { code, ..record });
+    }
+
+    /// Ends a job that ran, and of which nobody saw how it ended.
+    pub(super) fn end_unseen(&mut self, job: &Job, started_at: &str, message: &str) {
+        let record = record(job.attempt.clone(), Reason::Unseen, Some(message.to_owned()));
+        let started_at = Some(started_at.to_owned());
+        self.end(PathBuf::from(&job.directory), ExitRecord { started_at, ..record });
+    }
+
+    /// Ends an attempt whose order has left the queue.
+    pub(super) fn end_without_job(&mut self, attempt: String, progress: Progress) {
+        let (record, journaled) = match progress {
+            Progress::Seen(record) => (record, true),
+            Progress::Started(process) => {
+                let text = "it ran, and its entry in the queue is gone".to_owned();
+                let started_at = Some(process.started_at);
+                (ExitRecord { started_at, ..record(attempt, Reason::Unseen, Some(text)) }, false)
+            }
+            Progress::Claimed(_) | Progress::Starting(_) => {
+                let text = "its entry in the queue is gone, and whether it had started is not known".to_owned();
+                (record(attempt, Reason::Lost, Some(text)), false)
+            }
+        };
+        self.end_if_possible(Ending { directory: PathBuf::new(), record, journaled });
+    }
+
+    fn end(&mut self, directory: PathBuf, record: ExitRecord) {
+        self.end_if_possible(Ending { directory, record, journaled: false });
+    }
+
+    /// Journals the end and writes the exit record; what the disk refuses is tried again later. Where the job left no place
+    /// for the record, the journal alone tells.
+    pub(super) fn end_if_possible(&mut self, mut ending: Ending) {
+        if !ending.journaled {
+            if self.journal.append(&Entry::Seen(ending.record.clone())).is_err() {
+                return self.unrecorded.push(ending);
+            }
+            ending.journaled = true;
+        }
+        failpoint::hit("local.end-seen");
+        let mut note = None;
+        if !ending.directory.as_os_str().is_empty() {
+            match write_exit(&ending.directory, &ending.record) {
+                Ok(()) => {}
+                Err(error) if disk_refuses(&error) => return self.unrecorded.push(ending),
+                Err(error) => note = Some(format!("`exit.json` cannot be written into the attempt directory: {error}")),
+            }
+        }
+        failpoint::hit("local.exit-recorded");
+        // written with the next line, at the latest before anybody is told or this process waits
+        if self.journal.add(&Entry::End { attempt: ending.record.attempt.clone(), note }).is_err() {
+            return self.unrecorded.push(ending);
+        }
+        let at = Instant::now() + if self.waiting.is_empty() { Duration::ZERO } else { WAKE_INTERVAL };
+        self.wake_due = Some(self.wake_due.map_or(at, |due| due.min(at)));
+    }
+
+    /// Tries again what the disk refused.
+    pub(super) fn write_unrecorded(&mut self) {
+        if self.unrecorded.is_empty() || self.record_at.is_some() {
+            return;
+        }
+        for ending in std::mem::take(&mut self.unrecorded) {
+            self.end_if_possible(ending);
+        }
+        self.record_at = (!self.unrecorded.is_empty()).then(|| Instant::now() + WRITE_RETRY);
+    }
+}
+
+/// An end of now.
+fn record(attempt: String, reason: Reason, message: Option<String>) -> ExitRecord {
+    ExitRecord { message, host: Some(machine::host_name()), ..ExitRecord::new(attempt, reason, now()) }
+}

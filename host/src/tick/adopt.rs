@@ -1,0 +1,59 @@
+//! What becomes of live attempts when somebody else takes a run over.
+use super::poll::ask_all;
+use super::settle::reconcile;
+use super::verdict::{self, Verdict};
+use super::{Moment, Run, Tick, TickError};
+use crate::model::contract::Found;
+use crate::model::states::AttemptState;
+use crate::store::{AttemptEnd, AttemptRow, Durability};
+
+/// What was found of the attempts of a run that was taken over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Adopted {
+    /// Those that had ended, and whose results were taken.
+    pub taken: u64,
+    /// Those that were given up as lost.
+    pub lost: u64,
+}
+
+/// Asks about every live attempt, takes what has ended, and ends the others as lost, because somebody else may be carrying
+/// them out. Submits nothing and starts nothing.
+///
+/// # Errors
+/// If the store refuses.
+pub fn adopt_live_attempts(run: &mut Run, moment: Moment<'_>, why: &str) -> Result<Adopted, TickError> {
+    let before = run.store.live_count(None)?;
+    find_interrupted_submits(run, moment)?;
+    let asked = |attempt: &AttemptRow| {
+        matches!(attempt.state, AttemptState::Submitted | AttemptState::Running | AttemptState::WaitingExternal)
+    };
+    let live: Vec<AttemptRow> = run.store.live_attempts(u32::MAX)?.into_iter().filter(asked).collect();
+    ask_all(run, moment, &live, &mut Tick::default())?;
+    let left = run.store.live_attempts(u32::MAX)?;
+    let lost = left.len() as u64;
+    run.store.transaction(Durability::Full, |writer| {
+        for attempt in left {
+            let reason = Some(("adopted".to_owned(), why.to_owned()));
+            let end = AttemptEnd::new(AttemptState::Lost, reason);
+            verdict::apply(writer, &Verdict { attempt, end, never_started: false }, moment.now_ms)?;
+        }
+        Ok(())
+    })?;
+    Ok(Adopted { taken: before.saturating_sub(lost), lost })
+}
+
+/// Adopts submits whose answer was lost and that took effect, so that they are asked about too.
+fn find_interrupted_submits(run: &mut Run, moment: Moment<'_>) -> Result<(), TickError> {
+    for mut attempt in run.store.live_attempts(u32::MAX)? {
+        if attempt.state == AttemptState::Submitting
+            && let Ok(Found::Yes(handle)) = reconcile(run, &attempt)
+        {
+            attempt.handle = Some(handle);
+            let reason = Some(("found", "found outside"));
+            run.store.transaction(Durability::Full, |writer| {
+                writer.set_attempt_state(&attempt, AttemptState::Submitted, reason, moment.now_ms)
+            })?;
+        }
+    }
+    Ok(())
+}

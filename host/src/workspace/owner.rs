@@ -1,0 +1,74 @@
+//! Whose a run is, and which directory is the run: another user's run and a copy with live attempts are refused until
+//! somebody adopts them. Nothing of a copied queue is ever started.
+use super::now_ms;
+use crate::failure::Failure;
+use crate::ground::machine;
+use crate::ground::random::new_attempt_id;
+use crate::model::act::Act;
+use crate::run::{Run, RunDir};
+use crate::store::{Durability, Identity, RunRow, Store};
+use crate::tick::{Adopted, Moment, adopt_live_attempts};
+
+/// The directory of queues and journals, and how its name begins once they are put aside.
+const QUEUES: &str = "backends";
+
+/// Refuses to act on another user's run, and on a copy of which the original may still be at work.
+pub(super) fn refuse_stranger(dir: &RunDir, row: &RunRow, store: &mut Store) -> Result<(), Failure> {
+    let adopt = format!("if the run is yours to go on with, `matterstack adopt {}` takes it over", dir.address());
+    let user = i64::from(machine::user_id());
+    if row.user_id != user {
+        let what = format!("run `{}` belongs to user {}, not to user {user}", row.run_id, row.user_id);
+        return Err(Failure::input(what).hint(adopt));
+    }
+    let identity = identity(dir)?;
+    if row.identity.is_of(&identity) {
+        return Ok(());
+    }
+    let live = store.live_count(None)?;
+    if live > 0 {
+        let what =
+            format!("`{}` is a copy of run `{}`, which has {live} live attempt(s)", dir.root().display(), row.run_id);
+        return Err(Failure::input(what).hint(adopt));
+    }
+    take_over(dir, store, user, None)
+}
+
+fn identity(dir: &RunDir) -> Result<Identity, Failure> {
+    dir.identity().map_err(|error| Failure::io("examining the run directory", error))
+}
+
+/// Makes this directory and this user the run's own. Queues go first: what stands in them is the original's to start.
+fn take_over(dir: &RunDir, store: &mut Store, user: i64, act: Option<&Act>) -> Result<(), Failure> {
+    let now_ms = now_ms();
+    let queues = dir.join(QUEUES);
+    if queues.exists() {
+        std::fs::rename(&queues, dir.join(&format!("{QUEUES}.fenced-{now_ms}")))
+            .map_err(|error| Failure::io("putting the original's queues aside", error))?;
+    }
+    let identity = dir.new_identity().map_err(|error| Failure::io("writing the run directory's token", error))?;
+    store.transaction(Durability::Full, |writer| {
+        act.map_or(Ok(0), |act| writer.add_act(act))?;
+        writer.forget_cursors()?;
+        writer.set_identity(&identity, user, now_ms)
+    })?;
+    Ok(())
+}
+
+/// Makes this directory and this user the run's own. Every live attempt is asked about first, and what has ended is taken
+/// with its results; the others are given up as lost, because the original may still be carrying them out.
+///
+/// # Errors
+/// If the store or the disk fails.
+pub fn adopt(run: &mut Run, act: &Act) -> Result<Adopted, Failure> {
+    let user = i64::from(machine::user_id());
+    let row = run.store.run()?;
+    if row.identity.is_of(&identity(&run.dir)?) && row.user_id == user {
+        return Ok(Adopted::default());
+    }
+    run.backends.believe_exit_records();
+    let why = "the run was adopted; its original may still carry it out";
+    let adopted = adopt_live_attempts(run, Moment { now_ms: act.at_ms, new_id: &new_attempt_id }, why)?;
+    let dir = run.dir.clone();
+    take_over(&dir, &mut run.store, user, Some(act))?;
+    Ok(adopted)
+}

@@ -1,0 +1,71 @@
+//! What `loop` waits for by itself: a full disk, and a predecessor that is just dying.
+use super::harness::{World, until};
+use matterstack::run::RunDir;
+use serde_json::json;
+use std::io::Read;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+fn world() -> World {
+    World::with_tasks(&json!([{"id": "a", "operator": "local", "command": "true"}]))
+}
+
+#[test]
+fn a_loop_waits_for_a_full_disk_and_says_so() {
+    let world = world();
+    let text = super::bad_input::in_mounts(
+        &world,
+        "cp -r \"$R\" /tmp/w.$$ && mount -t tmpfs -o size=2m none \"$R\" && cp -r /tmp/w.$$/* \"$R\" && rm -r /tmp/w.$$
+         $M --workspaces \"$R\" init demo --run-id r || exit 1
+         dd if=/dev/zero of=\"$R/fill\" bs=4k 2>/dev/null
+         $M --workspaces \"$R\" loop r --timeout 1500ms; echo \"timed out: $?\"
+         mkfifo /tmp/said.$$; $M --workspaces \"$R\" loop r 2>/tmp/said.$$ & L=$!
+         exec 3</tmp/said.$$; while read line <&3; do echo \"$line\"; case $line in *waits*) rm \"$R/fill\";; esac; done
+         wait $L; echo \"loop: $?\"; rm /tmp/said.$$
+         $M --workspaces \"$R\" doctor r >/dev/null 2>&1; echo \"doctor: $?\"",
+    );
+    let text = text.expect("user namespaces are needed for this test");
+    for line in ["timed out: 6", "waits, and goes on by itself", "loop: 0", "doctor: 0"] {
+        assert!(text.contains(line), "`{line}` is missing: {text}");
+    }
+}
+
+#[test]
+fn a_loop_waits_a_second_for_a_predecessor_that_dies() {
+    let world = world();
+    world.init();
+    let held = RunDir::new(world.run_dir("r")).loop_lease(Duration::ZERO).expect("the right to loop");
+    let start = Instant::now();
+    world.run(&["loop", "r"]).code(3);
+    assert!(start.elapsed() >= Duration::from_secs(1), "it gave up after {:?}", start.elapsed());
+    let mut next = world.command(&["loop", "r"]);
+    let mut next = next.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("a loop");
+    // it has opened the lock, and waits for it
+    let lock = world.run_dir("r").join("loop.lock").canonicalize().expect("a lock");
+    let opened = || {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", next.id())).into_iter().flatten().flatten();
+        files.filter_map(|file| std::fs::read_link(file.path()).ok()).any(|path| path == lock)
+    };
+    until("the next loop to wait", opened);
+    drop(held);
+    let mut said = String::new();
+    next.stderr.take().expect("a pipe").read_to_string(&mut said).expect("text");
+    assert_eq!(next.wait().expect("it ends").code(), Some(0), "{said}");
+}
+
+/// Loops that are killed with jobs live are followed at once.
+#[test]
+fn a_killed_loop_is_followed_at_once() {
+    let world = World::with_tasks(&json!([{"id": "a", "operator": "local", "command": "sleep 600"}]));
+    world.init();
+    for _ in 0..5 {
+        let mut first =
+            world.command(&["loop", "r"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a loop");
+        until("its supervisor", || !super::supervised::supervisors(&world).is_empty());
+        Command::new("kill").args(["-9", &first.id().to_string()]).status().expect("kill");
+        world.run(&["loop", "r", "--timeout", "50ms"]).code(6);
+        first.wait().expect("ended");
+    }
+    world.run(&["cancel", "r"]).code(0);
+    world.run(&["loop", "r"]).code(1);
+}
