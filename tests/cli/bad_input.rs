@@ -150,8 +150,14 @@ fn a_pinned_plugin_that_was_changed_is_not_run() {
         std::fs::write(plugin.path(), [&bytes[..], &[0]].concat()).expect("a change");
         pinned.push((plugin.path(), bytes));
     }
-    refused(&world, &["step", "r"], 4, &["is pinned", "plugin upgrade r FILE --operator local"]);
-    until("its time", || world.run(&["loop", "r"]).code == Some(4));
+    // native code that was made from the pinned bytes would serve: a cold cache has none
+    let cold = world.root().join("cold");
+    let cold = [("XDG_CACHE_HOME", cold.to_str().expect("UTF-8"))];
+    let refused = world.run_with(&["step", "r"], &cold).code(4);
+    for word in ["is pinned", "plugin upgrade r FILE --operator local"] {
+        assert!(refused.stderr.contains(word), "{refused:?}");
+    }
+    until("its time", || world.run_with(&["loop", "r"], &cold).code == Some(4));
     let explained = world.run(&["explain", "r", "a", "--json"]).code(0).json();
     assert_eq!(explained[0]["code"], "plugin-load", "{explained}");
     world.run(&["doctor", "r"]).code(74);

@@ -226,10 +226,13 @@ fn what_is_no_document_is_refused_by_all_without_a_trap() {
     }
 }
 
+/// Number, kind and iteration of a decision, and the digests and words that belong to it.
+type Decided = (u64, DecisionKind, u32, Option<String>, Option<String>, Option<String>);
+
 /// What a run's record says, without what may differ: the plugin's digest and fuel, and times.
 #[derive(Debug, PartialEq)]
 struct Record {
-    decisions: Vec<(u64, DecisionKind, u32, Option<String>, Option<String>, Option<String>)>,
+    decisions: Vec<Decided>,
     outputs: Value,
     state: Option<String>,
     result: Option<Value>,

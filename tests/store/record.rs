@@ -111,7 +111,7 @@ fn every_try_is_kept_with_what_it_was_given() {
     for place in 1..=3 {
         let input = store.decision_input(place).expect("a readable store").expect("a decision");
         assert_eq!(input.record.supplied, Some(json!({"go": 1})));
-        assert_eq!(input.refusals, [refused.clone()]);
+        assert_eq!(input.refusals, std::slice::from_ref(&refused));
         assert_eq!(input.config, "{}");
         assert_eq!(store.decision_reads(place).expect("reads"), ["ef".repeat(32)]);
         assert_eq!(input.answer.is_some(), place > 1);
@@ -127,6 +127,6 @@ fn a_backup_is_whole_while_others_write() {
     place.write(|writer| writer.supply(Some("1"))).expect("a change");
     reader.back_up(&copy).expect("a backup");
     place.write(|writer| writer.supply(Some("2"))).expect("a change");
-    assert_eq!(super::everything_at(&copy).contains("Some(\"1\")"), true);
+    assert!(super::everything_at(&copy).contains("Some(\"1\")"));
     assert!(!copy.with_file_name("copy.sqlite-wal").exists(), "the copy stands alone");
 }

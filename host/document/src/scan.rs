@@ -230,8 +230,8 @@ impl<'a> Scanner<'a> {
         let rest = &self.text[start..];
         let length = if rest.starts_with("//") {
             rest.find('\n').unwrap_or(rest.len())
-        } else if rest.starts_with("/*") {
-            rest[2..].find("*/").ok_or_else(|| self.syntax("has a comment that does not end"))? + 4
+        } else if let Some(inside) = rest.strip_prefix("/*") {
+            inside.find("*/").ok_or_else(|| self.syntax("has a comment that does not end"))? + 4
         } else {
             return Err(self.syntax("has a `/` that begins no comment"));
         };

@@ -75,7 +75,7 @@ pub fn json(text: &str) -> Cow<'_, str> {
 }
 
 fn escaped<'a>(text: &'a str, wrong: impl Fn(char) -> bool, escape: impl Fn(char, &mut String)) -> Cow<'a, str> {
-    if !text.contains(|c| wrong(c)) {
+    if !text.contains(&wrong) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len() + 16);

@@ -50,7 +50,7 @@ impl Run {
 /// If that file cannot be read, or is not the one that was pinned.
 pub fn read_params(dir: &RunDir, config: &RunConfig) -> io::Result<String> {
     let Some(pinned) = config.pinned.as_ref().and_then(|pinned| pinned.params.as_ref()) else {
-        return Ok(canonical(&config.campaign.params.to_string())?);
+        return canonical(&config.campaign.params.to_string()).map_err(io::Error::other);
     };
     let wrong = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("`{}` {what}", pinned.path));
     let bytes = read_regular(&dir.join(&pinned.path), pinned.size)?.ok_or_else(|| wrong("is missing"))?;

@@ -80,6 +80,9 @@ pub struct DecisionInput {
     pub refusals: Vec<ReadRefused>,
 }
 
+/// The compressed texts of a decision: configuration, results, answer; and the place of its plugin.
+type Texts = (Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>, Option<String>);
+
 impl Writer<'_> {
     /// Records a decision with what came of it.
     ///
@@ -255,7 +258,7 @@ impl Store {
             "SELECT c.text, d.finished, d.answer, (SELECT min(p.path) FROM plugins p WHERE p.sha256 = d.plugin_sha256) \
              FROM decisions d JOIN configs c ON c.config = d.config WHERE d.decision = ?1",
         )?;
-        let (config, finished, answer, plugin): (Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>, Option<String>) =
+        let (config, finished, answer, plugin): Texts =
             texts.query_row([place], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
         let text = |bytes: Option<Vec<u8>>| bytes.map(|bytes| compress::unpack_alone(&bytes)).transpose();
         Ok(Some(DecisionInput {

@@ -13,11 +13,11 @@ fn a_far_job_that_removed_its_claim_is_not_taken_for_one_that_never_started() {
     let tasks: Vec<_> = LIES.iter().enumerate().map(task).collect();
     let far = Far::new(None, &json!(tasks));
     until("the run ends", || far.step()["state"] != "active");
-    for n in 0..LIES.len() {
+    for (n, lie) in LIES.iter().enumerate() {
         let attempts = far.run(&["attempts", "r", &format!("t{n}"), "--json"]).code(0).json();
-        assert_eq!(attempts.as_array().map(Vec::len), Some(1), "{}: {attempts}", LIES[n]);
-        assert_eq!(attempts[0]["state"], "failed", "{}: {attempts}", LIES[n]);
+        assert_eq!(attempts.as_array().map(Vec::len), Some(1), "{}: {attempts}", lie);
+        assert_eq!(attempts[0]["state"], "failed", "{}: {attempts}", lie);
         let ran = std::fs::read_to_string(far.there().join(format!("../ran-{n}"))).expect("it ran");
-        assert_eq!(ran, "started\n", "{}", LIES[n]);
+        assert_eq!(ran, "started\n", "{}", lie);
     }
 }

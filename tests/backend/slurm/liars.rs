@@ -18,12 +18,12 @@ fn a_job_that_removed_its_claim_is_not_taken_for_one_that_never_started() {
     let site = Site::new(Plan::default(), &json!(tasks));
     site.init();
     site.step_to_end();
-    for n in 0..LIES.len() {
+    for (n, lie) in LIES.iter().enumerate() {
         let (state, reason) = site.last(&format!("t{n}"));
-        assert!(state == "failed" && reason.contains("without an exit record"), "{}: {state}: {reason}", LIES[n]);
-        assert_eq!(site.attempts(&format!("t{n}")).len(), 1, "{}", LIES[n]);
+        assert!(state == "failed" && reason.contains("without an exit record"), "{}: {state}: {reason}", lie);
+        assert_eq!(site.attempts(&format!("t{n}")).len(), 1, "{}", lie);
         let ran = std::fs::read_to_string(site.run_dir().join(format!("operators/hpc/ran-{n}"))).expect("it ran");
-        assert_eq!(ran, "started\n", "{}", LIES[n]);
+        assert_eq!(ran, "started\n", "{}", lie);
     }
     assert_eq!(site.run(&["doctor", "r"]).code, Some(0));
 }

@@ -70,7 +70,7 @@ impl Layers {
     pub(super) fn add_text(&mut self, name: &str, text: &[u8]) -> Result<(), Failure> {
         let given = read_document(text, name)?;
         self.files.push((name.to_owned(), text.to_owned()));
-        if let Some(format) = given.get("format").filter(|format| **format != Value::from(FORMAT)) {
+        if let Some(format) = given.get("format").filter(|format| format.as_u64() != Some(FORMAT)) {
             let wrong = Wrong::new("format", format!("configuration `{name}` is of format {format}"))
                 .hint(format!("this version reads format {FORMAT}"));
             return Err(self.failure(wrong));
