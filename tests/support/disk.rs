@@ -1,11 +1,10 @@
 //! A disk of its own for a test: an ext4 file system in a file, which can give up, be taken away and come back.
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 pub(crate) struct Disk {
     directory: tempfile::TempDir,
-    /// Keeps a number of a device taken, so that the next mount gets another.
+    /// Devices to be given back in the end.
     taken: Vec<String>,
 }
 
@@ -54,19 +53,14 @@ impl Disk {
         self.mount();
     }
 
-    /// Unmounts it and mounts it again under another number of its device.
+    /// Unmounts it and mounts it again under another number of its device, one that is taken before the old one is given back.
     pub(crate) fn mount_elsewhere(&mut self) {
-        let number = |disk: &Self| std::fs::metadata(disk.root()).expect("a directory").dev();
-        let before = number(self);
-        while number(self) == before {
-            self.unmount();
-            let blank = self.directory.path().join(format!("blank-{}", self.taken.len()));
-            std::fs::File::create(&blank).and_then(|file| file.set_len(1024 * 1024)).expect("an image");
-            let device = String::from_utf8(run("losetup", &["-f", "--show", path(&blank)]).stdout).expect("UTF-8");
-            self.taken.push(device.trim().to_owned());
-            self.mount();
-            assert!(self.taken.len() < 16, "the device always has the same number");
-        }
+        let device = run("losetup", &["-f", "--show", path(&self.image())]).stdout;
+        let device = String::from_utf8(device).expect("UTF-8").trim().to_owned();
+        self.unmount();
+        run("blockdev", &["--flushbufs", &device]);
+        run("mount", &[&device, path(&self.root())]);
+        self.taken.push(device);
     }
 
     /// What would be there if the power failed now: a disk of its own with what has reached this one.
