@@ -179,7 +179,7 @@ fn the_schemas_refuse_what_the_host_refuses() {
     invalid(&config, &json!({"campaign": {"plugin": 3}}));
     invalid(&config, &json!({"campaign": {"plugin": "x"}, "limits": {"plugin": {"fuel": "much"}}}));
     invalid(&tasks, &json!({"id": "a", "operator": "local"}));
-    invalid(&tasks, &json!([{"id": "a"}]));
+    invalid(&tasks, &json!([{"operator": "local"}]));
     invalid(&tasks, &json!([{"id": "a", "operator": "local", "comand": ["true"]}]));
     invalid(&tasks, &json!([{"id": "a", "operator": "local", "depends_on": "b"}]));
     invalid(&tasks, &json!([{"id": "a", "operator": "local", "files": {"x": {"path": 1}}}]));
