@@ -178,7 +178,7 @@ pub fn raise_descriptor_limit() {
 pub fn under_own_descriptor_limit<T>(work: impl FnOnce() -> T) -> T {
     let Some(given) = DESCRIPTORS.get() else { return work() };
     // a limit that cannot be lowered is only a larger one than the program would have had
-    let _ = setrlimit(Resource::Nofile, given.clone());
+    let _ = setrlimit(Resource::Nofile, *given);
     let done = work();
     let _ = setrlimit(Resource::Nofile, Rlimit { current: given.maximum, maximum: given.maximum });
     done
@@ -188,7 +188,7 @@ pub fn under_own_descriptor_limit<T>(work: impl FnOnce() -> T) -> T {
 pub fn give_own_descriptor_limit(pid: Pid) {
     if let Some(given) = DESCRIPTORS.get() {
         // a process that is gone needs none
-        let _ = prlimit(Some(pid), Resource::Nofile, given.clone());
+        let _ = prlimit(Some(pid), Resource::Nofile, *given);
     }
 }
 
