@@ -181,7 +181,7 @@ const SHELLS: Tool = Tool {
 const FILE_SYSTEMS: Tool = Tool {
     name: "mount and mkfs.ext4",
     purpose: "make the disks that fill up, fail and vanish in tests",
-    programs: &["losetup", "mkfs.ext4", "mount", "umount"],
+    programs: &["blockdev", "e2fsck", "losetup", "mkfs.ext4", "mount", "umount"],
     check: &[],
     source: Source::Apt(&["mount", "e2fsprogs"]),
 };
