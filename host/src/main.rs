@@ -16,5 +16,7 @@ fn main() -> ExitCode {
     if command.is_some_and(|command| command == matterstack::plugin::COMPILE) {
         return matterstack::cli::compile(arguments);
     }
+    // A `loop --all` holds several for each run.
+    matterstack::ground::machine::raise_descriptor_limit();
     matterstack::cli::run(std::env::args_os().collect())
 }

@@ -264,6 +264,28 @@ fn what_has_no_room_waits_for_a_job_to_end() {
 }
 
 #[test]
+fn a_job_that_waited_for_room_when_its_supervisor_died_is_not_lost() {
+    let run = Run::new(40);
+    let effects = run.directory.path().join("effects");
+    let attempts: Vec<String> = (0..40).map(|number| format!("n{number}")).collect();
+    let handles: Vec<_> = attempts.iter().map(|id| run.submit(id, &counted(&effects, "sleep 0.3"))).collect();
+    run.backends.sync().expect("synced");
+    let mut supervise = Command::new("prlimit");
+    supervise.args(["--nofile=24:24", env!("CARGO_BIN_EXE_matterstack"), "__supervise"]).arg(run.backend_directory());
+    let died = supervise.env("MATTERSTACK_FAILPOINT", "local.no-room").status().expect("prlimit");
+    assert!(!died.success(), "there was room for all: the test tests nothing");
+    let before = starts(&effects).len();
+    run.go();
+    let mut lost = 0;
+    for (attempt, handle) in attempts.iter().zip(&handles) {
+        lost += usize::from(matches!(run.wait(attempt, handle), Status::Lost(_)));
+    }
+    let starts = starts(&effects);
+    assert!(lost <= 24 && before <= 24, "only what ran is lost: {lost}");
+    assert!(starts.len() == 40 && starts.values().all(|count| *count == 1), "{starts:?}");
+}
+
+#[test]
 fn a_job_that_prints_too_much_is_ended_with_a_code_of_its_own() {
     let run = Run::new(3);
     let mut backends = Backends::new(run.directory.path());

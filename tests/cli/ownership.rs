@@ -84,6 +84,39 @@ fn what_had_ended_in_a_copy_is_taken_and_only_the_rest_is_lost() {
     assert_eq!(std::fs::read_to_string(world.root().join("count")).expect("a count").lines().count(), 2);
 }
 
+#[test]
+fn doctor_names_a_supervisor_that_keeps_a_dead_disk_busy() {
+    let world = World::with_tasks(&json!([{"id": "a", "operator": "local", "command": "sleep 600"}]));
+    let disk = Disk::new(64);
+    copy(&world.root(), &disk.root());
+    let root = disk.root().join("workspaces").to_string_lossy().into_owned();
+    let run = |arguments: &[&str]| world.run(&[arguments, &["--workspaces", &root]].concat());
+    run(&["init", "demo", "--run-id", "r"]).code(0);
+    run(&["step", "r"]).code(0);
+    let place = disk.root().canonicalize().expect("a directory").to_string_lossy().into_owned();
+    until("the job to run", || {
+        run(&["step", "r"]);
+        run(&["attempts", "r", "a", "--json"]).json()[0]["state"] == "running"
+    });
+    let named = || {
+        let checks = world.run(&["doctor", "--json"]).json();
+        let checks = checks.as_array().cloned().unwrap_or_default();
+        let of_ours = |check: &&Value| check["check"] == "supervisor" && check.to_string().contains(&place);
+        checks.iter().find(of_ours).map(|check| check["hint"].as_str().unwrap_or_default().to_owned())
+    };
+    assert_eq!(named(), None, "it is sound");
+    disk.abort();
+    let hint = named().expect("it is named");
+    assert!(!disk.try_unmount(), "the test tests nothing");
+    let pid = hint.split('`').nth(1).and_then(|command| command.strip_prefix("kill ")).expect("a command").to_owned();
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("its jobs");
+    Command::new("kill").arg(&pid).status().expect("kill");
+    for job in children.split_whitespace() {
+        Command::new("kill").args(["-9", "--", &format!("-{job}")]).status().expect("kill");
+    }
+    until("the disk to be free", || disk.try_unmount());
+}
+
 /// A run whose one job ran while its supervisor was killed, and left its output.
 fn unseen(world: &World) {
     world.init();

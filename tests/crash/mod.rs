@@ -1,18 +1,18 @@
 //! The failpoint matrix: the host dies at every commit, guest call and job start; ticks recover; the store's rules hold, no
 //! command was started twice, and the end is the same.
-use crate::cli::harness::World;
+use crate::cli::harness::{World, until};
+use crate::support::root;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 /// Each command leaves a line in its attempt directory, so that a second start of an attempt shows.
 fn world() -> World {
     let command = |text: &str| json!(format!("echo started >> started.log; {text}"));
     World::with_tasks(&json!([
-        {"id": "a", "operator": "local", "command": command("echo 1 > out.txt"), "outputs": ["out.txt"]},
+        {"id": "a", "operator": "local", "command": command("echo 1 > out.txt; sleep 0.2"), "outputs": ["out.txt"]},
         {"id": "b", "operator": "local", "command": command("cat in.txt"), "files": {"in.txt": {"from": "a", "output": "out.txt"}}},
         {"id": "c", "operator": "local", "command": command("exit 3"), "allow_failure": true},
     ]))
@@ -39,39 +39,54 @@ fn check(world: &World, point: &str) {
     }
 }
 
-/// The passages of each failpoint in an undisturbed life, listed by the processes themselves.
+/// How often each failpoint was passed, by what the processes themselves listed.
+fn traced(trace: &Path) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for name in std::fs::read_to_string(trace).unwrap_or_default().lines() {
+        *counts.entry(name.to_owned()).or_insert(0) += 1;
+    }
+    counts
+}
+
+/// Whether the run's supervisor has left, or there never was one.
+fn settled(world: &World) -> bool {
+    let machines = std::fs::read_dir(world.run_dir("r").join("backends/local")).into_iter().flatten().flatten();
+    machines.map(|machine| machine.path().join("journal")).all(|journal| {
+        std::fs::read_to_string(journal)
+            .is_ok_and(|text| text.lines().last().is_some_and(|last| last.contains("settled")))
+    })
+}
+
+/// The passages of each failpoint in an undisturbed life.
 fn passages(world: &World, arguments: &[&str]) -> Vec<(String, usize)> {
     let trace = world.root().join("trace");
     world.run_with(arguments, &[("MATTERSTACK_FAILPOINT_TRACE", trace.to_str().expect("UTF-8"))]).code(0);
-    // The supervisor may still be writing its last lines.
-    std::thread::sleep(Duration::from_millis(200));
-    let mut counts = BTreeMap::new();
-    for name in std::fs::read_to_string(&trace).expect("a trace").lines() {
-        *counts.entry(name.to_owned()).or_insert(0) += 1;
-    }
+    until("the supervisor to leave", || settled(world));
+    let counts = traced(&trace);
     std::fs::remove_file(&trace).expect("the trace is ours");
     counts.into_iter().collect()
 }
 
-/// Does the work of every point, two at a time.
+/// Does the work of every point, three at a time; the work tells whether it was reached.
 fn for_each_point(points: &[(String, usize)], work: impl Fn(&str, usize) -> bool + Sync) {
     let all: Vec<(&str, usize)> =
         points.iter().flat_map(|(name, count)| (1..=*count).map(move |n| (name.as_str(), n))).collect();
-    let (next, missed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let (next, reached) = (AtomicUsize::new(0), Mutex::new(BTreeSet::new()));
     std::thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| {
                 while let Some((name, n)) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if !work(name, *n) {
-                        missed.lock().expect("nobody panicked").push(format!("{name}:{n}"));
+                    if work(name, *n) {
+                        reached.lock().expect("nobody panicked").insert((*name).to_owned());
                     }
                 }
             });
         }
     });
-    let missed = missed.into_inner().expect("nobody panicked");
-    // How often a tick asks depends on when jobs end, so the last passages of a point may not come.
-    assert!(missed.len() * 5 <= all.len(), "too many of {} points were not reached: {missed:?}", all.len());
+    let reached = reached.into_inner().expect("nobody panicked");
+    // how often a tick asks depends on when jobs end, so the last passages of a point may not come; but each point does
+    let missed: Vec<_> = points.iter().filter(|(name, _)| !reached.contains(name)).collect();
+    assert!(missed.is_empty(), "never reached: {missed:?}");
 }
 
 #[test]
@@ -137,9 +152,17 @@ fn a_supervisor_that_dies_anywhere_loses_nothing_unsaid() {
         let world = world();
         world.init();
         let point = format!("{name}:{n}");
-        // The supervisor that this tick starts inherits the failpoint; those of later ticks do not.
-        world.run_with(&["step", "r"], &[("MATTERSTACK_FAILPOINT", &point)]);
-        std::thread::sleep(Duration::from_millis(100));
+        // The supervisor that this tick starts inherits the failpoint; those of later ticks do not. It lists what it passes
+        // before it dies.
+        let trace = world.root().join("trace");
+        let environment = [
+            ("MATTERSTACK_FAILPOINT", point.as_str()),
+            ("MATTERSTACK_FAILPOINT_TRACE", trace.to_str().expect("UTF-8")),
+        ];
+        world.run_with(&["step", "r"], &environment);
+        let died = || traced(&trace).get(name).is_some_and(|count| *count >= n);
+        until("the supervisor to die or to leave", || died() || settled(&world));
+        let died = died();
         check(&world, &point);
         let mut end = world.step_to_end();
         let mut lost = 0;
@@ -154,6 +177,77 @@ fn a_supervisor_that_dies_anywhere_loses_nothing_unsaid() {
         }
         assert_eq!((end["state"].as_str(), world.tasks().as_str()), (Some("completed"), END), "{point}");
         check(&world, &point);
-        true
+        died
     });
+}
+
+#[test]
+fn a_command_that_dies_is_finished_or_repeated() {
+    let world = World::with_tasks(&json!([
+        {"id": "a", "operator": "local", "command": "echo started >> started.log; sleep 600"},
+    ]));
+    let dies = |arguments: &[&str], point: &str| {
+        let done = world.run_with(arguments, &[("MATTERSTACK_FAILPOINT", point)]);
+        assert!(done.code.is_none(), "{point} was not reached: {done:?}");
+        check(&world, point);
+    };
+    world.init();
+    for point in ["prepare.before", "prepare.after", "submit.before", "reconcile.before", "reconcile.after"] {
+        dies(&["step", "r"], point);
+    }
+    dies(&["amend", "r", "--set", "limits.max_active=7"], "config.rename");
+    world.run(&["step", "r"]).code(0);
+    let config = std::fs::read_to_string(world.run_dir("r").join("config.json")).expect("a file");
+    assert!(config.contains("\"max_active\": 7"), "{config}");
+    until("the job to run", || {
+        world.run(&["step", "r"]);
+        world.status().to_string().contains("running") && starts(&world.run_dir("r")).values().sum::<usize>() == 1
+    });
+    for point in ["cancel.before", "cancel.after"] {
+        dies(&["cancel", "r"], point);
+    }
+    until("the end", || world.run(&["step", "r", "--json"]).json()["state"] == "cancelled");
+    check(&world, "the end");
+    assert_eq!(starts(&world.run_dir("r")).values().sum::<usize>(), 1);
+}
+
+/// Every failpoint that the sources name.
+fn named(directory: &Path, names: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path()) {
+        if entry.is_dir() {
+            named(&entry, names);
+        } else if entry.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&entry).expect("a source");
+            let hits = text.split("failpoint::hit(\"").skip(1).filter_map(|rest| rest.split('"').next());
+            names.extend(hits.map(str::to_owned));
+        }
+    }
+}
+
+/// The text of every suite.
+fn suites(directory: &Path, text: &mut String) {
+    for entry in std::fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path()) {
+        if entry.is_dir() && !entry.ends_with("guests") && !entry.ends_with("xtask") {
+            suites(&entry, text);
+        } else if entry.extension().is_some_and(|extension| extension == "rs") {
+            text.push_str(&std::fs::read_to_string(&entry).expect("a source"));
+        }
+    }
+}
+
+/// A failpoint is passed in the life of which every passage is tried, or a suite dies there by name.
+#[test]
+fn no_failpoint_is_left_out() {
+    let mut names = BTreeSet::new();
+    named(&root().join("host/src"), &mut names);
+    assert!(names.len() > 30, "{names:?}");
+    let world = world();
+    let mut passed: BTreeSet<String> =
+        passages(&world, &["init", "demo", "--run-id", "r"]).into_iter().map(|(name, _)| name).collect();
+    passed.extend(passages(&world, &["loop", "r"]).into_iter().map(|(name, _)| name));
+    let mut text = String::new();
+    suites(&root().join("tests"), &mut text);
+    let left: Vec<_> =
+        names.iter().filter(|name| !passed.contains(*name) && !text.contains(&format!("\"{name}"))).collect();
+    assert!(left.is_empty(), "nobody dies at {left:?}");
 }

@@ -1,10 +1,13 @@
 //! `doctor`: checks the machine, and a run if one is named.
 use super::Session;
 use super::output::{print_json, table, tell};
-use crate::backend::{StoppedSupervisor, stopped_supervisors};
+use crate::backend::{StoppedSupervisor, StrandedSupervisor, Stranding, stopped_supervisors, stranded_supervisors};
+use crate::evidence::verify_pinned;
 use crate::failure::Failure;
+use crate::ground::files::read_regular;
 use crate::ground::machine::{self, FileSystem};
 use crate::model::document::sha256;
+use crate::model::evidence::{Finding, Integrity};
 use crate::run::{LeaseError, RunDir};
 use crate::store::Store;
 use crate::workspace::{open_for_reading, read_store};
@@ -36,6 +39,7 @@ fn failed(check: &'static str, failure: &Failure) -> Check {
 
 pub(super) fn doctor(session: &Session, name: Option<&str>) -> Result<u8, Failure> {
     let mut checks = vec![boot(), inotify()];
+    checks.extend(stranded_supervisors().iter().map(stranded));
     match name {
         Some(name) => check_run(&session.run(name)?, &mut checks),
         None => {
@@ -123,23 +127,45 @@ fn check_run(dir: &RunDir, checks: &mut Vec<Check>) {
         Ok((store, config)) => {
             checks.push(configuration(dir, &store));
             checks.extend(stopped_supervisors(dir.root(), &config).iter().map(supervisor));
-            for file in
-                config.pinned.iter().flat_map(|p| p.plugins.values().chain(p.inputs.values()).chain(p.files.values()))
-            {
-                let found = std::fs::read(dir.join(&file.path)).map(|bytes| sha256(&bytes));
-                match found {
-                    Ok(digest) if digest == file.sha256 => {}
-                    Ok(_) => checks.push(bad("pinned file", format!("`{}` was changed", file.path), "restore it")),
-                    Err(error) => checks.push(bad("pinned file", format!("`{}`: {error}", file.path), "restore it")),
-                }
+            let mut found = Vec::new();
+            let mut changed = |finding: Finding| {
+                found.push(pinned(&finding));
+                Ok(())
+            };
+            if let Err(failure) = verify_pinned(dir, &store, &config, &mut changed) {
+                checks.push(failed("pinned file", &failure));
             }
+            checks.extend(found);
             checks.push(identity(dir, &store));
         }
     }
 }
 
+/// A pinned file that is not as recorded.
+fn pinned(finding: &Finding) -> Check {
+    let what = match finding.integrity {
+        Integrity::Changed => "was changed",
+        Integrity::Missing => "is missing",
+        Integrity::Unreadable => "cannot be read",
+    };
+    let detail = finding.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
+    bad("pinned file", format!("`{}` {what}{detail}", finding.path), "restore it")
+}
+
+/// A supervisor of any run whose file system has given up, or is no longer where it was.
+fn stranded(stranded: &StrandedSupervisor) -> Check {
+    let StrandedSupervisor { pid, directory, trouble } = stranded;
+    let text = match trouble {
+        Stranding::DiskGaveUp => "lies on a file system that takes no writes any more",
+        Stranding::Elsewhere => "is not what lies at that place now",
+    };
+    let text = format!("process {pid} keeps `{}`, which {text}", directory.display());
+    bad("supervisor", text, &format!("`kill {pid}` gives it free; its jobs go on, and how they end is not seen"))
+}
+
 fn configuration(dir: &RunDir, store: &Store) -> Check {
-    let digest = std::fs::read(dir.config()).map(|bytes| sha256(&bytes)).unwrap_or_default();
+    let text = read_regular(&dir.config(), u64::MAX).ok().flatten();
+    let digest = text.map(|text| sha256(&text)).unwrap_or_default();
     match store.run() {
         Ok(row) if row.config_sha256 == digest => good("configuration", "config.json is as recorded"),
         _ => bad(

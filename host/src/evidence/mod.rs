@@ -31,6 +31,23 @@ const FINDINGS_TOLD: usize = 10;
 /// Things a run waits for that the report lists.
 const WAITS_MAX: u32 = 100;
 
+/// Compares every plugin the run ever had, and every other pinned file, with what is recorded; hands those that differ to
+/// `found`.
+///
+/// # Errors
+/// If the run directory or the store cannot be read, or `found` fails.
+pub fn verify_pinned(
+    dir: &RunDir,
+    store: &Store,
+    config: &RunConfig,
+    found: &mut dyn FnMut(Finding) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let plugins = store.plugin_versions()?;
+    let mut verifier = Verifier::new(dir, found)?;
+    verifier.plugins(&plugins)?;
+    verifier.pinned(config)
+}
+
 /// A bundle that was written.
 #[derive(Debug)]
 pub struct Written {

@@ -13,10 +13,12 @@ mod lock;
 mod queue;
 mod record;
 mod running;
+mod stranded;
 mod supervisor;
 
 pub use job::INHERITED;
 pub use lock::{StoppedSupervisor, stopped_supervisor};
+pub use stranded::{StrandedSupervisor, Stranding, stranded_supervisors};
 pub use supervisor::supervise;
 
 use super::JobKey;

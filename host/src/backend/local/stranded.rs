@@ -1,0 +1,53 @@
+//! Supervisors that keep a file system busy which is of no use any more. They stand in no run that could be looked at, so they
+//! are looked for among this user's processes.
+use crate::ground::machine;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// A supervisor whose run lies where nothing can be done any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StrandedSupervisor {
+    /// Its process.
+    pub pid: i32,
+    /// The run's directory, as it was reached.
+    pub directory: PathBuf,
+    /// What is wrong with it.
+    pub trouble: Stranding,
+}
+
+/// What is wrong with the directory of a stranded supervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stranding {
+    /// Its file system takes no writes any more.
+    DiskGaveUp,
+    /// Something else, or nothing, lies at its place: it was removed, or its file system was unmounted or covered.
+    Elsewhere,
+}
+
+/// Looks for this user's supervisors that are stranded. Changes nothing.
+pub fn stranded_supervisors() -> Vec<StrandedSupervisor> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.filter_map(|process| stranded(&process.path())).collect()
+}
+
+fn stranded(process: &Path) -> Option<StrandedSupervisor> {
+    let pid = process.file_name()?.to_str()?.parse().ok()?;
+    let command = fs::read(process.join("cmdline")).ok()?;
+    let ours = command.split(|byte| *byte == 0).nth(1) == Some(b"__supervise");
+    if !ours || fs::metadata(process).ok()?.uid() != machine::user_id() {
+        return None;
+    }
+    // the link leads to the directory itself, wherever it is reached from now
+    let cwd = process.join("cwd");
+    let directory = fs::read_link(&cwd).ok()?;
+    let mark = |path: &Path| fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
+    let trouble = if machine::is_read_only(&cwd) {
+        Stranding::DiskGaveUp
+    } else if mark(&cwd) != mark(&directory) {
+        Stranding::Elsewhere
+    } else {
+        return None;
+    };
+    Some(StrandedSupervisor { pid, directory, trouble })
+}
