@@ -39,10 +39,10 @@ fn failed(check: &'static str, failure: &Failure) -> Check {
 
 pub(super) fn doctor(session: &Session, name: Option<&str>) -> Result<u8, Failure> {
     let mut checks = vec![boot(), inotify()];
-    checks.extend(stranded_supervisors().iter().map(stranded));
     match name {
         Some(name) => check_run(&session.run(name)?, &mut checks),
         None => {
+            checks.extend(stranded_supervisors().iter().map(stranded));
             if let Ok(workspaces) = session.workspaces() {
                 checks.push(file_system(workspaces.root()));
                 checks.push(disk(workspaces.root()));
@@ -127,6 +127,9 @@ fn check_run(dir: &RunDir, checks: &mut Vec<Check>) {
         Ok((store, config)) => {
             checks.push(configuration(dir, &store));
             checks.extend(stopped_supervisors(dir.root(), &config).iter().map(supervisor));
+            let here = dir.root().canonicalize().ok();
+            let own = |supervisor: &&StrandedSupervisor| here.as_ref() == Some(&supervisor.directory);
+            checks.extend(stranded_supervisors().iter().filter(own).map(stranded));
             let mut found = Vec::new();
             let mut changed = |finding: Finding| {
                 found.push(pinned(&finding));

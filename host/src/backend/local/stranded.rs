@@ -21,7 +21,7 @@ pub struct StrandedSupervisor {
 pub enum Stranding {
     /// Its file system takes no writes any more.
     DiskGaveUp,
-    /// Something else, or nothing, lies at its place: it was removed, or its file system was unmounted or covered.
+    /// Something else, or nothing, lies at its place: its file system was unmounted or covered.
     Elsewhere,
 }
 
@@ -44,7 +44,8 @@ fn stranded(process: &Path) -> Option<StrandedSupervisor> {
     let mark = |path: &Path| fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
     let trouble = if machine::is_read_only(&cwd) {
         Stranding::DiskGaveUp
-    } else if mark(&cwd) != mark(&directory) {
+    } else if !directory.to_string_lossy().ends_with(" (deleted)") && mark(&cwd) != mark(&directory) {
+        // of a run that was removed it leaves by itself
         Stranding::Elsewhere
     } else {
         return None;

@@ -24,7 +24,7 @@ pub(super) fn run(mut command: Command, call: Exec<'_>) -> Result<Finished, NoAn
     let program = command.get_program().to_string_lossy().into_owned();
     command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.stdin(if call.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
-    let mut child = crate::backend::program::spawn(command).map_err(|error| {
+    let mut child = crate::backend::program::spawn(&mut command).map_err(|error| {
         NoAnswer::Unreachable(match error.kind() {
             io::ErrorKind::NotFound => format!("program `{program}` not found"),
             _ => format!("program `{program}` cannot be started: {error}"),
