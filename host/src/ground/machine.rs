@@ -266,12 +266,6 @@ pub fn file_system(path: &Path) -> io::Result<FileSystem> {
     Ok(if LOCAL.contains(&kind) { FileSystem::Local } else { FileSystem::Shared })
 }
 
-/// Whether the file system of a directory takes no writes: it is mounted so, or has given up.
-pub fn is_read_only(directory: &Path) -> bool {
-    let flag = rustix::fs::StatVfsMountFlags::RDONLY;
-    rustix::fs::statvfs(directory).map_or_else(|error| is_trouble(&error.into()), |disk| disk.f_flag.contains(flag))
-}
-
 /// Whether nothing can be written in a directory now, by what its file system tells: it has given up, is read-only or full.
 pub fn disk_refuses_writes(directory: &Path) -> bool {
     use rustix::fs::StatVfsMountFlags;

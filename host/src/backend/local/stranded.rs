@@ -1,7 +1,9 @@
 //! Supervisors that keep a file system busy which is of no use any more. They stand in no run that could be looked at, so they
 //! are looked for among this user's processes.
+use crate::ground::files::new_file;
 use crate::ground::machine;
 use std::fs;
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -25,7 +27,7 @@ pub enum Stranding {
     Elsewhere,
 }
 
-/// Looks for this user's supervisors that are stranded. Changes nothing.
+/// Looks for this user's supervisors that are stranded. Leaves nothing behind.
 pub fn stranded_supervisors() -> Vec<StrandedSupervisor> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     processes.filter_map(|process| stranded(&process.path())).collect()
@@ -42,7 +44,7 @@ fn stranded(process: &Path) -> Option<StrandedSupervisor> {
     let cwd = process.join("cwd");
     let directory = fs::read_link(&cwd).ok()?;
     let mark = |path: &Path| fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
-    let trouble = if machine::is_read_only(&cwd) {
+    let trouble = if has_given_up(&cwd) {
         Stranding::DiskGaveUp
     } else if !directory.to_string_lossy().ends_with(" (deleted)") && mark(&cwd) != mark(&directory) {
         // of a run that was removed it leaves by itself
@@ -51,4 +53,17 @@ fn stranded(process: &Path) -> Option<StrandedSupervisor> {
         return None;
     };
     Some(StrandedSupervisor { pid, directory, trouble })
+}
+
+/// Whether the file system of a directory takes no writes, which a disk that has given up says only to whoever writes. One that
+/// is merely full is another matter.
+fn has_given_up(directory: &Path) -> bool {
+    let path = directory.join(format!(".doctor-{}", std::process::id()));
+    let written = new_file(&path).and_then(|mut file| {
+        file.write_all(b"doctor")?;
+        file.sync_all()
+    });
+    let removed = fs::remove_file(&path);
+    let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+    written.and(removed).is_err_and(|error| machine::is_trouble(&error) && !full.contains(&error.kind()))
 }
