@@ -10,7 +10,7 @@ fn world() -> World {
     let world = World::with_tasks(&json!([
         {"id": "a", "operator": "local", "command": "echo hi > o", "outputs": ["o"]},
         {"id": "b", "operator": "local", "command": "false", "depends_on": ["a"], "allow_failure": true},
-        {"id": "c", "operator": "local", "command": "true", "depends_on": ["b"]},
+        {"id": "c", "operator": "local", "command": "true", "depends_on": ["b"], "allow_dependency_failure": true},
     ]));
     world.init();
     world
