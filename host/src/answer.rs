@@ -4,6 +4,7 @@
 //! `response.json` for the answer. Writing it needs no lease. Whoever links the file into place first has answered; it is
 //! never replaced, so that two people who answer at once are both told the truth.
 use crate::explain::{outside_command, positional};
+use crate::model::code::Code;
 use crate::failure::Failure;
 use crate::machine;
 use crate::model::contract::{AttemptRequest, Status};
@@ -181,12 +182,12 @@ fn too_late(run: &Run, attempt: &AttemptRow, asked: bool) -> Result<Failure, Fai
 fn refuse_other_waits(run: &str, attempt: &AttemptRow) -> Result<(), Failure> {
     let task = &attempt.task_id;
     let live = matches!(attempt.state, AttemptState::Submitted | AttemptState::Running | AttemptState::WaitingExternal);
-    let kind = attempt.waits_for.as_deref().unwrap_or("person");
-    if live && kind == "person" {
+    let kind = attempt.waits_for.clone().unwrap_or(Code::Person.into());
+    if live && kind.is(Code::Person) {
         return Ok(());
     }
     let what = if live { format!("waits for `{kind}`, not for a person") } else { "is only being started".to_owned() };
-    let command = if live { outside_command(kind, run, task) } else { format!("matterstack step {run}") };
+    let command = if live { outside_command(Some(&kind), run, task) } else { format!("matterstack step {run}") };
     Err(Failure::input(format!("task `{task}` {what}")).hint(format!("try `{command}`")))
 }
 

@@ -1,5 +1,5 @@
 //! A store that is closed, copied as after a kill, and opened again at every point loses nothing.
-use super::{Place, advance, everything, everything_at, new_attempt, planned};
+use super::{Place, advance, everything, everything_at, new_attempt, planned, why};
 use matterstack::model::config::Journal;
 use matterstack::model::states::{AttemptState, RunState, TaskState};
 use matterstack::store::{Durability, NewDecision, Store, StoreError, Writer};
@@ -21,13 +21,13 @@ fn to_attempt(id: &'static str, to: AttemptState) -> Work {
 fn to_task(id: &'static str, from: TaskState, to: TaskState) -> Work {
     work(move |store, writer| {
         let key = store.task(id)?.expect("a task").key;
-        let reason = (to != TaskState::Completed && to != TaskState::Running).then_some(("code", "why"));
-        writer.set_task_state(key, (from, to), reason, 70)
+        let reason = (to != TaskState::Completed && to != TaskState::Running).then(why);
+        writer.set_task_state(key, (from, to), reason.as_ref(), 70)
     })
 }
 
 fn to_run(from: RunState, to: RunState) -> Work {
-    work(move |_, writer| writer.set_run_state(from, to, Some(("code", "why")), 80))
+    work(move |_, writer| writer.set_run_state(from, to, Some(&why()), 80))
 }
 
 fn decision(number: u64, kind: &str) -> NewDecision {

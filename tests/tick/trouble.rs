@@ -1,5 +1,7 @@
 //! What a run does when the outside or the campaign does not behave.
 use super::scripted::{Fixture, failed, task};
+use matterstack::model::code::{Code, Word};
+use matterstack::model::config::Limit;
 use matterstack::model::contract::{Detail, Found, GuestError, Next, Status};
 use matterstack::plugin::PluginErrorKind;
 use matterstack::tick::{Selection, rerun, resume};
@@ -28,8 +30,8 @@ fn a_lost_answer_of_submit_is_settled_by_reconcile() {
         run.plan().expect("a plan");
         run.tick();
         let live = run.open().store.unsettled().expect("attempts");
-        assert_eq!(live[0].0.state.as_str(), "submitting");
-        assert_eq!(live[0].0.reason_code.as_deref(), Some("plugin-deadline"));
+        assert_eq!(live[0].state.as_str(), "submitting");
+        assert_eq!(live[0].reason_code, Some(Word::Limit(Code::PluginDeadline, Limit::CallMs)));
         assert_eq!(run.tick_to_end().0.state, "completed");
         assert_eq!(submits(&run), expected);
     }
@@ -57,7 +59,7 @@ fn a_refused_submit_fails_the_attempt() {
     run.plan().expect("a plan");
     run.tick_to_end();
     let task = run.open().store.task("a").expect("a task").expect("there");
-    assert_eq!((task.state.as_str(), task.reason_code.as_deref()), ("failed", Some("quota")));
+    assert_eq!((task.state.as_str(), task.reason_code), ("failed", Some(Word::Guest("quota".to_owned()))));
 }
 
 #[test]
@@ -113,7 +115,7 @@ fn what_the_campaign_does_wrong_holds_the_run_and_loses_nothing() {
         (PluginErrorKind::Fuel(10), "plugin-fuel"),
         (PluginErrorKind::Memory(10), "plugin-memory"),
         (PluginErrorKind::Deadline(10), "plugin-deadline"),
-        (PluginErrorKind::Limit("host-calls", 10), "plugin-limit"),
+        (PluginErrorKind::Limit(Limit::HostCalls, 10), "plugin-limit"),
         (PluginErrorKind::BadOutput("no JSON".to_owned()), "plugin-bad-output"),
         (PluginErrorKind::Load("no component".to_owned()), "plugin-load"),
         (PluginErrorKind::Guest(GuestError::Other(Detail::new("x", "no"))), "plugin-error"),
@@ -124,7 +126,7 @@ fn what_the_campaign_does_wrong_holds_the_run_and_loses_nothing() {
         run.plugins.edit(|script| script.analyses.push_back(kind));
         assert_eq!(run.tick_to_end().0.state, "held");
         let row = run.open().store.run().expect("the run");
-        assert_eq!(row.reason_code.as_deref(), Some(code));
+        assert_eq!(row.reason_code.and_then(|word| word.own()).expect("a word of ours"), code);
         assert!(row.result.is_none());
         resume(&mut run.open(), None, 0).expect("a resume");
         assert_eq!(run.tick_to_end().0.state, "completed");
@@ -170,7 +172,7 @@ fn planning_nothing_twice_holds_the_run() {
     run.plugins.edit(|script| script.plans.extend([Ok(Next::Wait), Ok(Next::Wait)]));
     run.plan().expect("a plan");
     assert_eq!(run.tick_to_end().0.state, "held");
-    assert_eq!(run.open().store.run().expect("the run").reason_code.as_deref(), Some("planned-nothing"));
+    assert_eq!(run.open().store.run().expect("the run").reason_code, Some(Code::PlannedNothing.into()));
     resume(&mut run.open(), None, 0).expect("a resume");
     assert_eq!(run.tick_to_end().0.state, "completed");
 }
@@ -190,7 +192,7 @@ fn a_missing_output_fails_the_attempt() {
     run.plan().expect("a plan");
     run.tick_to_end();
     let task = run.open().store.task("a").expect("a task").expect("there");
-    assert_eq!((task.state.as_str(), task.reason_code.as_deref()), ("failed", Some("output-missing")));
+    assert_eq!((task.state.as_str(), task.reason_code), ("failed", Some(Code::OutputMissing.into())));
 }
 
 #[test]
@@ -225,7 +227,7 @@ fn staged_files_cannot_leave_the_attempt_directory_through_a_link() {
     run.tick_to_end();
     assert!(!run_outside.path().join("x").exists());
     let task = run.open().store.task("a").expect("a task").expect("there");
-    assert_eq!((task.state.as_str(), task.reason_code.as_deref()), ("failed", Some("staging")));
+    assert_eq!((task.state.as_str(), task.reason_code), ("failed", Some(Code::Staging.into())));
 }
 
 #[test]

@@ -101,7 +101,7 @@ fn clean(session: &Session, name: &str, kept: bool) -> Result<u8, Failure> {
         // what a task that goes on may carry to its next attempt is still of use
         let of_use = || open.contains(&attempt.task_id) && attempt.task_json.contains("\"carry\"");
         own.insert(attempt.id.clone());
-        let elsewhere = attempt.reason_code.as_deref() == Some("adopted");
+        let elsewhere = attempt.reason_code.as_ref().is_some_and(|word| word.is(crate::model::code::Code::Adopted));
         if attempt.state.ended() && (of_use() || elsewhere) {
             spared.insert(attempt.id);
         } else if !attempt.state.ended() {

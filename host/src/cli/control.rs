@@ -1,5 +1,6 @@
 //! Commands by which a person changes what a run does.
 use super::Session;
+use super::remedy::rendered;
 use super::output::{print_json, tell};
 use super::runs::hold;
 use crate::failure::Failure;
@@ -13,7 +14,9 @@ use serde_json::{Value, json};
 impl From<ControlError> for Failure {
     fn from(error: ControlError) -> Self {
         match error {
-            ControlError::NotNow(what, hint) => Failure { hint, ..Failure::input(what) },
+            ControlError::NotNow { what, remedy, address } => {
+                Failure { hint: remedy.map(|remedy| rendered(&remedy, &address)), ..Failure::input(what) }
+            }
             ControlError::Store(error) => error.into(),
             ControlError::Tick(error) => error.into(),
         }

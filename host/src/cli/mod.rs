@@ -7,6 +7,7 @@ mod kit;
 mod output;
 mod plugin;
 mod progress;
+mod remedy;
 mod report;
 mod respond;
 mod runs;

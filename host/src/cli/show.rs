@@ -6,6 +6,7 @@ use crate::backend::stopped_supervisors;
 use crate::explain::{explain_run, explain_task, outside_command, positional};
 use crate::failure::{Failure, FailureKind};
 use crate::machine::Watch;
+use crate::model::code::Code;
 use crate::model::states::{AttemptState, TaskState};
 use crate::model::workflow::nearest;
 use crate::run_dir::RunDir;
@@ -72,17 +73,17 @@ fn workspace_name(session: &Session, dir: &RunDir, made_from: String) -> String 
 /// What the run waits for. A ready task is among it only if it waits for capacity, as `explain` says too.
 fn waits_of(dir: &RunDir, store: &Store) -> Result<Vec<WaitRow>, Failure> {
     let mut waits = store.waits(WAITS_MAX)?;
-    if !waits.iter().any(|wait| wait.kind == "capacity") {
+    if !waits.iter().any(|wait| wait.kind.is(Code::Capacity)) {
         return Ok(waits);
     }
     // Where the configuration cannot be read nobody knows how much room there is, and `explain` says why.
     let Ok((_, config)) = open_for_reading(dir) else { return Ok(waits) };
-    for wait in waits.iter_mut().filter(|wait| wait.kind == "capacity") {
+    for wait in waits.iter_mut().filter(|wait| wait.kind.is(Code::Capacity)) {
         if let Some(explained) = explain_task(store, &config, dir.address(), &[], &wait.task)? {
             (wait.kind, wait.reason) = (explained.code, Some(explained.sentence));
         }
     }
-    waits.retain(|wait| wait.kind != "ready" && !wait.kind.starts_with("run-"));
+    waits.retain(|wait| wait.kind.own().is_none_or(|code| !code.is_of_ready_task()));
     Ok(waits)
 }
 
@@ -125,7 +126,7 @@ fn print_status(session: &Session, dir: &RunDir, store: &Store) -> Result<(), Fa
         let rows = waits.iter().take(WAITS_SHOWN).map(|wait| {
             let why = wait.reason.clone().unwrap_or_default();
             let hint = wait_hint(run, wait).unwrap_or_default();
-            vec![wait.kind.clone(), wait.task.clone(), wait.operator.clone(), why, hint]
+            vec![wait.kind.to_string(), wait.task.clone(), wait.operator.clone(), why, hint]
         });
         text += &format!("\n{}", table(&["WAITS FOR", "TASK", "OPERATOR", "WHY", "COMMAND THAT HELPS"], rows));
         if waits.len() > WAITS_SHOWN {
@@ -141,7 +142,7 @@ fn print_status(session: &Session, dir: &RunDir, store: &Store) -> Result<(), Fa
 /// How many things of each kind the run waits for, in words. Ready tasks are counted only where they wait for room.
 fn totals(store: &Store, waits: &[WaitRow]) -> Result<String, Failure> {
     let mut counts = store.wait_counts()?;
-    counts.retain(|(kind, _)| kind != "capacity" || waits.iter().any(|wait| wait.kind == *kind));
+    counts.retain(|(kind, _)| !kind.is(Code::Capacity) || waits.iter().any(|wait| wait.kind == *kind));
     let words: Vec<String> = counts.iter().map(|(kind, count)| format!("{count} `{kind}`")).collect();
     Ok(words.join(", "))
 }
@@ -156,12 +157,12 @@ fn beginning(text: &str) -> String {
 
 fn wait_hint(run: &str, wait: &WaitRow) -> Option<String> {
     let task = positional(&wait.task);
-    match wait.kind.as_str() {
-        "lost" => Some(format!("matterstack rerun {run} {task}")),
-        "person" | "kit" | "instrument" => Some(outside_command(&wait.kind, run, &wait.task)),
+    match wait.kind.own() {
+        Some(Code::Lost) => Some(format!("matterstack rerun {run} {task}")),
+        Some(Code::Person | Code::Kit | Code::Instrument) => Some(outside_command(Some(&wait.kind), run, &wait.task)),
         // what is merely queued has no reason
-        "scheduler" if wait.reason.is_none() => None,
-        "retry" | "unknown-submit" => None,
+        Some(Code::Scheduler) if wait.reason.is_none() => None,
+        Some(Code::Retry | Code::UnknownSubmit) => None,
         _ => Some(format!("matterstack explain {run} {task}")),
     }
 }

@@ -286,22 +286,85 @@ impl Default for PluginLimits {
     }
 }
 
+/// A bound that a person can raise, by its key in `config.json`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Limit {
+    /// `limits.plugin.memory_mb`
+    MemoryMb,
+    /// `limits.plugin.call_ms`
+    CallMs,
+    /// `limits.plugin.fuel`
+    Fuel,
+    /// `limits.plugin.output_mb`
+    OutputMb,
+    /// `limits.plugin.table_elements`
+    TableElements,
+    /// `limits.plugin.host_calls`
+    HostCalls,
+    /// `limits.max_tasks`
+    MaxTasks,
+    /// `limits.attempt_files`
+    AttemptFiles,
+    /// `limits.attempt_mb`
+    AttemptMb,
+}
+
+impl Limit {
+    /// Every one of them.
+    pub const ALL: &'static [Self] = &[
+        Self::MemoryMb,
+        Self::CallMs,
+        Self::Fuel,
+        Self::OutputMb,
+        Self::TableElements,
+        Self::HostCalls,
+        Self::MaxTasks,
+        Self::AttemptFiles,
+        Self::AttemptMb,
+    ];
+
+    /// The key.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::MemoryMb => "limits.plugin.memory_mb",
+            Self::CallMs => "limits.plugin.call_ms",
+            Self::Fuel => "limits.plugin.fuel",
+            Self::OutputMb => "limits.plugin.output_mb",
+            Self::TableElements => "limits.plugin.table_elements",
+            Self::HostCalls => "limits.plugin.host_calls",
+            Self::MaxTasks => "limits.max_tasks",
+            Self::AttemptFiles => "limits.attempt_files",
+            Self::AttemptMb => "limits.attempt_mb",
+        }
+    }
+
+    /// The limit of a key.
+    pub fn parse(key: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|limit| limit.key() == key)
+    }
+}
+
+impl std::fmt::Display for Limit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.key())
+    }
+}
+
 impl Limits {
-    /// The limit whose key a text names in backticks, with its value.
-    pub fn named_in(&self, text: &str) -> Option<(&'static str, u64)> {
+    /// What is allowed now.
+    pub fn get(&self, limit: Limit) -> u64 {
         let plugin = &self.plugin;
-        let all = [
-            ("limits.plugin.memory_mb", plugin.memory_mb),
-            ("limits.plugin.call_ms", plugin.call_ms),
-            ("limits.plugin.fuel", plugin.fuel),
-            ("limits.plugin.output_mb", plugin.output_mb),
-            ("limits.plugin.table_elements", plugin.table_elements),
-            ("limits.plugin.host_calls", plugin.host_calls),
-            ("limits.max_tasks", self.max_tasks),
-            ("limits.attempt_files", self.attempt_files),
-            ("limits.attempt_mb", self.attempt_mb),
-        ];
-        all.into_iter().find(|(key, _)| text.contains(&format!("`{key}`")))
+        match limit {
+            Limit::MemoryMb => plugin.memory_mb,
+            Limit::CallMs => plugin.call_ms,
+            Limit::Fuel => plugin.fuel,
+            Limit::OutputMb => plugin.output_mb,
+            Limit::TableElements => plugin.table_elements,
+            Limit::HostCalls => plugin.host_calls,
+            Limit::MaxTasks => self.max_tasks,
+            Limit::AttemptFiles => self.attempt_files,
+            Limit::AttemptMb => self.attempt_mb,
+        }
     }
 }
 

@@ -1,4 +1,5 @@
 //! The evidence bundle: what a run leaves behind for others, as one document.
+use super::code::Word;
 use super::config::RunConfig;
 use super::states::{AttemptState, RunState, TaskCounts, TaskState};
 use super::time::Time;
@@ -46,7 +47,7 @@ pub struct RunRecord {
     /// Where the run stands.
     pub state: RunState,
     /// Why, for a program.
-    pub reason_code: Option<String>,
+    pub reason_code: Option<Word>,
     /// Why, for a person.
     pub reason: Option<String>,
     /// The current iteration; 0 before the first workflow.
@@ -136,7 +137,7 @@ pub struct TaskRecord {
     /// Where it stands.
     pub state: TaskState,
     /// Why, for a program.
-    pub reason_code: Option<String>,
+    pub reason_code: Option<Word>,
     /// Why, for a person.
     pub reason: Option<String>,
     /// Attempts made.
@@ -163,7 +164,7 @@ pub struct AttemptRecord {
     /// Where it stands.
     pub state: AttemptState,
     /// Why, for a program.
-    pub reason_code: Option<String>,
+    pub reason_code: Option<Word>,
     /// Why, for a person.
     pub reason: Option<String>,
     /// Its directory, relative to the run's.

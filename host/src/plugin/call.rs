@@ -108,7 +108,7 @@ impl CallState {
         self.host_calls += 1;
         let most = self.shared.limits.host_calls;
         if self.host_calls > most {
-            self.hit = Some(PluginErrorKind::Limit("limits.plugin.host_calls", most));
+            self.hit = Some(PluginErrorKind::Limit(crate::model::config::Limit::HostCalls, most));
             bail!("too many host calls");
         }
         Ok(())
@@ -180,7 +180,7 @@ impl ResourceLimiter for CallState {
     fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         let most = self.shared.limits.table_elements;
         if desired as u64 > most {
-            self.hit = Some(PluginErrorKind::Limit("limits.plugin.table_elements", most));
+            self.hit = Some(PluginErrorKind::Limit(crate::model::config::Limit::TableElements, most));
             bail!("table limit");
         }
         Ok(true)

@@ -369,7 +369,7 @@ impl PluginHost {
     }
 
     fn too_much_output(&self) -> PluginErrorKind {
-        PluginErrorKind::Limit("limits.plugin.output_mb", self.shared.limits.output_mb)
+        PluginErrorKind::Limit(crate::model::config::Limit::OutputMb, self.shared.limits.output_mb)
     }
 
     /// Refuses documents of the campaign that are larger than the limit.

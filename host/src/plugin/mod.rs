@@ -15,6 +15,8 @@ pub use call::LogLevel;
 pub use host::{Artifacts, HostSettings, PluginHost, PluginLog, PluginSource};
 pub use inspect::{CONTRACT, Inspection, inspect};
 
+use crate::model::code::{Code, Word};
+use crate::model::config::Limit;
 use crate::model::contract::{AttemptRequest, Context, Decision, Found, GuestError, StatusReport};
 use crate::model::id::OperatorKey;
 
@@ -80,9 +82,9 @@ pub enum PluginErrorKind {
     /// Asked for more memory than this many MiB.
     #[error("asked for more memory than it may have: `limits.plugin.memory_mb` is {0}")]
     Memory(u64),
-    /// Another limit was hit: the key in config.json that raises it, and its value.
+    /// Another limit was hit, and its value.
     #[error("passed a limit: `{0}` is {1}")]
-    Limit(&'static str, u64),
+    Limit(Limit, u64),
     /// Answered with an error.
     #[error("{0}")]
     Guest(GuestError),
@@ -98,25 +100,54 @@ impl PluginErrorKind {
     }
 
     /// The word for it in the store, in `explain` and in JSON.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::Load(_) => "plugin-load",
-            Self::NotGranted(..) => "plugin-not-granted",
-            Self::Trap(_) => "plugin-trap",
-            Self::Deadline(_) => "plugin-deadline",
-            Self::Fuel(_) => "plugin-fuel",
-            Self::Memory(_) => "plugin-memory",
-            Self::Limit(..) => "plugin-limit",
-            Self::Guest(_) => "plugin-error",
-            Self::BadOutput(_) => "plugin-bad-output",
+            Self::Load(_) => Code::PluginLoad,
+            Self::NotGranted(..) => Code::PluginNotGranted,
+            Self::Trap(_) => Code::PluginTrap,
+            Self::Deadline(_) => Code::PluginDeadline,
+            Self::Fuel(_) => Code::PluginFuel,
+            Self::Memory(_) => Code::PluginMemory,
+            Self::Limit(..) => Code::PluginLimit,
+            Self::Guest(_) => Code::PluginError,
+            Self::BadOutput(_) => Code::PluginBadOutput,
         }
     }
 
-    /// The plugin's own word for it if it gave one, else [`PluginErrorKind::code`].
-    pub fn own_code(&self) -> &str {
+    /// The limit that was reached.
+    pub fn limit(&self) -> Option<Limit> {
         match self {
-            Self::Guest(guest) => &guest.detail().code,
-            kind => kind.code(),
+            Self::Deadline(_) => Some(Limit::CallMs),
+            Self::Fuel(_) => Some(Limit::Fuel),
+            Self::Memory(_) => Some(Limit::MemoryMb),
+            Self::Limit(limit, _) => Some(*limit),
+            Self::Load(_) | Self::NotGranted(..) | Self::Trap(_) | Self::Guest(_) | Self::BadOutput(_) => None,
         }
+    }
+
+    /// The host's word for it, with the limit that was reached.
+    pub fn word(&self) -> Word {
+        let code = self.code();
+        self.limit().map_or(Word::Own(code), |limit| Word::Limit(code, limit))
+    }
+
+    /// The word for what became of an attempt: the operator's own if it gave one.
+    pub fn word_of_operator(&self) -> Word {
+        match self {
+            Self::Guest(guest) => Word::of_operator(&guest.detail().code),
+            Self::Load(_)
+            | Self::NotGranted(..)
+            | Self::Trap(_)
+            | Self::Deadline(_)
+            | Self::Fuel(_)
+            | Self::Memory(_)
+            | Self::Limit(..)
+            | Self::BadOutput(_) => self.word(),
+        }
+    }
+
+    /// Whether the same request would be turned down again, whatever its code: another attempt is of no use.
+    pub fn is_for_good(&self) -> bool {
+        matches!(self, Self::Guest(GuestError::Invalid(_) | GuestError::Rejected(_) | GuestError::Denied(_)))
     }
 }

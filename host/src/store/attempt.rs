@@ -1,5 +1,8 @@
 //! Attempts: where each stands, and when to ask about it.
+use super::word::columns;
 use super::{Output, Store, StoreError, Writer, changed_one, parse_state};
+use crate::model::code::Word;
+use crate::model::reason::Reason;
 use crate::model::states::AttemptState;
 
 /// An attempt, with what a call about it needs of its task.
@@ -28,9 +31,9 @@ pub struct AttemptRow {
     /// What the last undecided reconcile noted.
     pub note: Option<String>,
     /// The kind of thing it waits for.
-    pub waits_for: Option<String>,
+    pub waits_for: Option<Word>,
     /// Why, for a program.
-    pub reason_code: Option<String>,
+    pub reason_code: Option<Word>,
     /// Why, for a person.
     pub reason: Option<String>,
     /// 0: nobody wants it stopped; 1: somebody does; 2: the outside has been told.
@@ -42,9 +45,6 @@ pub struct AttemptRow {
     /// When it ended.
     pub ended_at_ms: Option<i64>,
 }
-
-/// An attempt, with when it is due and when that was set, in milliseconds since the epoch.
-pub type WithDue = (AttemptRow, (i64, i64));
 
 /// An attempt to create.
 #[derive(Debug, Clone)]
@@ -66,12 +66,19 @@ pub struct NewAttempt {
 pub struct AttemptEnd {
     /// An ended state.
     pub state: AttemptState,
-    /// Why, for a program and a person; needed for failed and lost.
-    pub reason: Option<(String, String)>,
+    /// Why; needed for failed and lost.
+    pub reason: Option<Reason>,
     /// The output document.
     pub data: Option<String>,
     /// The files it left.
     pub outputs: Vec<Output>,
+}
+
+impl AttemptEnd {
+    /// An end that left nothing.
+    pub fn bare(state: AttemptState, reason: Option<Reason>) -> Self {
+        Self { state, reason, data: None, outputs: Vec::new() }
+    }
 }
 
 impl Writer<'_> {
@@ -102,11 +109,11 @@ impl Writer<'_> {
         &self,
         attempt: &AttemptRow,
         to: AttemptState,
-        reason: Option<(&str, &str)>,
+        reason: Option<&Reason>,
         now_ms: i64,
     ) -> Result<(), StoreError> {
         let to = attempt.state.become_state(to)?;
-        let (code, text) = reason.unzip();
+        let (code, text) = columns(reason);
         let changed = self
             .connection
             .prepare_cached(
@@ -134,10 +141,10 @@ impl Writer<'_> {
         &self,
         attempt: &AttemptRow,
         due_at_ms: i64,
-        reason: Option<(&str, &str)>,
+        reason: Option<&Reason>,
         now_ms: i64,
     ) -> Result<(), StoreError> {
-        let (code, text) = reason.unzip();
+        let (code, text) = columns(reason);
         let changed = self
             .connection
             .prepare_cached(
@@ -165,7 +172,7 @@ impl Writer<'_> {
     /// If it has ended already.
     pub fn end_attempt(&self, attempt: &AttemptRow, end: &AttemptEnd, now_ms: i64) -> Result<(), StoreError> {
         let to = attempt.state.become_state(end.state)?;
-        let (code, text) = end.reason.as_ref().map(|(code, text)| (code.as_str(), text.as_str())).unzip();
+        let (code, text) = columns(end.reason.as_ref());
         let changed = self
             .connection
             .prepare_cached(
@@ -221,6 +228,9 @@ const COLUMNS: &str = "a.attempt_key, a.attempt_id, a.task_key, t.task_id, t.spe
      a.handle, a.note, a.waits_for, a.reason_code, a.reason, a.cancel_asked, a.data, a.created_at_ms, a.ended_at_ms";
 
 const LIVE: &str = "a.state NOT IN ('completed', 'failed', 'cancelled', 'lost')";
+
+/// Whether the time of an attempt has come at ?1: it is past, or the clock is now before it was set.
+const DUE: &str = "(a.due_at_ms <= ?1 OR a.due_set_ms > ?1)";
 
 /// Whether a tick can do something about an attempt, given whether it submits anything.
 const GOES_ON: &str = "(?1 OR a.cancel_asked = 1 OR a.state NOT IN ('created', 'prepared'))";
@@ -278,18 +288,27 @@ impl Store {
         self.attempt_rows("1 ORDER BY a.attempt_key", ())
     }
 
-    /// Attempts that the outside has not acknowledged, each with when it is due and when that was set.
+    /// Attempts that the outside has not acknowledged.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn unsettled(&self) -> Result<Vec<WithDue>, StoreError> {
-        let rows = self.attempt_rows("a.state IN ('created', 'prepared', 'submitting') ORDER BY a.attempt_key", ())?;
-        let mut times =
-            self.connection.prepare_cached("SELECT due_at_ms, due_set_ms FROM attempts WHERE attempt_key = ?1")?;
-        rows.into_iter()
-            .map(|row| Ok((times.query_row([row.key], |times| Ok((times.get(0)?, times.get(1)?)))?, row)))
-            .map(|pair: Result<_, StoreError>| pair.map(|(times, row)| (row, times)))
-            .collect()
+    pub fn unsettled(&self) -> Result<Vec<AttemptRow>, StoreError> {
+        self.attempt_rows("a.state IN ('created', 'prepared', 'submitting') ORDER BY a.attempt_key", ())
+    }
+
+    /// Attempts in these states, all of them not acknowledged by the outside, whose time has come.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn unsettled_due(&self, now_ms: i64, states: &[AttemptState]) -> Result<Vec<AttemptRow>, StoreError> {
+        let states: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
+        self.attempt_rows(
+            &format!(
+                "a.state IN ('created', 'prepared', 'submitting') AND a.state IN (SELECT value FROM json_each(?2)) AND {DUE} \
+                 ORDER BY a.attempt_key"
+            ),
+            (now_ms, serde_json::json!(states).to_string()),
+        )
     }
 
     /// Live attempts, at most `most`.
@@ -306,7 +325,7 @@ impl Store {
     /// If the database cannot be read.
     pub fn attempts_due(&self, now_ms: i64) -> Result<Vec<AttemptRow>, StoreError> {
         self.attempt_rows(
-            &format!("{LIVE} AND (a.due_at_ms <= ?1 OR a.due_set_ms > ?1) ORDER BY a.attempt_key"),
+            &format!("{LIVE} AND {DUE} ORDER BY a.attempt_key"),
             [now_ms],
         )
     }

@@ -17,9 +17,10 @@ mod run;
 mod snapshot;
 mod task;
 mod waiting;
+mod word;
 mod workflow;
 
-pub use attempt::{AttemptEnd, AttemptRow, NewAttempt, WithDue};
+pub use attempt::{AttemptEnd, AttemptRow, NewAttempt};
 pub use decision::{DecisionRow, NewDecision};
 pub use history::HistoryRow;
 pub use output::{KeptOutput, Output};

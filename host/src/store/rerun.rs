@@ -1,6 +1,8 @@
 //! Brings tasks back that have ended.
 use super::dependency::UNMET;
 use super::{StoreError, Writer};
+use crate::model::code::Code;
+use crate::model::reason::Reason;
 use crate::model::states::TaskState;
 use std::collections::BTreeSet;
 
@@ -13,10 +15,11 @@ impl Writer<'_> {
     /// If a task has a live attempt, or is of an iteration that is over.
     pub fn rerun(&self, keys: &[i64], recursive: bool, reason: &str, now_ms: i64) -> Result<u64, StoreError> {
         let back = self.with_dependents(keys, recursive)?;
+        let reason = Reason::new(Code::Rerun, reason);
         for &key in &back {
             let from = self.task_state(key)?;
             if from != TaskState::Pending {
-                self.move_task(key, (from, TaskState::Pending), Some(("rerun", reason)), now_ms)?;
+                self.move_task(key, (from, TaskState::Pending), Some(&reason), now_ms)?;
             }
             self.connection.execute(
                 "UPDATE tasks SET tries = 0, misfires = 0, delivered = NULL, reason_code = NULL, reason = NULL WHERE task_key = ?1",

@@ -1,5 +1,8 @@
 //! The run's own row.
+use super::word::columns;
 use super::{Store, StoreError, Writer, changed_one, parse_state};
+use crate::model::code::Word;
+use crate::model::reason::Reason;
 use crate::model::states::RunState;
 
 /// What tells a directory from a copy of it.
@@ -30,7 +33,7 @@ pub struct RunRow {
     /// Where the run stands.
     pub state: RunState,
     /// Why, for a program.
-    pub reason_code: Option<String>,
+    pub reason_code: Option<Word>,
     /// Why, for a person.
     pub reason: Option<String>,
     /// The current iteration; 0 before the first workflow.
@@ -148,11 +151,11 @@ impl Writer<'_> {
         &self,
         from: RunState,
         to: RunState,
-        reason: Option<(&str, &str)>,
+        reason: Option<&Reason>,
         now_ms: i64,
     ) -> Result<(), StoreError> {
         let to = from.become_state(to)?;
-        let (code, text) = reason.unzip();
+        let (code, text) = columns(reason);
         let ended = to.ended().then_some(now_ms);
         let changed = self
             .connection

@@ -1,5 +1,8 @@
 //! Tasks: where each stands, and why.
+use super::word::columns;
 use super::{Store, StoreError, Writer, parse_state};
+use crate::model::code::Word;
+use crate::model::reason::Reason;
 use crate::model::states::{TaskCounts, TaskState};
 use rusqlite::Connection;
 use std::collections::BTreeMap;
@@ -20,7 +23,7 @@ pub struct TaskRow {
     /// Dependencies that have not ended well yet.
     pub blocked: u32,
     /// Why, for a program.
-    pub reason_code: Option<String>,
+    pub reason_code: Option<Word>,
     /// Why, for a person.
     pub reason: Option<String>,
     /// Attempts made in all.
@@ -52,7 +55,7 @@ impl Writer<'_> {
         &self,
         key: i64,
         (from, to): (TaskState, TaskState),
-        reason: Option<(&str, &str)>,
+        reason: Option<&Reason>,
         now_ms: i64,
     ) -> Result<(), StoreError> {
         self.move_task(key, (from, to), reason, now_ms)?;
@@ -63,11 +66,11 @@ impl Writer<'_> {
         &self,
         key: i64,
         (from, to): (TaskState, TaskState),
-        reason: Option<(&str, &str)>,
+        reason: Option<&Reason>,
         now_ms: i64,
     ) -> Result<(), StoreError> {
         from.become_state(to)?;
-        let (code, text) = reason.unzip();
+        let (code, text) = columns(reason);
         let (id, iteration): (String, u32) = self
             .connection
             .prepare_cached(
@@ -95,8 +98,8 @@ impl Writer<'_> {
     ///
     /// # Errors
     /// If the database cannot be written.
-    pub fn set_task_reason(&self, key: i64, reason: Option<(&str, &str)>) -> Result<(), StoreError> {
-        let (code, text) = reason.unzip();
+    pub fn set_task_reason(&self, key: i64, reason: Option<&Reason>) -> Result<(), StoreError> {
+        let (code, text) = columns(reason);
         self.connection
             .prepare_cached("UPDATE tasks SET reason_code = ?2, reason = ?3 WHERE task_key = ?1")?
             .execute((key, code, text))?;
@@ -107,7 +110,7 @@ impl Writer<'_> {
     ///
     /// # Errors
     /// If the database cannot be written.
-    pub fn cancel_waiting(&self, reason: (&str, &str), now_ms: i64) -> Result<(), StoreError> {
+    pub fn cancel_waiting(&self, reason: &Reason, now_ms: i64) -> Result<(), StoreError> {
         let keys: Vec<i64> = self
             .connection
             .prepare(
@@ -139,7 +142,7 @@ impl Writer<'_> {
     ///
     /// # Errors
     /// If the database cannot be written.
-    pub fn cancel_pending(&self, reason: (&str, &str), now_ms: i64) -> Result<(), StoreError> {
+    pub fn cancel_pending(&self, reason: &Reason, now_ms: i64) -> Result<(), StoreError> {
         let keys: Vec<i64> = self
             .connection
             .prepare("SELECT task_key FROM tasks WHERE state = 'pending'")?

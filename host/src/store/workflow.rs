@@ -1,6 +1,7 @@
 //! The workflow of an iteration: the tasks one plan made, and which of their outcomes `analyze` has received.
 use super::dependency::UNMET;
 use super::{Store, StoreError, Writer, parse_state};
+use crate::model::code::Word;
 use crate::model::states::TaskState;
 use crate::model::workflow::PlannedTask;
 
@@ -163,7 +164,7 @@ impl Store {
             results.push(serde_json::json!({
                 "task": row.get::<_, String>(1)?,
                 "outcome": row.get::<_, String>(2)?,
-                "code": row.get::<_, Option<String>>(3)?,
+                "code": row.get::<_, Option<Word>>(3)?,
                 "reason": row.get::<_, Option<String>>(4)?,
                 "allow_failure": row.get::<_, bool>(5)?,
                 "attempt": row.get::<_, Option<String>>(7)?,

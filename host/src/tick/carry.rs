@@ -53,7 +53,7 @@ pub(super) fn stage(
             let limits = &run.config.limits;
             collect::carry((&left_at, before.handle.as_deref()), task, limits, into).map_err(|error| match error {
                 CollectError::Io(error) => blame(error, what()),
-                CollectError::Quota(text) => StageError::Task(format!("{}: {text}", what())),
+                CollectError::Quota(text, _) => StageError::Task(format!("{}: {text}", what())),
             })
         }
     }

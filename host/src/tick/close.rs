@@ -1,8 +1,11 @@
 //! Ends an iteration: analyzes its results, and asks the campaign what comes next.
 use super::{Moment, Run, Tick, TickError};
+use crate::model::code::{Code, Word};
+use crate::model::config::Limit;
 use crate::model::contract::{Context, Decision, Detail, Next};
 use crate::model::document::{canonical, sha256};
-use crate::model::id::RunId;
+use crate::model::id::{RunId, TaskId};
+use crate::model::reason::Reason;
 use crate::model::states::RunState;
 use crate::model::workflow::{PlannedTask, Task, WorkflowError, validate};
 use crate::plugin::{PluginError, PluginErrorKind};
@@ -66,16 +69,33 @@ fn held_by(
     moment: Moment<'_>,
     decision: impl FnOnce(&mut Run) -> Result<(), PlanError>,
 ) -> Result<bool, TickError> {
-    let (code, text) = match decision(run) {
+    let reason = match decision(run) {
         Ok(()) => return Ok(true),
         Err(PlanError::Tick(error)) => return Err(error),
-        Err(PlanError::Plugin(error)) => (error.kind.code(), error.to_string()),
-        Err(PlanError::Workflow(error)) => (PluginErrorKind::BadOutput(String::new()).code(), format!("plan: {error}")),
+        Err(PlanError::Plugin(error)) => Reason::new(error.kind.word(), error.to_string()),
+        Err(PlanError::Workflow(error)) => Reason::new(bad_plan(&error), format!("plan: {error}")),
     };
     run.store.transaction(Durability::Full, |writer| {
-        writer.set_run_state(RunState::Active, RunState::Held, Some((code, &text)), moment.now_ms)
+        writer.set_run_state(RunState::Active, RunState::Held, Some(&reason), moment.now_ms)
     })?;
     Ok(false)
+}
+
+/// The word for a plan that breaks a rule, with the limit where that is one.
+fn bad_plan(error: &WorkflowError) -> Word {
+    match error {
+        WorkflowError::TooMany(..) => Word::Limit(Code::PluginBadOutput, Limit::MaxTasks),
+        WorkflowError::Shape(..)
+        | WorkflowError::IdLength(..)
+        | WorkflowError::IdNul(_)
+        | WorkflowError::Duplicate(_)
+        | WorkflowError::UnknownDependency(..)
+        | WorkflowError::Cycle(_)
+        | WorkflowError::UnknownOperator(..)
+        | WorkflowError::Escape(..)
+        | WorkflowError::UnknownFile(..)
+        | WorkflowError::Value(..) => Word::Own(Code::PluginBadOutput),
+    }
 }
 
 /// Folds the results of the ended iteration into the campaign's state, in bounded batches.
@@ -168,17 +188,17 @@ fn record_plan(
                     return Ok(());
                 }
                 let text = format!("the campaign planned nothing {idle} times in a row");
-                writer.set_run_state(from, RunState::Held, Some(("planned-nothing", &text)), now)
+                writer.set_run_state(from, RunState::Held, Some(&Reason::new(Code::PlannedNothing, text)), now)
             }
             Next::Complete(document) => {
                 writer.set_result(document)?;
-                writer.set_run_state(from, RunState::Completed, Some(("completed", &decision.reason)), now)
+                writer.set_run_state(from, RunState::Completed, Some(&Reason::new(Code::Completed, decision.reason.as_str())), now)
             }
             Next::Fail(detail) => {
-                writer.set_run_state(from, RunState::Failed, Some((&detail.code, &detail.message)), now)
+                writer.set_run_state(from, RunState::Failed, Some(&Reason::of_campaign(detail)), now)
             }
             Next::Hold(detail) => {
-                writer.set_run_state(from, RunState::Held, Some((&detail.code, &detail.message)), now)
+                writer.set_run_state(from, RunState::Held, Some(&Reason::of_campaign(detail)), now)
             }
         }
     })?;
@@ -225,7 +245,7 @@ fn read_tasks(run: &Run, document: &str) -> Result<(String, Vec<PlannedTask>), P
         tasks.push((task, json));
     }
     canonical_all.push(']');
-    let exists = |id: &crate::model::id::TaskId| known > 0 && run.store.has_task(id.as_str()).unwrap_or(true);
+    let exists = |id: &TaskId| Ok::<_, PlanError>(known > 0 && run.store.has_task(id.as_str())?);
     Ok((canonical_all, validate(tasks, &run.config, &exists)?))
 }
 

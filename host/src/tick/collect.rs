@@ -1,6 +1,7 @@
 //! Finds and hashes the output files of an ended attempt, without following links and within quotas.
 use crate::machine;
-use crate::model::config::Limits;
+use crate::model::code::{Code, Word};
+use crate::model::config::{Limit, Limits};
 use crate::model::document::hex;
 use crate::model::workflow::Task;
 use crate::run_dir::open_regular;
@@ -33,9 +34,9 @@ const DEPTH_MAX: usize = 64;
 /// Why outputs could not be collected. Neither fails the tick; what the attempt is to blame for fails the attempt.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CollectError {
-    /// The attempt left more than it may.
+    /// The attempt left more than it may, perhaps by a limit that can be raised.
     #[error("{0}")]
-    Quota(String),
+    Quota(String, Option<Limit>),
     /// A file could not be read, or is none.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -47,11 +48,12 @@ impl CollectError {
         matches!(self, Self::Io(error) if machine::is_trouble(error))
     }
 
-    /// The word for it in the store.
-    pub(super) fn code(&self) -> &'static str {
+    /// The word for it, with the limit that was reached.
+    pub(super) fn word(&self) -> Word {
         match self {
-            Self::Quota(_) => "output-quota",
-            Self::Io(_) => "output-unreadable",
+            Self::Quota(_, Some(limit)) => Word::Limit(Code::OutputQuota, *limit),
+            Self::Quota(_, None) => Word::Own(Code::OutputQuota),
+            Self::Io(_) => Word::Own(Code::OutputUnreadable),
         }
     }
 }
@@ -165,16 +167,15 @@ impl Collection<'_> {
     fn walk(&mut self, directory: &Dir, below: &Path, depth: usize) -> Result<(), CollectError> {
         if depth > DEPTH_MAX {
             let text = format!("directories are nested more than {DEPTH_MAX} deep in the attempt directory");
-            return Err(CollectError::Quota(text));
+            return Err(CollectError::Quota(text, None));
         }
         for entry in directory.entries()? {
             let entry = entry?;
             self.entries += 1;
             if self.entries > self.limits.attempt_files {
-                return Err(CollectError::Quota(format!(
-                    "more files are in the attempt directory than allowed: `limits.attempt_files` is {}",
-                    self.limits.attempt_files
-                )));
+                let (limit, most) = (Limit::AttemptFiles, self.limits.attempt_files);
+                let text = format!("more files are in the attempt directory than allowed: `{limit}` is {most}");
+                return Err(CollectError::Quota(text, Some(limit)));
             }
             let path = below.join(entry.file_name());
             let kind = entry.file_type()?;
@@ -251,10 +252,9 @@ impl Collection<'_> {
     fn allow(&self, bytes: u64) -> Result<(), CollectError> {
         let most = self.limits.attempt_mb.saturating_mul(1024 * 1024);
         if self.bytes.saturating_add(bytes) > most {
-            return Err(CollectError::Quota(format!(
-                "the output files are larger together than allowed: `limits.attempt_mb` is {}",
-                self.limits.attempt_mb
-            )));
+            let (limit, most) = (Limit::AttemptMb, self.limits.attempt_mb);
+            let text = format!("the output files are larger together than allowed: `{limit}` is {most}");
+            return Err(CollectError::Quota(text, Some(limit)));
         }
         Ok(())
     }

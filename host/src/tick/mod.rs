@@ -28,20 +28,17 @@ pub use preview::{Preview, would_start};
 pub use start::task_with_retries;
 
 use crate::backend::Backends;
+use crate::model::code::Code;
 use crate::model::config::RunConfig;
 use crate::model::contract::AttemptRequest;
 use crate::model::id::{AttemptId, OperatorKey, RunId};
+use crate::model::reason::Reason;
 use crate::model::states::RunState;
 use crate::plugin::{PluginError, Plugins};
 use crate::run_dir::RunDir;
 use crate::store::{AttemptRow, Durability, Store, StoreError};
 use std::rc::Rc;
 use std::sync::Arc;
-
-/// The word for a run that is held because lost attempts wait for a person.
-const LOST: &str = "lost";
-/// The word for a run that is held because nothing in it can move.
-const STUCK: &str = "stuck";
 
 /// An opened run: everything a tick works with.
 pub struct Run {
@@ -174,13 +171,9 @@ fn finish_cancelling(run: &mut Run, moment: Moment<'_>) -> Result<(), TickError>
     let state = run.store.run()?.state;
     if state == RunState::Cancelling && run.store.live_count(None)? == 0 {
         run.store.transaction(Durability::Full, |writer| {
-            writer.cancel_waiting(("cancelled", "the run was cancelled"), moment.now_ms)?;
-            writer.set_run_state(
-                state,
-                RunState::Cancelled,
-                Some(("cancelled", "cancelled by a person")),
-                moment.now_ms,
-            )
+            writer.cancel_waiting(&Reason::new(Code::Cancelled, "the run was cancelled"), moment.now_ms)?;
+            let reason = Reason::new(Code::Cancelled, "cancelled by a person");
+            writer.set_run_state(state, RunState::Cancelled, Some(&reason), moment.now_ms)
         })?;
     }
     Ok(())
@@ -195,15 +188,15 @@ fn hold_if_stuck(run: &mut Run, moment: Moment<'_>, changed: bool) -> Result<(),
     }
     let lost = run.store.lost_tasks()?;
     let retry = run.store.next_retry()?;
-    let (code, text) = if lost > 0 && retry.is_none() && !decide::anything_ready(run)? {
-        (LOST, format!("{lost} lost task(s) wait for `rerun` or `cancel`, and nothing else can move"))
+    let reason = if lost > 0 && retry.is_none() && !decide::anything_ready(run)? {
+        Reason::new(Code::Lost, format!("{lost} lost task(s) wait for `rerun` or `cancel`, and nothing else can move"))
     } else if !changed && retry.is_none_or(|at| at <= moment.now_ms) {
-        (STUCK, why_stuck(run)?)
+        Reason::new(Code::Stuck, why_stuck(run)?)
     } else {
         return Ok(());
     };
     run.store.transaction(Durability::Full, |writer| {
-        writer.set_run_state(RunState::Active, RunState::Held, Some((code, &text)), moment.now_ms)
+        writer.set_run_state(RunState::Active, RunState::Held, Some(&reason), moment.now_ms)
     })?;
     Ok(())
 }

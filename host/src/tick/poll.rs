@@ -1,9 +1,12 @@
 //! Asks operators about live attempts, collects what ended.
 use super::start::UNLOADED_MS;
-use super::verdict::{self, Verdict, stored_task};
+use super::verdict::{self, Sequel, Verdict, stored_task};
 use super::{Moment, Run, Tick, TickError, collect, key, outside, request};
-use crate::model::contract::{Detail, GuestError, Status};
+use crate::model::code::{Code, Word};
+use crate::model::contract::{GuestError, Status};
+use crate::model::reason::Reason;
 use crate::model::states::AttemptState;
+use crate::model::time::delay_ms;
 use crate::plugin::{PluginError, PluginErrorKind};
 use crate::store::{AttemptEnd, AttemptRow, Durability, Output, StoreError, Writer};
 use std::collections::BTreeSet;
@@ -14,10 +17,6 @@ const NEXT_TICK_MS: u64 = 0;
 const UNAVAILABLE_MS: u64 = 5_000;
 /// Characters of an output document's summary that the history keeps.
 const SUMMARY_MAX: usize = 1_000;
-/// The word for an attempt that a person wants stopped and the operator could not stop.
-const CANCEL_FAILED: &str = "cancel-failed";
-/// The word for an attempt that has ended and whose results cannot be had now.
-const COLLECT_FAILED: &str = "collect-failed";
 /// Verdicts recorded in one transaction.
 const BATCH: usize = 500;
 
@@ -25,7 +24,7 @@ const BATCH: usize = 500;
 struct Progress {
     attempt: AttemptRow,
     to: AttemptState,
-    reason: Option<(String, String)>,
+    reason: Option<Reason>,
     poll_after_ms: u64,
 }
 
@@ -49,7 +48,7 @@ pub(super) fn cancel_what_is_unwanted(run: &mut Run, moment: Moment<'_>, tick: &
                 Told::NotNeeded(verdict) => verdict::apply(writer, verdict, moment.now_ms),
                 Told::Yes(key) => writer.cancel_told(*key),
                 Told::Failed(attempt, text) => {
-                    writer.note_attempt(attempt, 0, Some((CANCEL_FAILED, text)), moment.now_ms)
+                    writer.note_attempt(attempt, 0, Some(&Reason::new(Code::CancelFailed, text)), moment.now_ms)
                 }
             })
         })?;
@@ -67,7 +66,7 @@ enum Told {
 
 fn tell_to_stop(run: &Run, attempt: AttemptRow, tick: &mut Tick) -> Told {
     if matches!(attempt.state, AttemptState::Created | AttemptState::Prepared) {
-        return Told::NotNeeded(cancelled(attempt, "cancelled before it was submitted"));
+        return Told::NotNeeded(Verdict::cancelled(attempt));
     }
     crate::failpoint::hit("cancel.before");
     let answer = run.plugins.cancel(&key(&attempt), &request(run, &attempt, attempt.task_json.clone()));
@@ -80,12 +79,6 @@ fn tell_to_stop(run: &Run, attempt: AttemptRow, tick: &mut Tick) -> Told {
             Told::Failed(attempt, text)
         }
     }
-}
-
-fn cancelled(attempt: AttemptRow, text: &str) -> Verdict {
-    let reason = Some(("cancelled".to_owned(), text.to_owned()));
-    let end = AttemptEnd { state: AttemptState::Cancelled, reason, data: None, outputs: Vec::new() };
-    Verdict { attempt, end, never_started: true }
 }
 
 /// Polls what changed or is due, collects what ended, and records it in batches.
@@ -149,21 +142,21 @@ fn record(writer: &Writer<'_>, learnt: &Learnt, now_ms: i64) -> Result<(), Store
     match learnt {
         Learnt::End(verdict) => verdict::apply(writer, verdict, now_ms),
         Learnt::Progress(progress) => {
-            let reason = progress.reason.as_ref().map(|(code, text)| (code.as_str(), text.as_str()));
-            let reason = reason.or_else(|| cancel_failed(&progress.attempt));
+            let unchanged = cancel_failed(&progress.attempt);
+            let reason = progress.reason.as_ref().or(unchanged.as_ref());
             if progress.attempt.state != progress.to {
                 writer.set_attempt_state(&progress.attempt, progress.to, reason, now_ms)?;
             }
-            let due = now_ms + progress.poll_after_ms as i64;
+            let due = now_ms + delay_ms(progress.poll_after_ms);
             writer.note_attempt(&progress.attempt, due, reason, now_ms)
         }
     }
 }
 
 /// Why the outside could not be told to stop the attempt: a person must go on seeing that while nothing else is to say.
-fn cancel_failed(attempt: &AttemptRow) -> Option<(&str, &str)> {
-    let told = attempt.reason_code.as_deref().zip(attempt.reason.as_deref());
-    told.filter(|(code, _)| *code == CANCEL_FAILED && attempt.cancel_asked == 1)
+fn cancel_failed(attempt: &AttemptRow) -> Option<Reason> {
+    let told = attempt.reason_code.as_ref().is_some_and(|word| word.is(Code::CancelFailed)) && attempt.cancel_asked == 1;
+    attempt.reason.clone().filter(|_| told).map(|text| Reason::new(Code::CancelFailed, text))
 }
 
 /// Asks about one attempt, and collects it if it ended.
@@ -192,16 +185,17 @@ fn ask(run: &mut Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Learnt
     match report.status {
         Status::Queued => goes_on(attempt, AttemptState::Submitted, None, after),
         Status::Running(progress) => {
-            let reason = progress.map(|text| ("progress".to_owned(), text));
+            let reason = progress.map(|text| Reason::new(Code::Progress, text));
             goes_on(attempt, AttemptState::Running, reason, after)
         }
         Status::Waiting(kind, detail) => {
+            let kind = Word::of_kind(&kind);
             attempt.waits_for = Some(kind.clone());
-            goes_on(attempt, AttemptState::WaitingExternal, Some((kind, detail)), after)
+            goes_on(attempt, AttemptState::WaitingExternal, Some(Reason::new(kind, detail)), after)
         }
         Status::Unavailable(detail) => {
             let after = report.poll_after_ms.unwrap_or(UNAVAILABLE_MS);
-            goes_on(attempt, state, Some((detail.code, detail.message)), after)
+            goes_on(attempt, state, Some(Reason::of_operator(detail)), after)
         }
         status => ended(run, attempt, status, tick),
     }
@@ -213,34 +207,30 @@ fn goes_on_unasked(attempt: AttemptRow, error: &PluginError) -> Progress {
     Progress {
         attempt,
         to,
-        reason: Some((error.kind.code().to_owned(), format!("its status could not be asked: {error}"))),
+        reason: Some(Reason::new(error.kind.word(), format!("its status could not be asked: {error}"))),
         poll_after_ms: if error.kind.never_ran() { UNLOADED_MS as u64 } else { UNAVAILABLE_MS },
     }
 }
 
 fn ended(run: &mut Run, attempt: AttemptRow, status: Status, tick: &mut Tick) -> Result<Learnt, TickError> {
-    let (state, detail, never_started) = match status {
-        Status::Succeeded => (AttemptState::Completed, None, false),
-        Status::Failed(detail) => (AttemptState::Failed, Some(detail), false),
-        Status::Cancelled => (AttemptState::Cancelled, Some(Detail::new("cancelled", "cancelled")), false),
-        Status::NotStarted(detail) => (AttemptState::Failed, Some(detail), true),
-        Status::Lost(detail) => (AttemptState::Lost, Some(detail), false),
+    let (state, reason, sequel) = match status {
+        Status::Succeeded => (AttemptState::Completed, None, Sequel::Policy),
+        Status::Failed(detail) => (AttemptState::Failed, Some(Reason::of_operator(detail)), Sequel::Policy),
+        Status::Cancelled => (AttemptState::Cancelled, Some(Reason::new(Code::Cancelled, "cancelled")), Sequel::Policy),
+        Status::NotStarted(detail) => (AttemptState::Failed, Some(Reason::of_operator(detail)), Sequel::Misfire),
+        Status::Lost(detail) => (AttemptState::Lost, Some(Reason::of_operator(detail)), Sequel::Policy),
         Status::Queued | Status::Running(_) | Status::Waiting(..) | Status::Unavailable(_) => {
             return Err(TickError::Store(StoreError::Row("bug: a live status taken for an end".to_owned())));
         }
     };
-    let mut end = AttemptEnd {
-        state,
-        reason: detail.map(|detail| (detail.code, detail.message)),
-        data: None,
-        outputs: Vec::new(),
-    };
-    let has_results = matches!(state, AttemptState::Completed | AttemptState::Failed) && !never_started;
-    if has_results && let Gathered::Later(poll_after_ms, code, text) = gather(run, &attempt, &mut end, tick)? {
-        let (to, reason) = (attempt.state, Some((code.to_owned(), text)));
-        return Ok(Learnt::Progress(Progress { attempt, to, reason, poll_after_ms }));
+    let end = AttemptEnd::bare(state, reason);
+    let mut verdict = Verdict { attempt, end, sequel };
+    let has_results = matches!(state, AttemptState::Completed | AttemptState::Failed) && sequel != Sequel::Misfire;
+    if has_results && let Gathered::Later(poll_after_ms, reason) = gather(run, &mut verdict, tick)? {
+        let (to, attempt) = (verdict.attempt.state, verdict.attempt);
+        return Ok(Learnt::Progress(Progress { attempt, to, reason: Some(reason), poll_after_ms }));
     }
-    Ok(Learnt::End(Verdict { attempt, end, never_started }))
+    Ok(Learnt::End(verdict))
 }
 
 /// What an output document says of itself in one sentence, for the history: its `summary`.
@@ -253,47 +243,56 @@ fn summary(data: &str) -> Option<String> {
 
 enum Gathered {
     Yes,
-    /// The results cannot be had now: a delay in milliseconds, and why, for a program and for a person.
-    Later(u64, &'static str, String),
+    /// The results cannot be had now: a delay in milliseconds, and why.
+    Later(u64, Reason),
 }
 
 /// Fetches what an ended attempt left. A failure here fails an attempt that had succeeded; one that passes by itself lets
 /// the attempt wait, so that a link that is cut costs no result.
-fn gather(run: &Run, attempt: &AttemptRow, end: &mut AttemptEnd, tick: &mut Tick) -> Result<Gathered, TickError> {
-    match gather_document(run, attempt, end, tick) {
-        Gathered::Yes if attempt.task_json.contains("\"outputs\"") => gather_files(run, attempt, end),
+fn gather(run: &Run, verdict: &mut Verdict, tick: &mut Tick) -> Result<Gathered, TickError> {
+    match gather_document(run, verdict, tick) {
+        Gathered::Yes if verdict.attempt.task_json.contains("\"outputs\"") => gather_files(run, verdict),
         gathered => Ok(gathered),
     }
 }
 
 /// Fetches the output document.
-fn gather_document(run: &Run, attempt: &AttemptRow, end: &mut AttemptEnd, tick: &mut Tick) -> Gathered {
+fn gather_document(run: &Run, verdict: &mut Verdict, tick: &mut Tick) -> Gathered {
+    let Verdict { attempt, end, .. } = verdict;
     crate::failpoint::hit("collect-results.before");
     let answer = run.plugins.collect_results(&key(attempt), &request(run, attempt, attempt.task_json.clone()));
     crate::failpoint::hit("collect-results.after");
     match answer {
         Ok(data) => {
             if end.state == AttemptState::Completed {
-                end.reason = data.as_deref().and_then(summary).map(|text| ("completed".to_owned(), text));
+                end.reason = data.as_deref().and_then(summary).map(|text| Reason::new(Code::Completed, text));
             }
             end.data = data;
         }
         Err(PluginError { kind: PluginErrorKind::Guest(GuestError::Transient(detail, delay)), .. }) => {
             let text = format!("it has ended, and its results cannot be fetched yet: {}", detail.message);
-            return Gathered::Later(delay.unwrap_or(UNAVAILABLE_MS), COLLECT_FAILED, text);
+            return Gathered::Later(delay.unwrap_or(UNAVAILABLE_MS), Reason::new(Code::CollectFailed, text));
         }
         Err(error) if error.kind.never_ran() => {
             tick.note_unloaded(attempt, &error);
             let text = format!("it has ended, and its results cannot be fetched yet: {error}");
-            return Gathered::Later(UNLOADED_MS as u64, error.kind.code(), text);
+            return Gathered::Later(UNLOADED_MS as u64, Reason::new(error.kind.word(), text));
         }
-        Err(error) => fail(end, error.kind.own_code(), format!("its results could not be collected: {error}")),
+        Err(error) => {
+            let text = format!("its results could not be collected: {error}");
+            let for_good = error.kind.is_for_good() && end.state == AttemptState::Completed;
+            fail(end, Reason::new(error.kind.word_of_operator(), text));
+            if for_good {
+                verdict.sequel = Sequel::Nothing;
+            }
+        }
     }
     Gathered::Yes
 }
 
 /// Finds the output files, here and on the cluster where they stayed.
-fn gather_files(run: &Run, attempt: &AttemptRow, end: &mut AttemptEnd) -> Result<Gathered, TickError> {
+fn gather_files(run: &Run, verdict: &mut Verdict) -> Result<Gathered, TickError> {
+    let Verdict { attempt, end, .. } = verdict;
     let task = stored_task(&attempt.task_json)?;
     let kept = run.backends.kept(&attempt.id).into_iter().map(|(file, remote)| Output {
         path: file.path,
@@ -306,22 +305,25 @@ fn gather_files(run: &Run, attempt: &AttemptRow, end: &mut AttemptEnd) -> Result
         Ok((outputs, missing)) => {
             end.outputs = outputs;
             if let Some(pattern) = missing {
-                fail(end, "output-missing", format!("output pattern `{pattern}` matches no file"));
+                fail(end, Reason::new(Code::OutputMissing, format!("output pattern `{pattern}` matches no file")));
             }
         }
         Err(error) if error.passes() => {
             let text = format!("it has ended, and its outputs cannot be read now: {error}");
-            return Ok(Gathered::Later(UNAVAILABLE_MS, COLLECT_FAILED, text));
+            return Ok(Gathered::Later(UNAVAILABLE_MS, Reason::new(Code::CollectFailed, text)));
         }
-        Err(error) => fail(end, error.code(), format!("its outputs could not be collected: {error}")),
+        Err(error) => {
+            let text = format!("its outputs could not be collected: {error}");
+            fail(end, Reason::new(error.word(), text));
+        }
     }
     Ok(Gathered::Yes)
 }
 
 /// Fails an attempt that had succeeded; what had failed before keeps its first reason.
-fn fail(end: &mut AttemptEnd, code: &str, text: String) {
+fn fail(end: &mut AttemptEnd, reason: Reason) {
     if end.state == AttemptState::Completed {
         end.state = AttemptState::Failed;
-        end.reason = Some((code.to_owned(), text));
+        end.reason = Some(reason);
     }
 }

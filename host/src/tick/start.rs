@@ -1,19 +1,24 @@
 //! Starts attempts: create, stage and prepare, commit the intent, submit, record.
-use super::verdict::{self, Verdict, stored_task};
+use super::verdict::{self, Sequel, Verdict, stored_task};
 use super::{Moment, Run, Tick, TickError, decide, inputs, key, request, settle, stage};
 use crate::backend::Unacknowledged;
 use crate::machine;
+use crate::model::code::{Code, Word};
 use crate::model::contract::{Found, GuestError};
 use crate::model::id::AttemptId;
+use crate::model::reason::Reason;
 use crate::model::states::{AttemptState, TaskState};
+use crate::model::time::delay_ms;
 use crate::model::workflow::{Task, WALLTIME_MAX_S};
 use crate::plugin::{PluginError, PluginErrorKind};
 use crate::run_dir::RunDir;
-use crate::store::{AttemptEnd, AttemptRow, Durability, NewAttempt, Store, StoreError, TaskSpec, Writer};
+use crate::store::{AttemptRow, Durability, NewAttempt, Store, StoreError, TaskSpec, Writer};
 use std::collections::BTreeMap;
 
 /// When to try again what was turned away without a hint, in milliseconds.
 const TURNED_AWAY_MS: i64 = 5_000;
+/// The soonest that what was turned away is tried again, whatever the hint, in milliseconds.
+const TURNED_AWAY_MIN_MS: i64 = 100;
 /// When to try again what waits for a plugin that could not be loaded, in milliseconds.
 pub(super) const UNLOADED_MS: i64 = 1_000;
 /// When to ask `reconcile` about a submit whose answer was lost, in milliseconds.
@@ -52,9 +57,7 @@ pub(super) fn start_ready_tasks(run: &mut Run, moment: Moment<'_>, tick: &mut Ti
 
 /// Attempts that were created or prepared but not submitted, and whose time has come.
 fn unsubmitted(run: &Run, now_ms: i64) -> Result<Vec<AttemptRow>, TickError> {
-    let due =
-        |a: &AttemptRow, (at, set): (i64, i64)| a.state != AttemptState::Submitting && (at <= now_ms || now_ms < set);
-    Ok(run.store.unsettled()?.into_iter().filter(|(attempt, times)| due(attempt, *times)).map(|(a, _)| a).collect())
+    Ok(run.store.unsettled_due(now_ms, &[AttemptState::Created, AttemptState::Prepared])?)
 }
 
 /// Chooses up to `most` tasks to start: those whose back-off is over, then those that are ready.
@@ -114,7 +117,7 @@ fn create(run: &mut Run, moment: Moment<'_>, chosen: &[TaskSpec]) -> Result<Vec<
 
 enum Readied {
     Yes(AttemptRow),
-    Later(AttemptRow, i64, (String, String)),
+    Later(AttemptRow, i64, Reason),
     No(Verdict),
 }
 
@@ -152,8 +155,8 @@ fn launch(
                     attempt.state = AttemptState::Submitting;
                     submitting.push(attempt);
                 }
-                Readied::Later(attempt, delay_ms, (code, text)) => {
-                    writer.note_attempt(&attempt, now + delay_ms, Some((&code, &text)), now)?;
+                Readied::Later(attempt, delay_ms, reason) => {
+                    writer.note_attempt(&attempt, now + delay_ms, Some(&reason), now)?;
                 }
                 Readied::No(verdict) => {
                     tick.finished += 1;
@@ -172,9 +175,12 @@ fn ready(run: &Run, attempt: AttemptRow, staged: &mut bool, tick: &mut Tick) -> 
         Ok(any) => *staged |= any,
         Err(stage::StageError::Machine(text, error)) => return Err(TickError::Io(text, error)),
         Err(stage::StageError::Later(text)) => {
-            return Ok(Readied::Later(attempt, TURNED_AWAY_MS, ("turned-away".to_owned(), text)));
+            return Ok(Readied::Later(attempt, TURNED_AWAY_MS, Reason::new(Code::TurnedAway, text)));
         }
-        Err(stage::StageError::Task(text)) => return Ok(Readied::No(failed(attempt, "staging", text))),
+        Err(stage::StageError::Task(text)) => {
+            let reason = Reason::new(Code::Staging, text);
+            return Ok(Readied::No(Verdict::failed(attempt, reason, Sequel::Policy)));
+        }
     }
     let json = attempt_json(&run.store, &attempt, &task)?;
     crate::failpoint::hit("prepare.before");
@@ -183,27 +189,36 @@ fn ready(run: &Run, attempt: AttemptRow, staged: &mut bool, tick: &mut Tick) -> 
     Ok(match answer {
         Ok(()) => Readied::Yes(attempt),
         Err(PluginError { kind: PluginErrorKind::Guest(GuestError::Transient(detail, delay)), .. }) => {
-            let delay_ms = delay.map_or(TURNED_AWAY_MS, |ms| ms as i64);
-            Readied::Later(attempt, delay_ms, ("turned-away".to_owned(), detail.message))
+            Readied::Later(attempt, turned_away_ms(delay), Reason::new(Code::TurnedAway, detail.message))
         }
         Err(error) if error.kind.never_ran() => {
             tick.note_unloaded(&attempt, &error);
-            Readied::Later(attempt, UNLOADED_MS, (error.kind.own_code().to_owned(), error.to_string()))
+            Readied::Later(attempt, UNLOADED_MS, told(&error))
         }
-        Err(error) => Readied::No(failed(attempt, error.kind.own_code(), error.to_string())),
+        Err(error) => Readied::No(refused(attempt, &error)),
     })
 }
 
-fn failed(attempt: AttemptRow, code: &str, text: String) -> Verdict {
-    let reason = Some((code.to_owned(), text));
-    let end = AttemptEnd { state: AttemptState::Failed, reason, data: None, outputs: Vec::new() };
-    Verdict { attempt, end, never_started: false }
+/// What an error of a plugin says about an attempt.
+fn told(error: &PluginError) -> Reason {
+    Reason::new(error.kind.word_of_operator(), error.to_string())
+}
+
+/// An attempt that its operator turned down: what can never be done is not tried again.
+fn refused(attempt: AttemptRow, error: &PluginError) -> Verdict {
+    let sequel = if error.kind.is_for_good() { Sequel::Nothing } else { Sequel::Policy };
+    Verdict::failed(attempt, told(error), sequel)
+}
+
+/// When to try again what was turned away, in milliseconds from now.
+fn turned_away_ms(hint: Option<u64>) -> i64 {
+    hint.map_or(TURNED_AWAY_MS, |ms| delay_ms(ms).max(TURNED_AWAY_MIN_MS))
 }
 
 enum Submitted {
     Yes(AttemptRow),
-    Later(AttemptRow, i64, (String, String)),
-    Unknown(AttemptRow, String, String),
+    Later(AttemptRow, i64, Reason),
+    Unknown(AttemptRow, Reason),
     No(Verdict),
 }
 
@@ -269,17 +284,15 @@ fn record(
 ) -> Result<(), StoreError> {
     match answer {
         Submitted::Yes(attempt) => {
-            let reason = bare.get(&attempt.key).map(|text| ("not-carried", text.as_str()));
-            writer.set_attempt_state(attempt, AttemptState::Submitted, reason, now)?;
+            let reason = bare.get(&attempt.key).map(|text| Reason::new(Code::NotCarried, text.as_str()));
+            writer.set_attempt_state(attempt, AttemptState::Submitted, reason.as_ref(), now)?;
             if told(attempt) { writer.set_due(attempt.key, now + BACKEND_TELLS_MS, now) } else { Ok(()) }
         }
-        Submitted::Later(attempt, delay_ms, (code, text)) => {
-            writer.set_attempt_state(attempt, AttemptState::Prepared, Some((code, text)), now)?;
+        Submitted::Later(attempt, delay_ms, reason) => {
+            writer.set_attempt_state(attempt, AttemptState::Prepared, Some(reason), now)?;
             writer.set_due(attempt.key, now + delay_ms, now)
         }
-        Submitted::Unknown(attempt, code, text) => {
-            writer.note_attempt(attempt, now + RECONCILE_MS, Some((code, text)), now)
-        }
+        Submitted::Unknown(attempt, reason) => writer.note_attempt(attempt, now + RECONCILE_MS, Some(reason), now),
         Submitted::No(verdict) => verdict::apply(writer, verdict, now),
     }
 }
@@ -306,22 +319,18 @@ fn submit(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Submitt
             Submitted::Yes(attempt)
         }
         Err(error) => {
-            let text = error.to_string();
             match &error.kind {
-                kind if kind.never_ran() => {
+                PluginErrorKind::Load(_) | PluginErrorKind::NotGranted(..) => {
                     tick.note_unloaded(&attempt, &error);
-                    Submitted::Later(attempt, UNLOADED_MS, (error.kind.own_code().to_owned(), text))
+                    Submitted::Later(attempt, UNLOADED_MS, told(&error))
                 }
                 PluginErrorKind::Guest(GuestError::Other(_))
                 | PluginErrorKind::Trap(_)
                 | PluginErrorKind::Memory(_)
                 | PluginErrorKind::Limit(..)
                 | PluginErrorKind::BadOutput(_) => broken_off(run, attempt, &error),
-                PluginErrorKind::Guest(guest) => not_submitted(attempt, guest, text),
-                _ => {
-                    let code = error.kind.own_code().to_owned();
-                    Submitted::Unknown(attempt, code, format!("the answer of submit was lost: {text}"))
-                }
+                PluginErrorKind::Guest(guest) => not_submitted(attempt, guest, error.to_string()),
+                PluginErrorKind::Deadline(_) | PluginErrorKind::Fuel(_) => Submitted::Unknown(attempt, unheard(&error)),
             }
         }
     })
@@ -336,26 +345,29 @@ fn broken_off(run: &Run, mut attempt: AttemptRow, error: &PluginError) -> Submit
             attempt.handle = Some(handle);
             Submitted::Yes(attempt)
         }
-        Ok(Found::No) => Submitted::No(failed(attempt, error.kind.own_code(), error.to_string())),
-        Ok(Found::Unknown(..)) | Err(_) => {
-            let text = format!("the answer of submit was lost: {error}");
-            Submitted::Unknown(attempt, error.kind.own_code().to_owned(), text)
-        }
+        Ok(Found::No) => Submitted::No(refused(attempt, error)),
+        Ok(Found::Unknown(..)) | Err(_) => Submitted::Unknown(attempt, unheard(error)),
     }
+}
+
+/// What is said of a submit of which nobody knows whether it took effect.
+fn unheard(error: &PluginError) -> Reason {
+    Reason::new(error.kind.word_of_operator(), format!("the answer of submit was lost: {error}"))
 }
 
 /// What an error says about a submit: provably without effect, for now or for good, or nobody knows.
 fn not_submitted(attempt: AttemptRow, error: &GuestError, text: String) -> Submitted {
     match error {
         GuestError::Transient(_, delay) => {
-            let delay_ms = delay.map_or(TURNED_AWAY_MS, |ms| ms as i64);
-            Submitted::Later(attempt, delay_ms, ("turned-away".to_owned(), text))
+            Submitted::Later(attempt, turned_away_ms(*delay), Reason::new(Code::TurnedAway, text))
         }
         GuestError::Invalid(_) | GuestError::Rejected(_) | GuestError::Denied(_) => {
-            Submitted::No(failed(attempt, &error.detail().code, text))
+            let reason = Reason::new(Word::of_operator(&error.detail().code), text);
+            Submitted::No(Verdict::failed(attempt, reason, Sequel::Nothing))
         }
         GuestError::Ambiguous(detail) | GuestError::Other(detail) => {
-            Submitted::Unknown(attempt, detail.code.clone(), format!("the answer of submit was lost: {text}"))
+            let text = format!("the answer of submit was lost: {text}");
+            Submitted::Unknown(attempt, Reason::new(Word::of_operator(&detail.code), text))
         }
     }
 }
@@ -379,20 +391,20 @@ fn attempt_json(store: &Store, attempt: &AttemptRow, task: &Task) -> Result<Stri
     if attempt.number == 1 || (task.retry.on.timeout.is_none() && task.retry.on.oom.is_none()) {
         return Ok(attempt.task_json.clone());
     }
-    let earlier: Vec<String> = store.attempts(attempt.task_key)?.into_iter().filter_map(|a| a.reason_code).collect();
+    let earlier: Vec<Word> = store.attempts(attempt.task_key)?.into_iter().filter_map(|a| a.reason_code).collect();
     Ok(serde_json::to_string(&task_with_retries(task, &earlier)).unwrap_or_else(|_| attempt.task_json.clone()))
 }
 
 /// A task with its walltime and memory multiplied for every earlier attempt that ran out of them.
-pub fn task_with_retries(task: &Task, earlier_codes: &[String]) -> Task {
+pub fn task_with_retries(task: &Task, earlier: &[Word]) -> Task {
     let mut task = task.clone();
-    let count = |code: &str| earlier_codes.iter().filter(|other| *other == code).count() as i32;
+    let count = |code: Code| earlier.iter().filter(|word| word.is(code)).count() as i32;
     if let Some(resources) = &mut task.resources {
         if let (Some(walltime), Some(rule)) = (&mut resources.walltime_s, &task.retry.on.timeout) {
-            *walltime = (*walltime * rule.walltime_factor.powi(count("timeout"))).min(WALLTIME_MAX_S);
+            *walltime = (*walltime * rule.walltime_factor.powi(count(Code::Timeout))).min(WALLTIME_MAX_S);
         }
         if let (Some(memory), Some(rule)) = (&mut resources.memory_mb, &task.retry.on.oom) {
-            *memory = (*memory as f64 * rule.memory_factor.powi(count("oom"))).ceil() as u64;
+            *memory = (*memory as f64 * rule.memory_factor.powi(count(Code::Oom))).ceil() as u64;
         }
     }
     task
