@@ -4,9 +4,9 @@
 //! `response.json` for the answer. Writing it needs no lease. Whoever links the file into place first has answered; it is
 //! never replaced, so that two people who answer at once are both told the truth.
 use crate::explain::{outside_command, positional};
-use crate::model::code::Code;
 use crate::failure::Failure;
 use crate::machine;
+use crate::model::code::Code;
 use crate::model::contract::{AttemptRequest, Status};
 use crate::model::document::sha256;
 use crate::model::id::{AttemptId, OperatorKey, RunId};

@@ -6,14 +6,12 @@ use crate::model::config::BackendConfig;
 use crate::model::states::RunState;
 use crate::run_dir::{Lease, RunDir};
 use crate::tick::{Moment, Run, Tick, step_run};
-use crate::workspace::{Access, new_attempt_id, now_ms};
+use crate::workspace::{Access, new_attempt_id, now_ms, stopwatch};
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long a tick waits for another process that holds the lease.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// The shortest wait before asking again an operator that gave no hint.
 const POLL_MIN: Duration = Duration::from_millis(250);
 /// The longest wait where nothing tells of a change, such as a file on another machine.
@@ -66,16 +64,19 @@ pub fn drive(
     let mut driven = None;
     loop {
         alarms.forget_outside()?;
-        let lease = dir.lease(PATIENCE)?;
+        let lease = dir.lease_in_turn()?;
         let mut current = fresh(dir, driven.take())?;
-        let tick = step_run(&mut current.run, Moment { now_ms: now_ms(), new_id: &new_attempt_id })?;
+        let tick =
+            step_run(&mut current.run, Moment { now_ms: now_ms(), new_id: &new_attempt_id, spent_ms: &stopwatch() })?;
         current.version = current.run.store.data_version()?;
         drop(lease);
         seen(&current.run, &tick);
         if let Some(unloaded) = &tick.unloaded {
             return Err(Failure::unloaded(dir, unloaded));
         }
-        match pause_after(&current, patience)? {
+        // what a tick had no time for is not waited with, nor is a person who asked to stop kept waiting
+        let pause = if tick.more { Pause::None } else { pause_after(&current, patience)? };
+        match pause {
             Pause::Over(ending) => return Ok(ending),
             _ if patience.deadline.is_some_and(|deadline| Instant::now() >= deadline) => return Ok(Ending::TimedOut),
             Pause::None => {}

@@ -172,3 +172,26 @@ fn a_snapshot_does_not_move_while_others_write() {
     assert_eq!(counted.expect("a readable store"), 0);
     assert_eq!(reader.task_counts().expect("counts").total, 1, "afterwards the new task is there");
 }
+
+#[test]
+fn a_rerun_of_all_that_one_task_gathers_costs_what_they_are() {
+    let place = super::Place::new(Journal::Wal);
+    let ids: Vec<String> = (0..6_000).map(|n| format!("t{n}")).collect();
+    let mut tasks: Vec<_> = ids.iter().map(|id| json!({"id": id})).collect();
+    tasks.push(json!({"id": "gather", "depends_on": ids}));
+    place.plan(1, &serde_json::Value::Array(tasks));
+    let keys: Vec<i64> = place.open().tasks(None, None).expect("tasks").iter().map(|task| task.key).collect();
+    let start = std::time::Instant::now();
+    place
+        .write(|writer| {
+            for key in &keys[..6_000] {
+                writer.set_task_state(*key, (TaskState::Pending, TaskState::Cancelled), Some(&why()), 20)?;
+            }
+            Ok(())
+        })
+        .expect("cancelled");
+    assert_eq!(place.write(|writer| writer.rerun(&keys[..6_000], false, "again", 30)).expect("a rerun"), 6_001);
+    // counting what `gather` waits for once for each of them would take minutes
+    assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
+    assert_eq!(place.open().check_invariants().expect("a readable store"), Vec::<String>::new());
+}

@@ -133,7 +133,7 @@ fn everything(store: &Store) -> String {
     let iteration = store.run().expect("a run").iteration;
     if iteration > 0 {
         let progress = store.workflow_progress(iteration).expect("progress");
-        text += &format!("{progress:?} {:?}\n", store.undelivered(iteration, 100).expect("results"));
+        text += &format!("{progress:?} {:?}\n", store.undelivered(iteration, 100, usize::MAX).expect("results"));
     }
     text + &format!(
         "{:?}\n{:?}\n{:?}\n{:?}\n",

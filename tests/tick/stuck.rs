@@ -151,7 +151,10 @@ fn what_is_not_submitted_when_a_run_is_paused_moves_nothing() {
     assert!(store.anything_moves(true).expect("readable"));
     let explained =
         matterstack::explain::explain_task(&store, &run.config, "run", &[], "a").expect("readable").expect("there");
-    assert_eq!((explained.code.own(), explained.command.as_deref()), (Some(Code::RunPaused), Some("matterstack resume run")));
+    assert_eq!(
+        (explained.code.own(), explained.command.as_deref()),
+        (Some(Code::RunPaused), Some("matterstack resume run"))
+    );
     resume(&mut run.open(), None, 0).expect("a resume");
     assert_eq!(run.tick_to_end().0.state, "completed");
 }

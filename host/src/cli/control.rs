@@ -1,14 +1,14 @@
 //! Commands by which a person changes what a run does.
 use super::Session;
-use super::remedy::rendered;
 use super::output::{print_json, tell};
+use super::remedy::rendered;
 use super::runs::hold;
 use crate::failure::Failure;
 use crate::machine;
 use crate::model::config::RunConfig;
 use crate::model::states::RunState;
 use crate::tick::{self, ControlError, Moment, Run, Selection, step_run};
-use crate::workspace::{self, Access, new_attempt_id, now_ms, set_value, write_config};
+use crate::workspace::{self, Access, new_attempt_id, now_ms, set_value, stopwatch, write_config};
 use serde_json::{Value, json};
 
 impl From<ControlError> for Failure {
@@ -66,7 +66,7 @@ pub(super) fn cancel(session: &Session, name: &str, task: Option<&str>) -> Resul
         None => tick::cancel_run(&mut held.run, now_ms())?,
     };
     // One tick tells the outside at once, so that nothing runs on because nobody steps.
-    step_run(&mut held.run, Moment { now_ms: now_ms(), new_id: &new_attempt_id })?;
+    step_run(&mut held.run, Moment { now_ms: now_ms(), new_id: &new_attempt_id, spent_ms: &stopwatch() })?;
     let what = task.map_or("cancelled".to_owned(), |task| format!("task `{task}` is cancelled"));
     let live = live_of(&held.run, task)?;
     let text = match (changed, live) {

@@ -301,9 +301,6 @@ impl Session {
     }
 }
 
-/// How long a command waits for another process that advances the run.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// Runs the command line and returns the exit code.
 pub fn run(arguments: Vec<OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {

@@ -104,7 +104,11 @@ fn upgrade(
     let change = format!("plugin {plugin} upgraded to {}", &digest[..12]);
     workspace::write_config(run, config, &change, Some(&by))?;
     let held_by_plugin = row.state == RunState::Held
-        && row.reason_code.as_ref().and_then(Word::own).is_some_and(|code| code.is_of_plugin() || code == Code::PlannedNothing);
+        && row
+            .reason_code
+            .as_ref()
+            .and_then(Word::own)
+            .is_some_and(|code| code.is_of_plugin() || code == Code::PlannedNothing);
     if held_by_plugin {
         crate::tick::resume(run, None, now_ms())?;
     }

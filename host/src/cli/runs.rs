@@ -1,7 +1,7 @@
 //! Commands that make runs and move them.
 use super::output::{print, print_json, tell};
 use super::progress::Progress;
-use super::{PATIENCE, Session, shown};
+use super::{Session, shown};
 use crate::drive::{Ending, Patience, drive};
 use crate::failure::{Failure, FailureKind};
 use crate::model::config::{Grants, RunConfig};
@@ -9,7 +9,7 @@ use crate::model::schema;
 use crate::model::states::RunState;
 use crate::run_dir::RunDir;
 use crate::tick::{Moment, Tick, step_run, would_start};
-use crate::workspace::{self, Access, Init, new_attempt_id, now_ms, open_run, user_config};
+use crate::workspace::{self, Access, Init, new_attempt_id, now_ms, open_run, stopwatch, user_config};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -149,7 +149,7 @@ fn reach(config: &RunConfig) -> String {
 pub(super) fn step(session: &Session, name: &str) -> Result<u8, Failure> {
     let dir = session.run(name)?;
     let mut held = open_run(&dir, Duration::ZERO, Access::Own)?;
-    let tick = step_run(&mut held.run, Moment { now_ms: now_ms(), new_id: &new_attempt_id })?;
+    let tick = step_run(&mut held.run, Moment { now_ms: now_ms(), new_id: &new_attempt_id, spent_ms: &stopwatch() })?;
     print_tick(session, &tick)?;
     match &tick.unloaded {
         Some(unloaded) => Err(Failure::unloaded(&dir, unloaded)),
@@ -304,5 +304,6 @@ pub(super) fn config(session: &Session, command: &ConfigCommand) -> Result<u8, F
 }
 
 pub(super) fn hold(session: &Session, name: &str, access: Access) -> Result<workspace::HeldRun, Failure> {
-    open_run(&session.run(name)?, PATIENCE, access)
+    let dir = session.run(name)?;
+    open_run(&dir, dir.patience(), access)
 }

@@ -234,7 +234,7 @@ pub(super) fn explain(session: &Session, name: &str, task: Option<&str>) -> Resu
     let more = all.len().saturating_sub(EXPLAINED_SHOWN);
     let rows = all.into_iter().take(EXPLAINED_SHOWN).map(|one| {
         let subject = one.task.unwrap_or_else(|| "(the run)".to_owned());
-        vec![subject, one.code, one.sentence, one.command.unwrap_or_default()]
+        vec![subject, one.code.to_string(), one.sentence, one.command.unwrap_or_default()]
     });
     let mut rows = rows.peekable();
     if rows.peek().is_some() {

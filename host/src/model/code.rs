@@ -84,7 +84,6 @@ codes! {
         Capacity = "capacity": "ready, but as many attempts are live as `limits.max_active` or the operator's `max_active` allows";
         Starting = "starting": "an attempt is being prepared";
         TurnedAway = "turned-away": "the operator's system is busy; asked again after a delay";
-        NoRoom = "no-room": "this machine has no process or descriptor to spare; tried again when a job has ended";
         UnknownSubmit = "unknown-submit": "it is not known yet whether the submit took effect; the next tick asks";
         Found = "found": "a submit whose answer was lost had taken effect";
         Queued = "queued": "accepted outside, not started";
@@ -124,6 +123,7 @@ codes! {
         NotExecutable = "not-executable": "the program cannot be executed";
         CannotStart = "cannot-start": "the machine refuses to start the command, and would again";
         NotStarted = "not-started": "the command provably never started";
+        NoRoom = "no-room": "the machine has no process or descriptor to spare; tried again, as often as it takes, when jobs have ended";
         LaunchFailed = "launch-failed": "the cluster could not launch the job";
         Terminated = "terminated": "stopped by the scheduler, which did not tell why";
         NodeFail = "node-fail": "its node failed; another attempt follows without using up the task's own";
@@ -175,10 +175,7 @@ impl Code {
     /// Whether it says of a task that it could start, but for the run: it waits for nothing outside.
     pub fn is_of_ready_task(self) -> bool {
         use Code::{Ready, RunCancelled, RunCancelling, RunCompleted, RunFailed, RunHeld, RunPaused};
-        matches!(
-            self,
-            Ready | RunPaused | RunHeld | RunCancelling | RunCompleted | RunFailed | RunCancelled
-        )
+        matches!(self, Ready | RunPaused | RunHeld | RunCancelling | RunCompleted | RunFailed | RunCancelled)
     }
 
     /// Whether it says that a plugin, rather than a task, is at fault.

@@ -1,9 +1,10 @@
 //! Attempts: where each stands, and when to ask about it.
 use super::word::columns;
 use super::{Output, Store, StoreError, Writer, changed_one, parse_state};
-use crate::model::code::Word;
+use crate::model::code::{Code, Word};
 use crate::model::reason::Reason;
 use crate::model::states::AttemptState;
+use rusqlite::OptionalExtension;
 
 /// An attempt, with what a call about it needs of its task.
 #[derive(Debug, Clone)]
@@ -46,6 +47,23 @@ pub struct AttemptRow {
     pub ended_at_ms: Option<i64>,
 }
 
+/// An attempt that is to be seen to, without its documents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its place in the database.
+    pub key: i64,
+    /// The operator key.
+    pub operator: String,
+}
+
+impl AttemptRow {
+    /// The size of its documents.
+    pub fn bytes(&self) -> u64 {
+        let texts = [&self.handle, &self.note, &self.reason, &self.data];
+        (self.task_json.len() + texts.into_iter().flatten().map(String::len).sum::<usize>()) as u64
+    }
+}
+
 /// An attempt to create.
 #[derive(Debug, Clone)]
 pub struct NewAttempt {
@@ -82,23 +100,25 @@ impl AttemptEnd {
 }
 
 impl Writer<'_> {
-    /// Creates an attempt.
+    /// Creates an attempt. Returns its place in the database.
     ///
     /// # Errors
     /// If the task has a live attempt already.
-    pub fn create_attempt(&self, new: &NewAttempt, now_ms: i64) -> Result<(), StoreError> {
+    pub fn create_attempt(&self, new: &NewAttempt, now_ms: i64) -> Result<i64, StoreError> {
         self.connection
             .prepare_cached(
                 "INSERT INTO attempts (attempt_id, task_key, number, operator, state, directory, created_at_ms) \
                  VALUES (?1, ?2, ?3, ?4, 'created', ?5, ?6)",
             )?
             .execute((&new.id, new.task_key, new.number, &new.operator, &new.directory, now_ms))?;
+        let key = self.connection.last_insert_rowid();
         self.connection
             .prepare_cached(
                 "INSERT INTO live_counts (operator, n) VALUES (?1, 1) ON CONFLICT (operator) DO UPDATE SET n = n + 1",
             )?
             .execute([&new.operator])?;
-        self.record(now_ms, "attempt", &new.id, (None, "created"), None)
+        self.record(now_ms, "attempt", &new.id, (None, "created"), None)?;
+        Ok(key)
     }
 
     /// Moves a live attempt to another live state.
@@ -112,25 +132,37 @@ impl Writer<'_> {
         reason: Option<&Reason>,
         now_ms: i64,
     ) -> Result<(), StoreError> {
-        let to = attempt.state.become_state(to)?;
+        let from = attempt.state;
+        let to = from.become_state(to)?;
         let (code, text) = columns(reason);
-        let changed = self
+        let flip = from.is_outside() && to.is_outside();
+        let flips: Option<u32> = self
             .connection
             .prepare_cached(
-                "UPDATE attempts SET state = ?3, handle = ?4, waits_for = ?5, reason_code = ?6, reason = ?7 \
-                 WHERE attempt_key = ?1 AND state = ?2",
+                "UPDATE attempts SET state = ?3, handle = ?4, waits_for = ?5, reason_code = ?6, reason = ?7, flips = flips + ?8 \
+                 WHERE attempt_key = ?1 AND state = ?2 RETURNING flips",
             )?
-            .execute((
-                attempt.key,
-                attempt.state.as_str(),
-                to.as_str(),
-                &attempt.handle,
-                &attempt.waits_for,
-                code,
-                text,
-            ))?;
-        changed_one(changed, "the attempt")?;
-        self.record(now_ms, "attempt", &attempt.id, (Some(attempt.state.as_str()), to.as_str()), text)
+            .query_row(
+                (
+                    attempt.key,
+                    from.as_str(),
+                    to.as_str(),
+                    &attempt.handle,
+                    &attempt.waits_for,
+                    code,
+                    text,
+                    flip,
+                ),
+                |row| row.get(0),
+            )
+            .optional()?;
+        changed_one(usize::from(flips.is_some()), "the attempt")?;
+        // how far an attempt is, and to and fro outside without end, is shown but no part of the history
+        if flip && flips.is_some_and(|flips| flips > FLIPS_MAX) {
+            return Ok(());
+        }
+        let text = text.filter(|_| reason.is_some_and(|reason| !reason.is(Code::Progress)));
+        self.record(now_ms, "attempt", &attempt.id, (Some(from.as_str()), to.as_str()), text)
     }
 
     /// Notes what was learnt about a live attempt without a change of state, and when to ask again.
@@ -164,6 +196,14 @@ impl Writer<'_> {
             .prepare_cached("UPDATE attempts SET due_at_ms = ?2, due_set_ms = ?3 WHERE attempt_key = ?1")?
             .execute((key, due_at_ms, now_ms))?;
         Ok(())
+    }
+
+    /// Lets an attempt be asked about now.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub fn make_due(&self, key: i64, now_ms: i64) -> Result<(), StoreError> {
+        self.set_due(key, 0, now_ms)
     }
 
     /// Ends an attempt.
@@ -229,8 +269,14 @@ const COLUMNS: &str = "a.attempt_key, a.attempt_id, a.task_key, t.task_id, t.spe
 
 const LIVE: &str = "a.state NOT IN ('completed', 'failed', 'cancelled', 'lost')";
 
+/// Whether the outside has an attempt.
+const SUBMITTED: &str = "a.state IN ('submitted', 'running', 'waiting_external')";
+
 /// Whether the time of an attempt has come at ?1: it is past, or the clock is now before it was set.
 const DUE: &str = "(a.due_at_ms <= ?1 OR a.due_set_ms > ?1)";
+
+/// How often the history notes that an attempt goes from one state to another while the outside has it.
+const FLIPS_MAX: u32 = 20;
 
 /// Whether a tick can do something about an attempt, given whether it submits anything.
 const GOES_ON: &str = "(?1 OR a.cancel_asked = 1 OR a.state NOT IN ('created', 'prepared'))";
@@ -296,19 +342,27 @@ impl Store {
         self.attempt_rows("a.state IN ('created', 'prepared', 'submitting') ORDER BY a.attempt_key", ())
     }
 
-    /// Attempts in these states, all of them not acknowledged by the outside, whose time has come.
+    /// Attempts in these states, all of them not acknowledged by the outside, whose time has come: the longest due first.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn unsettled_due(&self, now_ms: i64, states: &[AttemptState]) -> Result<Vec<AttemptRow>, StoreError> {
+    pub fn unsettled_due(&self, now_ms: i64, states: &[AttemptState]) -> Result<Vec<Waiting>, StoreError> {
         let states: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
-        self.attempt_rows(
+        self.waiting(
             &format!(
                 "a.state IN ('created', 'prepared', 'submitting') AND a.state IN (SELECT value FROM json_each(?2)) AND {DUE} \
-                 ORDER BY a.attempt_key"
+                 ORDER BY a.due_at_ms, a.attempt_key"
             ),
             (now_ms, serde_json::json!(states).to_string()),
         )
+    }
+
+    fn waiting<P: rusqlite::Params>(&self, filter: &str, parameters: P) -> Result<Vec<Waiting>, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare_cached(&format!("SELECT a.attempt_key, a.operator FROM attempts a WHERE {filter}"))?;
+        let rows = statement.query_map(parameters, |row| Ok(Waiting { key: row.get(0)?, operator: row.get(1)? }))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Live attempts, at most `most`.
@@ -319,15 +373,28 @@ impl Store {
         self.attempt_rows(&format!("{LIVE} ORDER BY a.attempt_key LIMIT ?1"), [most])
     }
 
-    /// Live attempts to be asked about now: their time has come, or the clock is before it was set.
+    /// Attempts that the outside has, to be asked about now: their time has come. The longest due first.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn attempts_due(&self, now_ms: i64) -> Result<Vec<AttemptRow>, StoreError> {
-        self.attempt_rows(
-            &format!("{LIVE} AND {DUE} ORDER BY a.attempt_key"),
-            [now_ms],
-        )
+    pub fn attempts_due(&self, now_ms: i64) -> Result<Vec<Waiting>, StoreError> {
+        self.waiting(&format!("{LIVE} AND {SUBMITTED} AND {DUE} ORDER BY a.due_at_ms, a.attempt_key"), [now_ms])
+    }
+
+    /// An attempt that the outside has, by its id.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn submitted_attempt(&self, id: &str) -> Result<Option<Waiting>, StoreError> {
+        Ok(self.waiting(&format!("{LIVE} AND {SUBMITTED} AND a.attempt_id = ?1"), [id])?.pop())
+    }
+
+    /// A live attempt by its place in the database.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn live_attempt_at(&self, key: i64) -> Result<Option<AttemptRow>, StoreError> {
+        Ok(self.attempt_rows(&format!("{LIVE} AND a.attempt_key = ?1"), [key])?.pop())
     }
 
     /// A live attempt by its id.
@@ -346,12 +413,13 @@ impl Store {
         Ok(self.attempt_rows("a.attempt_id = ?1", [id])?.pop())
     }
 
-    /// Attempts a person wants stopped and the outside has not been told.
+    /// Attempts a person wants stopped and the outside has not been told; those of which nobody knows whether it has them
+    /// are settled first.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn attempts_to_cancel(&self) -> Result<Vec<AttemptRow>, StoreError> {
-        self.attempt_rows(&format!("{LIVE} AND a.cancel_asked = 1 ORDER BY a.attempt_key"), ())
+    pub fn attempts_to_stop(&self) -> Result<Vec<Waiting>, StoreError> {
+        self.waiting(&format!("{LIVE} AND a.cancel_asked = 1 AND a.state <> 'submitting' ORDER BY a.attempt_key"), ())
     }
 
     /// How many attempts are live: of one operator, or of all.

@@ -20,7 +20,7 @@ mod waiting;
 mod word;
 mod workflow;
 
-pub use attempt::{AttemptEnd, AttemptRow, NewAttempt};
+pub use attempt::{AttemptEnd, AttemptRow, NewAttempt, Waiting};
 pub use decision::{DecisionRow, NewDecision};
 pub use history::HistoryRow;
 pub use output::{KeptOutput, Output};

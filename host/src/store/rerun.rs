@@ -26,14 +26,13 @@ impl Writer<'_> {
                 [key],
             )?;
         }
-        for &key in &back {
-            self.connection.execute(
-                &format!(
-                    "UPDATE tasks SET blocked = ({UNMET}) WHERE state = 'pending' AND (task_key = ?1 OR task_key IN \
-                     (SELECT task_key FROM dependencies WHERE on_key = ?1))"
-                ),
-                [key],
-            )?;
+        // each of those concerned once, however many of its dependencies came back
+        for key in self.concerned(&back)? {
+            self.connection
+                .prepare_cached(&format!(
+                    "UPDATE tasks SET blocked = ({UNMET}) WHERE state = 'pending' AND task_key = ?1"
+                ))?
+                .execute([key])?;
         }
         for &key in &back {
             if let Some((on, state)) = self.bad_dependency(key)?
@@ -47,6 +46,18 @@ impl Writer<'_> {
             count += u64::from(self.task_state(key)? == TaskState::Pending);
         }
         Ok(count)
+    }
+
+    /// These tasks, and those that depend on one of them.
+    fn concerned(&self, keys: &BTreeSet<i64>) -> Result<BTreeSet<i64>, StoreError> {
+        let mut all = keys.clone();
+        let mut statement = self.connection.prepare_cached("SELECT task_key FROM dependencies WHERE on_key = ?1")?;
+        for key in keys {
+            for dependent in statement.query_map([key], |row| row.get(0))? {
+                all.insert(dependent?);
+            }
+        }
+        Ok(all)
     }
 
     /// These tasks, and what a rerun of them brings back too.

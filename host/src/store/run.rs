@@ -117,6 +117,16 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Whose turn the last tick left it to be (JSON text), if it was cut short.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn turn(&self) -> Result<Option<String>, StoreError> {
+        Ok(self.connection.prepare_cached("SELECT turn FROM run")?.query_row([], |row| row.get(0))?)
+    }
+}
+
 impl Writer<'_> {
     /// Makes the run's row.
     ///
@@ -166,6 +176,15 @@ impl Writer<'_> {
         changed_one(changed, "the run")?;
         let id: String = self.connection.query_row("SELECT run_id FROM run", [], |row| row.get(0))?;
         self.record(now_ms, "run", &id, (Some(from.as_str()), to.as_str()), text)
+    }
+
+    /// Leaves to the next tick whose turn it is (JSON text); nothing if this one was not cut short.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub fn set_turn(&self, turn: Option<&str>) -> Result<(), StoreError> {
+        self.connection.execute("UPDATE run SET turn = ?1", [turn])?;
+        Ok(())
     }
 
     /// Records what a person supplied for the next plan.

@@ -231,9 +231,10 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn open_tasks(&self, most: u32) -> Result<Vec<TaskRow>, StoreError> {
-        let mut rows = self.task_rows("t.state IN ('pending', 'running')", ())?;
-        rows.truncate(most as usize);
-        Ok(rows)
+        self.task_rows(
+            "t.task_key IN (SELECT task_key FROM tasks WHERE state IN ('pending', 'running') ORDER BY task_key LIMIT ?1)",
+            [most],
+        )
     }
 
     /// The ids of an operator's tasks that have not ended, in the order planned.

@@ -7,8 +7,9 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 impl FromSql for Word {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let text = value.as_str()?;
-        Self::from_stored(text)
-            .ok_or_else(|| FromSqlError::Other(StoreError::Row(format!("unknown word `{text}` in the database")).into()))
+        Self::from_stored(text).ok_or_else(|| {
+            FromSqlError::Other(StoreError::Row(format!("unknown word `{text}` in the database")).into())
+        })
     }
 }
 

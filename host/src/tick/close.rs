@@ -1,4 +1,5 @@
 //! Ends an iteration: analyzes its results, and asks the campaign what comes next.
+use super::turn::Phase;
 use super::{Moment, Run, Tick, TickError};
 use crate::model::code::{Code, Word};
 use crate::model::config::Limit;
@@ -15,6 +16,8 @@ use serde_json::{Value, json};
 
 /// Results handed to one call of `analyze`.
 const RESULTS_PER_CALL: u32 = 1_000;
+/// Documents of results handed to one call of `analyze`, in bytes; one result is handed over whatever its size.
+const RESULTS_MAX_BYTES: usize = 8 * 1024 * 1024;
 /// Plans in a row that may plan nothing.
 const IDLE_PLANS_MAX: u32 = 2;
 
@@ -49,9 +52,12 @@ pub(super) fn close_iteration(run: &mut Run, moment: Moment<'_>, tick: &mut Tick
         if open > 0 {
             return Ok(false);
         }
-        if !analyzed && !held_by(run, moment, |run| analyze(run, moment))? {
+        if !analyzed && !held_by(run, moment, |run| analyze(run, moment, tick))? {
             return Ok(false);
         }
+    }
+    if is_cut(moment, tick) {
+        return Ok(false);
     }
     tick.decided = true;
     let mut planned = 0;
@@ -99,10 +105,10 @@ fn bad_plan(error: &WorkflowError) -> Word {
 }
 
 /// Folds the results of the ended iteration into the campaign's state, in bounded batches.
-fn analyze(run: &mut Run, moment: Moment<'_>) -> Result<(), PlanError> {
-    loop {
+fn analyze(run: &mut Run, moment: Moment<'_>, tick: &mut Tick) -> Result<(), PlanError> {
+    while !is_cut(moment, tick) {
         let row = run.store.run()?;
-        let Some((last, results)) = run.store.undelivered(row.iteration, RESULTS_PER_CALL)? else {
+        let Some((last, results)) = run.store.undelivered(row.iteration, RESULTS_PER_CALL, RESULTS_MAX_BYTES)? else {
             run.store.transaction(Durability::Lazy, |writer| writer.close_workflow(row.iteration, moment.now_ms))?;
             return Ok(());
         };
@@ -130,6 +136,15 @@ fn analyze(run: &mut Run, moment: Moment<'_>) -> Result<(), PlanError> {
             writer.deliver(row.iteration, last, context.decision)
         })?;
     }
+    Ok(())
+}
+
+/// Whether the tick's time is up before the campaign is asked; the next tick then begins with that.
+fn is_cut(moment: Moment<'_>, tick: &mut Tick) -> bool {
+    if moment.is_over() {
+        tick.cut_short(Phase::Advance, None);
+    }
+    tick.cut.is_some()
 }
 
 /// Asks the campaign for the next decision and records it with what it planned, in one transaction. Returns how many
@@ -192,14 +207,15 @@ fn record_plan(
             }
             Next::Complete(document) => {
                 writer.set_result(document)?;
-                writer.set_run_state(from, RunState::Completed, Some(&Reason::new(Code::Completed, decision.reason.as_str())), now)
+                writer.set_run_state(
+                    from,
+                    RunState::Completed,
+                    Some(&Reason::new(Code::Completed, decision.reason.as_str())),
+                    now,
+                )
             }
-            Next::Fail(detail) => {
-                writer.set_run_state(from, RunState::Failed, Some(&Reason::of_campaign(detail)), now)
-            }
-            Next::Hold(detail) => {
-                writer.set_run_state(from, RunState::Held, Some(&Reason::of_campaign(detail)), now)
-            }
+            Next::Fail(detail) => writer.set_run_state(from, RunState::Failed, Some(&Reason::of_campaign(detail)), now),
+            Next::Hold(detail) => writer.set_run_state(from, RunState::Held, Some(&Reason::of_campaign(detail)), now),
         }
     })?;
     Ok(())

@@ -147,9 +147,9 @@ pub fn cancel_task(run: &mut Run, id: &str, now_ms: i64) -> Result<bool, Control
 }
 
 fn known_task(run: &Run, id: &str) -> Result<TaskRow, ControlError> {
-    run.store.task(id)?.ok_or_else(|| {
-        not_now(run, format!("run `{}` has no task `{id}`", run.dir.id()), Some(Remedy::ListTasks))
-    })
+    run.store
+        .task(id)?
+        .ok_or_else(|| not_now(run, format!("run `{}` has no task `{id}`", run.dir.id()), Some(Remedy::ListTasks)))
 }
 
 /// Brings ended and lost tasks of the current iteration back to pending. Returns how many came back.
@@ -241,9 +241,9 @@ fn select(run: &Run, selection: &Selection) -> Result<Vec<TaskRow>, ControlError
     let wanted = selection.state.as_deref().unwrap_or("failed");
     let state = match wanted {
         "lost" => TaskState::Running,
-        text => TaskState::parse(text).filter(|state| state.ended()).ok_or_else(|| {
-            not_now(run, format!("`{text}` is no state to rerun"), Some(Remedy::NameState))
-        })?,
+        text => TaskState::parse(text)
+            .filter(|state| state.ended())
+            .ok_or_else(|| not_now(run, format!("`{text}` is no state to rerun"), Some(Remedy::NameState)))?,
     };
     let iteration = run.store.run()?.iteration;
     let mut tasks = run.store.tasks(Some(state), selection.operator.as_deref())?;

@@ -8,6 +8,7 @@ mod close;
 mod collect;
 mod control;
 mod decide;
+mod gather;
 mod inputs;
 mod notify;
 mod outside;
@@ -16,6 +17,9 @@ mod preview;
 mod settle;
 mod stage;
 mod start;
+mod stop;
+mod submit;
+mod turn;
 mod verdict;
 
 pub use amend::refuse_amendment;
@@ -26,6 +30,7 @@ pub use control::{
 pub use decide::{Capacity, room};
 pub use preview::{Preview, would_start};
 pub use start::task_with_retries;
+pub use turn::BUDGET_MS;
 
 use crate::backend::Backends;
 use crate::model::code::Code;
@@ -39,6 +44,7 @@ use crate::run_dir::RunDir;
 use crate::store::{AttemptRow, Durability, Store, StoreError};
 use std::rc::Rc;
 use std::sync::Arc;
+use turn::{Cut, Phase, Turn};
 
 /// An opened run: everything a tick works with.
 pub struct Run {
@@ -71,6 +77,15 @@ pub struct Moment<'a> {
     pub now_ms: i64,
     /// A new random attempt id.
     pub new_id: &'a dyn Fn() -> AttemptId,
+    /// How long the tick has been going on, in milliseconds.
+    pub spent_ms: &'a dyn Fn() -> u64,
+}
+
+impl Moment<'_> {
+    /// Whether the tick has gone on for long enough: it begins nothing more, and leaves it to the next.
+    fn is_over(&self) -> bool {
+        (self.spent_ms)() >= turn::BUDGET_MS
+    }
 }
 
 /// What one tick did.
@@ -92,6 +107,11 @@ pub struct Tick {
     pub planned: u64,
     /// The iteration it is in now.
     pub iteration: u32,
+    /// Whether its time was up before it had done all that it could do now: the next tick goes on at once.
+    pub more: bool,
+    /// Where its time was up.
+    #[serde(skip)]
+    pub(crate) cut: Option<Cut>,
     /// Whether the campaign was asked for a plan.
     #[serde(skip)]
     pub decided: bool,
@@ -138,24 +158,25 @@ pub enum TickError {
 /// If the store or the machine fails; a plugin cannot fail a tick.
 pub fn step_run(run: &mut Run, moment: Moment<'_>) -> Result<Tick, TickError> {
     let mut tick = Tick { run_id: run.dir.id(), ..Tick::default() };
-    let before = run.store.run()?;
     let history = run.store.history_end()?;
-    if !before.state.ended() {
+    if !run.store.run()?.state.ended() {
         start::ensure_backends(run)?;
-        settle::settle_interrupted_submits(run, moment, &mut tick)?;
-        poll::cancel_what_is_unwanted(run, moment, &mut tick)?;
-        poll::poll_live_attempts(run, moment, &mut tick)?;
-        finish_cancelling(run, moment)?;
-        while run.store.run()?.state == RunState::Active {
-            let submitted = start::start_ready_tasks(run, moment, &mut tick)?;
-            if poll::poll_submitted(run, moment, &submitted, &mut tick)? {
-                continue;
+        let turn = Turn::read(run)?;
+        for phase in turn.phases() {
+            match phase {
+                Phase::Settle => settle::settle_interrupted_submits(run, moment, &turn, &mut tick)?,
+                Phase::Stop => stop::stop_what_is_unwanted(run, moment, &turn, &mut tick)?,
+                Phase::Poll => poll::poll_live_attempts(run, moment, &turn, &mut tick)?,
+                Phase::Advance => advance(run, moment, &turn, &mut tick)?,
             }
-            if !close::close_iteration(run, moment, &mut tick)? {
+            finish_cancelling(run, moment)?;
+            if tick.cut.is_some() {
                 break;
             }
         }
-        let changed = tick.decided || run.store.history_end()? != history;
+        turn.leave(run, &tick)?;
+        tick.more = tick.cut.is_some();
+        let changed = tick.more || tick.decided || run.store.history_end()? != history;
         hold_if_stuck(run, moment, changed)?;
     }
     tick.warning = notify::tell(run)?.or(tick.warning.take());
@@ -164,6 +185,21 @@ pub fn step_run(run: &mut Run, moment: Moment<'_>) -> Result<Tick, TickError> {
     tick.reason = after.reason;
     tick.iteration = after.iteration;
     Ok(tick)
+}
+
+/// Starts what is ready, and asks the campaign where an iteration has ended: over and over while one leads to the other.
+fn advance(run: &mut Run, moment: Moment<'_>, turn: &Turn, tick: &mut Tick) -> Result<(), TickError> {
+    while run.store.run()?.state == RunState::Active {
+        let submitted = start::start_ready_tasks(run, moment, turn, tick)?;
+        let ended = poll::poll_submitted(run, moment, turn, submitted, tick)?;
+        if tick.cut.is_some() {
+            break;
+        }
+        if !ended && !close::close_iteration(run, moment, tick)? {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// A run being cancelled is cancelled once nothing of it is live.

@@ -1,24 +1,22 @@
-//! Asks operators about live attempts, collects what ended.
+//! Asks operators about live attempts, and records what they say.
+use super::gather::{self, Gathered, UNAVAILABLE_MS};
 use super::start::UNLOADED_MS;
-use super::verdict::{self, Sequel, Verdict, stored_task};
-use super::{Moment, Run, Tick, TickError, collect, key, outside, request};
+use super::turn::{HELD_MAX, HELD_MAX_BYTES, Phase, Round, Turn};
+use super::verdict::{self, Sequel, Verdict};
+use super::{Moment, Run, Tick, TickError, key, outside, request};
 use crate::model::code::{Code, Word};
-use crate::model::contract::{GuestError, Status};
+use crate::model::contract::Status;
 use crate::model::reason::Reason;
 use crate::model::states::AttemptState;
 use crate::model::time::delay_ms;
-use crate::plugin::{PluginError, PluginErrorKind};
-use crate::store::{AttemptEnd, AttemptRow, Durability, Output, StoreError, Writer};
+use crate::plugin::PluginError;
+use crate::store::{AttemptEnd, AttemptRow, Durability, StoreError, Waiting, Writer};
 use std::collections::BTreeSet;
 
 /// When to ask again where an operator gives no hint, in milliseconds: at the next tick.
 const NEXT_TICK_MS: u64 = 0;
-/// When to ask again after the outside did not answer, in milliseconds.
-const UNAVAILABLE_MS: u64 = 5_000;
-/// Characters of an output document's summary that the history keeps.
-const SUMMARY_MAX: usize = 1_000;
-/// Verdicts recorded in one transaction.
-const BATCH: usize = 500;
+/// Characters of what an operator says of an attempt that goes on, of which each poll brings more.
+const NOTE_MAX: usize = 2_000;
 
 /// What one poll learnt of an attempt that goes on.
 struct Progress {
@@ -33,73 +31,41 @@ enum Learnt {
     End(Verdict),
 }
 
-/// Tells the outside to stop what a person wants stopped.
-pub(super) fn cancel_what_is_unwanted(run: &mut Run, moment: Moment<'_>, tick: &mut Tick) -> Result<(), TickError> {
-    let mut unwanted = run.store.attempts_to_cancel()?;
-    unwanted.retain(|attempt| attempt.state != AttemptState::Submitting);
-    while !unwanted.is_empty() {
-        let batch: Vec<AttemptRow> = unwanted.drain(..unwanted.len().min(BATCH)).collect();
-        let told: Vec<Told> = batch.into_iter().map(|attempt| tell_to_stop(run, attempt, tick)).collect();
-        // Once the store says that the outside was told, nobody tells it again.
-        let kept = run.backends.sync_local();
-        kept.map_err(|error| TickError::Io("writing the backend's queue".to_owned(), error))?;
-        run.store.transaction(Durability::Full, |writer| {
-            told.iter().try_for_each(|one| match one {
-                Told::NotNeeded(verdict) => verdict::apply(writer, verdict, moment.now_ms),
-                Told::Yes(key) => writer.cancel_told(*key),
-                Told::Failed(attempt, text) => {
-                    writer.note_attempt(attempt, 0, Some(&Reason::new(Code::CancelFailed, text)), moment.now_ms)
-                }
-            })
-        })?;
-    }
-    Ok(())
-}
-
-/// What became of telling the outside to stop an attempt.
-enum Told {
-    /// The outside never had it.
-    NotNeeded(Verdict),
-    Yes(i64),
-    Failed(AttemptRow, String),
-}
-
-fn tell_to_stop(run: &Run, attempt: AttemptRow, tick: &mut Tick) -> Told {
-    if matches!(attempt.state, AttemptState::Created | AttemptState::Prepared) {
-        return Told::NotNeeded(Verdict::cancelled(attempt));
-    }
-    crate::failpoint::hit("cancel.before");
-    let answer = run.plugins.cancel(&key(&attempt), &request(run, &attempt, attempt.task_json.clone()));
-    crate::failpoint::hit("cancel.after");
-    match answer {
-        Ok(()) => Told::Yes(attempt.key),
-        Err(error) => {
-            tick.note_unloaded(&attempt, &error);
-            let text = format!("cancel failed and will be tried again: {error}");
-            Told::Failed(attempt, text)
+impl Learnt {
+    /// What is held in memory until it is recorded, in bytes.
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Progress(progress) => progress.attempt.bytes(),
+            Self::End(verdict) => verdict.attempt.bytes() + verdict.end.data.as_ref().map_or(0, String::len) as u64,
         }
     }
 }
 
 /// Polls what changed or is due, collects what ended, and records it in batches.
-pub(super) fn poll_live_attempts(run: &mut Run, moment: Moment<'_>, tick: &mut Tick) -> Result<(), TickError> {
+pub(super) fn poll_live_attempts(
+    run: &mut Run,
+    moment: Moment<'_>,
+    turn: &Turn,
+    tick: &mut Tick,
+) -> Result<(), TickError> {
     let known = run.store.cursors()?;
     let changes = run.backends.changes(&known).map_err(|error| TickError::Io("reading backends".to_owned(), error))?;
     let mut seen = BTreeSet::new();
     let mut due = Vec::new();
     for id in changes.attempts.iter().chain(&outside::changed_attempts(run)?) {
-        due.extend(run.store.live_attempt(id.as_str())?.filter(|attempt| seen.insert(attempt.id.clone())));
+        due.extend(run.store.submitted_attempt(id.as_str())?.filter(|one| seen.insert(one.key)));
     }
-    for attempt in run.store.attempts_due(moment.now_ms)? {
-        if seen.insert(attempt.id.clone()) {
-            due.push(attempt);
-        }
-    }
-    due.retain(|a| matches!(a.state, AttemptState::Submitted | AttemptState::Running | AttemptState::WaitingExternal));
-    ask_all(run, moment, &due, tick)?;
+    let changed = seen.clone();
+    due.extend(run.store.attempts_due(moment.now_ms)?.into_iter().filter(|one| seen.insert(one.key)));
+    let mut round = Round::new(Phase::Poll, turn, due);
+    ask_all(run, moment, &mut round, tick)?;
+    // of what was not reached, a change that is told once only must not be forgotten
+    let left: Vec<i64> = round.left().map(|one| one.key).filter(|key| changed.contains(key)).collect();
     run.backends.flush().map_err(|error| TickError::Io("writing a backend's memory".to_owned(), error))?;
-    if changes.cursors.iter().any(|(backend, position)| known.get(backend) != Some(position)) {
+    let moved = changes.cursors.iter().any(|(backend, position)| known.get(backend) != Some(position));
+    if moved || !left.is_empty() {
         run.store.transaction(Durability::Lazy, |writer| {
+            left.iter().try_for_each(|key| writer.make_due(*key, moment.now_ms))?;
             changes.cursors.iter().try_for_each(|(backend, position)| writer.set_cursor(backend, position))
         })?;
     }
@@ -111,31 +77,37 @@ pub(super) fn poll_live_attempts(run: &mut Run, moment: Moment<'_>, tick: &mut T
 pub(super) fn poll_submitted(
     run: &mut Run,
     moment: Moment<'_>,
-    submitted: &[String],
+    turn: &Turn,
+    submitted: Vec<Waiting>,
     tick: &mut Tick,
 ) -> Result<bool, TickError> {
-    let mut attempts = Vec::with_capacity(submitted.len());
-    for id in submitted {
-        attempts.extend(run.store.live_attempt(id)?);
-    }
-    Ok(ask_all(run, moment, &attempts, tick)? > 0)
+    let mut round = Round::new(Phase::Advance, turn, submitted);
+    Ok(ask_all(run, moment, &mut round, tick)? > 0)
 }
 
-/// Asks about attempts and records what was learnt, in batches. Returns how many ended.
-fn ask_all(run: &mut Run, moment: Moment<'_>, attempts: &[AttemptRow], tick: &mut Tick) -> Result<u64, TickError> {
+/// Asks about attempts and records what was learnt, in batches, while there is time. Returns how many ended.
+fn ask_all(run: &mut Run, moment: Moment<'_>, round: &mut Round, tick: &mut Tick) -> Result<u64, TickError> {
     let before = tick.finished;
-    for batch in attempts.chunks(BATCH) {
-        let mut learnt = Vec::with_capacity(batch.len());
-        for attempt in batch {
+    loop {
+        let (mut learnt, mut held) = (Vec::new(), 0);
+        while learnt.len() < HELD_MAX
+            && held < HELD_MAX_BYTES
+            && let Some(one) = round.next(moment, tick)
+        {
+            let Some(attempt) = run.store.live_attempt_at(one.key)? else { continue };
             tick.polled += 1;
-            learnt.push(ask(run, attempt.clone(), tick)?);
+            let one = ask(run, attempt, tick)?;
+            held += one.bytes();
+            learnt.push(one);
+        }
+        if learnt.is_empty() {
+            return Ok(tick.finished - before);
         }
         tick.finished += learnt.iter().filter(|one| matches!(one, Learnt::End(_))).count() as u64;
         run.store.transaction(Durability::Full, |writer| {
             learnt.iter().try_for_each(|one| record(writer, one, moment.now_ms))
         })?;
     }
-    Ok(tick.finished - before)
 }
 
 fn record(writer: &Writer<'_>, learnt: &Learnt, now_ms: i64) -> Result<(), StoreError> {
@@ -155,7 +127,8 @@ fn record(writer: &Writer<'_>, learnt: &Learnt, now_ms: i64) -> Result<(), Store
 
 /// Why the outside could not be told to stop the attempt: a person must go on seeing that while nothing else is to say.
 fn cancel_failed(attempt: &AttemptRow) -> Option<Reason> {
-    let told = attempt.reason_code.as_ref().is_some_and(|word| word.is(Code::CancelFailed)) && attempt.cancel_asked == 1;
+    let told =
+        attempt.reason_code.as_ref().is_some_and(|word| word.is(Code::CancelFailed)) && attempt.cancel_asked == 1;
     attempt.reason.clone().filter(|_| told).map(|text| Reason::new(Code::CancelFailed, text))
 }
 
@@ -178,7 +151,9 @@ fn ask(run: &mut Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Learnt
         attempt.handle = Some(handle);
     }
     let after = report.poll_after_ms.unwrap_or(NEXT_TICK_MS);
-    let goes_on = |attempt: AttemptRow, to, reason, poll_after_ms| {
+    let goes_on = |mut attempt: AttemptRow, to, reason: Option<Reason>, poll_after_ms| {
+        attempt.task_json = String::new();
+        let reason = reason.map(|reason| Reason { text: reason.text.chars().take(NOTE_MAX).collect(), ..reason });
         Ok(Learnt::Progress(Progress { attempt, to, reason, poll_after_ms }))
     };
     let state = attempt.state;
@@ -226,104 +201,9 @@ fn ended(run: &mut Run, attempt: AttemptRow, status: Status, tick: &mut Tick) ->
     let end = AttemptEnd::bare(state, reason);
     let mut verdict = Verdict { attempt, end, sequel };
     let has_results = matches!(state, AttemptState::Completed | AttemptState::Failed) && sequel != Sequel::Misfire;
-    if has_results && let Gathered::Later(poll_after_ms, reason) = gather(run, &mut verdict, tick)? {
+    if has_results && let Gathered::Later(poll_after_ms, reason) = gather::gather(run, &mut verdict, tick)? {
         let (to, attempt) = (verdict.attempt.state, verdict.attempt);
         return Ok(Learnt::Progress(Progress { attempt, to, reason: Some(reason), poll_after_ms }));
     }
     Ok(Learnt::End(verdict))
-}
-
-/// What an output document says of itself in one sentence, for the history: its `summary`.
-fn summary(data: &str) -> Option<String> {
-    // Most documents have none, and need not be parsed to find that out.
-    let document: serde_json::Value =
-        data.contains("\"summary\"").then(|| serde_json::from_str(data).ok()).flatten()?;
-    document.get("summary")?.as_str().map(|text| text.chars().take(SUMMARY_MAX).collect())
-}
-
-enum Gathered {
-    Yes,
-    /// The results cannot be had now: a delay in milliseconds, and why.
-    Later(u64, Reason),
-}
-
-/// Fetches what an ended attempt left. A failure here fails an attempt that had succeeded; one that passes by itself lets
-/// the attempt wait, so that a link that is cut costs no result.
-fn gather(run: &Run, verdict: &mut Verdict, tick: &mut Tick) -> Result<Gathered, TickError> {
-    match gather_document(run, verdict, tick) {
-        Gathered::Yes if verdict.attempt.task_json.contains("\"outputs\"") => gather_files(run, verdict),
-        gathered => Ok(gathered),
-    }
-}
-
-/// Fetches the output document.
-fn gather_document(run: &Run, verdict: &mut Verdict, tick: &mut Tick) -> Gathered {
-    let Verdict { attempt, end, .. } = verdict;
-    crate::failpoint::hit("collect-results.before");
-    let answer = run.plugins.collect_results(&key(attempt), &request(run, attempt, attempt.task_json.clone()));
-    crate::failpoint::hit("collect-results.after");
-    match answer {
-        Ok(data) => {
-            if end.state == AttemptState::Completed {
-                end.reason = data.as_deref().and_then(summary).map(|text| Reason::new(Code::Completed, text));
-            }
-            end.data = data;
-        }
-        Err(PluginError { kind: PluginErrorKind::Guest(GuestError::Transient(detail, delay)), .. }) => {
-            let text = format!("it has ended, and its results cannot be fetched yet: {}", detail.message);
-            return Gathered::Later(delay.unwrap_or(UNAVAILABLE_MS), Reason::new(Code::CollectFailed, text));
-        }
-        Err(error) if error.kind.never_ran() => {
-            tick.note_unloaded(attempt, &error);
-            let text = format!("it has ended, and its results cannot be fetched yet: {error}");
-            return Gathered::Later(UNLOADED_MS as u64, Reason::new(error.kind.word(), text));
-        }
-        Err(error) => {
-            let text = format!("its results could not be collected: {error}");
-            let for_good = error.kind.is_for_good() && end.state == AttemptState::Completed;
-            fail(end, Reason::new(error.kind.word_of_operator(), text));
-            if for_good {
-                verdict.sequel = Sequel::Nothing;
-            }
-        }
-    }
-    Gathered::Yes
-}
-
-/// Finds the output files, here and on the cluster where they stayed.
-fn gather_files(run: &Run, verdict: &mut Verdict) -> Result<Gathered, TickError> {
-    let Verdict { attempt, end, .. } = verdict;
-    let task = stored_task(&attempt.task_json)?;
-    let kept = run.backends.kept(&attempt.id).into_iter().map(|(file, remote)| Output {
-        path: file.path,
-        sha256: file.sha256,
-        size: file.size,
-        remote: Some(remote),
-    });
-    let (directory, handle) = (run.dir.join(&attempt.directory), attempt.handle.as_deref());
-    match collect::collect_outputs(&directory, &task, handle, kept.collect(), &run.config.limits) {
-        Ok((outputs, missing)) => {
-            end.outputs = outputs;
-            if let Some(pattern) = missing {
-                fail(end, Reason::new(Code::OutputMissing, format!("output pattern `{pattern}` matches no file")));
-            }
-        }
-        Err(error) if error.passes() => {
-            let text = format!("it has ended, and its outputs cannot be read now: {error}");
-            return Ok(Gathered::Later(UNAVAILABLE_MS, Reason::new(Code::CollectFailed, text)));
-        }
-        Err(error) => {
-            let text = format!("its outputs could not be collected: {error}");
-            fail(end, Reason::new(error.word(), text));
-        }
-    }
-    Ok(Gathered::Yes)
-}
-
-/// Fails an attempt that had succeeded; what had failed before keeps its first reason.
-fn fail(end: &mut AttemptEnd, reason: Reason) {
-    if end.state == AttemptState::Completed {
-        end.state = AttemptState::Failed;
-        end.reason = Some(reason);
-    }
 }

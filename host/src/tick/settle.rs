@@ -1,6 +1,7 @@
 //! Settles submits that an earlier tick left undecided.
+use super::turn::{HELD_MAX, HELD_MAX_BYTES, Phase, Round, Turn};
 use super::verdict::{self, Verdict};
-use super::{Moment, Run, Tick, TickError, key, request, start};
+use super::{Moment, Run, Tick, TickError, key, request, submit};
 use crate::model::code::Code;
 use crate::model::contract::Found;
 use crate::model::reason::Reason;
@@ -11,8 +12,6 @@ use crate::store::{AttemptRow, Durability, StoreError, Writer};
 
 /// When to ask again after a `reconcile` that itself failed, in milliseconds.
 const ASK_AGAIN_MS: i64 = 2_000;
-/// Answers recorded in one transaction.
-const BATCH: usize = 500;
 
 /// What a `reconcile` told.
 enum Settled {
@@ -24,26 +23,40 @@ enum Settled {
 
 /// Asks `reconcile` about every attempt in `submitting`: yes adopts it, no submits it under the same key, unknown leaves
 /// it where it is.
-pub(super) fn settle_interrupted_submits(run: &mut Run, moment: Moment<'_>, tick: &mut Tick) -> Result<(), TickError> {
+pub(super) fn settle_interrupted_submits(
+    run: &mut Run,
+    moment: Moment<'_>,
+    turn: &Turn,
+    tick: &mut Tick,
+) -> Result<(), TickError> {
     let now = moment.now_ms;
-    let unsettled = run.store.unsettled_due(now, &[AttemptState::Submitting])?;
+    let mut round = Round::new(Phase::Settle, turn, run.store.unsettled_due(now, &[AttemptState::Submitting])?);
     let submits = run.store.run()?.state == RunState::Active;
-    let mut again = Vec::new();
-    for batch in unsettled.chunks(BATCH) {
-        let settled: Vec<Settled> = batch.iter().map(|attempt| settle(run, attempt.clone(), tick)).collect();
+    loop {
+        let (mut settled, mut held) = (Vec::new(), 0);
+        while settled.len() < HELD_MAX
+            && held < HELD_MAX_BYTES
+            && let Some(one) = round.next(moment, tick)
+        {
+            let Some(attempt) = run.store.live_attempt_at(one.key)? else { continue };
+            held += attempt.bytes();
+            settled.push(settle(run, attempt, tick));
+        }
+        if settled.is_empty() {
+            return Ok(());
+        }
         run.store.transaction(Durability::Full, |writer| {
             settled.iter().try_for_each(|one| record(writer, one, submits, now))
         })?;
-        again.extend(settled.into_iter().filter_map(|one| match one {
+        let again = settled.into_iter().filter_map(|one| match one {
             Settled::Again(attempt) => Some(attempt),
             Settled::Found(_) | Settled::NeverWill(_) | Settled::Unknown(..) => None,
-        }));
+        });
+        if submits {
+            // The poll that follows asks about them, as about all that is due.
+            submit::submit_all(run, moment, again.collect(), tick)?;
+        }
     }
-    if submits && !again.is_empty() {
-        // The poll that follows asks about them, as about all that is due.
-        start::submit_all(run, moment, again, tick)?;
-    }
-    Ok(())
 }
 
 /// Asks the operator whether a submit under the attempt's key took effect.

@@ -3,13 +3,15 @@ use super::TickError;
 use crate::model::code::Code;
 use crate::model::reason::Reason;
 use crate::model::states::{AttemptState, TaskState};
-use crate::model::workflow::Task;
+use crate::model::workflow::{Retry, Task};
 use crate::store::{AttemptEnd, AttemptRow, StoreError, Writer};
 
 /// Attempts in a row that may fail to start, through no fault of the task, before a person is asked.
 const MISFIRES_MAX: u32 = 10;
 /// The shortest back-off, in milliseconds, also where a task asks for none.
 const BACKOFF_MIN_MS: f64 = 100.0;
+/// The longest back-off of what the machine had no room for, in milliseconds.
+const NO_ROOM_MAX_MS: i64 = 30_000;
 /// The longest back-off, in milliseconds.
 const BACKOFF_MAX_MS: f64 = 3_600_000.0;
 /// How often a back-off doubles before it reaches its ceiling from any first delay that is not nothing.
@@ -45,6 +47,13 @@ impl Verdict {
         let reason = Reason::new(Code::Cancelled, "cancelled before it was submitted");
         Self { attempt, end: AttemptEnd::bare(AttemptState::Cancelled, Some(reason)), sequel: Sequel::Misfire }
     }
+}
+
+/// The part of a task that says what follows its attempts.
+#[derive(serde::Deserialize)]
+struct Policy {
+    #[serde(default)]
+    retry: Retry,
 }
 
 /// Parses a task as stored.
@@ -85,7 +94,7 @@ fn after_failure(writer: &Writer<'_>, verdict: &Verdict, reason: &Reason, now_ms
     if attempt.cancel_asked > 0 {
         return writer.set_task_state(key, (TaskState::Running, TaskState::Cancelled), Some(reason), now_ms);
     }
-    let task: Task = serde_json::from_str(&attempt.task_json).map_err(|error| StoreError::Row(error.to_string()))?;
+    let task: Policy = serde_json::from_str(&attempt.task_json).map_err(|error| StoreError::Row(error.to_string()))?;
     let lost = verdict.end.state == AttemptState::Lost;
     let infrastructure = !lost && reason.word.own().is_some_and(Code::is_infrastructure);
     let misfired = verdict.sequel == Sequel::Misfire || infrastructure;
@@ -94,11 +103,17 @@ fn after_failure(writer: &Writer<'_>, verdict: &Verdict, reason: &Reason, now_ms
         let text = format!("attempt {} is lost ({}); nobody knows whether it ran", attempt.number, reason.text);
         return writer.set_task_reason(key, Some(&Reason::new(Code::Lost, text)));
     }
-    let again = if misfired { misfires < MISFIRES_MAX } else { tries < task.retry.max_attempts };
+    // what the machine has no room for waits for jobs to end, however often that takes
+    let no_room = misfired && reason.is(Code::NoRoom);
+    let again = if misfired { no_room || misfires < MISFIRES_MAX } else { tries < task.retry.max_attempts };
     if !again || verdict.sequel == Sequel::Nothing {
         return writer.set_task_state(key, (TaskState::Running, TaskState::Failed), Some(reason), now_ms);
     }
-    let delay_ms = if misfired { back_off_ms(1.0, misfires) } else { back_off_ms(task.retry.backoff_s, tries) };
+    let delay_ms = match (no_room, misfired) {
+        (true, _) => back_off_ms(1.0, misfires).min(NO_ROOM_MAX_MS),
+        (false, true) => back_off_ms(1.0, misfires),
+        (false, false) => back_off_ms(task.retry.backoff_s, tries),
+    };
     let text = format!("attempt {} ended with {}; the next starts after a back-off", attempt.number, reason.text);
     writer.set_retry(key, now_ms + delay_ms, now_ms, &Reason::new(Code::Retry, text))
 }

@@ -10,7 +10,7 @@ use crate::tick::{Moment, plan_first};
 use crate::{failpoint, machine};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The beginning of the name of a directory in which a run is being made.
 const ASIDE: &str = ".init-";
@@ -35,6 +35,12 @@ pub struct Init<'a> {
 /// Now, in milliseconds since the epoch.
 pub fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
+/// Tells how long ago it was made, in milliseconds.
+pub fn stopwatch() -> impl Fn() -> u64 {
+    let start = Instant::now();
+    move || start.elapsed().as_millis() as u64
 }
 
 /// Makes a run and returns its directory and resolved configuration.
@@ -98,7 +104,7 @@ fn make(slug: &str, workspace: &Path, aside: &Path, id: &str, mut config: RunCon
     })?;
     let (mut run, plugins) = assemble(dir, config, store)?;
     plugins.load_all()?;
-    plan_first(&mut run, Moment { now_ms, new_id: &new_attempt_id })?;
+    plan_first(&mut run, Moment { now_ms, new_id: &new_attempt_id, spent_ms: &stopwatch() })?;
     Ok(run.config)
 }
 

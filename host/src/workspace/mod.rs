@@ -7,7 +7,7 @@ mod open;
 mod pin;
 
 pub use config::{backend_config, parse_document, read_run_config, resolve, set_value, user_config};
-pub use init::{Init, init, now_ms};
+pub use init::{Init, init, now_ms, stopwatch};
 pub(crate) use open::open_leased;
 pub use open::{
     Access, HeldRun, adopt, check_plugins, find_plugin, new_attempt_id, open_for_reading, open_run, open_to_look,
