@@ -4,7 +4,7 @@ use crate::cli::harness::World;
 use matterstack::model::code::Code;
 use matterstack::model::evidence::{FileKind, Integrity, Verified};
 use matterstack::model::states::{AttemptState, RunState, TaskState};
-use matterstack::run_dir::RunDir;
+use matterstack::run::RunDir;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::time::{Duration, Instant};

@@ -14,13 +14,12 @@ mod runs;
 mod show;
 
 use crate::failure::{Failure, FailureKind};
-use crate::run_dir::RunDir;
+use crate::run::RunDir;
 use crate::workspace::{Workspaces, find_run};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 /// Runs scientific campaigns for weeks without anything that must stay alive.
 ///

@@ -1,5 +1,5 @@
 //! Remedies as a person reads them.
-use crate::explain::positional;
+use crate::ground::words::positional;
 use crate::model::remedy::Remedy;
 
 /// The sentence for what would help; `run` is what leads a command to the run.

@@ -40,9 +40,9 @@ pub(super) fn gather(run: &Run, verdict: &mut Verdict, tick: &mut Tick) -> Resul
 /// Fetches the output document.
 fn gather_document(run: &Run, verdict: &mut Verdict, tick: &mut Tick) -> Gathered {
     let Verdict { attempt, end, .. } = verdict;
-    crate::failpoint::hit("collect-results.before");
+    crate::ground::failpoint::hit("collect-results.before");
     let answer = run.plugins.collect_results(&key(attempt), &request(run, attempt, attempt.task_json.clone()));
-    crate::failpoint::hit("collect-results.after");
+    crate::ground::failpoint::hit("collect-results.after");
     match answer {
         Ok(data) => {
             if end.state == AttemptState::Completed {

@@ -135,11 +135,11 @@ fn cancel_failed(attempt: &AttemptRow) -> Option<Reason> {
 /// Asks about one attempt, and collects it if it ended.
 fn ask(run: &mut Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Learnt, TickError> {
     if !run.config.backend_tells(&attempt.operator) {
-        crate::answer::sign_what_came_by_hand(&run.dir.join(&attempt.directory));
+        crate::run::sign_what_came_by_hand(&run.dir.join(&attempt.directory));
     }
-    crate::failpoint::hit("check-status.before");
+    crate::ground::failpoint::hit("check-status.before");
     let answer = run.plugins.check_status(&key(&attempt), &request(run, &attempt, attempt.task_json.clone()));
-    crate::failpoint::hit("check-status.after");
+    crate::ground::failpoint::hit("check-status.after");
     let report = match answer {
         Ok(report) => report,
         Err(error) => {

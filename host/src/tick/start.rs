@@ -3,7 +3,7 @@ use super::decide::{self, Claim};
 use super::turn::{HELD_MAX_BYTES, Phase, Round, Turn};
 use super::verdict::{self, Sequel, Verdict, stored_task};
 use super::{Moment, Run, Tick, TickError, key, request, stage, submit};
-use crate::machine;
+use crate::ground::machine;
 use crate::model::code::{Code, Word};
 use crate::model::contract::GuestError;
 use crate::model::reason::Reason;
@@ -11,7 +11,7 @@ use crate::model::states::{AttemptState, TaskState};
 use crate::model::time::delay_ms;
 use crate::model::workflow::{Task, WALLTIME_MAX_S};
 use crate::plugin::{PluginError, PluginErrorKind};
-use crate::run_dir::RunDir;
+use crate::run::RunDir;
 use crate::store::{AttemptRow, Durability, NewAttempt, Store, TaskSpec, Waiting};
 use std::collections::BTreeSet;
 
@@ -218,9 +218,9 @@ fn ready(run: &Run, attempt: AttemptRow, staged: &mut bool, tick: &mut Tick) -> 
         }
     }
     let json = attempt_json(&run.store, &attempt, &task)?;
-    crate::failpoint::hit("prepare.before");
+    crate::ground::failpoint::hit("prepare.before");
     let answer = run.plugins.prepare(&key(&attempt), &request(run, &attempt, json));
-    crate::failpoint::hit("prepare.after");
+    crate::ground::failpoint::hit("prepare.after");
     Ok(match answer {
         Ok(()) => Readied::Yes(attempt),
         Err(PluginError { kind: PluginErrorKind::Guest(GuestError::Transient(detail, delay)), .. }) => {

@@ -54,9 +54,9 @@ fn tell(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Told {
     if matches!(attempt.state, AttemptState::Created | AttemptState::Prepared) {
         return Told::NotNeeded(Verdict::cancelled(attempt));
     }
-    crate::failpoint::hit("cancel.before");
+    crate::ground::failpoint::hit("cancel.before");
     let answer = run.plugins.cancel(&key(&attempt), &request(run, &attempt, attempt.task_json.clone()));
-    crate::failpoint::hit("cancel.after");
+    crate::ground::failpoint::hit("cancel.after");
     match answer {
         Ok(()) => Told::Yes(attempt.key),
         Err(error) => {

@@ -120,9 +120,9 @@ fn submit(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Submitt
     let task = stored_task(&attempt.task_json)?;
     let json = attempt_json(&run.store, &attempt, &task)?;
     inputs::link(run, &attempt, &task)?;
-    crate::failpoint::hit("submit.before");
+    crate::ground::failpoint::hit("submit.before");
     let answer = run.plugins.submit(&key(&attempt), &request(run, &attempt, json));
-    crate::failpoint::hit("submit.after");
+    crate::ground::failpoint::hit("submit.after");
     Ok(match answer {
         Ok(handle) => {
             attempt.handle = Some(handle);
