@@ -126,7 +126,7 @@ fn what_somebody_else_has_changed_is_not_changed_again() {
         place.write(|writer| writer.set_run_state(RunState::Active, RunState::Held, Some(&why()), 7)),
         place.write(|writer| writer.set_task_state(key, running, None, 7)),
         place.write(|writer| writer.set_task_state(key + 1, running, None, 7)),
-        place.write(|writer| writer.set_retry(key + 1, 9, 7, ("retry", "later"))),
+        place.write(|writer| writer.set_retry(key + 1, 9, 7, &why())),
     ];
     for (number, result) in refused.into_iter().enumerate() {
         assert!(matches!(result, Err(StoreError::Row(_))), "{number}: {result:?}");

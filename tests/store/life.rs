@@ -66,13 +66,13 @@ fn life() -> Vec<Work> {
     ] {
         all.push(to_task(task, TaskState::Pending, TaskState::Running));
         all.push(work(move |store, writer| {
-            writer.create_attempt(&new_attempt(task, store.task(task)?.expect("a task").key, 1), 20)
+            writer.create_attempt(&new_attempt(task, store.task(task)?.expect("a task").key, 1), 20).map(|_| ())
         }));
         all.extend(way.into_iter().map(|to| to_attempt(task, to)));
     }
     all.extend([
         to_task("a", TaskState::Running, TaskState::Completed),
-        work(|store, writer| writer.set_retry(store.task("c")?.expect("a task").key, 900, 90, ("retry", "later"))),
+        work(|store, writer| writer.set_retry(store.task("c")?.expect("a task").key, 900, 90, &why())),
         work(|store, writer| writer.clear_retry(store.task("c")?.expect("a task").key)),
         to_task("c", TaskState::Running, TaskState::Failed),
         work(|store, writer| {
