@@ -13,7 +13,7 @@ fn work(work: impl Fn(&Store, &Writer<'_>) -> Result<(), StoreError> + 'static) 
 
 fn to_attempt(id: &'static str, to: AttemptState) -> Work {
     work(move |store, writer| {
-        let attempt = store.live_attempt(id)?.expect("a live attempt");
+        let attempt = store.attempt(id)?.expect("an attempt");
         advance(writer, &attempt, to)
     })
 }

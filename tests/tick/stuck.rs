@@ -146,7 +146,7 @@ fn what_is_not_submitted_when_a_run_is_paused_moves_nothing() {
     let tick = run.tick();
     assert_eq!((tick.state.as_str(), tick.submitted), ("paused", 0));
     let store = run.open().store;
-    assert_eq!(store.unsettled().expect("attempts")[0].state.as_str(), "prepared", "its submit had no effect");
+    assert_eq!(store.all_attempts().expect("attempts")[0].state.as_str(), "prepared", "its submit had no effect");
     assert_eq!((store.anything_moves(false).expect("readable"), store.next_due(false).expect("a time")), (false, None));
     assert!(store.anything_moves(true).expect("readable"));
     let explained =

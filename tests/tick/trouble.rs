@@ -29,7 +29,7 @@ fn a_lost_answer_of_submit_is_settled_by_reconcile() {
         });
         run.plan().expect("a plan");
         run.tick();
-        let live = run.open().store.unsettled().expect("attempts");
+        let live = run.open().store.all_attempts().expect("attempts");
         assert_eq!(live[0].state.as_str(), "submitting");
         assert_eq!(live[0].reason_code, Some(Word::Limit(Code::PluginDeadline, Limit::CallMs)));
         assert_eq!(run.tick_to_end().0.state, "completed");

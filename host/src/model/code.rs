@@ -115,7 +115,7 @@ codes! {
         Waiting = "waiting": "waits for something else outside";
     }
     Job {
-        ExitCode = "exit-code": "the command ended with that";
+        Exit = "exit-code": "the command ended with that";
         Signal = "signal": "the command was ended by that";
         Timeout = "timeout": "the command was killed at its walltime";
         Oom = "oom": "the command was killed for its memory";

@@ -334,14 +334,6 @@ impl Store {
         self.attempt_rows("1 ORDER BY a.attempt_key", ())
     }
 
-    /// Attempts that the outside has not acknowledged.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn unsettled(&self) -> Result<Vec<AttemptRow>, StoreError> {
-        self.attempt_rows("a.state IN ('created', 'prepared', 'submitting') ORDER BY a.attempt_key", ())
-    }
-
     /// Attempts in these states, all of them not acknowledged by the outside, whose time has come: the longest due first.
     ///
     /// # Errors
@@ -395,14 +387,6 @@ impl Store {
     /// If the database cannot be read.
     pub fn live_attempt_at(&self, key: i64) -> Result<Option<AttemptRow>, StoreError> {
         Ok(self.attempt_rows(&format!("{LIVE} AND a.attempt_key = ?1"), [key])?.pop())
-    }
-
-    /// A live attempt by its id.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn live_attempt(&self, id: &str) -> Result<Option<AttemptRow>, StoreError> {
-        Ok(self.attempt_rows(&format!("{LIVE} AND a.attempt_id = ?1"), [id])?.pop())
     }
 
     /// An attempt by its id, live or ended.

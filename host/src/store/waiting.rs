@@ -157,7 +157,7 @@ impl Store {
         let mut statement = self.connection.prepare_cached(
             "SELECT a.attempt_id, a.directory, a.due_set_ms FROM attempts a WHERE (a.state = 'waiting_external' OR \
              (a.state = 'running' AND a.operator IN (SELECT value FROM json_each(?1)))) AND \
-             a.state NOT IN ('completed', 'failed', 'cancelled', 'lost') LIMIT ?2",
+             a.state NOT IN ('completed', 'failed', 'cancelled', 'lost') ORDER BY a.due_set_ms LIMIT ?2",
         )?;
         let rows = statement.query_map((serde_json::json!(operators).to_string(), most), |row| {
             Ok(Watched { attempt_id: row.get(0)?, directory: row.get(1)?, asked_ms: row.get(2)? })
