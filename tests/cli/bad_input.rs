@@ -343,7 +343,7 @@ fn task_files_cannot_escape_and_missing_sources_fail_the_attempt() {
         nothing_left(&world);
     }
     let world = World::with_tasks(&json!([
-        {"id": "a", "operator": "local", "command": "true"},
+        {"id": "a", "operator": "local", "command": "touch nothing", "outputs": ["no*"]},
         {"id": "b", "operator": "local", "command": "true", "files": {"x": {"from": "a", "output": "none"}}},
     ]));
     world.init();

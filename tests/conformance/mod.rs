@@ -9,6 +9,7 @@ use matterstack::model::config::PluginLimits;
 use matterstack::model::contract::{Context, Decision, Detail, Found, GuestError, Next, StatusReport};
 use matterstack::model::document::{canonical, sha256};
 use matterstack::model::id::RunId;
+use matterstack::model::inputs::Inputs;
 use matterstack::plugin::{Artifacts, HostSettings, LogLevel, PluginHost, PluginLog, PluginSource, Plugins};
 use matterstack::store::Store;
 use serde_json::{Value, json};
@@ -73,7 +74,7 @@ fn denied<T>() -> Result<T, GuestError> {
 }
 
 impl Compute for NoBackend {
-    fn submit(&self, _: &str, _: JobKey<'_>, _: &str) -> Result<String, GuestError> {
+    fn submit(&self, _: &str, _: JobKey<'_>, _: &str, _: &Inputs) -> Result<String, GuestError> {
         denied()
     }
     fn find(&self, _: &str, _: JobKey<'_>) -> Result<Found, GuestError> {

@@ -3,4 +3,5 @@
 mod code;
 mod document;
 mod states;
+mod types;
 mod workflow;

@@ -15,6 +15,7 @@ use matterstack::model::contract::{
     AttemptRequest, Context, Decision, Detail, Found, GuestError, Status, StatusReport,
 };
 use matterstack::model::id::{OperatorKey, RunId};
+use matterstack::model::inputs::Inputs;
 use matterstack::plugin::{
     Answer, Artifacts, HostSettings, LogLevel, PluginError, PluginErrorKind, PluginHost, PluginLog, PluginSource,
     Plugins, builtin,
@@ -29,7 +30,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 struct Desk;
 
 impl Compute for Desk {
-    fn submit(&self, backend: &str, key: JobKey<'_>, job: &str) -> Result<String, GuestError> {
+    fn submit(&self, backend: &str, key: JobKey<'_>, job: &str, _: &Inputs) -> Result<String, GuestError> {
         let job: Value = serde_json::from_str(job).unwrap();
         Ok(json!({"on": backend, "for": key.attempt_id, "document": job}).to_string())
     }
@@ -137,12 +138,14 @@ impl Bench {
         AttemptRequest {
             run_id: RunId::from("run"),
             attempt_id: "a1".into(),
+            task_id: "t1".into(),
             number: 1,
             task: task.to_string(),
             handle: None,
             note: None,
             config: "{}".into(),
             directory,
+            inputs: Arc::default(),
             cancelled: false,
         }
     }

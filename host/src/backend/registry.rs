@@ -1,13 +1,15 @@
 //! The backends of one run, by name.
+use super::clock::Clock;
 use super::local::{LocalBackend, LocalSettings};
-use super::slurm::SlurmBackend;
+use super::slurm::{SlurmBackend, Way};
 use super::transport::here::Here;
 use super::transport::ssh::Ssh;
 use super::transport::{NoWay, Transport};
-use super::{Compute, Inputs, JobKey, Unacknowledged};
+use super::{Compute, JobKey, Unacknowledged};
 use crate::model::config::SlurmConfig;
 use crate::model::contract::{Detail, Found, GuestError, StatusReport};
 use crate::model::id::AttemptId;
+use crate::model::inputs::Inputs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,11 +32,10 @@ pub struct Backends {
     /// Names the run's directory on clusters.
     run_id: String,
     program: Option<PathBuf>,
+    clock: Clock,
     local: BTreeMap<String, LocalBackend>,
     pub(super) slurm: BTreeMap<String, SlurmBackend>,
-    /// Inputs on a cluster, by attempt, between being told of them and the submit.
-    pub(super) inputs: Mutex<BTreeMap<String, Inputs>>,
-    /// Attempts that go without what they were to carry over.
+    /// Attempts that went without what they were to carry over, and that nobody has asked about yet.
     pub(super) bare: Mutex<BTreeSet<String>>,
 }
 
@@ -45,9 +46,9 @@ impl Backends {
             run_directory: run_directory.to_owned(),
             run_id: run_directory.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             program: None,
+            clock: Clock::default(),
             local: BTreeMap::new(),
             slurm: BTreeMap::new(),
-            inputs: Mutex::default(),
             bare: Mutex::default(),
         }
     }
@@ -55,6 +56,11 @@ impl Backends {
     /// Names the `matterstack` binary that supervises local jobs; without it, the running program.
     pub fn set_program(&mut self, program: &Path) {
         self.program = Some(program.to_owned());
+    }
+
+    /// Gives the clock by which clusters are asked; before backends are added.
+    pub fn set_clock(&mut self, clock: Clock) {
+        self.clock = clock;
     }
 
     /// Gives the run's id, which stays the same when its directory is renamed; before backends are added.
@@ -78,8 +84,8 @@ impl Backends {
             },
         };
         let shared = self.slurm.values().find(|other| other.goes_where(&settings)).map(|other| other.queue().clone());
-        let queue = shared.unwrap_or_default();
-        let backend = SlurmBackend::new((&self.run_directory, &self.run_id), name, settings, transport, queue);
+        let way = Way { transport, queue: shared.unwrap_or_default(), clock: self.clock.clone() };
+        let backend = SlurmBackend::new((&self.run_directory, &self.run_id), name, settings, way);
         self.slurm.insert(name.to_owned(), backend);
     }
 
@@ -203,12 +209,12 @@ enum Backend<'a> {
 }
 
 impl Compute for Backends {
-    fn submit(&self, backend: &str, key: JobKey<'_>, job: &str) -> Result<String, GuestError> {
+    fn submit(&self, backend: &str, key: JobKey<'_>, job: &str, inputs: &Inputs) -> Result<String, GuestError> {
         let to = self.get(backend)?;
-        self.bring_inputs(backend, key.attempt_id.as_str(), key.directory)?;
+        let errand = self.bring_inputs(backend, key.attempt_id.as_str(), key.directory, inputs)?;
         match to {
             Backend::Local(local) => local.submit(key, job),
-            Backend::Slurm(slurm) => slurm.submit(key, job),
+            Backend::Slurm(slurm) => slurm.submit(key, job, errand),
         }
     }
 

@@ -100,8 +100,11 @@ pub(super) fn amend(session: &Session, name: &str, sets: &[String], reason: Opti
     workspace::pinned_plugins(&run.dir, &mut config)?;
     workspace::check_plugins(&run.dir, &config)?;
     let by = format!("by user {}{}", machine::user_id(), reason.map(|text| format!(": {text}")).unwrap_or_default());
+    let quotas = config.limits != run.config.limits;
     write_config(run, config, &sets.join(" "), Some(&by))?;
-    told(session, run, &format!("amended: {}", sets.join(", ")))
+    let again = if quotas { tick::collect_again(run, now_ms())? } else { 0 };
+    let more = if again > 0 { format!("; what {again} task(s) left is collected again") } else { String::new() };
+    told(session, run, &format!("amended: {}{more}", sets.join(", ")))
 }
 
 /// Refuses what a run fixes for its life.

@@ -98,7 +98,10 @@ codes! {
         CollectFailed = "collect-failed": "the attempt has ended, and its results cannot be fetched yet; asked again";
         OutputMissing = "output-missing": "a pattern in `outputs` matches nothing";
         OutputUnreadable = "output-unreadable": "what a pattern in `outputs` matches cannot be read";
-        OutputQuota = "output-quota": "the attempt left more than `limits.attempt_files` or `limits.attempt_mb` allows, or directories nested too deep";
+        OutputQuota = "output-quota": "the attempt left more than `limits.attempt_files` or `limits.attempt_mb` allows, or folders nested too deep; once `amend` has raised them, what it left is collected again";
+        Collecting = "collecting": "its outputs are large, and are hashed in turns; of a live attempt `staging` says the same of its files";
+        CollectedAgain = "collected-again": "what was over a quota was collected again after that was raised";
+        InputChanged = "input-changed": "the job wrote into a file that it had with `\"stage\": \"link\"`";
         Staging = "staging": "a file for the task could not be put in place";
         Completed = "completed": "the task, or the run, has ended so";
         Failed = "failed": "the task, or the run, has ended so, and no other word is known";

@@ -1,7 +1,9 @@
 //! What crosses the plugin contract, as the host's own values; `wit/` is the authority for their meaning.
-use crate::model::id::{AttemptId, RunId};
+use crate::model::id::{AttemptId, RunId, TaskId};
+use crate::model::inputs::Inputs;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What went wrong, for a program and for a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,6 +112,8 @@ pub struct AttemptRequest {
     pub run_id: RunId,
     /// The attempt's id, which is also its submit key.
     pub attempt_id: AttemptId,
+    /// The task's id.
+    pub task_id: TaskId,
     /// The number of the attempt at its task, from 1.
     pub number: u32,
     /// The task (JSON text).
@@ -122,6 +126,8 @@ pub struct AttemptRequest {
     pub config: String,
     /// The attempt directory on this machine.
     pub directory: PathBuf,
+    /// What its job is to find beside the files in that directory.
+    pub inputs: Arc<Inputs>,
     /// Whether a person asked for the attempt to be cancelled.
     pub cancelled: bool,
 }

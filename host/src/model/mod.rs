@@ -1,12 +1,19 @@
 //! Plain values and rules of the domain. Nothing here reads a file, a clock or the environment.
+pub mod attempt_dir;
 pub mod code;
 pub mod config;
 pub mod contract;
 pub mod document;
 pub mod evidence;
+pub mod exit;
 pub mod id;
+pub mod inputs;
+pub mod job;
+pub mod outputs;
+pub mod pattern;
 pub mod reason;
 pub mod remedy;
+pub mod result;
 pub mod schema;
 pub mod states;
 pub mod time;

@@ -9,7 +9,7 @@ use crate::ground::files::{lock, new_file, put, read_regular};
 use crate::ground::words::positional;
 use crate::model::code::Code;
 use crate::model::contract::{AttemptRequest, Status};
-use crate::model::id::{AttemptId, OperatorKey, RunId};
+use crate::model::id::{AttemptId, OperatorKey, RunId, TaskId};
 use crate::model::states::{AttemptState, RunState};
 use crate::run::{Run, SIGNATURE, Signature, signature_of_answer};
 use crate::store::AttemptRow;
@@ -17,6 +17,7 @@ use serde_json::Value;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The largest file of a question, in bytes.
 const QUESTION_MAX: u64 = 16 * 1024 * 1024;
@@ -172,12 +173,14 @@ impl Question {
         let request = AttemptRequest {
             run_id: RunId(self.run_id.clone()),
             attempt_id: AttemptId(self.attempt.id.clone()),
+            task_id: TaskId(self.attempt.task_id.clone()),
             number: self.attempt.number,
             task: self.attempt.task_json.clone(),
             handle: self.attempt.handle.clone(),
             note: None,
             config: config.unwrap_or_else(|| "{}".to_owned()),
             directory: trial.to_owned(),
+            inputs: Arc::default(),
             cancelled: false,
         };
         let report = run.plugins.check_status(&OperatorKey(self.attempt.operator.clone()), &request)?;

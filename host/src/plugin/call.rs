@@ -7,7 +7,8 @@ use super::{PluginErrorKind, border, wasi};
 use crate::backend::{Compute, JobKey};
 use crate::model::config::{Grants, PluginLimits};
 use crate::model::contract::GuestError;
-use crate::model::id::AttemptId;
+use crate::model::id::{AttemptId, TaskId};
+use crate::model::inputs::Inputs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -72,7 +73,9 @@ impl Shared {
 /// The attempt a call is made for.
 pub(super) struct CalledAttempt {
     pub(super) id: AttemptId,
+    pub(super) task_id: TaskId,
     pub(super) directory: PathBuf,
+    pub(super) inputs: Arc<Inputs>,
     pub(super) cancelled: bool,
     pub(super) operator: String,
     pub(super) grants: Arc<Grants>,
@@ -255,7 +258,7 @@ impl CallState {
     ) -> wasmtime::Result<Result<T, types::Error>> {
         self.count()?;
         Ok(self.granted(call, backend).and_then(|attempt| {
-            let key = JobKey { attempt_id: &attempt.id, directory: &attempt.directory };
+            let key = JobKey { attempt_id: &attempt.id, task_id: &attempt.task_id, directory: &attempt.directory };
             question(&*self.shared.compute, key).map_err(to_wit)
         }))
     }
@@ -268,7 +271,8 @@ impl compute::Host for CallState {
     }
 
     fn submit(&mut self, backend: String, job: String) -> wasmtime::Result<Result<String, types::Error>> {
-        self.ask("submit", &backend, |compute, key| compute.submit(&backend, key, &job))
+        let inputs = self.attempt.as_ref().map(|attempt| attempt.inputs.clone()).unwrap_or_default();
+        self.ask("submit", &backend, |compute, key| compute.submit(&backend, key, &job, &inputs))
     }
 
     fn find(&mut self, backend: String) -> wasmtime::Result<Result<operator_types::Found, types::Error>> {

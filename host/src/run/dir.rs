@@ -73,6 +73,11 @@ impl RunDir {
         self.root.join("evidence")
     }
 
+    /// How far the host has come with the files of an attempt, while it is not done with them.
+    pub fn progress(&self, attempt_id: &str) -> PathBuf {
+        self.root.join("progress").join(format!("{attempt_id}.json"))
+    }
+
     /// A path relative to the run directory, as a path on this machine.
     pub fn join(&self, relative: &str) -> PathBuf {
         self.root.join(relative)

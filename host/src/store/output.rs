@@ -1,21 +1,7 @@
 //! The files that attempts left.
 use super::{Store, StoreError, Writer};
+pub use crate::model::result::OutputFile as Output;
 use crate::model::workflow::RemotePlace;
-use serde::Serialize;
-
-/// One output file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Output {
-    /// Relative to the attempt directory.
-    pub path: String,
-    /// SHA-256, 64 hexadecimal digits.
-    pub sha256: String,
-    /// Bytes.
-    pub size: u64,
-    /// Where it is, if it stayed on a cluster.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub remote: Option<RemotePlace>,
-}
 
 /// An output file that stayed on a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,16 +101,16 @@ impl Store {
         Ok(rows.next().transpose()?.flatten())
     }
 
-    /// Where a file with this digest lies, relative to the run directory.
+    /// Where files with this digest lie, relative to the run directory, the newest first.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn file_of_digest(&self, sha256: &str) -> Result<Option<String>, StoreError> {
+    pub fn files_of_digest(&self, sha256: &str, most: u32) -> Result<Vec<String>, StoreError> {
         let mut statement = self.connection.prepare_cached(
             "SELECT a.directory || '/' || o.path FROM outputs o JOIN attempts a ON a.attempt_key = o.attempt_key \
-             WHERE o.sha256 = ?1 AND o.remote IS NULL LIMIT 1",
+             WHERE o.sha256 = ?1 AND o.remote IS NULL ORDER BY o.attempt_key DESC LIMIT ?2",
         )?;
-        let mut rows = statement.query_map([sha256], |row| row.get(0))?;
-        Ok(rows.next().transpose()?)
+        let rows = statement.query_map((sha256, most), |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 }

@@ -6,6 +6,7 @@ use crate::model::config::Limit;
 use crate::model::contract::{Context, Decision, Detail, Next};
 use crate::model::document::{canonical, sha256};
 use crate::model::id::{RunId, TaskId};
+use crate::model::outputs::refuse_impossible_sources;
 use crate::model::reason::Reason;
 use crate::model::states::RunState;
 use crate::model::workflow::{PlannedTask, Task, WorkflowError, validate};
@@ -114,7 +115,9 @@ fn analyze(run: &mut Run, moment: Moment<'_>, tick: &mut Tick) -> Result<(), Pla
         };
         let context = context(run, &row, moment, row.iteration);
         let state = row.state_document.as_deref().unwrap_or("null");
-        let finished = Value::Array(results).to_string();
+        let finished = serde_json::to_value(results)
+            .map_err(|error| crate::store::StoreError::Row(error.to_string()))?
+            .to_string();
         crate::ground::failpoint::hit("analyze.before");
         let answer = run.plugins.analyze(&context, state, &finished)?;
         crate::ground::failpoint::hit("analyze.after");
@@ -262,7 +265,15 @@ fn read_tasks(run: &Run, document: &str) -> Result<(String, Vec<PlannedTask>), P
     }
     canonical_all.push(']');
     let exists = |id: &TaskId| Ok::<_, PlanError>(known > 0 && run.store.has_task(id.as_str())?);
-    Ok((canonical_all, validate(tasks, &run.config, &exists)?))
+    let planned = validate(tasks, &run.config, &exists)?;
+    refuse_impossible_sources(&planned, |id| earlier_task(run, id))?;
+    Ok((canonical_all, planned))
+}
+
+/// A task that was planned earlier.
+fn earlier_task(run: &Run, id: &TaskId) -> Result<Option<Task>, PlanError> {
+    let Some(row) = run.store.task(id.as_str())? else { return Ok(None) };
+    Ok(Some(super::verdict::stored_task(&run.store.task_json(row.key)?)?))
 }
 
 fn context(run: &Run, row: &RunRow, moment: Moment<'_>, iteration: u32) -> Context {

@@ -1,7 +1,9 @@
 //! Fetches what an ended attempt left: its output document and its files.
+use super::collect::{CollectError, Collected};
 use super::start::UNLOADED_MS;
 use super::verdict::{Sequel, Verdict, stored_task};
-use super::{Run, Tick, TickError, collect, key, request};
+use super::{Run, Tick, TickError, collect, key, request, stage};
+use crate::ground::carriage::{Allowance, Carriage};
 use crate::model::code::Code;
 use crate::model::contract::GuestError;
 use crate::model::reason::Reason;
@@ -11,6 +13,8 @@ use crate::store::{AttemptEnd, Output};
 
 /// Characters of an output document's summary that the history keeps.
 const SUMMARY_MAX: usize = 1_000;
+/// When to ask again where an operator gives no hint, in milliseconds: at the next tick.
+pub(super) const NEXT_TICK_MS: u64 = 0;
 /// When to ask again after the outside did not answer, in milliseconds.
 pub(super) const UNAVAILABLE_MS: u64 = 5_000;
 
@@ -32,7 +36,9 @@ pub(super) enum Gathered {
 /// the attempt wait, so that a link that is cut costs no result.
 pub(super) fn gather(run: &Run, verdict: &mut Verdict, tick: &mut Tick) -> Result<Gathered, TickError> {
     match gather_document(run, verdict, tick) {
-        Gathered::Yes if verdict.attempt.task_json.contains("\"outputs\"") => gather_files(run, verdict),
+        Gathered::Yes if ["\"outputs\"", "\"link\""].iter().any(|word| verdict.attempt.task_json.contains(word)) => {
+            gather_files(run, verdict, &tick.allowance)
+        }
         gathered => Ok(gathered),
     }
 }
@@ -72,7 +78,7 @@ fn gather_document(run: &Run, verdict: &mut Verdict, tick: &mut Tick) -> Gathere
 }
 
 /// Finds the output files, here and on the cluster where they stayed.
-fn gather_files(run: &Run, verdict: &mut Verdict) -> Result<Gathered, TickError> {
+fn gather_files(run: &Run, verdict: &mut Verdict, allowance: &Allowance) -> Result<Gathered, TickError> {
     let Verdict { attempt, end, .. } = verdict;
     let task = stored_task(&attempt.task_json)?;
     let kept = run.backends.kept(&attempt.id).into_iter().map(|(file, remote)| Output {
@@ -81,13 +87,28 @@ fn gather_files(run: &Run, verdict: &mut Verdict) -> Result<Gathered, TickError>
         size: file.size,
         remote: Some(remote),
     });
-    let (directory, handle) = (run.dir.join(&attempt.directory), attempt.handle.as_deref());
-    match collect::collect_outputs(&directory, &task, handle, kept.collect(), &run.config.limits) {
-        Ok((outputs, missing)) => {
-            end.outputs = outputs;
-            if let Some(pattern) = missing {
-                fail(end, Reason::new(Code::OutputMissing, format!("output pattern `{pattern}` matches no file")));
+    let left =
+        collect::Left { directory: &run.dir.join(&attempt.directory), task: &task, handle: attempt.handle.as_deref() };
+    let aside = run.dir.progress(&attempt.id);
+    let mut progress = Carriage::read(&aside);
+    let collected = collect::collect_outputs(left, kept.collect(), &run.config.limits, &mut progress, allowance);
+    let looked = collected.and_then(|collected| {
+        Ok((stage::changed_link(run, &task, left.directory, (&mut progress, allowance))?, collected))
+    });
+    match looked {
+        Ok((changed, Collected { outputs, missing })) => {
+            if let Some(text) = changed {
+                fail(end, Reason::new(Code::InputChanged, text));
             }
+            end.outputs = outputs;
+            if let Some(text) = missing {
+                fail(end, Reason::new(Code::OutputMissing, text));
+            }
+        }
+        Err(error @ CollectError::PutAside(_)) => {
+            let kept = progress.keep(&aside);
+            kept.map_err(|error| TickError::Io(format!("writing `{}`", aside.display()), error))?;
+            return Ok(Gathered::Later(NEXT_TICK_MS, Reason::new(error.word(), error.to_string())));
         }
         Err(error) if error.passes() => {
             let text = format!("it has ended, and its outputs cannot be read now: {error}");
@@ -98,6 +119,7 @@ fn gather_files(run: &Run, verdict: &mut Verdict) -> Result<Gathered, TickError>
             fail(end, Reason::new(error.word(), text));
         }
     }
+    progress.forget(&aside);
     Ok(Gathered::Yes)
 }
 

@@ -2,6 +2,7 @@
 //!
 //! A tick looks, decides, acts and returns; it never waits for outside work. A crash at any point leaves a state from
 //! which the next tick goes on: every effect has its intent committed before it and its record after it.
+mod again;
 mod amend;
 mod carry;
 mod close;
@@ -21,7 +22,9 @@ mod stop;
 mod submit;
 mod turn;
 mod verdict;
+mod walk;
 
+pub use again::collect_again;
 pub use amend::refuse_amendment;
 pub use close::{PlanError, plan_first};
 pub use control::{
@@ -32,14 +35,16 @@ pub use preview::{Preview, would_start};
 pub use start::task_with_retries;
 pub use turn::BUDGET_MS;
 
+use crate::ground::carriage::Allowance;
 use crate::model::code::Code;
 use crate::model::contract::AttemptRequest;
-use crate::model::id::{AttemptId, OperatorKey, RunId};
+use crate::model::id::{AttemptId, OperatorKey, RunId, TaskId};
 use crate::model::reason::Reason;
 use crate::model::states::RunState;
 use crate::plugin::PluginError;
 use crate::run::Run;
 use crate::store::{AttemptRow, Durability, StoreError};
+use std::sync::Arc;
 use turn::{Cut, Phase, Turn};
 
 impl Run {
@@ -100,6 +105,9 @@ pub struct Tick {
     /// What a person at the terminal should hear, though the tick was done.
     #[serde(skip)]
     pub warning: Option<String>,
+    /// What may still be read and copied of files in this tick.
+    #[serde(skip)]
+    pub(crate) allowance: Allowance,
     /// A plugin that could not be loaded as it was pinned and granted. What it would have carried on stays where it is.
     #[serde(skip)]
     pub unloaded: Option<Unloaded>,
@@ -236,12 +244,14 @@ fn request(run: &Run, attempt: &AttemptRow, task: String) -> AttemptRequest {
     AttemptRequest {
         run_id: RunId(run.dir.id()),
         attempt_id: AttemptId(attempt.id.clone()),
+        task_id: TaskId(attempt.task_id.clone()),
         number: attempt.number,
         task,
         handle: attempt.handle.clone(),
         note: attempt.note.clone(),
         config: config.unwrap_or_else(|| "{}".to_owned()),
         directory: run.dir.join(&attempt.directory),
+        inputs: Arc::default(),
         cancelled: attempt.cancel_asked > 0,
     }
 }

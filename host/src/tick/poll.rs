@@ -1,5 +1,5 @@
 //! Asks operators about live attempts, and records what they say.
-use super::gather::{self, Gathered, UNAVAILABLE_MS};
+use super::gather::{self, Gathered, NEXT_TICK_MS, UNAVAILABLE_MS};
 use super::start::UNLOADED_MS;
 use super::turn::{HELD_MAX, HELD_MAX_BYTES, Phase, Round, Turn};
 use super::verdict::{self, Sequel, Verdict};
@@ -13,8 +13,6 @@ use crate::plugin::PluginError;
 use crate::store::{AttemptEnd, AttemptRow, Durability, StoreError, Waiting, Writer};
 use std::collections::BTreeSet;
 
-/// When to ask again where an operator gives no hint, in milliseconds: at the next tick.
-const NEXT_TICK_MS: u64 = 0;
 /// Characters of what an operator says of an attempt that goes on, of which each poll brings more.
 const NOTE_MAX: usize = 2_000;
 

@@ -1,4 +1,5 @@
 //! Starts attempts: create, stage and prepare, commit the intent; [`submit`] does the rest.
+use super::again::{self, Again};
 use super::decide::{self, Claim};
 use super::turn::{HELD_MAX_BYTES, Phase, Round, Turn};
 use super::verdict::{self, Sequel, Verdict, stored_task};
@@ -12,9 +13,11 @@ use crate::model::time::delay_ms;
 use crate::model::workflow::{Task, WALLTIME_MAX_S};
 use crate::plugin::{PluginError, PluginErrorKind};
 use crate::run::RunDir;
-use crate::store::{AttemptRow, Durability, NewAttempt, Store, TaskSpec, Waiting};
+use crate::store::{AttemptRow, Durability, NewAttempt, TaskSpec, Waiting};
 use std::collections::BTreeSet;
 
+/// When to go on with what is too much for one tick, in milliseconds.
+const NEXT_TICK_MS: i64 = 0;
 /// When to try again what was turned away without a hint, in milliseconds.
 const TURNED_AWAY_MS: i64 = 5_000;
 /// The soonest that what was turned away is tried again, whatever the hint, in milliseconds.
@@ -107,11 +110,14 @@ fn create(run: &mut Run, moment: Moment<'_>, chosen: &[TaskSpec]) -> Result<Vec<
     if chosen.is_empty() {
         return Ok(Vec::new());
     }
+    // what an earlier attempt left is taken from where it lies
+    let again = |spec: &TaskSpec| if spec.attempts > 0 { again::directory(run, spec.key) } else { Ok(None) };
+    let directories: Vec<Option<String>> = chosen.iter().map(again).collect::<Result<_, _>>()?;
     let mut created = Vec::with_capacity(chosen.len());
     run.store.transaction(Durability::Lazy, |writer| {
-        for spec in chosen {
+        for (spec, directory) in chosen.iter().zip(directories) {
             let id = (moment.new_id)();
-            let directory = RunDir::attempt_directory(&spec.operator, &spec.id, &id);
+            let directory = directory.unwrap_or_else(|| RunDir::attempt_directory(&spec.operator, &spec.id, &id));
             if spec.state == TaskState::Pending {
                 writer.set_task_state(spec.key, (TaskState::Pending, TaskState::Running), None, moment.now_ms)?;
             } else {
@@ -135,6 +141,8 @@ fn create(run: &mut Run, moment: Moment<'_>, chosen: &[TaskSpec]) -> Result<Vec<
 enum Readied {
     Yes(AttemptRow),
     Later(AttemptRow, i64, Reason),
+    /// It has ended with what an earlier one left.
+    Again(Verdict),
     No(Verdict),
 }
 
@@ -193,6 +201,10 @@ fn intend(
                 Readied::Later(attempt, delay_ms, reason) => {
                     writer.note_attempt(&attempt, now + delay_ms, Some(&reason), now)?;
                 }
+                Readied::Again(verdict) => {
+                    tick.finished += 1;
+                    again::record(writer, verdict, now)?;
+                }
                 Readied::No(verdict) => {
                     tick.finished += 1;
                     verdict::apply(writer, &verdict, now)?;
@@ -205,19 +217,27 @@ fn intend(
 }
 
 fn ready(run: &Run, attempt: AttemptRow, staged: &mut bool, tick: &mut Tick) -> Result<Readied, TickError> {
+    let attempt = match again::take(run, attempt, tick)? {
+        Again::No(attempt) => attempt,
+        Again::Ended(verdict) => return Ok(Readied::Again(verdict)),
+        Again::Later(attempt, after_ms, reason) => return Ok(Readied::Later(attempt, delay_ms(after_ms), reason)),
+    };
     let task = stored_task(&attempt.task_json)?;
-    match stage::stage(run, &task, &attempt) {
+    match stage::stage(run, &task, &attempt, &tick.allowance) {
         Ok(any) => *staged |= any,
         Err(stage::StageError::Machine(text, error)) => return Err(TickError::Io(text, error)),
         Err(stage::StageError::Later(text)) => {
             return Ok(Readied::Later(attempt, TURNED_AWAY_MS, Reason::new(Code::TurnedAway, text)));
+        }
+        Err(stage::StageError::PutAside(text)) => {
+            return Ok(Readied::Later(attempt, NEXT_TICK_MS, Reason::new(Code::Staging, text)));
         }
         Err(stage::StageError::Task(text)) => {
             let reason = Reason::new(Code::Staging, text);
             return Ok(Readied::No(Verdict::failed(attempt, reason, Sequel::Policy)));
         }
     }
-    let json = attempt_json(&run.store, &attempt, &task)?;
+    let json = attempt_json(run, &attempt, &task)?;
     crate::ground::failpoint::hit("prepare.before");
     let answer = run.plugins.prepare(&key(&attempt), &request(run, &attempt, json));
     crate::ground::failpoint::hit("prepare.after");
@@ -250,13 +270,25 @@ pub(super) fn turned_away_ms(hint: Option<u64>) -> i64 {
     hint.map_or(TURNED_AWAY_MS, |ms| delay_ms(ms).max(TURNED_AWAY_MIN_MS))
 }
 
-/// The task as this attempt runs it: with more time or memory where earlier attempts ran out of them.
-pub(super) fn attempt_json(store: &Store, attempt: &AttemptRow, task: &Task) -> Result<String, TickError> {
-    if attempt.number == 1 || (task.retry.on.timeout.is_none() && task.retry.on.oom.is_none()) {
+/// The task as this attempt runs it: with more time or memory where earlier attempts ran out of them, and with a word on
+/// each staged file that can be executed, which an operator cannot see.
+pub(super) fn attempt_json(run: &Run, attempt: &AttemptRow, task: &Task) -> Result<String, TickError> {
+    let adapts = attempt.number > 1 && (task.retry.on.timeout.is_some() || task.retry.on.oom.is_some());
+    let executables = stage::executables(&run.dir.join(&attempt.directory), task);
+    if !adapts && executables.is_empty() {
         return Ok(attempt.task_json.clone());
     }
-    let earlier: Vec<Word> = store.attempts(attempt.task_key)?.into_iter().filter_map(|a| a.reason_code).collect();
-    Ok(serde_json::to_string(&task_with_retries(task, &earlier)).unwrap_or_else(|_| attempt.task_json.clone()))
+    let mut task = task.clone();
+    if adapts {
+        let earlier = run.store.attempts(attempt.task_key)?.into_iter().filter_map(|a| a.reason_code);
+        task = task_with_retries(&task, &earlier.collect::<Vec<_>>());
+    }
+    for destination in executables {
+        if let Some(source) = task.files.get_mut(&destination) {
+            source.set_executable();
+        }
+    }
+    Ok(serde_json::to_string(&task).unwrap_or_else(|_| attempt.task_json.clone()))
 }
 
 /// A task with its walltime and memory multiplied for every earlier attempt that ran out of them.

@@ -4,13 +4,14 @@ use super::verdict::{self, Sequel, Verdict, stored_task};
 use super::{Moment, Run, Tick, TickError, inputs, key, request, settle};
 use crate::backend::Unacknowledged;
 use crate::model::code::{Code, Word};
-use crate::model::contract::{Found, GuestError};
+use crate::model::contract::{AttemptRequest, Found, GuestError};
 use crate::model::id::AttemptId;
 use crate::model::reason::Reason;
 use crate::model::states::AttemptState;
 use crate::plugin::{PluginError, PluginErrorKind};
 use crate::store::{AttemptRow, Durability, StoreError, Waiting, Writer};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// When to ask `reconcile` about a submit whose answer was lost, in milliseconds.
 const RECONCILE_MS: i64 = 1_000;
@@ -51,10 +52,10 @@ pub(super) fn submit_all(
     }
     let config = &run.config;
     let told = |attempt: &AttemptRow| config.backend_tells(&attempt.operator);
-    let mut bare = Bare::new();
+    let (went_bare_ids, mut bare) = (run.backends.went_bare(), Bare::new());
     for answer in &answers {
         if let Submitted::Yes(attempt) = answer
-            && run.backends.went_bare(&attempt.id)
+            && went_bare_ids.contains(&attempt.id)
         {
             bare.insert(attempt.key, went_bare(attempt));
         }
@@ -118,10 +119,11 @@ fn went_bare(attempt: &AttemptRow) -> String {
 
 fn submit(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Submitted, TickError> {
     let task = stored_task(&attempt.task_json)?;
-    let json = attempt_json(&run.store, &attempt, &task)?;
-    inputs::link(run, &attempt, &task)?;
+    let json = attempt_json(run, &attempt, &task)?;
+    let inputs = Arc::new(inputs::of(run, &attempt, &task)?);
     crate::ground::failpoint::hit("submit.before");
-    let answer = run.plugins.submit(&key(&attempt), &request(run, &attempt, json));
+    let request = AttemptRequest { inputs, ..request(run, &attempt, json) };
+    let answer = run.plugins.submit(&key(&attempt), &request);
     crate::ground::failpoint::hit("submit.after");
     Ok(match answer {
         Ok(handle) => {

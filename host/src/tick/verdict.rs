@@ -106,7 +106,8 @@ fn after_failure(writer: &Writer<'_>, verdict: &Verdict, reason: &Reason, now_ms
     // what the machine has no room for waits for jobs to end, however often that takes
     let no_room = misfired && reason.is(Code::NoRoom);
     let again = if misfired { no_room || misfires < MISFIRES_MAX } else { tries < task.retry.max_attempts };
-    if !again || verdict.sequel == Sequel::Nothing {
+    // what left too much would leave as much again
+    if !again || verdict.sequel == Sequel::Nothing || reason.is(Code::OutputQuota) {
         return writer.set_task_state(key, (TaskState::Running, TaskState::Failed), Some(reason), now_ms);
     }
     let delay_ms = match (no_room, misfired) {

@@ -1,6 +1,7 @@
 //! Finds workspaces and runs, reads what a person wrote, and makes and opens runs from it.
 //!
 //! Nothing outside the workspaces root is ever read as a workspace or a run, whatever a name or a link says.
+mod artifacts;
 mod config;
 mod init;
 mod open;

@@ -1,4 +1,5 @@
 //! Opens a run for a tick or a command: its configuration, store, backends and plugins, once it is sure whose they are.
+use super::artifacts::RunFiles;
 use super::init::{config_text, workspace_of};
 use super::{now_ms, pin, read_run_config};
 use crate::backend::{Backends, local};
@@ -6,18 +7,15 @@ use crate::failure::{Failure, FailureKind};
 use crate::ground::files::open_regular_path;
 use crate::ground::machine;
 use crate::model::config::{BackendConfig, RunConfig};
-use crate::model::contract::{Detail, GuestError};
-use crate::model::document::{hex, sha256};
+use crate::model::document::sha256;
 use crate::model::id::OperatorKey;
 use crate::model::time::Time;
-use crate::plugin::{Artifacts, HostSettings, LogLevel, PluginHost, PluginLog, PluginSource};
+use crate::plugin::{HostSettings, LogLevel, PluginHost, PluginLog, PluginSource};
 use crate::run::Run;
 use crate::run::{Lease, RunDir};
-use crate::store::{Durability, RunRow, Store, StoreError};
-use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::store::{Durability, RunRow, Store};
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -305,69 +303,6 @@ fn cache_directory() -> Option<PathBuf> {
     let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     base.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
         .map(|base| base.join("matterstack"))
-}
-
-/// What `artifacts.read` may read: the run's inputs, and the outputs of its attempts.
-struct RunFiles {
-    dir: RunDir,
-    inputs: BTreeMap<String, String>,
-    open: Mutex<OpenFiles>,
-}
-
-#[derive(Default)]
-struct OpenFiles {
-    store: Option<Store>,
-    verified: BTreeSet<String>,
-}
-
-impl RunFiles {
-    fn new(dir: &RunDir, config: &RunConfig) -> Self {
-        let pinned = config.pinned.iter().flat_map(|pinned| pinned.inputs.values());
-        let inputs = pinned.map(|file| (file.sha256.clone(), file.path.clone())).collect();
-        Self { dir: dir.clone(), inputs, open: Mutex::default() }
-    }
-
-    fn path_of(&self, open: &mut OpenFiles, digest: &str) -> Result<Option<String>, StoreError> {
-        if let Some(path) = self.inputs.get(digest) {
-            return Ok(Some(path.clone()));
-        }
-        let store = match open.store.take() {
-            Some(store) => store,
-            None => Store::read(&self.dir.database())?,
-        };
-        open.store.insert(store).file_of_digest(digest)
-    }
-}
-
-impl Artifacts for RunFiles {
-    fn read(&self, digest: &str, offset: u64, max: u32) -> Result<Vec<u8>, GuestError> {
-        let other = |code: &str, text: String| GuestError::Other(Detail::new(code, text));
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let path = self.path_of(&mut open, digest).map_err(|error| other("store", error.to_string()))?;
-        let path = path.ok_or_else(|| {
-            GuestError::Denied(Detail::new("unknown-digest", format!("the run has no file with the digest `{digest}`")))
-        })?;
-        let unreadable = |error: std::io::Error| other("unreadable", format!("`{path}` cannot be read: {error}"));
-        let mut file = open_regular_path(&self.dir.join(&path)).map_err(unreadable)?;
-        if !open.verified.contains(digest) {
-            let mut hasher = Sha256::new();
-            let mut buffer = vec![0_u8; 256 * 1024];
-            loop {
-                match file.read(&mut buffer).map_err(unreadable)? {
-                    0 => break,
-                    read => hasher.update(&buffer[..read]),
-                }
-            }
-            if hex(&hasher.finalize()) != digest {
-                return Err(other("changed", format!("`{path}` was changed after its digest was recorded")));
-            }
-            open.verified.insert(digest.to_owned());
-        }
-        file.seek(SeekFrom::Start(offset)).map_err(unreadable)?;
-        let mut bytes = Vec::new();
-        file.take(u64::from(max)).read_to_end(&mut bytes).map_err(unreadable)?;
-        Ok(bytes)
-    }
 }
 
 /// `plugins/log.jsonl`: one JSON object for each message. A message that cannot be written is dropped.
