@@ -3,14 +3,15 @@
 //! The digest of a decision's input covers the time of the decision, which differs between two runs. So the languages are
 //! compared twice: call by call through the plugin host, with one and the same context; and run by run through the
 //! binary, where everything a decision says must agree.
+use crate::cli::harness::PROGRAM;
 use crate::cli::harness::World;
 use matterstack::backend::{Compute, JobKey};
-use matterstack::model::config::PluginLimits;
+use matterstack::model::config::{CompileLimits, PluginLimits};
 use matterstack::model::contract::{Context, Decision, Detail, Found, GuestError, Next, StatusReport};
 use matterstack::model::document::{canonical, sha256};
 use matterstack::model::id::RunId;
 use matterstack::model::inputs::Inputs;
-use matterstack::plugin::{Artifacts, HostSettings, LogLevel, PluginHost, PluginLog, PluginSource, Plugins};
+use matterstack::plugin::{Artifacts, Compiler, HostSettings, LogEntry, PluginHost, PluginLog, PluginSource, Plugins};
 use matterstack::store::Store;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -95,15 +96,20 @@ impl Compute for NoBackend {
 struct Echo;
 
 impl PluginLog for Echo {
-    fn write(&self, plugin: &str, _: Option<&str>, level: LogLevel, message: &str) {
-        println!("{plugin}: {level:?}: {message}");
+    fn write(&self, entry: &LogEntry<'_>) -> usize {
+        println!("{}: {:?}: {}", entry.plugin, entry.level, entry.message);
+        entry.message.len()
     }
 }
 
 fn host(language: &str, shelf: &Arc<Shelf>) -> PluginHost {
     let path = component(language);
     let mut host = PluginHost::new(HostSettings {
-        cache_dir: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache/matterstack")),
+        compiler: Compiler {
+            cache_dir: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache/matterstack")),
+            program: PROGRAM.into(),
+            limits: CompileLimits::default(),
+        },
         compute: Arc::new(NoBackend),
         backends: Vec::new(),
         artifacts: shelf.clone(),

@@ -2,23 +2,26 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 mod cache;
 mod campaign;
+mod compile;
 mod contract;
 mod cost;
 mod load;
 mod operator;
+mod room;
 mod through_the_binary;
 
+use crate::cli::harness::PROGRAM;
 use crate::support::guest;
 use matterstack::backend::{Compute, JobKey};
-use matterstack::model::config::{Grants, PluginLimits};
+use matterstack::model::config::{CompileLimits, Grants, PluginLimits};
 use matterstack::model::contract::{
     AttemptRequest, Context, Decision, Detail, Found, GuestError, Status, StatusReport,
 };
 use matterstack::model::id::{OperatorKey, RunId};
 use matterstack::model::inputs::Inputs;
 use matterstack::plugin::{
-    Answer, Artifacts, HostSettings, LogLevel, PluginError, PluginErrorKind, PluginHost, PluginLog, PluginSource,
-    Plugins, builtin,
+    Answer, Artifacts, Compiler, HostSettings, LogEntry, LogLevel, PluginError, PluginErrorKind, PluginHost, PluginLog,
+    PluginSource, Plugins, builtin,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -73,9 +76,12 @@ type Note = (String, Option<String>, LogLevel, String);
 struct Notes(Mutex<Vec<Note>>);
 
 impl PluginLog for Notes {
-    fn write(&self, plugin: &str, attempt: Option<&str>, level: LogLevel, message: &str) {
+    fn write(&self, entry: &LogEntry<'_>) -> usize {
+        let LogEntry { plugin, attempt, level, message } = *entry;
         let line = (plugin.to_owned(), attempt.map(str::to_owned), level, message.to_owned());
         self.0.lock().unwrap().push(line);
+        // as much as a line of JSON takes
+        message.len() + 100
     }
 }
 
@@ -91,6 +97,10 @@ fn shared_cache() -> PathBuf {
     CACHE.get_or_init(|| tempfile::tempdir().unwrap()).path().join("native")
 }
 
+fn compiler(cache_dir: Option<PathBuf>, limits: CompileLimits) -> Compiler {
+    Compiler { cache_dir, program: PROGRAM.into(), limits }
+}
+
 fn limits() -> PluginLimits {
     PluginLimits { memory_mb: 64, call_ms: 10_000, fuel: 2_000_000_000, output_mb: 4, ..PluginLimits::default() }
 }
@@ -103,7 +113,7 @@ impl Bench {
     fn with_cache(limits: PluginLimits, cache: PathBuf) -> Self {
         let notes = Arc::new(Notes::default());
         let settings = HostSettings {
-            cache_dir: Some(cache),
+            compiler: compiler(Some(cache), CompileLimits::default()),
             compute: Arc::new(Desk),
             backends: vec!["local".to_owned()],
             artifacts: Arc::new(Shelf),

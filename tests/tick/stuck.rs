@@ -3,6 +3,7 @@ use super::scripted::{Fixture, failed, task};
 use matterstack::model::code::Code;
 use matterstack::model::contract::{Detail, Status};
 use matterstack::model::id::TaskId;
+use matterstack::model::limit::Bound;
 use matterstack::model::remedy::Remedy;
 use matterstack::plugin::PluginErrorKind;
 use matterstack::tick::{
@@ -136,7 +137,9 @@ fn a_rerun_of_the_last_lost_task_lets_the_run_go_on() {
 fn what_is_not_submitted_when_a_run_is_paused_moves_nothing() {
     let mut run = Fixture::new(&json!({}), &[json!([task("a", json!({}))])]);
     run.plugins.edit(|script| {
-        script.submit.insert("a".to_owned(), [Err(PluginErrorKind::Deadline(5))].into());
+        script
+            .submit
+            .insert("a".to_owned(), [Err(PluginErrorKind::Deadline(Bound::new("limits.plugin.call_ms", 5)))].into());
         let never = matterstack::model::contract::Found::No;
         script.reconcile.insert("a".to_owned(), [never].into());
     });

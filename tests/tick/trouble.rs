@@ -3,6 +3,7 @@ use super::scripted::{Fixture, failed, task};
 use matterstack::model::code::{Code, Word};
 use matterstack::model::config::Limit;
 use matterstack::model::contract::{Detail, Found, GuestError, Next, Status};
+use matterstack::model::limit::Bound;
 use matterstack::plugin::PluginErrorKind;
 use matterstack::tick::{Selection, rerun, resume};
 use serde_json::json;
@@ -24,7 +25,10 @@ fn a_lost_answer_of_submit_is_settled_by_reconcile() {
     for (found, expected) in [(Found::Yes("{}".to_owned()), 1), (Found::No, 2)] {
         let mut run = one(json!({}));
         run.plugins.edit(|script| {
-            script.submit.insert("a".to_owned(), [Err(PluginErrorKind::Deadline(5))].into());
+            script.submit.insert(
+                "a".to_owned(),
+                [Err(PluginErrorKind::Deadline(Bound::new("limits.plugin.call_ms", 5)))].into(),
+            );
             script.reconcile.insert("a".to_owned(), [Found::Unknown("{}".to_owned(), 500), found].into());
         });
         run.plan().expect("a plan");
@@ -112,10 +116,10 @@ fn an_outside_that_does_not_answer_changes_no_verdict() {
 fn what_the_campaign_does_wrong_holds_the_run_and_loses_nothing() {
     let kinds = [
         (PluginErrorKind::Trap("unreachable".to_owned()), "plugin-trap"),
-        (PluginErrorKind::Fuel(10), "plugin-fuel"),
-        (PluginErrorKind::Memory(10), "plugin-memory"),
-        (PluginErrorKind::Deadline(10), "plugin-deadline"),
-        (PluginErrorKind::Limit(Limit::HostCalls, 10), "plugin-limit"),
+        (PluginErrorKind::Fuel(Bound::new("limits.plugin.fuel", 10)), "plugin-fuel"),
+        (PluginErrorKind::Memory(Bound::new("limits.plugin.memory_mb", 10)), "plugin-memory"),
+        (PluginErrorKind::Deadline(Bound::new("limits.plugin.call_ms", 10)), "plugin-deadline"),
+        (PluginErrorKind::Limit(Bound::new("limits.plugin.host_calls", 10)), "plugin-limit"),
         (PluginErrorKind::BadOutput("no JSON".to_owned()), "plugin-bad-output"),
         (PluginErrorKind::Load("no component".to_owned()), "plugin-load"),
         (PluginErrorKind::Guest(GuestError::Other(Detail::new("x", "no"))), "plugin-error"),

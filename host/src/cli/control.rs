@@ -91,13 +91,16 @@ pub(super) fn amend(session: &Session, name: &str, sets: &[String], reason: Opti
         refuse_fixed(set)?;
     }
     let mut held = hold(session, name, Access::Own)?;
+    let mut config = amended(&held.run, sets)?;
+    if config.pinned != held.run.config.pinned {
+        // A plugin that is new to the run is compiled while others may go on with it.
+        let dir = held.run.dir.clone();
+        drop(held);
+        workspace::compile_ahead(&dir, &config);
+        held = hold(session, name, Access::Own)?;
+        config = amended(&held.run, sets)?;
+    }
     let run = &mut held.run;
-    let mut value = serde_json::to_value(&run.config).map_err(|error| Failure::input("config.json").because(error))?;
-    sets.iter().try_for_each(|set| set_value(&mut value, set))?;
-    let text = serde_json::to_vec(&value).map_err(|error| Failure::input("config.json").because(error))?;
-    let mut config: RunConfig = workspace::read_run_config(&text, "config.json")?;
-    tick::refuse_amendment(run, &config)?;
-    workspace::pinned_plugins(&run.dir, &mut config)?;
     workspace::check_plugins(&run.dir, &config)?;
     let by = format!("by user {}{}", machine::user_id(), reason.map(|text| format!(": {text}")).unwrap_or_default());
     let quotas = config.limits != run.config.limits;
@@ -105,6 +108,17 @@ pub(super) fn amend(session: &Session, name: &str, sets: &[String], reason: Opti
     let again = if quotas { tick::collect_again(run, now_ms())? } else { 0 };
     let more = if again > 0 { format!("; what {again} task(s) left is collected again") } else { String::new() };
     told(session, run, &format!("amended: {}{more}", sets.join(", ")))
+}
+
+/// The configuration of the run with these values in it, its plugins pinned.
+fn amended(run: &Run, sets: &[String]) -> Result<RunConfig, Failure> {
+    let mut value = serde_json::to_value(&run.config).map_err(|error| Failure::input("config.json").because(error))?;
+    sets.iter().try_for_each(|set| set_value(&mut value, set))?;
+    let text = serde_json::to_vec(&value).map_err(|error| Failure::input("config.json").because(error))?;
+    let mut config: RunConfig = workspace::read_run_config(&text, "config.json")?;
+    tick::refuse_amendment(run, &config)?;
+    workspace::pinned_plugins(&run.dir, &mut config)?;
+    Ok(config)
 }
 
 /// Refuses what a run fixes for its life.

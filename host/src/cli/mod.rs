@@ -1,5 +1,6 @@
 //! The command line: the only place that prints or exits.
 mod backend;
+mod compile;
 mod control;
 mod doctor;
 mod evidence;
@@ -12,6 +13,8 @@ mod report;
 mod respond;
 mod runs;
 mod show;
+
+pub use compile::compile;
 
 use crate::failure::{Failure, FailureKind};
 use crate::run::RunDir;

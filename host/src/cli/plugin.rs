@@ -5,8 +5,9 @@ use super::runs::hold;
 use crate::failure::Failure;
 use crate::ground::machine;
 use crate::model::code::{Code, Word};
+use crate::model::config::CompileLimits;
 use crate::model::states::RunState;
-use crate::plugin::{builtin, inspect};
+use crate::plugin::{Role, builtin, inspect};
 use crate::workspace::{self, Access, now_ms};
 use clap::Subcommand;
 use serde_json::json;
@@ -60,7 +61,7 @@ fn show(session: &Session, file: &str) -> Result<u8, Failure> {
         None => std::fs::read(file)
             .map_err(|error| Failure::input(format!("plugin `{file}` cannot be read")).because(error))?,
     };
-    let found = inspect(file, &bytes)?;
+    let found = inspect(&workspace::compiler(&CompileLimits::default()), file, &bytes)?;
     if session.json {
         return print_json(&found).map(|()| 0);
     }
@@ -80,6 +81,8 @@ fn upgrade(
     operator: Option<&str>,
     reason: Option<&str>,
 ) -> Result<u8, Failure> {
+    let role = if operator.is_some() { Role::Operator } else { Role::Campaign };
+    workspace::compile_upgrade(&session.run(name)?, role, file)?;
     let mut held = hold(session, name, Access::Own)?;
     let run = &mut held.run;
     let row = run.store.run()?;

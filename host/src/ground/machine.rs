@@ -2,6 +2,7 @@
 //! systems, and waiting for changes of files. Everything here is Linux.
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::process::{Resource, Rlimit, Signal};
 use std::fs;
 use std::io::{self, Seek, Write};
 use std::mem::MaybeUninit;
@@ -104,6 +105,28 @@ pub fn since_start(start_time: u64) -> Duration {
 /// The running program, also after its file was replaced.
 pub fn own_program() -> &'static Path {
     Path::new("/proc/self/exe")
+}
+
+/// How much address space this process may have, in bytes; nothing if that is not limited (`ulimit -v`).
+pub fn address_space_limit() -> Option<u64> {
+    rustix::process::getrlimit(Resource::As).current
+}
+
+/// Limits this process, which lives for one piece of work: memory that it may write to and files that it may make, in
+/// bytes, and processor time, in seconds. It ends with its parent, and leaves no core.
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn confine_this_process(bytes: u64, cpu_s: u64) -> io::Result<()> {
+    // Memory that is written, not address space, of which threads and allocators reserve much and use little.
+    for (resource, most) in
+        [(Resource::Data, bytes), (Resource::Fsize, bytes), (Resource::Cpu, cpu_s), (Resource::Core, 0)]
+    {
+        let limit = rustix::process::getrlimit(resource);
+        let most = [limit.current, limit.maximum].into_iter().flatten().fold(most, u64::min);
+        rustix::process::setrlimit(resource, Rlimit { current: Some(most), maximum: limit.maximum })?;
+    }
+    Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?)
 }
 
 /// Finds processes of this user whose initial environment holds `entry` (`NAME=VALUE`).

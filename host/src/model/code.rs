@@ -62,6 +62,9 @@ codes! {
     }
     Plugin {
         PluginLoad = "plugin-load": "a plugin is missing, not a component, for another world or contract, or has another digest";
+        PluginCompile = "plugin-compile": "compiling a plugin takes more than `limits.compile` allows";
+        PluginUnstarted = "plugin-unstarted": "the machine gave too little to start a call of a plugin";
+        PluginStarved = "plugin-starved": "the machine had no more memory to give in the midst of a call";
         PluginNotGranted = "plugin-not-granted": "a plugin needs what the configuration does not grant";
         PluginTrap = "plugin-trap": "a plugin panicked or did something illegal";
         PluginDeadline = "plugin-deadline": "a call took longer than `limits.plugin` allows";

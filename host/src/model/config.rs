@@ -245,6 +245,8 @@ pub struct Limits {
     pub attempt_mb: u64,
     /// Limits of every plugin call.
     pub plugin: PluginLimits,
+    /// Limits of compiling a plugin, which happens once for each machine and plugin.
+    pub compile: CompileLimits,
 }
 
 impl Default for Limits {
@@ -255,6 +257,7 @@ impl Default for Limits {
             attempt_files: 100_000,
             attempt_mb: 100_000,
             plugin: PluginLimits::default(),
+            compile: CompileLimits::default(),
         }
     }
 }
@@ -263,29 +266,36 @@ impl Default for Limits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PluginLimits {
-    /// Memory of one instance, in MiB.
+    /// Memories and tables of one call together, in MiB.
     pub memory_mb: u64,
     /// Deadline of an operator's call, in milliseconds.
     pub call_ms: u64,
+    /// The fuse of a campaign's call, in milliseconds: far more than its fuel takes. What it ends has no answer, and the
+    /// run is held.
+    pub plan_ms: u64,
     /// Fuel of a campaign's call.
     pub fuel: u64,
-    /// What one call may return, log or print, each in MiB.
+    /// What one call may return, log, print, or draw as random bytes, each in MiB.
     pub output_mb: u64,
     /// Elements of a table of one instance.
     pub table_elements: u64,
     /// Calls that one call may make into the host's own interfaces.
     pub host_calls: u64,
+    /// Files, streams and other handles of WASI that one call may hold at once.
+    pub handles: u64,
 }
 
 impl Default for PluginLimits {
     fn default() -> Self {
         Self {
             memory_mb: 512,
-            call_ms: 30_000,
+            call_ms: 10_000,
+            plan_ms: 120_000,
             fuel: 100_000_000_000,
             output_mb: 64,
             table_elements: 1_000_000,
             host_calls: 1_000_000,
+            handles: 256,
         }
     }
 }
@@ -305,6 +315,14 @@ pub enum Limit {
     TableElements,
     /// `limits.plugin.host_calls`
     HostCalls,
+    /// `limits.plugin.plan_ms`
+    PlanMs,
+    /// `limits.plugin.handles`
+    Handles,
+    /// `limits.compile.memory_mb`
+    CompileMemoryMb,
+    /// `limits.compile.cpu_s`
+    CompileCpuS,
     /// `limits.max_tasks`
     MaxTasks,
     /// `limits.attempt_files`
@@ -322,6 +340,10 @@ impl Limit {
         Self::OutputMb,
         Self::TableElements,
         Self::HostCalls,
+        Self::PlanMs,
+        Self::Handles,
+        Self::CompileMemoryMb,
+        Self::CompileCpuS,
         Self::MaxTasks,
         Self::AttemptFiles,
         Self::AttemptMb,
@@ -336,6 +358,10 @@ impl Limit {
             Self::OutputMb => "limits.plugin.output_mb",
             Self::TableElements => "limits.plugin.table_elements",
             Self::HostCalls => "limits.plugin.host_calls",
+            Self::PlanMs => "limits.plugin.plan_ms",
+            Self::Handles => "limits.plugin.handles",
+            Self::CompileMemoryMb => "limits.compile.memory_mb",
+            Self::CompileCpuS => "limits.compile.cpu_s",
             Self::MaxTasks => "limits.max_tasks",
             Self::AttemptFiles => "limits.attempt_files",
             Self::AttemptMb => "limits.attempt_mb",
@@ -354,6 +380,22 @@ impl std::fmt::Display for Limit {
     }
 }
 
+/// The `limits.compile` section.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CompileLimits {
+    /// Memory of the process that compiles one plugin, in MiB.
+    pub memory_mb: u64,
+    /// Processor time of the process that compiles one plugin, in seconds.
+    pub cpu_s: u64,
+}
+
+impl Default for CompileLimits {
+    fn default() -> Self {
+        Self { memory_mb: 2000, cpu_s: 120 }
+    }
+}
+
 impl Limits {
     /// What is allowed now.
     pub fn get(&self, limit: Limit) -> u64 {
@@ -365,6 +407,10 @@ impl Limits {
             Limit::OutputMb => plugin.output_mb,
             Limit::TableElements => plugin.table_elements,
             Limit::HostCalls => plugin.host_calls,
+            Limit::PlanMs => plugin.plan_ms,
+            Limit::Handles => plugin.handles,
+            Limit::CompileMemoryMb => self.compile.memory_mb,
+            Limit::CompileCpuS => self.compile.cpu_s,
             Limit::MaxTasks => self.max_tasks,
             Limit::AttemptFiles => self.attempt_files,
             Limit::AttemptMb => self.attempt_mb,

@@ -9,6 +9,7 @@ pub mod exit;
 pub mod id;
 pub mod inputs;
 pub mod job;
+pub mod limit;
 pub mod outputs;
 pub mod pattern;
 pub mod reason;

@@ -79,6 +79,10 @@ fn held_by(
     let reason = match decision(run) {
         Ok(()) => return Ok(true),
         Err(PlanError::Tick(error)) => return Err(error),
+        Err(PlanError::Plugin(error)) if error.kind.is_machine() => {
+            // It says nothing about the campaign; another tick, or another machine, asks it again.
+            return Err(TickError::Io("asking the campaign".to_owned(), std::io::Error::other(error.to_string())));
+        }
         Err(PlanError::Plugin(error)) => Reason::new(error.kind.word(), error.to_string()),
         Err(PlanError::Workflow(error)) => Reason::new(bad_plan(&error), format!("plan: {error}")),
     };

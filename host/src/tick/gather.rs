@@ -60,7 +60,7 @@ fn gather_document(run: &Run, verdict: &mut Verdict, tick: &mut Tick) -> Gathere
             let text = format!("it has ended, and its results cannot be fetched yet: {}", detail.message);
             return Gathered::Later(delay.unwrap_or(UNAVAILABLE_MS), Reason::new(Code::CollectFailed, text));
         }
-        Err(error) if error.kind.never_ran() => {
+        Err(error) if error.kind.says_nothing() => {
             tick.note_unloaded(attempt, &error);
             let text = format!("it has ended, and its results cannot be fetched yet: {error}");
             return Gathered::Later(UNLOADED_MS as u64, Reason::new(error.kind.word(), text));

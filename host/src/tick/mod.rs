@@ -125,7 +125,7 @@ pub struct Unloaded {
 impl Tick {
     /// Keeps the first error that is no answer of a plugin, because the plugin could not be asked at all.
     fn note_unloaded(&mut self, attempt: &AttemptRow, error: &PluginError) {
-        if self.unloaded.is_none() && error.kind.never_ran() {
+        if self.unloaded.is_none() && error.kind.says_nothing() {
             self.unloaded = Some(Unloaded { operator: attempt.operator.clone(), error: error.clone() });
         }
     }

@@ -181,7 +181,7 @@ fn goes_on_unasked(attempt: AttemptRow, error: &PluginError) -> Progress {
         attempt,
         to,
         reason: Some(Reason::new(error.kind.word(), format!("its status could not be asked: {error}"))),
-        poll_after_ms: if error.kind.never_ran() { UNLOADED_MS as u64 } else { UNAVAILABLE_MS },
+        poll_after_ms: if error.kind.says_nothing() { UNLOADED_MS as u64 } else { UNAVAILABLE_MS },
     }
 }
 

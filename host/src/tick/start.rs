@@ -246,7 +246,7 @@ fn ready(run: &Run, attempt: AttemptRow, staged: &mut bool, tick: &mut Tick) -> 
         Err(PluginError { kind: PluginErrorKind::Guest(GuestError::Transient(detail, delay)), .. }) => {
             Readied::Later(attempt, turned_away_ms(delay), Reason::new(Code::TurnedAway, detail.message))
         }
-        Err(error) if error.kind.never_ran() => {
+        Err(error) if error.kind.says_nothing() => {
             tick.note_unloaded(&attempt, &error);
             Readied::Later(attempt, UNLOADED_MS, told(&error))
         }

@@ -131,17 +131,26 @@ fn submit(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Submitt
             Submitted::Yes(attempt)
         }
         Err(error) => match &error.kind {
-            PluginErrorKind::Load(_) | PluginErrorKind::NotGranted(..) => {
+            kind if kind.never_ran() => {
                 tick.note_unloaded(&attempt, &error);
                 Submitted::Later(attempt, UNLOADED_MS, told(&error))
             }
             PluginErrorKind::Guest(GuestError::Other(_))
             | PluginErrorKind::Trap(_)
             | PluginErrorKind::Memory(_)
-            | PluginErrorKind::Limit(..)
+            | PluginErrorKind::Limit(_)
             | PluginErrorKind::BadOutput(_) => broken_off(run, attempt, &error),
             PluginErrorKind::Guest(guest) => not_submitted(attempt, guest, error.to_string()),
-            PluginErrorKind::Deadline(_) | PluginErrorKind::Fuel(_) => Submitted::Unknown(attempt, unheard(&error)),
+            PluginErrorKind::Deadline(_)
+            | PluginErrorKind::Fuel(_)
+            | PluginErrorKind::Starved(_)
+            | PluginErrorKind::Load(_)
+            | PluginErrorKind::Compile(_)
+            | PluginErrorKind::NotGranted { .. }
+            | PluginErrorKind::Unstarted(_) => {
+                tick.note_unloaded(&attempt, &error);
+                Submitted::Unknown(attempt, unheard(&error))
+            }
         },
     })
 }

@@ -1,28 +1,25 @@
 //! Opens a run for a tick or a command: its configuration, store, backends and plugins, once it is sure whose they are.
 use super::artifacts::RunFiles;
 use super::init::{config_text, workspace_of};
+use super::log::RunLog;
 use super::{now_ms, pin, read_run_config};
 use crate::backend::{Backends, local};
 use crate::failure::{Failure, FailureKind};
 use crate::ground::files::open_regular_path;
 use crate::ground::machine;
-use crate::model::config::{BackendConfig, RunConfig};
+use crate::model::config::{BackendConfig, CompileLimits, RunConfig};
 use crate::model::document::sha256;
 use crate::model::id::OperatorKey;
-use crate::model::time::Time;
-use crate::plugin::{HostSettings, LogLevel, PluginHost, PluginLog, PluginSource};
+use crate::plugin::{Compiler, HostSettings, PluginHost, PluginSource, Role};
 use crate::run::Run;
 use crate::run::{Lease, RunDir};
 use crate::store::{Durability, RunRow, Store};
-use std::fs::File;
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-
-/// The size at which the plugins' log is put aside and begun anew, in bytes.
-const LOG_MAX: u64 = 64 * 1024 * 1024;
 
 /// What a command is about to do with a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,10 +43,30 @@ pub struct HeldRun {
 /// # Errors
 /// If another process holds the lease for longer than `patience`, or the run cannot be opened.
 pub fn open_run(dir: &RunDir, patience: Duration, access: Access) -> Result<HeldRun, Failure> {
-    refuse_no_database(dir)?;
+    let ahead = Ahead::read(dir)?;
     let lease = dir.lease(patience)?;
-    let run = open_leased(dir, access)?;
+    let run = open_leased(dir, access, ahead)?;
     Ok(HeldRun { run, lease })
+}
+
+/// What was read and made ready before the lease was taken.
+pub(crate) struct Ahead {
+    config: ReadConfig,
+}
+
+impl Ahead {
+    /// Reads the configuration and compiles the plugins that it names, if that has not been done.
+    ///
+    /// # Errors
+    /// If there is no run, or its configuration cannot be read.
+    pub(crate) fn read(dir: &RunDir) -> Result<Self, Failure> {
+        refuse_no_database(dir)?;
+        let config = read_config(dir)?;
+        if let Ok(config) = &config.0 {
+            compile_ahead(dir, config);
+        }
+        Ok(Self { config })
+    }
 }
 
 /// Refuses what is not a regular file in the place of the database: SQLite would wait for a pipe.
@@ -78,13 +95,16 @@ pub fn read_store(dir: &RunDir) -> Result<Store, Failure> {
 }
 
 /// Opens a run whose lease the caller holds.
-pub(crate) fn open_leased(dir: &RunDir, access: Access) -> Result<Run, Failure> {
-    refuse_no_database(dir)?;
+pub(crate) fn open_leased(dir: &RunDir, access: Access, ahead: Ahead) -> Result<Run, Failure> {
     let shared = on_shared_file_system(dir)?;
-    let (config, digest) = read_config(dir)?;
+    let (mut config, mut digest) = ahead.config;
     let journal = config.as_ref().map(|config| config.store.journal).unwrap_or_default();
     let mut store = Store::open(&dir.database(), journal, shared)?;
     let row = store.run()?;
+    if digest != row.config_sha256 {
+        // It may have been changed before the lease was ours.
+        (config, digest) = read_config(dir)?;
+    }
     let config = if digest == row.config_sha256 { config? } else { finish_change(dir, &row)? };
     if access == Access::Own {
         refuse_stranger(dir, &row, &mut store)?;
@@ -196,8 +216,7 @@ pub fn find_plugin(
     name: &str,
     file: &std::path::Path,
 ) -> Result<String, Failure> {
-    let bytes = std::fs::read(file)
-        .map_err(|error| Failure::input(format!("plugin `{}` cannot be read", file.display())).because(error))?;
+    let bytes = read_plugin(file)?;
     let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let pinned = pin::store_plugin(&bytes, &stem, dir)?;
     let digest = pinned.sha256.clone();
@@ -276,26 +295,66 @@ pub(super) fn assemble(dir: RunDir, config: RunConfig, store: Store) -> Result<(
 
 fn plugin_host(dir: &RunDir, config: &RunConfig, backends: Arc<Backends>) -> PluginHost {
     let mut host = PluginHost::new(HostSettings {
-        cache_dir: cache_directory(),
+        compiler: compiler(&config.limits.compile),
         compute: backends,
         backends: config.backends.keys().cloned().collect(),
         artifacts: Arc::new(RunFiles::new(dir, config)),
-        log: Arc::new(RunLog { path: dir.log(), file: Mutex::new(None) }),
+        log: Arc::new(RunLog::new(dir.log())),
         limits: config.limits.plugin.clone(),
     });
-    let source = |name: &str| {
-        let pinned = config.pinned.as_ref().and_then(|pinned| pinned.plugins.get(name));
-        PluginSource {
-            name: name.to_owned(),
-            path: pinned.map(|file| dir.join(&file.path)).unwrap_or_default(),
-            sha256: pinned.map(|file| file.sha256.clone()).unwrap_or_default(),
-        }
-    };
-    host.set_campaign(source(&config.campaign.plugin));
+    host.set_campaign(pinned_source(dir, config, &config.campaign.plugin));
     for (key, operator) in &config.operators {
-        host.add_operator(OperatorKey(key.clone()), source(&operator.plugin), operator.grants.clone());
+        let source = pinned_source(dir, config, &operator.plugin);
+        host.add_operator(OperatorKey(key.clone()), source, operator.grants.clone());
     }
     host
+}
+
+/// The plugin that a name of the configuration stands for in a run.
+fn pinned_source(dir: &RunDir, config: &RunConfig, name: &str) -> PluginSource {
+    let pinned = config.pinned.as_ref().and_then(|pinned| pinned.plugins.get(name));
+    PluginSource {
+        name: name.to_owned(),
+        path: pinned.map(|file| dir.join(&file.path)).unwrap_or_default(),
+        sha256: pinned.map(|file| file.sha256.clone()).unwrap_or_default(),
+    }
+}
+
+/// What makes native code of plugins for this user.
+pub fn compiler(limits: &CompileLimits) -> Compiler {
+    let program = machine::own_program().to_owned();
+    Compiler { cache_dir: cache_directory(), program, limits: limits.clone() }
+}
+
+/// Compiles a plugin that a run is about to get, which takes no lease.
+///
+/// # Errors
+/// If it cannot be read, or is none.
+pub fn compile_upgrade(dir: &RunDir, role: Role, file: &std::path::Path) -> Result<(), Failure> {
+    let limits = read_config(dir)?.0.map(|config| config.limits.compile).unwrap_or_default();
+    let bytes = read_plugin(file)?;
+    Ok(compiler(&limits).ready_bytes(role, &file.display().to_string(), &bytes)?)
+}
+
+fn read_plugin(file: &std::path::Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(file)
+        .map_err(|error| Failure::input(format!("plugin `{}` cannot be read", file.display())).because(error))
+}
+
+/// Sees to it that the run's plugins have native code, which takes no lease. What cannot be made is said where the plugin is
+/// needed.
+pub fn compile_ahead(dir: &RunDir, config: &RunConfig) {
+    let compiler = compiler(&config.limits.compile);
+    let campaign = (Role::Campaign, config.campaign.plugin.as_str());
+    let operators = config.operators.values().map(|operator| (Role::Operator, operator.plugin.as_str()));
+    let named: BTreeSet<(Role, &str)> = operators.chain([campaign]).collect();
+    for (role, name) in named {
+        let source = pinned_source(dir, config, name);
+        if !source.sha256.is_empty() {
+            // A tick that needs it says why it has none.
+            let _ = compiler.ready(role, &source);
+        }
+    }
 }
 
 /// Where native code is cached: `$XDG_CACHE_HOME` or `~/.cache`, then `matterstack`.
@@ -303,28 +362,4 @@ fn cache_directory() -> Option<PathBuf> {
     let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     base.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
         .map(|base| base.join("matterstack"))
-}
-
-/// `plugins/log.jsonl`: one JSON object for each message. A message that cannot be written is dropped.
-struct RunLog {
-    path: PathBuf,
-    file: Mutex<Option<File>>,
-}
-
-impl PluginLog for RunLog {
-    fn write(&self, plugin: &str, attempt: Option<&str>, level: LogLevel, message: &str) {
-        let line = serde_json::json!({
-            "time": Time(now_ms()), "plugin": plugin, "attempt": attempt, "level": level.as_str(), "message": message,
-        });
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if file.is_none() {
-            if std::fs::metadata(&self.path).is_ok_and(|metadata| metadata.len() > LOG_MAX) {
-                let _ = std::fs::rename(&self.path, self.path.with_extension("old.jsonl"));
-            }
-            *file = File::options().create(true).append(true).open(&self.path).ok();
-        }
-        if let Some(file) = file.as_mut() {
-            let _ = file.write_all(format!("{line}\n").as_bytes());
-        }
-    }
 }

@@ -1,11 +1,12 @@
 //! The compiled component, driven without a run: what it learns from the true simulators, and what that costs.
 use super::super::{coatings_component, workspace};
 use super::{Oracle, SLUG};
+use crate::cli::harness::PROGRAM;
 use matterstack::backend::Backends;
-use matterstack::model::config::PluginLimits;
+use matterstack::model::config::{CompileLimits, PluginLimits};
 use matterstack::model::contract::{Context, Detail, GuestError, Next};
 use matterstack::model::document::sha256;
-use matterstack::plugin::{Artifacts, HostSettings, LogLevel, PluginHost, PluginLog, PluginSource, Plugins};
+use matterstack::plugin::{Artifacts, Compiler, HostSettings, LogEntry, PluginHost, PluginLog, PluginSource, Plugins};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::path::Path;
@@ -43,8 +44,9 @@ impl Artifacts for Outputs {
 struct Said;
 
 impl PluginLog for Said {
-    fn write(&self, plugin: &str, _: Option<&str>, _: LogLevel, message: &str) {
-        eprintln!("{plugin}: {message}");
+    fn write(&self, entry: &LogEntry<'_>) -> usize {
+        eprintln!("{}: {}", entry.plugin, entry.message);
+        entry.message.len()
     }
 }
 
@@ -63,7 +65,11 @@ impl Drive {
         let bytes = std::fs::read(&component).expect("the component");
         let outputs = Arc::new(Outputs::default());
         let mut host = PluginHost::new(HostSettings {
-            cache_dir: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("coatings-native")),
+            compiler: Compiler {
+                cache_dir: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("coatings-native")),
+                program: PROGRAM.into(),
+                limits: CompileLimits::default(),
+            },
             backends: Vec::new(),
             compute: Arc::new(Backends::new(Path::new("/nonexistent"))),
             artifacts: outputs.clone(),
