@@ -68,9 +68,12 @@ pub fn drive(
         let ahead = ahead_of(dir, &driven)?;
         let lease = dir.lease_in_turn()?;
         let mut current = fresh(dir, driven.take(), ahead)?;
-        let moment = Moment { now_ms: now_ms(), new_id: &new_attempt_id, spent_ms: &stopwatch() };
+        let (begun, at_ms) = (Instant::now(), now_ms());
+        let moment = Moment { now_ms: at_ms, new_id: &new_attempt_id, spent_ms: &stopwatch() };
         let tick = step_run(&mut current.run, moment)?;
         current.version = current.run.store.data_version()?;
+        let noted = lease.note_tick(at_ms, begun.elapsed());
+        noted.map_err(|error| Failure::machine("writing the run's `lock` file", error))?;
         drop(lease);
         seen(&current.run, &tick);
         if let Some(unloaded) = &tick.unloaded {

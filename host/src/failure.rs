@@ -82,6 +82,8 @@ impl From<StoreError> for Failure {
             StoreError::TooNew(..) => {
                 Self::of(FailureKind::Machine, text).hint("use the matterstack that made the run, or a later one")
             }
+            StoreError::Before(..) => Self::of(FailureKind::Machine, text)
+                .hint("finish the run with the matterstack that made it, or make a new one with `matterstack init`"),
             StoreError::Missing(_) => Self::of(FailureKind::Machine, text).hint("restore it from a backup"),
             StoreError::Corrupt(..) => Self::of(FailureKind::Machine, text)
                 .hint("the file is untouched; restore it from a backup, or look at it with `sqlite3 FILE .recover`"),

@@ -86,7 +86,7 @@ fn configurations_are_checked_before_anything_is_made() {
             &["campaign.inputs.tasks", "cannot be found"],
         ),
         (campaign(json!({"plugin": "builtin:workflow", "files": ["none/*"]})), &["matches no file"]),
-        (campaign(json!({"plugin": "builtin:workflow", "files": ["../*"]})), &["leaves the workspace"]),
+        (campaign(json!({"plugin": "builtin:workflow", "files": ["../*"]})), &["leads out of the workspace"]),
         (campaign(json!({"plugin": "builtin:workflow", "params": {}})), &["campaign.params.tasks"]),
         (
             campaign(json!({"plugin": "builtin:workflow", "params": {"tasks": [{"id": "a"}]}})),

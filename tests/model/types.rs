@@ -13,7 +13,11 @@ use std::fmt::Debug;
 
 /// The SDK's own file: as a dependency it would bring features of other crates with it, and have cranelift compiled twice.
 #[path = "../../plugins/sdk/rust/src/task.rs"]
-#[expect(dead_code, reason = "the conveniences of the SDK are not what is compared")]
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "it is a library of its own, whose conveniences are not what is compared"
+)]
 mod sdk;
 
 /// What the other side makes of a document, as the first side reads it back; it must be the same.

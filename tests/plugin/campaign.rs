@@ -11,14 +11,14 @@ fn hostile(limits: PluginLimits) -> Bench {
 fn a_loop_is_planned_and_analyzed() {
     let bench = Bench::campaign(limits(), &guest("loop-rust"));
     let context = context(json!({"lo": 0, "hi": 1024, "target": 613, "iterations": 3}));
-    let first = bench.host.plan(&context, None).unwrap();
+    let first = bench.plan_as(&context).unwrap();
     let Next::Workflow(tasks) = first.value.next else { panic!("no workflow") };
     assert_eq!(serde_json::from_str::<Value>(&tasks).unwrap().as_array().unwrap().len(), 3);
     assert!(first.fuel > 1000);
     let results = json!([{"task": "i1-x512", "outcome": "completed", "attempts": 1,
         "outputs": [{"path": "value.json", "sha256": "d", "size": 23}]}]);
-    let state = bench.host.analyze(&context, &first.value.state, &results.to_string()).unwrap();
-    let state: Value = serde_json::from_str(&state.value).unwrap();
+    let state = bench.host.analyze(&context, &first.value.state, &results.to_string()).value.unwrap();
+    let state: Value = serde_json::from_str(&state).unwrap();
     assert_eq!(state["best"]["x"], 512, "{state}");
     assert_eq!(state["lo"], 256);
 }
@@ -116,7 +116,7 @@ fn words_and_sentences_cannot_command_a_terminal() {
 fn analyze_fails_under_its_own_name() {
     let bench = hostile(limits());
     let check = |mode: &str, code: &str| {
-        let error = bench.host.analyze(&context(json!({"mode": mode})), "{}", "[]").unwrap_err();
+        let error = bench.host.analyze(&context(json!({"mode": mode})), "{}", "[]").value.unwrap_err();
         assert_eq!((error.kind.code().as_str(), error.call), (code, Some("analyze")), "{mode}: {error}");
     };
     check("trap-in-analyze", "plugin-trap");
@@ -153,7 +153,7 @@ fn randomness_follows_from_seed_and_decision() {
     let bench = hostile(limits());
     let state = |seed, decision| {
         let context = Context { seed, decision, ..context(json!({"mode": "random"})) };
-        bench.host.plan(&context, None).unwrap().value.state
+        bench.plan_as(&context).unwrap().value.state
     };
     assert_eq!(state(1, 1), state(1, 1));
     assert_ne!(state(1, 1), state(2, 1));

@@ -20,7 +20,7 @@ use matterstack::model::contract::{
 use matterstack::model::id::{OperatorKey, RunId};
 use matterstack::model::inputs::Inputs;
 use matterstack::plugin::{
-    Answer, Artifacts, Compiler, HostSettings, LogEntry, LogLevel, PluginError, PluginErrorKind, PluginHost, PluginLog,
+    Artifacts, Compiler, HostSettings, LogEntry, LogLevel, PluginError, PluginErrorKind, PluginHost, PluginLog,
     PluginSource, Plugins, builtin,
 };
 use serde_json::{Value, json};
@@ -164,9 +164,21 @@ impl Bench {
         self.attempt(json!({"input": {"mode": mode}}))
     }
 
-    fn plan(&self, params: Value) -> Result<Answer<Decision>, PluginError> {
-        self.host.plan(&context(params), None)
+    fn plan(&self, params: Value) -> Result<Planned, PluginError> {
+        self.plan_as(&context(params))
     }
+
+    fn plan_as(&self, context: &Context) -> Result<Planned, PluginError> {
+        let answer = self.host.plan(context, None);
+        answer.value.map(|value| Planned { value, fuel: answer.fuel })
+    }
+}
+
+/// What a campaign planned, and the fuel it took.
+#[derive(Debug)]
+struct Planned {
+    value: Decision,
+    fuel: u64,
 }
 
 fn key() -> OperatorKey {

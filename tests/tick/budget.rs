@@ -1,6 +1,7 @@
 //! A tick takes no longer than its budget and what it has under way then; nobody is starved by it, and nothing grows with
 //! what the outside says.
-use super::scripted::{Fixture, failed, task};
+use super::scripted::{Fixture, act, failed, task};
+use matterstack::model::act::Verb;
 use matterstack::model::contract::{Detail, Status};
 use matterstack::tick::{BUDGET_MS, cancel_run, pause};
 use serde_json::{Value, json};
@@ -55,7 +56,7 @@ fn slow_polls_starve_neither_starts_nor_stops() {
         let call = format!("status s{n:02}");
         assert!(asked.contains(&call), "{call} had no turn");
     }
-    cancel_run(&mut run.open(), 0).expect("a cancel");
+    cancel_run(&mut run.open(), &act(Verb::Cancel, 0)).expect("a cancel");
     for _ in 0..300 {
         if run.tick().state == "cancelled" {
             return;
@@ -68,7 +69,7 @@ fn slow_polls_starve_neither_starts_nor_stops() {
 fn a_pause_gets_in_between_two_ticks_and_starts_nothing_more() {
     let mut run = slow(20, "local");
     run.tick();
-    pause(&mut run.open(), 0).expect("a pause");
+    pause(&mut run.open(), &act(Verb::Pause, 0)).expect("a pause");
     run.calls();
     for _ in 0..30 {
         run.tick();

@@ -1,7 +1,7 @@
 //! The tick, with scripted plugins on real store files that each tick opens anew.
 mod budget;
 mod life;
-mod scripted;
+pub(crate) mod scripted;
 mod simulation;
 mod stuck;
 mod trouble;

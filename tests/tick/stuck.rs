@@ -1,5 +1,6 @@
 //! A run in which nothing moves says so and is not ticked for ever, and a rerun brings back only what can run.
-use super::scripted::{Fixture, failed, task};
+use super::scripted::{Fixture, act, failed, task};
+use matterstack::model::act::Verb;
 use matterstack::model::code::Code;
 use matterstack::model::contract::{Detail, Status};
 use matterstack::model::id::TaskId;
@@ -43,7 +44,7 @@ fn two_failures() -> Fixture {
 fn rerun_of_what_would_be_skipped_again_is_refused_with_the_command_that_helps() {
     let mut run = two_failures();
     for id in ["x", "y"] {
-        let error = rerun(&mut run.open(), &of_task(id), 0).expect_err("it cannot run");
+        let error = rerun(&mut run.open(), &of_task(id), &act(Verb::Rerun, 0)).expect_err("it cannot run");
         let ControlError::NotNow { what, remedy, .. } = error else { panic!("{error:?}") };
         assert!(what.contains("`a` is failed"), "{what}");
         assert_eq!(remedy, Some(Remedy::Rerun(TaskId::from("a"))));
@@ -56,7 +57,7 @@ fn rerun_of_what_would_be_skipped_again_is_refused_with_the_command_that_helps()
 #[test]
 fn rerun_of_one_of_two_failed_dependencies_brings_back_that_one_alone() {
     let mut run = two_failures();
-    assert_eq!(rerun(&mut run.open(), &of_task("a"), 0).expect("a rerun"), 1);
+    assert_eq!(rerun(&mut run.open(), &of_task("a"), &act(Verb::Rerun, 0)).expect("a rerun"), 1);
     assert_eq!(run.tasks(), "a=pending b=failed x=skipped y=skipped l=running");
     assert_eq!(run.open().store.check_invariants().expect("a readable store"), Vec::<String>::new());
     let x = run.open().store.task("x").expect("a task").expect("there");
@@ -65,7 +66,11 @@ fn rerun_of_one_of_two_failed_dependencies_brings_back_that_one_alone() {
     run.statuses("b", [Status::Succeeded]);
     run.tick();
     run.tick();
-    assert_eq!(rerun(&mut run.open(), &of_task("b"), 0).expect("a rerun"), 3, "`x` and `y` come back with the last");
+    assert_eq!(
+        rerun(&mut run.open(), &of_task("b"), &act(Verb::Rerun, 0)).expect("a rerun"),
+        3,
+        "`x` and `y` come back with the last"
+    );
     run.statuses("l", [Status::Succeeded]);
     assert_eq!(run.tick_to_end().0.state, "completed");
     assert_eq!(run.tasks(), "a=completed b=completed x=completed y=completed l=completed");
@@ -83,9 +88,9 @@ fn revive_skips_again_what_an_earlier_iteration_denies() {
         run.tick();
     }
     assert_eq!(run.tasks(), "old=failed x=skipped f=running");
-    cancel_run(&mut run.open(), 0).expect("a cancel");
+    cancel_run(&mut run.open(), &act(Verb::Cancel, 0)).expect("a cancel");
     assert_eq!(run.tick_to_end().0.state, "cancelled");
-    assert_eq!(revive(&mut run.open(), 0).expect("a revival"), 1, "only `f` can run");
+    assert_eq!(revive(&mut run.open(), &act(Verb::Revive, 0)).expect("a revival"), 1, "only `f` can run");
     assert_eq!(run.tasks(), "old=failed x=skipped f=pending");
     run.statuses("f", [Status::Succeeded]);
     run.plugins.edit(|script| script.cancelled.clear());
@@ -102,7 +107,7 @@ fn a_run_in_which_nothing_can_move_is_held_and_says_why() {
     assert_eq!((tick.state.as_str(), held_code(&run)), ("held", Some(Code::Stuck)));
     assert!(tick.reason.expect("a reason").contains("no operator `local`"));
     run.config.operators = operators;
-    resume(&mut run.open(), None, 0).expect("a resume");
+    resume(&mut run.open(), None, &act(Verb::Resume, 0)).expect("a resume");
     assert_eq!(run.tick_to_end().0.state, "completed");
 }
 
@@ -125,10 +130,10 @@ fn a_rerun_of_the_last_lost_task_lets_the_run_go_on() {
     run.plan().expect("a plan");
     assert_eq!(run.tick_to_end().0.state, "held");
     run.statuses("a", [Status::Succeeded]);
-    rerun(&mut run.open(), &of_task("a"), 0).expect("a rerun");
+    rerun(&mut run.open(), &of_task("a"), &act(Verb::Rerun, 0)).expect("a rerun");
     assert_eq!(run.open().store.run().expect("the run").state.as_str(), "held", "`b` is lost still");
     run.statuses("b", [Status::Succeeded]);
-    rerun(&mut run.open(), &of_task("b"), 0).expect("a rerun");
+    rerun(&mut run.open(), &of_task("b"), &act(Verb::Rerun, 0)).expect("a rerun");
     assert_eq!((run.open().store.run().expect("the run").state.as_str(), held_code(&run)), ("active", None));
     assert_eq!(run.tick_to_end().0.state, "completed");
 }
@@ -145,7 +150,7 @@ fn what_is_not_submitted_when_a_run_is_paused_moves_nothing() {
     });
     run.plan().expect("a plan");
     run.tick();
-    pause(&mut run.open(), 0).expect("a pause");
+    pause(&mut run.open(), &act(Verb::Pause, 0)).expect("a pause");
     let tick = run.tick();
     assert_eq!((tick.state.as_str(), tick.submitted), ("paused", 0));
     let store = run.open().store;
@@ -158,7 +163,7 @@ fn what_is_not_submitted_when_a_run_is_paused_moves_nothing() {
         (explained.code.own(), explained.command.as_deref()),
         (Some(Code::RunPaused), Some("matterstack resume run"))
     );
-    resume(&mut run.open(), None, 0).expect("a resume");
+    resume(&mut run.open(), None, &act(Verb::Resume, 0)).expect("a resume");
     assert_eq!(run.tick_to_end().0.state, "completed");
 }
 
@@ -172,7 +177,7 @@ fn a_plugin_that_cannot_be_loaded_fails_nothing() {
         if call == "cancel" {
             run.statuses("a", [Status::Running(None)]);
             run.tick();
-            cancel_task(&mut run.open(), "a", 0).expect("a cancel");
+            cancel_task(&mut run.open(), "a", &act(Verb::Cancel, 0)).expect("a cancel");
         }
         run.plugins.edit(|script| script.unloaded = Some(("local".to_owned(), call)));
         let mut seen = 0;

@@ -1,6 +1,7 @@
 //! What plugins say of themselves is kept and shown, and steers nothing.
-use super::scripted::{Fixture, failed, task};
+use super::scripted::{Fixture, act, failed, task};
 use matterstack::explain::explain_run;
+use matterstack::model::act::Verb;
 use matterstack::model::code::{Code, Word};
 use matterstack::model::contract::{Detail, GuestError, Next, Status};
 use matterstack::plugin::PluginErrorKind;
@@ -31,11 +32,11 @@ fn a_campaign_that_holds_with_a_word_of_the_hosts_is_let_go_by_a_person_alone() 
         assert_eq!(told[0].code.own(), None, "{word}");
         // what lets a run go on that the host itself holds as `lost` or `stuck`
         let of_b = Selection { task: Some("b".to_owned()), ..Selection::default() };
-        rerun(&mut run.open(), &of_b, 0).expect("a rerun");
+        rerun(&mut run.open(), &of_b, &act(Verb::Rerun, 0)).expect("a rerun");
         assert_eq!(run.open().store.run().expect("the run").state.as_str(), "held", "{word}: a rerun is no answer");
-        cancel_task(&mut run.open(), "b", 0).expect("a cancel");
+        cancel_task(&mut run.open(), "b", &act(Verb::Cancel, 0)).expect("a cancel");
         assert_eq!(run.open().store.run().expect("the run").state.as_str(), "held", "{word}: a cancel is no answer");
-        resume(&mut run.open(), None, 0).expect("a resume");
+        resume(&mut run.open(), None, &act(Verb::Resume, 0)).expect("a resume");
         assert_eq!(run.tick_to_end().0.state, "completed", "{word}");
     }
 }

@@ -3,12 +3,12 @@ use super::Session;
 use super::output::{print, print_json, tell};
 use super::runs::hold;
 use crate::failure::Failure;
-use crate::ground::machine;
+use crate::model::act::Verb;
 use crate::model::code::{Code, Word};
 use crate::model::config::CompileLimits;
 use crate::model::states::RunState;
 use crate::plugin::{Role, builtin, inspect};
-use crate::workspace::{self, Access, now_ms};
+use crate::workspace::{self, Access};
 use clap::Subcommand;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -103,9 +103,10 @@ fn upgrade(
     };
     let digest = workspace::find_plugin(&run.dir, &mut config, &plugin, file)?;
     workspace::check_plugins(&run.dir, &config)?;
-    let by = format!("by user {}{}", machine::user_id(), reason.map(|text| format!(": {text}")).unwrap_or_default());
+    let arguments = json!({"plugin": plugin, "operator": operator, "file": file, "sha256": digest});
+    let act = workspace::act(Verb::Upgrade, arguments, reason);
     let change = format!("plugin {plugin} upgraded to {}", &digest[..12]);
-    workspace::write_config(run, config, &change, Some(&by))?;
+    workspace::write_config(run, config, &act)?;
     let held_by_plugin = row.state == RunState::Held
         && row
             .reason_code
@@ -113,7 +114,7 @@ fn upgrade(
             .and_then(Word::own)
             .is_some_and(|code| code.is_of_plugin() || code == Code::PlannedNothing);
     if held_by_plugin {
-        crate::tick::resume(run, None, now_ms())?;
+        crate::tick::release(run, act.at_ms)?;
     }
     let row = run.store.run()?;
     tell(&format!("run `{}`: {change}; it is {}", row.run_id, row.state));

@@ -195,6 +195,19 @@ pub fn is_trouble(error: &io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(|errno| troubles.contains(&errno))
 }
 
+/// Whether a process of this machine holds an OS lock on a file, as the kernel lists them; the file is not touched.
+///
+/// # Errors
+/// If the file cannot be examined or the kernel does not tell.
+pub fn is_locked(path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let inode = fs::metadata(path)?.ino().to_string();
+    let locks = fs::read_to_string("/proc/locks")?;
+    // `1: FLOCK ADVISORY WRITE 4242 08:01:131 0 EOF`; the device is left out, because some file systems name another there
+    let of = |line: &str| line.split_ascii_whitespace().nth(5)?.rsplit(':').next().map(|number| number == inode);
+    Ok(locks.lines().any(|line| of(line) == Some(true)))
+}
+
 /// Makes everything that was written to the file system of a directory survive a power failure.
 ///
 /// # Errors

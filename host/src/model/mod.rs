@@ -1,4 +1,5 @@
 //! Plain values and rules of the domain. Nothing here reads a file, a clock or the environment.
+pub mod act;
 pub mod attempt_dir;
 pub mod code;
 pub mod config;
@@ -6,6 +7,7 @@ pub mod contract;
 pub mod document;
 pub mod evidence;
 pub mod exit;
+pub mod handle;
 pub mod id;
 pub mod inputs;
 pub mod job;

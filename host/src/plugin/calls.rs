@@ -15,7 +15,8 @@ use super::host::{CallResult, LoadedOperator, Operator, PluginHost, error, unsta
 use super::native::PluginSource;
 use super::state::{CallState, CalledAttempt, Deadline, Sight};
 use super::{Answer, Plugins, wasi};
-use crate::model::contract::{AttemptRequest, Context, Decision, Detail, Found, GuestError, Next, StatusReport};
+use crate::model::contract::{AttemptRequest, Context, Decision, Detail, Found, GuestError, Next, Reads, StatusReport};
+use crate::model::evidence::EngineRecord;
 use crate::model::id::OperatorKey;
 use crate::model::limit::Bound;
 use std::path::PathBuf;
@@ -41,9 +42,10 @@ impl PluginHost {
         context: &Context,
         work: impl AsyncFnOnce(&mut Store<CallState>, &campaign_wit::Guest) -> wasmtime::Result<Result<T, types::Error>>,
         believe: impl FnOnce(T) -> CallResult<U>,
-    ) -> Result<Answer<U>, PluginError> {
+    ) -> Answer<U> {
         let nobody = PluginSource { name: "campaign".to_owned(), path: PathBuf::new(), sha256: String::new() };
         let source = self.campaign.as_ref().unwrap_or(&nobody);
+        let (mut used, mut reads) = (0, Reads::default());
         let made = || {
             let pre = self.campaign_pre()?;
             let fuel = self.shared.limits.fuel;
@@ -57,10 +59,12 @@ impl PluginHost {
                 tokio::time::timeout_at(at.into(), called).await.ok().transpose()
             })?;
             let computed = fuel - store.get_fuel().unwrap_or(0);
-            let value = believe(self.finish(&mut store, answer)?)?;
-            Ok(Answer { value, fuel: computed.saturating_add(store.data().charged) })
+            used = computed.saturating_add(store.data().charged);
+            reads = std::mem::take(&mut store.data_mut().reads);
+            believe(self.finish(&mut store, answer)?)
         };
-        made().map_err(|kind| error(source, Some(call), kind))
+        let value = made().map_err(|kind| error(source, Some(call), kind));
+        Answer { value, fuel: used, reads }
     }
 
     /// A store for a call of the campaign, with fuel, and a fuse beside it: how long the fuel takes depends on the machine,
@@ -229,7 +233,7 @@ fn document_of(next: &Next) -> Option<&String> {
 }
 
 impl Plugins for PluginHost {
-    fn plan(&self, context: &Context, state: Option<&str>) -> Result<Answer<Decision>, PluginError> {
+    fn plan(&self, context: &Context, state: Option<&str>) -> Answer<Decision> {
         let work = async |store: &mut Store<CallState>, calls: &campaign_wit::Guest| {
             calls.call_plan(store, &context_to_wit(context), state.map(str::to_owned).as_ref()).await
         };
@@ -240,11 +244,15 @@ impl Plugins for PluginHost {
         })
     }
 
-    fn analyze(&self, context: &Context, state: &str, finished: &str) -> Result<Answer<String>, PluginError> {
+    fn analyze(&self, context: &Context, state: &str, finished: &str) -> Answer<String> {
         let work = async |store: &mut Store<CallState>, calls: &campaign_wit::Guest| {
             calls.call_analyze(store, &context_to_wit(context), &state.to_owned(), &finished.to_owned()).await
         };
         self.decide("analyze", context, work, |state| self.bounded([&state].into_iter()).map(|()| state))
+    }
+
+    fn engine(&self) -> EngineRecord {
+        super::this_engine()
     }
 
     fn prepare(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<(), PluginError> {

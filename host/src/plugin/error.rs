@@ -2,6 +2,7 @@
 use crate::model::code::{Code, Word};
 use crate::model::config::Limit;
 use crate::model::contract::GuestError;
+use crate::model::evidence::DecisionOutcome;
 use crate::model::limit::Bound;
 
 /// Why a plugin could not be loaded or a call did not answer.
@@ -121,6 +122,18 @@ impl PluginErrorKind {
             Self::Limit(_) => Code::PluginLimit,
             Self::Guest(_) => Code::PluginError,
             Self::BadOutput(_) => Code::PluginBadOutput,
+        }
+    }
+
+    /// How it ends a decision in the record; nothing if it says nothing about the campaign at all.
+    pub fn outcome(&self) -> Option<DecisionOutcome> {
+        match self {
+            Self::Load(_) | Self::Compile(_) | Self::NotGranted { .. } | Self::Unstarted(_) | Self::Starved(_) => None,
+            Self::Trap(_) => Some(DecisionOutcome::Trap),
+            Self::Deadline(_) => Some(DecisionOutcome::Deadline),
+            Self::Fuel(_) | Self::Memory(_) | Self::Limit(_) => Some(DecisionOutcome::Limit),
+            Self::Guest(_) => Some(DecisionOutcome::Error),
+            Self::BadOutput(_) => Some(DecisionOutcome::BadOutput),
         }
     }
 

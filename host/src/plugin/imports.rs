@@ -2,14 +2,19 @@
 use super::bindings::campaign::matterstack::plugin::{artifacts, log, types};
 use super::bindings::operator::matterstack::plugin::{compute, lifecycle, operator_types};
 use super::border::{found_to_wit, report_to_wit, to_wit};
+use super::error::PluginErrorKind;
 use super::given::LogLevel;
 use super::state::CallState;
 use crate::backend::{Compute, JobKey};
-use crate::model::contract::GuestError;
+use crate::model::contract::{GuestError, ReadRefused};
+use crate::model::limit::Bound;
 use std::time::Instant;
 
 /// Bytes that one `artifacts.read` returns at most.
 const READ_MAX: u32 = 16 * 1024 * 1024;
+
+/// Reads that one call may be refused, since each stands in the record.
+const REFUSED_MAX: usize = 10_000;
 
 impl types::Host for CallState {}
 impl operator_types::Host for CallState {}
@@ -32,6 +37,18 @@ impl artifacts::Host for CallState {
     fn read(&mut self, digest: String, offset: u64, max: u32) -> wasmtime::Result<Result<Vec<u8>, types::Error>> {
         self.count()?;
         let read = self.shared.artifacts.read(&digest, offset, max.min(READ_MAX));
+        let seq = self.reads.count;
+        self.reads.count += 1;
+        match &read {
+            Ok(_) => {
+                self.reads.digests.insert(digest);
+            }
+            Err(_) if self.reads.refused.len() >= REFUSED_MAX => {
+                let bound = Bound::new("limits.plugin.host_calls", REFUSED_MAX as u64);
+                return self.end(PluginErrorKind::Limit(bound));
+            }
+            Err(error) => self.reads.refused.push(ReadRefused { seq, answer: error.clone() }),
+        }
         self.charge(read.as_ref().map_or(0, |bytes| bytes.len() as u64))?;
         Ok(read.map_err(to_wit))
     }

@@ -30,24 +30,43 @@ pub use host::{HostSettings, PluginHost};
 pub use inspect::{CONTRACT, Inspection, inspect};
 pub use native::{Compiler, PluginSource};
 
-use crate::model::contract::{AttemptRequest, Context, Decision, Found, StatusReport};
+use crate::model::act::VERSION;
+use crate::model::contract::{AttemptRequest, Context, Decision, Found, Reads, StatusReport};
+use crate::model::evidence::EngineRecord;
 use crate::model::id::OperatorKey;
 
-/// A value a campaign answered, with the fuel the call used.
+/// The version of wasmtime, as Cargo.lock names it.
+const WASMTIME: &str = "48.0.8";
+
+/// What carries plugins out here.
+pub fn this_engine() -> EngineRecord {
+    EngineRecord {
+        version: VERSION.to_owned(),
+        contract: CONTRACT.to_owned(),
+        runtime: format!("wasmtime {WASMTIME}"),
+        target: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
+    }
+}
+
+/// What came of a call of a campaign.
 #[derive(Debug, Clone)]
 pub struct Answer<T> {
-    /// What the plugin answered.
-    pub value: T,
+    /// What the plugin answered, or why it did not.
+    pub value: Result<T, PluginError>,
     /// Units of fuel used by the call.
     pub fuel: u64,
+    /// The files it read.
+    pub reads: Reads,
 }
 
 /// The calls a tick makes into plugins.
 pub trait Plugins {
     /// Asks the campaign what to do next.
-    fn plan(&self, context: &Context, state: Option<&str>) -> Result<Answer<Decision>, PluginError>;
+    fn plan(&self, context: &Context, state: Option<&str>) -> Answer<Decision>;
     /// Lets the campaign fold results (a JSON array) into its state.
-    fn analyze(&self, context: &Context, state: &str, finished: &str) -> Result<Answer<String>, PluginError>;
+    fn analyze(&self, context: &Context, state: &str, finished: &str) -> Answer<String>;
+    /// What carries campaigns out.
+    fn engine(&self) -> EngineRecord;
     /// Readies what `submit` needs.
     fn prepare(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<(), PluginError>;
     /// Carries the attempt outside, once; returns its handle.
@@ -60,4 +79,14 @@ pub trait Plugins {
     fn collect_results(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<Option<String>, PluginError>;
     /// Asks the outside to stop the attempt.
     fn cancel(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<(), PluginError>;
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_engine_in_the_record_is_the_one_that_is_linked() {
+        let lock = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock")).expect("Cargo.lock");
+        let entry = format!("name = \"wasmtime\"\nversion = \"{}\"", super::WASMTIME);
+        assert!(lock.contains(&entry), "Cargo.lock has another version of wasmtime than {}", super::WASMTIME);
+    }
 }

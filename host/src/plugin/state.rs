@@ -8,6 +8,7 @@ use super::given::{Artifacts, LogEntry, LogLevel, PluginLog};
 use super::memory::{Growth, Memory};
 use crate::backend::Compute;
 use crate::model::config::{Grants, PluginLimits};
+use crate::model::contract::Reads;
 use crate::model::id::{AttemptId, TaskId};
 use crate::model::inputs::Inputs;
 use crate::model::limit::Bound;
@@ -101,6 +102,8 @@ pub(super) struct CallState {
     pub(super) hit: Option<PluginErrorKind>,
     memory: Memory,
     host_calls: u64,
+    /// The files read, and the reads refused.
+    pub(super) reads: Reads,
     /// Random bytes drawn.
     drawn: u64,
     /// Fuel for what the host did: one for each byte that it made or fetched.
@@ -124,6 +127,7 @@ impl CallState {
             hit: None,
             memory: Memory::default(),
             host_calls: 0,
+            reads: Reads::default(),
             drawn: 0,
             charged: 0,
             logged: 0,
@@ -168,7 +172,7 @@ impl CallState {
     }
 
     /// Ends the call for this reason.
-    fn end<T>(&mut self, reason: PluginErrorKind) -> wasmtime::Result<T> {
+    pub(super) fn end<T>(&mut self, reason: PluginErrorKind) -> wasmtime::Result<T> {
         self.hit = Some(reason);
         bail!("ended by the host")
     }

@@ -63,6 +63,11 @@ impl RunDir {
         self.root.join("lock")
     }
 
+    /// `loop.lock`
+    pub fn loop_lock(&self) -> PathBuf {
+        self.root.join("loop.lock")
+    }
+
     /// `log`: what plugins wrote through the `log` import.
     pub fn log(&self) -> PathBuf {
         self.root.join("plugins").join("log.jsonl")

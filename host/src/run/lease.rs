@@ -1,10 +1,11 @@
 //! The lease: the right to advance a run, an OS lock on a file of its directory.
 use super::RunDir;
+use super::ticked::Note;
 use crate::ground::files::{not_regular, read_regular};
 use crate::model::config::RunConfig;
 use rustix::fs::OFlags;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -19,7 +20,13 @@ const CONFIG_MAX: u64 = 1 << 26;
 /// The right to advance a run. It ends with this value, or with the process.
 #[derive(Debug)]
 pub struct Lease {
-    _file: File,
+    file: File,
+}
+
+impl Lease {
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
 }
 
 /// Why the lease was not given.
@@ -36,9 +43,8 @@ pub enum LeaseError {
 /// Who holds a locked file. The holder writes its name after it has the lock, so an empty file is read again.
 fn holder_of(path: &Path) -> String {
     for _ in 0..50 {
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        if !text.trim().is_empty() {
-            return text.trim().to_owned();
+        if let Some(note) = Note::read(path) {
+            return note.holder();
         }
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -82,18 +88,13 @@ impl RunDir {
     /// # Errors
     /// If another process has it, or the file system has no locks.
     pub fn loop_lease(&self) -> Result<Lease, LeaseError> {
-        self.lock_file(&self.join("loop.lock"), Duration::ZERO)
+        self.lock_file(&self.loop_lock(), Duration::ZERO)
     }
 
     fn lock_file(&self, path: &Path, patience: Duration) -> Result<Lease, LeaseError> {
-        let mut file = self.locked(path, patience)?;
-        let holder = format!("pid {}", std::process::id());
-        let known = std::fs::read_to_string(path).unwrap_or_default();
-        if known != holder {
-            let written = file.set_len(0).and_then(|()| file.write_all(holder.as_bytes()));
-            written.map_err(|error| LeaseError::Io(self.address().to_owned(), error))?;
-        }
-        Ok(Lease { _file: file })
+        let lease = Lease { file: self.locked(path, patience)? };
+        lease.sign(Note::read(path)).map_err(|error| LeaseError::Io(self.address().to_owned(), error))?;
+        Ok(lease)
     }
 
     /// Locks a file of the run's, making it where there is none, and waits for that up to `patience`.

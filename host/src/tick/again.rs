@@ -2,7 +2,7 @@
 //! lies. Nothing is computed twice.
 use super::gather::{Gathered, gather};
 use super::verdict::{self, Sequel, Verdict};
-use super::{ControlError, Run, Tick, TickError};
+use super::{ControlError, Run, Tick, TickError, job};
 use crate::backend::RanAt;
 use crate::model::code::Code;
 use crate::model::reason::Reason;
@@ -43,12 +43,13 @@ pub(super) fn take(run: &Run, attempt: AttemptRow, tick: &mut Tick) -> Result<Ag
         return Ok(Again::No(attempt));
     }
     let text = format!("what attempt {} left was collected again", before.number);
-    let end = AttemptEnd::bare(AttemptState::Completed, None);
+    let end = AttemptEnd::new(AttemptState::Completed, None);
     let mut verdict = Verdict { attempt: before, end, sequel: Sequel::Policy };
     if let Gathered::Later(delay_ms, reason) = gather(run, &mut verdict, tick)? {
         return Ok(Again::Later(attempt, delay_ms, reason));
     }
     verdict.end.reason.get_or_insert_with(|| Reason::new(Code::CollectedAgain, text));
+    job::note(&run.dir.join(&verdict.attempt.directory), &verdict.attempt, &mut verdict.end);
     verdict.attempt = AttemptRow { handle: verdict.attempt.handle, ..attempt };
     Ok(Again::Ended(verdict))
 }

@@ -1,6 +1,7 @@
 //! What a person may ask of a run. Each request is one transaction; the next tick does what it implies outside.
 use super::verdict::{self, Sequel, Verdict};
 use super::{Run, TickError};
+use crate::model::act::Act;
 use crate::model::code::Code;
 use crate::model::id::TaskId;
 use crate::model::reason::Reason;
@@ -50,14 +51,15 @@ pub(super) fn not_now(run: &Run, what: impl Into<String>, remedy: Option<Remedy>
 ///
 /// # Errors
 /// If the run has ended or is being cancelled.
-pub fn pause(run: &mut Run, now_ms: i64) -> Result<bool, ControlError> {
+pub fn pause(run: &mut Run, act: &Act) -> Result<bool, ControlError> {
     let row = run.store.run()?;
     match row.state {
         RunState::Paused => Ok(false),
         RunState::Active | RunState::Held => {
             run.store.transaction(Durability::Full, |writer| {
+                writer.add_act(act)?;
                 let reason = Reason::new(Code::Paused, "paused by a person");
-                writer.set_run_state(row.state, RunState::Paused, Some(&reason), now_ms)
+                writer.set_run_state(row.state, RunState::Paused, Some(&reason), act.at_ms)
             })?;
             Ok(true)
         }
@@ -72,17 +74,18 @@ pub fn pause(run: &mut Run, now_ms: i64) -> Result<bool, ControlError> {
 ///
 /// # Errors
 /// If the run has ended or is being cancelled.
-pub fn resume(run: &mut Run, supplied: Option<&str>, now_ms: i64) -> Result<bool, ControlError> {
+pub fn resume(run: &mut Run, supplied: Option<&str>, act: &Act) -> Result<bool, ControlError> {
     let row = run.store.run()?;
     match row.state {
         RunState::Active if supplied.is_none() => Ok(false),
         RunState::Active | RunState::Paused | RunState::Held => {
             run.store.transaction(Durability::Full, |writer| {
+                writer.add_act(act)?;
                 writer.supply(supplied.or(row.supplied.as_deref()))?;
                 if row.state == RunState::Active {
                     return Ok(());
                 }
-                writer.set_run_state(row.state, RunState::Active, None, now_ms)
+                writer.set_run_state(row.state, RunState::Active, None, act.at_ms)
             })?;
             Ok(true)
         }
@@ -96,16 +99,33 @@ pub fn resume(run: &mut Run, supplied: Option<&str>, now_ms: i64) -> Result<bool
     }
 }
 
+/// Lets a held run go on, as part of an act that has been recorded.
+///
+/// # Errors
+/// If the store refuses.
+pub fn release(run: &mut Run, now_ms: i64) -> Result<(), ControlError> {
+    let row = run.store.run()?;
+    if row.state == RunState::Held {
+        run.store.transaction(Durability::Full, |writer| {
+            writer.supply(row.supplied.as_deref())?;
+            writer.set_run_state(RunState::Held, RunState::Active, None, now_ms)
+        })?;
+    }
+    Ok(())
+}
+
 /// Cancels the run, and asks the outside to stop what is live. Returns whether anything changed.
 ///
 /// # Errors
 /// If the run has completed or failed.
-pub fn cancel_run(run: &mut Run, now_ms: i64) -> Result<bool, ControlError> {
+pub fn cancel_run(run: &mut Run, act: &Act) -> Result<bool, ControlError> {
+    let now_ms = act.at_ms;
     let row = run.store.run()?;
     match row.state {
         RunState::Cancelled | RunState::Cancelling => Ok(false),
         RunState::Active | RunState::Paused | RunState::Held => {
             run.store.transaction(Durability::Full, |writer| {
+                writer.add_act(act)?;
                 let reason = Reason::new(Code::Cancelled, "cancelled by a person");
                 writer.set_run_state(row.state, RunState::Cancelling, Some(&reason), now_ms)?;
                 writer.cancel_pending(&Reason::new(Code::Cancelled, "the run was cancelled"), now_ms)?;
@@ -123,20 +143,24 @@ pub fn cancel_run(run: &mut Run, now_ms: i64) -> Result<bool, ControlError> {
 ///
 /// # Errors
 /// If there is no such task, or it has ended otherwise.
-pub fn cancel_task(run: &mut Run, id: &str, now_ms: i64) -> Result<bool, ControlError> {
+pub fn cancel_task(run: &mut Run, id: &str, act: &Act) -> Result<bool, ControlError> {
     let task = known_task(run, id)?;
     let live = run.store.attempts(task.key)?.iter().any(|attempt| !attempt.state.ended());
     let reason = Reason::new(Code::Cancelled, "cancelled by a person");
     match task.state {
         TaskState::Cancelled => return Ok(false),
         TaskState::Running if live => {
-            run.store.transaction(Durability::Full, |writer| writer.ask_cancel(Some(task.key)))?;
+            run.store.transaction(Durability::Full, |writer| {
+                writer.add_act(act)?;
+                writer.ask_cancel(Some(task.key))
+            })?;
         }
         TaskState::Running | TaskState::Pending => {
             let row = run.store.run()?;
             run.store.transaction(Durability::Full, |writer| {
-                writer.set_task_state(task.key, (task.state, TaskState::Cancelled), Some(&reason), now_ms)?;
-                go_on(writer, &row, false, now_ms)
+                writer.add_act(act)?;
+                writer.set_task_state(task.key, (task.state, TaskState::Cancelled), Some(&reason), act.at_ms)?;
+                go_on(writer, &row, false, act.at_ms)
             })?;
         }
         TaskState::Completed | TaskState::Failed | TaskState::Skipped => {
@@ -156,7 +180,7 @@ fn known_task(run: &Run, id: &str) -> Result<TaskRow, ControlError> {
 ///
 /// # Errors
 /// If the run has ended, nothing was selected, or a task is live or of an earlier iteration.
-pub fn rerun(run: &mut Run, selection: &Selection, now_ms: i64) -> Result<u64, ControlError> {
+pub fn rerun(run: &mut Run, selection: &Selection, act: &Act) -> Result<u64, ControlError> {
     let row = run.store.run()?;
     if row.state.ended() || row.state == RunState::Cancelling {
         let remedy = match row.state {
@@ -177,13 +201,15 @@ pub fn rerun(run: &mut Run, selection: &Selection, now_ms: i64) -> Result<u64, C
         return Err(not_now(run, what, Some(Remedy::NewRun)));
     }
     let keys: Vec<i64> = chosen.iter().map(|task| task.key).collect();
-    bring_back(run, &keys, selection.recursive, now_ms)
+    bring_back(run, &keys, selection.recursive, act)
 }
 
-fn bring_back(run: &mut Run, keys: &[i64], recursive: bool, now_ms: i64) -> Result<u64, ControlError> {
+fn bring_back(run: &mut Run, keys: &[i64], recursive: bool, act: &Act) -> Result<u64, ControlError> {
+    let now_ms = act.at_ms;
     let row = run.store.run()?;
     let folded = run.store.delivered_any(row.iteration)?;
     let result = run.store.transaction(Durability::Full, |writer| {
+        writer.add_act(act)?;
         let count = writer.rerun(keys, recursive, "brought back by a person", now_ms)?;
         if count == 0 {
             return Err(StoreError::NothingBack);
@@ -266,7 +292,8 @@ fn waits_for_nobody(task: &TaskRow) -> bool {
 ///
 /// # Errors
 /// If the run is neither failed nor cancelled.
-pub fn revive(run: &mut Run, now_ms: i64) -> Result<u64, ControlError> {
+pub fn revive(run: &mut Run, act: &Act) -> Result<u64, ControlError> {
+    let now_ms = act.at_ms;
     let row = run.store.run()?;
     if !matches!(row.state, RunState::Failed | RunState::Cancelled) {
         return Err(not_now(run, format!("run `{}` is {}, neither failed nor cancelled", row.run_id, row.state), None));
@@ -278,6 +305,7 @@ pub fn revive(run: &mut Run, now_ms: i64) -> Result<u64, ControlError> {
         );
     }
     Ok(run.store.transaction(Durability::Full, |writer| {
+        writer.add_act(act)?;
         let count = writer.rerun(&keys, false, "the run was revived", now_ms)?;
         if row.iteration > 0 {
             writer.reopen_workflow(row.iteration)?;
@@ -297,7 +325,7 @@ pub fn give_up_live_attempts(run: &mut Run, now_ms: i64, why: &str) -> Result<u6
     let count = live.len() as u64;
     run.store.transaction(Durability::Full, |writer| {
         for attempt in live {
-            let end = AttemptEnd::bare(AttemptState::Lost, Some(Reason::new(Code::Adopted, why)));
+            let end = AttemptEnd::new(AttemptState::Lost, Some(Reason::new(Code::Adopted, why)));
             verdict::apply(writer, &Verdict { attempt, end, sequel: Sequel::Policy }, now_ms)?;
         }
         Ok(())

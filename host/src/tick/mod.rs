@@ -7,10 +7,14 @@ mod amend;
 mod carry;
 mod close;
 mod collect;
+mod consumed;
 mod control;
 mod decide;
+mod decision;
 mod gather;
+mod given;
 mod inputs;
+mod job;
 mod notify;
 mod outside;
 mod poll;
@@ -28,9 +32,12 @@ pub use again::collect_again;
 pub use amend::refuse_amendment;
 pub use close::{PlanError, plan_first};
 pub use control::{
-    ControlError, Selection, cancel_run, cancel_task, give_up_live_attempts, pause, rerun, resume, revive,
+    ControlError, Selection, cancel_run, cancel_task, give_up_live_attempts, pause, release, rerun, resume, revive,
 };
 pub use decide::{Capacity, room};
+pub use decision::{
+    canonical_next, canonical_output, context_of, input_digest, raw_decision, raw_state, sha256_of_answer,
+};
 pub use preview::{Preview, would_start};
 pub use start::task_with_retries;
 pub use turn::BUDGET_MS;

@@ -3,7 +3,7 @@ use super::gather::{self, Gathered, NEXT_TICK_MS, UNAVAILABLE_MS};
 use super::start::UNLOADED_MS;
 use super::turn::{HELD_MAX, HELD_MAX_BYTES, Phase, Round, Turn};
 use super::verdict::{self, Sequel, Verdict};
-use super::{Moment, Run, Tick, TickError, key, outside, request};
+use super::{Moment, Run, Tick, TickError, job, key, outside, request};
 use crate::model::code::{Code, Word};
 use crate::model::contract::Status;
 use crate::model::reason::Reason;
@@ -196,12 +196,12 @@ fn ended(run: &mut Run, attempt: AttemptRow, status: Status, tick: &mut Tick) ->
             return Err(TickError::Store(StoreError::Row("bug: a live status taken for an end".to_owned())));
         }
     };
-    let end = AttemptEnd::bare(state, reason);
-    let mut verdict = Verdict { attempt, end, sequel };
+    let mut verdict = Verdict { attempt, end: AttemptEnd::new(state, reason), sequel };
     let has_results = matches!(state, AttemptState::Completed | AttemptState::Failed) && sequel != Sequel::Misfire;
     if has_results && let Gathered::Later(poll_after_ms, reason) = gather::gather(run, &mut verdict, tick)? {
         let (to, attempt) = (verdict.attempt.state, verdict.attempt);
         return Ok(Learnt::Progress(Progress { attempt, to, reason: Some(reason), poll_after_ms }));
     }
+    job::note(&run.dir.join(&verdict.attempt.directory), &verdict.attempt, &mut verdict.end);
     Ok(Learnt::End(verdict))
 }

@@ -1,5 +1,6 @@
 //! Starts attempts: create, stage and prepare, commit the intent; [`submit`] does the rest.
 use super::again::{self, Again};
+use super::consumed::consumed;
 use super::decide::{self, Claim};
 use super::turn::{HELD_MAX_BYTES, Phase, Round, Turn};
 use super::verdict::{self, Sequel, Verdict, stored_task};
@@ -14,7 +15,7 @@ use crate::model::workflow::{Task, WALLTIME_MAX_S};
 use crate::plugin::{PluginError, PluginErrorKind};
 use crate::run::RunDir;
 use crate::store::{AttemptRow, Durability, NewAttempt, TaskSpec, Waiting};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// When to go on with what is too much for one tick, in milliseconds.
 const NEXT_TICK_MS: i64 = 0;
@@ -185,11 +186,18 @@ fn intend(
     tick: &mut Tick,
 ) -> Result<Vec<AttemptRow>, TickError> {
     let now = moment.now_ms;
+    let mut inputs = BTreeMap::new();
+    for one in &readied {
+        if let Readied::Yes(attempt) = one {
+            inputs.insert(attempt.key, consumed(run, attempt)?);
+        }
+    }
     let mut submitting = Vec::with_capacity(readied.len());
     run.store.transaction(Durability::Full, |writer| {
         for one in readied {
             match one {
                 Readied::Yes(mut attempt) => {
+                    writer.keep_inputs(attempt.key, inputs.get(&attempt.key).map_or(&[], Vec::as_slice))?;
                     if attempt.state == AttemptState::Created {
                         writer.set_attempt_state(&attempt, AttemptState::Prepared, None, now)?;
                         attempt.state = AttemptState::Prepared;

@@ -39,13 +39,13 @@ pub(super) enum Sequel {
 impl Verdict {
     /// The end of an attempt that failed.
     pub(super) fn failed(attempt: AttemptRow, reason: Reason, sequel: Sequel) -> Self {
-        Self { attempt, end: AttemptEnd::bare(AttemptState::Failed, Some(reason)), sequel }
+        Self { attempt, end: AttemptEnd::new(AttemptState::Failed, Some(reason)), sequel }
     }
 
     /// The end of an attempt that was stopped before the outside had it.
     pub(super) fn cancelled(attempt: AttemptRow) -> Self {
         let reason = Reason::new(Code::Cancelled, "cancelled before it was submitted");
-        Self { attempt, end: AttemptEnd::bare(AttemptState::Cancelled, Some(reason)), sequel: Sequel::Misfire }
+        Self { attempt, end: AttemptEnd::new(AttemptState::Cancelled, Some(reason)), sequel: Sequel::Misfire }
     }
 }
 

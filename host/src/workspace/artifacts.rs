@@ -24,7 +24,7 @@ const SETTLED_NS: i128 = 2_000_000_000;
 const CANDIDATES: u32 = 100;
 
 /// The files of one run that campaigns and operators may read.
-pub(super) struct RunFiles {
+pub(crate) struct RunFiles {
     dir: RunDir,
     inputs: BTreeMap<String, String>,
     open: Mutex<OpenFiles>,
@@ -50,7 +50,7 @@ impl From<io::Error> for Trouble {
 }
 
 impl RunFiles {
-    pub(super) fn new(dir: &RunDir, config: &RunConfig) -> Self {
+    pub(crate) fn new(dir: &RunDir, config: &RunConfig) -> Self {
         let pinned = config.pinned.iter().flat_map(|pinned| pinned.inputs.values());
         let inputs = pinned.map(|file| (file.sha256.clone(), file.path.clone())).collect();
         Self { dir: dir.clone(), inputs, open: Mutex::default() }

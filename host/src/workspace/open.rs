@@ -3,17 +3,18 @@ use super::artifacts::RunFiles;
 use super::init::{config_text, workspace_of};
 use super::log::RunLog;
 use super::{now_ms, pin, read_run_config};
-use crate::backend::{Backends, local};
+use crate::backend::{Backends, Clock, local};
 use crate::failure::{Failure, FailureKind};
 use crate::ground::files::open_regular_path;
 use crate::ground::machine;
+use crate::model::act::{Act, Actor, VERSION, Verb};
 use crate::model::config::{BackendConfig, CompileLimits, RunConfig};
 use crate::model::document::sha256;
 use crate::model::id::OperatorKey;
 use crate::plugin::{Compiler, HostSettings, PluginHost, PluginSource, Role};
-use crate::run::Run;
-use crate::run::{Lease, RunDir};
-use crate::store::{Durability, RunRow, Store};
+use crate::run::{Lease, Run, RunDir};
+use crate::store::{Durability, NewConfig, RunRow, Store};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -109,7 +110,18 @@ pub(crate) fn open_leased(dir: &RunDir, access: Access, ahead: Ahead) -> Result<
     if access == Access::Own {
         refuse_stranger(dir, &row, &mut store)?;
     }
+    note_machine(&mut store)?;
     Ok(assemble(dir.clone(), config, store)?.0)
+}
+
+/// Notes where jobs run from now on, if that is another machine than before.
+fn note_machine(store: &mut Store) -> Result<(), Failure> {
+    let machine = machine::machine_id();
+    if store.machine()?.as_deref() != Some(machine) {
+        let host = machine::host_name();
+        store.transaction(Durability::Full, |writer| writer.set_environment(machine, &host, None))?;
+    }
+    Ok(())
 }
 
 /// Opens a run's store and configuration to look at them; takes no lease and changes nothing.
@@ -176,16 +188,29 @@ fn finish_change(dir: &RunDir, row: &RunRow) -> Result<RunConfig, Failure> {
         .hint(format!("undo the change, and make it with `matterstack amend {} --set KEY=VALUE`", dir.address())))
 }
 
+/// A command of this process's user, given now.
+pub fn act(verb: Verb, arguments: Value, reason: Option<&str>) -> Act {
+    let by = Actor {
+        user_id: machine::user_id(),
+        user: machine::user_name(),
+        host: machine::host_name(),
+        version: Some(VERSION.to_owned()),
+    };
+    Act { verb, arguments, reason: reason.map(str::to_owned), by, at_ms: now_ms() }
+}
+
 /// Changes a run's configuration: aside first, then in the store, then in place.
 ///
 /// # Errors
 /// If the disk or the store fails; then the old configuration holds.
-pub fn write_config(run: &mut Run, config: RunConfig, change: &str, reason: Option<&str>) -> Result<(), Failure> {
+pub fn write_config(run: &mut Run, config: RunConfig, act: &Act) -> Result<(), Failure> {
     let text = config_text(&config)?;
+    let plugins = config.pinned.as_ref().map(|pinned| pinned.plugins.clone()).unwrap_or_default();
     let next = next_config(&run.dir);
     pin::write(&next, |file| file.write_all(text.as_bytes()))?;
     run.store.transaction(Durability::Full, |writer| {
-        writer.set_config(&sha256(text.as_bytes()), change, reason, now_ms())
+        let number = writer.add_act(act)?;
+        writer.set_config(NewConfig { text: &text, plugins: &plugins }, number)
     })?;
     crate::ground::failpoint::hit("config.rename");
     std::fs::rename(&next, run.dir.config())
@@ -256,7 +281,7 @@ fn refuse_stranger(dir: &RunDir, row: &RunRow, store: &mut Store) -> Result<(), 
 ///
 /// # Errors
 /// If the store or the disk fails.
-pub fn adopt(run: &mut Run) -> Result<u64, Failure> {
+pub fn adopt(run: &mut Run, act: &Act) -> Result<u64, Failure> {
     let identity = run.dir.identity().map_err(|error| Failure::machine("examining the run directory", error))?;
     let user = i64::from(machine::user_id());
     let row = run.store.run()?;
@@ -272,6 +297,7 @@ pub fn adopt(run: &mut Run) -> Result<u64, Failure> {
             .map_err(|error| Failure::machine("putting the original's queues aside", error))?;
     }
     run.store.transaction(Durability::Full, |writer| {
+        writer.add_act(act)?;
         writer.forget_cursors()?;
         writer.set_identity(&identity, user, now_ms())
     })?;
@@ -281,6 +307,7 @@ pub fn adopt(run: &mut Run) -> Result<u64, Failure> {
 /// Joins the parts of a run.
 pub(super) fn assemble(dir: RunDir, config: RunConfig, store: Store) -> Result<(Run, Rc<PluginHost>), Failure> {
     let mut backends = Backends::new(dir.root());
+    backends.set_clock(Clock::default());
     backends.set_run_id(&store.run()?.run_id);
     for (name, backend) in &config.backends {
         match backend {

@@ -94,20 +94,21 @@ impl Drive {
         };
         let mut state = None;
         loop {
-            let plan = self.host.plan(&context, state.as_deref()).expect("a plan");
+            let plan = self.host.plan(&context, state.as_deref());
             self.fuel_max = self.fuel_max.max(plan.fuel);
+            let plan = plan.value.expect("a plan");
             context.decision += 1;
-            let tasks: Vec<Value> = match plan.value.next {
+            let tasks: Vec<Value> = match plan.next {
                 Next::Workflow(tasks) => serde_json::from_str(&tasks).expect("tasks"),
                 Next::Complete(result) => return serde_json::from_str(&result).expect("a result"),
                 other => panic!("{other:?}"),
             };
             let results = tasks.iter().map(|task| self.carry_out(task, &fails)).collect();
-            let analyzed = self.host.analyze(&context, &plan.value.state, &Value::Array(results).to_string());
-            let analyzed = analyzed.expect("an analysis");
+            let analyzed = self.host.analyze(&context, &plan.state, &Value::Array(results).to_string());
             self.fuel_max = self.fuel_max.max(analyzed.fuel);
-            assert!(analyzed.value.len() < 64 * 1024, "the state has {} bytes", analyzed.value.len());
-            state = Some(analyzed.value);
+            let analyzed = analyzed.value.expect("an analysis");
+            assert!(analyzed.len() < 64 * 1024, "the state has {} bytes", analyzed.len());
+            state = Some(analyzed);
             context.decision += 1;
             context.iteration += 1;
         }

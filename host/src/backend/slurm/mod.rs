@@ -15,6 +15,7 @@ mod doubt;
 mod handle;
 mod ledger;
 mod poll;
+mod rows;
 mod script;
 mod site;
 mod state;

@@ -134,15 +134,16 @@ fn no_text_panics_and_walking_agrees_with_whole_paths() {
 
 #[test]
 fn the_dearest_patterns_cost_little() {
-    let started = std::time::Instant::now();
     let stars = parsed(&"*a".repeat(512));
     let name = "a".repeat(255) + "b";
     let many: Vec<Pattern> = (0..PATTERNS_MAX).map(|_| stars.clone()).collect();
-    assert!(!Patterns::new(many, Dots::Written).match_path(&name));
+    let many = Patterns::new(many, Dots::Written);
+    assert!(!many.match_path(&name));
+    // the lengths of name and pattern, multiplied
+    assert!(many.steps() < 256 * 1025 * PATTERNS_MAX as u64, "{}", many.steps());
     let deep = parsed(&format!("{}x", "**/a/".repeat(31)));
     let path = vec!["a"; 500].join("/");
     assert!(!Patterns::new(vec![deep; 64], Dots::Written).match_path(&path));
-    assert!(started.elapsed() < std::time::Duration::from_secs(10), "{:?}", started.elapsed());
 }
 
 #[test]
