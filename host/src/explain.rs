@@ -153,7 +153,9 @@ impl Seen<'_> {
     /// What helps where a plugin or its configuration, and not the task, is at fault.
     fn mend_operator(&self, operator: &str, word: &Word, then: &str) -> Option<String> {
         match word.own()? {
-            Code::PluginDeadline | Code::PluginMemory | Code::PluginLimit | Code::OutputQuota => self.raise(word, then),
+            Code::PluginDeadline | Code::PluginMemory | Code::PluginLimit | Code::PluginCompile | Code::OutputQuota => {
+                self.raise(word, then)
+            }
             Code::PluginNotGranted => {
                 let backend = self.config.backends.keys().next().map_or("BACKEND", String::as_str);
                 self.amend(&format!("operators.{operator}.grants.compute=[\"{backend}\"]"), then)

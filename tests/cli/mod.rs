@@ -6,6 +6,7 @@ mod files;
 mod golden;
 pub(crate) mod harness;
 mod notify;
+mod params;
 mod readme;
 mod supervised;
 mod words;

@@ -1,10 +1,11 @@
 //! The simulation's histories with a compiled guest for a campaign: whatever the outside answers and a person does, each
 //! decision can be made again.
+use crate::cli::harness::PROGRAM;
 use crate::support::guest;
 use crate::tick::scripted::{Fixture, Scripted, act, failed};
 use matterstack::backend::Backends;
 use matterstack::model::act::Verb;
-use matterstack::model::config::RunConfig;
+use matterstack::model::config::{CompileLimits, RunConfig};
 use matterstack::model::contract::{AttemptRequest, Context, Decision, Detail, Found, Status, StatusReport};
 use matterstack::model::document::sha256;
 use matterstack::model::evidence::EngineRecord;
@@ -20,6 +21,11 @@ use matterstack::tick::{Selection, rerun, resume, revive};
 use serde_json::{Value, json};
 use std::rc::Rc;
 use std::sync::Arc;
+
+fn compiler(limits: &CompileLimits) -> Compiler {
+    let cache = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache");
+    Compiler { cache_dir: Some(cache), program: PROGRAM.into(), limits: limits.clone() }
+}
 
 /// A campaign that is a compiled plugin, and operators that follow a script.
 struct Mixed {
@@ -119,11 +125,7 @@ impl History {
         let mut run = self.fixture.open();
         let backends = Arc::new(Backends::new(run.dir.root()));
         let mut host = PluginHost::new(HostSettings {
-            compiler: Compiler {
-                cache_dir: Some(std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache")),
-                program: crate::cli::harness::PROGRAM.into(),
-                limits: run.config.limits.compile.clone(),
-            },
+            compiler: compiler(&run.config.limits.compile),
             compute: backends,
             backends: Vec::new(),
             artifacts: Arc::new(NoFiles),
@@ -151,7 +153,7 @@ impl History {
 
     #[track_caller]
     fn replayed(&self, words: &str) -> u64 {
-        let replay = replay(&self.fixture.dir()).expect("a replay");
+        let replay = replay(&self.fixture.dir(), &compiler).expect("a replay");
         assert_eq!(replay.first, None, "{words}");
         assert_eq!(replay.differing(), 0, "{words}");
         replay.agreed

@@ -3,11 +3,12 @@ use super::Session;
 use super::output::{one_line, print, print_json, tell};
 use crate::failure::Failure;
 use crate::replay;
+use crate::workspace;
 use serde_json::json;
 
 pub(super) fn replay(session: &Session, name: &str) -> Result<u8, Failure> {
     let dir = session.run(name)?;
-    let replay = replay::replay(&dir)?;
+    let replay = replay::replay(&dir, &workspace::compiler)?;
     let differing = replay.differing();
     if session.json {
         print_json(&json!({

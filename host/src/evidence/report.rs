@@ -383,7 +383,11 @@ fn asked(config: Option<&RunConfig>, plugins: &[PluginRecord]) -> String {
         campaign.seed,
         digest(&campaign.plugin)
     );
-    let _ = write!(text, "\n### Parameters\n\n{}", document(&campaign.params, 4, PARAMETER_ROWS_MAX));
+    let parameters = match config.pinned.as_ref().and_then(|pinned| pinned.params.as_ref()) {
+        Some(file) => format!("In {}: {} bytes, SHA-256 {}\n", code(&file.path), file.size, code(&file.sha256)),
+        None => document(&campaign.params, 4, PARAMETER_ROWS_MAX),
+    };
+    let _ = write!(text, "\n### Parameters\n\n{parameters}");
     let mut table = Table::new(&["operator", "plugin", "may reach", "SHA-256"], ROWS_MAX);
     for (key, operator) in &config.operators {
         table.push(|| vec![code(key), code(&operator.plugin), reach(&operator.grants), digest(&operator.plugin)]);

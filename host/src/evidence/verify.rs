@@ -69,7 +69,8 @@ impl<'a> Verifier<'a> {
         let Some(pinned) = &config.pinned else { return Ok(()) };
         let inputs = pinned.inputs.values().map(|file| (FileKind::Input, file));
         let files = pinned.files.values().map(|file| (FileKind::File, file));
-        for (kind, file) in inputs.chain(files) {
+        let params = pinned.params.iter().map(|file| (FileKind::Input, file));
+        for (kind, file) in inputs.chain(params).chain(files) {
             let recorded = Recorded { sha256: &file.sha256, size: file.size };
             let different = compare(&self.root, &file.path, recorded);
             self.note(different, recorded, |integrity, detail| Finding {

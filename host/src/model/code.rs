@@ -67,10 +67,10 @@ codes! {
         PluginStarved = "plugin-starved": "the machine had no more memory to give in the midst of a call";
         PluginNotGranted = "plugin-not-granted": "a plugin needs what the configuration does not grant";
         PluginTrap = "plugin-trap": "a plugin panicked or did something illegal";
-        PluginDeadline = "plugin-deadline": "a call took longer than `limits.plugin` allows";
+        PluginDeadline = "plugin-deadline": "an operator's call took longer than `limits.plugin.call_ms`, or a campaign's longer than its fuse `limits.plugin.plan_ms`";
         PluginFuel = "plugin-fuel": "a campaign's call used up `limits.plugin.fuel`";
-        PluginMemory = "plugin-memory": "a plugin asked for more than `limits.plugin.memory_mb`";
-        PluginLimit = "plugin-limit": "another limit of a call: the sentence names its key";
+        PluginMemory = "plugin-memory": "memories and tables of a plugin together were more than `limits.plugin.memory_mb`";
+        PluginLimit = "plugin-limit": "another limit of a call: the sentence names its key, as `limits.plugin.output_mb` or `limits.plugin.handles`";
         PluginError = "plugin-error": "a plugin answered with an error";
         PluginBadOutput = "plugin-bad-output": "a plugin answered with what the contract does not allow";
     }

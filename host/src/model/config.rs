@@ -56,7 +56,7 @@ impl RunConfig {
 pub struct CampaignConfig {
     /// A path in the workspace, or `builtin:NAME`.
     pub plugin: String,
-    /// Parameters under the campaign's own schema.
+    /// Parameters under the campaign's own schema. In a run, those that are large lie in a file of their own: `pinned.params`.
     #[serde(default = "object")]
     pub params: Value,
     /// The only source of the campaign's randomness.
@@ -459,6 +459,9 @@ pub struct Pinned {
     pub inputs: BTreeMap<String, PinnedFile>,
     /// Files tasks may name, by their path in the workspace.
     pub files: BTreeMap<String, PinnedFile>,
+    /// `campaign.params` where they are large, so that only a tick that plans reads them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub params: Option<PinnedFile>,
 }
 
 /// One file inside the run.

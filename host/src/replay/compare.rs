@@ -122,6 +122,12 @@ impl Came {
     }
 }
 
+/// A decision of which the plugin is not there.
+pub(super) fn no_plugin(place: i64, input: &DecisionInput, why: &str) -> Difference {
+    let recorded = format!("SHA-256 {}", input.record.plugin_sha256);
+    Difference { aspect: Aspect::Plugin, recorded, replayed: beginning(why), ..unreadable(place, input, "") }
+}
+
 /// A decision of which the record cannot be read.
 pub(super) fn unreadable(place: i64, input: &DecisionInput, why: &str) -> Difference {
     let record = &input.record;

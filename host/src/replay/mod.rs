@@ -9,22 +9,23 @@ pub use compare::{Aspect, Difference};
 
 use crate::backend::Backends;
 use crate::failure::{Failure, FailureKind};
-use crate::model::config::{PluginLimits, RunConfig};
+use crate::ground::files::{digest, open_regular_path};
+use crate::model::config::{CompileLimits, PluginLimits, RunConfig};
 use crate::model::contract::{Context, Decision};
 use crate::model::document::{canonical, canonical_value};
 use crate::model::evidence::{DecisionKind, DecisionOutcome, EngineRecord};
 use crate::plugin::{
-    Answer, HostSettings, LogEntry, PluginError, PluginHost, PluginLog, PluginSource, Plugins, this_engine,
+    Answer, Compiler, HostSettings, LogEntry, PluginError, PluginHost, PluginLog, PluginSource, Plugins, this_engine,
 };
-use crate::run::RunDir;
+use crate::run::{RunDir, read_params};
 use crate::store::{DecisionInput, Store, StoreError};
 use crate::tick::{canonical_next, canonical_output, context_of, input_digest, raw_decision, raw_state};
-use crate::workspace::{compiler, read_run_config};
+use crate::workspace::read_run_config;
 use compare::{Came, Recorded};
 use files::ReplayedFiles;
 use serde::Serialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -66,11 +67,14 @@ impl Replay {
     }
 }
 
-/// Makes every decision of a run again.
+/// What makes native code of plugins, within the limits of a configuration.
+pub type Compilers<'a> = &'a (dyn Fn(&CompileLimits) -> Compiler + Sync);
+
+/// Makes every decision of a run again; `compiler` makes what native code is not there yet.
 ///
 /// # Errors
 /// If the record cannot be read, or was made under another version of the plugin contract.
-pub fn replay(dir: &RunDir) -> Result<Replay, Failure> {
+pub fn replay(dir: &RunDir, compiler: Compilers<'_>) -> Result<Replay, Failure> {
     let store = crate::workspace::read_store(dir)?;
     let (made, engines, run_id) = (store.decisions_made()?, store.engines()?, store.run()?.run_id);
     let here = this_engine();
@@ -88,7 +92,7 @@ pub fn replay(dir: &RunDir) -> Result<Replay, Failure> {
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min((made / TAKEN + 1) as usize);
     let next = AtomicI64::new(1);
     let work = || -> Result<Replay, Failure> {
-        let mut replayer = Replayer::new(dir, &run_id, &engines)?;
+        let mut replayer = Replayer::new(dir, &run_id, &engines, compiler)?;
         loop {
             let from = next.fetch_add(TAKEN, Ordering::Relaxed);
             if from > made {
@@ -146,18 +150,36 @@ struct Replayer<'a> {
     dir: &'a RunDir,
     run_id: &'a str,
     engines: &'a BTreeMap<i64, EngineRecord>,
+    compiler: Compilers<'a>,
     store: Store,
     /// By the digests of configuration and plugin.
     campaigns: BTreeMap<(String, String), Campaign>,
+    /// The digests of plugins that are there.
+    plugins: BTreeSet<String>,
     /// The state that was read last, with its decision.
     state: Option<(u64, String)>,
     total: Replay,
 }
 
 impl<'a> Replayer<'a> {
-    fn new(dir: &'a RunDir, run_id: &'a str, engines: &'a BTreeMap<i64, EngineRecord>) -> Result<Self, Failure> {
+    fn new(
+        dir: &'a RunDir,
+        run_id: &'a str,
+        engines: &'a BTreeMap<i64, EngineRecord>,
+        compiler: Compilers<'a>,
+    ) -> Result<Self, Failure> {
         let store = crate::workspace::read_store(dir)?;
-        Ok(Self { dir, run_id, engines, store, campaigns: BTreeMap::new(), state: None, total: Replay::default() })
+        Ok(Self {
+            dir,
+            run_id,
+            engines,
+            compiler,
+            store,
+            campaigns: BTreeMap::new(),
+            plugins: BTreeSet::new(),
+            state: None,
+            total: Replay::default(),
+        })
     }
 
     /// Makes one decision again; `place` counts the decisions made.
@@ -190,6 +212,9 @@ impl<'a> Replayer<'a> {
         input: &DecisionInput,
         same_engine: bool,
     ) -> Result<Option<Difference>, Broken> {
+        if let Some(why) = self.plugin_trouble(input) {
+            return Ok(Some(compare::no_plugin(place, input, &why)));
+        }
         let given = input.record.state_from.map(|number| self.state_after(number)).transpose()?;
         let (context, came) = self.decide(place, input, given.as_deref())?;
         let state = match input.record.outcome {
@@ -203,6 +228,23 @@ impl<'a> Replayer<'a> {
         let input_sha256 = input_digest(input.record.kind, &context, given.as_deref(), input.finished.as_deref());
         let recorded = Recorded { input, state: state.as_deref(), same_engine };
         Ok(compare::first_difference(place, &recorded, &input_sha256, &came))
+    }
+
+    /// What is the matter with the plugin that decided. Native code that is cached does not stand in for it.
+    fn plugin_trouble(&mut self, input: &DecisionInput) -> Option<String> {
+        let wanted = &input.record.plugin_sha256;
+        if self.plugins.contains(wanted) {
+            return None;
+        }
+        let Some(path) = &input.plugin else { return Some("no configuration pinned it".to_owned()) };
+        match open_regular_path(&self.dir.join(path)).and_then(|mut file| digest(&mut file)) {
+            Ok((found, _)) if found == *wanted => {
+                self.plugins.insert(wanted.clone());
+                None
+            }
+            Ok((found, _)) => Some(format!("`{path}` has SHA-256 {found}")),
+            Err(error) => Some(format!("`{path}` cannot be read: {error}")),
+        }
     }
 
     fn state_after(&mut self, number: u64) -> Result<String, Broken> {
@@ -230,7 +272,9 @@ impl<'a> Replayer<'a> {
         let supplied = record.supplied.as_ref().map(canonical_value).transpose();
         let supplied = supplied.map_err(|error| Failure::machine("what was supplied", error))?;
         let numbers = (record.iteration, record.number);
-        let context = context_of(&campaign.config, self.run_id, numbers, record.at.0, supplied)?;
+        let params = read_params(self.dir, &campaign.config)
+            .map_err(|error| Failure::machine("campaign.params of a recorded config.json", error))?;
+        let context = context_of((&campaign.config, params), self.run_id, numbers, record.at.0, supplied)?;
         campaign.files.begin(input.refusals.clone());
         let mut came = match record.kind {
             DecisionKind::Plan => plan(campaign.host.plan(&context, state)),
@@ -248,7 +292,7 @@ impl<'a> Replayer<'a> {
         let config = read_run_config(input.config.as_bytes(), "a recorded config.json")?;
         let files = Arc::new(ReplayedFiles::new(self.dir, &config));
         let mut host = PluginHost::new(HostSettings {
-            compiler: compiler(&config.limits.compile),
+            compiler: (self.compiler)(&config.limits.compile),
             compute: Arc::new(Backends::new(self.dir.root())),
             backends: Vec::new(),
             artifacts: files.clone(),

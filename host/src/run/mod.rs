@@ -11,9 +11,12 @@ pub(crate) use signature::{SIGNATURE, sign_what_came_by_hand, signature_of_answe
 pub use ticked::LastTick;
 
 use crate::backend::Backends;
+use crate::ground::files::read_regular;
 use crate::model::config::RunConfig;
+use crate::model::document::{canonical, sha256};
 use crate::plugin::Plugins;
 use crate::store::Store;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -29,4 +32,30 @@ pub struct Run {
     pub plugins: Rc<dyn Plugins>,
     /// The compute systems its operators may be granted.
     pub backends: Arc<Backends>,
+}
+
+impl Run {
+    /// `campaign.params` as canonical text.
+    ///
+    /// # Errors
+    /// If the file that holds them cannot be read, or is not the one that was pinned.
+    pub fn params(&self) -> io::Result<String> {
+        read_params(&self.dir, &self.config)
+    }
+}
+
+/// `campaign.params` of a run's configuration as canonical text, from the file they were pinned as where they are large.
+///
+/// # Errors
+/// If that file cannot be read, or is not the one that was pinned.
+pub fn read_params(dir: &RunDir, config: &RunConfig) -> io::Result<String> {
+    let Some(pinned) = config.pinned.as_ref().and_then(|pinned| pinned.params.as_ref()) else {
+        return Ok(canonical(&config.campaign.params.to_string())?);
+    };
+    let wrong = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("`{}` {what}", pinned.path));
+    let bytes = read_regular(&dir.join(&pinned.path), pinned.size)?.ok_or_else(|| wrong("is missing"))?;
+    if sha256(&bytes) != pinned.sha256 {
+        return Err(wrong("was changed after it was pinned"));
+    }
+    String::from_utf8(bytes).map_err(|_| wrong("is not UTF-8"))
 }

@@ -167,7 +167,7 @@ impl Asked {
         finished: Option<String>,
         moment: Moment<'_>,
     ) -> Result<Self, PlanError> {
-        let context = context(&run.config, row, moment.now_ms, iteration)?;
+        let context = context(run, row, moment.now_ms, iteration)?;
         let former = run.store.campaign_state()?;
         let state = former.as_ref().map(|(_, text)| text.as_str());
         let input_sha256 = input_digest(kind, &context, state, finished.as_deref());

@@ -1,30 +1,33 @@
 //! The exact texts of a decision: what the campaign is handed, and what its answer is taken for. A tick makes them, and a
 //! replay makes them again.
+use super::TickError;
 use crate::model::config::RunConfig;
 use crate::model::contract::{Context, Decision, Detail, Next};
 use crate::model::document::{canonical, canonical_value, hex};
 use crate::model::evidence::DecisionKind;
 use crate::model::id::RunId;
 use crate::plugin::{PluginError, PluginErrorKind};
+use crate::run::Run;
 use crate::store::{RunRow, StoreError};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 /// The context of the next decision of a run.
-pub(super) fn context(config: &RunConfig, row: &RunRow, now_ms: i64, iteration: u32) -> Result<Context, StoreError> {
+pub(super) fn context(run: &Run, row: &RunRow, now_ms: i64, iteration: u32) -> Result<Context, TickError> {
+    let params = run.params().map_err(|error| TickError::Io("reading campaign.params".to_owned(), error))?;
     let supplied = row.supplied.as_deref().map(canonical).transpose();
     let supplied = supplied.map_err(|error| StoreError::Row(format!("what was supplied: {error}")))?;
-    context_of(config, &row.run_id, (iteration, row.decisions + 1), now_ms, supplied)
+    Ok(context_of((&run.config, params), &row.run_id, (iteration, row.decisions + 1), now_ms, supplied)?)
 }
 
-/// The context of a decision: of an iteration, and with this number. Its documents are canonical JSON, and the campaign is
+/// The context of a decision: of an iteration, with this number, and with these parameters as canonical text. Its documents are canonical JSON, and the campaign is
 /// handed just that text: what is hashed and recorded is what it saw.
 ///
 /// # Errors
-/// If the parameters have no canonical form.
+/// If the inputs have no canonical form.
 pub fn context_of(
-    config: &RunConfig,
+    (config, params): (&RunConfig, String),
     run_id: &str,
     (iteration, decision): (u32, u64),
     now_ms: i64,
@@ -34,7 +37,7 @@ pub fn context_of(
     let inputs: serde_json::Map<String, Value> =
         pinned.map(|(name, file)| (name.clone(), json!({"sha256": file.sha256, "size": file.size}))).collect();
     let text = |value: &Value| {
-        canonical_value(value).map_err(|error| StoreError::Row(format!("the configuration's parameters: {error}")))
+        canonical_value(value).map_err(|error| StoreError::Row(format!("the configuration's inputs: {error}")))
     };
     Ok(Context {
         run_id: RunId(run_id.to_owned()),
@@ -42,7 +45,7 @@ pub fn context_of(
         decision,
         now_ms: now_ms.max(0) as u64,
         seed: config.campaign.seed,
-        params: text(&config.campaign.params)?,
+        params,
         inputs: text(&Value::Object(inputs))?,
         supplied,
     })

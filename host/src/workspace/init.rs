@@ -95,6 +95,7 @@ fn make(
     let dir = RunDir::named(aside, id);
     let _lease = dir.lease(Duration::ZERO)?;
     config.pinned = Some(pin::pin_everything(&config, workspace, &dir)?);
+    pin::pin_params(&mut config, &dir)?;
     let text = config_text(&config)?;
     pin::write(&dir.config(), |file| file.write_all(text.as_bytes()))?;
     let shared = super::open::on_shared_file_system(&dir)?;

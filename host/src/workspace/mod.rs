@@ -14,8 +14,8 @@ pub use backup::back_up;
 pub use config::{backend_config, parse_document, read_run_config, resolve, set_value, user_config};
 pub use init::{Init, init, now_ms, stopwatch};
 pub use open::{
-    Access, HeldRun, act, adopt, check_plugins, compile_ahead, compile_upgrade, compiler, find_plugin,
-    open_for_reading, open_run, open_to_look, pinned_plugins, read_store, write_config,
+    Access, HeldRun, act, adopt, check_plugins, compile_ahead, compile_upgrade, compiler, config_document, find_plugin,
+    open_for_reading, open_run, open_to_look, pin_again, read_store, write_config,
 };
 pub(crate) use open::{Ahead, open_leased};
 

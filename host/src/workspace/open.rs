@@ -219,16 +219,28 @@ pub fn write_config(run: &mut Run, config: RunConfig, act: &Act) -> Result<(), F
     Ok(())
 }
 
-/// Pins the plugins that a changed configuration newly names.
+/// A run's configuration with its parameters in it, as a document that `--set` can change.
+///
+/// # Errors
+/// If the parameters cannot be read.
+pub fn config_document(run: &Run) -> Result<Value, Failure> {
+    let mut config = run.config.clone();
+    let params = run.params().map_err(|error| Failure::machine("campaign.params of the run cannot be read", error))?;
+    let read = |error| Failure::machine("campaign.params of the run are no JSON", error);
+    config.campaign.params = serde_json::from_str(&params).map_err(read)?;
+    serde_json::to_value(&config).map_err(|error| Failure::input("config.json").because(error))
+}
+
+/// Pins what a changed configuration newly holds: plugins, and parameters that are large.
 ///
 /// # Errors
 /// If one cannot be found or copied.
-pub fn pinned_plugins(dir: &RunDir, config: &mut RunConfig) -> Result<(), Failure> {
+pub fn pin_again(dir: &RunDir, config: &mut RunConfig) -> Result<(), Failure> {
     let mut pinned = config.pinned.clone().unwrap_or_default();
     let workspace = workspace_of(dir).and_then(|path| std::fs::canonicalize(path).ok()).unwrap_or_default();
     pin::pin_plugins(config, &workspace, dir, &mut pinned)?;
     config.pinned = Some(pinned);
-    Ok(())
+    pin::pin_params(config, dir)
 }
 
 /// Copies another plugin file into the run in place of the one that `name` stands for.

@@ -3,11 +3,12 @@ use crate::failure::Failure;
 use crate::ground::carriage::is_executable;
 use crate::ground::digest::copy_hashed;
 use crate::model::config::{Pinned, PinnedFile, RunConfig};
-use crate::model::document::sha256;
+use crate::model::document::{canonical, sha256};
 use crate::model::pattern::{Dots, Kind, PATTERNS_MAX, Pattern, Patterns, Place, Seen, misses};
 use crate::model::workflow::nearest;
 use crate::plugin::builtin;
 use crate::run::RunDir;
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Write;
@@ -17,6 +18,8 @@ use std::path::{Component, Path, PathBuf};
 /// The pattern that may match nothing, because nobody wrote it.
 const DEFAULT_PATTERN: &str = "scripts/**";
 
+/// The largest `campaign.params` that stand in the run's config.json, in bytes of canonical text.
+const PARAMS_INLINE_MAX: usize = 64 * 1024;
 /// How deep folders may be nested in a workspace.
 const DEPTH_MAX: usize = 64;
 /// Names that are kept to say why a pattern named nothing.
@@ -35,6 +38,22 @@ pub(super) fn pin_everything(config: &RunConfig, workspace: &Path, run: &RunDir)
         pinned.files.insert(path, file);
     }
     Ok(pinned)
+}
+
+/// Puts `campaign.params` that are large into a file of their own: an idle tick then costs the same whatever they hold.
+pub(super) fn pin_params(config: &mut RunConfig, run: &RunDir) -> Result<(), Failure> {
+    let wrong = |error| Failure::input("campaign.params").because(error);
+    let text = canonical(&config.campaign.params.to_string()).map_err(wrong)?;
+    let pinned = config.pinned.get_or_insert_default();
+    pinned.params = None;
+    if text.len() > PARAMS_INLINE_MAX {
+        let digest = sha256(text.as_bytes());
+        let path = format!("inputs/params-{}.json", &digest[..12]);
+        write(&run.join(&path), |file| file.write_all(text.as_bytes()))?;
+        pinned.params = Some(PinnedFile { path, sha256: digest, size: text.len() as u64, executable: false });
+        config.campaign.params = Value::Object(Map::new());
+    }
+    Ok(())
 }
 
 /// Copies the plugins that are not pinned yet.
