@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 const POLL_MIN: Duration = Duration::from_millis(250);
 /// The longest wait where nothing tells of a change, such as a file on another machine.
 const POLL_MAX: Duration = Duration::from_secs(60);
-/// While jobs queue up behind the slots, ends that come within this time share a tick.
+/// While jobs wait for cores, ends that come within this time share a tick.
 const TOGETHER: Duration = Duration::from_millis(25);
 
 /// What is copied into the directory of an attempt within this time shares a tick.
@@ -286,14 +286,14 @@ fn changed(driven: &Driven) -> Result<bool, Failure> {
     Ok(!changes.attempts.is_empty() || run.store.data_version()? != driven.version)
 }
 
-/// Whether jobs wait for slots, so that a tick that comes a little later delays nothing.
+/// Whether jobs wait for cores, so that a tick that comes a little later delays nothing.
 fn queue_is_long(run: &Run) -> Result<bool, Failure> {
-    let slots = |backend: &BackendConfig| match backend {
-        BackendConfig::Local { slots } => *slots,
+    let cores = |backend: &BackendConfig| match backend {
+        BackendConfig::Local { cores } => *cores,
         BackendConfig::Slurm(_) => 0,
     };
-    let slots: u32 = run.config.backends.values().map(slots).sum();
-    Ok(run.store.live_count(None)? > 2 * u64::from(slots))
+    let cores = run.config.backends.values().map(cores).fold(0, u32::saturating_add);
+    Ok(run.store.live_count(None)? > 2 * u64::from(cores))
 }
 
 fn interrupted(interrupt: BorrowedFd<'_>) -> Result<bool, Failure> {

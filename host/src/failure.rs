@@ -90,7 +90,10 @@ impl From<StoreError> for Failure {
             StoreError::Busy => Self::of(FailureKind::Busy, text),
             StoreError::Disk(_) | StoreError::Unsettled(_) => Self::of(FailureKind::Machine, text).hint(MAKE_ROOM),
             StoreError::Illegal(_) | StoreError::NothingBack => Self::of(FailureKind::Input, text),
-            StoreError::Row(_) | StoreError::Sqlite(_) => Self::of(FailureKind::Bug, text),
+            StoreError::Row(_) => Self::of(FailureKind::Machine, "the database holds what no matterstack writes")
+                .because(text)
+                .hint(DAMAGED),
+            StoreError::Sqlite(_) => Self::of(FailureKind::Bug, text),
         }
     }
 }
@@ -104,6 +107,9 @@ impl From<TickError> for Failure {
         }
     }
 }
+
+/// What helps where a row is not what the schema promises.
+const DAMAGED: &str = "`matterstack doctor RUN` says which rules are broken; restore state.sqlite from a backup";
 
 /// What helps where the disk is full or does not let itself be written.
 const MAKE_ROOM: &str = "nothing was lost: make room or mend the permission, then repeat the command";

@@ -2,6 +2,8 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // Without it a limit ends the process where a failed write would be told.
+    let _ = matterstack::ground::machine::survive_file_size_limit();
     let mut arguments = std::env::args_os().skip(1);
     let command = arguments.next();
     if command.as_ref().is_some_and(|command| command == "__supervise") {

@@ -26,7 +26,7 @@ impl Ground {
                 json!({"kind": "slurm", "poll_interval_s": 0.2, "grace_s": 1, "ssh": ssh, "remote_root": place.join("scratch")})
             }
             "slurm" => json!({"kind": "slurm", "poll_interval_s": 0.2, "grace_s": 1}),
-            _ => json!({"kind": "local", "slots": 8}),
+            _ => json!({"kind": "local", "cores": 8}),
         };
         let world = World::new(&json!({
             "campaign": {"plugin": "builtin:workflow", "params": {"tasks": tasks}},

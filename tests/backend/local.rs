@@ -27,7 +27,7 @@ impl Run {
     pub(super) fn open(directory: &Path, slots: u32) -> Backends {
         let mut backends = Backends::new(directory);
         backends.set_program(Path::new(PROGRAM));
-        backends.add_local("local", LocalSettings { slots });
+        backends.add_local("local", LocalSettings { cores: slots });
         backends
     }
 

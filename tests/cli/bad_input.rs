@@ -62,9 +62,9 @@ fn configurations_are_checked_before_anything_is_made() {
         (json!({"campain": {}}).to_string(), &["unknown field `campain`", "did you mean `campaign`"]),
         (json!({"campaign": {"plugn": "x"}}).to_string(), &["at `campaign", "did you mean `plugin`"]),
         (json!({"campaign": {"plugin": 3}}).to_string(), &["campaign.plugin", "expected a string"]),
-        (with("backends", json!({"local": {"kind": "local", "slot": 2}})), &["backends.local", "did you mean `slots`"]),
+        (with("backends", json!({"local": {"kind": "local", "core": 2}})), &["backends.local", "did you mean `cores`"]),
         (with("backends", json!({"local": {"kind": "locl"}})), &["backends.local", "unknown variant `locl`"]),
-        (with("backends", json!({"local": {"kind": "local", "slots": 0}})), &["backends.local.slots is 0"]),
+        (with("backends", json!({"local": {"kind": "local", "cores": 0}})), &["backends.local.cores is 0"]),
         (with("backends", json!({"locl": {"kind": "local"}})), &["names backend `local`", "did you mean `locl`"]),
         (slurm(json!({"ssh": "cluster"})), &["backends.hpc", "invalid type: string \"cluster\", expected an object"]),
         (
@@ -89,8 +89,8 @@ fn configurations_are_checked_before_anything_is_made() {
         (campaign(json!({"plugin": "builtin:workflow", "files": ["../*"]})), &["leads out of the workspace"]),
         (campaign(json!({"plugin": "builtin:workflow", "params": {}})), &["campaign.params.tasks"]),
         (
-            campaign(json!({"plugin": "builtin:workflow", "params": {"tasks": [{"id": "a"}]}})),
-            &["missing field `operator`"],
+            campaign(json!({"plugin": "builtin:workflow", "params": {"tasks": [{"command": "true"}]}})),
+            &["campaign.params.tasks[0]`", "missing field `id`"],
         ),
         (campaign(json!({"plugin": "builtin:workflow", "seed": 9_007_199_254_740_992_u64})), &["campaign.seed"]),
     ];

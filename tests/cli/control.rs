@@ -119,7 +119,7 @@ fn amended_limits_hold_at_once_and_a_hand_edited_configuration_is_refused() {
     assert_eq!(world.run(&["step", "r", "--json"]).code(0).json()["submitted"], 3);
     let path = world.run_dir("r").join("config.json");
     let text = std::fs::read_to_string(&path).expect("config.json");
-    std::fs::write(&path, text.replace("\"slots\": 2", "\"slots\": 3")).expect("an edit");
+    std::fs::write(&path, text.replace("\"cores\": 2", "\"cores\": 3")).expect("an edit");
     let refused = world.run(&["step", "r"]).code(2);
     assert!(refused.stderr.contains("changed by hand") && refused.stderr.contains("amend"), "{refused:?}");
     std::fs::write(&path, text).expect("the edit undone");

@@ -46,7 +46,7 @@ impl World {
         world
     }
 
-    /// A workspace whose campaign runs these tasks through `builtin:compute` on a local backend with two slots.
+    /// A workspace whose campaign runs these tasks through `builtin:compute` on a local backend with two cores.
     pub(crate) fn with_tasks(tasks: &Value) -> Self {
         Self::new(&tasks_config(tasks))
     }
@@ -131,7 +131,7 @@ pub(crate) fn tasks_config(tasks: &Value) -> Value {
     json!({
         "campaign": {"plugin": "builtin:workflow", "params": {"tasks": tasks}},
         "operators": {"local": {"plugin": "builtin:compute", "grants": {"compute": ["local"]}}},
-        "backends": {"local": {"kind": "local", "slots": 2}},
+        "backends": {"local": {"kind": "local", "cores": 2}},
     })
 }
 

@@ -27,7 +27,8 @@ const ITERATIONS: u32 = 4;
 
 fn params() -> Value {
     // an interval whose quarters are no whole numbers, so that floats cross the contract too
-    json!({"lo": 0, "hi": 1003, "target": 613, "iterations": ITERATIONS})
+    // and a whole one beyond 2^53, which each language writes in its own way
+    json!({"lo": 0, "hi": 1003, "target": 613, "iterations": ITERATIONS, "carried": 1.5e17})
 }
 
 /// The component of a language, built from the sources as they are: here if it is Rust, by `cargo xtask test` otherwise.
@@ -211,6 +212,7 @@ fn every_language_answers_every_call_alike() {
     let last = agreed(&hosts, plan);
     let result: Value = serde_json::from_str(last.next.strip_prefix("complete ").expect("an end")).expect("a result");
     assert_eq!(result["evaluated"], 3 * ITERATIONS - 1);
+    assert!(last.state.contains("\"carried\":150000000000000000"), "{}", last.state);
     assert!(last.state.contains(".25") || last.state.contains(".5") || last.state.contains(".75"), "{}", last.state);
 }
 
@@ -237,7 +239,7 @@ fn record(language: &str) -> Record {
     let world = World::new(&json!({
         "campaign": {"plugin": "campaign.wasm", "params": params(), "seed": 42},
         "operators": {"local": {"plugin": "builtin:compute", "grants": {"compute": ["local"]}}},
-        "backends": {"local": {"kind": "local", "slots": 2}},
+        "backends": {"local": {"kind": "local", "cores": 2}},
     }));
     std::fs::copy(component(language), world.workspace().join("campaign.wasm")).expect("a copy");
     world.init();

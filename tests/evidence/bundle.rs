@@ -193,7 +193,7 @@ fn a_hand_edited_or_missing_configuration_is_named() {
     let path = world.run_dir("r").join("config.json");
     let text = std::fs::read_to_string(&path).expect("config.json");
     let cases = [
-        (Some(text.replace("\"slots\": 2", "\"slots\": 9")), Integrity::Changed, true),
+        (Some(text.replace("\"cores\": 2", "\"cores\": 9")), Integrity::Changed, true),
         (Some("{".to_owned()), Integrity::Changed, false),
         (None, Integrity::Missing, false),
     ];

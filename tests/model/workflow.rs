@@ -123,7 +123,6 @@ fn every_broken_rule_is_named() {
 #[test]
 fn a_task_with_an_unknown_key_or_a_wrong_type_is_no_task() {
     for text in [
-        r#"{"id":"a"}"#,
         r#"{"operator":"local"}"#,
         r#"{"id":1,"operator":"local"}"#,
         r#"{"id":"a","operator":"local","comand":"x"}"#,

@@ -73,6 +73,61 @@ fn a_document_of_another_shape_is_no_answer() {
 }
 
 #[test]
+fn what_readers_would_not_read_alike_is_set_aside_once_and_named() {
+    let number = r#"{"approved": true, "status": "completed", "data": {"t_ns": 1764140000123456789}}"#;
+    set_aside("`data.t_ns` is 1764140000123456789", |path| fs::write(path, number).expect("a file"));
+    let twice = r#"{"approved": true, "status": "completed", "data": {"a": 1, "a": 2}}"#;
+    set_aside("`data.a` stands twice", |path| fs::write(path, twice).expect("a file"));
+    let half = r#"{"approved": true, "status": "completed", "error": "\ud800"}"#;
+    set_aside("`error` holds \\ud800", |path| fs::write(path, half).expect("a file"));
+    let marked = "\u{feff}{\"approved\": true, \"status\": \"completed\"}";
+    set_aside("byte order mark", |path| fs::write(path, marked).expect("a file"));
+}
+
+#[test]
+fn whole_doubles_and_the_line_ends_of_windows_are_taken() {
+    let world = all();
+    let text = "{\r\n \"approved\": true,\r\n \"status\": \"completed\",\r\n \"data\": {\"x\": 150000000000000000, \"y\": 1.5e17}\r\n}\r\n";
+    for (task, stem) in [PLACES[0], PLACES[2]] {
+        fs::write(directory(&world, task).join(format!("{stem}.json")), text).expect("a file");
+    }
+    world.run(&["step", "r"]).code(0);
+    for (task, _) in [PLACES[0], PLACES[2]] {
+        assert_eq!(attempt(&world, task)["state"], "completed", "{task}");
+    }
+}
+
+#[test]
+fn an_answer_that_readers_would_not_read_alike_is_refused_where_it_is_given() {
+    let world = all();
+    let big = "n=1764140000123456789";
+    let refused = world.run(&["respond", "r", "ask", "--set", "approved=true", "--set", big]).code(2);
+    assert!(refused.stderr.contains(&format!("`--set {big}`")), "{refused:?}");
+    for (text, words) in [
+        ("{\"approved\": true,\n\"n\": 1764140000123456789}", ["`n` is 1764140000123456789", "line 2"]),
+        ("{\"approved\": true,\n\n\"approved\": true}", ["`approved` stands twice, first in line 1", "line 3"]),
+        ("{\"approved\": NaN}", ["`approved` is NaN", "line 1"]),
+        ("{\"approved\": true, \"comment\": \"\\udfff\"}", ["`comment` holds \\udfff", "line 1"]),
+        ("\u{feff}{\"approved\": true}", ["byte order mark", "answer `"]),
+        ("{\"approved\": true, // yes\n}", ["is not JSON", "line 1"]),
+    ] {
+        world.write("answer.json", text);
+        let file = world.workspace().join("answer.json");
+        let refused = world.run(&["respond", "r", "ask", "--file", file.to_str().expect("a path")]).code(2);
+        assert!(words.iter().all(|word| refused.stderr.contains(word)), "{text}: {}", refused.stderr);
+    }
+    let invalid = world.run(&["respond", "r", "ask", "--set", "approved=5"]).code(2);
+    assert!(invalid.stderr.contains("caused by: at `/approved`: 5 is not"), "{}", invalid.stderr);
+    assert!(
+        !invalid.stderr.contains("set aside"),
+        "the operator's words for those who write files: {}",
+        invalid.stderr
+    );
+    assert_eq!(attempt(&world, "ask")["state"], "waiting_external");
+    world.run(&["respond", "r", "ask", "--approve"]).code(0);
+}
+
+#[test]
 fn garbage_that_stays_is_set_aside_and_deep_nesting_does_no_harm() {
     let world = all();
     for (task, stem) in PLACES {

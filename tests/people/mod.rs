@@ -24,7 +24,7 @@ fn config(tasks: &Value) -> Value {
             "robot": {"plugin": "builtin:experiment"},
             "local": {"plugin": "builtin:compute", "grants": {"compute": ["local"]}},
         },
-        "backends": {"local": {"kind": "local", "slots": 2}},
+        "backends": {"local": {"kind": "local", "cores": 2}},
     })
 }
 

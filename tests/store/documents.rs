@@ -57,7 +57,7 @@ fn tasks_come_through() {
             "input": {"form": [1, null, {"x": 9_007_199_254_740_991_u64}]},
         }),
     ]);
-    for unknown in [json!({"id": "a", "operator": "l", "comand": "x"}), json!({"id": "a"}), json!([])] {
+    for unknown in [json!({"id": "a", "operator": "l", "comand": "x"}), json!({"operator": "l"}), json!([])] {
         assert!(serde_json::from_value::<Task>(unknown.clone()).is_err(), "{unknown}");
     }
 }
@@ -71,7 +71,7 @@ fn configurations_come_through() {
                          "files": [], "analyze": "workflow"},
             "operators": {"local": {"plugin": "builtin:compute", "max_active": 2, "config": {"x": 1},
                           "grants": {"compute": ["local"], "work": false, "clock": true, "random": true, "env": ["HOME"]}}},
-            "backends": {"local": {"kind": "local", "slots": 2}},
+            "backends": {"local": {"kind": "local", "cores": 2}},
             "limits": {"max_active": 1, "max_tasks": 2, "plugin": {"memory_mb": 3, "call_ms": 4, "fuel": 5, "output_mb": 6}},
             "store": {"journal": "rollback"},
             "pinned": {"plugins": {"c.wasm": {"path": "plugins/c.wasm", "sha256": "00", "size": 1}}, "inputs": {}, "files": {}},

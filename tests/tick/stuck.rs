@@ -209,7 +209,7 @@ fn refused(run: &Fixture, amended: &Value) -> String {
 fn an_amendment_takes_nothing_from_under_what_is_open_or_live() {
     let grants = json!({"compute": ["c"]});
     let operators = json!({"local": {"plugin": "scripted", "grants": grants}, "other": {"plugin": "scripted"}});
-    let backends = json!({"c": {"kind": "local", "slots": 1}});
+    let backends = json!({"c": {"kind": "local", "cores": 1}});
     let workflow = json!([task("a", json!({})), task("z", json!({"depends_on": ["a"], "operator": "other"}))]);
     let mut run = Fixture::new(&json!({"operators": operators, "backends": backends}), &[workflow]);
     run.statuses("a", [Status::Running(None)]);
@@ -255,7 +255,7 @@ fn a_cluster_cannot_be_exchanged_for_another_under_live_attempts() {
         with("/ssh/host", json!("two")),
         with("/remote_root", json!("/b")),
         with("", json!({"kind": "slurm"})),
-        with("", json!({"kind": "local", "slots": 1})),
+        with("", json!({"kind": "local", "cores": 1})),
     ] {
         let text = refused(&run, &amended);
         assert!(text.contains("backend `c` cannot go to another place") && text.contains("`a`"), "{text}");

@@ -55,7 +55,7 @@ fn the_readme_screens_and_ranks() {
 #[test]
 fn one_setting_runs_it_elsewhere_with_the_same_result() {
     let space = space();
-    space.settings(&json!({"backends": {"cluster": {"kind": "local", "slots": 3}}}));
+    space.settings(&json!({"backends": {"cluster": {"kind": "local", "cores": 3}}}));
     space.init("here", &[]);
     space.init("there", &["--set", r#"operators.compute.grants.compute=["cluster"]"#]);
     for run in ["here", "there"] {

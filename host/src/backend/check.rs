@@ -85,8 +85,8 @@ pub fn check(check: &Check<'_>, tell: &mut dyn FnMut(&Step)) -> Vec<Step> {
     let mut steps = Steps { all: Vec::new(), tell };
     let mut backends = Backends::new(check.place);
     match check.config {
-        BackendConfig::Local { slots } => {
-            backends.add_local(check.name, local::LocalSettings { slots: *slots });
+        BackendConfig::Local { cores } => {
+            backends.add_local(check.name, local::LocalSettings { cores: *cores });
             job(check, &backends, &mut steps);
         }
         BackendConfig::Slurm(slurm) => {

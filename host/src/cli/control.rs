@@ -114,10 +114,7 @@ pub(super) fn amend(session: &Session, name: &str, sets: &[String], reason: Opti
 
 /// The configuration of the run with these values in it, its plugins pinned.
 fn amended(run: &Run, sets: &[String]) -> Result<RunConfig, Failure> {
-    let mut value = workspace::config_document(run)?;
-    sets.iter().try_for_each(|set| set_value(&mut value, set))?;
-    let text = serde_json::to_vec(&value).map_err(|error| Failure::input("config.json").because(error))?;
-    let mut config: RunConfig = workspace::read_run_config(&text, "config.json")?;
+    let mut config = workspace::amended(workspace::config_document(run)?, sets)?;
     tick::refuse_amendment(run, &config)?;
     workspace::pin_again(&run.dir, &mut config)?;
     Ok(config)

@@ -357,9 +357,14 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            // A closed standard output or error leaves nobody to tell.
-            let _ = error.print();
-            return ExitCode::from(error.exit_code() as u8);
+            let code = error.exit_code() as u8;
+            return ExitCode::from(match error.print() {
+                // A reader that has gone away, or a closed standard error, leaves nobody to tell.
+                Err(cause) if !error.use_stderr() && cause.kind() != std::io::ErrorKind::BrokenPipe => {
+                    report::report(&Failure::machine("standard output", cause))
+                }
+                _ => code,
+            });
         }
     };
     let session = Session { workspaces: cli.workspaces, json: cli.json };

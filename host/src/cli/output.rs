@@ -1,9 +1,15 @@
 //! Printing: data to standard output, everything else to standard error.
 use crate::failure::Failure;
+use crate::ground::words;
 use crate::model::time::Time;
 use comfy_table::{ContentArrangement, Table, presets};
+use rustix::event::{PollFd, PollFlags};
 use serde::Serialize;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+pub(super) use crate::ground::words::{lines, one_line};
 
 /// Prints text to standard output. A reader that has gone away is no failure.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
@@ -16,14 +22,53 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
 
 /// Prints a value as JSON.
 pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::machine("writing JSON", error))?;
-    print(&(text + "\n"))
+    print(&json_text(value)?)
 }
 
-/// Tells something that is not data.
+/// A value as JSON for people and programs, with escapes for what could command a terminal.
+pub(super) fn json_text(value: &impl Serialize) -> Result<String, Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::machine("writing JSON", error))?;
+    Ok(words::json(&text).into_owned() + "\n")
+}
+
+/// Passes on what a job wrote. A terminal gets it without what could command it; anything else gets every byte. Breaks off when
+/// nobody reads any more.
+pub(super) fn pass_to_stdout(bytes: &[u8]) -> Result<ControlFlow<()>, Failure> {
+    let mut out = std::io::stdout().lock();
+    let written = match out.is_terminal() {
+        true => out.write_all(words::lines(&String::from_utf8_lossy(bytes)).as_bytes()),
+        false => out.write_all(bytes),
+    };
+    match written.and_then(|()| out.flush()) {
+        Ok(()) => Ok(ControlFlow::Continue(())),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
+        Err(error) => Err(Failure::machine("standard output", error)),
+    }
+}
+
+/// The same to standard error; where that is closed there is nobody to tell.
+pub(super) fn pass_to_stderr(bytes: &[u8]) -> ControlFlow<()> {
+    let mut err = std::io::stderr().lock();
+    let _ = match err.is_terminal() {
+        true => err.write_all(words::lines(&String::from_utf8_lossy(bytes)).as_bytes()),
+        false => err.write_all(bytes),
+    };
+    ControlFlow::Continue(())
+}
+
+/// Waits for this time, and less if whoever reads standard output goes away; whether that happened.
+pub(super) fn reader_went_away(most: Duration) -> bool {
+    let out = std::io::stdout();
+    let limit = rustix::time::Timespec { tv_sec: most.as_secs() as i64, tv_nsec: i64::from(most.subsec_nanos()) };
+    let mut watched = [PollFd::new(&out, PollFlags::empty())];
+    rustix::event::poll(&mut watched, Some(&limit)).is_ok_and(|found| found > 0)
+        && watched[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
+}
+
+/// Tells something that is not data. What others wrote stands in it on lines of ours.
 pub(super) fn tell(text: &str) {
     // Where standard error is closed there is nobody to tell.
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", words::lines(text));
 }
 
 /// A time as RFC 3339 in UTC with milliseconds.
@@ -43,27 +88,4 @@ pub(super) fn table(heading: &[&str], rows: impl IntoIterator<Item = Vec<String>
     }
     let text: String = table.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
     text
-}
-
-/// Text from outside, so that it can neither break a table nor command a terminal.
-pub(super) fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() || is_invisible(c) { ' ' } else { c }).collect()
-}
-
-/// Characters that are not seen themselves and change how others are: marks of direction, joiners, tags, line separators.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
-        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e007f}')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::one_line;
-
-    #[test]
-    fn what_turns_or_hides_text_is_not_printed() {
-        assert_eq!(one_line("a\u{202e}b\u{2066}c\u{feff}d\ne\u{1b}[2J"), "a b c d e [2J");
-        assert_eq!(one_line("größe 日本 …"), "größe 日本 …");
-    }
 }

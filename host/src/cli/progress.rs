@@ -1,5 +1,6 @@
 //! What `loop` shows while it runs: a bar on a terminal, one line for each iteration elsewhere.
 use super::output::{one_line, tell};
+use crate::ground::machine;
 use crate::run::Run;
 use crate::tick::Tick;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -21,7 +22,10 @@ impl Progress {
             let style =
                 ProgressStyle::with_template("{spinner} {prefix} [{bar:30}] {pos}/{len} tasks, {elapsed} {wide_msg}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
-            bar.enable_steady_tick(Duration::from_millis(200));
+            // It turns in a thread of its own; without one it turns with each tick.
+            if machine::has_room_for_a_thread() {
+                bar.enable_steady_tick(Duration::from_millis(200));
+            }
             bar
         });
         Self { run: run.to_owned(), bar, iteration: 0 }

@@ -2,6 +2,7 @@
 use super::Session;
 use super::output::{one_line, print_json, tell};
 use crate::failure::{Failure, FailureKind};
+use crate::model::document::{self, Dialect};
 use crate::people::answer::{Judgement, Question, question};
 use crate::run::ANSWER_MAX;
 use crate::run::Run;
@@ -49,7 +50,7 @@ pub(super) fn respond(session: &Session, arguments: &RespondArgs) -> Result<u8, 
     };
     if let Judgement::Invalid(why) = question.judge(&run, &text_of(&answer))? {
         return Err(Failure::input(format!("the answer to task `{}` is not valid", question.task))
-            .because(plain(&why))
+            .because(&why)
             .hint("the question is still open; its `schema.json` says what it takes"));
     }
     give(session, &question, &answer)
@@ -74,12 +75,6 @@ fn text_of(answer: &Value) -> Vec<u8> {
     (answer.to_string() + "\n").into_bytes()
 }
 
-/// What is wrong with an answer, without the words an operator puts around it for those who write files by hand.
-fn plain(why: &str) -> &str {
-    let why = why.strip_prefix("an answer was set aside: ").unwrap_or(why);
-    why.rfind(" (see `").map_or(why, |at| &why[..at])
-}
-
 fn from_file(file: &std::path::Path) -> Result<Value, Failure> {
     let mut bytes = Vec::new();
     let read = if file.as_os_str() == "-" {
@@ -92,8 +87,10 @@ fn from_file(file: &std::path::Path) -> Result<Value, Failure> {
     if bytes.len() as u64 > ANSWER_MAX {
         return Err(Failure::input(format!("answer `{name}` has more than {ANSWER_MAX} bytes")));
     }
-    serde_json::from_slice(&bytes)
-        .map_err(|error| Failure::input(format!("answer `{name}` is not JSON")).because(error))
+    document::read(&bytes, Dialect::Strict).map_err(|fault| {
+        let what = if fault.kind.is_syntax() { "is not JSON" } else { "cannot be taken as it stands" };
+        Failure::input(format!("answer `{name}` {what}")).because(fault)
+    })
 }
 
 fn from_options(arguments: &RespondArgs, schema: &Value) -> Result<Value, Failure> {
@@ -120,7 +117,7 @@ fn on_terminal(run: &Run, question: &Question) -> Result<Value, Failure> {
             None => ask("answer", &question.schema, true)?.unwrap_or(Value::Null),
         };
         if let Judgement::Invalid(why) = question.judge(run, &text_of(&answer))? {
-            tell(&format!("that is no valid answer: {}\n", one_line(plain(&why))));
+            tell(&format!("that is no valid answer: {}\n", one_line(&why)));
             continue;
         }
         match read_line(&format!("{answer}\nGive this answer? [y]es, [n]o (ask again): "))?.as_str() {
@@ -213,7 +210,7 @@ fn read_line(prompt: &str) -> Result<String, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::{plain, value_of};
+    use super::value_of;
     use serde_json::{Value, json};
 
     #[test]
@@ -236,11 +233,5 @@ mod tests {
         for (line, kind, chosen, expected) in cases {
             assert_eq!(value_of(line, kind, chosen.then_some(&choices)), expected, "{line} {kind}");
         }
-    }
-
-    #[test]
-    fn an_operators_frame_is_taken_off() {
-        assert_eq!(plain("an answer was set aside: at `/a`: no (see `response.invalid-1.txt`)"), "at `/a`: no");
-        assert_eq!(plain("no"), "no");
     }
 }

@@ -1,5 +1,5 @@
 //! Commands that make runs and move them.
-use super::output::{print, print_json, tell};
+use super::output::{lines, one_line, print, print_json, tell};
 use super::progress::Progress;
 use super::{Session, shown};
 use crate::drive::{Ending, Patience, drive};
@@ -11,7 +11,7 @@ use crate::model::schema;
 use crate::model::states::RunState;
 use crate::run::{Lease, RunDir};
 use crate::tick::{Moment, Tick, step_run, would_start};
-use crate::workspace::{self, Access, Init, now_ms, open_run, stopwatch, user_config};
+use crate::workspace::{self, Access, Init, Made, Resolved, now_ms, open_run, stopwatch, user_config};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -20,6 +20,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
+
+/// The longest time that an option takes: what comes later is beyond clocks.
+const DURATION_MAX: Duration = Duration::from_secs(36_500 * 86_400);
 
 #[derive(Debug, Args)]
 pub(super) struct InitArgs {
@@ -105,13 +108,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         "d" => 86_400.0,
         _ => return Err("the unit is ms, s, m, h or d".to_owned()),
     };
-    Duration::try_from_secs_f64(number * seconds).map_err(|error| error.to_string())
+    let duration = Duration::try_from_secs_f64(number * seconds).unwrap_or(Duration::MAX);
+    if duration > DURATION_MAX { Err("at most 36500d, which is a hundred years".to_owned()) } else { Ok(duration) }
 }
 
 pub(super) fn init(session: &Session, arguments: &InitArgs) -> Result<u8, Failure> {
     let workspaces = session.workspaces()?;
     let user = user_config();
-    let (run, config) = workspace::init(&Init {
+    let Made { dir: run, config, implied } = workspace::init(&Init {
         workspaces: &workspaces,
         slug: &arguments.workspace,
         config: arguments.config.as_deref(),
@@ -120,6 +124,7 @@ pub(super) fn init(session: &Session, arguments: &InitArgs) -> Result<u8, Failur
         run_id: arguments.run_id.as_deref(),
         act: workspace::act(Verb::Init, json!({"workspace": arguments.workspace, "set": arguments.sets}), None),
     })?;
+    implied.iter().for_each(|text| tell(text));
     tell(&reach(&config));
     if session.json {
         print_json(&json!({"run_id": run.id(), "path": run.root()}))?;
@@ -179,7 +184,7 @@ fn print_tick(session: &Session, tick: &Tick) -> Result<(), Failure> {
     if session.json {
         return print_json(tick);
     }
-    let reason = tick.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let reason = tick.reason.as_ref().map(|reason| format!(" ({})", one_line(reason))).unwrap_or_default();
     print(&format!(
         "{}: {}{reason}, iteration {}; polled {}, submitted {}, finished {}, planned {}\n",
         tick.run_id, tick.state, tick.iteration, tick.polled, tick.submitted, tick.finished, tick.planned
@@ -197,8 +202,9 @@ pub(super) fn dry_run(session: &Session, name: &str) -> Result<u8, Failure> {
         tell("a tick would submit nothing now");
     }
     for job in &jobs {
-        let notes: String = job.notes.iter().map(|note| format!("# {note}\n")).collect();
-        print(&format!("# task `{}` through operator `{}`\n{notes}{}\n", job.task, job.operator, job.script))?;
+        let notes: String = job.notes.iter().map(|note| format!("# {}\n", one_line(note))).collect();
+        let heading = one_line(&format!("task `{}` through operator `{}`", job.task, job.operator));
+        print(&format!("# {heading}\n{notes}{}\n", lines(&job.script)))?;
     }
     Ok(0)
 }
@@ -220,8 +226,17 @@ pub(super) fn drive_runs(session: &Session, arguments: &LoopArgs) -> Result<u8, 
             drive_one(session, dir, patience, interrupt.as_fd(), false)
                 .unwrap_or_else(|failure| super::report::report(&failure))
         };
-        let threads: Vec<_> = runs.iter().map(|dir| scope.spawn(move || drive(dir))).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap_or(70)).collect::<Vec<u8>>()
+        let start = |dir| std::thread::Builder::new().spawn_scoped(scope, move || drive(dir));
+        let threads: Vec<_> = runs.iter().map(|dir| (dir, start(dir))).collect();
+        let joined = threads.into_iter().map(|(dir, thread)| match thread {
+            Ok(thread) => thread.join().unwrap_or(70),
+            Err(error) => {
+                let failure = Failure::machine(format!("run `{}` cannot be driven", dir.address()), error)
+                    .hint("no further thread can be had (`ulimit -u`): drive fewer runs at once");
+                super::report::report(&failure)
+            }
+        });
+        joined.collect::<Vec<u8>>()
     });
     Ok(codes.into_iter().max().unwrap_or(0))
 }
@@ -303,9 +318,10 @@ pub(super) fn config(session: &Session, command: &ConfigCommand) -> Result<u8, F
         ConfigCommand::Check { workspace, config, sets } => {
             let directory = session.workspaces()?.workspace(workspace)?;
             let file = config.clone().unwrap_or_else(|| directory.join("config.json"));
-            let resolved = workspace::resolve(&file, user_config().as_deref(), sets)?;
+            let Resolved { config, implied } = workspace::resolve(&file, user_config().as_deref(), sets)?;
+            implied.iter().for_each(|text| tell(text));
             if session.json {
-                print_json(&resolved)?;
+                print_json(&config)?;
             } else {
                 print(&format!("{} is valid\n", shown(&file)))?;
             }

@@ -1,9 +1,12 @@
 //! Commands that look at runs and change nothing.
-use super::output::{one_line, print, print_json, table, tell, time};
+use super::output::{
+    json_text, one_line, pass_to_stderr, pass_to_stdout, print, print_json, reader_went_away, table, tell, time,
+};
 use super::{GraphFormat, Session, shown};
 use crate::backend::stopped_supervisors;
 use crate::explain::{explain_run, explain_task, outside_command};
 use crate::failure::{Failure, FailureKind};
+use crate::ground::files::open_regular_path;
 use crate::ground::machine::Watch;
 use crate::ground::words::positional;
 use crate::model::code::Code;
@@ -14,7 +17,8 @@ use crate::run::{LastTick, RunDir};
 use crate::store::{AttemptRow, Store, TaskRow, WaitRow};
 use crate::workspace::{now_ms, open_for_reading, read_store};
 use serde_json::{Value, json};
-use std::io::{IsTerminal, Read, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, IsTerminal, Read, Seek, SeekFrom};
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 /// Things that `status` lists; the counts say how many more there are.
@@ -29,27 +33,34 @@ const RESULT_CHARS: usize = 120;
 pub(super) fn status(session: &Session, name: &str, watch: bool) -> Result<u8, Failure> {
     let dir = session.run(name)?;
     let store = read_store(&dir)?;
-    print_status(session, &dir, &store)?;
-    if !watch {
+    let mut shown = status_text(session, &dir, &store)?;
+    print(&shown)?;
+    if !watch || store.run()?.state.ended() {
         return Ok(0);
     }
     refuse_to_stay(&store)?;
     let machine = |error| Failure::machine("watching the run", error);
     let changes = Watch::new().map_err(machine)?;
     changes.add(dir.root()).map_err(machine)?;
-    let mut version = store.data_version()?;
-    while !store.run()?.state.ended() {
+    drop(store);
+    loop {
         changes.wait(Some(Duration::from_secs(5))).map_err(machine)?;
-        let now = store.data_version()?;
-        if now != version {
-            version = now;
+        if reader_went_away(Duration::ZERO) {
+            return Ok(0);
+        }
+        let store = read_store(&dir)?;
+        let now = status_text(session, &dir, &store)?;
+        if now != shown {
             if !session.json && std::io::stdout().is_terminal() {
                 print("\x1b[H\x1b[2J")?;
             }
-            print_status(session, &dir, &store)?;
+            print(&now)?;
+            shown = now;
+        }
+        if store.run()?.state.ended() {
+            return Ok(0);
         }
     }
-    Ok(0)
 }
 
 /// Refuses to follow a run whose database others cannot use meanwhile.
@@ -88,7 +99,8 @@ fn waits_of(dir: &RunDir, store: &Store) -> Result<Vec<WaitRow>, Failure> {
     Ok(waits)
 }
 
-fn print_status(session: &Session, dir: &RunDir, store: &Store) -> Result<(), Failure> {
+/// What `status` prints.
+fn status_text(session: &Session, dir: &RunDir, store: &Store) -> Result<String, Failure> {
     let row = store.run()?;
     let counts = store.task_counts()?;
     let waits = if row.state.ended() { Vec::new() } else { waits_of(dir, store)? };
@@ -96,7 +108,7 @@ fn print_status(session: &Session, dir: &RunDir, store: &Store) -> Result<(), Fa
     let run = dir.address();
     if session.json {
         let waiting: Vec<Value> = waits.iter().map(|wait| wait_json(run, wait)).collect();
-        return print_json(&json!({
+        return json_text(&json!({
             "run_id": row.run_id, "workspace": workspace, "state": row.state, "reason": row.reason,
             "iteration": row.iteration, "tasks": counts, "waiting_on": waiting,
             "summary": row.summary, "last_tick": dir.last_tick(), "driven": driven(dir, row.state),
@@ -138,7 +150,7 @@ fn print_status(session: &Session, dir: &RunDir, store: &Store) -> Result<(), Fa
             );
         }
     }
-    print(&text)
+    Ok(text)
 }
 
 /// Whether a process advances the run; nothing for one that has ended, or where that cannot be told.
@@ -382,7 +394,7 @@ pub(super) fn logs(
     number: Option<u32>,
 ) -> Result<u8, Failure> {
     let dir = session.run(name)?;
-    let store = read_store(&dir)?;
+    let mut store = read_store(&dir)?;
     let key = the_task(&store, task)?.key;
     let find = |store: &Store| -> Result<Option<AttemptRow>, Failure> {
         let mut attempts = store.attempts(key)?;
@@ -402,14 +414,19 @@ pub(super) fn logs(
     let mut live = !attempt.state.ended();
     loop {
         for stream in &mut streams {
-            stream.copy_new()?;
+            if stream.copy_new()?.is_break() {
+                return Ok(0);
+            }
         }
         if !follow || !live {
             break;
         }
         refuse_to_stay(&store)?;
         // The command writes its files without telling anybody whom a watch could be shared with.
-        std::thread::sleep(Duration::from_millis(200));
+        if reader_went_away(Duration::from_millis(200)) {
+            return Ok(0);
+        }
+        store = read_store(&dir)?;
         live = store.attempts(key)?.iter().any(|other| other.id == attempt.id && !other.state.ended())
             && attempt.state != AttemptState::Created;
     }
@@ -417,6 +434,11 @@ pub(super) fn logs(
         tell(&format!("attempt {} has written nothing; its files are in {}", attempt.number, shown(&directory)));
     }
     Ok(0)
+}
+
+/// Whether a link was found where none is followed.
+fn is_link(error: &std::io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
 }
 
 /// A file that is printed as it grows.
@@ -431,29 +453,28 @@ impl Tail {
         Self { path, to_stderr, offset: 0 }
     }
 
-    fn copy_new(&mut self) -> Result<(), Failure> {
-        // A link in the place of the file is the job's doing and is not followed.
-        let regular = std::fs::symlink_metadata(&self.path).is_ok_and(|metadata| metadata.is_file());
-        if !regular {
-            return Ok(());
-        }
+    /// Prints what has come since the last call; breaks off when nobody reads any more.
+    fn copy_new(&mut self) -> Result<ControlFlow<()>, Failure> {
+        let mut file = match open_regular_path(&self.path) {
+            Ok(file) => file,
+            // What is not there yet may come; a link or a pipe in its place is the job's doing, and is neither followed nor read.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) || is_link(&error) => {
+                return Ok(ControlFlow::Continue(()));
+            }
+            Err(error) => return Err(Failure::machine(format!("`{}` cannot be read", self.path.display()), error)),
+        };
         let failed = |error| Failure::machine(format!("`{}` cannot be read", self.path.display()), error);
-        let mut file = std::fs::File::open(&self.path).map_err(failed)?;
         file.seek(SeekFrom::Start(self.offset)).map_err(failed)?;
         let mut buffer = vec![0_u8; 64 * 1024];
         loop {
             let read = file.read(&mut buffer).map_err(failed)?;
             if read == 0 {
-                return Ok(());
+                return Ok(ControlFlow::Continue(()));
             }
             self.offset += read as u64;
-            let written = if self.to_stderr {
-                std::io::stderr().write_all(&buffer[..read])
-            } else {
-                std::io::stdout().write_all(&buffer[..read])
-            };
-            if written.is_err() {
-                return Ok(());
+            let flow = if self.to_stderr { pass_to_stderr(&buffer[..read]) } else { pass_to_stdout(&buffer[..read])? };
+            if flow.is_break() {
+                return Ok(flow);
             }
         }
     }

@@ -1,4 +1,5 @@
 //! evidence.json, written key by key and row by row, one row a line.
+use crate::ground::words;
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -20,14 +21,19 @@ impl<W: Write> DocumentWriter<W> {
     fn key(&mut self, name: &str) -> io::Result<()> {
         self.out.write_all(if self.keys == 0 { b"\n" } else { b",\n" })?;
         self.keys += 1;
-        serde_json::to_writer(&mut self.out, name)?;
+        self.json(name)?;
         self.out.write_all(b": ")
     }
 
     /// Writes a key with its value.
     pub(super) fn value(&mut self, name: &str, value: &impl Serialize) -> io::Result<()> {
         self.key(name)?;
-        Ok(serde_json::to_writer(&mut self.out, value)?)
+        self.json(value)
+    }
+
+    /// Writes a value, with escapes for what could command a terminal.
+    fn json(&mut self, value: &(impl Serialize + ?Sized)) -> io::Result<()> {
+        self.out.write_all(words::json(&serde_json::to_string(value)?).as_bytes())
     }
 
     /// Begins a list.
@@ -41,7 +47,7 @@ impl<W: Write> DocumentWriter<W> {
     pub(super) fn row(&mut self, row: &impl Serialize) -> io::Result<()> {
         self.out.write_all(if self.rows == 0 { b"\n" } else { b",\n" })?;
         self.rows += 1;
-        Ok(serde_json::to_writer(&mut self.out, row)?)
+        self.json(row)
     }
 
     /// Ends the list.

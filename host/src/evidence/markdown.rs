@@ -1,4 +1,5 @@
 //! Markdown in which text from outside stays text.
+use crate::ground::words::is_unseen;
 use serde_json::{Map, Number, Value};
 use std::fmt::Write;
 
@@ -25,7 +26,7 @@ pub(super) fn plain(text: &str) -> String {
             ':' => rest.peek() == Some(&'/'),
             _ => false,
         };
-        if unseen(c) {
+        if is_unseen(c) {
             let shown = match c {
                 '\n' => "\\n".to_owned(),
                 '\t' => "\\t".to_owned(),
@@ -46,15 +47,9 @@ pub(super) fn plain(text: &str) -> String {
     out
 }
 
-/// Whether a character does not show, or changes the order in which others show.
-fn unseen(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-}
-
 /// Text from outside as code where it can be, else as plain text.
 pub(super) fn code(text: &str) -> String {
-    let safe = |c: char| !c.is_whitespace() && !unseen(c) && !matches!(c, '`' | '|' | '\\');
+    let safe = |c: char| !c.is_whitespace() && !is_unseen(c) && !matches!(c, '`' | '|' | '\\');
     if !text.is_empty() && text.chars().all(safe) { format!("`{text}`") } else { plain(text) }
 }
 

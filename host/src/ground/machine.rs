@@ -45,6 +45,25 @@ pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
+/// Whether the machine gives this process another thread. Libraries that start their own take that for granted.
+pub fn has_room_for_a_thread() -> bool {
+    std::thread::Builder::new().stack_size(32 * 1024).spawn(|| ()).is_ok_and(|thread| thread.join().is_ok())
+}
+
+/// Lets a write beyond the limit of a file's size (`ulimit -f`) fail like one to a full disk instead of ending the process. A
+/// handler, unlike a signal that is ignored, is not handed on to jobs.
+///
+/// # Errors
+/// If the handler cannot be set.
+pub fn survive_file_size_limit() -> io::Result<()> {
+    signal_hook::flag::register(rustix::process::Signal::XFSZ.as_raw(), std::sync::Arc::default()).map(drop)
+}
+
+/// The cores that this process may use, by affinity and control group; at least one.
+pub fn usable_cores() -> u32 {
+    std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX))
+}
+
 /// The effective user id of this process.
 pub fn user_id() -> u32 {
     rustix::process::geteuid().as_raw()

@@ -1,8 +1,10 @@
-//! Words as a shell takes them.
+//! Words as a shell takes them, and texts of others as a terminal may be given them.
+use std::borrow::Cow;
 
 /// An argument as a shell takes it and as no command takes it for an option.
 pub fn positional(text: &str) -> String {
-    if text.starts_with('-') { format!("-- {}", quoted(text)) } else { quoted(text) }
+    let word = visibly_quoted(text);
+    if text.starts_with('-') { format!("-- {word}") } else { word }
 }
 
 /// A word as a shell takes it.
@@ -12,5 +14,101 @@ pub fn quoted(text: &str) -> String {
         text.to_owned()
     } else {
         format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+/// Whether a character is not seen itself and changes how others are, or commands a terminal: control characters (C0, C1), marks
+/// of direction, joiners, tags, line separators.
+pub fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{180e}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// A word as a shell takes it, without characters that are not seen. Words with such characters are written as bash and POSIX 2024
+/// have them, `$'…'`.
+pub fn visibly_quoted(text: &str) -> String {
+    if !text.contains(is_unseen) {
+        return quoted(text);
+    }
+    let mut word = "$'".to_owned();
+    for c in text.chars() {
+        match c {
+            '\n' => word += "\\n",
+            '\t' => word += "\\t",
+            '\'' | '\\' => word.extend(['\\', c]),
+            c if is_unseen(c) => {
+                c.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| word += &format!("\\{byte:03o}"));
+            }
+            c => word.push(c),
+        }
+    }
+    word + "'"
+}
+
+/// A text of somebody else on one line: it can neither break a table nor look like a line of ours nor command a terminal.
+pub fn one_line(text: &str) -> String {
+    let escape = |c: char, shown: &mut String| match c {
+        '\n' | '\r' | '\t' => shown.push(' '),
+        c => shown.extend(c.escape_unicode()),
+    };
+    escaped(text, is_unseen, escape).into_owned()
+}
+
+/// A text of somebody else with its lines and tabs: it cannot command a terminal.
+pub fn lines(text: &str) -> Cow<'_, str> {
+    escaped(text, |c| is_unseen(c) && !matches!(c, '\n' | '\t'), |c, shown| shown.extend(c.escape_unicode()))
+}
+
+/// JSON text with escapes for what could command a terminal. JSON has such characters only inside of texts, where an escape says
+/// the same.
+pub fn json(text: &str) -> Cow<'_, str> {
+    escaped(
+        text,
+        |c| is_unseen(c) && !matches!(c, '\n' | '\t' | '\r'),
+        |c, shown| {
+            let mut units = [0_u16; 2];
+            c.encode_utf16(&mut units).iter().for_each(|unit| *shown += &format!("\\u{unit:04x}"));
+        },
+    )
+}
+
+fn escaped<'a>(text: &'a str, wrong: impl Fn(char) -> bool, escape: impl Fn(char, &mut String)) -> Cow<'a, str> {
+    if !text.contains(|c| wrong(c)) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if wrong(c) { escape(c, &mut shown) } else { shown.push(c) }
+    }
+    Cow::Owned(shown)
+}
+
+#[cfg(test)]
+mod shown {
+    use super::{json, lines, one_line};
+
+    #[test]
+    fn what_commands_a_terminal_or_hides_text_is_shown_by_its_number() {
+        assert_eq!(
+            one_line("a\u{202e}b\u{2066}c\nd\te\u{1b}[2J\u{9b}1m\u{7f}"),
+            "a\\u{202e}b\\u{2066}c d e\\u{1b}[2J\\u{9b}1m\\u{7f}"
+        );
+        assert_eq!(lines("a\r\n\tb\u{1b}]0;x\u{7}"), "a\\u{d}\n\tb\\u{1b}]0;x\\u{7}");
+        for plain in ["größe 日本 …", "a\\b", ""] {
+            assert_eq!(one_line(plain), plain);
+            assert_eq!(lines(plain), plain);
+        }
+    }
+
+    #[test]
+    fn json_says_the_same_with_escapes() {
+        for text in ["a\u{9b}31m", "\u{202e}x", "\u{e0041}", "\u{7f}", "é\u{2028}"] {
+            let written = serde_json::to_string(text).expect("JSON");
+            let shown = json(&written);
+            assert!(shown.is_ascii() || !shown.chars().any(super::is_unseen), "{shown}");
+            assert_eq!(serde_json::from_str::<String>(&shown).expect("JSON"), text);
+        }
     }
 }

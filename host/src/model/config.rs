@@ -21,6 +21,12 @@ fn default_files() -> Vec<String> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunConfig {
+    /// The JSON Schema of this file, for editors; not read.
+    #[serde(rename = "$schema", default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// The format of this file.
+    #[serde(default = "one")]
+    pub format: u32,
     /// What decides.
     pub campaign: CampaignConfig,
     /// What carries tasks outside, by operator key.
@@ -135,9 +141,9 @@ impl Default for Grants {
 pub enum BackendConfig {
     /// Jobs on this machine.
     Local {
-        /// How many jobs run at once.
-        #[serde(default = "one_slot")]
-        slots: u32,
+        /// How many cores its jobs take together.
+        #[serde(default = "one")]
+        cores: u32,
     },
     /// Jobs of a Slurm cluster, here or behind `ssh`.
     Slurm(Box<SlurmConfig>),
@@ -227,7 +233,7 @@ pub struct SshConfig {
     pub config: Option<String>,
 }
 
-fn one_slot() -> u32 {
+fn one() -> u32 {
     1
 }
 

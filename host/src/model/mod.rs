@@ -12,6 +12,7 @@ pub mod id;
 pub mod inputs;
 pub mod job;
 pub mod limit;
+pub mod misfit;
 pub mod outputs;
 pub mod pattern;
 pub mod reason;

@@ -1,6 +1,8 @@
 //! Tasks and the workflow they form: the published shapes and the rules a plan must keep.
 use crate::model::config::RunConfig;
+use crate::model::document::{self, Dialect};
 use crate::model::id::TaskId;
+use crate::model::misfit;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -31,7 +33,8 @@ const PATH_MAX_BYTES: usize = 3_000;
 pub struct Task {
     /// Unique in the run; any text of 1 to 200 bytes.
     pub id: TaskId,
-    /// The operator key that carries it outside.
+    /// The operator key that carries it outside; may be left out where the configuration has only one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub operator: String,
     /// What to run, for operators that run commands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,7 +70,7 @@ pub struct Task {
 
 /// A command: an argument list, or a line for `/bin/sh -c`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a list of texts, or one text for the shell")]
 pub enum CommandLine {
     /// The program and its arguments.
     Argv(Vec<String>),
@@ -77,7 +80,7 @@ pub enum CommandLine {
 
 /// A pattern of output files: text, or with the word where they stay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a text, or {\"pattern\": …, \"keep\": \"remote\"}")]
 pub enum OutputPattern {
     /// The files come back into the run.
     Fetched(String),
@@ -128,7 +131,10 @@ impl OutputPattern {
 
 /// Where a staged file comes from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "expected {\"path\": …}, {\"content\": \"…\"}, or {\"from\": …, \"output\": …}, and no other key"
+)]
 pub enum FileSource {
     /// A pinned file of the workspace.
     Path(PathSource),
@@ -316,8 +322,21 @@ impl Task {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WorkflowError {
     /// The document is not an array of tasks.
-    #[error("task {0}: {1}")]
-    Shape(usize, String),
+    #[error("the workflow is not an array of tasks: {0}")]
+    NoList(String),
+    /// A task is not of the form that tasks have; with its id if it has one.
+    #[error("task {position}{}: {why}", .id.as_ref().map(|id| format!(" (`{}`)", id.escape_debug())).unwrap_or_default())]
+    Shape {
+        /// Its number in the list, from 1 on.
+        position: usize,
+        /// Its id.
+        id: Option<String>,
+        /// What is wrong, naming the key.
+        why: String,
+    },
+    /// A task names no operator, and the configuration has not exactly one.
+    #[error("task `{0}` names no operator; {1}")]
+    NoOperator(TaskId, String),
     /// An id is empty or too long.
     #[error("task {0} has an id of {1} bytes; 1 to {TASK_ID_MAX_BYTES} are allowed")]
     IdLength(usize, usize),
@@ -348,6 +367,34 @@ pub enum WorkflowError {
     /// There are too many tasks.
     #[error("the run would have {0} tasks: `limits.max_tasks` is {1}")]
     TooMany(u64, u64),
+}
+
+/// Reads the task at a position of a list, counted from 0, from its text; returns it with its canonical text. A task that names no operator gets the configuration's
+/// only one.
+///
+/// # Errors
+/// If it is not of the form that tasks have; naming its id, the key, and what is wanted there.
+pub fn read_task(position: usize, text: &str, config: &RunConfig) -> Result<(Task, String), WorkflowError> {
+    let id = |value: &Value| value.get("id").and_then(Value::as_str).map(str::to_owned);
+    let mut value = document::read(text.as_bytes(), Dialect::Strict).map_err(|fault| {
+        let id = serde_json::from_str::<Value>(text).ok().as_ref().and_then(id);
+        WorkflowError::Shape { position: position + 1, id, why: fault.sentence() }
+    })?;
+    let wrong = |value: &Value, why: String| WorkflowError::Shape { position: position + 1, id: id(value), why };
+    let canonical = |value: &Value| {
+        serde_json_canonicalizer::to_string(value)
+            .map_err(|error| wrong(value, format!("has no canonical form: {error}")))
+    };
+    let mut keys = config.operators.keys();
+    if let (Some(only), None) = (keys.next(), keys.next())
+        && value.is_object()
+        && value.get("operator").is_none()
+    {
+        value["operator"] = only.as_str().into();
+    }
+    let task = misfit::fit::<Task>(&value).map_err(|misfit| wrong(&value, misfit.to_string()))?;
+    let json = canonical(&value)?;
+    Ok((task, json))
 }
 
 /// A task of a new workflow with its dependencies resolved.
@@ -410,6 +457,12 @@ pub fn validate<E: From<WorkflowError>>(
 }
 
 fn validate_task(task: &Task, config: &RunConfig) -> Result<(), WorkflowError> {
+    if task.operator.is_empty() {
+        let keys: Vec<&str> = config.operators.keys().map(String::as_str).collect();
+        let there =
+            if keys.is_empty() { "none is configured".to_owned() } else { format!("there are {}", keys.join(", ")) };
+        return Err(WorkflowError::NoOperator(task.id.clone(), there));
+    }
     if !config.operators.contains_key(&task.operator) {
         let near = nearest(&task.operator, config.operators.keys().map(String::as_str));
         let hint = near.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();

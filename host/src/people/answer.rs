@@ -186,7 +186,7 @@ impl Question {
         let report = run.plugins.check_status(&OperatorKey(self.attempt.operator.clone()), &request)?;
         Ok(match report.status {
             Status::Succeeded | Status::Failed(_) => Judgement::Valid,
-            Status::Waiting(_, why) => Judgement::Invalid(why),
+            Status::Waiting(_, text) => Judgement::Invalid(why_not(report.handle.as_deref()).unwrap_or(text)),
             other => Judgement::Invalid(format!("the operator answered {other:?}")),
         })
     }
@@ -213,4 +213,10 @@ impl Question {
             Err(error) => Err(failed(error)),
         }
     }
+}
+
+/// What is wrong with an answer, as an operator that judges answers keeps it in its handle: `{"set_aside": {"why": …}}`.
+fn why_not(handle: Option<&str>) -> Option<String> {
+    let handle: Value = serde_json::from_str(handle?).ok()?;
+    handle.pointer("/set_aside/why")?.as_str().map(str::to_owned)
 }

@@ -5,6 +5,7 @@ use super::bindings::campaign::exports::matterstack::plugin::campaign_calls as c
 use super::bindings::campaign::matterstack::plugin::{campaign_types, types};
 use super::bindings::operator::exports::matterstack::plugin::operator_calls as operator_wit;
 use super::bindings::operator::matterstack::plugin::operator_types;
+use crate::ground::words;
 use crate::model::contract::{
     AttemptRequest, Context, Decision, Detail, Found, GuestError, Next, Status, StatusReport,
 };
@@ -24,7 +25,7 @@ type Checked<T> = Result<T, PluginErrorKind>;
 /// A text of a plugin as a person may be shown it: without control characters, and not endless.
 pub(super) fn sentence(text: &str) -> String {
     let end = (0..=SENTENCE_MAX.min(text.len())).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
-    let mut shown: String = text[..end].chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut shown = words::one_line(&text[..end]);
     if end < text.len() {
         shown.push_str(" …");
     }

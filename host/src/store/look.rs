@@ -1,8 +1,14 @@
-//! Opening a database to look at it, also where SQLite cannot make the files that readers and writers share: on a full disk
-//! and where nothing can be written. What cannot be read for certain is refused: a database without its log is of the past.
+//! Opening a database to look at it. Looking leaves nothing behind that the owner could not write: where somebody else looks, no
+//! file is made beside the database. It works too where SQLite cannot make the files that readers and writers share: on a full
+//! disk and where nothing can be written. What cannot be read for certain is refused: a database without its log is of the past.
 use super::{BUSY, Store, StoreError, migrate, refuse_stranger};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use std::path::Path;
+use std::fs::File;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// How often somebody else looks again while the owner opens or closes the database in the same moment.
+const GUEST_TRIES: u32 = 50;
 
 impl Store {
     /// Opens the database of a run for reading only; never migrates.
@@ -11,10 +17,11 @@ impl Store {
     /// If it is missing, damaged or newer, or cannot be read as it is without writing beside it.
     pub fn read(path: &Path) -> Result<Self, StoreError> {
         refuse_stranger(path)?;
-        let (connection, alone) = match shared(path) {
-            Ok(connection) => (connection, false),
+        let opened = if is_ours(path) { shared(path).map(|connection| (connection, None)) } else { as_guest(path) };
+        let (connection, alone, held) = match opened {
+            Ok((connection, held)) => (connection, false, held),
             Err(error) => match instead(path, &error) {
-                Some(other) => other,
+                Some((connection, alone)) => (connection, alone, None),
                 None if needs_its_log(path, &error) => return Err(StoreError::Unsettled(path.to_owned())),
                 None => return Err(Self::name(path, error.into())),
             },
@@ -23,13 +30,83 @@ impl Store {
             .execute_batch("PRAGMA query_only = ON; PRAGMA temp_store = MEMORY")
             .map_err(|error| Self::name(path, error.into()))?;
         migrate::refuse_newer(&connection, path).map_err(|error| Self::name(path, error))?;
-        Ok(Self { connection, wal: true, alone })
+        Ok(Self { connection, wal: true, alone, _held: held })
     }
 
     /// Whether nobody else can use the database while this is open, so that it must not be kept open for long.
     pub fn keeps_others_out(&self) -> bool {
         self.alone
     }
+}
+
+/// Whether the files that SQLite makes beside a database are the owner's: root gives them to the owner of the database.
+fn is_ours(path: &Path) -> bool {
+    let user = rustix::process::geteuid();
+    user.is_root() || std::fs::metadata(path).is_ok_and(|metadata| metadata.uid() == user.as_raw())
+}
+
+/// Opens a database of somebody else, beside whoever uses it, and makes no file.
+///
+/// While the owner has it open its log and the index of the log are there, and are read. Otherwise the file holds everything; a
+/// lock on it keeps the owner from moving a new log into it as long as this reads. Only a single tick that writes more than the
+/// log may hold (16 MB) does that all the same, and then a look may fail or be of two moments.
+fn as_guest(path: &Path) -> rusqlite::Result<(Connection, Option<File>)> {
+    let open = |parameters: &str| {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+        looked_at(Connection::open_with_flags(uri(path, parameters), flags)?)
+    };
+    if !has_log(path) {
+        return open("mode=ro").map(|connection| (connection, None));
+    }
+    let log = beside(path, "-wal");
+    let is_empty = || std::fs::metadata(&log).map_or(true, |log| log.len() == 0);
+    let mut last = None;
+    for _ in 0..GUEST_TRIES {
+        if is_empty()
+            && let Ok(file) = File::open(path)
+            && rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::NonBlockingLockShared).is_ok()
+            && is_empty()
+        {
+            return open("immutable=1").map(|connection| (connection, Some(file)));
+        }
+        match open("readonly_shm=1") {
+            Ok(connection) => return Ok((connection, None)),
+            Err(error) => last = Some(error),
+        }
+        // The owner makes or removes these files in this moment; nobody tells when that is done.
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    Err(last.unwrap_or(rusqlite::Error::QueryReturnedNoRows))
+}
+
+/// Whether the database keeps a write-ahead log, as its header says.
+fn has_log(path: &Path) -> bool {
+    let mut format = [0_u8; 2];
+    File::open(path).and_then(|file| file.read_exact_at(&mut format, 18)).is_ok() && format[0] == 2
+}
+
+/// A file beside the database.
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
+}
+
+/// A path as SQLite's URIs have it.
+fn uri(path: &Path, parameters: &str) -> PathBuf {
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    let mut text = b"file:".to_vec();
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'?' => text.extend_from_slice(b"%3f"),
+            b'#' => text.extend_from_slice(b"%23"),
+            b'%' => text.extend_from_slice(b"%25"),
+            byte => text.push(*byte),
+        }
+    }
+    text.push(b'?');
+    text.extend_from_slice(parameters.as_bytes());
+    std::ffi::OsString::from_vec(text).into()
 }
 
 /// Opens the database beside whoever else uses it.
@@ -47,6 +124,7 @@ fn looked_at(connection: Connection) -> rusqlite::Result<Connection> {
 /// Opens the database in another way that is as sure, if there is one; with whether that keeps others out.
 fn instead(path: &Path, error: &rusqlite::Error) -> Option<(Connection, bool)> {
     if matches!(error.sqlite_error_code(), Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure))
+        && is_ours(path)
         && let Ok(connection) = alone(path)
     {
         return Some((connection, true));
@@ -64,30 +142,19 @@ fn alone(path: &Path) -> rusqlite::Result<Connection> {
 /// Opens a database that nobody can write to, as one that never changes: it, or the directory in which a writer needs files
 /// of its own, is read-only. Nothing if it may still be written to, or if a log beside it holds what the file does not.
 fn where_nobody_writes(path: &Path) -> Option<Connection> {
-    let beside = |end: &str| path.with_file_name(format!("state.sqlite{end}"));
     let locked = |path: &Path| rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_err();
-    let log = std::fs::metadata(beside("-wal")).ok();
-    let no_writer = locked(path) || (log.is_none() && !beside("-journal").exists() && locked(path.parent()?));
+    let log = std::fs::metadata(beside(path, "-wal")).ok();
+    let no_writer = locked(path) || (log.is_none() && !beside(path, "-journal").exists() && locked(path.parent()?));
     if !no_writer || log.is_some_and(|log| log.len() > 0) {
         return None;
     }
-    let encoded: String = path
-        .to_str()?
-        .chars()
-        .map(|c| match c {
-            '?' => "%3f".to_owned(),
-            '#' => "%23".to_owned(),
-            '%' => "%25".to_owned(),
-            c => c.to_string(),
-        })
-        .collect();
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-    looked_at(Connection::open_with_flags(format!("file:{encoded}?immutable=1"), flags).ok()?).ok()
+    looked_at(Connection::open_with_flags(uri(path, "immutable=1"), flags).ok()?).ok()
 }
 
 /// Whether an error comes of a log that must be read and cannot be opened.
 fn needs_its_log(path: &Path, error: &rusqlite::Error) -> bool {
     let refused = [ErrorCode::DiskFull, ErrorCode::SystemIoFailure, ErrorCode::CannotOpen, ErrorCode::ReadOnly];
-    let log = std::fs::metadata(path.with_file_name("state.sqlite-wal"));
+    let log = std::fs::metadata(beside(path, "-wal"));
     error.sqlite_error_code().is_some_and(|code| refused.contains(&code)) && log.is_ok_and(|log| log.len() > 0)
 }

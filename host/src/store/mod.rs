@@ -101,9 +101,11 @@ impl From<rusqlite::Error> for StoreError {
             _ => match error {
                 rusqlite::Error::FromSqlConversionFailure(..)
                 | rusqlite::Error::InvalidColumnType(..)
+                | rusqlite::Error::Utf8Error(..)
                 | rusqlite::Error::IntegralValueOutOfRange(..) => {
                     Self::Corrupt(PathBuf::from("state.sqlite"), error.to_string())
                 }
+                rusqlite::Error::QueryReturnedNoRows => Self::Row("a row is missing".to_owned()),
                 other => Self::Sqlite(other),
             },
         }
@@ -129,6 +131,8 @@ pub struct Store {
     wal: bool,
     /// Whether nobody else can use the database while this is open.
     alone: bool,
+    /// What keeps the file as it is while somebody else than its owner reads it.
+    _held: Option<std::fs::File>,
 }
 
 impl Store {
@@ -137,6 +141,9 @@ impl Store {
     /// # Errors
     /// If the file cannot be written.
     pub fn create(path: &Path, journal: Journal, network: bool) -> Result<Self, StoreError> {
+        // Made here, it follows the umask and the group of its directory, and the files that SQLite makes beside it follow it.
+        let made = std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(path);
+        made.map_err(|error| StoreError::Disk(format!("{}: {error}", path.display())))?;
         let connection = Connection::open(path)?;
         let store = Self::configure(connection, journal, network)?;
         migrate::create(&store.connection)?;
@@ -188,7 +195,7 @@ impl Store {
         if mode != wanted || foreign != 1 {
             return Err(StoreError::Row(format!("SQLite kept journal mode `{mode}` where `{wanted}` is needed")));
         }
-        Ok(Self { connection, wal, alone: false })
+        Ok(Self { connection, wal, alone: false, _held: None })
     }
 
     fn name(path: &Path, error: StoreError) -> StoreError {

@@ -8,13 +8,13 @@ use super::{Moment, Run, Tick, TickError};
 use crate::model::code::{Code, Word};
 use crate::model::config::Limit;
 use crate::model::contract::{Context, Next, Reads};
-use crate::model::document::{canonical, canonical_value, sha256};
+use crate::model::document::{self, canonical_value, sha256};
 use crate::model::evidence::{DecisionKind, DecisionOutcome, EngineRecord};
 use crate::model::id::TaskId;
 use crate::model::outputs::refuse_impossible_sources;
 use crate::model::reason::Reason;
 use crate::model::states::RunState;
-use crate::model::workflow::{PlannedTask, Task, WorkflowError, validate};
+use crate::model::workflow::{PlannedTask, Task, WorkflowError, read_task, validate};
 use crate::plugin::{Answer, PluginError};
 use crate::store::{Came, Durability, FormerState, NewDecision, RunRow, StoreError, Writer};
 use serde_json::Value;
@@ -340,8 +340,10 @@ fn follow(
 /// Reads a plan's tasks one at a time, so that a large plan is never held as a tree of values.
 fn read_tasks(run: &Run, next: &Next) -> Result<Vec<PlannedTask>, PlanError> {
     let Next::Workflow(document) = next else { return Ok(Vec::new()) };
-    let bad = |position: usize, error: serde_json::Error| WorkflowError::Shape(position, error.to_string());
-    let raw: Vec<&RawValue> = serde_json::from_str(document).map_err(|error| bad(0, error))?;
+    let raw: Vec<&RawValue> = serde_json::from_str(document).map_err(|error| {
+        let fault = document::check(document).err();
+        WorkflowError::NoList(fault.map_or_else(|| error.to_string(), |fault| fault.sentence()))
+    })?;
     let known = run.store.task_counts()?.total;
     let total = known + raw.len() as u64;
     if total > run.config.limits.max_tasks {
@@ -349,8 +351,7 @@ fn read_tasks(run: &Run, next: &Next) -> Result<Vec<PlannedTask>, PlanError> {
     }
     let mut tasks = Vec::with_capacity(raw.len());
     for (position, text) in raw.into_iter().enumerate() {
-        let task: Task = serde_json::from_str(text.get()).map_err(|error| bad(position, error))?;
-        let json = canonical(text.get()).map_err(|error| bad(position, error))?;
+        let (task, json) = read_task(position, text.get(), &run.config)?;
         tasks.push((task, json));
     }
     let exists = |id: &TaskId| Ok::<_, PlanError>(known > 0 && run.store.has_task(id.as_str())?);

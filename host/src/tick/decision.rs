@@ -109,14 +109,14 @@ pub fn canonical_next(next: &Next) -> Result<String, PluginError> {
     };
     match next {
         Next::Workflow(text) => {
-            let bad = |error: serde_json::Error| PluginError {
+            let bad = |error: &dyn std::fmt::Display| PluginError {
                 plugin: "campaign".to_owned(),
                 call: Some("plan"),
                 kind: PluginErrorKind::BadOutput(format!("workflow is not canonical JSON: {error}")),
             };
-            let tasks: Vec<&RawValue> = serde_json::from_str(text).map_err(bad)?;
+            let tasks: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| bad(&error))?;
             let tasks: Result<Vec<String>, _> = tasks.into_iter().map(|task| canonical(task.get())).collect();
-            Ok(workflow(tasks.map_err(bad)?.iter().map(String::as_str)))
+            Ok(workflow(tasks.map_err(|error| bad(&error))?.iter().map(String::as_str)))
         }
         Next::Wait => Ok("\"wait\"".to_owned()),
         Next::Complete(text) => document(text, "complete"),

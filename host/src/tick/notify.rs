@@ -1,6 +1,7 @@
 //! Tells a person what only a person can move, by a program that the configuration names.
 use super::{Run, TickError};
 use crate::backend::start_and_leave;
+use crate::ground::words;
 use crate::store::Durability;
 use serde_json::json;
 
@@ -17,7 +18,7 @@ pub(super) fn tell(run: &mut Run) -> Result<Option<String>, TickError> {
     let document = json!({
         "run_id": row.run_id, "workspace": row.workspace, "state": row.state, "reason": row.reason, "news": news,
     });
-    let started = start_and_leave(&notify.command, run.dir.root(), document.to_string().as_bytes());
+    let started = start_and_leave(&notify.command, run.dir.root(), words::json(&document.to_string()).as_bytes());
     Ok(started.err().map(|error| {
         let program = notify.command.first().map_or("", String::as_str);
         format!("notification program `{program}` cannot be started: {error}")

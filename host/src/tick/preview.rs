@@ -1,7 +1,7 @@
 //! What a tick would submit, for `step --dry-run`. Changes nothing.
 use super::verdict::stored_task;
 use super::{Run, TickError, start, task_with_retries};
-use crate::ground::words::quoted;
+use crate::ground::words::visibly_quoted;
 use crate::model::config::OperatorConfig;
 use crate::model::states::RunState;
 use crate::model::workflow::{CommandLine, FileSource, Task};
@@ -92,7 +92,7 @@ fn notes(task: &Task) -> Vec<String> {
 
 /// The job as a shell script: the environment, and the command behind its operator's launcher.
 fn script(operator: Option<&OperatorConfig>, task: &Task) -> String {
-    let words = |words: &[String]| words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
+    let words = |words: &[String]| words.iter().map(|word| visibly_quoted(word)).collect::<Vec<_>>().join(" ");
     let compute = operator.filter(|operator| operator.plugin == "builtin:compute");
     let launcher = compute.and_then(|operator| serde_json::from_value(operator.config.get("launcher")?.clone()).ok());
     let launcher = launcher.map(|launcher: CommandLine| match launcher {
@@ -100,12 +100,14 @@ fn script(operator: Option<&OperatorConfig>, task: &Task) -> String {
         CommandLine::Shell(text) => text + " ",
     });
     let mut lines = vec!["#!/bin/sh".to_owned()];
-    lines.extend(task.env.iter().map(|(name, value)| format!("export {name}={}", quoted(value))));
+    lines.extend(task.env.iter().map(|(name, value)| format!("export {name}={}", visibly_quoted(value))));
     lines.push(match (&task.command, launcher) {
         (Some(CommandLine::Argv(arguments)), launcher) => {
             format!("exec {}{}", launcher.unwrap_or_default(), words(arguments))
         }
-        (Some(CommandLine::Shell(line)), Some(launcher)) => format!("exec {launcher}/bin/sh -c {}", quoted(line)),
+        (Some(CommandLine::Shell(line)), Some(launcher)) => {
+            format!("exec {launcher}/bin/sh -c {}", visibly_quoted(line))
+        }
         (Some(CommandLine::Shell(line)), None) => line.clone(),
         (None, _) => "# no command".to_owned(),
     });

@@ -1,6 +1,6 @@
 //! Makes a run: aside, with its first plan, and then renamed into place. A crash leaves nothing that is taken for a run.
 use super::open::assemble;
-use super::{Workspaces, is_run_id, pin, resolve};
+use super::{Resolved, Workspaces, is_run_id, pin, resolve};
 use crate::failure::Failure;
 use crate::ground::random::new_attempt_id;
 use crate::ground::{failpoint, machine};
@@ -35,6 +35,17 @@ pub struct Init<'a> {
     pub act: Act,
 }
 
+/// A run that was made.
+#[derive(Debug)]
+pub struct Made {
+    /// Its directory.
+    pub dir: RunDir,
+    /// Its resolved configuration.
+    pub config: RunConfig,
+    /// What the configuration left out and was implied, for a person.
+    pub implied: Option<String>,
+}
+
 /// Now, in milliseconds since the epoch.
 pub fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
@@ -46,14 +57,14 @@ pub fn stopwatch() -> impl Fn() -> u64 {
     move || start.elapsed().as_millis() as u64
 }
 
-/// Makes a run and returns its directory and resolved configuration.
+/// Makes a run.
 ///
 /// # Errors
 /// If the workspace, the configuration, a plugin or the first plan is refused, or the disk fails; nothing is left behind.
-pub fn init(request: &Init<'_>) -> Result<(RunDir, RunConfig), Failure> {
+pub fn init(request: &Init<'_>) -> Result<Made, Failure> {
     let workspace = request.workspaces.workspace(request.slug)?;
     let file = request.config.map_or_else(|| workspace.join("config.json"), Path::to_owned);
-    let config = resolve(&file, request.user_config, request.sets)?;
+    let Resolved { config, implied } = resolve(&file, request.user_config, request.sets)?;
     let runs = workspace.join("runs");
     std::fs::create_dir_all(&runs)
         .map_err(|error| Failure::machine(format!("`{}` cannot be made", runs.display()), error))?;
@@ -80,7 +91,7 @@ pub fn init(request: &Init<'_>) -> Result<(RunDir, RunConfig), Failure> {
         // What was made aside is of no use to anybody, and its own failure is what matters.
         let _ = std::fs::remove_dir_all(&aside);
     }
-    Ok((RunDir::new(place), made?))
+    Ok(Made { dir: RunDir::new(place), config: made?, implied })
 }
 
 fn make(

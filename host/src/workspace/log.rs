@@ -53,7 +53,7 @@ impl PluginLog for RunLog {
         let line = serde_json::json!({
             "time": Time(now_ms()), "plugin": plugin, "attempt": attempt, "level": level.as_str(), "message": message,
         });
-        let line = format!("{line}\n");
+        let line = format!("{}\n", crate::ground::words::json(&line.to_string()));
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(open) = self.file(&mut open, line.len() as u64) {
             let _ = open.file.write_all(line.as_bytes());

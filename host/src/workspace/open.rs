@@ -323,7 +323,7 @@ pub(super) fn assemble(dir: RunDir, config: RunConfig, store: Store) -> Result<(
     backends.set_run_id(&store.run()?.run_id);
     for (name, backend) in &config.backends {
         match backend {
-            BackendConfig::Local { slots } => backends.add_local(name, local::LocalSettings { slots: *slots }),
+            BackendConfig::Local { cores } => backends.add_local(name, local::LocalSettings { cores: *cores }),
             BackendConfig::Slurm(slurm) => backends.add_slurm(name, (**slurm).clone()),
         }
     }

@@ -140,7 +140,7 @@ fn a_retry_that_finds_nothing_to_go_on_from_says_so() {
     // no backend of that name is left
     let far = Far::new(None, &json!([restarted(UNTIL_TOLD)]));
     far.pause_after_the_first();
-    let backends = "backends={\"local\": {\"kind\": \"local\", \"slots\": 1}}";
+    let backends = "backends={\"local\": {\"kind\": \"local\", \"cores\": 1}}";
     far.run(&["amend", "r", "--set", backends, "--set", "operators.hpc.grants.compute=[\"local\"]"]).code(0);
     let mut warned = String::new();
     until("the second attempt is submitted", || {

@@ -48,7 +48,7 @@ impl Far {
                 "local": {"plugin": "builtin:compute", "grants": {"compute": ["local"]}},
             },
             "backends": {
-                "local": {"kind": "local", "slots": 1},
+                "local": {"kind": "local", "cores": 1},
                 "cluster": {"kind": "slurm", "poll_interval_s": 0.2, "grace_s": 1.5, "submits_per_minute": 1000,
                     "ssh": {"host": HOST, "config": place.join("config")}, "remote_root": place.join("scratch")},
             },

@@ -12,8 +12,9 @@ function task(iteration, x, target) {
   };
 }
 
-function firstState({ lo, hi }) {
-  return { lo, hi, step: (hi - lo) / 4, best: null, evaluated: 0 };
+// `carried` is a whole number beyond 2^53, which only crosses and comes back.
+function firstState({ lo, hi, carried = 0 }) {
+  return { lo, hi, step: (hi - lo) / 4, best: null, evaluated: 0, carried };
 }
 
 function plan(ctx, previous) {

@@ -21,7 +21,9 @@ def task(iteration, x, target):
 
 def first_state(params):
     lo, hi = params["lo"], params["hi"]
-    return {"lo": lo, "hi": hi, "step": (hi - lo) / 4, "best": None, "evaluated": 0}
+    # a whole number beyond 2^53, which only crosses and comes back
+    carried = params.get("carried", 0)
+    return {"lo": lo, "hi": hi, "step": (hi - lo) / 4, "best": None, "evaluated": 0, "carried": carried}
 
 
 def plan(ctx, state):

@@ -41,7 +41,7 @@ const POLL_AFTER_MS: u64 = 600_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LocalSettings {
     /// How many cores jobs may take together.
-    pub slots: u32,
+    pub cores: u32,
 }
 
 /// One local backend of one run, as ticks see it.
@@ -162,14 +162,14 @@ impl LocalBackend {
     /// Lets the supervisor know when the configured slots have changed.
     fn tell_slots(&self, client: &mut Client) -> io::Result<()> {
         fs::create_dir_all(&self.directory)?;
-        let path = self.directory.join("slots");
-        let slots = self.settings.slots.to_string();
+        let path = self.directory.join("cores");
+        let slots = self.settings.cores.to_string();
         if read_regular(&path, 64).ok().flatten().as_deref() != Some(slots.as_bytes()) {
             let temporary = self.directory.join(".slots.tmp");
             open_own(OpenOptions::new().write(true).create(true).truncate(true), &temporary)?
                 .write_all(slots.as_bytes())?;
             fs::rename(&temporary, &path)?;
-            let order = line(&Order::Slots { slots: self.settings.slots })?;
+            let order = line(&Order::Slots { slots: self.settings.cores })?;
             client.buffered.splice(0..0, order);
         }
         client.slots_told = true;

@@ -81,7 +81,7 @@ pub fn supervise(directory: &Path) -> io::Result<()> {
 
 impl Supervisor {
     fn open(directory: &Path) -> io::Result<Self> {
-        let slots = read_slots(&directory.join("slots"))?;
+        let slots = read_slots(&directory.join("cores"))?;
         Ok(Self {
             queue: open_own(OpenOptions::new().read(true).append(true).create(true), &directory.join("queue"))?,
             queue_offset: 0,

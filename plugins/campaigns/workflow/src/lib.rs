@@ -123,6 +123,10 @@ fn from_input(ctx: &Context<Params>) -> Result<String, Error> {
         Error::invalid("no-tasks", "give the tasks in `campaign.params.tasks`, or in an input named `tasks`")
     })?;
     let text = artifacts::read_text(file)?;
+    if text.starts_with('\u{feff}') {
+        let wrong = "input `tasks` begins with a byte order mark: save it as UTF-8 without one";
+        return Err(Error::invalid("tasks", wrong));
+    }
     let trimmed = text.trim_ascii();
     if trimmed.starts_with('[') {
         return Ok(if trimmed.len() == text.len() { text } else { trimmed.to_owned() });

@@ -36,12 +36,27 @@ struct Handle {
     asked_ms: Option<u64>,
     #[serde(default)]
     seen: Option<Seen>,
-    /// What is wrong with the last answer that was set aside.
+    /// The last answer that was set aside. `matterstack respond` reads why.
     #[serde(default)]
-    set_aside: Option<String>,
+    set_aside: Option<SetAside>,
     /// The output document, once an answer counts.
     #[serde(default)]
     result: Option<Value>,
+}
+
+/// An answer that was set aside.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct SetAside {
+    /// What is wrong with it.
+    why: String,
+    /// The file that says so.
+    note: String,
+}
+
+impl SetAside {
+    fn sentence(&self) -> String {
+        format!("an answer was set aside: {} (see `{}`)", self.why, self.note)
+    }
 }
 
 /// Who answered, as `matterstack respond` leaves it beside the answer, or the host if the answer came by hand.
@@ -132,9 +147,10 @@ fn refuse(why: &str, handle: &mut Handle) -> Result<(Status, u64), Error> {
     let help = "The question is still open: answer with `matterstack respond`, or write `response.json` again as \
                 `schema.json` asks.";
     let note = work::set_aside(&work::path("response.json"), why, help)?;
-    let text = format!("an answer was set aside: {} (see `{note}`)", shortened(why));
+    let set_aside = SetAside { why: shortened(why), note };
+    let text = set_aside.sentence();
     handle.seen = None;
-    handle.set_aside = Some(text.clone());
+    handle.set_aside = Some(set_aside);
     Ok((waits(&text), QUIET_MS))
 }
 
@@ -146,7 +162,7 @@ fn shortened(text: &str) -> String {
 }
 
 fn unanswered(form: &Form, handle: &Handle) -> Result<(Status, u64), Error> {
-    let detail = handle.set_aside.clone().unwrap_or_else(|| form.question());
+    let detail = handle.set_aside.as_ref().map_or_else(|| form.question(), SetAside::sentence);
     let (Some(limit_ms), Some(asked_ms)) = (form.deadline_ms, handle.asked_ms) else {
         return Ok((waits(&detail), QUIET_MS));
     };

@@ -4,6 +4,7 @@
 //! gigabyte. What is not a regular file is never opened, so that nothing blocks and nothing else is read; what is too
 //! large is not read; what cannot be read yet is not an answer.
 use crate::error::Error;
+use matterstack_document::{self as document, Dialect, FaultKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -221,7 +222,8 @@ pub struct Document {
     pub modified_ms: u64,
 }
 
-/// Reads the JSON document at `path`, at most `max_bytes` long. What does not parse is taken for half of something until
+/// Reads the JSON document at `path`, at most `max_bytes` long. What not every reader would read alike is wrong: a key that
+/// stands twice, an integer that no double holds, half a surrogate pair, a byte order mark. What does not parse is taken for half of something until
 /// it has stayed the same for `settle_ms` between two looks; `seen` is what the operator's handle keeps from one to the next.
 pub fn letter(path: &Path, max_bytes: u64, settle_ms: u64, seen: &mut Option<Seen>) -> Result<Letter, Error> {
     let io = |error: io::Error| failed("read", path, &error);
@@ -247,19 +249,29 @@ pub fn letter(path: &Path, max_bytes: u64, settle_ms: u64, seen: &mut Option<See
         Ok(Value::Number(_)) if bytes.last().is_some_and(u8::is_ascii_digit) => None,
         Ok(value) => {
             *seen = None;
-            return Ok(Letter::Document(Document { value, bytes, modified_ms }));
+            return Ok(match document::read(&bytes, Dialect::Strict) {
+                Ok(_) => Letter::Document(Document { value, bytes, modified_ms }),
+                Err(fault) => Letter::Wrong(fault.to_string()),
+            });
         }
-        Err(error) => Some(format!("it is not JSON: {error}")),
+        Err(error) => Some(match document::read(&bytes, Dialect::Strict) {
+            // What ends as JSON ends, and says what cannot be kept, does not become better by waiting.
+            Err(fault) if !error.is_eof() && !fault.kind.is_syntax() && !matches!(fault.kind, FaultKind::Depth(_)) => {
+                return Ok(Letter::Wrong(fault.to_string()));
+            }
+            Err(fault) => format!("it is not JSON: {fault}"),
+            Ok(_) => format!("it is not JSON: {error}"),
+        }),
     };
     let directory = path.parent().unwrap_or(Path::new("."));
     let settled = Seen::settled(seen, format!("{size} {modified_ms} {}", sha256(&bytes)), settle_ms, directory)?;
     Ok(match (settled, why) {
         (false, why) => Letter::NotYet(why.unwrap_or_else(|| "it may be half of a number".to_owned())),
         (true, Some(why)) => Letter::Wrong(why),
-        (true, None) => {
-            let value = serde_json::from_slice(&bytes)?;
-            Letter::Document(Document { value, bytes, modified_ms })
-        }
+        (true, None) => match document::read(&bytes, Dialect::Strict) {
+            Ok(value) => Letter::Document(Document { value, bytes, modified_ms }),
+            Err(fault) => Letter::Wrong(fault.to_string()),
+        },
     })
 }
 
@@ -311,6 +323,28 @@ mod tests {
         assert!(matches!(look(60_000), Letter::NotYet(_)), "digits may go on");
         fs::write(&file, "123\n").unwrap();
         assert!(matches!(look(60_000), Letter::Document(_)));
+    }
+
+    #[test]
+    fn what_readers_would_change_is_wrong_at_once_and_named() {
+        let directory = scratch("alike");
+        let (file, mut seen) = (directory.join("answer.json"), None);
+        let cases: [(&[u8], &str); 5] = [
+            (b"{\"data\":{\"t_ns\":1764140000123456789}}", "`data.t_ns` is 1764140000123456789"),
+            (b"{\"a\":[{\"b\":1,\"b\":2}]}", "`a[0].b` stands twice"),
+            (b"{\"a\":\"\\ud800\"}", "`a` holds \\ud800"),
+            (b"\xef\xbb\xbf{}", "byte order mark (UTF-8)"),
+            (b"\xff\xfe{\0}\0", "byte order mark (UTF-16)"),
+        ];
+        for (bytes, words) in cases {
+            fs::write(&file, bytes).unwrap();
+            match letter(&file, 1000, 60_000, &mut seen).unwrap() {
+                Letter::Wrong(why) => assert!(why.contains(words), "{why}"),
+                other => panic!("{words}: {other:?}"),
+            }
+        }
+        fs::write(&file, "{\r\n  \"a\": 150000000000000000\r\n}\r\n").unwrap();
+        assert!(matches!(letter(&file, 1000, 60_000, &mut seen).unwrap(), Letter::Document(_)), "CRLF is white space");
     }
 
     #[test]

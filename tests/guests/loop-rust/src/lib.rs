@@ -15,6 +15,9 @@ pub struct Params {
     hi: i64,
     target: i64,
     iterations: u32,
+    /// A whole number beyond 2^53, which only crosses and comes back.
+    #[serde(default)]
+    carried: f64,
 }
 
 /// The interval and the best point so far.
@@ -26,6 +29,7 @@ pub struct State {
     step: f64,
     best: Option<Best>,
     evaluated: u32,
+    carried: f64,
 }
 
 #[derive(Serialize, Deserialize, Clone, Copy)]
@@ -46,6 +50,7 @@ impl Campaign for Bisect {
             step: (params.hi - params.lo) as f64 / 4.0,
             best: None,
             evaluated: 0,
+            carried: params.carried,
         });
         if ctx.iteration > params.iterations {
             let result = json!({"best": state.best, "evaluated": state.evaluated, "unit": "µm"});
@@ -96,7 +101,7 @@ mod tests {
 
     #[test]
     fn three_iterations_close_in_on_the_target() {
-        let params = Params { lo: 0, hi: 1024, target: 613, iterations: 3 };
+        let params = Params { lo: 0, hi: 1024, target: 613, iterations: 3, carried: 0.0 };
         let mut ctx = Context::first(params);
         let mut state = None;
         for iteration in 1..=3 {

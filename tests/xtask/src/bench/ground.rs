@@ -112,7 +112,7 @@ impl Ground {
         let mut config = json!({
             "campaign": {"plugin": "builtin:workflow"},
             "operators": {"local": {"plugin": "builtin:compute", "grants": {"compute": ["local"]}}},
-            "backends": {"local": {"kind": "local", "slots": peers::AT_ONCE}},
+            "backends": {"local": {"kind": "local", "cores": peers::AT_ONCE}},
             "limits": limits,
         });
         match given {

@@ -1,0 +1,189 @@
+//! What is wrong with a configuration is said once, where it was written: which key, in which line of which file or by which
+//! `--set`, and what was probably meant.
+use super::harness::World;
+use serde_json::{Value, json};
+
+/// A world whose config.json is this text.
+fn written(text: &str) -> World {
+    let world = World::new(&Value::Null);
+    world.write("config.json", text);
+    world
+}
+
+/// Asserts that both `init` and `config check` refuse a configuration in one error with these words, and leave nothing.
+#[track_caller]
+fn refused(text: &str, sets: &[&str], words: &[&str]) {
+    let world = written(text);
+    for command in [&["init", "demo"][..], &["config", "check", "demo"]] {
+        let arguments: Vec<&str> = command.iter().copied().chain(sets.iter().flat_map(|set| ["--set", *set])).collect();
+        let done = world.run(&arguments).code(2);
+        assert_eq!(done.stderr.matches("error:").count(), 1, "{done:?}");
+        for word in words {
+            assert!(done.stderr.contains(word), "`{word}` is missing: {}", done.stderr);
+        }
+    }
+    let runs = std::fs::read_dir(world.workspace().join("runs")).map_or(0, |runs| runs.count());
+    assert_eq!(runs, 0, "nothing is left");
+}
+
+const LOCAL: &str = r#""operators": {"local": {"plugin": "builtin:compute", "grants": {"compute": ["local"]}}},
+"backends": {"local": {"kind": "local", "cores": 1}}"#;
+
+#[test]
+fn a_key_that_stands_twice_is_named_with_both_lines() {
+    let task = r#"{"id": "a", "command": "true", "env": {"T": "300"}, "env": {"P": "1"}}"#;
+    let text = format!(
+        "{{\"campaign\": {{\"plugin\": \"builtin:workflow\", \"params\": {{\"tasks\": [\n{task}]}}}},\n{LOCAL}}}"
+    );
+    refused(&text, &[], &["`campaign.params.tasks[0].env` stands twice", "(line 2, column"]);
+    let text = format!("{{\"campaign\": {{\"plugin\": \"builtin:workflow\"}},\n{LOCAL},\n\"backends\": {{}}}}");
+    refused(&text, &[], &["`backends` stands twice, first in line 3", "(line 4, column 1)"]);
+    let text = "{\"campaign\": {\"plugin\": \"builtin:workflow\", \"params\": {\"deep\": [[{\"x\": {\"y\": 1, \"\\u0079\": 2}}]]}}}";
+    refused(text, &[], &["`campaign.params.deep[0][0].x.y` stands twice"]);
+    refused(
+        "{}",
+        &["campaign={\"plugin\":\"a\",\"plugin\":\"b\"}"],
+        &["`--set campaign=", "`campaign.plugin` stands twice"],
+    );
+}
+
+#[test]
+fn a_key_that_is_not_known_is_named_with_its_line_and_the_nearest() {
+    let cases: [(&str, &[&str]); 6] = [
+        ("{\n\"campain\": {}}", &["at `campain` (line 2)", "did you mean `campaign`?"]),
+        ("{\"campaign\": {\n\"plugn\": \"x\"}}", &["at `campaign.plugn` (line 2)", "did you mean `plugin`?"]),
+        (
+            "{\"campaign\": {\"plugin\": \"x\"}, \"backends\": {\"b\": {\"kind\": \"local\",\n\"slots\": 2}}}",
+            &["at `backends.b.slots` (line 2)", "known are cores"],
+        ),
+        (
+            "{\"campaign\": {\"plugin\": \"x\"}, \"limits\": {\n\"plugin\": {\n\n\"memory\": 2}}}",
+            &["at `limits.plugin.memory` (line 4)", "did you mean `memory_mb`?"],
+        ),
+        (
+            "{\"campaign\": {\"plugin\": \"builtin:workflow\", \"params\": {\"tasks\": [{\"id\": \"a\", \"command\": \"true\"},\n\
+             {\"id\": \"b\", \"command\": \"true\",\n\"resources\": {\"walltime\": 60}}]}}}",
+            &["(task `b`)", "`resources.walltime`", "(line 3 of `", "did you mean `walltime_s`?"],
+        ),
+        (
+            "{\"campaign\": {\"plugin\": \"builtin:workflow\", \"params\": {\"tasks\": [{\"id\": \"b\",\n\"dependson\": []}]}}}",
+            &["task `b`", "`dependson`", "(line 2 of `", "did you mean `depends_on`?"],
+        ),
+    ];
+    for (text, words) in cases {
+        refused(text, &[], words);
+    }
+}
+
+#[test]
+fn a_value_of_another_kind_is_named_with_its_unit() {
+    let task = |task: &str| {
+        format!("{{\"campaign\": {{\"plugin\": \"builtin:workflow\", \"params\": {{\"tasks\": [\n{task}]}}}}}}")
+    };
+    for (text, words) in [
+        (
+            r#"{"id": "a", "resources": {"walltime_s": "1h"}}"#,
+            ["task `a`", "`resources.walltime_s`", "a number of seconds"],
+        ),
+        (r#"{"id": "a", "resources": {"memory_mb": "2G"}}"#, ["task `a`", "`resources.memory_mb`", "a number of MiB"]),
+        (r#"{"id": "a", "resources": {"cores": 1.5}}"#, ["task `a`", "`resources.cores`", "a whole number of cores"]),
+        (r#"{"id": "a", "retry": {"backoff_s": null}}"#, ["task `a`", "`retry.backoff_s`", "a number of seconds"]),
+        (r#"{"id": "a", "files": {"x": "y"}}"#, ["task `a`", "`files.x`", "{\"path\": …}"]),
+        (r#"{"id": "a", "env": {"N": 1}}"#, ["task `a`", "`env.N`", "expected a string"]),
+    ] {
+        refused(&task(text), &[], &words);
+        refused(&task(text), &[], &["(line 2 of `"]);
+    }
+}
+
+#[test]
+fn a_number_that_readers_would_change_is_named_where_it_stands() {
+    let params = |value: &str| {
+        format!("{{\"campaign\": {{\"plugin\": \"builtin:workflow\",\n\"params\": {{\"n\": {value}}}}}}}")
+    };
+    refused(&params("9007199254740993"), &[], &["`campaign.params.n` is 9007199254740993", "(line 2,"]);
+    refused(&params("NaN"), &[], &["`campaign.params.n` is NaN", "(line 2,"]);
+    refused(&params("-Infinity"), &[], &["`campaign.params.n` is -Infinity"]);
+    refused(&params("1e999"), &[], &["`campaign.params.n` is 1e999"]);
+    refused(&params("\"\\ud800\""), &[], &["`campaign.params.n` holds \\ud800"]);
+    refused(&format!("\u{feff}{}", params("1")), &[], &["byte order mark"]);
+    refused(&params("1"), &["campaign.params.n=9007199254740993"], &["`--set campaign.params.n=9007199254740993`"]);
+    let seed = r#"{"campaign": {"plugin": "builtin:workflow", "seed": 9007199254740992}}"#;
+    refused(seed, &[], &["campaign.seed is 9007199254740992", "(line 1 of `"]);
+    for wrong in ["-1", "1.5", "\"x\""] {
+        refused(&seed.replace("9007199254740992", wrong), &[], &["campaign.seed"]);
+    }
+}
+
+#[test]
+fn a_set_that_is_wrong_is_named() {
+    let text =
+        format!("{{\"campaign\": {{\"plugin\": \"builtin:workflow\", \"params\": {{\"tasks\": []}}}},\n{LOCAL}}}");
+    for set in [
+        "limits.max_active=x",
+        "limits.max_active=0",
+        "limits.max_activ=3",
+        "backends.local.cores=-1",
+        "backends.local.kind=locl",
+        "operators.local.grants.compute=[\"none\"]",
+        "campaign.seed=9007199254740992",
+        "campaign.params.tasks=[{\"id\":\"a\",\"comand\":\"true\"}]",
+    ] {
+        refused(&text, &["limits.max_tasks=9", set], &[&format!("`--set {set}`")]);
+    }
+    let world = written(&text);
+    world.init();
+    for set in ["limits.max_active=x", "limits.max_active=0", "backends.local.cores=9007199254740993"] {
+        let done = world.run(&["amend", "r", "--set", set]).code(2);
+        assert!(done.stderr.contains(&format!("`--set {set}`")), "{done:?}");
+    }
+    let done = world.run(&["resume", "r", "--set", "n=9007199254740993"]).code(2);
+    assert!(done.stderr.contains("`--set n=9007199254740993`"), "{done:?}");
+}
+
+#[test]
+fn people_may_comment_and_say_less() {
+    let world = written(
+        "// what runs\r\n{\r\n  \"$schema\": \"../schema.json\", \"format\": 1, /* the only one */\r\n  \"campaign\": {\r\n    \
+         \"plugin\": \"builtin:workflow\",\r\n    \"params\": { \"tasks\": [ { \"id\": \"a\", \"command\": \"true\", }, ], },\r\n  },\r\n}\r\n",
+    );
+    let made = world.run(&["init", "demo", "--run-id", "r"]).code(0);
+    let cores = std::thread::available_parallelism().expect("cores").get();
+    assert!(
+        made.stderr.contains(&format!("`local` runs commands on this machine, on {cores} cores")),
+        "{}",
+        made.stderr
+    );
+    assert!(made.stderr.contains("operator `local` (builtin:compute)"), "{}", made.stderr);
+    let config: Value =
+        serde_json::from_slice(&std::fs::read(world.run_dir("r").join("config.json")).expect("it")).expect("JSON");
+    assert_eq!(config["backends"]["local"], json!({"kind": "local", "cores": cores}));
+    assert_eq!(config["format"], 1);
+    world.run(&["loop", "r"]).code(0);
+    assert_eq!(world.run(&["tasks", "r", "--json"]).json()[0]["operator"], "local");
+    refused(
+        "{\"format\": 2, \"campaign\": {\"plugin\": \"builtin:workflow\"}}",
+        &[],
+        &["is of format 2", "(line 1 of `"],
+    );
+    refused("{\"campaign\": {\"plugin\": \"builtin:workflow\"},,}", &[], &["is not JSON"]);
+}
+
+#[test]
+fn an_operator_is_left_out_only_where_there_is_one() {
+    let tasks = json!([{"id": "a", "command": "true"}]);
+    let two = json!({
+        "campaign": {"plugin": "builtin:workflow", "params": {"tasks": tasks}},
+        "operators": {"one": {"plugin": "builtin:human"}, "two": {"plugin": "builtin:human"}},
+    });
+    let done = written(&two.to_string()).run(&["init", "demo"]).code(2);
+    assert!(done.stderr.contains("task `a` names no operator; there are one, two"), "{done:?}");
+    let mut own = two;
+    own["operators"] = json!({"lab": {"plugin": "builtin:compute", "grants": {"compute": ["bench"]}}});
+    own["backends"] = json!({"bench": {"kind": "local"}});
+    let world = written(&own.to_string());
+    let made = world.run(&["init", "demo", "--run-id", "r"]).code(0);
+    assert!(!made.stderr.contains("no operator is configured"), "{made:?}");
+    assert_eq!(world.run(&["tasks", "r", "--json"]).json()[0]["operator"], "lab");
+    world.run(&["loop", "r"]).code(0);
+}

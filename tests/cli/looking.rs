@@ -1,0 +1,159 @@
+//! Looking changes nothing: whoever looks at a run of somebody else in a shared directory leaves no file there, and sees what is so.
+use super::harness::{PROGRAM, World, until};
+use serde_json::{Value, json};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+/// A group that the users share.
+const GROUP: u32 = 61_000;
+/// The user whose run it is.
+const OWNER: u32 = 61_001;
+/// A user who only looks.
+const COLLEAGUE: u32 = 61_002;
+
+/// A workspaces root that a group shares, as its setgid directory has it.
+fn shared_world(tasks: &Value) -> World {
+    assert!(rustix::process::geteuid().is_root(), "this test acts for two users and must be run as root");
+    let world = World::with_tasks(tasks);
+    let root = world.root();
+    let top = root.parent().expect("a parent");
+    std::fs::set_permissions(top, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+    for path in [root.clone(), world.workspace(), world.workspace().join("config.json")] {
+        chown(&path, Some(OWNER), Some(GROUP)).expect("an owner");
+    }
+    for path in [root.clone(), world.workspace()] {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o2775)).expect("a mode");
+    }
+    for user in [OWNER, COLLEAGUE] {
+        let home = top.join(user.to_string());
+        std::fs::create_dir(&home).expect("a home");
+        chown(&home, Some(user), Some(user)).expect("an owner");
+    }
+    world
+}
+
+/// The command of a user with an umask.
+fn command_of(world: &World, user: u32, umask: &str, arguments: &[&str]) -> Command {
+    let home = world.root().parent().expect("a parent").join(user.to_string());
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", &user.to_string(), "--regid", &user.to_string(), "--groups", &GROUP.to_string()]);
+    command.args(["sh", "-c", &format!("umask {umask}; exec \"$0\" \"$@\""), PROGRAM]).args(arguments);
+    command.current_dir(world.root()).env_clear().env("PATH", "/usr/bin:/bin").env("HOME", &home);
+    command.stdin(Stdio::null());
+    command
+}
+
+#[track_caller]
+fn run_as(world: &World, user: u32, umask: &str, arguments: &[&str], code: i32) -> Output {
+    let output = command_of(world, user, umask, arguments).output().expect("setpriv runs");
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+/// Every file below a directory that does not belong to the owner.
+fn strangers(directory: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).expect("a directory").flatten() {
+        // the owner's processes may take away a file in the meantime
+        let Ok(metadata) = entry.path().symlink_metadata() else { continue };
+        if metadata.uid() != OWNER {
+            found.push(entry.path().display().to_string());
+        }
+        if metadata.is_dir() {
+            found.extend(strangers(&entry.path()));
+        }
+    }
+    found
+}
+
+const LOOKS: [&[&str]; 12] = [
+    &["list"],
+    &["list", "--json"],
+    &["status", "r"],
+    &["status", "r", "--json"],
+    &["tasks", "r"],
+    &["attempts", "r", "a"],
+    &["logs", "r", "a"],
+    &["explain", "r"],
+    &["explain", "r", "a"],
+    &["graph", "r"],
+    &["step", "r", "--dry-run"],
+    &["config", "check", "demo"],
+];
+
+/// Lets the colleague look in every way.
+#[track_caller]
+fn look_at_everything(world: &World, umask: &str) {
+    for arguments in LOOKS {
+        run_as(world, COLLEAGUE, umask, arguments, 0);
+        assert_eq!(strangers(&world.workspace()), Vec::<String>::new(), "{arguments:?} leaves nothing");
+    }
+    // whose run it is, is what it finds
+    let found = command_of(world, COLLEAGUE, umask, &["doctor", "r"]).output().expect("it runs");
+    assert!(matches!(found.status.code(), Some(74)), "{}", String::from_utf8_lossy(&found.stdout));
+    assert_eq!(strangers(&world.workspace()), Vec::<String>::new(), "doctor leaves nothing");
+}
+
+#[test]
+fn a_colleagues_look_leaves_nothing_in_a_shared_directory() {
+    let world = shared_world(
+        &json!([{"id": "a", "operator": "local", "command": "echo hi; while [ ! -e ../../../go ]; do sleep 0.05; done"}]),
+    );
+    run_as(&world, OWNER, "002", &["init", "demo", "--run-id", "r"], 0);
+    let database = world.run_dir("r").join("state.sqlite");
+    let metadata = std::fs::metadata(&database).expect("the database");
+    assert_eq!(
+        (metadata.mode() & 0o777, metadata.gid()),
+        (0o664, GROUP),
+        "it follows the umask and the directory's group"
+    );
+    run_as(&world, OWNER, "002", &["step", "r"], 0);
+    until("the job prints", || !run_as(&world, COLLEAGUE, "022", &["logs", "r", "a"], 0).stdout.is_empty());
+    for umask in ["022", "077", "002"] {
+        look_at_everything(&world, umask);
+        run_as(&world, OWNER, "002", &["step", "r"], 0);
+    }
+    // while the owner's loop has the database open
+    let mut driving = command_of(&world, OWNER, "002", &["loop", "r"]);
+    let mut driving = driving.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a loop");
+    until("the loop has opened it", || world.run_dir("r").join("state.sqlite-wal").exists());
+    look_at_everything(&world, "022");
+    // killed, it leaves a log that holds what the database does not
+    run_as(&world, OWNER, "002", &["cancel", "r", "nothing"], 2);
+    driving.kill().expect("a kill");
+    driving.wait().expect("its end");
+    look_at_everything(&world, "022");
+    let seen = run_as(&world, COLLEAGUE, "022", &["status", "r", "--json"], 0).stdout;
+    let seen: Value = serde_json::from_slice(&seen).expect("JSON");
+    assert_eq!(seen["tasks"]["running"], 1);
+    std::fs::write(world.run_dir("r").join("go"), "").expect("a file");
+    chown(world.run_dir("r").join("go"), Some(OWNER), Some(GROUP)).expect("an owner");
+    run_as(&world, OWNER, "002", &["loop", "r"], 0);
+    look_at_everything(&world, "022");
+    let seen = run_as(&world, COLLEAGUE, "022", &["status", "r", "--json"], 0).stdout;
+    assert_eq!(serde_json::from_slice::<Value>(&seen).expect("JSON")["state"], "completed");
+}
+
+#[test]
+fn many_looks_at_a_run_that_goes_on_see_it_whole() {
+    let tasks: Vec<Value> = (0..60)
+        .map(|n| json!({"id": format!("t{n}"), "operator": "local", "command": "sleep 0.05", "depends_on": if n > 1 { vec![format!("t{}", n - 2)] } else { vec![] }}))
+        .collect();
+    let world = shared_world(&json!(tasks));
+    run_as(&world, OWNER, "002", &["init", "demo", "--run-id", "r"], 0);
+    let mut driving = command_of(&world, OWNER, "002", &["loop", "r"]);
+    let mut driving = driving.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a loop");
+    let mut looks = 0;
+    while driving.try_wait().expect("a child").is_none() {
+        let seen = run_as(&world, COLLEAGUE, "022", &["status", "r", "--json"], 0).stdout;
+        let tasks = &serde_json::from_slice::<Value>(&seen).expect("JSON")["tasks"];
+        let states = ["pending", "running", "completed", "failed", "cancelled", "skipped"];
+        let sum: u64 = states.iter().filter_map(|state| tasks[state].as_u64()).sum();
+        assert_eq!(tasks["total"].as_u64(), Some(sum), "{tasks}");
+        looks += 1;
+    }
+    assert!(driving.wait().expect("its end").success());
+    assert!(looks > 5, "{looks} looks");
+    assert_eq!(strangers(&world.workspace()), Vec::<String>::new());
+}
