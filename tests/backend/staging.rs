@@ -194,7 +194,7 @@ fn a_hostile_far_end_is_not_believed() {
         tar_of(&[("./a1/../../escaped", b"x"), ("/tmp/absolute", b"x"), ("./a1/o", b"changed"), ("./other/o", b"x")]);
     fs::write(&evil, archive).expect("an archive");
     crate::support::sshd::program(&scratch.path().join("tar"), &format!("cat >/dev/null; exec cat {}", evil.display()));
-    let sshd = Sshd::with(None, &format!("SetEnv PATH={}:/usr/bin:/bin", scratch.path().display()));
+    let sshd = Sshd::with(None, &format!("SetEnv PATH={}:{}", scratch.path().display(), crate::support::path()));
     let (client, root) = (sshd.client(), sshd.path().join("root"));
     fs::create_dir_all(root.join("r/a1")).expect("a directory");
     fs::write(root.join("r/a1/o"), "as it was").expect("a file");
@@ -434,7 +434,7 @@ fn site_with(programs: &[(&str, &str)]) -> (tempfile::TempDir, Site) {
     for (name, script) in programs {
         crate::support::sshd::program(&scratch.path().join(name), script);
     }
-    let sshd = Sshd::with(None, &format!("SetEnv PATH={}:/usr/bin:/bin", scratch.path().display()));
+    let sshd = Sshd::with(None, &format!("SetEnv PATH={}:{}", scratch.path().display(), crate::support::path()));
     let (client, root) = (sshd.client(), sshd.path().join("root"));
     let here = tempfile::tempdir().expect("a scratch directory");
     (scratch, Site { client, here, root: root.display().to_string(), sshd })

@@ -36,7 +36,7 @@ impl Alone {
     fn run(&self, arguments: &[&str]) -> Value {
         let mut command = Command::new(self.directory.path().join("matterstack"));
         command.args(arguments).arg("--json").current_dir(self.directory.path());
-        command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", self.home());
+        command.env_clear().env("PATH", crate::support::path()).env("HOME", self.home());
         let done = command.output().expect("the binary runs");
         assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
         serde_json::from_slice(&done.stdout).expect("JSON")

@@ -70,10 +70,7 @@ impl World {
         command.args(arguments).current_dir(self.directory.path()).env_clear();
         // Native code is shared by all tests; everything else is this world's own.
         let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache");
-        command
-            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-            .env("HOME", self.directory.path())
-            .env("XDG_CACHE_HOME", cache);
+        command.env("PATH", crate::support::path()).env("HOME", self.directory.path()).env("XDG_CACHE_HOME", cache);
         command
     }
 

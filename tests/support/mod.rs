@@ -16,6 +16,13 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
+/// Where the programs of jobs and of scripts are found: the links to what `cargo xtask test` installs, or Debian's places
+/// where it has made none yet.
+pub(crate) fn path() -> String {
+    let links = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("path");
+    if links.is_dir() { links.display().to_string() } else { "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin".to_owned() }
+}
+
 /// The component of a guest, by the name of its folder in `tests/guests`.
 pub(crate) fn guest(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();

@@ -134,7 +134,7 @@ impl Space {
         let bin = Path::new(PROGRAM).parent().expect("the directory of the binary");
         let mut shell = Command::new("sh");
         shell.args(["-c", commands]).current_dir(self.home()).env_clear().env("HOME", self.home());
-        shell.env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display()));
+        shell.env("PATH", format!("{}:{}", bin.display(), crate::support::path()));
         shell.env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"));
         let done = shell.output().expect("a shell");
         format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr))

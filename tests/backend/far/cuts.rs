@@ -44,7 +44,7 @@ impl Held {
     }
 
     pub(super) fn environment(&self) -> String {
-        format!("PATH={}:/usr/bin:/bin", self.path().display())
+        format!("PATH={}:{}", self.path().display(), crate::support::path())
     }
 }
 

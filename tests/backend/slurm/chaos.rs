@@ -1,6 +1,5 @@
-//! Faults at random, one after another, for a minute and a half: only with `MATTERSTACK_TEST_SLOW=1`. The seed is printed;
+//! Faults at random, one after another, for a minute and a half: only with `cargo xtask test --slow`. The seed is printed;
 //! `MATTERSTACK_TEST_SEED` repeats a sequence, as far as a real cluster repeats anything.
-use super::slow::wanted;
 use super::{Site, task, text};
 use crate::support::slurm::Plan;
 use serde_json::{Value, json};
@@ -97,10 +96,8 @@ fn fault(site: &mut Site, dice: &mut Dice) -> &'static str {
 }
 
 #[test]
+#[ignore = "takes minutes: `cargo xtask test --slow`"]
 fn whatever_happens_nothing_starts_twice_and_the_run_comes_to_its_end() {
-    if !wanted() {
-        return;
-    }
     let seed = std::env::var("MATTERSTACK_TEST_SEED").ok().and_then(|text| text.parse().ok());
     let seed = seed.unwrap_or_else(|| u64::from(std::process::id()) << 20 | 0x5eed);
     eprintln!("MATTERSTACK_TEST_SEED={seed}");

@@ -75,7 +75,7 @@ impl Site {
             let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
             std::fs::set_permissions(&path, mode).expect("ours");
         }
-        format!("{}:/usr/local/bin:/usr/bin:/bin", directory.display())
+        format!("{}:{}", directory.display(), crate::support::path())
     }
 
     /// Kills Slurm's commands that a killed tick has left: those of this cluster, and no other's.

@@ -1,27 +1,16 @@
-//! What needs minutes or a database server: only with `MATTERSTACK_TEST_SLOW=1`, and then required.
+//! What needs minutes or a database server: ignored unless `cargo xtask test --slow` asks for it, and then required.
 use super::{Site, task, text};
 use crate::support::slurm::{Plan, until};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-
-/// Whether the tests that need minutes are wanted.
-pub(super) fn wanted() -> bool {
-    let wanted = std::env::var("MATTERSTACK_TEST_SLOW").is_ok_and(|value| value == "1");
-    if !wanted {
-        eprintln!("left out: set MATTERSTACK_TEST_SLOW=1");
-    }
-    wanted
-}
 
 fn tasks(count: usize, line: &str) -> Value {
     (0..count).map(|n| task(&format!("t{n}"), line)).collect()
 }
 
 #[test]
+#[ignore = "takes minutes: `cargo xtask test --slow`"]
 fn a_time_limit_of_the_partition_is_a_timeout() {
-    if !wanted() {
-        return;
-    }
     let mut a = task("a", "sleep 600");
     a["allow_failure"] = json!(true);
     let plan = Plan::default().line("PartitionName=main Nodes=ALL Default=YES MaxTime=1 DefaultTime=1 State=UP");
@@ -40,10 +29,8 @@ fn a_time_limit_of_the_partition_is_a_timeout() {
 }
 
 #[test]
+#[ignore = "takes minutes: `cargo xtask test --slow`"]
 fn a_cluster_that_holds_no_more_jobs_is_no_failure() {
-    if !wanted() {
-        return;
-    }
     let line = "PartitionName=main Nodes=ALL Default=YES State=DOWN";
     let site = Site::new(Plan::default().line(line).line("MaxJobCount=6").line("MinJobAge=2"), &tasks(9, "true"));
     site.init();
@@ -62,10 +49,8 @@ fn a_cluster_that_holds_no_more_jobs_is_no_failure() {
 }
 
 #[test]
+#[ignore = "takes minutes: `cargo xtask test --slow`"]
 fn preempted_jobs_are_tried_again_and_start_nothing_twice() {
-    if !wanted() {
-        return;
-    }
     for mode in ["REQUEUE", "CANCEL"] {
         let plan = Plan { nodes: 1, cpus: 2, ..Plan::default() }
             .line("PreemptType=preempt/partition_prio")
@@ -94,10 +79,8 @@ fn preempted_jobs_are_tried_again_and_start_nothing_twice() {
 }
 
 #[test]
+#[ignore = "takes minutes: `cargo xtask test --slow`"]
 fn ten_thousand_live_jobs_are_one_poll() {
-    if !wanted() {
-        return;
-    }
     let line = "PartitionName=main Nodes=ALL Default=YES State=DOWN";
     let site = Site::new(Plan::default().line(line).line("MaxArraySize=20001"), &tasks(10_000, "true"));
     site.init();
@@ -115,10 +98,8 @@ fn ten_thousand_live_jobs_are_one_poll() {
 }
 
 #[test]
+#[ignore = "needs a database server: `cargo xtask test --slow`"]
 fn a_limit_on_jobs_and_a_queue_that_forgets_where_the_site_keeps_accounts() {
-    if !wanted() {
-        return;
-    }
     let mut all = tasks(12, "true");
     all[0] = task("t0", "echo $PPID > wrapper; sleep 300");
     let site = Site::with(with_accounts(), &all, &json!({"sacct": true}));
@@ -150,10 +131,8 @@ fn with_accounts() -> Plan {
 }
 
 #[test]
+#[ignore = "needs a database server: `cargo xtask test --slow`"]
 fn a_slurmdbd_that_dies_loses_nothing_and_decides_nothing() {
-    if !wanted() {
-        return;
-    }
     let mut killed = task("killed", "echo $PPID > wrapper; sleep 300");
     killed["allow_failure"] = json!(true);
     let waits = task("waits", "while ! test -e ../go; do sleep 0.1; done");
@@ -190,10 +169,8 @@ fn a_slurmdbd_that_dies_loses_nothing_and_decides_nothing() {
 }
 
 #[test]
+#[ignore = "needs a database server: `cargo xtask test --slow`"]
 fn what_an_administrator_cancelled_and_the_queue_forgot_is_known_from_the_accounts() {
-    if !wanted() {
-        return;
-    }
     let plan = with_accounts().line("PartitionName=main Nodes=ALL Default=YES State=DOWN");
     let site = Site::with(plan, &tasks(2, "true"), &json!({"sacct": true}));
     site.init();
@@ -218,10 +195,8 @@ fn what_an_administrator_cancelled_and_the_queue_forgot_is_known_from_the_accoun
 }
 
 #[test]
+#[ignore = "needs a database server: `cargo xtask test --slow`"]
 fn limits_of_associations_and_of_a_qos_are_shown() {
-    if !wanted() {
-        return;
-    }
     let mut all = tasks(2, "true");
     all[0]["resources"] = json!({"walltime_s": 600});
     all[1]["resources"] = json!({"cores": 4, "walltime_s": 60});

@@ -1,6 +1,6 @@
 //! The components that tests and examples run.
 use crate::project::{Project, run, say};
-use crate::tools::{COMPONENTIZE_PY, COMPONENTIZE_QJS};
+use crate::tools::{COMPONENTIZE_PY, COMPONENTIZE_QJS, with_node};
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,6 +40,7 @@ fn build(
     // put in place when it is whole: a build that was cut short leaves nothing that looks new
     let aside = component.with_extension("part.wasm");
     let mut componentize = project.command(program);
+    componentize.env("PATH", with_node(project));
     arguments(&mut componentize, &source, &aside);
     run(&mut componentize)?;
     fs::rename(&aside, &component).with_context(|| format!("`{}` cannot be put in place", component.display()))

