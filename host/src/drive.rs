@@ -1,12 +1,14 @@
 //! `loop`: ticks a run until it ends or nobody but a person can move it. It keeps nothing that matters; killed at any
 //! point, the next `loop` or `step` goes on.
 use crate::failure::{Failure, FailureKind};
-use crate::machine::{self, Watch};
+use crate::ground::machine::{self, Watch};
+use crate::ground::random::new_attempt_id;
 use crate::model::config::BackendConfig;
 use crate::model::states::RunState;
-use crate::run_dir::{Lease, RunDir};
-use crate::tick::{Moment, Run, Tick, step_run};
-use crate::workspace::{Access, new_attempt_id, now_ms};
+use crate::run::Run;
+use crate::run::{Lease, RunDir};
+use crate::tick::{Moment, Tick, step_run};
+use crate::workspace::{Access, now_ms};
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
 //! Says why tasks do not move, and which command would help. Reads the store and changes nothing.
 use crate::backend::StoppedSupervisor;
+use crate::ground::words::{positional, quoted};
 use crate::model::config::RunConfig;
 use crate::model::states::{AttemptState, RunState, TaskState};
 use crate::model::time::Time;
@@ -94,21 +95,6 @@ pub fn outside_command(kind: &str, run: &str, task: &str) -> String {
         "kit" => format!("matterstack kit export {run} {task}"),
         "scheduler" => format!("matterstack cancel {run} {task}"),
         _ => format!("matterstack attempts {run} {task}"),
-    }
-}
-
-/// An argument as a shell takes it and as no command takes it for an option.
-pub fn positional(text: &str) -> String {
-    if text.starts_with('-') { format!("-- {}", quoted(text)) } else { quoted(text) }
-}
-
-/// A word as a shell takes it.
-pub fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
     }
 }
 

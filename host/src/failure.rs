@@ -1,6 +1,6 @@
 //! What a person is told when something cannot be done: what, which thing, why, and what would help.
 use crate::plugin::{PluginError, PluginErrorKind};
-use crate::run_dir::{LeaseError, RunDir};
+use crate::run::{LeaseError, RunDir};
 use crate::store::StoreError;
 use crate::tick::{PlanError, TickError, Unloaded};
 use std::{fmt, io};
@@ -195,7 +195,7 @@ impl From<PlanError> for Failure {
 #[cfg(test)]
 mod tests {
     use super::Failure;
-    use crate::run_dir::{LeaseError, RunDir};
+    use crate::run::{LeaseError, RunDir};
     use std::io::{Error, ErrorKind};
     use std::time::Duration;
 

@@ -1,24 +1,22 @@
 //! MatterStack advances scientific campaigns in short ticks, from one directory and one SQLite file per run.
 //!
-//! Code map: [`model`] holds plain values and rules; [`store`] is the only place that knows SQL; [`plugin`] the only
-//! place that knows wasmtime; [`backend`] the only place that starts programs; [`tick`] joins them into one step of a
-//! run; [`evidence`] writes what a run leaves for others; [`cli`] is the only place that prints. [`workspace`] finds and
-//! reads what a person wrote, [`run_dir`] knows every path inside a run, [`machine`] is what differs between operating
-//! systems. [`answer`] and [`kit`] bring in what people answer and what comes back from clusters that cannot be reached, as
-//! files and without the lease.
-pub mod answer;
+//! Code map, from the ground up; a room reaches only those before it, and a test reads the source to keep that true.
+//! [`model`] holds plain values and rules, [`ground`] words, files, the machine and randomness. [`store`] is the only place
+//! that knows SQL, [`backend`] starts programs, [`plugin`] is the only place that knows wasmtime. [`run`] is a run directory,
+//! its lease and what an opened run holds. [`tick`] joins them into one step. [`failure`] and [`explain`] say what went wrong
+//! and why nothing moves, [`people`] brings in answers and kits, [`evidence`] writes what a run leaves for others.
+//! [`workspace`] finds, makes and opens runs, [`drive`] is the loop, and [`cli`] is the only place that prints.
 pub mod backend;
 pub mod cli;
 pub mod drive;
 pub mod evidence;
 pub mod explain;
-pub mod failpoint;
 pub mod failure;
-pub mod kit;
-pub mod machine;
+pub mod ground;
 pub mod model;
+pub mod people;
 pub mod plugin;
-pub mod run_dir;
+pub mod run;
 pub mod store;
 pub mod tick;
 pub mod workspace;

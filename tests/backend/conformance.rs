@@ -179,7 +179,7 @@ fn is_cancelled(kind: &str) {
     until("the run is cancelled", || ground.step()["state"] == "cancelled");
     assert_eq!(ground.tasks()[0]["state"], "cancelled", "{kind}");
     let pid = pid.expect("seen");
-    until("its process is gone", || matterstack::machine::process_start_time(pid).is_none());
+    until("its process is gone", || matterstack::ground::machine::process_start_time(pid).is_none());
 }
 
 #[test]

@@ -153,7 +153,7 @@ fn cancel_reaches_grandchildren_and_jobs_that_wait() {
     assert_eq!(run.wait("a2", &waiting), Status::Cancelled);
     assert!(!run.attempt_directory("a2").join("ran").exists());
     let pid = fs::read_to_string(&child).expect("pid").trim().parse().expect("number");
-    until(|| matterstack::machine::process_start_time(pid).is_none());
+    until(|| matterstack::ground::machine::process_start_time(pid).is_none());
 }
 
 #[test]

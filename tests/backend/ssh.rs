@@ -78,7 +78,7 @@ fn hostile_words_arrive_as_they_are() {
         "'\\''",
         "x' ; exit 9 ; '",
     ];
-    let words: Vec<String> = hostile.iter().map(|word| matterstack::explain::quoted(word)).collect();
+    let words: Vec<String> = hostile.iter().map(|word| matterstack::ground::words::quoted(word)).collect();
     let done =
         run(&ssh, &format!("for word in {}; do printf '%s\\0' \"$word\"; done", words.join(" "))).expect("an answer");
     let back: Vec<&str> = std::str::from_utf8(&done.stdout).expect("UTF-8").split_terminator('\0').collect();

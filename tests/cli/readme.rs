@@ -1,4 +1,5 @@
-//! The README as a newcomer takes it: its commands are given, its campaign is built and run, its tables are complete.
+//! The README and the pages as a newcomer takes them: their commands are given, the campaign is built and run, the tables are
+//! complete, and every link leads somewhere.
 use super::harness::PROGRAM;
 use crate::support::slurm::{Cluster, Plan};
 use crate::support::sshd::Sshd;
@@ -11,12 +12,14 @@ use std::process::Command;
 /// Commands that build what the tests themselves are part of; `.ci/run` gives the first two.
 const GIVEN_ELSEWHERE: [&str; 3] = ["cargo xtask demo", "cargo xtask test", "cargo install --locked --path host"];
 
-/// The section whose commands need a cluster.
-const CLUSTER: &str = "A cluster with Slurm";
+/// Pages whose commands are given by tests of their own, or by the suite that this is part of.
+const README: &str = "README.md";
+const CAMPAIGN: &str = "docs/campaign-in-rust.md";
+const CLUSTER: &str = "docs/slurm.md";
+const CONTRIBUTING: &str = "CONTRIBUTING.md";
 
-/// A fenced block: the section it stands in, its language and its lines.
+/// A fenced block: its language and its lines.
 struct Block {
-    section: String,
     language: String,
     text: String,
 }
@@ -25,24 +28,31 @@ fn root() -> PathBuf {
     fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("..")).expect("the repository")
 }
 
-fn readme() -> String {
-    fs::read_to_string(root().join("README.md")).expect("the README")
+fn page(name: &str) -> String {
+    fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-fn blocks() -> Vec<Block> {
+/// Every page for people outside the folders of plugins and workspaces, relative to the root.
+fn pages() -> Vec<String> {
+    let mut pages = Vec::new();
+    for folder in ["", "docs/"] {
+        for entry in fs::read_dir(root().join(folder)).expect("a folder") {
+            let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
+            pages.extend(name.ends_with(".md").then(|| format!("{folder}{name}")));
+        }
+    }
+    pages.sort();
+    assert!(pages.len() > 10, "{pages:?}");
+    pages
+}
+
+fn blocks(name: &str) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
-    let (mut open, mut section) = (false, String::new());
-    for line in readme().lines() {
+    let mut open = false;
+    for line in page(name).lines() {
         match line.strip_prefix("```") {
-            Some(language) if !open => {
-                let (section, language) = (section.clone(), language.to_owned());
-                blocks.push(Block { section, language, text: String::new() });
-            }
+            Some(language) if !open => blocks.push(Block { language: language.to_owned(), text: String::new() }),
             Some(_) => {}
-            None if !open && line.starts_with("## ") => {
-                section = line[3..].to_owned();
-                continue;
-            }
             None => {
                 if let Some(block) = blocks.last_mut().filter(|_| open) {
                     block.text += &format!("{line}\n");
@@ -100,7 +110,19 @@ fn write_crate(directory: &Path, manifest: &str, source: &str) {
 #[test]
 fn its_commands_work() {
     let directory = tempfile::tempdir().expect("a scratch directory");
-    let blocks = blocks();
+    let blocks = blocks(README);
+    let shell: Vec<&Block> = blocks.iter().filter(|block| block.language == "sh").collect();
+    let given: Vec<String> =
+        shell.iter().filter(|block| !given_elsewhere(block)).map(|block| give(directory.path(), &block.text)).collect();
+    assert_eq!((shell.len(), given.len()), (4, 2), "blocks that were given");
+    assert!(given[0].ends_with("\n49\n"), "{}", given[0]);
+    assert!(given[1].contains("completed"), "{}", given[1]);
+}
+
+#[test]
+fn the_campaign_in_rust_finds_the_minimum() {
+    let directory = tempfile::tempdir().expect("a scratch directory");
+    let blocks = blocks(CAMPAIGN);
     let of = |language: &str| {
         let mut found = blocks.iter().filter(|block| block.language == language);
         let first = found.next().expect("a block");
@@ -108,13 +130,30 @@ fn its_commands_work() {
         first.text.as_str()
     };
     write_crate(&directory.path().join("descent"), of("toml"), of("rust"));
-    let shell: Vec<&Block> = blocks.iter().filter(|block| block.language == "sh" && block.section != CLUSTER).collect();
-    let given: Vec<String> =
-        shell.iter().filter(|block| !given_elsewhere(block)).map(|block| give(directory.path(), &block.text)).collect();
-    assert_eq!((shell.len(), given.len()), (5, 3), "blocks that were given");
-    assert!(given[0].ends_with("\n49\n"), "{}", given[0]);
-    assert!(given[1].contains("completed"), "{}", given[1]);
-    assert!(given[2].contains(r#"result: {"x":3.0,"y":1.0}"#), "{}", given[2]);
+    let out = give(directory.path(), of("sh"));
+    assert!(out.contains(r#"result: {"x":3.0,"y":1.0}"#), "{out}");
+}
+
+#[test]
+fn no_page_has_commands_that_nobody_gives() {
+    for name in pages().iter().filter(|name| ![README, CAMPAIGN, CLUSTER, CONTRIBUTING].contains(&name.as_str())) {
+        assert!(blocks(name).iter().all(|block| block.language != "sh"), "{name} has commands; a test must give them");
+    }
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    for name in pages() {
+        let text = page(&name);
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let path = target.split('#').next().unwrap_or_default();
+            if target.contains("://") || path.is_empty() {
+                continue;
+            }
+            let place = root().join(&name).parent().expect("a folder").join(path);
+            assert!(place.exists(), "{name} links to `{target}`, which is not there");
+        }
+    }
 }
 
 /// Gives commands to a shell whose home directory is this one, for `ssh` as well, which heeds no `HOME`. Needs root.
@@ -143,7 +182,7 @@ fn its_commands_for_a_cluster_work() {
     fs::create_dir(here.path().join("bin")).expect("a directory");
     fs::copy(PROGRAM, here.path().join("bin/matterstack")).expect("the binary");
 
-    let blocks: Vec<Block> = blocks().into_iter().filter(|b| b.section == CLUSTER && b.language == "sh").collect();
+    let blocks: Vec<Block> = blocks(CLUSTER).into_iter().filter(|block| block.language == "sh").collect();
     let given: Vec<String> = blocks.iter().map(|block| give_at_home(here.path(), sshd.path(), &block.text)).collect();
     let [partitions, check, run] = given.as_slice() else { panic!("{} blocks", given.len()) };
     assert_eq!(partitions, "PARTITION\nmain*\n");
@@ -155,20 +194,21 @@ fn its_commands_for_a_cluster_work() {
 
 #[test]
 fn its_tables_are_complete() {
-    let readme = readme();
-    let missing = |names: &[String]| {
-        names.iter().filter(|name| !readme.contains(&format!("`{name}`"))).cloned().collect::<Vec<String>>()
+    let missing = |name: &str, words: &[String]| {
+        let page = page(name);
+        words.iter().filter(|word| !page.contains(&format!("`{word}`"))).cloned().collect::<Vec<String>>()
     };
-    assert_eq!(missing(&INHERITED.map(str::to_owned)), [] as [&str; 0], "variables of jobs");
-    assert_eq!(missing(&codes()), [] as [&str; 0], "codes of `explain`");
+    assert_eq!(missing("docs/environment.md", &INHERITED.map(str::to_owned)), [] as [&str; 0], "variables of jobs");
+    assert_eq!(missing("docs/explain.md", &codes()), [] as [&str; 0], "codes of `explain`");
     let places = fs::read_dir(root().join("host/src"))
         .expect("the host's sources")
         .map(|entry| format!("host/src/{}", entry.expect("an entry").file_name().to_string_lossy()));
     let places: Vec<String> =
         places.filter(|place| !place.ends_with("/lib.rs") && !place.ends_with("/main.rs")).collect();
-    assert_eq!(missing(&places), [] as [&str; 0], "places of the code map");
+    assert_eq!(missing("ARCHITECTURE.md", &places), [] as [&str; 0], "places of the code map");
+    let exit = page("docs/exit-codes.md");
     for code in exit_codes() {
-        assert!(readme.contains(&format!("\n| {code} | ")), "exit code {code}");
+        assert!(exit.contains(&format!("\n| {code} | ")), "exit code {code}");
     }
 }
 

@@ -3,7 +3,7 @@ use super::{attempt_dir, bundle, bytes, ended, evidence_dir, names, report, task
 use crate::cli::harness::World;
 use matterstack::model::evidence::{FileKind, Integrity, Verified};
 use matterstack::model::states::{AttemptState, RunState, TaskState};
-use matterstack::run_dir::RunDir;
+use matterstack::run::RunDir;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::time::{Duration, Instant};

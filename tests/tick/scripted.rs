@@ -6,9 +6,10 @@ use matterstack::model::contract::{
 };
 use matterstack::model::id::{AttemptId, OperatorKey};
 use matterstack::plugin::{Answer, PluginError, PluginErrorKind, Plugins};
-use matterstack::run_dir::RunDir;
+use matterstack::run::Run;
+use matterstack::run::RunDir;
 use matterstack::store::{Durability, Identity, NewRun, Store};
-use matterstack::tick::{Moment, Run, Tick, plan_first, step_run};
+use matterstack::tick::{Moment, Tick, plan_first, step_run};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! How a job ended: the document `exit.json` in its attempt directory, the same on every backend.
+use crate::ground::files::read_regular;
 use crate::model::contract::{Detail, Status};
-use crate::run_dir::read_regular;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, OpenOptions};

@@ -1,5 +1,5 @@
 //! The job document that an operator hands to a backend, under the published schema `job`.
-use crate::explain::quoted;
+use crate::ground::words::quoted;
 use crate::model::contract::{Detail, GuestError};
 use crate::model::workflow::{OutputPattern, Resources, WALLTIME_MAX_S};
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,5 @@
 //! Programs that are started and not waited for.
-use crate::machine;
+use crate::ground::machine;
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -176,7 +176,7 @@ impl Backends {
     pub fn ensure(&self, anything_live: bool) -> io::Result<()> {
         let program = match &self.program {
             Some(program) => program.clone(),
-            None => crate::machine::own_program().to_owned(),
+            None => crate::ground::machine::own_program().to_owned(),
         };
         self.local.values().try_for_each(|backend| backend.ensure(&program, anything_live))
     }

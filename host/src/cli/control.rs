@@ -3,11 +3,13 @@ use super::Session;
 use super::output::{print_json, tell};
 use super::runs::hold;
 use crate::failure::Failure;
-use crate::machine;
+use crate::ground::machine;
+use crate::ground::random::new_attempt_id;
 use crate::model::config::RunConfig;
 use crate::model::states::RunState;
-use crate::tick::{self, ControlError, Moment, Run, Selection, step_run};
-use crate::workspace::{self, Access, new_attempt_id, now_ms, set_value, write_config};
+use crate::run::Run;
+use crate::tick::{self, ControlError, Moment, Selection, step_run};
+use crate::workspace::{self, Access, now_ms, set_value, write_config};
 use serde_json::{Value, json};
 
 impl From<ControlError> for Failure {

@@ -2,8 +2,8 @@
 use super::output::{print, print_json, tell};
 use super::{Session, shown};
 use crate::failure::Failure;
-use crate::kit;
-use crate::run_dir::RunDir;
+use crate::people::kit;
+use crate::run::RunDir;
 use crate::workspace::{now_ms, read_store};
 use clap::Subcommand;
 use std::path::{Path, PathBuf};

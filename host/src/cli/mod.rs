@@ -13,7 +13,7 @@ mod runs;
 mod show;
 
 use crate::failure::{Failure, FailureKind};
-use crate::run_dir::RunDir;
+use crate::run::RunDir;
 use crate::workspace::{Workspaces, find_run};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;

@@ -3,7 +3,7 @@ use super::Session;
 use super::output::{print, print_json, tell};
 use super::runs::hold;
 use crate::failure::Failure;
-use crate::machine;
+use crate::ground::machine;
 use crate::model::states::RunState;
 use crate::plugin::{builtin, inspect};
 use crate::workspace::{self, Access, now_ms};

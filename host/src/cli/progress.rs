@@ -1,6 +1,7 @@
 //! What `loop` shows while it runs: a bar on a terminal, one line for each iteration elsewhere.
 use super::output::{one_line, tell};
-use crate::tick::{Run, Tick};
+use crate::run::Run;
+use crate::tick::Tick;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
 use std::io::IsTerminal;

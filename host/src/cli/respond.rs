@@ -1,9 +1,10 @@
 //! `respond`: a person answers a question of a run, field by field on a terminal or by options in a script.
 use super::Session;
 use super::output::{one_line, print_json, tell};
-use crate::answer::{ANSWER_MAX, Judgement, Question, question};
 use crate::failure::{Failure, FailureKind};
-use crate::tick::Run;
+use crate::people::answer::{Judgement, Question, question};
+use crate::run::ANSWER_MAX;
+use crate::run::Run;
 use crate::workspace::{now_ms, open_to_look, set_value};
 use clap::Args;
 use serde_json::{Map, Value, json};

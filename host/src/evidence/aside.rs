@@ -1,6 +1,6 @@
 //! The two files of a bundle while they are written: aside first, then put in place together.
-use crate::failpoint;
 use crate::failure::{Failure, FailureKind};
+use crate::ground::failpoint;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt;

@@ -9,13 +9,14 @@ mod markdown;
 mod report;
 mod verify;
 
-use crate::failpoint;
 use crate::failure::Failure;
+use crate::ground::failpoint;
+use crate::ground::files::digest;
 use crate::model::config::RunConfig;
 use crate::model::document::sha256;
 use crate::model::evidence::{FileKind, Finding, Integrity, PluginRecord, RunRecord, Verified};
 use crate::model::schema;
-use crate::run_dir::{RunDir, digest};
+use crate::run::RunDir;
 use crate::store::{Snapshot, Store};
 use aside::Aside;
 use document::DocumentWriter;

@@ -1,8 +1,9 @@
 //! Compares the files of a run with the digests recorded for them.
 use crate::failure::Failure;
+use crate::ground::files::{digest, open_regular};
 use crate::model::config::RunConfig;
 use crate::model::evidence::{FileKind, Finding, Integrity, Verified};
-use crate::run_dir::{RunDir, digest, open_regular};
+use crate::run::RunDir;
 use crate::store::Store;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;

@@ -52,7 +52,7 @@ fn read(engine: &Engine, entry: &Path, name: &str) -> Option<Component> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let mut file = File::options().read(true).custom_flags(flags.bits() as i32).open(entry).ok()?;
     let metadata = file.metadata().ok()?;
-    if !metadata.is_file() || metadata.uid() != crate::machine::user_id() || metadata.mode() & 0o022 != 0 {
+    if !metadata.is_file() || metadata.uid() != crate::ground::machine::user_id() || metadata.mode() & 0o022 != 0 {
         return None;
     }
     let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).ok()?.checked_add(1)?);

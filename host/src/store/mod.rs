@@ -192,9 +192,9 @@ impl Store {
         let result = (|| {
             let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let value = work(&Writer { connection: &transaction })?;
-            crate::failpoint::hit("store.before-commit");
+            crate::ground::failpoint::hit("store.before-commit");
             transaction.commit()?;
-            crate::failpoint::hit("store.after-commit");
+            crate::ground::failpoint::hit("store.after-commit");
             Ok(value)
         })();
         if lazy {

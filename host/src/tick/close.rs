@@ -89,9 +89,9 @@ fn analyze(run: &mut Run, moment: Moment<'_>) -> Result<(), PlanError> {
         let context = context(run, &row, moment, row.iteration);
         let state = row.state_document.as_deref().unwrap_or("null");
         let finished = Value::Array(results).to_string();
-        crate::failpoint::hit("analyze.before");
+        crate::ground::failpoint::hit("analyze.before");
         let answer = run.plugins.analyze(&context, state, &finished)?;
-        crate::failpoint::hit("analyze.after");
+        crate::ground::failpoint::hit("analyze.after");
         let state_after = canonical_output(&answer.value, "analyze", "state")?;
         let decision = NewDecision {
             number: context.decision,
@@ -121,9 +121,9 @@ pub fn plan_first(run: &mut Run, moment: Moment<'_>) -> Result<u64, PlanError> {
     let row = run.store.run()?;
     let iteration = row.iteration + 1;
     let context = context(run, &row, moment, iteration);
-    crate::failpoint::hit("plan.before");
+    crate::ground::failpoint::hit("plan.before");
     let answer = run.plugins.plan(&context, row.state_document.as_deref())?;
-    crate::failpoint::hit("plan.after");
+    crate::ground::failpoint::hit("plan.after");
     let Decision { state, next, reason } = answer.value;
     let state = canonical_output(&state, "plan", "state")?;
     let (word, canonical_next, tasks) = read_next(run, &next)?;

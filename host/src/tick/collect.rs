@@ -1,9 +1,9 @@
 //! Finds and hashes the output files of an ended attempt, without following links and within quotas.
-use crate::machine;
+use crate::ground::files::open_regular;
+use crate::ground::machine;
 use crate::model::config::Limits;
 use crate::model::document::hex;
 use crate::model::workflow::Task;
-use crate::run_dir::open_regular;
 use crate::store::Output;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;

@@ -1,7 +1,7 @@
 //! What a person may ask of a run. Each request is one transaction; the next tick does what it implies outside.
 use super::verdict::{self, Verdict};
 use super::{LOST, Run, STUCK, TickError};
-use crate::explain::positional;
+use crate::ground::words::positional;
 use crate::model::states::{AttemptState, RunState, TaskState};
 use crate::store::{AttemptEnd, Durability, RunRow, StoreError, TaskRow, Writer};
 

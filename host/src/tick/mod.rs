@@ -27,35 +27,17 @@ pub use decide::{Capacity, room};
 pub use preview::{Preview, would_start};
 pub use start::task_with_retries;
 
-use crate::backend::Backends;
-use crate::model::config::RunConfig;
 use crate::model::contract::AttemptRequest;
 use crate::model::id::{AttemptId, OperatorKey, RunId};
 use crate::model::states::RunState;
-use crate::plugin::{PluginError, Plugins};
-use crate::run_dir::RunDir;
-use crate::store::{AttemptRow, Durability, Store, StoreError};
-use std::rc::Rc;
-use std::sync::Arc;
+use crate::plugin::PluginError;
+use crate::run::Run;
+use crate::store::{AttemptRow, Durability, StoreError};
 
 /// The word for a run that is held because lost attempts wait for a person.
 const LOST: &str = "lost";
 /// The word for a run that is held because nothing in it can move.
 const STUCK: &str = "stuck";
-
-/// An opened run: everything a tick works with.
-pub struct Run {
-    /// Where it lies.
-    pub dir: RunDir,
-    /// Its resolved configuration.
-    pub config: RunConfig,
-    /// Its store.
-    pub store: Store,
-    /// Its plugins.
-    pub plugins: Rc<dyn Plugins>,
-    /// The compute systems its operators may be granted.
-    pub backends: Arc<Backends>,
-}
 
 impl Run {
     /// Whether any task is ready to start, room or not.

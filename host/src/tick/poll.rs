@@ -69,9 +69,9 @@ fn tell_to_stop(run: &Run, attempt: AttemptRow, tick: &mut Tick) -> Told {
     if matches!(attempt.state, AttemptState::Created | AttemptState::Prepared) {
         return Told::NotNeeded(cancelled(attempt, "cancelled before it was submitted"));
     }
-    crate::failpoint::hit("cancel.before");
+    crate::ground::failpoint::hit("cancel.before");
     let answer = run.plugins.cancel(&key(&attempt), &request(run, &attempt, attempt.task_json.clone()));
-    crate::failpoint::hit("cancel.after");
+    crate::ground::failpoint::hit("cancel.after");
     match answer {
         Ok(()) => Told::Yes(attempt.key),
         Err(error) => {
@@ -169,11 +169,11 @@ fn cancel_failed(attempt: &AttemptRow) -> Option<(&str, &str)> {
 /// Asks about one attempt, and collects it if it ended.
 fn ask(run: &mut Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Learnt, TickError> {
     if !run.config.backend_tells(&attempt.operator) {
-        crate::answer::sign_what_came_by_hand(&run.dir.join(&attempt.directory));
+        crate::run::sign_what_came_by_hand(&run.dir.join(&attempt.directory));
     }
-    crate::failpoint::hit("check-status.before");
+    crate::ground::failpoint::hit("check-status.before");
     let answer = run.plugins.check_status(&key(&attempt), &request(run, &attempt, attempt.task_json.clone()));
-    crate::failpoint::hit("check-status.after");
+    crate::ground::failpoint::hit("check-status.after");
     let report = match answer {
         Ok(report) => report,
         Err(error) => {
@@ -268,9 +268,9 @@ fn gather(run: &Run, attempt: &AttemptRow, end: &mut AttemptEnd, tick: &mut Tick
 
 /// Fetches the output document.
 fn gather_document(run: &Run, attempt: &AttemptRow, end: &mut AttemptEnd, tick: &mut Tick) -> Gathered {
-    crate::failpoint::hit("collect-results.before");
+    crate::ground::failpoint::hit("collect-results.before");
     let answer = run.plugins.collect_results(&key(attempt), &request(run, attempt, attempt.task_json.clone()));
-    crate::failpoint::hit("collect-results.after");
+    crate::ground::failpoint::hit("collect-results.after");
     match answer {
         Ok(data) => {
             if end.state == AttemptState::Completed {

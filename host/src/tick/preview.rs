@@ -1,7 +1,7 @@
 //! What a tick would submit, for `step --dry-run`. Changes nothing.
 use super::verdict::stored_task;
 use super::{Run, TickError, start, task_with_retries};
-use crate::explain::quoted;
+use crate::ground::words::quoted;
 use crate::model::config::OperatorConfig;
 use crate::model::states::RunState;
 use crate::model::workflow::{CommandLine, FileSource, Task};

@@ -49,9 +49,9 @@ pub(super) fn settle_interrupted_submits(run: &mut Run, moment: Moment<'_>, tick
 
 /// Asks the operator whether a submit under the attempt's key took effect.
 pub(super) fn reconcile(run: &Run, attempt: &AttemptRow) -> Result<Found, PluginError> {
-    crate::failpoint::hit("reconcile.before");
+    crate::ground::failpoint::hit("reconcile.before");
     let answer = run.plugins.reconcile(&key(attempt), &request(run, attempt, attempt.task_json.clone()));
-    crate::failpoint::hit("reconcile.after");
+    crate::ground::failpoint::hit("reconcile.after");
     answer
 }
 

@@ -1,8 +1,8 @@
 //! Stages a task's files into its attempt directory, which nothing may leave.
 use super::{Run, carry, inputs};
-use crate::machine;
+use crate::ground::files::read_regular;
+use crate::ground::machine;
 use crate::model::workflow::{FileSource, Task};
-use crate::run_dir::read_regular;
 use crate::store::AttemptRow;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;

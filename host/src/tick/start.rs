@@ -2,13 +2,13 @@
 use super::verdict::{self, Verdict, stored_task};
 use super::{Moment, Run, Tick, TickError, decide, inputs, key, request, settle, stage};
 use crate::backend::Unacknowledged;
-use crate::machine;
+use crate::ground::machine;
 use crate::model::contract::{Found, GuestError};
 use crate::model::id::AttemptId;
 use crate::model::states::{AttemptState, TaskState};
 use crate::model::workflow::{Task, WALLTIME_MAX_S};
 use crate::plugin::{PluginError, PluginErrorKind};
-use crate::run_dir::RunDir;
+use crate::run::RunDir;
 use crate::store::{AttemptEnd, AttemptRow, Durability, NewAttempt, Store, StoreError, TaskSpec, Writer};
 use std::collections::BTreeMap;
 
@@ -177,9 +177,9 @@ fn ready(run: &Run, attempt: AttemptRow, staged: &mut bool, tick: &mut Tick) -> 
         Err(stage::StageError::Task(text)) => return Ok(Readied::No(failed(attempt, "staging", text))),
     }
     let json = attempt_json(&run.store, &attempt, &task)?;
-    crate::failpoint::hit("prepare.before");
+    crate::ground::failpoint::hit("prepare.before");
     let answer = run.plugins.prepare(&key(&attempt), &request(run, &attempt, json));
-    crate::failpoint::hit("prepare.after");
+    crate::ground::failpoint::hit("prepare.after");
     Ok(match answer {
         Ok(()) => Readied::Yes(attempt),
         Err(PluginError { kind: PluginErrorKind::Guest(GuestError::Transient(detail, delay)), .. }) => {
@@ -297,9 +297,9 @@ fn submit(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Submitt
     let task = stored_task(&attempt.task_json)?;
     let json = attempt_json(&run.store, &attempt, &task)?;
     inputs::link(run, &attempt, &task)?;
-    crate::failpoint::hit("submit.before");
+    crate::ground::failpoint::hit("submit.before");
     let answer = run.plugins.submit(&key(&attempt), &request(run, &attempt, json));
-    crate::failpoint::hit("submit.after");
+    crate::ground::failpoint::hit("submit.after");
     Ok(match answer {
         Ok(handle) => {
             attempt.handle = Some(handle);

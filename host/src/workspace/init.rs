@@ -1,13 +1,14 @@
 //! Makes a run: aside, with its first plan, and then renamed into place. A crash leaves nothing that is taken for a run.
-use super::open::{assemble, new_attempt_id};
+use super::open::assemble;
 use super::{Workspaces, is_run_id, pin, resolve};
 use crate::failure::Failure;
+use crate::ground::random::new_attempt_id;
+use crate::ground::{failpoint, machine};
 use crate::model::config::RunConfig;
 use crate::model::document::sha256;
-use crate::run_dir::RunDir;
+use crate::run::RunDir;
 use crate::store::{Durability, NewRun, Store};
 use crate::tick::{Moment, plan_first};
-use crate::{failpoint, machine};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -10,13 +10,13 @@ pub use config::{backend_config, parse_document, read_run_config, resolve, set_v
 pub use init::{Init, init, now_ms};
 pub(crate) use open::open_leased;
 pub use open::{
-    Access, HeldRun, adopt, check_plugins, find_plugin, new_attempt_id, open_for_reading, open_run, open_to_look,
-    pinned_plugins, read_store, write_config,
+    Access, HeldRun, adopt, check_plugins, find_plugin, open_for_reading, open_run, open_to_look, pinned_plugins,
+    read_store, write_config,
 };
 
 use crate::failure::Failure;
 use crate::model::workflow::nearest;
-use crate::run_dir::RunDir;
+use crate::run::RunDir;
 use std::path::{Component, Path, PathBuf};
 
 /// The root that holds every workspace.

@@ -3,16 +3,17 @@ use super::init::{config_text, workspace_of};
 use super::{now_ms, pin, read_run_config};
 use crate::backend::{Backends, local};
 use crate::failure::{Failure, FailureKind};
-use crate::machine;
+use crate::ground::files::open_regular_path;
+use crate::ground::machine;
 use crate::model::config::{BackendConfig, RunConfig};
 use crate::model::contract::{Detail, GuestError};
 use crate::model::document::{hex, sha256};
-use crate::model::id::{AttemptId, OperatorKey};
+use crate::model::id::OperatorKey;
 use crate::model::time::Time;
 use crate::plugin::{Artifacts, HostSettings, LogLevel, PluginHost, PluginLog, PluginSource};
-use crate::run_dir::{Lease, RunDir, open_regular_path};
+use crate::run::Run;
+use crate::run::{Lease, RunDir};
 use crate::store::{Durability, RunRow, Store, StoreError};
-use crate::tick::Run;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -40,14 +41,6 @@ pub struct HeldRun {
     pub run: Run,
     /// The right to advance it.
     pub lease: Lease,
-}
-
-/// A new random attempt id: 128 bits in hexadecimal.
-pub fn new_attempt_id() -> AttemptId {
-    let mut bytes = [0_u8; 16];
-    // The kernel's source fails only where the process may not use it at all; ids must then not be guessed.
-    getrandom::fill(&mut bytes).unwrap_or_else(|error| panic!("bug: the kernel gives no random bytes: {error}"));
-    AttemptId(hex(&bytes))
 }
 
 /// Takes the lease and opens the run.
@@ -176,7 +169,7 @@ pub fn write_config(run: &mut Run, config: RunConfig, change: &str, reason: Opti
     run.store.transaction(Durability::Full, |writer| {
         writer.set_config(&sha256(text.as_bytes()), change, reason, now_ms())
     })?;
-    crate::failpoint::hit("config.rename");
+    crate::ground::failpoint::hit("config.rename");
     std::fs::rename(&next, run.dir.config())
         .map_err(|error| Failure::machine("putting config.json in place", error))?;
     run.config = config;

@@ -4,7 +4,7 @@ use crate::model::config::{Pinned, PinnedFile, RunConfig};
 use crate::model::document::{hex, sha256};
 use crate::model::workflow::nearest;
 use crate::plugin::builtin;
-use crate::run_dir::RunDir;
+use crate::run::RunDir;
 use globset::GlobBuilder;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;

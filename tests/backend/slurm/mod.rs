@@ -81,7 +81,9 @@ impl Site {
     /// Kills Slurm's commands that a killed tick has left: those of this cluster, and no other's.
     pub(super) fn kill_clients(&self) {
         let (name, conf) = self.cluster.environment();
-        for pid in matterstack::machine::processes_with_environment(&format!("{name}={conf}")).expect("processes") {
+        for pid in
+            matterstack::ground::machine::processes_with_environment(&format!("{name}={conf}")).expect("processes")
+        {
             let command = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
             if ["sbatch", "timeout"].contains(&command.trim()) {
                 let _ = std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status();

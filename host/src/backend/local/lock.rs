@@ -1,8 +1,8 @@
 //! The lock that a supervisor holds while it lives, and what it says of its holder.
 use super::record::{Process, line, now, open_own};
 use super::{directory_of, existing};
-use crate::machine;
-use crate::run_dir::read_regular;
+use crate::ground::files::read_regular;
+use crate::ground::machine;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;

@@ -17,11 +17,11 @@ pub use supervisor::supervise;
 
 use super::JobKey;
 use super::job::JobDocument;
-use crate::failpoint;
-use crate::machine;
+use crate::ground::failpoint;
+use crate::ground::files::read_regular;
+use crate::ground::machine;
 use crate::model::contract::{Detail, Found, GuestError, Status, StatusReport};
 use crate::model::id::AttemptId;
-use crate::run_dir::read_regular;
 use index::{Index, State};
 use record::{Job, Order, Process, TORN, ends_whole, line, open_own, settled_at};
 use serde::{Deserialize, Serialize};

@@ -3,7 +3,7 @@ use super::batch;
 use super::ledger::{Element, Row};
 use super::state::is_ghost;
 use crate::backend::transport::{Exec, Finished, NoAnswer, Transport};
-use crate::explain::quoted;
+use crate::ground::words::quoted;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

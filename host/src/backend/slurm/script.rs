@@ -3,10 +3,10 @@
 //! The job script is for people and for the site: it lies in the attempt directory and can be laid out by a template.
 //! The wrapper is the host's own: it claims the attempt, runs the job script and records its end.
 use crate::backend::job::{Command, JobDocument};
-use crate::explain::quoted;
+use crate::ground::files::read_regular;
+use crate::ground::words::quoted;
 use crate::model::config::SlurmConfig;
 use crate::model::workflow::Resources;
-use crate::run_dir::read_regular;
 use minijinja::{Environment, context};
 use std::path::Path;
 

@@ -12,7 +12,7 @@ use crate::backend::exit::read_exit;
 use crate::backend::job::OutputPatterns;
 use crate::backend::staging::{CLAIM, Carrier, Carry, CarryError, Fetched, Kept, Parcel, Put, RemoteFile, Wanted};
 use crate::backend::transport::{Exec, NoAnswer};
-use crate::explain::quoted;
+use crate::ground::words::quoted;
 use crate::model::contract::{Detail, GuestError};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -182,9 +182,9 @@ impl SlurmBackend {
         if wanted.is_empty() {
             return Ok(BTreeMap::new());
         }
-        crate::failpoint::hit("slurm.fetch.before");
+        crate::ground::failpoint::hit("slurm.fetch.before");
         let fetched = carrier.fetch(&wanted).map_err(|error| GuestError::Transient(detail(&error), None))?;
-        crate::failpoint::hit("slurm.fetch.after");
+        crate::ground::failpoint::hit("slurm.fetch.after");
         Ok(fetched)
     }
 
@@ -281,9 +281,9 @@ impl SlurmBackend {
                 carry: client.far.carries.remove(&member.attempt).unwrap_or_default(),
             }
         }));
-        crate::failpoint::hit("slurm.put.before");
+        crate::ground::failpoint::hit("slurm.put.before");
         let put = carrier.put(&parcels).map_err(|error| GuestError::Transient(detail(&error), Some(10_000)))?;
-        crate::failpoint::hit("slurm.put.after");
+        crate::ground::failpoint::hit("slurm.put.after");
         let Put { refused, bare } = put;
         client.far.bare.extend(bare);
         Ok(refused.into_iter().collect())

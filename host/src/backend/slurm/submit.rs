@@ -6,7 +6,7 @@ use super::{Client, Handle, SlurmBackend, fresh_token, now_ms, script, unavailab
 use crate::backend::exit::read_exit;
 use crate::backend::job::{Command, JobDocument, OutputPatterns};
 use crate::backend::{JobKey, Unacknowledged};
-use crate::failpoint;
+use crate::ground::failpoint;
 use crate::model::contract::{Detail, GuestError};
 use crate::model::id::AttemptId;
 use crate::model::workflow::Resources;

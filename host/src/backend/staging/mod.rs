@@ -13,7 +13,7 @@ pub use fetch::{Fetched, Kept, Wanted};
 pub use put::{Carry, Parcel, Put, RemoteFile, check};
 
 use super::transport::{Exec, Finished, NoAnswer, Transport};
-use crate::explain::quoted;
+use crate::ground::words::quoted;
 use crate::model::config::SlurmConfig;
 use std::io;
 use std::time::Duration;

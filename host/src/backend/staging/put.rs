@@ -2,7 +2,7 @@
 use super::pattern::expression;
 use super::{ASIDE, CLAIM, Carrier, CarryError, HOSTS_OWN, OWN, STAGED};
 use crate::backend::transport::{Exec, NoAnswer};
-use crate::explain::quoted;
+use crate::ground::words::quoted;
 use crate::model::document::hex;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt};

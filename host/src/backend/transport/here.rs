@@ -63,7 +63,7 @@ mod tests {
         assert!(matches!(answer, Err(NoAnswer::Lost(_))), "{answer:?}");
         assert!(started.elapsed() < LONG);
         let pid: i32 = std::fs::read_to_string(pid).expect("started").trim().parse().expect("a number");
-        while crate::machine::process_start_time(pid).is_some() {
+        while crate::ground::machine::process_start_time(pid).is_some() {
             assert!(started.elapsed() < LONG, "{pid} lives on");
             std::thread::sleep(Duration::from_millis(5));
         }

@@ -7,7 +7,7 @@
 //! at worst the shared connection, which closes itself when it has been idle.
 use super::frame::{Frame, Source, between, bootstrap};
 use super::{Exec, Finished, NoAnswer, Transport, child};
-use crate::explain::quoted;
+use crate::ground::words::quoted;
 use crate::model::document::{hex, sha256};
 use std::cell::Cell;
 use std::fs;
@@ -312,7 +312,7 @@ fn runtime_directory() -> PathBuf {
     let own = std::env::var_os("XDG_RUNTIME_DIR").map(|base| PathBuf::from(base).join("matterstack"));
     // eight digits, a dash and the forty of `%C`
     let fits = |path: &PathBuf| path.is_absolute() && path.as_os_str().len() + 1 + 49 <= SOCKET_PATH_MAX;
-    own.filter(fits).unwrap_or_else(|| PathBuf::from(format!("/tmp/matterstack-{}", crate::machine::user_id())))
+    own.filter(fits).unwrap_or_else(|| PathBuf::from(format!("/tmp/matterstack-{}", crate::ground::machine::user_id())))
 }
 
 fn private_directory(path: &Path) -> io::Result<()> {
@@ -321,7 +321,7 @@ fn private_directory(path: &Path) -> io::Result<()> {
         _ => {}
     }
     let found = fs::symlink_metadata(path)?;
-    if !found.is_dir() || found.uid() != crate::machine::user_id() || found.mode() & 0o077 != 0 {
+    if !found.is_dir() || found.uid() != crate::ground::machine::user_id() || found.mode() & 0o077 != 0 {
         return Err(io::Error::other("it is not a directory of this user's alone"));
     }
     Ok(())

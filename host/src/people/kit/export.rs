@@ -1,9 +1,11 @@
 //! Bundles kits into one archive for a person to carry.
-use crate::explain::{outside_command, positional};
+use crate::explain::outside_command;
 use crate::failure::Failure;
+use crate::ground::files::{open_regular_path, read_regular};
+use crate::ground::words::positional;
 use crate::model::document::hex;
 use crate::model::workflow::stays_inside;
-use crate::run_dir::{RunDir, open_regular_path, read_regular};
+use crate::run::RunDir;
 use crate::store::{AttemptRow, Store};
 use flate2::{Compression, write::GzEncoder};
 use serde::{Deserialize, Serialize};
@@ -77,8 +79,8 @@ pub fn export(dir: &RunDir, store: &Store, tasks: &[String], out: &Path) -> Resu
     if out.symlink_metadata().is_ok() {
         return Err(Failure::input(format!("`{}` exists already", out.display())).hint("name another with --out FILE"));
     }
-    let aside = out.with_file_name(format!(".{}.part", crate::workspace::new_attempt_id()));
-    let made = crate::run_dir::new_file(&aside).map_err(cannot).and_then(|file| {
+    let aside = out.with_file_name(format!(".{}.part", crate::ground::random::new_attempt_id()));
+    let made = crate::ground::files::new_file(&aside).map_err(cannot).and_then(|file| {
         bundle(&dir.id(), &found, file)?;
         std::fs::hard_link(&aside, out).or_else(|_| std::fs::rename(&aside, out)).map_err(cannot)
     });

@@ -1,12 +1,14 @@
 //! Takes the return of a kit: survey, check, unpack aside, verify, and only then put it where the operator looks.
 use super::sums;
 use super::survey::{self, Refusal};
-use crate::answer::{Signature, lock, put};
-use crate::explain::positional;
 use crate::failure::Failure;
+use crate::ground::files::{lock, put};
+use crate::ground::files::{open_regular_path, read_regular};
+use crate::ground::words::positional;
 use crate::model::document::{hex, sha256};
 use crate::model::workflow::stays_inside;
-use crate::run_dir::{RunDir, open_regular_path, read_regular};
+use crate::run::RunDir;
+use crate::run::Signature;
 use crate::store::{AttemptRow, Store};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
@@ -96,7 +98,7 @@ pub fn import(
     }
     let sums = sealed_sums(file, &mut entries, &claim, &target.token)?;
     imported.files = sums.len() as u64;
-    let aside = directory.join(format!(".import.{}", crate::workspace::new_attempt_id()));
+    let aside = directory.join(format!(".import.{}", crate::ground::random::new_attempt_id()));
     let done = fs::create_dir(&aside).map_err(written).and_then(|()| {
         unpack(file, &mut entries, sums, &aside)?;
         let by = Signature::of(claim.seal.as_bytes(), now_ms);
@@ -306,7 +308,7 @@ fn put_in_place(aside: &Path, directory: &Path, record: &Record) -> io::Result<(
     }
     let text = serde_json::to_string(record)? + "\n";
     put(&directory.join("import.json"), text.as_bytes(), true)?;
-    crate::failpoint::hit("import.status");
+    crate::ground::failpoint::hit("import.status");
     put(&directory.join("status.json"), &status, false)
 }
 

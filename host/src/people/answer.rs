@@ -3,29 +3,20 @@
 //! An operator that waits for a person leaves `instructions.md` and `schema.json` in the attempt directory and takes
 //! `response.json` for the answer. Writing it needs no lease. Whoever links the file into place first has answered; it is
 //! never replaced, so that two people who answer at once are both told the truth.
-use crate::explain::{outside_command, positional};
+use crate::explain::outside_command;
 use crate::failure::Failure;
-use crate::machine;
+use crate::ground::files::{lock, new_file, put, read_regular};
+use crate::ground::words::positional;
 use crate::model::contract::{AttemptRequest, Status};
-use crate::model::document::sha256;
 use crate::model::id::{AttemptId, OperatorKey, RunId};
 use crate::model::states::{AttemptState, RunState};
-use crate::run_dir::{new_file, open_regular_path, read_regular};
+use crate::run::{Run, SIGNATURE, Signature, signature_of_answer};
 use crate::store::AttemptRow;
-use crate::tick::Run;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::MetadataExt;
+use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// The largest answer, in bytes; operators may take less.
-pub const ANSWER_MAX: u64 = 16 * 1024 * 1024;
-/// Who gave the answer.
-const SIGNATURE: &str = "response.by.json";
-/// The largest signature, in bytes.
-const SIGNATURE_MAX: u64 = 64 * 1024;
 /// The largest file of a question, in bytes.
 const QUESTION_MAX: u64 = 16 * 1024 * 1024;
 
@@ -43,58 +34,6 @@ pub struct Question {
     address: String,
     attempt: AttemptRow,
     directory: PathBuf,
-}
-
-/// Who did something from outside, and when.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Signature {
-    /// The name of the user.
-    pub user: String,
-    /// The user's number.
-    pub uid: u32,
-    /// The machine.
-    pub host: String,
-    /// When, as RFC 3339 in UTC.
-    pub at: String,
-    /// SHA-256 of what was given, 64 hexadecimal digits.
-    pub sha256: String,
-    /// Whether it is the owner of a file that nobody signed, and when that was written.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub by_hand: bool,
-}
-
-impl Signature {
-    /// Signs bytes as the user of this process.
-    pub fn of(bytes: &[u8], now_ms: i64) -> Self {
-        let at = jiff::Timestamp::from_millisecond(now_ms).unwrap_or_default();
-        Self {
-            user: machine::user_name(),
-            uid: machine::user_id(),
-            host: machine::host_name(),
-            at: format!("{at:.3}"),
-            sha256: sha256(bytes),
-            by_hand: false,
-        }
-    }
-
-    /// Signs the bytes of a file as its owner.
-    fn of_owner(bytes: &[u8], metadata: &fs::Metadata) -> Self {
-        let at = metadata.modified().ok().and_then(|at| jiff::Timestamp::try_from(at).ok()).unwrap_or_default();
-        Self {
-            user: machine::user_name_of(metadata.uid()),
-            uid: metadata.uid(),
-            host: machine::host_name(),
-            at: format!("{at:.3}"),
-            sha256: sha256(bytes),
-            by_hand: true,
-        }
-    }
-}
-
-impl std::fmt::Display for Signature {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}@{} (uid {}) at {}", self.user, self.host, self.uid, self.at)
-    }
 }
 
 /// What the operator makes of an answer.
@@ -217,7 +156,7 @@ impl Question {
     /// # Errors
     /// If the operator cannot be called, or the machine fails.
     pub fn judge(&self, run: &Run, answer: &[u8]) -> Result<Judgement, Failure> {
-        let trial = self.directory.join(format!(".response.trial-{}", crate::workspace::new_attempt_id()));
+        let trial = self.directory.join(format!(".response.trial-{}", crate::ground::random::new_attempt_id()));
         let made = fs::create_dir(&trial).and_then(|()| new_file(&trial.join("response.json"))?.write_all(answer));
         let judged = made
             .map_err(|error| Failure::machine(format!("`{}` cannot be written", self.directory.display()), error))
@@ -269,73 +208,5 @@ impl Question {
             }
             Err(error) => Err(failed(error)),
         }
-    }
-}
-
-/// Who gave the answer that lies in an attempt directory, and whether that is written down there. Nothing if there is none,
-/// or what is there cannot be read.
-fn signature_of_answer(directory: &Path) -> Option<(Signature, bool)> {
-    let file = open_regular_path(&directory.join("response.json")).ok()?;
-    let metadata = file.metadata().ok()?;
-    let mut bytes = Vec::new();
-    file.take(ANSWER_MAX + 1).read_to_end(&mut bytes).ok()?;
-    if bytes.len() as u64 > ANSWER_MAX {
-        return None;
-    }
-    let signed = read_regular(&directory.join(SIGNATURE), SIGNATURE_MAX).ok().flatten();
-    let signed: Option<Signature> = signed.and_then(|text| serde_json::from_slice(&text).ok());
-    let signed = signed.filter(|by| by.sha256 == sha256(&bytes)).map(|by| (by, true));
-    signed.or_else(|| Some((Signature::of_owner(&bytes, &metadata), false)))
-}
-
-/// Notes beside an answer that was written by hand whose file it is: an operator in its sandbox cannot see that. Where it
-/// cannot be noted, the record will not say who answered.
-pub(crate) fn sign_what_came_by_hand(directory: &Path) {
-    if let Some((signature, false)) = signature_of_answer(directory)
-        && directory.join("schema.json").is_file()
-    {
-        let text = serde_json::to_string(&signature).unwrap_or_default() + "\n";
-        let _ = put(&directory.join(SIGNATURE), text.as_bytes(), true);
-    }
-}
-
-/// Takes a lock that ends with its process. What is not a regular file is refused.
-pub(crate) fn lock(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32;
-    let file = File::options().create(true).truncate(false).write(true).custom_flags(flags).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other(format!("`{}` is not a regular file", path.display())));
-    }
-    file.lock()?;
-    Ok(file)
-}
-
-/// Writes a file beside its place and puts it there in one step, over what is there only if `replace`.
-pub(crate) fn put(path: &Path, bytes: &[u8], replace: bool) -> io::Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let aside = path.with_file_name(format!(".{name}.{}", crate::workspace::new_attempt_id()));
-    let work = || {
-        let mut file = new_file(&aside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        if replace { fs::rename(&aside, path) } else { place_once(&aside, path) }
-    };
-    let done = work();
-    // After a rename it is not there any more.
-    let _ = fs::remove_file(&aside);
-    done?;
-    path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
-}
-
-/// Gives a file its name unless the name is taken.
-fn place_once(from: &Path, to: &Path) -> io::Result<()> {
-    match fs::hard_link(from, to) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            // Some file systems have no second names; those have this.
-            let flags = rustix::fs::RenameFlags::NOREPLACE;
-            Ok(rustix::fs::renameat_with(rustix::fs::CWD, from, rustix::fs::CWD, to, flags)?)
-        }
-        done => done,
     }
 }

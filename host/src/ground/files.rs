@@ -1,0 +1,121 @@
+//! Files that somebody else may have put there: opened without following links and without blocking, and hashed as streams.
+use crate::model::document::hex;
+use cap_std::fs::{Dir, OpenOptionsExt as _};
+use rustix::fs::OFlags;
+use sha2::{Digest, Sha256};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+/// Reads a regular file whole; nothing if there is none. A link is not followed and a pipe does not block: both are errors,
+/// and so is more than `max` bytes.
+///
+/// # Errors
+/// If there is something else at the path, or it cannot be read.
+pub fn read_regular(path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
+    let file = match open_regular_path(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let mut bytes = Vec::new();
+    file.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max {
+        return Err(io::Error::other(format!("it has more than {max} bytes")));
+    }
+    Ok(Some(bytes))
+}
+
+/// Opens a regular file for reading. A link is not followed and a pipe does not block: both are errors.
+///
+/// # Errors
+/// If there is none, or something else is in its place.
+pub fn open_regular_path(path: &Path) -> io::Result<File> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(not_regular(path)) }
+}
+
+/// What is said of something that lies where a file must be.
+pub(crate) fn not_regular(path: &Path) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("`{}` is not a regular file", path.display()))
+}
+
+/// Makes a file that must not exist yet.
+///
+/// # Errors
+/// If something has the name already, or the directory cannot be written.
+pub fn new_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).open(path)
+}
+
+/// Opens a regular file below a directory for reading. Neither a link nor a FIFO put in its place is followed or blocks.
+///
+/// # Errors
+/// If it cannot be opened; the kind is `InvalidData` if it is no regular file.
+pub fn open_regular(directory: &Dir, path: impl AsRef<Path>) -> io::Result<cap_std::fs::File> {
+    let path = path.as_ref();
+    let mut options = cap_std::fs::OpenOptions::new();
+    options.read(true).custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32);
+    let file = directory.open_with(path, &options)?;
+    if !file.metadata()?.is_file() {
+        return Err(not_regular(path));
+    }
+    Ok(file)
+}
+
+/// SHA-256, as 64 hexadecimal digits, and the number of bytes of all that can be read.
+///
+/// # Errors
+/// If reading fails.
+pub fn digest(source: &mut impl Read) -> io::Result<(String, u64)> {
+    let (mut hasher, mut size, mut buffer) = (Sha256::new(), 0, vec![0_u8; 64 * 1024]);
+    loop {
+        let read = source.read(&mut buffer)?;
+        if read == 0 {
+            return Ok((hex(&hasher.finalize()), size));
+        }
+        hasher.update(&buffer[..read]);
+        size += read as u64;
+    }
+}
+
+/// Takes a lock that ends with its process. What is not a regular file is refused.
+pub(crate) fn lock(path: &Path) -> io::Result<File> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+    let file = File::options().create(true).truncate(false).write(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(not_regular(path));
+    }
+    file.lock()?;
+    Ok(file)
+}
+
+/// Writes a file beside its place and puts it there in one step, over what is there only if `replace`.
+pub(crate) fn put(path: &Path, bytes: &[u8], replace: bool) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let aside = path.with_file_name(format!(".{name}.{}", super::random::new_attempt_id()));
+    let work = || {
+        let mut file = new_file(&aside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        if replace { fs::rename(&aside, path) } else { place_once(&aside, path) }
+    };
+    let done = work();
+    // After a rename it is not there any more.
+    let _ = fs::remove_file(&aside);
+    done?;
+    path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+}
+
+/// Gives a file its name unless the name is taken.
+fn place_once(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(from, to) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            // Some file systems have no second names; those have this.
+            let flags = rustix::fs::RenameFlags::NOREPLACE;
+            Ok(rustix::fs::renameat_with(rustix::fs::CWD, from, rustix::fs::CWD, to, flags)?)
+        }
+        done => done,
+    }
+}

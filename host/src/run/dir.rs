@@ -1,0 +1,98 @@
+//! Every path inside a run directory.
+use crate::ground::{machine, words};
+use crate::model::id::AttemptId;
+use crate::store::Identity;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// A run directory.
+#[derive(Debug, Clone)]
+pub struct RunDir {
+    root: PathBuf,
+    id: String,
+    address: Option<String>,
+}
+
+impl RunDir {
+    /// Names a run directory by its place; the last part of it is the run's id.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        let root = root.into();
+        let id = root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        Self { root, id, address: None }
+    }
+
+    /// Names the directory in which a run is being made under another name than its own.
+    pub fn named(root: impl Into<PathBuf>, id: &str) -> Self {
+        Self { root: root.into(), id: id.to_owned(), address: None }
+    }
+
+    /// Says that the id does not lead to this directory, so that commands name it by its path.
+    #[must_use]
+    pub fn addressed_by_path(self) -> Self {
+        Self { address: Some(words::quoted(&self.root.display().to_string())), ..self }
+    }
+
+    /// What leads a command to this run, as a shell takes it: its id, or its path where the id does not.
+    pub fn address(&self) -> &str {
+        self.address.as_deref().unwrap_or(&self.id)
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The run's id.
+    pub fn id(&self) -> String {
+        self.id.clone()
+    }
+
+    /// `config.json`
+    pub fn config(&self) -> PathBuf {
+        self.root.join("config.json")
+    }
+
+    /// `state.sqlite`
+    pub fn database(&self) -> PathBuf {
+        self.root.join("state.sqlite")
+    }
+
+    /// `lock`
+    pub fn lock(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
+    /// `log`: what plugins wrote through the `log` import.
+    pub fn log(&self) -> PathBuf {
+        self.root.join("plugins").join("log.jsonl")
+    }
+
+    /// `evidence/`
+    pub fn evidence(&self) -> PathBuf {
+        self.root.join("evidence")
+    }
+
+    /// A path relative to the run directory, as a path on this machine.
+    pub fn join(&self, relative: &str) -> PathBuf {
+        self.root.join(relative)
+    }
+
+    /// The directory of an attempt, relative to the run's. What becomes a path is harmless: the task's id lends at most
+    /// 24 plain characters, the attempt's id does the rest.
+    pub fn attempt_directory(operator: &str, task_id: &str, attempt_id: &AttemptId) -> String {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' };
+        let prefix: String = task_id.chars().take(24).map(plain).collect();
+        format!("operators/{operator}/{prefix}-{attempt_id}")
+    }
+
+    /// What tells the directory from a copy of it.
+    ///
+    /// # Errors
+    /// If the directory cannot be examined.
+    pub fn identity(&self) -> io::Result<Identity> {
+        let metadata = std::fs::metadata(&self.root)?;
+        let (device, inode) = (metadata.dev() as i64, metadata.ino() as i64);
+        Ok(Identity { device, inode, boot_id: machine::boot_id()? })
+    }
+}

@@ -1,0 +1,85 @@
+//! The lease: the right to advance a run, an OS lock on a file of its directory.
+use super::RunDir;
+use crate::ground::files::not_regular;
+use rustix::fs::OFlags;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// The right to advance a run. It ends with this value, or with the process.
+#[derive(Debug)]
+pub struct Lease {
+    _file: File,
+}
+
+/// Why the lease was not given.
+#[derive(Debug, thiserror::Error)]
+pub enum LeaseError {
+    /// Another process holds it; the texts are what leads a command to the run, and who holds it.
+    #[error("run `{0}` is being advanced by another process ({1})")]
+    Held(String, String),
+    /// The file cannot be opened or locked.
+    #[error("the lease of run `{0}` cannot be taken")]
+    Io(String, #[source] io::Error),
+}
+
+/// Who holds a locked file. The holder writes its name after it has the lock, so an empty file is read again.
+fn holder_of(path: &Path) -> String {
+    for _ in 0..50 {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        if !text.trim().is_empty() {
+            return text.trim().to_owned();
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    "unknown holder".to_owned()
+}
+
+impl RunDir {
+    /// Takes the lease, waiting up to `patience` for its holder.
+    ///
+    /// # Errors
+    /// If another process keeps it, or the file system has no locks.
+    pub fn lease(&self, patience: Duration) -> Result<Lease, LeaseError> {
+        self.lock_file(&self.lock(), patience)
+    }
+
+    /// Takes the right to drive the run in a `loop`, which nobody else then has.
+    ///
+    /// # Errors
+    /// If another process has it, or the file system has no locks.
+    pub fn loop_lease(&self) -> Result<Lease, LeaseError> {
+        self.lock_file(&self.join("loop.lock"), Duration::ZERO)
+    }
+
+    fn lock_file(&self, path: &Path, patience: Duration) -> Result<Lease, LeaseError> {
+        let failed = |error| LeaseError::Io(self.address().to_owned(), error);
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+        let mut options = OpenOptions::new();
+        let options = options.create(true).truncate(false).read(true).write(true).custom_flags(flags);
+        let mut file = options.open(path).map_err(failed)?;
+        if !file.metadata().map_err(failed)?.is_file() {
+            return Err(failed(not_regular(path)));
+        }
+        let start = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+                Err(TryLockError::WouldBlock) if start.elapsed() >= patience => {
+                    return Err(LeaseError::Held(self.address().to_owned(), holder_of(path)));
+                }
+                // An OS lock has no queue to wait in with a time limit, so the holder is asked again.
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(20)),
+            }
+        }
+        let holder = format!("pid {}", std::process::id());
+        let known = std::fs::read_to_string(path).unwrap_or_default();
+        if known != holder {
+            file.set_len(0).and_then(|()| file.write_all(holder.as_bytes())).map_err(failed)?;
+        }
+        Ok(Lease { _file: file })
+    }
+}

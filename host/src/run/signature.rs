@@ -1,0 +1,95 @@
+//! Who gave the answer that lies in an attempt directory.
+use crate::ground::files::{open_regular_path, put, read_regular};
+use crate::ground::machine;
+use crate::model::document::sha256;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// The largest answer, in bytes; operators may take less.
+pub const ANSWER_MAX: u64 = 16 * 1024 * 1024;
+/// Who gave the answer.
+pub(crate) const SIGNATURE: &str = "response.by.json";
+/// The largest signature, in bytes.
+const SIGNATURE_MAX: u64 = 64 * 1024;
+
+/// Who did something from outside, and when.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Signature {
+    /// The name of the user.
+    pub user: String,
+    /// The user's number.
+    pub uid: u32,
+    /// The machine.
+    pub host: String,
+    /// When, as RFC 3339 in UTC.
+    pub at: String,
+    /// SHA-256 of what was given, 64 hexadecimal digits.
+    pub sha256: String,
+    /// Whether it is the owner of a file that nobody signed, and when that was written.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_hand: bool,
+}
+
+impl Signature {
+    /// Signs bytes as the user of this process.
+    pub fn of(bytes: &[u8], now_ms: i64) -> Self {
+        let at = jiff::Timestamp::from_millisecond(now_ms).unwrap_or_default();
+        Self {
+            user: machine::user_name(),
+            uid: machine::user_id(),
+            host: machine::host_name(),
+            at: format!("{at:.3}"),
+            sha256: sha256(bytes),
+            by_hand: false,
+        }
+    }
+
+    /// Signs the bytes of a file as its owner.
+    fn of_owner(bytes: &[u8], metadata: &fs::Metadata) -> Self {
+        let at = metadata.modified().ok().and_then(|at| jiff::Timestamp::try_from(at).ok()).unwrap_or_default();
+        Self {
+            user: machine::user_name_of(metadata.uid()),
+            uid: metadata.uid(),
+            host: machine::host_name(),
+            at: format!("{at:.3}"),
+            sha256: sha256(bytes),
+            by_hand: true,
+        }
+    }
+}
+
+impl std::fmt::Display for Signature {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}@{} (uid {}) at {}", self.user, self.host, self.uid, self.at)
+    }
+}
+
+/// Who gave the answer that lies in an attempt directory, and whether that is written down there. Nothing if there is none,
+/// or what is there cannot be read.
+pub(crate) fn signature_of_answer(directory: &Path) -> Option<(Signature, bool)> {
+    let file = open_regular_path(&directory.join("response.json")).ok()?;
+    let metadata = file.metadata().ok()?;
+    let mut bytes = Vec::new();
+    file.take(ANSWER_MAX + 1).read_to_end(&mut bytes).ok()?;
+    if bytes.len() as u64 > ANSWER_MAX {
+        return None;
+    }
+    let signed = read_regular(&directory.join(SIGNATURE), SIGNATURE_MAX).ok().flatten();
+    let signed: Option<Signature> = signed.and_then(|text| serde_json::from_slice(&text).ok());
+    let signed = signed.filter(|by| by.sha256 == sha256(&bytes)).map(|by| (by, true));
+    signed.or_else(|| Some((Signature::of_owner(&bytes, &metadata), false)))
+}
+
+/// Notes beside an answer that was written by hand whose file it is: an operator in its sandbox cannot see that. Where it
+/// cannot be noted, the record will not say who answered.
+pub(crate) fn sign_what_came_by_hand(directory: &Path) {
+    if let Some((signature, false)) = signature_of_answer(directory)
+        && directory.join("schema.json").is_file()
+    {
+        let text = serde_json::to_string(&signature).unwrap_or_default() + "\n";
+        let _ = put(&directory.join(SIGNATURE), text.as_bytes(), true);
+    }
+}
