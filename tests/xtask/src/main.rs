@@ -74,7 +74,7 @@ fn dispatch(command: Command) -> Result<bool> {
         Command::Bench(arguments) => {
             tools::ensure(&project, tools::FOR_BENCH)?;
             project.build_host()?;
-            bench::bench(&arguments, &project.matterstack()).map(|()| true)
+            bench::bench(&project, &arguments)
         }
     }
 }

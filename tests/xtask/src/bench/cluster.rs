@@ -1,6 +1,7 @@
 //! The rows of a cluster: a real Slurm that the benchmark starts for itself, here and behind a real sshd.
+use super::ground::{Given, Ground, Place};
 use super::measure::{Cost, cost};
-use super::{Bench, say, show};
+use super::table::{self, say};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use slurm::{Cluster, Plan};
@@ -30,9 +31,13 @@ const DELAY: Duration = Duration::from_millis(50);
 /// Tasks at the far end of it.
 const FAR_TASKS: usize = 100;
 
+fn show(what: &str, cost: Cost, more: &str) {
+    table::show(what, Some(Given::File), Place::Disk, cost, more);
+}
+
 /// A cluster, and a shell that reaches it.
 struct Site<'a> {
-    bench: &'a Bench,
+    ground: &'a Ground,
     cluster: Cluster,
     counted: PathBuf,
     /// What stands before every command of ours.
@@ -40,9 +45,9 @@ struct Site<'a> {
 }
 
 impl<'a> Site<'a> {
-    fn new(bench: &'a Bench, name: &str, plan: Plan) -> Result<Self> {
+    fn new(ground: &'a Ground, name: &str, plan: Plan) -> Result<Self> {
         let cluster = Cluster::start(plan);
-        let counted = bench.scratch.join(name).join("calls");
+        let counted = ground.scratch.join(name).join("calls");
         fs::create_dir_all(&counted)?;
         for client in CLIENTS {
             let script = format!("echo call >> '{}/{client}.calls'\nexec /usr/bin/{client} \"$@\"", counted.display());
@@ -50,12 +55,12 @@ impl<'a> Site<'a> {
         }
         let (variable, conf) = cluster.environment();
         let environment = format!("export {variable}='{conf}' PATH='{}':\"$PATH\";", counted.display());
-        Ok(Self { bench, cluster, counted, environment })
+        Ok(Self { ground, cluster, counted, environment })
     }
 
     /// Makes a workspace with these tasks for the cluster, and a run of the same name.
     fn init(&self, name: &str, tasks: &[Value], backend: &Value) -> Result<()> {
-        let directory = self.bench.scratch.join("workspaces").join(name);
+        let directory = self.ground.scratch.join("workspaces").join(name);
         fs::create_dir_all(&directory)?;
         let lines: Vec<String> = tasks.iter().map(Value::to_string).collect();
         fs::write(directory.join("tasks.jsonl"), lines.join("\n"))?;
@@ -70,18 +75,18 @@ impl<'a> Site<'a> {
             "limits": {"max_active": 20_000},
         });
         fs::write(directory.join("config.json"), config.to_string())?;
-        self.cost(&self.bench.line(&format!("init {name} --run-id {name}"))).map(drop)
+        self.cost(&self.ground.line(&format!("init {name} --run-id {name}"))).map(drop)
     }
 
     fn cost(&self, line: &str) -> Result<Cost> {
-        cost(&self.bench.scratch, &format!("{} {line}", self.environment))
+        cost(&self.ground.scratch, &format!("{} {line}", self.environment))
     }
 
     /// Gives a command of ours without measuring it, and returns what it printed.
     fn unmeasured(&self, arguments: &[&str]) -> Result<String> {
-        let line = format!("{} exec '{}' \"$@\"", self.environment, self.bench.program.display());
+        let line = format!("{} exec '{}' \"$@\"", self.environment, self.ground.program.display());
         let mut shell = Command::new("/bin/sh");
-        shell.args(["-c", &line, "sh"]).args(arguments).current_dir(&self.bench.scratch).stdin(Stdio::null());
+        shell.args(["-c", &line, "sh"]).args(arguments).current_dir(&self.ground.scratch).stdin(Stdio::null());
         let output = shell.output().context("a shell cannot be started")?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(output.status.success(), "{arguments:?}: {said}");
@@ -92,7 +97,7 @@ impl<'a> Site<'a> {
     fn tick(&self, run: &str) -> Result<(Cost, String)> {
         std::thread::sleep(BETWEEN_POLLS);
         let before = self.calls();
-        let cost = self.cost(&self.bench.line(&format!("step {run}")))?;
+        let cost = self.cost(&self.ground.line(&format!("step {run}")))?;
         let made = self.calls().into_iter().map(|(client, count)| (client, count - before[client]));
         let made: Vec<String> =
             made.filter(|(_, count)| *count > 0).map(|(client, count)| format!("{count} {client}")).collect();
@@ -118,9 +123,9 @@ fn tasks(count: usize) -> Vec<Value> {
 }
 
 /// 1000 tasks to a cluster, and 10 000 that live there.
-pub(super) fn slurm(bench: &Bench) -> Result<()> {
+pub(super) fn slurm(ground: &Ground) -> Result<()> {
     say("slurm: 1000 tasks to a real cluster in one tick; then a tick over so many that wait there");
-    let site = Site::new(bench, "slurm", Plan::default().line(DOWN))?;
+    let site = Site::new(ground, "slurm", Plan::default().line(DOWN))?;
     site.init("slurm-1000", &tasks(1000), &json!({}))?;
     let (ours, calls) = site.tick("slurm-1000")?;
     site.queue(1000)?;
@@ -132,7 +137,7 @@ pub(super) fn slurm(bench: &Bench) -> Result<()> {
     site.queue(2000)?;
     show("1000 × sbatch", theirs, &format!("ours takes {:.3} of its wall time", ours.wall_s / theirs.wall_s));
 
-    let site = Site::new(bench, "slurm-many", Plan::default().line(DOWN).line("MaxArraySize=20001"))?;
+    let site = Site::new(ground, "slurm-many", Plan::default().line(DOWN).line("MaxArraySize=20001"))?;
     site.init("slurm-10000", &tasks(10_000), &json!({}))?;
     let (submit, calls) = site.tick("slurm-10000")?;
     site.queue(10_000)?;
@@ -156,15 +161,15 @@ struct Far {
 }
 
 /// Tasks to a cluster behind ssh: how many round trips each tick takes.
-pub(super) fn ssh(bench: &Bench) -> Result<()> {
+pub(super) fn ssh(ground: &Ground) -> Result<()> {
     let trip_s = 2.0 * DELAY.as_secs_f64();
     say(&format!(
         "ssh: {FAR_TASKS} tasks with a file each way, to a cluster behind ssh; round trips are the time that a link of \
          {:.0} ms adds, over those",
         trip_s * 1000.0
     ));
-    let near = far(bench, "ssh-near", Duration::ZERO)?;
-    let long = far(bench, "ssh-far", DELAY)?;
+    let near = far(ground, "ssh-near", Duration::ZERO)?;
+    let long = far(ground, "ssh-far", DELAY)?;
     for (near, long) in near.iter().zip(&long) {
         let trips = (long.cost.wall_s - near.cost.wall_s) / trip_s;
         let more = format!(
@@ -176,8 +181,8 @@ pub(super) fn ssh(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn far(bench: &Bench, name: &str, delay: Duration) -> Result<Vec<Far>> {
-    let site = Site::new(bench, name, Plan { cpus: 64, memory_mb: 64_000, ..Plan::default() })?;
+fn far(ground: &Ground, name: &str, delay: Duration) -> Result<Vec<Far>> {
+    let site = Site::new(ground, name, Plan { cpus: 64, memory_mb: 64_000, ..Plan::default() })?;
     let (variable, conf) = site.cluster.environment();
     let sshd = Sshd::with(None, &format!("SetEnv {variable}={conf}"));
     let wire = Wire::to(sshd.address(), delay);

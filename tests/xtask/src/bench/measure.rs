@@ -23,6 +23,17 @@ pub(crate) struct Cost {
     pub(crate) peak_mb: f64,
 }
 
+impl Cost {
+    /// What two commands cost that are given one after the other.
+    pub(crate) fn and(self, next: Self) -> Self {
+        Self {
+            wall_s: self.wall_s + next.wall_s,
+            cpu_s: self.cpu_s + next.cpu_s,
+            peak_mb: self.peak_mb.max(next.peak_mb),
+        }
+    }
+}
+
 /// Runs a shell line in a directory, in a process of its own that adopts whatever the line leaves behind.
 pub(crate) fn cost(directory: &Path, line: &str) -> Result<Cost> {
     let output = Command::new(std::env::current_exe()?)
@@ -65,4 +76,25 @@ pub(crate) fn measure(line: &str) -> Result<()> {
         println!("{}", serde_json::to_string(&cost)?);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(cpu_s: f64, peak_mb: f64) -> Cost {
+        Cost { wall_s: cpu_s, cpu_s, peak_mb }
+    }
+
+    #[test]
+    fn costs_add_up_and_peaks_do_not() {
+        let both = of(1.0, 30.0).and(of(2.0, 20.0));
+        assert_eq!((both.wall_s, both.cpu_s, both.peak_mb), (3.0, 3.0, 30.0));
+    }
+
+    #[test]
+    fn the_median_is_by_cpu_seconds() {
+        assert_eq!(median(vec![of(9.0, 1.0), of(1.0, 2.0), of(2.0, 3.0)]).expect("a median").peak_mb, 3.0);
+        assert!(median(Vec::new()).is_err());
+    }
 }

@@ -13,6 +13,9 @@ pub(super) enum Peer {
     Ninja,
 }
 
+/// How many commands run at once, here and there.
+pub(super) const AT_ONCE: u32 = 2;
+
 const ALL: [Peer; 3] = [Peer::Xargs, Peer::Make, Peer::Ninja];
 
 /// The peers that are installed.
@@ -25,11 +28,6 @@ pub(super) fn installed() -> Vec<Peer> {
     ALL.into_iter().filter(answers).collect()
 }
 
-/// The names of those that are not.
-pub(super) fn missing(installed: &[Peer]) -> Vec<&'static str> {
-    ALL.iter().filter(|peer| !installed.contains(peer)).map(|peer| peer.name()).collect()
-}
-
 impl Peer {
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -39,21 +37,21 @@ impl Peer {
         }
     }
 
-    /// The shell line that does the work, two commands at once, in the directory that was prepared.
-    pub(super) fn line(self) -> &'static str {
+    /// The shell line that does the work, in the directory that was prepared.
+    pub(super) fn line(self) -> String {
         match self {
-            Self::Xargs => "xargs -P2 -n1 /bin/true < arguments",
-            Self::Make => "make --silent -j2",
-            Self::Ninja => "rm -f .ninja_log .ninja_deps && ninja --quiet -j2",
+            Self::Xargs => format!("xargs -P{AT_ONCE} -n1 /bin/true < arguments"),
+            Self::Make => format!("make --silent -j{AT_ONCE}"),
+            Self::Ninja => format!("rm -f .ninja_log .ninja_deps && ninja --quiet -j{AT_ONCE}"),
         }
     }
 
     /// The shell line that finds nothing to do.
-    pub(super) fn idle_line(self) -> Option<&'static str> {
+    pub(super) fn idle_line(self) -> Option<String> {
         match self {
             Self::Xargs => None,
-            Self::Make => Some("make --silent -j2"),
-            Self::Ninja => Some("ninja --quiet -j2"),
+            Self::Make => Some(format!("make --silent -j{AT_ONCE}")),
+            Self::Ninja => Some(format!("ninja --quiet -j{AT_ONCE}")),
         }
     }
 
