@@ -223,6 +223,44 @@ fn ticks_and_rules_read_neither_clock_nor_environment_nor_chance() {
     never("model/", &outside);
 }
 
+/// Public items that tests alone use, and why they are there.
+const FOR_TESTS: [&str; 1] = [
+    // the supervisor of a test is started from the real binary, which the test itself is not
+    "set_program",
+];
+
+/// A test outside the crate makes every item `pub`, so that the compiler cannot see what nobody uses.
+#[test]
+fn no_public_item_is_unused() {
+    let all: Vec<(String, String)> = sources();
+    let of_words = |text: &str| {
+        let words = text.split(|c: char| !c.is_alphanumeric() && c != '_').map(str::to_owned);
+        words.filter(|word| !word.is_empty()).collect::<Vec<String>>()
+    };
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    let mut defined: Vec<(String, String)> = Vec::new();
+    for (name, code) in &all {
+        // what is only handed on is not used yet
+        let body: String = code.split_inclusive(';').filter(|part| !part.contains("pub use ")).collect();
+        for word in of_words(&body) {
+            *seen.entry(word).or_default() += 1;
+        }
+        let own = code.split("#[cfg(test)]").next().unwrap_or_default();
+        for line in own.lines().map(str::trim).filter(|line| line.starts_with("pub ")) {
+            let words = of_words(line);
+            let kinds = ["fn", "struct", "enum", "trait", "type", "const", "static"];
+            let kind = words.iter().rposition(|word| kinds.contains(&word.as_str()));
+            defined.extend(kind.and_then(|at| words.get(at + 1)).map(|item| (name.clone(), item.clone())));
+        }
+    }
+    assert!(defined.len() > 300, "{}", defined.len());
+    let unused: Vec<&(String, String)> = defined
+        .iter()
+        .filter(|(_, item)| seen.get(item).is_none_or(|times| *times < 2) && !FOR_TESTS.contains(&item.as_str()))
+        .collect();
+    assert!(unused.is_empty(), "nothing in host/src uses {unused:?}");
+}
+
 #[test]
 fn no_module_is_named_for_nothing() {
     for (name, _) in sources() {

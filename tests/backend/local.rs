@@ -2,7 +2,7 @@
 use matterstack::backend::local::LocalSettings;
 use matterstack::backend::{Backends, Compute, JobKey};
 use matterstack::model::contract::{Found, Status};
-use matterstack::model::id::AttemptId;
+use matterstack::model::id::{AttemptId, TaskId};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,9 @@ impl Run {
         let directory = self.attempt_directory(attempt);
         fs::create_dir_all(&directory).expect("attempt directory");
         let id = AttemptId::from(attempt);
-        self.backends.submit("local", JobKey { attempt_id: &id, directory: &directory }, job).expect("submitted")
+        self.backends
+            .submit("local", JobKey { attempt_id: &id, task_id: &TaskId::from("t"), directory: &directory }, job)
+            .expect("submitted")
     }
 
     pub(super) fn status(&self, attempt: &str, handle: &str) -> Status {
@@ -47,7 +49,7 @@ impl Run {
 
     pub(super) fn status_by(&self, backends: &Backends, attempt: &str, handle: &str) -> Status {
         let (id, directory) = (AttemptId::from(attempt), self.attempt_directory(attempt));
-        let key = JobKey { attempt_id: &id, directory: &directory };
+        let key = JobKey { attempt_id: &id, task_id: &TaskId::from("t"), directory: &directory };
         backends.status("local", key, handle).expect("status").status
     }
 
@@ -55,7 +57,7 @@ impl Run {
     pub(super) fn collect(&self, attempt: &str) -> String {
         let fresh = Self::open(self.directory.path(), 1);
         let (id, directory) = (AttemptId::from(attempt), self.attempt_directory(attempt));
-        let key = JobKey { attempt_id: &id, directory: &directory };
+        let key = JobKey { attempt_id: &id, task_id: &TaskId::from("t"), directory: &directory };
         let handle = fresh.find("local", key).expect("found");
         let Found::Yes(handle) = handle else { panic!("{attempt} is not known") };
         fresh.collect("local", key, &handle).expect("a record")
@@ -63,7 +65,9 @@ impl Run {
 
     pub(super) fn cancel(&self, attempt: &str, handle: &str) {
         let (id, directory) = (AttemptId::from(attempt), self.attempt_directory(attempt));
-        self.backends.cancel("local", JobKey { attempt_id: &id, directory: &directory }, handle).expect("cancelled");
+        self.backends
+            .cancel("local", JobKey { attempt_id: &id, task_id: &TaskId::from("t"), directory: &directory }, handle)
+            .expect("cancelled");
     }
 
     pub(super) fn go(&self) {
@@ -230,7 +234,7 @@ fn torn_lines_count_for_nothing() {
     let fresh = Run::open(run.directory.path(), 1);
     let id = AttemptId::from("a9");
     let directory = run.attempt_directory("a9");
-    let key = JobKey { attempt_id: &id, directory: &directory };
+    let key = JobKey { attempt_id: &id, task_id: &TaskId::from("t"), directory: &directory };
     assert_eq!(fresh.find("local", key).expect("found"), Found::No);
     let second = run.submit("a2", r#"{"command":["true"]}"#);
     run.go();

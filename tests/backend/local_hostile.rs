@@ -153,7 +153,7 @@ fn a_walltime_beyond_every_clock_is_refused() {
     let id = matterstack::model::id::AttemptId::from("a1");
     let directory = run.attempt_directory("a1");
     fs::create_dir_all(&directory).expect("attempt directory");
-    let key = matterstack::backend::JobKey { attempt_id: &id, directory: &directory };
+    let key = matterstack::backend::JobKey { attempt_id: &id, task_id: &"t".into(), directory: &directory };
     let job = r#"{"command":["true"],"resources":{"walltime_s":1e19}}"#;
     let error = run.backends.submit("local", key, job).expect_err("refused");
     assert!(error.detail().message.contains("ten years"), "{error:?}");

@@ -35,7 +35,12 @@ impl Done {
 
 impl World {
     pub(crate) fn new(config: &Value) -> Self {
-        let world = Self { directory: tempfile::tempdir().expect("a scratch directory") };
+        Self::below(&std::env::temp_dir(), config)
+    }
+
+    /// One in a directory of its own below this one.
+    pub(crate) fn below(place: &Path, config: &Value) -> Self {
+        let world = Self { directory: tempfile::tempdir_in(place).expect("a scratch directory") };
         std::fs::create_dir_all(world.workspace()).expect("a workspace");
         world.write("config.json", &config.to_string());
         world

@@ -137,6 +137,7 @@ impl Bench {
         AttemptRequest {
             run_id: RunId::from("run"),
             attempt_id: "a1".into(),
+            task_id: "t1".into(),
             number: 1,
             task: task.to_string(),
             handle: None,

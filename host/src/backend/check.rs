@@ -10,7 +10,7 @@ use super::transport::{Exec, NoAnswer, Transport};
 use super::{Compute, JobKey, local};
 use crate::model::config::{BackendConfig, SlurmConfig};
 use crate::model::contract::{GuestError, Status};
-use crate::model::id::AttemptId;
+use crate::model::id::{AttemptId, TaskId};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -189,7 +189,8 @@ fn room(far: Carrier<'_>, steps: &mut Steps<'_>) -> bool {
 fn job(check: &Check<'_>, backends: &Backends, steps: &mut Steps<'_>) {
     let attempt = AttemptId::from(format!("check{:012x}", now_s()).as_str());
     let directory = check.place.join("operators/check").join(attempt.as_str());
-    let key = JobKey { attempt_id: &attempt, directory: &directory };
+    let task = TaskId("check".to_owned());
+    let key = JobKey { attempt_id: &attempt, task_id: &task, directory: &directory };
     let mut handle = String::new();
     let refused = |error: &GuestError| (error.detail().message.clone(), remedy_of(check.config, error).to_owned());
     let io = |error: std::io::Error| (error.to_string(), "the directory here must be writable".to_owned());
@@ -216,7 +217,7 @@ fn job(check: &Check<'_>, backends: &Backends, steps: &mut Steps<'_>) {
         backends.collect(check.name, key, &handle).map_err(|error| refused(&error))?;
         match std::fs::read_to_string(directory.join("checked")) {
             Ok(text) if text == "checked\n" => {
-                // a line of `setup` that fails does not stop the job, and is heard of here only
+                // a line of `setup` that may fail is heard of here only
                 let said = std::fs::read_to_string(directory.join("stderr")).unwrap_or_default();
                 let said = said.lines().next().map(|line| format!("; its standard error begins: {line}"));
                 Ok(format!("what the job wrote is here{}", said.unwrap_or_default()))

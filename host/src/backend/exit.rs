@@ -1,8 +1,9 @@
 //! How a job ended: the document `exit.json` in its attempt directory, the same on every backend.
 use crate::ground::files::read_regular;
 use crate::model::contract::{Detail, Status};
+use crate::model::exit::EXIT_FORMAT;
+pub(super) use crate::model::exit::{ExitReason as Reason, ExitRecord};
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -10,44 +11,6 @@ use std::path::Path;
 
 /// The longest exit record that is read, in bytes.
 const RECORD_MAX_BYTES: u64 = 64 * 1024;
-
-/// How an attempt ended: the document in `exit.json`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct ExitRecord {
-    pub(super) attempt: String,
-    pub(super) code: Option<i32>,
-    pub(super) signal: Option<i32>,
-    pub(super) reason: Reason,
-    pub(super) message: Option<String>,
-    pub(super) started_at: Option<String>,
-    pub(super) ended_at: String,
-}
-
-/// Why an attempt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Reason {
-    /// By itself, with a code.
-    Exited,
-    /// By a signal that did not come from here.
-    Signal,
-    /// Killed at its walltime.
-    Timeout,
-    /// Killed, or never started, because it was cancelled.
-    Cancelled,
-    /// Asked to stop by its scheduler, which knows why.
-    Terminated,
-    /// The program does not exist.
-    NotFound,
-    /// The program exists and cannot be executed.
-    NotExecutable,
-    /// The machine had no room to start it now.
-    NotStarted,
-    /// The machine refuses to start it, and would again.
-    CannotStart,
-    /// Nobody saw whether it ran or how it ended.
-    Lost,
-}
 
 impl ExitRecord {
     /// What the end means to the tick, by the record alone.
@@ -65,6 +28,7 @@ impl ExitRecord {
             (Reason::Terminated, ..) => {
                 Status::Failed(Detail::new("terminated", "stopped by the scheduler, which did not tell why"))
             }
+            (Reason::Setup, ..) => Status::Failed(Detail::new("setup", message("a line of `setup` failed"))),
             (Reason::NotFound, ..) => Status::Failed(Detail::new("not-found", message("program not found"))),
             (Reason::NotExecutable, ..) => Status::Failed(Detail::new("not-executable", message("cannot be executed"))),
             (Reason::CannotStart, ..) => Status::Failed(Detail::new("cannot-start", message("cannot be started"))),
@@ -114,9 +78,11 @@ pub(super) fn disk_refuses(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(Errno::IO.raw_os_error())
 }
 
-/// The exit record of this attempt in its directory; a file of the job's own under that name is none, nor is a link or a
-/// pipe.
+/// The exit record of this attempt in its directory; a file of the job's own under that name is none, nor is a link, a
+/// pipe, or a record of another format.
 pub(super) fn read_exit(directory: &Path, attempt: &str) -> Option<ExitRecord> {
     let bytes = read_regular(&directory.join("exit.json"), RECORD_MAX_BYTES).ok()??;
-    serde_json::from_slice(&bytes).ok().filter(|record: &ExitRecord| record.attempt == attempt)
+    serde_json::from_slice(&bytes)
+        .ok()
+        .filter(|record: &ExitRecord| record.attempt == attempt && record.format == EXIT_FORMAT)
 }

@@ -1,25 +1,10 @@
 //! The job document that an operator hands to a backend, under the published schema `job`.
 use crate::ground::words::quoted;
 use crate::model::contract::{Detail, GuestError};
-use crate::model::workflow::{OutputPattern, Resources, WALLTIME_MAX_S};
+pub(super) use crate::model::job::JobDocument;
+pub(super) use crate::model::workflow::CommandLine as Command;
+use crate::model::workflow::{OutputPattern, WALLTIME_MAX_S};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-
-/// What to run, and what it needs. Keys that are not a backend's business are passed over.
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct JobDocument {
-    pub(super) command: Command,
-    #[serde(default)]
-    pub(super) env: BTreeMap<String, String>,
-    #[serde(default)]
-    pub(super) resources: Resources,
-    /// What the job leaves; of interest to a backend that does not share this machine's files.
-    #[serde(default)]
-    pub(super) outputs: Vec<OutputPattern>,
-    /// What stands before the command, such as `srun`: words, or text for the shell.
-    #[serde(default)]
-    pub(super) launcher: Option<Command>,
-}
 
 /// What becomes of the files that a job leaves: patterns of those that come back, and of those that stay.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,31 +13,19 @@ pub(super) struct OutputPatterns {
     pub(super) keep: Vec<String>,
 }
 
-/// What to run.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(untagged)]
-pub(super) enum Command {
-    /// A program and its arguments.
-    Argv(Vec<String>),
-    /// A line for `/bin/sh -c`.
-    Shell(String),
+fn words(command: &Command) -> Vec<&str> {
+    match command {
+        Command::Argv(argv) => argv.iter().map(String::as_str).collect(),
+        Command::Shell(text) => vec![text],
+    }
 }
 
-impl Command {
-    fn words(&self) -> Vec<&str> {
-        match self {
-            Self::Argv(argv) => argv.iter().map(String::as_str).collect(),
-            Self::Shell(text) => vec![text],
-        }
-    }
-
-    /// As a shell takes it; a text is a whole line of its own, or words as they stand.
-    pub(super) fn text(&self, line: bool) -> String {
-        match self {
-            Self::Argv(words) => words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
-            Self::Shell(text) if line => format!("/bin/sh -c {}", quoted(text)),
-            Self::Shell(text) => text.clone(),
-        }
+/// A command as a shell takes it; a text is a whole line of its own, or words as they stand.
+pub(super) fn shell_text(command: &Command, line: bool) -> String {
+    match command {
+        Command::Argv(words) => words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
+        Command::Shell(text) if line => format!("/bin/sh -c {}", quoted(text)),
+        Command::Shell(text) => text.clone(),
     }
 }
 
@@ -70,7 +43,9 @@ impl JobDocument {
                 words.extend(["/bin/sh".to_owned(), "-c".to_owned(), line]);
                 Command::Argv(words)
             }
-            (Some(Command::Shell(text)), command) => Command::Shell(format!("exec {text} {}", command.text(true))),
+            (Some(Command::Shell(text)), command) => {
+                Command::Shell(format!("exec {text} {}", shell_text(&command, true)))
+            }
         }
     }
 
@@ -86,17 +61,17 @@ impl JobDocument {
         let invalid = |message: String| GuestError::Invalid(Detail::new("job", message));
         let job: Self =
             serde_json::from_str(job).map_err(|error| invalid(format!("the job document is not valid: {error}")))?;
-        let words = job.command.words();
-        if words.first().is_none_or(|program| program.is_empty()) {
+        let argv = words(&job.command);
+        if argv.first().is_none_or(|program| program.is_empty()) {
             return Err(invalid("`command` is empty".to_owned()));
         }
         let bad_name = job.env.keys().find(|name| name.is_empty() || name.contains('='));
         if let Some(name) = bad_name {
             return Err(invalid(format!("`{name}` cannot name an environment variable")));
         }
-        let launcher = job.launcher.iter().flat_map(Command::words);
+        let launcher = job.launcher.iter().flat_map(words);
         let env = job.env.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]);
-        if words.into_iter().chain(launcher).chain(env).any(|word| word.contains('\0')) {
+        if argv.into_iter().chain(launcher).chain(env).any(|word| word.contains('\0')) {
             return Err(invalid("`command` and `env` cannot hold NUL characters".to_owned()));
         }
         if job.resources.walltime_s.is_some_and(|seconds| !(seconds.is_finite() && seconds > 0.0)) {

@@ -1,7 +1,7 @@
 //! Files that jobs left on a cluster: what is known of them, and how they get to where a later job needs them.
 use super::registry::Backends;
 use super::slurm::ran_behind;
-use super::staging::{Carrier, Carry, CarryError, RemoteFile};
+use super::staging::{Carry, CarryError, RemoteFile};
 use crate::backend::transport::NoAnswer;
 use crate::model::contract::{Detail, GuestError};
 use crate::model::workflow::RemotePlace;
@@ -82,11 +82,6 @@ impl Backends {
             }
         }
         all
-    }
-
-    /// The backends whose attempt directories are not in the run, each with the way to them.
-    pub fn far(&self) -> impl Iterator<Item = (&str, Carrier<'_>)> {
-        self.slurm.iter().filter_map(|(name, backend)| Some((name.as_str(), backend.carrier()?)))
     }
 
     /// Where an attempt ran whose directory here is this one.

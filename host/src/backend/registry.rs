@@ -1,6 +1,7 @@
 //! The backends of one run, by name.
+use super::clock::Clock;
 use super::local::{LocalBackend, LocalSettings};
-use super::slurm::SlurmBackend;
+use super::slurm::{SlurmBackend, Way};
 use super::transport::here::Here;
 use super::transport::ssh::Ssh;
 use super::transport::{NoWay, Transport};
@@ -30,6 +31,7 @@ pub struct Backends {
     /// Names the run's directory on clusters.
     run_id: String,
     program: Option<PathBuf>,
+    clock: Clock,
     local: BTreeMap<String, LocalBackend>,
     pub(super) slurm: BTreeMap<String, SlurmBackend>,
     /// Inputs on a cluster, by attempt, between being told of them and the submit.
@@ -45,6 +47,7 @@ impl Backends {
             run_directory: run_directory.to_owned(),
             run_id: run_directory.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             program: None,
+            clock: Clock::default(),
             local: BTreeMap::new(),
             slurm: BTreeMap::new(),
             inputs: Mutex::default(),
@@ -55,6 +58,11 @@ impl Backends {
     /// Names the `matterstack` binary that supervises local jobs; without it, the running program.
     pub fn set_program(&mut self, program: &Path) {
         self.program = Some(program.to_owned());
+    }
+
+    /// Gives the clock by which clusters are asked; before backends are added.
+    pub fn set_clock(&mut self, clock: Clock) {
+        self.clock = clock;
     }
 
     /// Gives the run's id, which stays the same when its directory is renamed; before backends are added.
@@ -78,8 +86,8 @@ impl Backends {
             },
         };
         let shared = self.slurm.values().find(|other| other.goes_where(&settings)).map(|other| other.queue().clone());
-        let queue = shared.unwrap_or_default();
-        let backend = SlurmBackend::new((&self.run_directory, &self.run_id), name, settings, transport, queue);
+        let way = Way { transport, queue: shared.unwrap_or_default(), clock: self.clock.clone() };
+        let backend = SlurmBackend::new((&self.run_directory, &self.run_id), name, settings, way);
         self.slurm.insert(name.to_owned(), backend);
     }
 

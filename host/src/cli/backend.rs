@@ -2,12 +2,12 @@
 use super::Session;
 use super::output::{one_line, print, print_json, tell};
 use super::runs::{duration, hold};
-use crate::backend::{Check, Step, check};
+use crate::backend::{Check, Cleaned, Left, Step, check};
 use crate::failure::Failure;
+use crate::model::workflow::Task;
 use crate::workspace::{Access, backend_config, user_config};
 use clap::Subcommand;
-use serde_json::json;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -93,36 +93,25 @@ fn shown(step: &Step) -> String {
 fn clean(session: &Session, name: &str, kept: bool) -> Result<u8, Failure> {
     let held = hold(session, name, Access::Own)?;
     let run = &held.run;
-    let (mut own, mut spared): (BTreeSet<String>, BTreeSet<String>) = Default::default();
-    let mut live = 0_u64;
-    let open = run.store.open_tasks(u32::MAX)?;
-    let open: BTreeSet<String> = open.into_iter().map(|task| task.id).collect();
+    let open: BTreeSet<String> = run.store.open_tasks(u32::MAX)?.into_iter().map(|task| task.id).collect();
+    let mut attempts = HashMap::new();
     for attempt in run.store.all_attempts()? {
-        // what a task that goes on may carry to its next attempt is still of use
-        let of_use = || open.contains(&attempt.task_id) && attempt.task_json.contains("\"carry\"");
-        own.insert(attempt.id.clone());
-        let elsewhere = attempt.reason_code.as_deref() == Some("adopted");
-        if attempt.state.ended() && (of_use() || elsewhere) {
-            spared.insert(attempt.id);
-        } else if !attempt.state.ended() {
-            live += 1;
-            spared.insert(attempt.id);
-        } else if !kept && run.store.outputs(attempt.key)?.iter().any(|output| output.remote.is_some()) {
-            spared.insert(attempt.id);
-        }
+        let carries =
+            || serde_json::from_str::<Task>(&attempt.task_json).is_ok_and(|task| !task.retry.carry.is_empty());
+        let left = Left {
+            is_live: !attempt.state.ended(),
+            is_carried: open.contains(&attempt.task_id) && carries(),
+            is_elsewhere: attempt.reason_code.as_deref() == Some("adopted"),
+            keeps_outputs: run.store.outputs(attempt.key)?.iter().any(|output| output.remote.is_some()),
+        };
+        attempts.insert(attempt.id, left);
     }
-    let mut cleaned = Vec::new();
-    for (backend, carrier) in run.backends.far() {
-        let failed = |error| Failure::machine(format!("cleaning backend `{backend}`"), error).hint("repeat it later");
-        let mut there = carrier.list().map_err(failed)?;
-        // another run of this id, or the original of a copy, may be at work beside
-        let arrays = run.dir.join("backends").join(backend).join("arrays");
-        let is_own = |name: &String| own.contains(name) || arrays.join(format!("{name}.map")).is_file();
-        // the directory of an array serves all its attempts
-        there.retain(|name| is_own(name) && !spared.contains(name) && (live == 0 || !name.starts_with("ms-")));
-        let bytes = carrier.remove(&there).map_err(failed)?;
-        cleaned.push(json!({"backend": backend, "removed": there.len(), "bytes": bytes}));
-        tell(&format!("backend `{backend}`: {} directories removed, {bytes} bytes freed", there.len()));
+    let cleaned = run.backends.clean(&attempts, kept).map_err(|error| {
+        let what = error.to_string();
+        Failure::machine(what, error.cause).hint("repeat it later")
+    })?;
+    for Cleaned { backend, removed, bytes } in &cleaned {
+        tell(&format!("backend `{backend}`: {removed} directories removed, {bytes} bytes freed"));
     }
     if cleaned.is_empty() {
         tell("no backend of this run has directories of its own");

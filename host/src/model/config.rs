@@ -167,6 +167,9 @@ pub struct SlurmConfig {
     /// Lines of shell before the command, such as `module load lammps`. With any, the job script is run by a login shell,
     /// which knows `module`.
     pub setup: Vec<String>,
+    /// Whether a line of `setup` may fail. Otherwise one that does ends the attempt with the code `setup`, before the
+    /// command starts; each line must be whole by itself.
+    pub setup_may_fail: bool,
     /// A template of the job script in place of the built-in one, in the syntax of Jinja.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
@@ -200,6 +203,7 @@ impl Default for SlurmConfig {
             constraint: None,
             extra_args: Vec::new(),
             setup: Vec::new(),
+            setup_may_fail: false,
             template: None,
             remote_root: None,
             poll_interval_s: 10.0,

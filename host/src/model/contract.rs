@@ -1,5 +1,5 @@
 //! What crosses the plugin contract, as the host's own values; `wit/` is the authority for their meaning.
-use crate::model::id::{AttemptId, RunId};
+use crate::model::id::{AttemptId, RunId, TaskId};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -110,6 +110,8 @@ pub struct AttemptRequest {
     pub run_id: RunId,
     /// The attempt's id, which is also its submit key.
     pub attempt_id: AttemptId,
+    /// The task's id.
+    pub task_id: TaskId,
     /// The number of the attempt at its task, from 1.
     pub number: u32,
     /// The task (JSON text).

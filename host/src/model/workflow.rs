@@ -57,7 +57,7 @@ pub struct Task {
 #[serde(untagged)]
 pub enum CommandLine {
     /// The program and its arguments.
-    Arguments(Vec<String>),
+    Argv(Vec<String>),
     /// A line for the shell.
     Shell(String),
 }

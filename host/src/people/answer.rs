@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::ground::files::{lock, new_file, put, read_regular};
 use crate::ground::words::positional;
 use crate::model::contract::{AttemptRequest, Status};
-use crate::model::id::{AttemptId, OperatorKey, RunId};
+use crate::model::id::{AttemptId, OperatorKey, RunId, TaskId};
 use crate::model::states::{AttemptState, RunState};
 use crate::run::{Run, SIGNATURE, Signature, signature_of_answer};
 use crate::store::AttemptRow;
@@ -171,6 +171,7 @@ impl Question {
         let request = AttemptRequest {
             run_id: RunId(self.run_id.clone()),
             attempt_id: AttemptId(self.attempt.id.clone()),
+            task_id: TaskId(self.attempt.task_id.clone()),
             number: self.attempt.number,
             task: self.attempt.task_json.clone(),
             handle: self.attempt.handle.clone(),

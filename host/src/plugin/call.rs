@@ -7,7 +7,7 @@ use super::{PluginErrorKind, border, wasi};
 use crate::backend::{Compute, JobKey};
 use crate::model::config::{Grants, PluginLimits};
 use crate::model::contract::GuestError;
-use crate::model::id::AttemptId;
+use crate::model::id::{AttemptId, TaskId};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -72,6 +72,7 @@ impl Shared {
 /// The attempt a call is made for.
 pub(super) struct CalledAttempt {
     pub(super) id: AttemptId,
+    pub(super) task_id: TaskId,
     pub(super) directory: PathBuf,
     pub(super) cancelled: bool,
     pub(super) operator: String,
@@ -255,7 +256,7 @@ impl CallState {
     ) -> wasmtime::Result<Result<T, types::Error>> {
         self.count()?;
         Ok(self.granted(call, backend).and_then(|attempt| {
-            let key = JobKey { attempt_id: &attempt.id, directory: &attempt.directory };
+            let key = JobKey { attempt_id: &attempt.id, task_id: &attempt.task_id, directory: &attempt.directory };
             question(&*self.shared.compute, key).map_err(to_wit)
         }))
     }

@@ -267,6 +267,7 @@ impl PluginHost {
             let deadline = Instant::now() + limit;
             store.data_mut().attempt = Some(CalledAttempt {
                 id: attempt.attempt_id.clone(),
+                task_id: attempt.task_id.clone(),
                 directory: attempt.directory.clone(),
                 cancelled: attempt.cancelled,
                 operator: key.to_string(),

@@ -1,21 +1,7 @@
 //! The files that attempts left.
 use super::{Store, StoreError, Writer};
+pub use crate::model::result::OutputFile as Output;
 use crate::model::workflow::RemotePlace;
-use serde::Serialize;
-
-/// One output file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Output {
-    /// Relative to the attempt directory.
-    pub path: String,
-    /// SHA-256, 64 hexadecimal digits.
-    pub sha256: String,
-    /// Bytes.
-    pub size: u64,
-    /// Where it is, if it stayed on a cluster.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub remote: Option<RemotePlace>,
-}
 
 /// An output file that stayed on a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! The workflow of an iteration: the tasks one plan made, and which of their outcomes `analyze` has received.
 use super::dependency::UNMET;
 use super::{Store, StoreError, Writer, parse_state};
+use crate::model::result::{Outcome, TaskResult};
 use crate::model::states::TaskState;
 use crate::model::workflow::PlannedTask;
 
@@ -139,12 +140,12 @@ impl Store {
         Ok(statement.exists([iteration])?)
     }
 
-    /// The next results of an iteration that `analyze` has not received, as a JSON array in task order, with the key of
+    /// The next results of an iteration that `analyze` has not received, in task order, with the key of
     /// the last one; none if all have been delivered.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn undelivered(&self, iteration: u32, most: u32) -> Result<Option<(i64, Vec<serde_json::Value>)>, StoreError> {
+    pub fn undelivered(&self, iteration: u32, most: u32) -> Result<Option<(i64, Vec<TaskResult>)>, StoreError> {
         let mut statement = self.connection.prepare_cached(
             "SELECT t.task_key, t.task_id, t.state, t.reason_code, t.reason, t.allow_failure, a.attempt_key, a.attempt_id, \
              a.number, a.data, a.reason_code, a.reason FROM tasks t LEFT JOIN attempts a ON a.task_key = t.task_key AND \
@@ -160,17 +161,21 @@ impl Store {
             let data: Option<String> = row.get(9)?;
             let data = data.map(|text| serde_json::from_str::<serde_json::Value>(&text));
             let data = data.transpose().map_err(|error| StoreError::Row(error.to_string()))?;
-            results.push(serde_json::json!({
-                "task": row.get::<_, String>(1)?,
-                "outcome": row.get::<_, String>(2)?,
-                "code": row.get::<_, Option<String>>(3)?,
-                "reason": row.get::<_, Option<String>>(4)?,
-                "allow_failure": row.get::<_, bool>(5)?,
-                "attempt": row.get::<_, Option<String>>(7)?,
-                "attempts": row.get::<_, Option<u32>>(8)?.unwrap_or(0),
-                "data": data,
-                "outputs": outputs,
-            }));
+            let state = parse_state(&row.get::<_, String>(2)?, TaskState::parse)?;
+            let outcome = Outcome::of(state);
+            let outcome =
+                outcome.ok_or_else(|| StoreError::Row(format!("a {state} task has no outcome to deliver")))?;
+            results.push(TaskResult {
+                task: row.get(1)?,
+                outcome,
+                code: row.get(3)?,
+                reason: row.get(4)?,
+                allow_failure: row.get(5)?,
+                attempt: row.get(7)?,
+                attempts: row.get::<_, Option<u32>>(8)?.unwrap_or(0),
+                data,
+                outputs,
+            });
         }
         Ok(last.map(|key| (key, results)))
     }

@@ -88,7 +88,9 @@ fn analyze(run: &mut Run, moment: Moment<'_>) -> Result<(), PlanError> {
         };
         let context = context(run, &row, moment, row.iteration);
         let state = row.state_document.as_deref().unwrap_or("null");
-        let finished = Value::Array(results).to_string();
+        let finished = serde_json::to_value(results)
+            .map_err(|error| crate::store::StoreError::Row(error.to_string()))?
+            .to_string();
         crate::ground::failpoint::hit("analyze.before");
         let answer = run.plugins.analyze(&context, state, &finished)?;
         crate::ground::failpoint::hit("analyze.after");

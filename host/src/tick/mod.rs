@@ -28,7 +28,7 @@ pub use preview::{Preview, would_start};
 pub use start::task_with_retries;
 
 use crate::model::contract::AttemptRequest;
-use crate::model::id::{AttemptId, OperatorKey, RunId};
+use crate::model::id::{AttemptId, OperatorKey, RunId, TaskId};
 use crate::model::states::RunState;
 use crate::plugin::PluginError;
 use crate::run::Run;
@@ -207,6 +207,7 @@ fn request(run: &Run, attempt: &AttemptRow, task: String) -> AttemptRequest {
     AttemptRequest {
         run_id: RunId(run.dir.id()),
         attempt_id: AttemptId(attempt.id.clone()),
+        task_id: TaskId(attempt.task_id.clone()),
         number: attempt.number,
         task,
         handle: attempt.handle.clone(),

@@ -95,13 +95,13 @@ fn script(operator: Option<&OperatorConfig>, task: &Task) -> String {
     let compute = operator.filter(|operator| operator.plugin == "builtin:compute");
     let launcher = compute.and_then(|operator| serde_json::from_value(operator.config.get("launcher")?.clone()).ok());
     let launcher = launcher.map(|launcher: CommandLine| match launcher {
-        CommandLine::Arguments(arguments) => words(&arguments) + " ",
+        CommandLine::Argv(arguments) => words(&arguments) + " ",
         CommandLine::Shell(text) => text + " ",
     });
     let mut lines = vec!["#!/bin/sh".to_owned()];
     lines.extend(task.env.iter().map(|(name, value)| format!("export {name}={}", quoted(value))));
     lines.push(match (&task.command, launcher) {
-        (Some(CommandLine::Arguments(arguments)), launcher) => {
+        (Some(CommandLine::Argv(arguments)), launcher) => {
             format!("exec {}{}", launcher.unwrap_or_default(), words(arguments))
         }
         (Some(CommandLine::Shell(line)), Some(launcher)) => format!("exec {launcher}/bin/sh -c {}", quoted(line)),

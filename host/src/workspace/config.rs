@@ -260,6 +260,9 @@ fn check_slurm(name: &str, slurm: &SlurmConfig) -> Result<(), Failure> {
             return wrong(key, format!("holds `{}`, which is no argument of sbatch", text.escape_debug()));
         }
     }
+    if slurm.extra_args.iter().any(|word| word == "--comment") {
+        return wrong("extra_args", "holds `--comment`; write it as one word: `--comment=TEXT`".to_owned());
+    }
     let ours = ["--array", "-a", "--job-name", "-J", "--requeue", "--export", "--output", "-o", "--wrap", "--parsable"];
     // sbatch takes `-a0-3` and `--arr=0-3` as well
     let is = |word: &str, option: &str| match word.split('=').next().unwrap_or(word) {

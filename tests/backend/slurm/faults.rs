@@ -116,7 +116,9 @@ fn a_controller_crash_after_the_state_was_saved_loses_nothing() {
     let mut site = Site::new(hasty(), &json!([task("a", "sleep 8"), task("b", "true")]));
     site.init();
     site.step_until("a runs", |_| site.starts().len() == 2 && site.tasks().contains("b=completed"));
-    std::thread::sleep(Duration::from_secs(6)); // the controller saves every five seconds
+    let saved = || std::fs::metadata(site.cluster.path("ctld/job_state")).and_then(|file| file.modified()).ok();
+    let before = saved();
+    until("the controller saves its state", || saved() > before);
     site.cluster.kill("slurmctld");
     site.step();
     site.cluster.start_controller();
@@ -229,8 +231,10 @@ fn accounts_that_do_not_answer_decide_nothing() {
     });
     let explained = site.run(&["explain", "r", "a"]).code(0).stdout;
     assert!(explained.contains("Slurm accounting storage is disabled"), "{explained}");
-    std::thread::sleep(Duration::from_secs(2)); // longer than the grace
-    assert_eq!(site.step()["state"], "active");
+    let since = site.looked_at_ms();
+    while site.looked_at_ms() < since + 2000 {
+        assert_eq!(site.look()["state"], "active", "longer than the grace");
+    }
     site.run(&["amend", "r", "--set", "backends.cluster.sacct=false"]).code(0);
     assert_eq!(site.step_to_end()["state"], "held");
     let (state, reason) = site.last("a");
@@ -246,10 +250,14 @@ fn answers_that_are_garbage_or_of_others_change_nothing() {
     let id = site.cluster.jobs("%F").pop().expect("a job");
     let name = site.cluster.jobs("%j").pop().expect("a job");
     let time = "2026-11-24T10:00:00";
-    let foreign = format!("echo '{id}_0|{id}|0|FAILED|n1|NonZeroExitCode|{time}|{time}|somebody-else'");
-    let unknown = format!("echo '{id}_0|{id}|0|NEW_STATE|n1|None|{time}|N/A|{name}'");
+    // what stands before a row, and between its last fields, is in what is asked for
+    let row = |row: &str| format!("for f; do :; done; m=${{f%%%*}}; printf '%s%s%s%s%s%s\\n' \"$m\" {row}");
+    let foreign = row(&format!("'{id}_0|{id}|0|FAILED|n1|{time}|{time}|None' \"$m\" somebody-else \"$m\" ''"));
+    let unknown = row(&format!("'{id}_0|{id}|0|NEW_STATE|n1|{time}|N/A|None' \"$m\" {name} \"$m\" ''"));
+    let unmarked = format!("echo '{id}_0|{id}|0|FAILED|n1|{time}|{time}|None|{name}'");
     for answer in [
         foreign.as_str(),
+        unmarked.as_str(),
         "printf 'a|b\\n\\001\\377|||||||||\\n'",
         "exit 1",
         "true",
@@ -257,8 +265,7 @@ fn answers_that_are_garbage_or_of_others_change_nothing() {
         "sleep 1; kill -9 $$",
     ] {
         let shims = site.shims(&[("squeue", answer)]);
-        std::thread::sleep(Duration::from_millis(250)); // the shortest time between two polls
-        let tick = site.run_with(&["step", "r", "--json"], &[("PATH", &shims)]).json();
+        let tick = site.look_with(&[("PATH", &shims)]);
         assert_eq!(tick["state"], "active", "{answer}");
         assert!(["submitted", "running", "waiting_external"].contains(&state_of(&site, "a").as_str()), "{answer}");
     }
@@ -319,20 +326,21 @@ fn a_handle_that_a_plugin_has_spoilt_leads_nowhere() {
     std::fs::create_dir(&directory).expect("a directory");
     let token = format!("ms-{}", "a".repeat(32));
     std::fs::write(arrays.join(format!("{token}.map")), "0 shell other attempt\n").expect("an array");
-    let key = |attempt_id| JobKey { attempt_id, directory: &directory };
-    for batch in [token.as_str(), "../../../escaped", "/tmp/escaped", "", "ms-\n"] {
-        let handle = json!({"batch": batch, "index": 0, "external_id": "1_0"}).to_string();
+    let task = matterstack::model::id::TaskId::from("t");
+    let key = |attempt_id| JobKey { attempt_id, task_id: &task, directory: &directory };
+    for array in [token.as_str(), "../../../escaped", "/tmp/escaped", "", "ms-\n"] {
+        let handle = json!({"array": array, "index": 0, "external_id": "1_0"}).to_string();
         let answers = [
             backends.status("c", key(&own), &handle).map(drop),
             backends.collect("c", key(&own), &handle).map(drop),
             backends.cancel("c", key(&own), &handle),
         ];
         for answer in answers {
-            assert_eq!(answer.expect_err(batch).detail().code, "handle");
+            assert_eq!(answer.expect_err(array).detail().code, "handle");
         }
     }
     assert!(!directory.join(".cancel").exists());
-    let handle = json!({"batch": token, "index": 0}).to_string();
+    let handle = json!({"array": token, "index": 0}).to_string();
     assert!(backends.status("c", key(&other), &handle).is_ok(), "its own");
 }
 

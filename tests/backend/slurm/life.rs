@@ -79,7 +79,7 @@ fn a_job_sees_what_its_task_sets_and_nothing_of_whoever_submitted_it() {
     let shown = site.cluster.ask("scontrol", &["show", "job", &job]);
     assert!(shown.contains("Requeue=0"), "{shown}");
     let name = site.cluster.jobs("%j").pop().expect("a job");
-    assert!(name.starts_with("ms-") && shown.contains(&format!("Comment={name}")), "{shown}");
+    assert!(name.starts_with("ms-") && shown.contains(&format!("Comment={name} r a")), "{shown}");
     site.check();
 }
 
@@ -134,7 +134,9 @@ fn a_check_hears_of_setup_lines_that_fail_and_of_accounts_that_nobody_keeps() {
         let site = Site::with(Plan { nodes: 1, ..Plan::default() }, &json!([task("a", "true")]), &more);
         site.run(&["backend", "check", "cluster", "--workspace", "demo"])
     };
-    let done = check(json!({"setup": ["modle load lammps"]})).code(0);
+    let done = check(json!({"setup": ["modle load lammps"]})).code(74);
+    assert!(done.stdout.contains("line 1 of `setup` failed with code 127"), "{done:?}");
+    let done = check(json!({"setup": ["modle load lammps"], "setup_may_fail": true})).code(0);
     assert!(done.stdout.contains("its standard error begins: ") && done.stdout.contains("modle"), "{done:?}");
     let done = check(json!({"sacct": true})).code(74);
     assert!(done.stdout.contains("TROUBLE  sacct") && done.stdout.contains("leave out `sacct`"), "{done:?}");

@@ -1,17 +1,20 @@
 //! Slurm as a backend, through the binary and against a real cluster that each test starts for itself.
+mod admin;
 mod chaos;
 mod crash;
 mod ends;
 mod fanout;
 mod faults;
 mod life;
+mod rollback;
+mod setup;
 mod slow;
 
 use crate::cli::harness::{Done, World};
 use crate::support::slurm::{Cluster, Plan, until};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A workspace whose tasks run on a cluster of the test's own, as operator `hpc`.
 pub(super) struct Site {
@@ -27,17 +30,25 @@ impl Site {
 
     /// With further keys of the backend.
     pub(super) fn with(plan: Plan, tasks: &Value, backend: &Value) -> Self {
+        Self::below(&std::env::temp_dir(), plan, tasks, backend)
+    }
+
+    /// The same, with the workspace below this directory.
+    pub(super) fn below(place: &Path, plan: Plan, tasks: &Value, backend: &Value) -> Self {
         let cluster = Cluster::start(plan);
         let mut slurm = json!({"kind": "slurm", "poll_interval_s": 0.2, "grace_s": 1.5, "submits_per_minute": 1000});
         for (key, value) in backend.as_object().into_iter().flatten() {
             slurm[key] = value.clone();
         }
-        let world = World::new(&json!({
-            "campaign": {"plugin": "builtin:workflow", "params": {"tasks": tasks}},
-            "operators": {"hpc": {"plugin": "builtin:compute", "grants": {"compute": ["cluster"]}}},
-            "backends": {"cluster": slurm},
-            "limits": {"max_active": 20_000},
-        }));
+        let world = World::below(
+            place,
+            &json!({
+                "campaign": {"plugin": "builtin:workflow", "params": {"tasks": tasks}},
+                "operators": {"hpc": {"plugin": "builtin:compute", "grants": {"compute": ["cluster"]}}},
+                "backends": {"cluster": slurm},
+                "limits": {"max_active": 20_000},
+            }),
+        );
         let (name, conf) = cluster.environment();
         Self { cluster, world, environment: vec![(name.to_owned(), conf)] }
     }
@@ -97,6 +108,38 @@ impl Site {
 
     pub(super) fn step(&self) -> Value {
         self.run(&["step", "r", "--json"]).json()
+    }
+
+    /// Steps until the queue has been looked at once more; returns what the step said that did.
+    #[track_caller]
+    pub(super) fn look(&self) -> Value {
+        self.look_with(&[])
+    }
+
+    /// The same, with more in the environment.
+    #[track_caller]
+    pub(super) fn look_with(&self, more: &[(&str, &str)]) -> Value {
+        let before = self.looked_at_ms();
+        let mut last = Value::Null;
+        until("the queue is looked at", || {
+            last = self.run_with(&["step", "r", "--json"], more).json();
+            self.looked_at_ms() > before
+        });
+        last
+    }
+
+    /// Waits until the queue may be looked at again.
+    #[track_caller]
+    pub(super) fn wait_for_poll(&self) {
+        let now_ms = || std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis() as i64);
+        until("the queue may be looked at again", || now_ms() - self.looked_at_ms() > 200);
+    }
+
+    /// When the queue was looked at last, in milliseconds since the epoch; 0 if it never was.
+    pub(super) fn looked_at_ms(&self) -> i64 {
+        let text = std::fs::read_to_string(self.run_dir().join("backends/cluster/queue.jsonl")).unwrap_or_default();
+        let head: Value = text.lines().next().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
+        head["polled_ms"].as_i64().unwrap_or(0)
     }
 
     /// Steps, each time in a new process, until the condition holds of what `step` says.

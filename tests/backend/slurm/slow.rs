@@ -88,7 +88,7 @@ fn ten_thousand_live_jobs_are_one_poll() {
     assert_eq!(site.cluster.jobs("%i").len(), 10_000);
     until("what was due at first has been asked", || site.step()["polled"].as_u64() == Some(0));
     let path = site.shims(&[("squeue", "echo call >> HERE/squeue.calls; exec REAL \"$@\"")]);
-    std::thread::sleep(Duration::from_millis(250)); // the shortest time between two polls
+    site.wait_for_poll();
     let started = Instant::now();
     site.run_with(&["step", "r"], &[("PATH", &path)]).code(0);
     eprintln!("a tick over 10 000 live jobs: {:?}", started.elapsed());

@@ -385,20 +385,14 @@ impl Supervisor {
         let message = (reason == Reason::Lost).then(|| lost.to_owned());
         let Running { attempt, directory, started_at, .. } = running;
         let started_at = Some(started_at);
-        self.end(directory, ExitRecord { attempt, code, signal, reason, message, started_at, ended_at: now() });
+        let record = ExitRecord::new(attempt, reason, now());
+        self.end(directory, ExitRecord { code, signal, message, started_at, ..record });
     }
 
     fn end_unstarted(&mut self, attempt: &str, directory: PathBuf, reason: Reason, message: &str) {
-        let record = ExitRecord {
-            attempt: attempt.to_owned(),
-            code: (reason == Reason::NotFound).then_some(127),
-            signal: None,
-            reason,
-            message: Some(message.to_owned()),
-            started_at: None,
-            ended_at: now(),
-        };
-        self.end(directory, record);
+        let (code, message) = ((reason == Reason::NotFound).then_some(127), Some(message.to_owned()));
+        let record = ExitRecord::new(attempt.to_owned(), reason, now());
+        self.end(directory, ExitRecord { code, message, ..record });
     }
 
     fn end(&mut self, directory: PathBuf, record: ExitRecord) {

@@ -1,8 +1,10 @@
 //! What the site's accounts (slurmdbd) tell of jobs that the queue has forgotten. Their silence decides nothing.
-use super::client::ask_program;
+use super::claim::is_cancelled;
+use super::commands::{array_of, ask_program, marker};
 use super::ledger::{Element, Job};
 use super::state::{self, Stage};
-use super::{CANCEL, Client, POLL_AFTER_MS, SILENT_MS, SlurmBackend};
+use super::status::{POLL_AFTER_MS, SILENT_MS};
+use super::{Memory, SlurmBackend};
 use crate::backend::JobKey;
 use crate::backend::transport::Transport;
 use crate::model::contract::{Detail, GuestError, Status};
@@ -27,7 +29,7 @@ impl SlurmBackend {
     /// Where a job stands that the queue shows no more and that left no exit record.
     pub(super) fn forgotten(
         &self,
-        client: &mut Client,
+        memory: &mut Memory,
         key: JobKey<'_>,
         element: &Element,
         job: &Job,
@@ -36,7 +38,7 @@ impl SlurmBackend {
         let grace = self.grace_ms();
         let soon = Ok((Status::Running(None), grace.max(50) as u64));
         if self.settings.sacct {
-            match self.account_of(client, element, job, now) {
+            match self.account_of(memory, element, job, now) {
                 Err(silence) => {
                     let text = format!(
                         "the queue has forgotten job {}, and the site's accounts do not answer: {silence}; where `sacct` \
@@ -46,56 +48,60 @@ impl SlurmBackend {
                     return Ok((Status::Unavailable(Detail::new("accounts-silent", text)), SILENT_MS));
                 }
                 Ok(Some(ended @ Stage::Ended(_))) => {
-                    return Ok((self.judge(client, key, &element.batch, ended, "")?, POLL_AFTER_MS));
+                    return Ok((self.judge(memory, key, element, ended, "")?, POLL_AFTER_MS));
                 }
                 Ok(_) => {
-                    let since = client.ledger.head.accounts_ms.unwrap_or(now).max(job.since_ms);
-                    if now.saturating_sub(since) < LATE * grace && !key.directory.join(CANCEL).exists() {
+                    let since = memory.ledger.head.accounts_ms.unwrap_or(now).max(job.since_ms);
+                    if now.saturating_sub(since) < LATE * grace && !is_cancelled(key.directory) {
                         return soon;
                     }
                 }
             }
         }
         // absent twice, and for long enough
-        if client.ledger.head.answered_ms < job.since_ms.saturating_add(grace) {
+        if memory.ledger.head.answered_ms < job.since_ms.saturating_add(grace) {
             return soon;
         }
-        Ok((self.judge(client, key, &element.batch, Stage::Gone, &job.reason)?, POLL_AFTER_MS))
+        Ok((self.judge(memory, key, element, Stage::Gone, &job.reason)?, POLL_AFTER_MS))
     }
 
     /// Where a job stands by the accounts, if they know it; asked once for an array between two looks at the queue.
-    fn account_of(&self, client: &mut Client, element: &Element, job: &Job, now: i64) -> Result<Option<Stage>, String> {
-        if let Some(silence) = &client.accounts.silent {
+    fn account_of(&self, memory: &mut Memory, element: &Element, job: &Job, now: i64) -> Result<Option<Stage>, String> {
+        if let Some(silence) = &memory.accounts.silent {
             return Err(silence.clone());
         }
-        let array = job.id.split('_').next().filter(|array| array.bytes().all(|byte| byte.is_ascii_digit()));
-        let Some(array) = array.filter(|array| !array.is_empty()) else { return Ok(None) };
-        if !client.accounts.stages.contains_key(array) {
-            let stages = ask(&*self.transport, array, &element.batch);
-            let since = stages.is_ok().then(|| client.ledger.head.accounts_ms.unwrap_or(now));
-            if since != client.ledger.head.accounts_ms {
-                client.ledger.head.accounts_ms = since;
-                client.ledger.touch();
+        let number = job.id.split('_').next().filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
+        let Some(number) = number.filter(|number| !number.is_empty()) else { return Ok(None) };
+        if !memory.accounts.stages.contains_key(number) {
+            let stages = ask(&*self.transport, number, &element.array);
+            let since = stages.is_ok().then(|| memory.ledger.head.accounts_ms.unwrap_or(now));
+            if since != memory.ledger.head.accounts_ms {
+                memory.ledger.head.accounts_ms = since;
+                memory.ledger.touch();
             }
-            let stages = stages.inspect_err(|silence| client.accounts.silent = Some(silence.clone()))?;
-            client.accounts.stages.insert(array.to_owned(), stages);
+            let stages = stages.inspect_err(|silence| memory.accounts.silent = Some(silence.clone()))?;
+            memory.accounts.stages.insert(number.to_owned(), stages);
         }
-        Ok(client.accounts.stages.get(array).and_then(|stages| stages.get(&element.index)).copied())
+        Ok(memory.accounts.stages.get(number).and_then(|stages| stages.get(&element.index)).copied())
     }
 }
 
 /// Asks for the jobs of one array, by index: by its id, since a job that was never eligible to start is not told
-/// otherwise, and by its name, since the id may be another's. The start in the past reaches beyond today.
-fn ask(transport: &dyn Transport, array: &str, batch: &str) -> Result<HashMap<u32, Stage>, String> {
-    let words = ["sacct", "-n", "-P", "-X", "-S", "now-60days", "-o", "JobID,NodeList,State"];
-    let text = ask_program(transport, &[&words[..], &["-j", array, "--name", batch]].concat())?;
-    Ok(text.lines().filter_map(read_line).flatten().collect())
+/// otherwise; whose they are, name or comment tells, since the id may be another's. The start in the past reaches beyond
+/// today.
+fn ask(transport: &dyn Transport, number: &str, array: &str) -> Result<HashMap<u32, Stage>, String> {
+    let marker = marker()?;
+    let delimiter = format!("--delimiter={marker}");
+    let words = ["sacct", "-n", "-P", "-X", "-S", "now-60days", "-o", "JobID,NodeList,State,JobName,Comment"];
+    let text = ask_program(transport, &[&words[..], &["-j", number, &delimiter]].concat())?;
+    Ok(text.split('\n').filter_map(|line| read_line(line, &marker, array)).flatten().collect())
 }
 
 /// Reads a line, which may tell of several elements that never started: `12_[4-9,11]`.
-fn read_line(line: &str) -> Option<Vec<(u32, Stage)>> {
-    let mut fields = line.splitn(3, '|');
-    let (id, nodes, word) = (fields.next()?, fields.next()?, fields.next()?);
+fn read_line(line: &str, marker: &str, array: &str) -> Option<Vec<(u32, Stage)>> {
+    let mut fields = line.split(marker);
+    let (id, nodes, word, name) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+    array_of(name, fields.next().unwrap_or_default()).filter(|ours| *ours == array)?;
     let elements = id.split_once('_').map_or("0", |(_, elements)| elements);
     let elements = elements.strip_prefix('[').and_then(|list| list.strip_suffix(']')).unwrap_or(elements);
     let mut indices: Vec<u32> = Vec::new();
@@ -118,6 +124,8 @@ mod tests {
 
     #[test]
     fn lines_name_elements() {
+        const OURS: &str = "ms-0123456789abcdef0123456789abcdef";
+        let read_line = |line: &str| super::read_line(&format!("{line}|{OURS}|").replace('|', "~0~"), "~0~", OURS);
         let cancelled = Stage::Ended(End::Cancelled);
         assert_eq!(read_line("12_3|None assigned|CANCELLED by 0"), Some(vec![(3, cancelled)]));
         assert_eq!(read_line("12_3|n[1-2]|CANCELLED by 0"), Some(vec![(3, Stage::Ended(End::CancelledThere))]));
@@ -126,6 +134,15 @@ mod tests {
         assert_eq!(read_line("12|n1|TIMEOUT"), Some(vec![(0, Stage::Ended(End::Timeout))]));
         assert_eq!(read_line("12_[0-1,...]|None assigned|PENDING"), None);
         assert_eq!(read_line("sacct: nonsense"), None);
+        let whose = |name: &str, comment: &str| {
+            super::read_line(&format!("12_3~0~n1~0~FAILED~0~{name}~0~{comment}"), "~0~", OURS).is_some()
+        };
+        assert!(whose(OURS, "") && whose("renamed", &format!("{OURS} run task")));
+        assert!(
+            !whose("other", "")
+                && !whose("ms-ffffffffffffffffffffffffffffffff", OURS)
+                && !whose("x", &format!("x {OURS}"))
+        );
         assert_eq!(read_line("12_[5000000-4294967295]|None assigned|PENDING"), Some(Vec::new()));
         assert_eq!(read_line(&format!("12_[{}0]|n|FAILED", "0-4000000,".repeat(1_000_000))), None);
     }

@@ -3,9 +3,9 @@
 //! It is a memory of what the cluster said, never the truth: without it everything is looked at anew. Every change of a
 //! job has a number, so that a tick learns what changed behind the number it has seen, also if the last tick died before
 //! it made anything of the changes.
-use super::state::{GONE, Stage, UNSEEN, stage};
+use super::state::{GONE, Stage, UNSEEN, WITHDRAWN, stage};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ const FORGET_AFTER_MS: i64 = 600_000;
 /// One element of an array: its array's name and its index.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Element {
-    pub(super) batch: String,
+    pub(super) array: String,
     pub(super) index: u32,
 }
 
@@ -67,8 +67,10 @@ pub(super) struct Head {
     pub(super) hold: Option<(i64, i64)>,
     /// When `sbatch` was called, in the last minute.
     pub(super) submits: Vec<i64>,
-    /// The cluster's MaxArraySize.
-    pub(super) array_size: Option<u32>,
+    /// What the cluster's configuration says.
+    pub(super) limits: Option<Limits>,
+    /// Whether that may have changed.
+    pub(super) limits_doubted: bool,
     /// The largest array that the limits of the user allowed last.
     pub(super) array_fits: Option<u32>,
     pub(super) doubts: BTreeMap<String, Doubt>,
@@ -78,14 +80,71 @@ pub(super) struct Head {
     pub(super) watch_until_ms: i64,
 }
 
+/// What a cluster's configuration says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Limits {
+    /// MaxArraySize; 0 or 1 means that it has no arrays.
+    pub(super) array_size: u32,
+    /// MinJobAge, in milliseconds: for so long the queue shows a job that has ended.
+    pub(super) shown_ms: i64,
+}
+
 /// A row of the queue as the cluster shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Row {
-    pub(super) element: Element,
+    /// The name of our array.
+    pub(super) array: String,
+    /// The number of the job that the array is to the cluster.
+    pub(super) number: String,
+    /// The index in the array; none of what is no element: a job by itself, or what is left of an array.
+    pub(super) index: Option<u32>,
+    pub(super) word: String,
+    pub(super) reason: String,
+    pub(super) placed: bool,
+}
+
+/// What a poll showed of the jobs of one backend.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    /// The elements, each with its job.
+    pub(super) jobs: Vec<(Element, Seen)>,
+    /// The arrays of which anything stood in the queue, each by its number.
+    pub(super) arrays: BTreeSet<String>,
+    /// For how long the queue shows what has ended, in milliseconds; 0 if that is not known.
+    pub(super) shown_ms: i64,
+}
+
+/// What a poll showed of one job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Seen {
     pub(super) id: String,
     pub(super) word: String,
     pub(super) reason: String,
     pub(super) placed: bool,
+}
+
+impl Shown {
+    /// Sorts the rows of arrays of which `is_ours` holds. Without `arrays` a row without an index is a job by itself;
+    /// with them it is what is left of an array whose pending elements were cancelled.
+    pub(super) fn of(rows: &[Row], limits: Option<Limits>, mut is_ours: impl FnMut(&Element) -> bool) -> Self {
+        let has_arrays = limits.is_none_or(|limits| limits.array_size > 1);
+        let mut shown = Self { shown_ms: limits.map_or(0, |limits| limits.shown_ms), ..Self::default() };
+        for row in rows {
+            let element = Element { array: row.array.clone(), index: row.index.unwrap_or(0) };
+            if !is_ours(&element) {
+                continue;
+            }
+            shown.arrays.insert(row.number.clone());
+            let id = match row.index {
+                Some(index) => format!("{}_{index}", row.number),
+                None if has_arrays => continue,
+                None => row.number.clone(),
+            };
+            let (word, reason) = (row.word.clone(), row.reason.clone());
+            shown.jobs.push((element, Seen { id, word, reason, placed: row.placed }));
+        }
+        shown
+    }
 }
 
 type Line = (String, u32, String, String, String, bool, u64, i64);
@@ -126,7 +185,7 @@ impl Ledger {
             self.loaded = false;
             self.dirty = false;
             if self.head.id.is_empty() {
-                self.head.id = super::fresh_token()?;
+                self.head.id = super::fresh_name()?;
                 self.loaded = true;
             }
         }
@@ -140,10 +199,10 @@ impl Ledger {
         }
         let lines = fs::read(&self.path)?;
         for line in lines.split(|byte| *byte == b'\n').skip(1) {
-            if let Ok((batch, index, id, word, reason, placed, changed, since_ms)) =
+            if let Ok((array, index, id, word, reason, placed, changed, since_ms)) =
                 serde_json::from_slice::<Line>(line)
             {
-                self.jobs.insert(Element { batch, index }, Job { id, word, reason, placed, changed, since_ms });
+                self.jobs.insert(Element { array, index }, Job { id, word, reason, placed, changed, since_ms });
             }
         }
         self.loaded = true;
@@ -167,7 +226,7 @@ impl Ledger {
         for (element, job) in &self.jobs {
             text.push(b'\n');
             let line =
-                (&element.batch, element.index, &job.id, &job.word, &job.reason, job.placed, job.changed, job.since_ms);
+                (&element.array, element.index, &job.id, &job.word, &job.reason, job.placed, job.changed, job.since_ms);
             serde_json::to_writer(&mut text, &line)?;
         }
         text.push(b'\n');
@@ -193,16 +252,21 @@ impl Ledger {
 
     /// Takes in what a poll showed; `seen` is the number of the last change that has been made something of. Once an open job
     /// is gone, the queue is watched for some times `grace_ms`.
-    pub(super) fn take_in(&mut self, rows: Vec<Row>, seen: u64, now_ms: i64, grace_ms: i64) {
+    pub(super) fn take_in(&mut self, poll: Shown, seen: u64, now_ms: i64, grace_ms: i64) {
         let number = self.head.changes + 1;
+        let Shown { jobs: rows, arrays, shown_ms } = poll;
+        let answered_ms = std::mem::replace(&mut self.head.answered_ms, now_ms);
         // after a clock was set back nothing may wait until it has caught up
         for job in self.jobs.values_mut() {
             job.since_ms = job.since_ms.min(now_ms);
         }
         self.head.accounts_ms = self.head.accounts_ms.map(|at| at.min(now_ms));
         let mut shown = HashSet::with_capacity(rows.len());
-        for row in rows {
-            let Row { element, id, word, reason, placed } = row;
+        for (element, Seen { id, word, reason, placed }) in rows {
+            // another job under this name is somebody's copy
+            if self.jobs.get(&element).is_some_and(|old| !old.id.is_empty() && old.id != id) {
+                continue;
+            }
             let new = Job { id, word, reason, placed, changed: number, since_ms: now_ms };
             match self.jobs.get_mut(&element) {
                 // of two jobs with one name, a live one tells more
@@ -216,18 +280,29 @@ impl Ledger {
             shown.insert(element);
         }
         for (element, job) in &mut self.jobs {
-            if job.word != GONE && !shown.contains(element) {
-                if is_open(job) {
-                    self.head.watch_until_ms = now_ms.saturating_add(grace_ms.saturating_mul(3));
-                }
-                *job = Job { word: GONE.to_owned(), changed: number, since_ms: now_ms, ..job.clone() };
+            if has_left(job) || shown.contains(element) {
+                continue;
             }
+            if is_open(job) {
+                self.head.watch_until_ms = now_ms.saturating_add(grace_ms.saturating_mul(3));
+            }
+            let waited = matches!(job.stage(), Stage::Queued | Stage::Stuck) && !job.placed;
+            let stands = job.id.split_once('_').is_some_and(|(array, _)| arrays.contains(array));
+            // what ended since it was last known to wait would still be shown
+            let unbroken = (0..shown_ms).contains(&(now_ms - answered_ms.max(job.since_ms)));
+            let word = if unbroken && waited && stands { WITHDRAWN } else { GONE };
+            *job = Job { word: word.to_owned(), changed: number, since_ms: now_ms, ..job.clone() };
         }
         self.jobs.retain(|_, job| {
-            job.word != GONE || job.changed > seen || now_ms.saturating_sub(job.since_ms) < FORGET_AFTER_MS
+            !has_left(job) || job.changed > seen || now_ms.saturating_sub(job.since_ms) < FORGET_AFTER_MS
         });
         self.head.changes = number;
         self.dirty = true;
+    }
+
+    /// The arrays of which any job is remembered.
+    pub(super) fn arrays(&self) -> BTreeSet<String> {
+        self.jobs.keys().map(|element| element.array.clone()).collect()
     }
 
     /// The jobs that changed behind a number.
@@ -248,6 +323,11 @@ fn tells_the_same(old: &Job, new: &Job) -> bool {
     old.stage() == new.stage() && (!shown || (&old.word, &old.reason) == (&new.word, &new.reason))
 }
 
+/// Whether the last poll did not show it.
+fn has_left(job: &Job) -> bool {
+    [GONE, WITHDRAWN].contains(&job.word.as_str())
+}
+
 fn is_open(job: &Job) -> bool {
     !matches!(job.stage(), Stage::Ended(_) | Stage::Gone)
 }
@@ -256,15 +336,102 @@ fn is_open(job: &Job) -> bool {
 mod tests {
     use super::*;
 
+    /// Rows of array `a`, each with number, index, word and reason.
+    fn shown(rows: &[(&str, Option<u32>, &str, &str)], shown_ms: i64) -> Shown {
+        let row = |(number, index, word, reason): &(&str, Option<u32>, &str, &str)| Row {
+            array: "a".to_owned(),
+            number: (*number).to_owned(),
+            index: *index,
+            word: (*word).to_owned(),
+            reason: (*reason).to_owned(),
+            placed: !["PENDING", "CANCELLED"].contains(word),
+        };
+        let rows: Vec<Row> = rows.iter().map(row).collect();
+        Shown::of(&rows, Some(Limits { array_size: 1001, shown_ms }), |element| element.array == "a")
+    }
+
+    fn words(ledger: &Ledger) -> Vec<(u32, &str, Stage)> {
+        ledger.jobs.iter().map(|(element, job)| (element.index, job.word.as_str(), job.stage())).collect()
+    }
+
+    #[test]
+    fn an_element_that_leaves_its_array_alone_was_cancelled() {
+        let cancelled = Stage::Ended(super::super::state::End::Cancelled);
+        let pending = |index: u32| ("7", Some(index), "PENDING", "Priority");
+        let rest = ("7", None, "CANCELLED", "Priority");
+        // what is shown next, after how long, and what becomes of the elements 0 and 1, of which 0 runs
+        let cases = [
+            (vec![("7", Some(0), "RUNNING", "None")], 1000, [Stage::Running, cancelled]),
+            (
+                vec![("7", Some(0), "COMPLETED", "None"), rest],
+                1000,
+                [Stage::Ended(super::super::state::End::Completed), cancelled],
+            ),
+            (vec![rest], 1000, [Stage::Gone, cancelled]),
+            // it may have started, ended and been forgotten
+            (vec![("7", Some(0), "RUNNING", "None")], 400_000, [Stage::Running, Stage::Gone]),
+            // a controller that lost the whole array
+            (vec![], 1000, [Stage::Gone, Stage::Gone]),
+            (vec![("8", Some(0), "RUNNING", "None")], 1000, [Stage::Gone, Stage::Gone]),
+        ];
+        for (rows, after, expected) in cases {
+            let directory = tempfile::tempdir().expect("a scratch directory");
+            let mut ledger = Ledger::new(directory.path().join("queue.jsonl"));
+            ledger.refresh().expect("a ledger");
+            for index in [0, 1] {
+                ledger.expect(Element { array: "a".to_owned(), index }, format!("7_{index}"), 0);
+            }
+            ledger.take_in(shown(&[("7", Some(0), "RUNNING", "None"), pending(1)], 300_000), 0, 10, 1000);
+            ledger.take_in(shown(&rows, 300_000), 0, 10 + after, 1000);
+            let stages: Vec<Stage> = words(&ledger).into_iter().map(|(.., stage)| stage).collect();
+            assert_eq!(stages, expected, "{rows:?} after {after}");
+            // and it stays so while the queue shows no more of it
+            let before: Vec<Stage> =
+                words(&ledger).iter().map(|(.., stage)| *stage).filter(|s| *s == cancelled).collect();
+            ledger.take_in(Shown::default(), 0, 20 + after, 1000);
+            let now: Vec<Stage> = words(&ledger).iter().map(|(.., stage)| *stage).filter(|s| *s == cancelled).collect();
+            assert_eq!(now, before, "{rows:?}");
+        }
+    }
+
+    #[test]
+    fn a_row_under_our_name_with_another_id_is_not_our_job() {
+        let directory = tempfile::tempdir().expect("a scratch directory");
+        let mut ledger = Ledger::new(directory.path().join("queue.jsonl"));
+        ledger.refresh().expect("a ledger");
+        ledger.expect(Element { array: "a".to_owned(), index: 0 }, "7_0".to_owned(), 0);
+        let copy = ("9", Some(0), "FAILED", "NonZeroExitCode");
+        ledger.take_in(shown(&[("7", Some(0), "RUNNING", "None"), copy], 300_000), 0, 10, 1000);
+        assert_eq!(words(&ledger), [(0, "RUNNING", Stage::Running)]);
+        // one whose id nobody has told is known by its name
+        ledger.expect(Element { array: "a".to_owned(), index: 1 }, String::new(), 0);
+        ledger.take_in(shown(&[("7", Some(0), "RUNNING", "None"), ("8", Some(1), "RUNNING", "None")], 1), 0, 20, 1000);
+        assert_eq!(words(&ledger).len(), 2);
+        assert_eq!(words(&ledger)[1], (1, "RUNNING", Stage::Running));
+    }
+
+    #[test]
+    fn without_arrays_a_row_without_an_index_is_a_job() {
+        let row = Row {
+            array: "a".to_owned(),
+            number: "7".to_owned(),
+            index: None,
+            word: "CANCELLED".to_owned(),
+            reason: String::new(),
+            placed: false,
+        };
+        let jobs =
+            |array_size| Shown::of(std::slice::from_ref(&row), Some(Limits { array_size, shown_ms: 1 }), |_| true).jobs;
+        assert_eq!(jobs(1).iter().map(|(_, seen)| seen.id.as_str()).collect::<Vec<_>>(), ["7"]);
+        assert!(jobs(1001).is_empty());
+    }
+
     #[test]
     fn a_new_reason_is_told_only_where_a_person_is_shown_it() {
         let directory = tempfile::tempdir().expect("a scratch directory");
         let mut ledger = Ledger::new(directory.path().join("queue.jsonl"));
         ledger.refresh().expect("a ledger");
-        let row = |reason: &str| {
-            let element = Element { batch: "a".to_owned(), index: 0 };
-            vec![Row { element, id: "7_0".into(), word: "PENDING".into(), reason: reason.into(), placed: false }]
-        };
+        let row = |reason: &str| shown(&[("7", Some(0), "PENDING", reason)], 0);
         // a scheduler that has not looked closely yet says PartitionConfig of a job that is too long for its partition
         let told = ["Priority", "Resources", "PartitionConfig", "PartitionTimeLimit", "PartitionTimeLimit", "Priority"];
         let told = told.map(|reason| {
@@ -280,10 +447,10 @@ mod tests {
         let directory = tempfile::tempdir().expect("a scratch directory");
         let mut ledger = Ledger::new(directory.path().join("queue.jsonl"));
         ledger.refresh().expect("a ledger");
-        let element = Element { batch: "a".to_owned(), index: 0 };
+        let element = Element { array: "a".to_owned(), index: 0 };
         ledger.expect(element.clone(), "7_0".to_owned(), 9_000_000);
-        ledger.take_in(Vec::new(), 0, 9_000_000, 1000);
-        ledger.take_in(Vec::new(), 0, 5000, 1000);
+        ledger.take_in(Shown::default(), 0, 9_000_000, 1000);
+        ledger.take_in(Shown::default(), 0, 5000, 1000);
         let job = ledger.job(&element).expect("it is known");
         assert_eq!((job.stage(), job.since_ms), (Stage::Gone, 5000));
     }

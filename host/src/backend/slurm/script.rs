@@ -2,10 +2,12 @@
 //!
 //! The job script is for people and for the site: it lies in the attempt directory and can be laid out by a template.
 //! The wrapper is the host's own: it claims the attempt, runs the job script and records its end.
-use crate::backend::job::{Command, JobDocument};
+use super::site::Place;
+use crate::backend::job::{Command, JobDocument, shell_text};
 use crate::ground::files::read_regular;
 use crate::ground::words::quoted;
 use crate::model::config::SlurmConfig;
+use crate::model::exit::EXIT_FORMAT;
 use crate::model::workflow::Resources;
 use minijinja::{Environment, context};
 use std::path::Path;
@@ -14,10 +16,11 @@ use std::path::Path;
 pub(super) const JOB_SCRIPT: &str = "matterstack-job.sh";
 /// The longest job script that is read back, in bytes.
 const SCRIPT_MAX: u64 = 64 * 1024 * 1024;
-/// The claim in the attempt directory: whoever makes it decides over the attempt, for ever.
-pub(super) const CLAIM: &str = crate::backend::staging::CLAIM;
 /// What the wrapper runs in the attempt directory after a command that succeeded: it notes the files that stay there.
 pub(super) const AFTER: &str = ".matterstack-after";
+
+/// In the claim: which line of `setup` ended the job script, and with what.
+const SETUP: &str = "setup";
 
 /// The built-in job script. A login shell knows `module`, which is what `setup` is for.
 const TEMPLATE: &str = include_str!("job.sh.jinja");
@@ -26,15 +29,15 @@ const TEMPLATE: &str = include_str!("job.sh.jinja");
 pub const TEMPLATE_VARIABLES: [&str; 7] = ["attempt", "options", "env", "setup", "launcher", "command", "resources"];
 
 /// Lines that the job script ends with: which submit it belongs to. A job of another submit does not run it.
-pub(super) fn ticket(batch: &str, index: u32) -> String {
-    format!("# matterstack: {batch} {index}")
+pub(super) fn ticket(array: &str, index: u32) -> String {
+    format!("# matterstack: {array} {index}")
 }
 
 /// Finds the ticket in a job script.
 fn read_ticket(script: &str) -> Option<(String, u32)> {
     let line = script.lines().rev().find_map(|line| line.strip_prefix("# matterstack: "))?;
-    let (batch, index) = line.split_once(' ')?;
-    super::batch::is_token(batch).then_some((batch.to_owned(), index.parse().ok()?))
+    let (array, index) = line.split_once(' ')?;
+    super::array::is_name(array).then_some((array.to_owned(), index.parse().ok()?))
 }
 
 /// The ticket of the job script in an attempt directory, where its job can put anything in the script's place.
@@ -104,9 +107,9 @@ fn render(
         attempt,
         options => options.to_vec(),
         env,
-        setup => settings.setup.clone(),
-        launcher => job.launcher.as_ref().map(|launcher| launcher.text(false)).unwrap_or_default(),
-        command => job.command.text(true),
+        setup => setup(settings),
+        launcher => job.launcher.as_ref().map(|launcher| shell_text(launcher, false)).unwrap_or_default(),
+        command => shell_text(&job.command, true),
         resources => context! {
             cores => resources.cores,
             memory_mb => resources.memory_mb,
@@ -120,6 +123,30 @@ fn render(
         std::iter::successors(std::error::Error::source(&error), |error| error.source())
             .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
     })
+}
+
+/// The lines of `setup`, each followed by what ends the job script where it failed. Which one it was, and how it ended,
+/// is noted in the claim: also of a line that ends the shell by itself.
+fn setup(settings: &SlurmConfig) -> Vec<String> {
+    if settings.setup_may_fail {
+        return settings.setup.clone();
+    }
+    let count = settings.setup.len();
+    let guarded = |(index, line): (usize, &String)| {
+        let number = index + 1;
+        let before = if index == 0 {
+            format!("setup_line=1; trap 'echo \"$setup_line $?\" > \"$MATTERSTACK_CLAIM/{SETUP}\"' EXIT\n")
+        } else {
+            String::new()
+        };
+        let next = if number == count {
+            "trap - EXIT; unset MATTERSTACK_CLAIM setup_line setup_code".to_owned()
+        } else {
+            format!("setup_line={}", number + 1)
+        };
+        format!("{before}{line}\nsetup_code=$?; [ \"$setup_code\" = 0 ] || exit \"$setup_code\"; {next}")
+    };
+    settings.setup.iter().enumerate().map(guarded).collect()
 }
 
 /// The arguments of `sbatch` that a job's resources and the site's settings make. Jobs with the same ones share an array.
@@ -145,15 +172,16 @@ pub(super) fn options(settings: &SlurmConfig, resources: &Resources) -> Vec<Stri
     all
 }
 
-/// The wrapper of an array. `base` is the run and `map` the array's list of attempts, as the cluster sees them.
-pub(super) fn wrapper(base: &str, map: &str, batch: &str, resources: &Resources) -> String {
+/// The wrapper of an array.
+pub(super) fn wrapper(place: &Place, array: &str, resources: &Resources) -> String {
     let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
     let warn = resources.walltime_s.zip(resources.signal_before_s);
     let head = format!(
-        "#!/bin/sh\n# Runs the elements of array {batch}: each claims its attempt, runs the job script there and records \
-         the end.\nbase={}\nmap={}\nbatch={batch}\nwall={}\nwarn={}\n",
-        quoted(base),
-        quoted(map),
+        "#!/bin/sh\n# Runs the elements of array {array}: each claims its attempt, runs the job script there and records \
+         the end.\nformat={EXIT_FORMAT}\nbase={}\nmap={}\nmarks={}\narray={array}\nwall={}\nwarn={}\n",
+        quoted(&place.base),
+        quoted(&place.map),
+        quoted(&place.marks),
         number(resources.walltime_s),
         number(warn.map(|(wall, before)| (wall - f64::from(before)).max(0.0))),
     );

@@ -3,10 +3,10 @@
 //! A far attempt directory decides over its attempt as a near one does: its claim is made there, by a job or by the host,
 //! and what it holds is fetched into the run once its job is over. The directory in the run is then as if the job had run
 //! in it. Nothing of it is remembered beyond the process: a fetch may be repeated.
-use super::batch::{Batches, Member};
+use super::array::{Arrays, Member, is_name};
 use super::ledger::Element;
 use super::state::Stage;
-use super::{Client, SlurmBackend, script};
+use super::{Memory, SlurmBackend, script};
 use crate::backend::JobKey;
 use crate::backend::exit::read_exit;
 use crate::backend::job::OutputPatterns;
@@ -46,11 +46,29 @@ pub(super) struct Far {
     patterns: HashMap<String, Vec<OutputPatterns>>,
 }
 
+impl Far {
+    /// Forgets what arrays other than these shall bring; it would be read again.
+    pub(super) fn keep_only(&mut self, arrays: &BTreeSet<String>) {
+        self.patterns.retain(|array, _| arrays.contains(array));
+    }
+}
+
+/// Where the wrapper of an array finds what it needs, as the cluster sees it.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// The directory that the list's directories are relative to.
+    pub(super) base: String,
+    /// The array's list of attempts.
+    pub(super) map: String,
+    /// The directory of the marks that jobs leave when they start.
+    pub(super) marks: String,
+}
+
 /// The backend over whose ssh the job of this attempt directory was handed on, by its name when it was.
 pub(in crate::backend) fn ran_behind(run: &Path, directory: &Path) -> Option<String> {
-    let (batch, _) = script::ticket_in(directory)?;
+    let (array, _) = script::ticket_in(directory)?;
     let backends = fs::read_dir(run.join("backends")).ok()?.flatten();
-    let patterns = |backend: &Path| Batches::new(backend.join("arrays")).map_path(&batch).with_extension(PATTERNS);
+    let patterns = |backend: &Path| Arrays::new(backend.join("arrays")).map_path(&array).with_extension(PATTERNS);
     let found = backends.map(|entry| entry.path()).find(|backend| patterns(backend).exists())?;
     Some(found.file_name()?.to_str()?.to_owned())
 }
@@ -63,14 +81,14 @@ impl SlurmBackend {
 
     /// Notes files that earlier attempts left over there and that this one shall find in its directory.
     pub(in crate::backend) fn link(&self, attempt: &str, linked: Vec<(String, RemoteFile)>, carry: Carry) {
-        let far = &mut self.client().far;
+        let far = &mut self.memory().far;
         far.linked.insert(attempt.to_owned(), linked);
         far.carries.insert(attempt.to_owned(), carry);
     }
 
     /// Tells, once, whether an attempt was submitted without what it was to carry over, because it was no longer there.
     pub(in crate::backend) fn went_bare(&self, attempt: &str) -> bool {
-        self.client().far.bare.remove(attempt)
+        self.memory().far.bare.remove(attempt)
     }
 
     /// Fetches what an attempt left over there for another one, into that one's directory. Tells whether its directory was
@@ -92,6 +110,11 @@ impl SlurmBackend {
         }
     }
 
+    /// Whether an array of this name is one of the run's.
+    pub(in crate::backend) fn made_array(&self, name: &str) -> bool {
+        is_name(name) && self.memory().arrays.map_path(name).is_file()
+    }
+
     /// Whether attempt directories are over there.
     pub(in crate::backend) fn is_far(&self) -> bool {
         self.settings.ssh.is_some()
@@ -105,8 +128,8 @@ impl SlurmBackend {
 
     /// The files that a fetched attempt left over there, each with its path over there.
     pub(in crate::backend) fn kept(&self, attempt: &str) -> Vec<(Kept, String)> {
-        let client = self.client();
-        let (Some(Fetched::Yes(kept)), Some(carrier)) = (client.far.fetched.get(attempt), self.carrier()) else {
+        let memory = self.memory();
+        let (Some(Fetched::Yes(kept)), Some(carrier)) = (memory.far.fetched.get(attempt), self.carrier()) else {
             return Vec::new();
         };
         let place = format!("{}/{}/{attempt}", carrier.root.trim_end_matches('/'), carrier.run);
@@ -114,13 +137,13 @@ impl SlurmBackend {
     }
 
     /// A new look at the queue: what was fetched before it may have changed.
-    pub(super) fn forget_fetched(&self, client: &mut Client, changed: &[Element]) {
+    pub(super) fn forget_fetched(&self, memory: &mut Memory, changed: &[Element]) {
         if self.is_far() {
-            client.far.fetched.clear();
-            client.far.looked.clear();
+            memory.far.fetched.clear();
+            memory.far.looked.clear();
             let over =
-                changed.iter().filter(|element| client.ledger.job(element).is_some_and(|job| is_over(job.stage())));
-            client.far.over = over.cloned().collect();
+                changed.iter().filter(|element| memory.ledger.job(element).is_some_and(|job| is_over(job.stage())));
+            memory.far.over = over.cloned().collect();
         }
     }
 
@@ -128,49 +151,49 @@ impl SlurmBackend {
     /// All others that are over come in the same stream.
     pub(super) fn fetch_if_over(
         &self,
-        client: &mut Client,
+        memory: &mut Memory,
         key: JobKey<'_>,
         element: &Element,
     ) -> Result<(), GuestError> {
         let attempt = key.attempt_id.as_str();
-        if !self.is_far() || client.far.fetched.contains_key(attempt) {
+        if !self.is_far() || memory.far.fetched.contains_key(attempt) {
             return Ok(());
         }
-        let over = client.ledger.job(element).is_some_and(|job| is_over(job.stage()));
+        let over = memory.ledger.job(element).is_some_and(|job| is_over(job.stage()));
         if !over && read_exit(key.directory, attempt).is_none() {
             return Ok(());
         }
-        client.far.over.insert(element.clone());
-        let all = std::mem::take(&mut client.far.over);
-        let fetched = self.fetch(client, &all, true)?;
-        client.far.fetched.extend(fetched);
+        memory.far.over.insert(element.clone());
+        let all = std::mem::take(&mut memory.far.over);
+        let fetched = self.fetch(memory, &all, true)?;
+        memory.far.fetched.extend(fetched);
         Ok(())
     }
 
     /// Looks over there who claimed the attempts of an array whose submit had no answer.
-    pub(super) fn look(&self, client: &mut Client, key: JobKey<'_>, element: &Element) -> Result<(), GuestError> {
-        if !self.is_far() || !client.far.looked.insert(key.attempt_id.0.clone()) {
+    pub(super) fn look(&self, memory: &mut Memory, key: JobKey<'_>, element: &Element) -> Result<(), GuestError> {
+        if !self.is_far() || !memory.far.looked.insert(key.attempt_id.0.clone()) {
             return Ok(());
         }
-        let members = client.batches.members(&element.batch).unwrap_or_default();
-        let all = (0..members.len() as u32).map(|index| Element { batch: element.batch.clone(), index }).collect();
-        let fetched = self.fetch(client, &all, false)?;
-        client.far.looked.extend(fetched.into_keys());
+        let members = memory.arrays.members(&element.array).unwrap_or_default();
+        let all = (0..members.len() as u32).map(|index| Element { array: element.array.clone(), index }).collect();
+        let fetched = self.fetch(memory, &all, false)?;
+        memory.far.looked.extend(fetched.into_keys());
         Ok(())
     }
 
     /// Fetches what attempts left over there; without `outputs` only what tells where they stand.
     fn fetch(
         &self,
-        client: &mut Client,
+        memory: &mut Memory,
         all: &BTreeSet<Element>,
         outputs: bool,
     ) -> Result<BTreeMap<String, Fetched>, GuestError> {
         let Some(carrier) = self.carrier() else { return Ok(BTreeMap::new()) };
         let mut wanted = Vec::with_capacity(all.len());
         for element in all {
-            let Some(member) = client.batches.member(element).cloned() else { continue };
-            let patterns = if outputs { self.patterns(client, element) } else { OutputPatterns::default() };
+            let Some(member) = memory.arrays.member(element).cloned() else { continue };
+            let patterns = if outputs { self.patterns(memory, element) } else { OutputPatterns::default() };
             wanted.push(Wanted {
                 directory: self.run.join(&member.directory),
                 attempt: member.attempt,
@@ -189,25 +212,25 @@ impl SlurmBackend {
     }
 
     /// Why the results of an attempt could not be taken, if so.
-    pub(super) fn fetch_trouble(&self, client: &Client, attempt: &str) -> Option<String> {
-        match client.far.fetched.get(attempt)? {
+    pub(super) fn fetch_trouble(&self, memory: &Memory, attempt: &str) -> Option<String> {
+        match memory.far.fetched.get(attempt)? {
             Fetched::No(why) => Some(why.clone()),
             Fetched::Yes(_) | Fetched::Gone => None,
         }
     }
 
-    fn patterns(&self, client: &mut Client, element: &Element) -> OutputPatterns {
-        let path = client.batches.map_path(&element.batch).with_extension(PATTERNS);
+    fn patterns(&self, memory: &mut Memory, element: &Element) -> OutputPatterns {
+        let path = memory.arrays.map_path(&element.array).with_extension(PATTERNS);
         let read = || serde_json::from_slice(&fs::read(path).ok()?).ok();
-        let all = client.far.patterns.entry(element.batch.clone()).or_insert_with(|| read().unwrap_or_default());
+        let all = memory.far.patterns.entry(element.array.clone()).or_insert_with(|| read().unwrap_or_default());
         all.get(element.index as usize).cloned().unwrap_or_default()
     }
 
     /// Notes what the attempts of an array shall bring, beside its list.
-    pub(super) fn note_patterns(&self, client: &mut Client, batch: &str, all: Vec<OutputPatterns>) -> io::Result<()> {
+    pub(super) fn note_patterns(&self, memory: &mut Memory, array: &str, all: Vec<OutputPatterns>) -> io::Result<()> {
         if self.is_far() {
-            fs::write(client.batches.map_path(batch).with_extension(PATTERNS), serde_json::to_vec(&all)?)?;
-            client.far.patterns.insert(batch.to_owned(), all);
+            fs::write(memory.arrays.map_path(array).with_extension(PATTERNS), serde_json::to_vec(&all)?)?;
+            memory.far.patterns.insert(array.to_owned(), all);
         }
         Ok(())
     }
@@ -221,39 +244,40 @@ impl SlurmBackend {
             .map_err(|error| GuestError::Invalid(Detail::new("staging", format!("the attempt directory: {error}"))))
     }
 
-    /// The directory that a wrapper's list is relative to, and the list, as the cluster sees them.
-    pub(super) fn seen_from_there(&self, client: &mut Client, batch: &str) -> Result<(String, String), GuestError> {
+    /// Where the wrapper of an array finds what it needs.
+    pub(super) fn seen_from_there(&self, memory: &mut Memory, array: &str) -> Result<Place, GuestError> {
         let Some(carrier) = self.carrier() else {
-            let map = client.batches.map_path(batch);
-            return Ok((self.run.to_string_lossy().into_owned(), map.to_string_lossy().into_owned()));
+            let text = |path: &Path| path.to_string_lossy().into_owned();
+            let (map, marks) = (memory.arrays.map_path(array), memory.arrays.marks_path(array));
+            return Ok(Place { base: text(&self.run), map: text(&map), marks: text(&marks) });
         };
-        let place = match &client.far.place {
+        let place = match &memory.far.place {
             Some(place) => place.clone(),
             None => carrier.make_place().map_err(|error| GuestError::Transient(detail(&error), None))?,
         };
-        client.far.place = Some(place.clone());
-        Ok((place.clone(), format!("{place}/{batch}/map")))
+        memory.far.place = Some(place.clone());
+        Ok(Place { map: format!("{place}/{array}/map"), marks: format!("{place}/{array}/started"), base: place })
     }
 
     /// Where Slurm puts its own messages about an array.
-    pub(super) fn log_there(&self, client: &Client, batch: &str) -> String {
-        match &client.far.place {
-            Some(place) if self.is_far() => format!("{place}/{batch}/log"),
-            _ => client.batches.log_path(batch).to_string_lossy().into_owned(),
+    pub(super) fn log_there(&self, memory: &Memory, array: &str) -> String {
+        match &memory.far.place {
+            Some(place) if self.is_far() => format!("{place}/{array}/log"),
+            _ => memory.arrays.log_path(array).to_string_lossy().into_owned(),
         }
     }
 
     /// The wrapper where it lies over there, for `sbatch` to read; nothing if it goes along with the call.
-    pub(super) fn wrapper_there(&self, client: &Client, batch: &str) -> Option<String> {
-        client.far.place.as_ref().filter(|_| self.is_far()).map(|place| format!("{place}/{batch}/wrapper"))
+    pub(super) fn wrapper_there(&self, memory: &Memory, array: &str) -> Option<String> {
+        memory.far.place.as_ref().filter(|_| self.is_far()).map(|place| format!("{place}/{array}/wrapper"))
     }
 
     /// Carries the attempt directories of an array to the cluster, with its list and wrapper. Returns the attempts that
     /// cannot start, with the reason.
     pub(super) fn put(
         &self,
-        client: &mut Client,
-        batch: &str,
+        memory: &mut Memory,
+        array: &str,
         members: &[Member],
         wrapper: &str,
     ) -> Result<BTreeMap<String, String>, GuestError> {
@@ -264,28 +288,28 @@ impl SlurmBackend {
             map.push_str(&format!("{index} {kind} {0} {0}\n", member.attempt));
         }
         let mut parcels = vec![Parcel {
-            attempt: batch.to_owned(),
+            attempt: array.to_owned(),
             directory: None,
             files: vec![("map".to_owned(), map.into_bytes()), ("wrapper".to_owned(), wrapper.as_bytes().to_vec())],
             linked: Vec::new(),
             carry: Carry::default(),
         }];
         parcels.extend(members.iter().enumerate().map(|(index, member)| {
-            let patterns = self.patterns(client, &Element { batch: batch.to_owned(), index: index as u32 });
+            let patterns = self.patterns(memory, &Element { array: array.to_owned(), index: index as u32 });
             let note = crate::backend::staging::note_kept(&patterns.keep);
             Parcel {
                 attempt: member.attempt.clone(),
                 directory: Some(self.run.join(&member.directory)),
                 files: if note.is_empty() { Vec::new() } else { vec![(script::AFTER.to_owned(), note.into_bytes())] },
-                linked: client.far.linked.remove(&member.attempt).unwrap_or_default(),
-                carry: client.far.carries.remove(&member.attempt).unwrap_or_default(),
+                linked: memory.far.linked.remove(&member.attempt).unwrap_or_default(),
+                carry: memory.far.carries.remove(&member.attempt).unwrap_or_default(),
             }
         }));
         crate::ground::failpoint::hit("slurm.put.before");
         let put = carrier.put(&parcels).map_err(|error| GuestError::Transient(detail(&error), Some(10_000)))?;
         crate::ground::failpoint::hit("slurm.put.after");
         let Put { refused, bare } = put;
-        client.far.bare.extend(bare);
+        memory.far.bare.extend(bare);
         Ok(refused.into_iter().collect())
     }
 
@@ -295,37 +319,40 @@ impl SlurmBackend {
     /// cluster shares this machine's files.
     pub(super) fn fence_there(
         &self,
-        client: &mut Client,
+        memory: &mut Memory,
         key: JobKey<'_>,
-        batch: &str,
+        element: &Element,
     ) -> Result<Option<bool>, GuestError> {
         let Some(carrier) = self.carrier() else { return Ok(None) };
         let script = format!(
             "cd {place} 2>/dev/null || exit 0\n\
-             if [ -d ./{a} ]; then\n  cd ./{a} || exit 1\n  if mkdir {CLAIM} 2>/dev/null; then : >{CLAIM}/fenced || exit 1; fi\n  \
+             if [ -d ./{a} ]; then\n  cd ./{a} || exit 1\n  if mkdir {CLAIM} 2>/dev/null; then : >{CLAIM}/fenced && sync {CLAIM}/fenced {CLAIM} . || exit 1; fi\n  \
              [ -d {CLAIM} ] || exit 1\n  if [ -e {CLAIM}/fenced ]; then echo fenced; else echo claimed; fi\n  \
              [ ! -e exit.json ] || echo recorded\n  cd ..\nfi\n\
+             [ ! -e ./{b}/started/{i} ] || echo started\n\
              echo =\ntail -c 65536 ./{b}/log 2>/dev/null\nexit 0",
             place = carrier.place(),
             a = quoted(key.attempt_id.as_str()),
-            b = quoted(batch),
+            b = quoted(&element.array),
+            i = element.index,
         );
         let text = self.ask_there(&script)?;
         let (head, log) = text.split_once("=\n").unwrap_or((&text, ""));
         let has = |word: &str| head.lines().any(|line| line == word);
-        fs::write(client.batches.log_path(batch), log).map_err(|error| super::unavailable(&error))?;
+        fs::write(memory.arrays.log_path(&element.array), log).map_err(|error| super::unavailable(&error))?;
         if has("recorded") && read_exit(key.directory, key.attempt_id.as_str()).is_none() {
-            client.far.fetched.remove(key.attempt_id.as_str());
+            memory.far.fetched.remove(key.attempt_id.as_str());
             let text = "its exit record has only just come to light".to_owned();
             return Err(GuestError::Transient(Detail::new("late-record", text), Some(100)));
         }
-        Ok(Some(has("fenced")))
+        Ok(Some(has("fenced") && !has("started")))
     }
 
     /// Takes the job script away over there, so that a job that comes to light after all finds none.
     pub(super) fn unwant_there(&self, attempt: &str) -> Result<(), GuestError> {
         let Some(carrier) = self.carrier() else { return Ok(()) };
-        let script = format!("rm -f -- {}/{}/{}", carrier.place(), quoted(attempt), script::JOB_SCRIPT);
+        let directory = format!("{}/{}", carrier.place(), quoted(attempt));
+        let script = format!("cd {directory} 2>/dev/null || exit 0; rm -f -- {} && sync .", script::JOB_SCRIPT);
         self.ask_there(&script).map(drop)
     }
 

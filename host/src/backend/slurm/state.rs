@@ -39,6 +39,8 @@ pub(super) enum End {
 pub(super) const UNSEEN: &str = "unseen";
 /// The word for a job that the last poll did not show.
 pub(super) const GONE: &str = "gone";
+/// The word for a pending element that left a queue in which its array still stands: somebody cancelled it alone.
+pub(super) const WITHDRAWN: &str = "withdrawn";
 
 /// Those of [`STUCK`] that may pass by themselves: limits that others fill too, and nodes that come back.
 const PASSES: &[&str] = &["Assoc", "PartitionInactive", "ReqNodeNotAvail", "NodeDown"];
@@ -85,6 +87,7 @@ pub(super) fn stage(word: &str, reason: &str, placed: bool) -> Stage {
     match word {
         UNSEEN => Stage::Queued,
         GONE => Stage::Gone,
+        WITHDRAWN => Stage::Ended(End::Cancelled),
         "PENDING" if stuck(reason) => Stage::Stuck,
         "PENDING" | "REQUEUED" | "REQUEUE_FED" => Stage::Queued,
         "REQUEUE_HOLD" | "SPECIAL_EXIT" | "RESV_DEL_HOLD" => Stage::Stuck,
@@ -195,8 +198,7 @@ mod tests {
     use super::*;
 
     fn record(reason: Reason, code: Option<i32>, signal: Option<i32>) -> ExitRecord {
-        let (attempt, ended_at) = (String::new(), String::new());
-        ExitRecord { attempt, code, signal, reason, message: None, started_at: None, ended_at }
+        ExitRecord { code, signal, ..ExitRecord::new(String::new(), reason, String::new()) }
     }
 
     fn word(status: &Status) -> String {

@@ -1,14 +1,18 @@
 index=${SLURM_ARRAY_TASK_ID:-0}
 unset SLURM_EXPORT_ENV SBATCH_EXPORT
-say() { echo "$(date -u +%Y-%m-%dT%H:%M:%SZ) $batch $index job ${SLURM_JOB_ID:-?}: $1"; }
+say() { echo "$(date -u +%Y-%m-%dT%H:%M:%SZ) $array $index job ${SLURM_JOB_ID:-?}: $1"; }
 line=$(sed -n "s/^$index //p" "$map")
 [ -n "$line" ] || { say "no such attempt in $map"; exit 120; }
 set -f; set -- $line; set +f
 kind=$1 attempt=$2 directory=$3
 cd "$base/$directory" || { say "no attempt directory"; exit 120; }
-grep -qx "# matterstack: $batch $index" matterstack-job.sh || { say "attempt $attempt is no longer wanted"; exit 121; }
+[ -f matterstack-job.sh ] && grep -qx "# matterstack: $array $index" matterstack-job.sh ||
+    { say "attempt $attempt is no longer wanted"; exit 121; }
 mkdir .claim || { say "attempt $attempt was claimed before, so it is not started"; exit 122; }
-echo "$batch $index $SLURM_JOB_ID $(hostname)" > .claim/owner
+host=$(hostname | tr -cd 'A-Za-z0-9._-')
+# nothing starts before the claim is on the disk: a file system that is set back must not take it away
+mkdir -p "$marks" && : > "$marks/$index" && echo "$array $index $SLURM_JOB_ID $host" > .claim/owner &&
+    sync "$marks/$index" "$marks" "$marks/.." .claim/owner .claim . && claimed=1 || claimed=
 
 now() { date -u +%Y-%m-%dT%H:%M:%S.%3NZ; }
 after() {
@@ -25,12 +29,22 @@ out_of_time() {
     wait "$nap"
     kill -s KILL -- "-$child"
 }
+# Which line of `setup` has ended the job script, if one has: two numbers, or nothing.
+failed_setup() {
+    [ -f .claim/setup ] && read -r number status _ < .claim/setup || return 1
+    case $number in '' | *[!0-9]*) return 1;; esac
+    case $status in '' | *[!0-9]*) return 1;; esac
+}
 
-caught= stopped= code=null signal=null reason=exited
+caught= stopped= code=null signal=null reason=exited message=null cpu=null
 trap 'caught=1 stopped=1' TERM
 trap 'caught=1; kill -USR1 "$child"' USR1
 started=$(now)
-if : >> stdout && : >> stderr; then
+if [ -z "$claimed" ]; then
+    say "the claim of attempt $attempt cannot be made durable, so it is not started"
+    reason=not-started message='"its claim could not be written"'
+elif : >> stdout && : >> stderr; then
+    export MATTERSTACK_CLAIM="$PWD/.claim"
     setsid ./matterstack-job.sh < /dev/null >> stdout 2>> stderr &
     child=$!
     timers=
@@ -48,18 +62,25 @@ if : >> stdout && : >> stderr; then
     kill -s KILL -- "-$child" 2>/dev/null
     if [ -e .claim/timeout ]; then reason=timeout
     elif [ -n "$stopped" ]; then reason=terminated
+    elif failed_setup; then
+        reason=setup message="\"line $number of \`setup\` failed with code $status\""
     elif [ "$kind" = argv ] && [ "$code" = 127 ]; then reason=not-found
     elif [ "$kind" = argv ] && [ "$code" = 126 ]; then reason=not-executable
     elif [ "$code" -gt 128 ] && [ "$code" -le 192 ]; then reason=signal signal=$((code - 128)) code=null
     fi
+    # what its children have used, in seconds
+    rm -rf .claim/times
+    times > .claim/times
+    cpu=$(LC_ALL=C awk 'NR == 2 { gsub("s", ""); split($1, u, "m"); split($2, s, "m")
+        printf "%.2f", (u[1] + s[1]) * 60 + u[2] + s[2] }' .claim/times)
 else
     reason=not-started
 fi
 if [ "$reason $code" = "exited 0" ] && [ -e .matterstack-after ]; then . ./.matterstack-after; fi
 # what the command left there is neither written into nor waited for
 rm -rf .exit.json.tmp
-printf '{"attempt":"%s","code":%s,"signal":%s,"reason":"%s","message":null,"started_at":"%s","ended_at":"%s"}\n' \
-    "$attempt" "$code" "$signal" "$reason" "$started" "$(now)" > .exit.json.tmp &&
+printf '{"format":%s,"attempt":"%s","code":%s,"signal":%s,"reason":"%s","message":%s,"started_at":"%s","ended_at":"%s","host":"%s","cpu_s":%s}\n' \
+    "$format" "$attempt" "$code" "$signal" "$reason" "$message" "$started" "$(now)" "$host" "${cpu:-null}" > .exit.json.tmp &&
     sync .exit.json.tmp && mv -fT .exit.json.tmp exit.json || { say "cannot write exit.json of attempt $attempt"; exit 123; }
 [ "$reason" != exited ] || exit "$code"
 exit 1

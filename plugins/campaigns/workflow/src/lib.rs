@@ -50,20 +50,7 @@ impl State {
         }
     }
 
-    fn forget(&mut self, result: &TaskResult, outcome: Outcome) {
-        self.total = self.total.saturating_sub(1);
-        let count = self.count_of(outcome);
-        *count = count.saturating_sub(1);
-        if fails(outcome, result) {
-            self.unallowed = self.unallowed.saturating_sub(1);
-            self.unallowed_ids.retain(|id| *id != result.task);
-        }
-    }
-
     fn add(&mut self, result: TaskResult) {
-        if let Some(outcome) = result.supersedes {
-            self.forget(&result, outcome);
-        }
         self.total += 1;
         *self.count_of(result.outcome) += 1;
         if fails(result.outcome, &result) {
@@ -210,11 +197,10 @@ mod tests {
     }
 
     #[test]
-    fn allowed_and_superseded_failures_do_not() {
+    fn allowed_failures_do_not() {
         let allowed = r#"{"task":"a","outcome":"failed","allow_failure":true}"#;
-        let failed = r#"{"task":"b","outcome":"failed"}"#;
-        let again = r#"{"task":"b","outcome":"completed","supersedes":"failed"}"#;
-        let Next::Complete(counts) = next_after(&[allowed, failed, again]) else { panic!("the run did not complete") };
+        let other = r#"{"task":"b","outcome":"completed"}"#;
+        let Next::Complete(counts) = next_after(&[allowed, other]) else { panic!("the run did not complete") };
         assert_eq!(counts, json!({"total": 2, "completed": 1, "failed": 1, "skipped": 0, "cancelled": 0}));
     }
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// A logical unit of work, under the JSON Schema `tasks`. What is left out has the host's default.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Task {
     /// Unique in the run, 1 to 200 bytes.
     pub id: String,
@@ -14,16 +14,16 @@ pub struct Task {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<Command>,
     /// Files put into the attempt directory, by destination.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub files: BTreeMap<String, FileSource>,
     /// Environment variables of the command.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
     /// Ids of the tasks that must end first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<String>,
     /// Patterns of the files that the task leaves.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<OutputPattern>,
     /// What the command needs.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,10 +32,10 @@ pub struct Task {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry: Option<Value>,
     /// Whether the run may go on if the task fails.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_failure: bool,
     /// Whether the task runs though a dependency failed.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_dependency_failure: bool,
     /// A document for the operator.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,7 +43,7 @@ pub struct Task {
 }
 
 /// A pattern of output files.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum OutputPattern {
     /// The files come back into the run.
@@ -52,13 +52,21 @@ pub enum OutputPattern {
     Kept {
         /// The pattern.
         pattern: String,
-        /// Where they are kept: `remote`.
-        keep: &'static str,
+        /// Where they are kept.
+        keep: Keep,
     },
 }
 
+/// Where output files are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Keep {
+    /// On the cluster, with size and digest in the record.
+    Remote,
+}
+
 /// What a task runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Command {
     /// A program and its arguments.
@@ -68,7 +76,7 @@ pub enum Command {
 }
 
 /// Where a staged file comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum FileSource {
     /// A pinned file of the campaign (`campaign.files`).
@@ -91,20 +99,30 @@ pub enum FileSource {
 }
 
 /// What a command needs; what is absent has the backend's default.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Resources {
     /// Processor cores.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cores: Option<u32>,
-    /// Memory in MB.
+    /// Memory in MiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_mb: Option<u64>,
     /// Graphics processors.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpus: Option<u32>,
-    /// Wall time in seconds.
+    /// The longest run time, in seconds; at most ten years.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub walltime_s: Option<u64>,
+    pub walltime_s: Option<f64>,
+    /// Machines of a cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<u32>,
+    /// Processes, for a launcher such as `srun`; each has `cores` cores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<u32>,
+    /// How long before the end of its time a job gets the signal USR1, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signal_before_s: Option<u32>,
 }
 
 impl Task {
@@ -176,7 +194,7 @@ impl Task {
 
     /// Adds a pattern of large files that stay on the cluster; a later task there gets them without a transfer.
     pub fn output_kept(mut self, pattern: impl Into<String>) -> Self {
-        self.outputs.push(OutputPattern::Kept { pattern: pattern.into(), keep: "remote" });
+        self.outputs.push(OutputPattern::Kept { pattern: pattern.into(), keep: Keep::Remote });
         self
     }
 
@@ -238,15 +256,15 @@ pub struct TaskResult {
     /// One sentence on why, unless it completed.
     #[serde(default)]
     pub reason: Option<String>,
+    /// The id of its last attempt, if it had one.
+    #[serde(default)]
+    pub attempt: Option<String>,
     /// How many attempts it took.
     #[serde(default)]
     pub attempts: u32,
     /// Whether the task may fail without failing the run.
     #[serde(default)]
     pub allow_failure: bool,
-    /// The outcome delivered before, if the task was run again since.
-    #[serde(default)]
-    pub supersedes: Option<Outcome>,
     /// The output document, if the operator gave one.
     #[serde(default)]
     pub data: Option<Value>,

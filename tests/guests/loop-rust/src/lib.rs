@@ -115,7 +115,7 @@ mod tests {
                 reason: None,
                 attempts: 1,
                 allow_failure: false,
-                supersedes: None,
+                attempt: None,
                 data: None,
                 outputs: vec![OutputFile {
                     path: "value.json".into(),

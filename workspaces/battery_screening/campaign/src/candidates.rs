@@ -77,7 +77,7 @@ impl Pair {
             .content("input.json", input.to_string())
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .output(OUTPUT)
-            .resources(Resources { cores: Some(1), walltime_s: Some(300), ..Resources::default() })
+            .resources(Resources { cores: Some(1), walltime_s: Some(300.0), ..Resources::default() })
             .allow_failure()
     }
 }

@@ -182,7 +182,7 @@ fn summary_task(id: String, state: &State) -> Task {
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .output(RANKING)
         .output("ranking.csv")
-        .resources(Resources { cores: Some(1), walltime_s: Some(300), ..Resources::default() });
+        .resources(Resources { cores: Some(1), walltime_s: Some(300.0), ..Resources::default() });
     state.completed().fold(task, |task, candidate| {
         task.file_from(format!("results/{}.json", candidate.id), &candidate.id, candidates::OUTPUT)
     })

@@ -35,7 +35,7 @@ impl Alloy {
             .file("activity.py", "scripts/activity.py")
             .content("input.json", json!({"candidate": self.id, "elements": elements}).to_string())
             .output(OUTPUT)
-            .resources(Resources { cores: Some(1), walltime_s: Some(300), ..Resources::default() })
+            .resources(Resources { cores: Some(1), walltime_s: Some(300.0), ..Resources::default() })
             .allow_failure()
     }
 }

@@ -102,7 +102,7 @@ impl Candidate {
                 .content("input.json", input.to_string())
                 .env("PYTHONDONTWRITEBYTECODE", "1")
                 .output(simulation.output)
-                .resources(Resources { cores: Some(1), walltime_s: Some(300), ..Resources::default() })
+                .resources(Resources { cores: Some(1), walltime_s: Some(300.0), ..Resources::default() })
                 .allow_failure()
         };
         SIMULATIONS.iter().map(task).collect()

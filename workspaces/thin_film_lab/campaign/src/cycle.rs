@@ -155,7 +155,7 @@ fn computation(id: &str, command: &[&str]) -> Task {
         .file(command[0], script)
         .file("film.py", "scripts/film.py")
         .env("PYTHONDONTWRITEBYTECODE", "1")
-        .resources(Resources { cores: Some(1), walltime_s: Some(300), ..Resources::default() })
+        .resources(Resources { cores: Some(1), walltime_s: Some(300.0), ..Resources::default() })
 }
 
 /// What `reconcile` left, or what is wrong with it. Fails if the file cannot be fetched.

@@ -1,6 +1,6 @@
 //! Arrays on disk: which index is which attempt, written and durable before `sbatch` is called.
 use super::ledger::Element;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -19,40 +19,51 @@ pub(super) struct Member {
 }
 
 /// Makes the name of an array from random digits.
-pub(super) fn token(random: &str) -> String {
+pub(super) fn name_of(random: &str) -> String {
     format!("{PREFIX}{random}")
 }
 
 /// Whether a job's name can be one of ours.
-pub(super) fn is_token(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     let digits = name.strip_prefix(PREFIX).unwrap_or_default();
     digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// The arrays of one backend.
 #[derive(Debug)]
-pub(super) struct Batches {
+pub(super) struct Arrays {
     directory: PathBuf,
     read: HashMap<String, Option<Vec<Member>>>,
 }
 
-impl Batches {
+impl Arrays {
     pub(super) fn new(directory: PathBuf) -> Self {
         Self { directory, read: HashMap::new() }
     }
 
     /// The file that lists the attempts of an array.
-    pub(super) fn map_path(&self, batch: &str) -> PathBuf {
-        self.directory.join(format!("{batch}.map"))
+    pub(super) fn map_path(&self, array: &str) -> PathBuf {
+        self.directory.join(format!("{array}.map"))
+    }
+
+    /// The directory in which every job of an array leaves a mark before it starts its command.
+    pub(super) fn marks_path(&self, array: &str) -> PathBuf {
+        self.directory.join(format!("{array}.started"))
+    }
+
+    /// Whether the job of an element has started its command, or was about to. The mark is out of the command's way: what
+    /// vanishes from the attempt directory changes nothing.
+    pub(super) fn has_started(&self, element: &Element) -> bool {
+        fs::symlink_metadata(self.marks_path(&element.array).join(element.index.to_string())).is_ok()
     }
 
     /// Where Slurm puts its own messages about the jobs of an array.
-    pub(super) fn log_path(&self, batch: &str) -> PathBuf {
-        self.directory.join(format!("{batch}.log"))
+    pub(super) fn log_path(&self, array: &str) -> PathBuf {
+        self.directory.join(format!("{array}.log"))
     }
 
     /// Writes an array's list and its wrapper; the list is on the disk afterwards.
-    pub(super) fn write(&mut self, batch: &str, members: Vec<Member>, wrapper: &str) -> io::Result<()> {
+    pub(super) fn write(&mut self, array: &str, members: Vec<Member>, wrapper: &str) -> io::Result<()> {
         if !self.directory.is_dir() {
             fs::create_dir_all(&self.directory)?;
             sync_directory(self.directory.parent())?;
@@ -62,28 +73,33 @@ impl Batches {
             let kind = if *is_argv { "argv" } else { "shell" };
             text.push_str(&format!("{index} {kind} {attempt} {directory}\n"));
         }
-        let path = self.map_path(batch);
+        let path = self.map_path(array);
         let mut file = File::create(&path)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         fs::write(path.with_extension("sh"), wrapper)?;
         sync_directory(Some(&self.directory))?;
-        self.read.insert(batch.to_owned(), Some(members));
+        self.read.insert(array.to_owned(), Some(members));
         Ok(())
     }
 
     /// The attempts of an array; nothing if it is not one of this run.
-    pub(super) fn members(&mut self, batch: &str) -> Option<&[Member]> {
-        if !self.read.contains_key(batch) {
-            let members = fs::read_to_string(self.map_path(batch)).ok().map(|text| parse(&text));
-            self.read.insert(batch.to_owned(), members);
+    pub(super) fn members(&mut self, array: &str) -> Option<&[Member]> {
+        if !self.read.contains_key(array) {
+            let members = fs::read_to_string(self.map_path(array)).ok().map(|text| parse(&text));
+            self.read.insert(array.to_owned(), members);
         }
-        self.read.get(batch)?.as_deref()
+        self.read.get(array)?.as_deref()
+    }
+
+    /// Forgets what it has read of other arrays than these; it would be read again.
+    pub(super) fn keep_only(&mut self, arrays: &BTreeSet<String>) {
+        self.read.retain(|array, _| arrays.contains(array));
     }
 
     /// The attempt that an element is.
     pub(super) fn member(&mut self, element: &Element) -> Option<&Member> {
-        self.members(&element.batch)?.get(element.index as usize)
+        self.members(&element.array)?.get(element.index as usize)
     }
 
     /// Finds the latest array with an attempt, by reading all of them: for what no job script answers.
@@ -97,11 +113,11 @@ impl Batches {
         for entry in entries {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            let Some(batch) = name.strip_suffix(".map").filter(|name| is_token(name)) else { continue };
-            let members = self.members(batch).unwrap_or_default();
+            let Some(array) = name.strip_suffix(".map").filter(|name| is_name(name)) else { continue };
+            let members = self.members(array).unwrap_or_default();
             if let Some(index) = members.iter().position(|member| member.attempt == attempt) {
                 let made = entry.metadata()?.modified()?;
-                let element = Element { batch: batch.to_owned(), index: index as u32 };
+                let element = Element { array: array.to_owned(), index: index as u32 };
                 if found.as_ref().is_none_or(|(earlier, _)| *earlier < made) {
                     found = Some((made, element));
                 }

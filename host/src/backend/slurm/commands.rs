@@ -1,9 +1,10 @@
 //! Slurm's commands: what is called, and what its answers mean. Every call has a time limit on both sides.
-use super::batch;
-use super::ledger::{Element, Row};
+use super::array;
+use super::ledger::{Limits, Row};
 use super::state::is_ghost;
 use crate::backend::transport::{Exec, Finished, NoAnswer, Transport};
 use crate::ground::words::quoted;
+use crate::model::document::hex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -152,50 +153,70 @@ fn ask(transport: &dyn Transport, script: &str) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&done.stdout).into_owned())
 }
 
+/// A word that nobody can guess, between fields that may hold anything: a name cannot pass for a row or a field.
+pub(super) fn marker() -> Result<String, String> {
+    let mut bytes = [0_u8; 6];
+    getrandom::fill(&mut bytes).map_err(|error| format!("the kernel gives no random bytes: {error}"))?;
+    Ok(format!("~{}~", hex(&bytes)))
+}
+
 /// Asks for every job of the user who submits. The last line tells a queue that is empty from an answer cut short.
 pub(super) fn queue(transport: &dyn Transport) -> Result<Vec<Row>, String> {
+    let m = marker()?;
+    let format = format!("{m}%i|%F|%K|%T|%N|%S|%e|%r{m}%j{m}%k");
     let script = format!(
-        "{ENVIRONMENT}timeout -k 5 {ASK_S} squeue -h -r -t all -u \"$(id -un)\" -o '%i|%F|%K|%T|%N|%r|%S|%e|%j' && echo end"
+        "{ENVIRONMENT}timeout -k 5 {ASK_S} squeue -h -r -t all -u \"$(id -un)\" -o {} && echo end",
+        quoted(&format)
     );
-    read_queue(&ask(transport, &script)?)
+    read_queue(&ask(transport, &script)?, &m)
 }
 
 /// Reads what `squeue` printed; rows that are not ours, or not rows, are passed over.
-pub(super) fn read_queue(text: &str) -> Result<Vec<Row>, String> {
+pub(super) fn read_queue(text: &str, marker: &str) -> Result<Vec<Row>, String> {
     let Some(rows) = text.trim_end().strip_suffix("end") else {
         return Err(format!("squeue printed `{}`", shortened(text)));
     };
-    Ok(rows.lines().filter_map(read_row).collect())
+    Ok(rows.split('\n').filter_map(|line| read_row(line.strip_prefix(marker)?, marker)).collect())
 }
 
-fn read_row(line: &str) -> Option<Row> {
-    let mut left = line.splitn(6, '|');
-    let (id, array, index, word, nodes) = (left.next()?, left.next()?, left.next()?, left.next()?, left.next()?);
-    // the reason may hold anything, our names do not
-    let mut right = left.next()?.rsplitn(4, '|');
-    let (name, end, start, reason) = (right.next()?, right.next()?, right.next()?, right.next()?);
-    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+fn read_row(line: &str, marker: &str) -> Option<Row> {
+    let mut texts = line.split(marker);
+    let mut fields = texts.next()?.splitn(8, '|');
+    let mut field = || fields.next();
+    let (_, number, index, word, nodes) = (field()?, field()?, field()?, field()?, field()?);
+    let (start, end, reason) = (field()?, field()?, field()?);
+    // the name is cut off where it holds the end of a line, and the comment with it
+    let array = array_of(texts.next()?, texts.next().unwrap_or_default())?;
     // a job without a time limit has no end: Slurm has several words for what it does not know
     let no_time = ["N/A", "NONE", "Unknown", "INVALID", "UNLIMITED"];
     let time = |text: &str| no_time.contains(&text) || (text.len() == 19 && text.as_bytes().get(10) == Some(&b'T'));
-    if !batch::is_token(name) || !number(array) || !time(start) || !time(end) {
+    if !is_number(number) || !time(start) || !time(end) || is_ghost(word, reason, !no_time.contains(&start)) {
         return None;
     }
-    if is_ghost(word, reason, !no_time.contains(&start)) {
-        return None;
-    }
-    let (index, id) =
-        if number(index) { (index.parse().ok()?, format!("{array}_{index}")) } else { (0, id.to_owned()) };
-    let element = Element { batch: name.to_owned(), index };
-    Some(Row { element, id, word: word.to_owned(), reason: reason.to_owned(), placed: !nodes.is_empty() })
+    let index = if is_number(index) { Some(index.parse().ok()?) } else { None };
+    let (word, reason) = (shortened(word), shortened(reason));
+    Some(Row { array: array.to_owned(), number: number.to_owned(), index, word, reason, placed: !nodes.is_empty() })
 }
 
-/// Asks for the cluster's MaxArraySize; 0 or 1 means that it has no arrays.
-pub(super) fn array_size(transport: &dyn Transport) -> Result<u32, String> {
+/// The array that a job belongs to by its name, or by the first word of its comment: administrators rename jobs.
+pub(super) fn array_of<'a>(name: &'a str, comment: &'a str) -> Option<&'a str> {
+    let first = comment.split(' ').next().unwrap_or_default();
+    [name, first].into_iter().find(|word| array::is_name(word))
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Asks what the cluster's configuration says.
+pub(super) fn limits(transport: &dyn Transport) -> Result<Limits, String> {
     let text = ask_program(transport, &["scontrol", "show", "config"])?;
-    let line = text.lines().find_map(|line| line.trim().strip_prefix("MaxArraySize"));
-    let size = line.and_then(|rest| rest.trim_start().strip_prefix('=')?.trim().parse().ok());
-    size.ok_or_else(|| "scontrol tells no MaxArraySize".to_owned())
+    let number = |key: &str| {
+        let line = text.lines().find_map(|line| line.trim().strip_prefix(key));
+        line?.trim_start().strip_prefix('=')?.split_whitespace().next()?.parse::<u32>().ok()
+    };
+    let array_size = number("MaxArraySize").ok_or("scontrol tells no MaxArraySize")?;
+    Ok(Limits { array_size, shown_ms: number("MinJobAge").map_or(0, |seconds| i64::from(seconds) * 1000) })
 }
 
 /// The most bytes of one script that stops jobs: it is one argument of a shell.
@@ -207,25 +228,21 @@ const STOP_SCRIPT_MAX: usize = 50_000;
 /// itself is given no name: with one it stops every pending element of an array for the sake of a single one.
 pub(super) fn cancel(transport: &dyn Transport, jobs: &BTreeSet<(String, String)>) -> Result<(), String> {
     let mut lines = String::new();
-    for (batch, array, elements) in arrays(jobs) {
-        lines.push_str(&format!(
-            "ours {} && set -- \"$@\" {}\n",
-            quoted(&format!("{array}|{batch}")),
-            quoted(&elements)
-        ));
+    for (array, number, elements) in arrays(jobs) {
+        lines.push_str(&format!("ours {number} {array} && set -- \"$@\" {}\n", quoted(&elements)));
         if lines.len() > STOP_SCRIPT_MAX {
-            ask(transport, &stop_script(&std::mem::take(&mut lines)))?;
+            ask(transport, &stop_script(&std::mem::take(&mut lines), &marker()?))?;
         }
     }
-    if lines.is_empty() { Ok(()) } else { ask(transport, &stop_script(&lines)).map(drop) }
+    if lines.is_empty() { Ok(()) } else { ask(transport, &stop_script(&lines, &marker()?)).map(drop) }
 }
 
-/// What has ended meanwhile is no failure, though `scancel` says so.
-fn stop_script(lines: &str) -> String {
+/// A job is ours by its name or by the first word of its comment. What has ended meanwhile is no failure, though `scancel`
+/// says so.
+fn stop_script(lines: &str, m: &str) -> String {
     format!(
-        "{ENVIRONMENT}live=$(timeout -k 5 {ASK_S} squeue -h -u \"$(id -un)\" -o '%F|%j') || exit 1\n\
-         nl='\n'; live=$nl$live$nl\n\
-         ours() {{ case $live in *\"$nl$1$nl\"*) return 0; esac; return 1; }}\n\
+        "{ENVIRONMENT}live=$(timeout -k 5 {ASK_S} squeue -h -u \"$(id -un)\" -o '{m}%F|%j{m}%F|%k {m}') || exit 1\n\
+         ours() {{ case $live in *\"{m}$1|$2{m}\"*|*\"{m}$1|$2 \"*) return 0; esac; return 1; }}\n\
          set --\n{lines}[ $# -gt 0 ] || exit 0\n\
          said=$(timeout -k 5 {ASK_S} scancel \"$@\" 2>&1) && exit 0\n\
          printf '%s\\n' \"$said\" | grep -qvi -e 'invalid job id' -e 'already complet' || exit 0\n\
@@ -235,21 +252,20 @@ fn stop_script(lines: &str) -> String {
 
 /// Jobs as `scancel` takes them, one expression for all elements of an array: name, id of the array, expression.
 fn arrays(jobs: &BTreeSet<(String, String)>) -> Vec<(&str, &str, String)> {
-    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let mut found: BTreeMap<(&str, &str), BTreeSet<u32>> = BTreeMap::new();
-    for (batch, id) in jobs {
-        let (array, index) = id.split_once('_').map_or((id.as_str(), None), |(array, index)| (array, Some(index)));
+    for (array, id) in jobs {
+        let (number, index) = id.split_once('_').map_or((id.as_str(), None), |(number, index)| (number, Some(index)));
         let index = index.map(str::parse::<u32>).transpose();
         // an id that is none came from a handle that a plugin has spoilt
-        if let (true, Ok(index)) = (number(array), index) {
-            found.entry((batch, array)).or_default().extend(index);
+        if let (true, Ok(index)) = (array::is_name(array) && is_number(number), index) {
+            found.entry((array, number)).or_default().extend(index);
         }
     }
-    let expression = |array: &str, elements: &BTreeSet<u32>| match elements.len() {
-        0 => array.to_owned(),
-        _ => format!("{array}_[{}]", ranges(elements)),
+    let expression = |number: &str, elements: &BTreeSet<u32>| match elements.len() {
+        0 => number.to_owned(),
+        _ => format!("{number}_[{}]", ranges(elements)),
     };
-    found.iter().map(|((batch, array), elements)| (*batch, *array, expression(array, elements))).collect()
+    found.iter().map(|((array, number), elements)| (*array, *number, expression(number, elements))).collect()
 }
 
 /// Numbers as `0-4,7`.
@@ -333,31 +349,46 @@ mod tests {
 
     #[test]
     fn rows_that_are_not_ours_count_for_nothing() {
+        let (m, at) = ("~0123~", "2026-11-24T10:00:00");
+        let other = "ms-ffffffffffffffffffffffffffffffff";
         let text = format!(
-            "7|7|3|RUNNING|n[1-2]|None|2026-11-24T10:00:00|N/A|{OURS}\n\
-             7|7|5|RUNNING|n[1-2]|None|2026-11-24T10:00:00|NONE|{OURS}\n\
-             8|8|N/A|PENDING||a|b|c|N/A|N/A|{OURS}\n\
-             9|9|N/A|PENDING||Priority|N/A|N/A|somebody-else\n\
-             9|9|N/A|PENDING||Priority|N/A|N/A|x|{OURS}x\n\
-             10|10|1|FAILED||BadConstraints|N/A|2026-11-24T10:00:00|{OURS}\n\
+            "{m}7|7|3|RUNNING|n[1-2]|{at}|N/A|None{m}{OURS}{m}{OURS} r t\n\
+             {m}7|7|5|RUNNING|n[1-2]|{at}|NONE|None{m}{OURS}{m}\n\
+             {m}8|8|N/A|PENDING||N/A|N/A|a|b\u{1b}[2J|c{m}{OURS}{m}(null)\n\
+             {m}9|9|N/A|PENDING||N/A|N/A|Priority{m}somebody-else{m}{other}x y\n\
+             {m}9|9|N/A|PENDING||N/A|N/A|Priority{m}x|{OURS}{m}x {OURS}\n\
+             {m}9|9|N/A|PENDING||N/A|N/A|Priority{m}{OURS}x{m}\n\
+             {m}10|10|1|FAILED||N/A|{at}|BadConstraints{m}{OURS}{m}{OURS} r t\n\
              slurm_load_jobs warning: something\n\
-             11|11|4|NEW_WORD||None|N/A|N/A|{OURS}\nend\n"
+             7|7|3|FAILED|n1|{at}|{at}|None|{OURS}\n\
+             {m}11|11|4|NEW_WORD||N/A|N/A|None{m}renamed{m}{OURS} r a|task {other} +7\n\
+             {m}12|12|5|RUNNING|n1|{at}|N/A|None{m}two\n7|7|3|FAILED|n1|{at}|{at}|None{m}{OURS}{m}{OURS}\n\
+             {m}13|13|6|RUNNING|n1|{at}|N/A|None{m}{OURS}{m}{other} r t\nend\n"
         );
-        let rows = read_queue(&text).expect("an answer");
+        let rows = read_queue(&text, m).expect("an answer");
         let short: Vec<String> =
-            rows.iter().map(|row| format!("{} {} {} {}", row.id, row.element.index, row.word, row.reason)).collect();
-        assert_eq!(short, ["7_3 3 RUNNING None", "7_5 5 RUNNING None", "8 0 PENDING a|b|c", "11_4 4 NEW_WORD None"]);
-        assert_eq!(read_queue("end\n"), Ok(Vec::new()));
-        assert!(read_queue("").is_err() && read_queue("7|7|3|RUNN").is_err());
+            rows.iter().map(|row| format!("{} {:?} {} {}", row.number, row.index, row.word, row.reason)).collect();
+        let expected = [
+            "7 Some(3) RUNNING None",
+            "7 Some(5) RUNNING None",
+            "8 None PENDING a|b [2J|c",
+            "11 Some(4) NEW_WORD None",
+            "13 Some(6) RUNNING None",
+        ];
+        assert_eq!(short, expected);
+        assert!(rows.iter().all(|row| row.array == OURS));
+        assert_eq!(read_queue("end\n", m), Ok(Vec::new()));
+        assert!(read_queue("", m).is_err() && read_queue("~0123~7|7|3|RUNN", m).is_err());
     }
 
     #[test]
     fn what_is_to_be_stopped_is_named_by_array() {
+        let other = "ms-ffffffffffffffffffffffffffffffff";
         let jobs = ["7_0", "7_1", "7_2", "7_9", "7_11", "12", "x", "", "7_x", "7;rm"];
-        let jobs = jobs.iter().map(|id| ("a".to_owned(), (*id).to_owned())).chain([("b".to_owned(), "8_3".to_owned())]);
-        let jobs: BTreeSet<(String, String)> = jobs.collect();
+        let jobs = jobs.iter().map(|id| (OURS, *id)).chain([(other, "8_3"), ("$(touch x)", "9_1")]);
+        let jobs: BTreeSet<(String, String)> = jobs.map(|(array, id)| (array.to_owned(), id.to_owned())).collect();
         let expected =
-            [("a", "12", "12".to_owned()), ("a", "7", "7_[0-2,9,11]".to_owned()), ("b", "8", "8_[3]".to_owned())];
+            [(OURS, "12", "12".to_owned()), (OURS, "7", "7_[0-2,9,11]".to_owned()), (other, "8", "8_[3]".to_owned())];
         assert_eq!(arrays(&jobs), expected);
     }
 }

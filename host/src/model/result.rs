@@ -1,0 +1,72 @@
+//! What `analyze` receives of a task.
+use crate::model::states::TaskState;
+use crate::model::workflow::RemotePlace;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What `analyze` receives of one task. Readers ignore keys they do not know.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Result")]
+pub struct TaskResult {
+    /// The task's id.
+    pub task: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why, for a program; absent for a completed task.
+    pub code: Option<String>,
+    /// Why, for a person.
+    pub reason: Option<String>,
+    /// Whether the task said that it may fail.
+    pub allow_failure: bool,
+    /// The id of its last attempt; absent if it had none.
+    pub attempt: Option<String>,
+    /// How many attempts it had.
+    pub attempts: u32,
+    /// The output document of the last attempt, as its operator gave it.
+    pub data: Option<Value>,
+    /// The output files of the last attempt.
+    pub outputs: Vec<OutputFile>,
+}
+
+/// How a task ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// An attempt completed.
+    Completed,
+    /// Its attempts failed.
+    Failed,
+    /// A person cancelled it.
+    Cancelled,
+    /// A task it depends on did not complete.
+    Skipped,
+}
+
+impl Outcome {
+    /// The outcome of a task in this state; none before it has ended.
+    pub fn of(state: TaskState) -> Option<Self> {
+        match state {
+            TaskState::Pending | TaskState::Running => None,
+            TaskState::Completed => Some(Self::Completed),
+            TaskState::Failed => Some(Self::Failed),
+            TaskState::Cancelled => Some(Self::Cancelled),
+            TaskState::Skipped => Some(Self::Skipped),
+        }
+    }
+}
+
+/// One output file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Output")]
+pub struct OutputFile {
+    /// Relative to the attempt directory.
+    pub path: String,
+    /// SHA-256, 64 hexadecimal digits; `artifacts.read` takes it.
+    pub sha256: String,
+    /// Bytes.
+    pub size: u64,
+    /// Where it is, if it stayed on a cluster; then `artifacts.read` cannot read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<RemotePlace>,
+}
