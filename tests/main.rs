@@ -9,6 +9,7 @@ mod evidence;
 mod model;
 mod people;
 mod plugin;
+mod record;
 mod store;
 mod support;
 mod tick;

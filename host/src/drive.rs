@@ -8,7 +8,7 @@ use crate::model::states::RunState;
 use crate::run::Run;
 use crate::run::{Lease, RunDir};
 use crate::tick::{Moment, Tick, step_run};
-use crate::workspace::{Access, now_ms};
+use crate::workspace::{Access, Ahead, now_ms, open_leased};
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -68,10 +68,14 @@ pub fn drive(
     let mut driven = None;
     loop {
         alarms.forget_outside()?;
+        let ahead = ahead_of(dir, &driven)?;
         let lease = dir.lease(PATIENCE)?;
-        let mut current = fresh(dir, driven.take())?;
-        let tick = step_run(&mut current.run, Moment { now_ms: now_ms(), new_id: &new_attempt_id })?;
+        let mut current = fresh(dir, driven.take(), ahead)?;
+        let (begun, at_ms) = (Instant::now(), now_ms());
+        let tick = step_run(&mut current.run, Moment { now_ms: at_ms, new_id: &new_attempt_id })?;
         current.version = current.run.store.data_version()?;
+        let noted = lease.note_tick(at_ms, begun.elapsed());
+        noted.map_err(|error| Failure::machine("writing the run's `lock` file", error))?;
         drop(lease);
         seen(&current.run, &tick);
         if let Some(unloaded) = &tick.unloaded {
@@ -145,6 +149,13 @@ struct Driven {
     version: i64,
 }
 
+impl Driven {
+    /// Whether nobody else has written to the run.
+    fn is_current(&self) -> Result<bool, Failure> {
+        Ok(self.run.store.data_version()? == self.version)
+    }
+}
+
 enum Pause {
     Over(Ending),
     None,
@@ -163,14 +174,23 @@ fn only_loop(dir: &RunDir) -> Result<Lease, Failure> {
     })
 }
 
+/// What has to be read and compiled before the lease is taken: nothing while nobody else has written to the run.
+fn ahead_of(dir: &RunDir, driven: &Option<Driven>) -> Result<Option<Ahead>, Failure> {
+    match driven {
+        Some(driven) if driven.is_current()? => Ok(None),
+        _ => Ahead::read(dir).map(Some),
+    }
+}
+
 /// The run as it is now: opened again if somebody else has written to it.
-fn fresh(dir: &RunDir, driven: Option<Driven>) -> Result<Driven, Failure> {
+fn fresh(dir: &RunDir, driven: Option<Driven>, ahead: Option<Ahead>) -> Result<Driven, Failure> {
     if let Some(driven) = driven
-        && driven.run.store.data_version()? == driven.version
+        && driven.is_current()?
     {
         return Ok(driven);
     }
-    let run = crate::workspace::open_leased(dir, Access::Own)?;
+    let ahead = ahead.map_or_else(|| Ahead::read(dir), Ok)?;
+    let run = open_leased(dir, Access::Own, ahead)?;
     Ok(Driven { run, version: 0 })
 }
 

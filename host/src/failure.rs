@@ -82,6 +82,8 @@ impl From<StoreError> for Failure {
             StoreError::TooNew(..) => {
                 Self::of(FailureKind::Machine, text).hint("use the matterstack that made the run, or a later one")
             }
+            StoreError::Before(..) => Self::of(FailureKind::Machine, text)
+                .hint("finish the run with the matterstack that made it, or make a new one with `matterstack init`"),
             StoreError::Missing(_) => Self::of(FailureKind::Machine, text).hint("restore it from a backup"),
             StoreError::Corrupt(..) => Self::of(FailureKind::Machine, text)
                 .hint("the file is untouched; restore it from a backup, or look at it with `sqlite3 FILE .recover`"),
@@ -148,15 +150,21 @@ impl From<PluginError> for Failure {
     fn from(error: PluginError) -> Self {
         let text = error.to_string();
         match error.kind {
-            PluginErrorKind::NotGranted(_, json) => {
-                Self::of(FailureKind::Plugin, text).hint(format!("to grant it, add to config.json: {json}"))
+            PluginErrorKind::NotGranted { grant, .. } => {
+                Self::of(FailureKind::Plugin, text).hint(format!("to grant it, add to config.json: {grant}"))
             }
             PluginErrorKind::Guest(_) => Self::of(FailureKind::Input, text),
+            PluginErrorKind::Unstarted(_) | PluginErrorKind::Starved(_) => {
+                Self::of(FailureKind::Machine, text).hint(GIVE_MORE)
+            }
             PluginErrorKind::Deadline(_)
             | PluginErrorKind::Fuel(_)
             | PluginErrorKind::Memory(_)
-            | PluginErrorKind::Limit(..) => Self::of(FailureKind::Plugin, text)
+            | PluginErrorKind::Limit(_) => Self::of(FailureKind::Plugin, text)
                 .hint("raise that limit in config.json, or let the plugin do less in one call"),
+            PluginErrorKind::Compile(_) => {
+                Self::of(FailureKind::Plugin, text).hint("raise that limit in config.json, or make the plugin smaller")
+            }
             PluginErrorKind::Load(_) | PluginErrorKind::Trap(_) | PluginErrorKind::BadOutput(_) => {
                 Self::of(FailureKind::Plugin, text)
             }
@@ -164,16 +172,35 @@ impl From<PluginError> for Failure {
     }
 }
 
+/// What helps where the machine is too small for a plugin.
+const GIVE_MORE: &str =
+    "nothing was lost: see `ulimit -a` (`-v`, `-u`, `-n`) and the free memory of this machine, then repeat the command";
+
 impl Failure {
     /// What to say after a tick in which an operator's plugin could not be loaded.
     pub fn unloaded(dir: &RunDir, unloaded: &Unloaded) -> Self {
         let run = dir.address();
         let (error, key) = (&unloaded.error, &unloaded.operator);
         let hint = match &error.kind {
-            PluginErrorKind::NotGranted(_, json) => {
-                format!("grant it with `matterstack amend {run} --set operators.{key}.grants.…`: {json}")
+            PluginErrorKind::NotGranted { grant, .. } => {
+                format!("grant it with `matterstack amend {run} --set operators.{key}.grants.…`: {grant}")
             }
-            _ => format!(
+            PluginErrorKind::Unstarted(_) | PluginErrorKind::Starved(_) => {
+                return Self::of(FailureKind::Machine, error.to_string()).hint(GIVE_MORE);
+            }
+            PluginErrorKind::Compile(bound) => format!(
+                "raise that limit with `matterstack amend {run} --set {}={}`; until then its attempts stay where they are",
+                bound.key,
+                bound.value.saturating_mul(2)
+            ),
+            PluginErrorKind::Load(_)
+            | PluginErrorKind::Trap(_)
+            | PluginErrorKind::Deadline(_)
+            | PluginErrorKind::Fuel(_)
+            | PluginErrorKind::Memory(_)
+            | PluginErrorKind::Limit(_)
+            | PluginErrorKind::Guest(_)
+            | PluginErrorKind::BadOutput(_) => format!(
                 "restore the file, or put another plugin in its place with `matterstack plugin upgrade {run} FILE \
                  --operator {key}`; until then its attempts stay where they are"
             ),

@@ -5,7 +5,7 @@
 //! that knows SQL, [`backend`] starts programs, [`plugin`] is the only place that knows wasmtime. [`run`] is a run directory,
 //! its lease and what an opened run holds. [`tick`] joins them into one step. [`failure`] and [`explain`] say what went wrong
 //! and why nothing moves, [`people`] brings in answers and kits, [`evidence`] writes what a run leaves for others.
-//! [`workspace`] finds, makes and opens runs, [`drive`] is the loop, and [`cli`] is the only place that prints.
+//! [`workspace`] finds, makes and opens runs, [`replay`] makes their decisions again, [`drive`] is the loop, and [`cli`] is the only place that prints.
 pub mod backend;
 pub mod cli;
 pub mod drive;
@@ -16,6 +16,7 @@ pub mod ground;
 pub mod model;
 pub mod people;
 pub mod plugin;
+pub mod replay;
 pub mod run;
 pub mod store;
 pub mod tick;

@@ -3,6 +3,7 @@ use matterstack::backend::local::LocalSettings;
 use matterstack::backend::{Backends, Compute, JobKey};
 use matterstack::model::contract::{Found, Status};
 use matterstack::model::id::{AttemptId, TaskId};
+use matterstack::model::inputs::Inputs;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,7 +40,12 @@ impl Run {
         fs::create_dir_all(&directory).expect("attempt directory");
         let id = AttemptId::from(attempt);
         self.backends
-            .submit("local", JobKey { attempt_id: &id, task_id: &TaskId::from("t"), directory: &directory }, job)
+            .submit(
+                "local",
+                JobKey { attempt_id: &id, task_id: &TaskId::from("t"), directory: &directory },
+                job,
+                &Inputs::default(),
+            )
             .expect("submitted")
     }
 

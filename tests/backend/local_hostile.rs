@@ -2,6 +2,7 @@
 use super::local::{Run, code, until};
 use matterstack::backend::Compute;
 use matterstack::model::contract::Status;
+use matterstack::model::inputs::Inputs;
 use std::fs;
 use std::path::Path;
 
@@ -155,6 +156,6 @@ fn a_walltime_beyond_every_clock_is_refused() {
     fs::create_dir_all(&directory).expect("attempt directory");
     let key = matterstack::backend::JobKey { attempt_id: &id, task_id: &"t".into(), directory: &directory };
     let job = r#"{"command":["true"],"resources":{"walltime_s":1e19}}"#;
-    let error = run.backends.submit("local", key, job).expect_err("refused");
+    let error = run.backends.submit("local", key, job, &Inputs::default()).expect_err("refused");
     assert!(error.detail().message.contains("ten years"), "{error:?}");
 }

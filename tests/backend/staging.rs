@@ -174,6 +174,60 @@ fn results_come_by_pattern_with_the_hosts_own_files() {
 }
 
 #[test]
+fn x_bits_travel_both_ways() {
+    let site = Site::new();
+    let executes = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o111 != 0;
+    let parcel = site.parcel("a1", &[("run", b"x"), ("data", b"x")]);
+    fs::set_permissions(site.here("a1").join("run"), fs::Permissions::from_mode(0o755)).expect("a mode");
+    site.carrier().put(&[parcel]).expect("put");
+    assert!(executes(&site.there("a1/run")) && !executes(&site.there("a1/data")));
+    for (name, mode) in [("tool", 0o755), ("plain", 0o644)] {
+        site.write_there(&format!("a2/{name}"), name.as_bytes());
+        fs::set_permissions(site.there("a2").join(name), fs::Permissions::from_mode(mode)).expect("a mode");
+        let file = RemoteFile {
+            attempt: "a2".into(),
+            path: name.into(),
+            sha256: sha256(name.as_bytes()),
+            size: name.len() as u64,
+        };
+        assert_eq!(site.carrier().pull(&file, &mut Vec::new()).expect("pulled"), mode == 0o755, "{name}");
+        let mut parcel = site.parcel(&format!("next-{name}"), &[]);
+        parcel.linked.push((name.to_owned(), file));
+        site.carrier().put(&[parcel]).expect("put");
+        assert_eq!(executes(&site.there(&format!("next-{name}/{name}"))), mode == 0o755, "{name}");
+    }
+    site.carrier().fetch(&[site.wanted("a2", &["*"], &[])]).expect("fetched");
+    assert!(executes(&site.here("a2").join("tool")) && !executes(&site.here("a2").join("plain")));
+}
+
+#[test]
+fn folders_out_of_reach_are_not_looked_into_over_there() {
+    // a `find` over there that tells where it has been
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let log = scratch.path().join("log");
+    let script = format!("/usr/bin/find \"$@\" -o -fprint {}", log.display());
+    crate::support::sshd::program(&scratch.path().join("find"), &script);
+    let sshd = Sshd::with(None, &format!("SetEnv PATH={}:/usr/bin:/bin", scratch.path().display()));
+    let (client, root) = (sshd.client(), sshd.path().join("root"));
+    for path in ["r/a1/p/scratch/1", "r/a1/out/1/x", "r/a1/out/.git/x", "r/a1/result.csv"] {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+        fs::write(path, "x").expect("a file");
+    }
+    let root = root.display().to_string();
+    let carrier = Carrier { transport: &*client, root: &root, run: "r", timeout: Duration::from_secs(60) };
+    let here = tempfile::tempdir().expect("a scratch directory");
+    let outputs = vec!["result.csv".to_owned(), "out/*/x".to_owned()];
+    let directory = here.path().join("a1");
+    let wanted = Wanted { attempt: "a1".into(), directory: directory.clone(), outputs, keep: Vec::new(), own: true };
+    let fetched = carrier.fetch(&[wanted]).expect("an answer");
+    assert_eq!(fetched["a1"], Fetched::Yes(Vec::new()));
+    assert_eq!(files(&directory).into_keys().collect::<Vec<_>>(), ["out/1/x", "result.csv"]);
+    let seen = fs::read_to_string(log).expect("a log");
+    assert!(seen.contains("./out") && !seen.contains("scratch") && !seen.contains(".git/x"), "{seen}");
+}
+
+#[test]
 fn what_comes_back_cannot_leave_its_directory() {
     let site = Site::new();
     let outside = site.here.path().join("outside");
@@ -181,7 +235,7 @@ fn what_comes_back_cannot_leave_its_directory() {
     symlink(&outside, site.here("a1").join("way")).expect("a link");
     site.write_there("a1/way/x", b"x");
     let fetched = site.carrier().fetch(&[site.wanted("a1", &["**"], &[])]).expect("fetched");
-    assert!(matches!(&fetched["a1"], Fetched::No(why) if why.contains("cannot be put in place")), "{fetched:?}");
+    assert!(matches!(&fetched["a1"], Fetched::Never(_, why) if why.contains("cannot be put in place")), "{fetched:?}");
     assert_eq!(files(&outside).len(), 0);
 }
 
@@ -464,7 +518,7 @@ fn a_file_that_cannot_be_read_over_there_concerns_its_own_attempt_alone() {
     site.write_there("a2/o", b"2");
     let wanted = [site.wanted("a1", &["**"], &[]), site.wanted("a2", &["**"], &[])];
     let fetched = site.carrier().fetch(&wanted).expect("an answer");
-    assert!(matches!(&fetched["a1"], Fetched::No(why) if why.contains("`secret` cannot be read")), "{fetched:?}");
+    assert!(matches!(&fetched["a1"], Fetched::Never(_, why) if why.contains("`secret` cannot be read")), "{fetched:?}");
     assert_eq!(fetched["a2"], Fetched::Yes(Vec::new()));
     assert_eq!(files(&site.here("a2")).into_keys().collect::<Vec<_>>(), ["o"]);
 }

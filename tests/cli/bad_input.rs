@@ -86,7 +86,7 @@ fn configurations_are_checked_before_anything_is_made() {
             &["campaign.inputs.tasks", "cannot be found"],
         ),
         (campaign(json!({"plugin": "builtin:workflow", "files": ["none/*"]})), &["matches no file"]),
-        (campaign(json!({"plugin": "builtin:workflow", "files": ["../*"]})), &["leaves the workspace"]),
+        (campaign(json!({"plugin": "builtin:workflow", "files": ["../*"]})), &["leads out of the workspace"]),
         (campaign(json!({"plugin": "builtin:workflow", "params": {}})), &["campaign.params.tasks"]),
         (
             campaign(json!({"plugin": "builtin:workflow", "params": {"tasks": [{"id": "a"}]}})),
@@ -343,7 +343,7 @@ fn task_files_cannot_escape_and_missing_sources_fail_the_attempt() {
         nothing_left(&world);
     }
     let world = World::with_tasks(&json!([
-        {"id": "a", "operator": "local", "command": "true"},
+        {"id": "a", "operator": "local", "command": "touch nothing", "outputs": ["no*"]},
         {"id": "b", "operator": "local", "command": "true", "files": {"x": {"from": "a", "output": "none"}}},
     ]));
     world.init();

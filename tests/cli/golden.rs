@@ -1,5 +1,6 @@
 //! What the commands print, in one file for each case below `golden/`. `UPDATE_GOLDEN=1` rewrites them.
 use super::harness::World;
+use matterstack::ground::machine::host_name;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -7,6 +8,8 @@ use std::path::Path;
 fn normalised(text: &str, world: &World) -> String {
     let root = std::fs::canonicalize(world.root()).expect("the root exists");
     let text = text.replace(&root.display().to_string(), "ROOT").replace(&world.root().display().to_string(), "ROOT");
+    let text = text.replace(&format!("\"{}\"", host_name()), "\"HOST\"");
+    let text = without_number_after(&text, "\"took_ms\": ");
     let shape = |c: char| if c.is_ascii_digit() { 'd' } else { c };
     let (mut out, mut rest) = (String::with_capacity(text.len()), text.as_str());
     while let Some(c) = rest.chars().next() {
@@ -25,6 +28,13 @@ fn normalised(text: &str, world: &World) -> String {
         rest = &rest[length..];
     }
     out
+}
+
+/// The text with each number behind these words left out.
+fn without_number_after(text: &str, words: &str) -> String {
+    let mut parts = text.split(words);
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |whole, part| whole + words + "N" + part.trim_start_matches(|c: char| c.is_ascii_digit()))
 }
 
 #[track_caller]

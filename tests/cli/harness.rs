@@ -135,7 +135,7 @@ pub(crate) fn tasks_config(tasks: &Value) -> Value {
     })
 }
 
-fn done(output: Output) -> Done {
+pub(crate) fn done(output: Output) -> Done {
     Done {
         code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

@@ -2,6 +2,7 @@
 mod alone;
 pub(crate) mod bad_input;
 mod control;
+mod files;
 mod golden;
 pub(crate) mod harness;
 mod notify;

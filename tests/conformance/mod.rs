@@ -3,13 +3,16 @@
 //! The digest of a decision's input covers the time of the decision, which differs between two runs. So the languages are
 //! compared twice: call by call through the plugin host, with one and the same context; and run by run through the
 //! binary, where everything a decision says must agree.
+use crate::cli::harness::PROGRAM;
 use crate::cli::harness::World;
 use matterstack::backend::{Compute, JobKey};
-use matterstack::model::config::PluginLimits;
+use matterstack::model::config::{CompileLimits, PluginLimits};
 use matterstack::model::contract::{Context, Decision, Detail, Found, GuestError, Next, StatusReport};
 use matterstack::model::document::{canonical, sha256};
+use matterstack::model::evidence::DecisionKind;
 use matterstack::model::id::RunId;
-use matterstack::plugin::{Artifacts, HostSettings, LogLevel, PluginHost, PluginLog, PluginSource, Plugins};
+use matterstack::model::inputs::Inputs;
+use matterstack::plugin::{Artifacts, Compiler, HostSettings, LogEntry, PluginHost, PluginLog, PluginSource, Plugins};
 use matterstack::store::Store;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -73,7 +76,7 @@ fn denied<T>() -> Result<T, GuestError> {
 }
 
 impl Compute for NoBackend {
-    fn submit(&self, _: &str, _: JobKey<'_>, _: &str) -> Result<String, GuestError> {
+    fn submit(&self, _: &str, _: JobKey<'_>, _: &str, _: &Inputs) -> Result<String, GuestError> {
         denied()
     }
     fn find(&self, _: &str, _: JobKey<'_>) -> Result<Found, GuestError> {
@@ -94,15 +97,20 @@ impl Compute for NoBackend {
 struct Echo;
 
 impl PluginLog for Echo {
-    fn write(&self, plugin: &str, _: Option<&str>, level: LogLevel, message: &str) {
-        println!("{plugin}: {level:?}: {message}");
+    fn write(&self, entry: &LogEntry<'_>) -> usize {
+        println!("{}: {:?}: {}", entry.plugin, entry.level, entry.message);
+        entry.message.len()
     }
 }
 
 fn host(language: &str, shelf: &Arc<Shelf>) -> PluginHost {
     let path = component(language);
     let mut host = PluginHost::new(HostSettings {
-        cache_dir: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache/matterstack")),
+        compiler: Compiler {
+            cache_dir: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache/matterstack")),
+            program: PROGRAM.into(),
+            limits: CompileLimits::default(),
+        },
         compute: Arc::new(NoBackend),
         backends: Vec::new(),
         artifacts: shelf.clone(),
@@ -181,7 +189,7 @@ fn every_language_answers_every_call_alike() {
     let mut state: Option<String> = None;
     for iteration in 1..=ITERATIONS {
         context.iteration = iteration;
-        let plan = |host: &PluginHost| canonical_decision(host.plan(&context, state.as_deref()).expect("a plan").value);
+        let plan = |host: &PluginHost| canonical_decision(host.plan(&context, state.as_deref()).value.expect("a plan"));
         let decision = agreed(&hosts, plan);
         let tasks = decision.next.strip_prefix("workflow ").expect("a workflow");
         let tasks: Vec<Value> = serde_json::from_str(tasks).expect("tasks");
@@ -192,14 +200,14 @@ fn every_language_answers_every_call_alike() {
         let results = Value::Array(results.collect()).to_string();
         context.decision += 1;
         let analyze = |host: &PluginHost| {
-            let answer = host.analyze(&context, &decision.state, &results).expect("a state");
-            canonical(&answer.value).expect("canonical JSON")
+            let answer = host.analyze(&context, &decision.state, &results).value.expect("a state");
+            canonical(&answer).expect("canonical JSON")
         };
         state = Some(agreed(&hosts, analyze));
         context.decision += 1;
     }
     context.iteration = ITERATIONS + 1;
-    let plan = |host: &PluginHost| canonical_decision(host.plan(&context, state.as_deref()).expect("a plan").value);
+    let plan = |host: &PluginHost| canonical_decision(host.plan(&context, state.as_deref()).value.expect("a plan"));
     let last = agreed(&hosts, plan);
     let result: Value = serde_json::from_str(last.next.strip_prefix("complete ").expect("an end")).expect("a result");
     assert_eq!(result["evaluated"], 3 * ITERATIONS - 1);
@@ -210,7 +218,8 @@ fn every_language_answers_every_call_alike() {
 fn what_is_no_document_is_refused_by_all_without_a_trap() {
     let shelf = Arc::new(Shelf::default());
     for language in LANGUAGES {
-        let error = host(language, &shelf).plan(&first_context(), Some("{")).expect_err("no plan without a state");
+        let error =
+            host(language, &shelf).plan(&first_context(), Some("{")).value.expect_err("no plan without a state");
         assert_eq!(error.kind.code(), "plugin-error", "{language}: {error}");
     }
 }
@@ -218,7 +227,7 @@ fn what_is_no_document_is_refused_by_all_without_a_trap() {
 /// What a run's record says, without what may differ: the plugin's digest and fuel, and times.
 #[derive(Debug, PartialEq)]
 struct Record {
-    decisions: Vec<(u64, String, u32, Option<String>, String, String)>,
+    decisions: Vec<(u64, DecisionKind, u32, Option<String>, Option<String>, Option<String>)>,
     outputs: Value,
     state: Option<String>,
     result: Option<Value>,
@@ -241,7 +250,7 @@ fn record(language: &str) -> Record {
     Record {
         decisions: decisions.map(|d| (d.number, d.kind, d.iteration, d.next, d.reason, d.output_sha256)).collect(),
         outputs: outputs.collect(),
-        state: row.state_document,
+        state: store.campaign_state().expect("a state").map(|(_, text)| text),
         result: row.result.map(|text| serde_json::from_str(&text).expect("a result")),
     }
 }

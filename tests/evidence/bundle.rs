@@ -47,8 +47,11 @@ fn a_completed_run_is_recorded_whole() {
     let last = bundle.history.last().expect("a history");
     assert_eq!((last.kind.as_str(), last.to.as_str()), ("run", "completed"));
 
-    // config.json, two plugins, two outputs
-    assert_eq!((bundle.findings.len(), bundle.verified.files, bundle.verified.intact), (0, 5, 5));
+    // config.json, two plugins, two outputs, four exit records, and what one of them printed
+    assert_eq!((bundle.findings.len(), bundle.verified.files, bundle.verified.intact), (0, 10, 10));
+    assert!(bundle.attempts.iter().all(|attempt| attempt.job.started_at <= attempt.job.stopped_at));
+    let acts: Vec<&str> = bundle.acts.iter().map(|act| act.verb.as_str()).collect();
+    assert_eq!((acts, bundle.configs.len(), bundle.engines.len(), bundle.environments.len()), (vec!["init"], 1, 1, 1));
     let told = done.json();
     assert_eq!((&told["run_id"], &told["state"], &told["complete"]), (&json!("r"), &json!("completed"), &json!(true)));
     assert_eq!(told["verified"], serde_json::to_value(bundle.verified).expect("a value"));
@@ -165,6 +168,8 @@ fn outputs_that_are_not_as_recorded_are_named() {
     let mut found: Vec<_> =
         bundle.findings.iter().map(|f| (f.task.clone().expect("a task"), f.kind, f.integrity)).collect();
     found.sort_by(|a, b| a.0.cmp(&b.0));
+    let logs: Vec<_> = found.extract_if(.., |found| found.1 == FileKind::Log).collect();
+    assert_eq!(logs, [("gone".to_owned(), FileKind::Log, Integrity::Missing)], "its exit record is gone with it");
     let expected = [
         ("bigger", Integrity::Changed),
         ("changed", Integrity::Changed),
@@ -173,9 +178,9 @@ fn outputs_that_are_not_as_recorded_are_named() {
     ];
     assert_eq!(found, expected.map(|(task, integrity)| (task.to_owned(), FileKind::Output, integrity)));
     let Verified { files, intact, changed, missing, unreadable, .. } = bundle.verified;
-    assert_eq!((files, intact, changed, missing, unreadable), (8, 4, 3, 1, 0));
+    assert_eq!((files - intact, changed, missing, unreadable), (5, 3, 2, 0));
     let text = report(&evidence_dir(&world));
-    assert!(text.contains("> **4 files are not as recorded**"), "{text}");
+    assert!(text.contains("> **5 files are not as recorded**"), "{text}");
     assert!(text.contains("output of task `gone`") && text.contains("it is not a regular file now"), "{text}");
 }
 
@@ -234,7 +239,7 @@ fn bundles_are_written_while_a_loop_runs() {
         let tally = bundle.run.tasks;
         assert_eq!((count(TaskState::Completed), count(TaskState::Running)), (tally.completed, tally.running));
         let outputs: u64 = bundle.attempts.iter().map(|attempt| attempt.outputs.len() as u64).sum();
-        assert_eq!((outputs, bundle.verified.files), (tally.completed, tally.completed + 3));
+        assert_eq!((outputs, bundle.verified.files), (tally.completed, 2 * tally.completed + 3));
         let created = bundle.history.iter().filter(|row| row.kind == "attempt" && row.to == "created").count();
         assert_eq!(created, bundle.attempts.len());
         assert_eq!(bundle.verified.findings(), 0);

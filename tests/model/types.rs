@@ -5,12 +5,20 @@ use matterstack::model::id::TaskId;
 use matterstack::model::job::JobDocument;
 use matterstack::model::result as host_result;
 use matterstack::model::workflow as host;
-use matterstack_sdk::task as sdk;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+
+/// The SDK's own file: as a dependency it would bring features of other crates with it, and have cranelift compiled twice.
+#[path = "../../plugins/sdk/rust/src/task.rs"]
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "it is a library of its own, whose conveniences are not what is compared"
+)]
+mod sdk;
 
 /// What the other side makes of a document, as the first side reads it back; it must be the same.
 #[track_caller]
@@ -44,9 +52,18 @@ fn keys(document: &Value) -> Vec<String> {
 }
 
 fn host_task() -> host::Task {
-    let path = host::FileSource::Path(host::PathSource { path: "scripts/a.py".into() });
-    let content = host::FileSource::Content(host::ContentSource { content: "x".into() });
-    let from = host::FileSource::From(host::FromSource { from: TaskId::from("before"), output: "o".into() });
+    let path = host::FileSource::Path(host::PathSource {
+        path: "scripts/a.py".into(),
+        stage: Some(host::Stage::Copy),
+        executable: Some(true),
+    });
+    let content = host::FileSource::Content(host::ContentSource { content: "x".into(), executable: Some(true) });
+    let from = host::FileSource::From(host::FromSource {
+        from: TaskId::from("before"),
+        output: "o".into(),
+        stage: Some(host::Stage::Link),
+        executable: Some(false),
+    });
     let kept = host::KeptPattern { pattern: "*.big".into(), keep: host::Keep::Remote };
     host::Task {
         id: TaskId::from("a"),
@@ -87,9 +104,24 @@ fn sdk_task() -> sdk::Task {
         operator: "hpc".into(),
         command: Some(sdk::Command::Shell("true".into())),
         files: BTreeMap::from([
-            ("a".into(), sdk::FileSource::Pinned { path: "scripts/a.py".into() }),
-            ("b".into(), sdk::FileSource::Content { content: "x".into() }),
-            ("c".into(), sdk::FileSource::From { from: "before".into(), output: "o".into() }),
+            (
+                "a".into(),
+                sdk::FileSource::Pinned {
+                    path: "scripts/a.py".into(),
+                    stage: Some(sdk::Stage::Copy),
+                    executable: Some(true),
+                },
+            ),
+            ("b".into(), sdk::FileSource::Content { content: "x".into(), executable: Some(true) }),
+            (
+                "c".into(),
+                sdk::FileSource::From {
+                    from: "before".into(),
+                    output: "o".into(),
+                    stage: Some(sdk::Stage::Link),
+                    executable: Some(false),
+                },
+            ),
         ]),
         env: BTreeMap::from([("X".into(), "1".into())]),
         depends_on: vec!["before".into()],

@@ -1,6 +1,7 @@
 //! Campaigns: what they decide, that it repeats, and every way to misbehave.
 use super::*;
 use matterstack::model::contract::Next;
+use std::time::{Duration, Instant};
 
 fn hostile(limits: PluginLimits) -> Bench {
     Bench::campaign(limits, &guest("hostile"))
@@ -10,14 +11,14 @@ fn hostile(limits: PluginLimits) -> Bench {
 fn a_loop_is_planned_and_analyzed() {
     let bench = Bench::campaign(limits(), &guest("loop-rust"));
     let context = context(json!({"lo": 0, "hi": 1024, "target": 613, "iterations": 3}));
-    let first = bench.host.plan(&context, None).unwrap();
+    let first = bench.plan_as(&context).unwrap();
     let Next::Workflow(tasks) = first.value.next else { panic!("no workflow") };
     assert_eq!(serde_json::from_str::<Value>(&tasks).unwrap().as_array().unwrap().len(), 3);
     assert!(first.fuel > 1000);
     let results = json!([{"task": "i1-x512", "outcome": "completed", "attempts": 1,
         "outputs": [{"path": "value.json", "sha256": "d", "size": 23}]}]);
-    let state = bench.host.analyze(&context, &first.value.state, &results.to_string()).unwrap();
-    let state: Value = serde_json::from_str(&state.value).unwrap();
+    let state = bench.host.analyze(&context, &first.value.state, &results.to_string()).value.unwrap();
+    let state: Value = serde_json::from_str(&state).unwrap();
     assert_eq!(state["best"]["x"], 512, "{state}");
     assert_eq!(state["lo"], 256);
 }
@@ -55,6 +56,45 @@ fn misbehaviours_are_told_apart() {
     check("huge-output", "plugin-limit", "`limits.plugin.output_mb` is 4");
 }
 
+/// Random bytes cost the host, not the plugin's fuel: they are counted, before they are made.
+#[test]
+fn randomness_has_an_end() {
+    let bench = hostile(PluginLimits { output_mb: 1, ..limits() });
+    for mode in ["random-flood", "random-at-once"] {
+        let start = Instant::now();
+        let error = bench.plan(json!({"mode": mode})).unwrap_err();
+        assert_eq!(error.kind.code(), "plugin-limit", "{mode}: {error}");
+        assert!(error.to_string().contains("`limits.plugin.output_mb` is 1"), "{mode}: {error}");
+        assert!(start.elapsed() < Duration::from_secs(10), "{mode}: {:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn a_fuse_ends_what_fuel_would_let_go_on() {
+    let limits = PluginLimits { plan_ms: 300, fuel: 1 << 60, output_mb: 1_000_000, memory_mb: 512, ..limits() };
+    let bench = hostile(limits);
+    for mode in ["loop", "random-flood", "log-empty"] {
+        let start = Instant::now();
+        let error = bench.plan(json!({"mode": mode})).unwrap_err();
+        let PluginErrorKind::Deadline(bound) = error.kind else { panic!("{mode}: {error}") };
+        assert_eq!((bound.key, bound.value), ("limits.plugin.plan_ms", 300), "{mode}");
+        assert!((300..5000).contains(&start.elapsed().as_millis()), "{mode}: {:?}", start.elapsed());
+        bench.plan(json!({})).unwrap();
+    }
+}
+
+/// An empty message, or one of a letter, takes a hundred bytes of the disk.
+#[test]
+fn what_the_log_takes_is_counted_and_not_what_was_said() {
+    for mode in ["log-empty", "print-lines"] {
+        let bench = hostile(PluginLimits { output_mb: 1, ..limits() });
+        let _ = bench.plan(json!({"mode": mode}));
+        let notes = bench.notes.0.lock().unwrap();
+        assert!((9_000..11_000).contains(&notes.len()), "{mode}: {}", notes.len());
+        assert!(notes.last().unwrap().3.contains("has been dropped"), "{mode}");
+    }
+}
+
 #[test]
 fn a_table_that_is_too_large_is_named() {
     let error = hostile(PluginLimits { table_elements: 1, ..limits() }).plan(json!({})).unwrap_err();
@@ -76,7 +116,7 @@ fn words_and_sentences_cannot_command_a_terminal() {
 fn analyze_fails_under_its_own_name() {
     let bench = hostile(limits());
     let check = |mode: &str, code: &str| {
-        let error = bench.host.analyze(&context(json!({"mode": mode})), "{}", "[]").unwrap_err();
+        let error = bench.host.analyze(&context(json!({"mode": mode})), "{}", "[]").value.unwrap_err();
         assert_eq!((error.kind.code(), error.call), (code, Some("analyze")), "{mode}: {error}");
     };
     check("trap-in-analyze", "plugin-trap");
@@ -87,7 +127,7 @@ fn analyze_fails_under_its_own_name() {
 
 #[test]
 fn a_campaign_that_sleeps_loses_no_time() {
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     // an hour on a clock that stands still: the sleep is over at once, or its fuel is
     match hostile(limits()).plan(json!({"mode": "sleep"})) {
         Ok(_) => {}
@@ -113,7 +153,7 @@ fn randomness_follows_from_seed_and_decision() {
     let bench = hostile(limits());
     let state = |seed, decision| {
         let context = Context { seed, decision, ..context(json!({"mode": "random"})) };
-        bench.host.plan(&context, None).unwrap().value.state
+        bench.plan_as(&context).unwrap().value.state
     };
     assert_eq!(state(1, 1), state(1, 1));
     assert_ne!(state(1, 1), state(2, 1));

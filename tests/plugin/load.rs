@@ -63,7 +63,8 @@ fn imports_nobody_gives_are_named() {
 
 #[test]
 fn a_missing_or_changed_file_is_refused() {
-    let mut bench = Bench::new(limits());
+    let cache = tempfile::tempdir().unwrap();
+    let mut bench = Bench::with_cache(limits(), cache.path().join("native"));
     let path = bench.file("plugin.wasm", builtin::builtin("workflow").unwrap());
     let expected = source(&path);
     fs::write(&path, b"another").unwrap();
@@ -73,6 +74,25 @@ fn a_missing_or_changed_file_is_refused() {
     fs::remove_file(&path).unwrap();
     let text = bench.plan(json!({})).unwrap_err().to_string();
     assert!(text.contains("cannot be read"), "{text}");
+    let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
+    let text = bench.plan(json!({})).unwrap_err().to_string();
+    assert!(text.contains("not a regular file"), "{text}");
+}
+
+/// The code of the pinned plugin is in the cache, under its digest and a seal: nothing that stands in the file's place runs.
+#[test]
+fn a_file_is_not_read_again_where_there_is_native_code() {
+    let mut bench = Bench::new(limits());
+    let path = bench.file("plugin.wasm", builtin::builtin("workflow").unwrap());
+    bench.host.set_campaign(source(&path));
+    bench.host.load_all().unwrap();
+    let mut again = Bench::new(limits());
+    again.host.set_campaign(source(&path));
+    fs::write(&path, b"another").unwrap();
+    again.plan(json!({"tasks": [{"id": "a", "operator": "local", "command": ["true"]}]})).unwrap();
+    let text = again.host.load_all().unwrap_err().to_string();
+    assert!(text.contains("has the digest"), "{text}");
 }
 
 #[test]
@@ -84,14 +104,15 @@ fn an_operator_that_is_not_configured_is_named() {
 
 #[test]
 fn inspection_tells_what_a_plugin_is() {
+    let compiler = compiler(Some(shared_cache()), CompileLimits::default());
     let bytes = builtin::builtin("compute").unwrap();
-    let found = inspect("compute", bytes).unwrap();
+    let found = inspect(&compiler, "compute", bytes).unwrap();
     assert_eq!((found.world.as_str(), found.contract.as_str(), found.size), ("operator", CONTRACT, bytes.len() as u64));
     assert_eq!(found.grants, json!({"compute": ["BACKEND"]}));
     assert!(found.imports.iter().any(|import| import.starts_with("matterstack:plugin/compute@")), "{found:?}");
-    let found = inspect("workflow", builtin::builtin("workflow").unwrap()).unwrap();
+    let found = inspect(&compiler, "workflow", builtin::builtin("workflow").unwrap()).unwrap();
     assert_eq!((found.world.as_str(), found.grants), ("campaign", json!({})));
     assert_eq!(found.sha256, sha256(builtin::builtin("workflow").unwrap()));
-    let error = inspect("text", b"text").unwrap_err();
+    let error = inspect(&compiler, "text", b"text").unwrap_err();
     assert_eq!((error.kind.code(), error.plugin.as_str()), ("plugin-load", "text"));
 }

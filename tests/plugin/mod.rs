@@ -2,22 +2,26 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 mod cache;
 mod campaign;
+mod compile;
 mod contract;
 mod cost;
 mod load;
 mod operator;
+mod room;
 mod through_the_binary;
 
+use crate::cli::harness::PROGRAM;
 use crate::support::guest;
 use matterstack::backend::{Compute, JobKey};
-use matterstack::model::config::{Grants, PluginLimits};
+use matterstack::model::config::{CompileLimits, Grants, PluginLimits};
 use matterstack::model::contract::{
     AttemptRequest, Context, Decision, Detail, Found, GuestError, Status, StatusReport,
 };
 use matterstack::model::id::{OperatorKey, RunId};
+use matterstack::model::inputs::Inputs;
 use matterstack::plugin::{
-    Answer, Artifacts, HostSettings, LogLevel, PluginError, PluginErrorKind, PluginHost, PluginLog, PluginSource,
-    Plugins, builtin,
+    Artifacts, Compiler, HostSettings, LogEntry, LogLevel, PluginError, PluginErrorKind, PluginHost, PluginLog,
+    PluginSource, Plugins, builtin,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -29,7 +33,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 struct Desk;
 
 impl Compute for Desk {
-    fn submit(&self, backend: &str, key: JobKey<'_>, job: &str) -> Result<String, GuestError> {
+    fn submit(&self, backend: &str, key: JobKey<'_>, job: &str, _: &Inputs) -> Result<String, GuestError> {
         let job: Value = serde_json::from_str(job).unwrap();
         Ok(json!({"on": backend, "for": key.attempt_id, "document": job}).to_string())
     }
@@ -72,9 +76,12 @@ type Note = (String, Option<String>, LogLevel, String);
 struct Notes(Mutex<Vec<Note>>);
 
 impl PluginLog for Notes {
-    fn write(&self, plugin: &str, attempt: Option<&str>, level: LogLevel, message: &str) {
+    fn write(&self, entry: &LogEntry<'_>) -> usize {
+        let LogEntry { plugin, attempt, level, message } = *entry;
         let line = (plugin.to_owned(), attempt.map(str::to_owned), level, message.to_owned());
         self.0.lock().unwrap().push(line);
+        // as much as a line of JSON takes
+        message.len() + 100
     }
 }
 
@@ -90,6 +97,10 @@ fn shared_cache() -> PathBuf {
     CACHE.get_or_init(|| tempfile::tempdir().unwrap()).path().join("native")
 }
 
+fn compiler(cache_dir: Option<PathBuf>, limits: CompileLimits) -> Compiler {
+    Compiler { cache_dir, program: PROGRAM.into(), limits }
+}
+
 fn limits() -> PluginLimits {
     PluginLimits { memory_mb: 64, call_ms: 10_000, fuel: 2_000_000_000, output_mb: 4, ..PluginLimits::default() }
 }
@@ -102,7 +113,7 @@ impl Bench {
     fn with_cache(limits: PluginLimits, cache: PathBuf) -> Self {
         let notes = Arc::new(Notes::default());
         let settings = HostSettings {
-            cache_dir: Some(cache),
+            compiler: compiler(Some(cache), CompileLimits::default()),
             compute: Arc::new(Desk),
             backends: vec!["local".to_owned()],
             artifacts: Arc::new(Shelf),
@@ -144,6 +155,7 @@ impl Bench {
             note: None,
             config: "{}".into(),
             directory,
+            inputs: Arc::default(),
             cancelled: false,
         }
     }
@@ -152,9 +164,21 @@ impl Bench {
         self.attempt(json!({"input": {"mode": mode}}))
     }
 
-    fn plan(&self, params: Value) -> Result<Answer<Decision>, PluginError> {
-        self.host.plan(&context(params), None)
+    fn plan(&self, params: Value) -> Result<Planned, PluginError> {
+        self.plan_as(&context(params))
     }
+
+    fn plan_as(&self, context: &Context) -> Result<Planned, PluginError> {
+        let answer = self.host.plan(context, None);
+        answer.value.map(|value| Planned { value, fuel: answer.fuel })
+    }
+}
+
+/// What a campaign planned, and the fuel it took.
+#[derive(Debug)]
+struct Planned {
+    value: Decision,
+    fuel: u64,
 }
 
 fn key() -> OperatorKey {

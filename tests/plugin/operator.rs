@@ -1,5 +1,6 @@
 //! Operators: the six calls, their grants, deadlines and every way to misbehave.
 use super::*;
+use matterstack::model::limit::Bound;
 use std::time::{Duration, Instant};
 
 fn compute(grants: Grants) -> Bench {
@@ -41,9 +42,9 @@ fn the_standard_operator_makes_all_six_calls() {
 fn compute_without_a_grant_is_refused_at_load_with_the_json() {
     let bench = compute(Grants::default());
     let error = bench.host.load_all().unwrap_err();
-    let PluginErrorKind::NotGranted(what, json) = &error.kind else { panic!("{error}") };
-    assert_eq!(what, "compute");
-    assert_eq!(json, r#"{"operators":{"op":{"grants":{"compute":["local"]}}}}"#);
+    let PluginErrorKind::NotGranted { interface, grant } = &error.kind else { panic!("{error}") };
+    assert_eq!(interface, "compute");
+    assert_eq!(grant, r#"{"operators":{"op":{"grants":{"compute":["local"]}}}}"#);
 }
 
 #[test]
@@ -97,12 +98,20 @@ fn a_deadline_is_kept_and_the_next_call_is_sound() {
     for mode in ["loop-in-submit", "sleep-in-submit"] {
         let start = Instant::now();
         let error = bench.host.submit(&key(), &bench.mode(mode)).unwrap_err();
-        assert!(matches!(error.kind, PluginErrorKind::Deadline(300)), "{error}");
-        assert!((300..2000).contains(&start.elapsed().as_millis()), "{mode}: {:?}", start.elapsed());
+        assert!(matches!(error.kind, PluginErrorKind::Deadline(Bound { value: 300, .. })), "{error}");
+        assert!((300..10_000).contains(&start.elapsed().as_millis()), "{mode}: {:?}", start.elapsed());
         bench.host.submit(&key(), &bench.mode("")).unwrap();
     }
     std::thread::sleep(Duration::from_millis(350));
     bench.host.submit(&key(), &bench.mode("")).unwrap();
+}
+
+#[test]
+fn handles_are_limited() {
+    let bench = hostile(PluginLimits { handles: 50, ..limits() });
+    let error = bench.host.prepare(&key(), &bench.mode("many-handles")).unwrap_err();
+    assert_eq!(error.kind.code(), "plugin-limit", "{error}");
+    assert!(error.to_string().contains("`limits.plugin.handles` is 50"), "{error}");
 }
 
 #[test]
@@ -211,7 +220,7 @@ fn a_sleep_is_dropped_with_a_real_clock_too() {
     let grants = Grants { clock: true, ..granted(&["local"]) };
     let bench = Bench::operator(PluginLimits { call_ms: 300, ..limits() }, &guest("hostile-operator"), grants);
     let error = bench.host.submit(&key(), &bench.mode("sleep-in-submit")).unwrap_err();
-    assert!(matches!(error.kind, PluginErrorKind::Deadline(300)), "{error}");
+    assert!(matches!(error.kind, PluginErrorKind::Deadline(Bound { value: 300, .. })), "{error}");
 }
 
 #[test]

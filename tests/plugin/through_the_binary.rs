@@ -341,6 +341,7 @@ fn an_operator_that_misbehaves_costs_its_own_attempts_only() {
                 task["outputs"] = match *mode {
                     "many-files" => json!(["*.txt"]),
                     "symlink-directory" => json!(["out/**"]),
+                    "deep-directories" => json!(["**"]),
                     _ => json!(["out*"]),
                 };
             }

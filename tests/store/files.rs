@@ -37,6 +37,23 @@ fn a_newer_store_is_refused_and_left_alone() {
 }
 
 #[test]
+fn a_store_of_before_the_record_is_refused_by_name() {
+    let place = busy();
+    let connection = rusqlite::Connection::open(place.path()).expect("the database");
+    connection
+        .execute_batch("PRAGMA application_id = 0; PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode = delete")
+        .expect("as it was once");
+    drop(connection);
+    refused(&place.path(), |error| {
+        matches!(error, StoreError::Before(_)) && error.to_string().contains("from before the record")
+    });
+    let connection = rusqlite::Connection::open(place.path()).expect("the database");
+    connection.pragma_update(None, "application_id", 7).expect("somebody else's");
+    drop(connection);
+    refused(&place.path(), |error| matches!(error, StoreError::Corrupt(..)));
+}
+
+#[test]
 fn what_is_no_store_is_refused_and_left_alone() {
     let directory = tempfile::tempdir().expect("a scratch directory");
     let path = directory.path().join("state.sqlite");

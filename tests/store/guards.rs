@@ -127,6 +127,9 @@ fn what_somebody_else_has_changed_is_not_changed_again() {
         place.write(|writer| writer.set_task_state(key, running, None, 7)),
         place.write(|writer| writer.set_task_state(key + 1, running, None, 7)),
         place.write(|writer| writer.set_retry(key + 1, 9, 7, ("retry", "later"))),
+        place.write(|writer| writer.clear_retry(key)),
+        place.write(|writer| writer.cancel_told(stale.key)),
+        place.write(|writer| writer.set_due(stale.key + 1, 9, 7)),
     ];
     for (number, result) in refused.into_iter().enumerate() {
         assert!(matches!(result, Err(StoreError::Row(_))), "{number}: {result:?}");
@@ -154,6 +157,8 @@ fn the_schema_itself_refuses_what_may_never_be() {
         "UPDATE run SET iteration = 'one'",
         "UPDATE history SET reason = 'another'",
         "DELETE FROM history",
+        "UPDATE acts SET reason = 'another'",
+        "DELETE FROM acts",
         "INSERT INTO outputs (attempt_key, path, sha256, size) VALUES (1, 'o', 'short', 1)",
     ] {
         assert!(connection.execute(sql, []).is_err(), "{sql}");

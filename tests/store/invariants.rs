@@ -50,7 +50,7 @@ const DAMAGE: &[(&str, &str, bool)] = &[
     ),
     (
         "PRAGMA foreign_keys = OFF; INSERT INTO outputs (attempt_key, path, sha256, size) VALUES (99, 'o', \
-         '0000000000000000000000000000000000000000000000000000000000000000', 1)",
+         unhex('0000000000000000000000000000000000000000000000000000000000000000'), 1)",
         "a row refers to one that does not exist",
         true,
     ),

@@ -1,9 +1,13 @@
 //! A store that is closed, copied as after a kill, and opened again at every point loses nothing.
-use super::{Place, advance, everything, everything_at, new_attempt, planned};
+use super::{Place, act, advance, everything, everything_at, new_attempt, planned};
+use matterstack::model::act::Verb;
 use matterstack::model::config::Journal;
+use matterstack::model::contract::Reads;
+use matterstack::model::evidence::DecisionKind;
 use matterstack::model::states::{AttemptState, RunState, TaskState};
-use matterstack::store::{Durability, NewDecision, Store, StoreError, Writer};
+use matterstack::store::{Came, Durability, FormerState, NewConfig, NewDecision, Store, StoreError, Writer};
 use serde_json::json;
+use std::collections::BTreeMap;
 
 type Work = Box<dyn Fn(&Store, &Writer<'_>) -> Result<(), StoreError>>;
 
@@ -30,19 +34,32 @@ fn to_run(from: RunState, to: RunState) -> Work {
     work(move |_, writer| writer.set_run_state(from, to, Some(("code", "why")), 80))
 }
 
-fn decision(number: u64, kind: &str) -> NewDecision {
-    NewDecision {
+/// Records a decision that left this state.
+fn decide(writer: &Writer<'_>, number: u64, kind: DecisionKind, state: &str) -> Result<(), StoreError> {
+    let digest = "ab".repeat(32);
+    let new = NewDecision {
         number,
-        kind: kind.to_owned(),
+        kind,
         iteration: 1,
-        next: (kind == "plan").then(|| "workflow".to_owned()),
-        reason: "because".to_owned(),
-        plugin_sha256: "p".to_owned(),
-        input_sha256: "i".to_owned(),
-        output_sha256: "o".to_owned(),
-        fuel: 12,
         now_ms: 9,
-    }
+        plugin_sha256: &digest,
+        engine: &matterstack::plugin::this_engine(),
+        former: (number > 1).then_some(FormerState { number: number - 1, text: "{\"s\":1}" }),
+        supplied: None,
+        finished: (kind == DecisionKind::Analyze).then_some("[]"),
+        input_sha256: &digest,
+        fuel: 12,
+        reads: &Reads::default(),
+    };
+    let came = Came::Answer {
+        state,
+        rest: "{}",
+        next: (kind == DecisionKind::Plan).then_some("workflow"),
+        reason: "because",
+        summary: None,
+        output_sha256: &digest,
+    };
+    writer.add_decision(&new, came)
 }
 
 /// Every kind of change, in an order in which all are legal.
@@ -51,7 +68,7 @@ fn life() -> Vec<Work> {
     let mut all = vec![
         work(|_, writer| writer.supply(Some("{\"approved\":true}"))),
         work(|_, writer| {
-            writer.add_decision(&decision(1, "plan"), "{\"s\":1}")?;
+            decide(writer, 1, DecisionKind::Plan, "{\"s\":1}")?;
             let tasks =
                 json!([{"id": "a"}, {"id": "b", "depends_on": ["a"]}, {"id": "c"}, {"id": "d", "depends_on": ["c"]}]);
             writer.add_workflow(1, 1, &planned(&tasks, &|_| false), 10)
@@ -66,7 +83,7 @@ fn life() -> Vec<Work> {
     ] {
         all.push(to_task(task, TaskState::Pending, TaskState::Running));
         all.push(work(move |store, writer| {
-            writer.create_attempt(&new_attempt(task, store.task(task)?.expect("a task").key, 1), 20)
+            writer.create_attempt(&new_attempt(task, store.task(task)?.expect("a task").key, 1), 20).map(|_| ())
         }));
         all.extend(way.into_iter().map(|to| to_attempt(task, to)));
     }
@@ -83,11 +100,14 @@ fn life() -> Vec<Work> {
         work(|_, writer| writer.set_cursor("local", "123")),
         work(|store, writer| {
             let last = store.task("d")?.expect("a task").key;
-            writer.add_decision(&decision(2, "analyze"), "{\"s\":2}")?;
+            decide(writer, 2, DecisionKind::Analyze, "{\"s\":2}")?;
             writer.deliver(1, last, 2)
         }),
         work(|_, writer| writer.close_workflow(1, 110)),
-        work(|_, writer| writer.set_config("1", "limits.max_active=2", Some("more"), 120)),
+        work(|_, writer| {
+            let act = writer.add_act(&act(Verb::Amend, 120))?;
+            writer.set_config(NewConfig { text: "{\"x\":1}", plugins: &BTreeMap::new() }, act)
+        }),
         work(|_, writer| writer.set_identity(&super::identity(5, 6), 7, 130)),
         to_run(RunState::Active, RunState::Paused),
         to_run(RunState::Paused, RunState::Active),

@@ -4,15 +4,24 @@ mod files;
 mod guards;
 mod invariants;
 mod life;
+mod record;
 
+use matterstack::model::act::{Act, Actor, Verb};
 use matterstack::model::config::{Journal, RunConfig};
 use matterstack::model::states::{AttemptState, TaskState};
 use matterstack::model::workflow::{PlannedTask, Task, validate};
 use matterstack::store::{
-    AttemptEnd, AttemptRow, Durability, Identity, NewAttempt, NewRun, Output, Store, StoreError, Writer,
+    AttemptEnd, AttemptRow, Durability, Identity, NewAttempt, NewConfig, NewRun, Output, Store, StoreError, Writer,
 };
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+/// A command of somebody's.
+fn act(verb: Verb, at_ms: i64) -> Act {
+    let by = Actor { user_id: 3, user: "ada".to_owned(), host: "host".to_owned(), version: None };
+    Act { verb, arguments: json!({}), reason: Some("because".to_owned()), by, at_ms }
+}
 
 fn identity(device: i64, inode: i64) -> Identity {
     Identity { device, inode, boot_id: "boot".to_owned() }
@@ -30,7 +39,15 @@ impl Place {
         let place = Self { directory: tempfile::tempdir().expect("a scratch directory"), journal };
         let mut store = Store::create(&place.path(), journal, false).expect("a new store");
         let identity = identity(1, 2);
-        let new = NewRun { run_id: "run", workspace: "test", config_sha256: "0", identity, user_id: 3, now_ms: 1 };
+        let new = NewRun {
+            run_id: "run",
+            workspace: "test",
+            config: NewConfig { text: "{}", plugins: &BTreeMap::new() },
+            machine: ("machine", "host"),
+            identity,
+            user_id: 3,
+            act: &act(Verb::Init, 1),
+        };
         store.transaction(Durability::Full, |writer| writer.create_run(&new)).expect("the run's row");
         place
     }
@@ -94,7 +111,7 @@ fn end(state: AttemptState) -> AttemptEnd {
     } else {
         Vec::new()
     };
-    AttemptEnd { state, reason, data: Some("{\"x\":1}".to_owned()), outputs }
+    AttemptEnd { data: Some("{\"x\":1}".to_owned()), outputs, ..AttemptEnd::new(state, reason) }
 }
 
 /// Moves a live attempt on; those the outside knows get a handle.
@@ -132,10 +149,11 @@ fn everything(store: &Store) -> String {
         text += &format!("{progress:?} {results:?}\n");
     }
     text + &format!(
-        "{:?}\n{:?}\n{:?}\n{:?}\n",
+        "{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n",
         store.dependency_pairs().expect("dependencies"),
         store.decisions().expect("decisions"),
         store.history().expect("a history"),
+        (store.acts().expect("acts"), store.campaign_state().expect("a state"), store.engines().expect("engines")),
         store.cursors().expect("cursors"),
     )
 }

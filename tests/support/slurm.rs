@@ -400,10 +400,16 @@ impl Drop for Cluster {
 
 /// Waits for something, generously: tests run beside others on a busy machine.
 #[track_caller]
-pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, condition: impl FnMut() -> bool) {
+    until_within(LONG, what, condition);
+}
+
+/// Waits for something that takes its time.
+#[track_caller]
+pub(crate) fn until_within(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
     let started = Instant::now();
     while !condition() {
-        assert!(started.elapsed() < LONG, "not within {LONG:?}: {what}");
+        assert!(started.elapsed() < limit, "not within {limit:?}: {what}");
         std::thread::sleep(Duration::from_millis(30));
     }
 }

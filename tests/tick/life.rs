@@ -1,5 +1,6 @@
 //! What a run does when the outside behaves.
-use super::scripted::{Fixture, failed, task};
+use super::scripted::{Fixture, act, failed, task};
+use matterstack::model::act::Verb;
 use matterstack::model::contract::{Detail, Next, Status};
 use matterstack::tick::{Selection, cancel_run, cancel_task, pause, rerun, resume, revive};
 use serde_json::json;
@@ -141,11 +142,11 @@ fn a_paused_run_goes_on_with_what_is_live_and_starts_nothing() {
     run.statuses("a", [Status::Running(None), Status::Succeeded]);
     run.plan().expect("a plan");
     run.tick();
-    assert!(pause(&mut run.open(), 0).expect("a pause"));
-    assert!(!pause(&mut run.open(), 0).expect("a second pause"));
+    assert!(pause(&mut run.open(), &act(Verb::Pause, 0)).expect("a pause"));
+    assert!(!pause(&mut run.open(), &act(Verb::Pause, 0)).expect("a second pause"));
     assert_eq!(run.tick().finished, 1);
     assert_eq!((run.tick().state.as_str(), run.tasks().as_str()), ("paused", "a=completed b=pending"));
-    assert!(resume(&mut run.open(), None, 0).expect("a resume"));
+    assert!(resume(&mut run.open(), None, &act(Verb::Resume, 0)).expect("a resume"));
     assert_eq!(run.tick_to_end().0.state, "completed");
 }
 
@@ -157,14 +158,17 @@ fn cancelling_stops_what_is_live_and_a_revived_run_completes() {
     run.statuses("c", [Status::Running(None)]);
     run.plan().expect("a plan");
     run.tick();
-    assert!(cancel_run(&mut run.open(), 0).expect("a cancel"));
+    assert!(cancel_run(&mut run.open(), &act(Verb::Cancel, 0)).expect("a cancel"));
     assert_eq!(run.tick_to_end().0.state, "cancelled");
     assert_eq!(run.tasks(), "a=cancelled b=cancelled c=cancelled");
     assert!(run.calls().contains(&"cancel a".to_owned()));
-    assert!(rerun(&mut run.open(), &Selection::default(), 0).is_err(), "an ended run needs `revive`");
+    assert!(
+        rerun(&mut run.open(), &Selection::default(), &act(Verb::Rerun, 0)).is_err(),
+        "an ended run needs `revive`"
+    );
     run.statuses("a", [Status::Succeeded]);
     run.statuses("c", [Status::Succeeded]);
-    assert_eq!(revive(&mut run.open(), 0).expect("a revival"), 3);
+    assert_eq!(revive(&mut run.open(), &act(Verb::Revive, 0)).expect("a revival"), 3);
     assert_eq!(run.tick_to_end().0.state, "completed");
     assert_eq!(run.tasks(), "a=completed b=completed c=completed");
 }
@@ -176,8 +180,8 @@ fn one_task_can_be_cancelled() {
     run.statuses("a", [Status::Running(None)]);
     run.plan().expect("a plan");
     run.tick();
-    assert!(cancel_task(&mut run.open(), "a", 0).expect("a cancel"));
-    assert!(cancel_task(&mut run.open(), "nobody", 0).is_err());
+    assert!(cancel_task(&mut run.open(), "a", &act(Verb::Cancel, 0)).expect("a cancel"));
+    assert!(cancel_task(&mut run.open(), "nobody", &act(Verb::Cancel, 0)).is_err());
     assert_eq!(run.tick_to_end().0.state, "completed");
     assert_eq!(run.tasks(), "a=cancelled b=skipped c=completed");
 }
@@ -194,14 +198,14 @@ fn a_rerun_brings_back_what_hangs_on_it_and_its_results_are_analyzed_again() {
     assert_eq!(run.tasks(), "a=completed b=failed c=skipped");
     run.statuses("b", [Status::Succeeded]);
     let selection = Selection { task: Some("b".to_owned()), ..Selection::default() };
-    assert_eq!(rerun(&mut run.open(), &selection, 0).expect("a rerun"), 2);
-    assert!(rerun(&mut run.open(), &selection, 0).is_err(), "a pending task cannot be rerun");
-    resume(&mut run.open(), Some(r#"{"ok":true}"#), 0).expect("a resume");
+    assert_eq!(rerun(&mut run.open(), &selection, &act(Verb::Rerun, 0)).expect("a rerun"), 2);
+    assert!(rerun(&mut run.open(), &selection, &act(Verb::Rerun, 0)).is_err(), "a pending task cannot be rerun");
+    resume(&mut run.open(), Some(r#"{"ok":true}"#), &act(Verb::Resume, 0)).expect("a resume");
     assert_eq!(run.tick_to_end().0.state, "completed");
     assert_eq!(run.tasks(), "a=completed b=completed c=completed");
     let seen = run.plugins.edit(|script| script.results.len());
     assert_eq!(seen, 6, "three results, and the three again from the state that was planned with");
-    let state = run.open().store.run().expect("the run").state_document.expect("a state");
+    let state = run.open().store.campaign_state().expect("the run").expect("a state").1;
     assert!(state.contains("\"seen\":3"), "nothing is counted twice: {state}");
 }
 
@@ -216,7 +220,7 @@ fn a_recursive_rerun_takes_what_completed_on_it() {
     }
     assert_eq!(run.tasks(), "a=completed b=completed z=running");
     let selection = Selection { task: Some("a".to_owned()), recursive: true, ..Selection::default() };
-    assert_eq!(rerun(&mut run.open(), &selection, 0).expect("a rerun"), 2);
+    assert_eq!(rerun(&mut run.open(), &selection, &act(Verb::Rerun, 0)).expect("a rerun"), 2);
     run.statuses("z", [Status::Succeeded]);
     assert_eq!(run.tick_to_end().0.state, "completed");
     let store = run.open().store;

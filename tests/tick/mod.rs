@@ -1,6 +1,6 @@
 //! The tick, with scripted plugins on real store files that each tick opens anew.
 mod life;
-mod scripted;
+pub(crate) mod scripted;
 mod simulation;
 mod stuck;
 mod trouble;

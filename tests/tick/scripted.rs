@@ -1,14 +1,15 @@
 //! A run whose plugins follow a script, so that a test decides what the outside answers.
 use matterstack::backend::Backends;
+use matterstack::model::act::{Act, Actor, Verb};
 use matterstack::model::config::{Journal, RunConfig};
 use matterstack::model::contract::{
-    AttemptRequest, Context, Decision, Detail, Found, GuestError, Next, Status, StatusReport,
+    AttemptRequest, Context, Decision, Detail, Found, GuestError, Next, Reads, Status, StatusReport,
 };
+use matterstack::model::evidence::EngineRecord;
 use matterstack::model::id::{AttemptId, OperatorKey};
 use matterstack::plugin::{Answer, PluginError, PluginErrorKind, Plugins};
-use matterstack::run::Run;
-use matterstack::run::RunDir;
-use matterstack::store::{Durability, Identity, NewRun, Store};
+use matterstack::run::{Run, RunDir};
+use matterstack::store::{Durability, Identity, NewConfig, NewRun, Store};
 use matterstack::tick::{Moment, Tick, plan_first, step_run};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
@@ -67,29 +68,37 @@ fn error(call: &'static str, kind: PluginErrorKind) -> PluginError {
     PluginError { plugin: "scripted".to_owned(), call: Some(call), kind }
 }
 
+fn answer<T>(value: Result<T, PluginError>, fuel: u64) -> Answer<T> {
+    Answer { value, fuel, reads: Reads::default() }
+}
+
 impl Plugins for Scripted {
-    fn plan(&self, context: &Context, state: Option<&str>) -> Result<Answer<Decision>, PluginError> {
+    fn plan(&self, context: &Context, state: Option<&str>) -> Answer<Decision> {
         let planned = self.edit(|script| script.plans.pop_front());
         let next = match planned {
             Some(Ok(next)) => next,
-            Some(Err(kind)) => return Err(error("plan", kind)),
+            Some(Err(kind)) => return answer(Err(error("plan", kind)), 5),
             None => Next::Complete(json!({"done": true}).to_string()),
         };
         let count =
             state.map_or(0, |text| serde_json::from_str::<Value>(text).expect("JSON")["seen"].as_u64().unwrap_or(0));
         let state = json!({"seen": count, "planned_in": context.iteration}).to_string();
-        Ok(Answer { value: Decision { state, next, reason: "scripted".to_owned() }, fuel: 7 })
+        answer(Ok(Decision { state, next, reason: "scripted".to_owned() }), 7)
     }
 
-    fn analyze(&self, _: &Context, state: &str, finished: &str) -> Result<Answer<String>, PluginError> {
+    fn analyze(&self, _: &Context, state: &str, finished: &str) -> Answer<String> {
         if let Some(kind) = self.edit(|script| script.analyses.pop_front()) {
-            return Err(error("analyze", kind));
+            return answer(Err(error("analyze", kind)), 2);
         }
         let finished: Vec<Value> = serde_json::from_str(finished).expect("results are JSON");
         let seen =
             serde_json::from_str::<Value>(state).expect("JSON")["seen"].as_u64().unwrap_or(0) + finished.len() as u64;
         self.edit(|script| script.results.extend(finished));
-        Ok(Answer { value: json!({"seen": seen}).to_string(), fuel: 3 })
+        answer(Ok(json!({"seen": seen}).to_string()), 3)
+    }
+
+    fn engine(&self) -> EngineRecord {
+        matterstack::plugin::this_engine()
     }
 
     fn prepare(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<(), PluginError> {
@@ -138,6 +147,12 @@ impl Plugins for Scripted {
     }
 }
 
+/// A command of a person's.
+pub(crate) fn act(verb: Verb, at_ms: i64) -> Act {
+    let by = Actor { user_id: 0, user: "ada".to_owned(), host: "host".to_owned(), version: None };
+    Act { verb, arguments: json!({}), reason: None, by, at_ms }
+}
+
 /// A run in a directory of its own.
 pub(crate) struct Fixture {
     directory: tempfile::TempDir,
@@ -150,8 +165,9 @@ pub(crate) struct Fixture {
 impl Fixture {
     /// A run with these further settings, whose script plans `workflows` one after the other.
     pub(crate) fn new(settings: &Value, workflows: &[Value]) -> Self {
+        let pinned = json!({"path": "plugins/scripted.wasm", "sha256": "ab".repeat(32), "size": 1});
         let mut config = json!({
-            "campaign": {"plugin": "scripted"},
+            "campaign": {"plugin": "scripted"}, "pinned": {"plugins": {"scripted": pinned}, "inputs": {}, "files": {}},
             "operators": {"local": {"plugin": "scripted"}, "other": {"plugin": "scripted"}},
         });
         for (key, value) in settings.as_object().into_iter().flatten() {
@@ -166,10 +182,11 @@ impl Fixture {
         let new = NewRun {
             run_id: "run",
             workspace: "test",
-            config_sha256: "0",
+            config: NewConfig { text: "{}", plugins: &BTreeMap::new() },
+            machine: ("machine", "host"),
             identity: Identity { device: 0, inode: 0, boot_id: "boot".to_owned() },
             user_id: 0,
-            now_ms: fixture.now_ms,
+            act: &act(Verb::Init, fixture.now_ms),
         };
         store.transaction(Durability::Full, |writer| writer.create_run(&new)).expect("the run's row");
         drop(store);
@@ -204,9 +221,13 @@ impl Fixture {
     /// One tick in a process of its own; every rule of the store holds afterwards.
     pub(crate) fn tick(&mut self) -> Tick {
         self.now_ms += 1_000;
-        let mut run = self.open();
+        self.tick_of(&mut self.open())
+    }
+
+    /// One tick of the run as it was opened; every rule of the store holds afterwards.
+    pub(crate) fn tick_of(&self, run: &mut Run) -> Tick {
         let new_id = || self.id();
-        let tick = step_run(&mut run, Moment { now_ms: self.now_ms, new_id: &new_id }).expect("a tick does not fail");
+        let tick = step_run(run, Moment { now_ms: self.now_ms, new_id: &new_id }).expect("a tick does not fail");
         assert_eq!(run.store.check_invariants().expect("a readable store"), Vec::<String>::new());
         tick
     }

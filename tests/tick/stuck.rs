@@ -1,6 +1,8 @@
 //! A run in which nothing moves says so and is not ticked for ever, and a rerun brings back only what can run.
-use super::scripted::{Fixture, failed, task};
+use super::scripted::{Fixture, act, failed, task};
+use matterstack::model::act::Verb;
 use matterstack::model::contract::{Detail, Status};
+use matterstack::model::limit::Bound;
 use matterstack::plugin::PluginErrorKind;
 use matterstack::tick::{
     ControlError, Selection, cancel_run, cancel_task, pause, refuse_amendment, rerun, resume, revive,
@@ -39,7 +41,7 @@ fn two_failures() -> Fixture {
 fn rerun_of_what_would_be_skipped_again_is_refused_with_the_command_that_helps() {
     let mut run = two_failures();
     for id in ["x", "y"] {
-        let error = rerun(&mut run.open(), &of_task(id), 0).expect_err("it cannot run");
+        let error = rerun(&mut run.open(), &of_task(id), &act(Verb::Rerun, 0)).expect_err("it cannot run");
         let ControlError::NotNow(what, Some(hint)) = error else { panic!("{error:?}") };
         assert!(what.contains("`a` is failed") && hint.contains("rerun run a"), "{what}; {hint}");
     }
@@ -51,7 +53,7 @@ fn rerun_of_what_would_be_skipped_again_is_refused_with_the_command_that_helps()
 #[test]
 fn rerun_of_one_of_two_failed_dependencies_brings_back_that_one_alone() {
     let mut run = two_failures();
-    assert_eq!(rerun(&mut run.open(), &of_task("a"), 0).expect("a rerun"), 1);
+    assert_eq!(rerun(&mut run.open(), &of_task("a"), &act(Verb::Rerun, 0)).expect("a rerun"), 1);
     assert_eq!(run.tasks(), "a=pending b=failed x=skipped y=skipped l=running");
     assert_eq!(run.open().store.check_invariants().expect("a readable store"), Vec::<String>::new());
     let x = run.open().store.task("x").expect("a task").expect("there");
@@ -60,7 +62,11 @@ fn rerun_of_one_of_two_failed_dependencies_brings_back_that_one_alone() {
     run.statuses("b", [Status::Succeeded]);
     run.tick();
     run.tick();
-    assert_eq!(rerun(&mut run.open(), &of_task("b"), 0).expect("a rerun"), 3, "`x` and `y` come back with the last");
+    assert_eq!(
+        rerun(&mut run.open(), &of_task("b"), &act(Verb::Rerun, 0)).expect("a rerun"),
+        3,
+        "`x` and `y` come back with the last"
+    );
     run.statuses("l", [Status::Succeeded]);
     assert_eq!(run.tick_to_end().0.state, "completed");
     assert_eq!(run.tasks(), "a=completed b=completed x=completed y=completed l=completed");
@@ -78,9 +84,9 @@ fn revive_skips_again_what_an_earlier_iteration_denies() {
         run.tick();
     }
     assert_eq!(run.tasks(), "old=failed x=skipped f=running");
-    cancel_run(&mut run.open(), 0).expect("a cancel");
+    cancel_run(&mut run.open(), &act(Verb::Cancel, 0)).expect("a cancel");
     assert_eq!(run.tick_to_end().0.state, "cancelled");
-    assert_eq!(revive(&mut run.open(), 0).expect("a revival"), 1, "only `f` can run");
+    assert_eq!(revive(&mut run.open(), &act(Verb::Revive, 0)).expect("a revival"), 1, "only `f` can run");
     assert_eq!(run.tasks(), "old=failed x=skipped f=pending");
     run.statuses("f", [Status::Succeeded]);
     run.plugins.edit(|script| script.cancelled.clear());
@@ -97,7 +103,7 @@ fn a_run_in_which_nothing_can_move_is_held_and_says_why() {
     assert_eq!((tick.state.as_str(), held_code(&run).as_deref()), ("held", Some("stuck")));
     assert!(tick.reason.expect("a reason").contains("no operator `local`"));
     run.config.operators = operators;
-    resume(&mut run.open(), None, 0).expect("a resume");
+    resume(&mut run.open(), None, &act(Verb::Resume, 0)).expect("a resume");
     assert_eq!(run.tick_to_end().0.state, "completed");
 }
 
@@ -120,10 +126,10 @@ fn a_rerun_of_the_last_lost_task_lets_the_run_go_on() {
     run.plan().expect("a plan");
     assert_eq!(run.tick_to_end().0.state, "held");
     run.statuses("a", [Status::Succeeded]);
-    rerun(&mut run.open(), &of_task("a"), 0).expect("a rerun");
+    rerun(&mut run.open(), &of_task("a"), &act(Verb::Rerun, 0)).expect("a rerun");
     assert_eq!(run.open().store.run().expect("the run").state.as_str(), "held", "`b` is lost still");
     run.statuses("b", [Status::Succeeded]);
-    rerun(&mut run.open(), &of_task("b"), 0).expect("a rerun");
+    rerun(&mut run.open(), &of_task("b"), &act(Verb::Rerun, 0)).expect("a rerun");
     assert_eq!((run.open().store.run().expect("the run").state.as_str(), held_code(&run)), ("active", None));
     assert_eq!(run.tick_to_end().0.state, "completed");
 }
@@ -132,13 +138,15 @@ fn a_rerun_of_the_last_lost_task_lets_the_run_go_on() {
 fn what_is_not_submitted_when_a_run_is_paused_moves_nothing() {
     let mut run = Fixture::new(&json!({}), &[json!([task("a", json!({}))])]);
     run.plugins.edit(|script| {
-        script.submit.insert("a".to_owned(), [Err(PluginErrorKind::Deadline(5))].into());
+        script
+            .submit
+            .insert("a".to_owned(), [Err(PluginErrorKind::Deadline(Bound::new("limits.plugin.call_ms", 5)))].into());
         let never = matterstack::model::contract::Found::No;
         script.reconcile.insert("a".to_owned(), [never].into());
     });
     run.plan().expect("a plan");
     run.tick();
-    pause(&mut run.open(), 0).expect("a pause");
+    pause(&mut run.open(), &act(Verb::Pause, 0)).expect("a pause");
     let tick = run.tick();
     assert_eq!((tick.state.as_str(), tick.submitted), ("paused", 0));
     let store = run.open().store;
@@ -148,7 +156,7 @@ fn what_is_not_submitted_when_a_run_is_paused_moves_nothing() {
     let explained =
         matterstack::explain::explain_task(&store, &run.config, "run", &[], "a").expect("readable").expect("there");
     assert_eq!((explained.code.as_str(), explained.command.as_deref()), ("run-paused", Some("matterstack resume run")));
-    resume(&mut run.open(), None, 0).expect("a resume");
+    resume(&mut run.open(), None, &act(Verb::Resume, 0)).expect("a resume");
     assert_eq!(run.tick_to_end().0.state, "completed");
 }
 
@@ -162,7 +170,7 @@ fn a_plugin_that_cannot_be_loaded_fails_nothing() {
         if call == "cancel" {
             run.statuses("a", [Status::Running(None)]);
             run.tick();
-            cancel_task(&mut run.open(), "a", 0).expect("a cancel");
+            cancel_task(&mut run.open(), "a", &act(Verb::Cancel, 0)).expect("a cancel");
         }
         run.plugins.edit(|script| script.unloaded = Some(("local".to_owned(), call)));
         let mut seen = 0;

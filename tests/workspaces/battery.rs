@@ -73,6 +73,7 @@ fn the_switch_of_the_readme_runs_it_on_slurm_with_the_same_result() {
     space.run(&["loop", "cluster", "--timeout", "300s"]).code(0);
     assert_eq!(cluster.jobs("%A").len(), 21, "every task was a job of the cluster, once");
     space.run(&["loop", "here"]).code(0);
+    space.run(&["replay", "here"]).code(0);
     assert_eq!(check(&space, "cluster"), check(&space, "here"));
     assert_eq!(space.tasks_once("cluster"), space.tasks_once("here"));
 }
@@ -96,6 +97,7 @@ fn a_loop_killed_in_the_middle_comes_to_the_same_end() {
     }
     assert_eq!(space.status("cut")["state"], "active", "it was killed in the middle");
     space.run(&["loop", "cut"]).code(0);
+    space.run(&["replay", "cut"]).code(0);
     space.run(&["doctor", "cut"]).code(0);
     assert_eq!(space.result("cut"), space.result("whole"));
     assert_eq!(space.tasks_once("cut"), space.tasks_once("whole"));

@@ -62,6 +62,7 @@ fn the_switch_of_the_readme_computes_on_slurm_with_the_same_result() {
             space.run(&["respond", run, gate, "--approve"]).code(0);
         }
         space.run(&["loop", run, "--timeout", "300s"]).code(0);
+        space.run(&["replay", run]).code(0);
         check(&space, run)
     };
     let there = whole("cluster", &switch);
@@ -92,6 +93,7 @@ fn a_person_chooses_rejects_and_is_heard() {
     assert!(instructions.contains("was rejected; the comment: no silver please"), "{instructions}");
     space.run(&["respond", "r", "approve-3", "--approve"]).code(0);
     space.run(&["loop", "r"]).code(0);
+    space.run(&["replay", "r"]).code(0);
 
     let result = check(&space, "r");
     let proposals = &result["proposals"];

@@ -91,6 +91,7 @@ fn an_exchange_directory_and_a_killed_loop_change_nothing() {
         looping.kill();
     }
     space.run(&["loop", "there", "--wait", "--timeout", "300s"]).code(0);
+    space.run(&["replay", "there"]).code(0);
     space.run(&["doctor", "there"]).code(0);
     assert_eq!(check(&space, "there"), check(&space, "here"));
     assert_eq!(space.tasks_once("there"), space.tasks_once("here"));

@@ -11,6 +11,7 @@ use super::{Compute, JobKey, local};
 use crate::model::config::{BackendConfig, SlurmConfig};
 use crate::model::contract::{GuestError, Status};
 use crate::model::id::{AttemptId, TaskId};
+use crate::model::inputs::Inputs;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -197,7 +198,7 @@ fn job(check: &Check<'_>, backends: &Backends, steps: &mut Steps<'_>) {
     let submitted = steps.take("submit", || {
         std::fs::create_dir_all(&directory).map_err(io)?;
         let document = r#"{"command": "echo checked > checked", "outputs": ["checked"], "resources": {"cores": 1, "walltime_s": 60}}"#;
-        handle = backends.submit(check.name, key, document).map_err(|error| refused(&error))?;
+        handle = backends.submit(check.name, key, document, &Inputs::default()).map_err(|error| refused(&error))?;
         match backends.sync().map_err(io)?.into_values().next() {
             Some(error) => Err(refused(&error)),
             None => backends.ensure(true).map_err(io).map(|()| "accepted".to_owned()),

@@ -1,6 +1,7 @@
 //! What operators can ask of the compute systems of the host.
 use crate::model::contract::{Found, GuestError, StatusReport};
 use crate::model::id::{AttemptId, TaskId};
+use crate::model::inputs::Inputs;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -20,8 +21,9 @@ pub type Unacknowledged = BTreeMap<AttemptId, GuestError>;
 
 /// The calls an operator makes through the `compute` import, once the grant has been checked.
 pub trait Compute: Send + Sync {
-    /// Hands a job (JSON text) to a backend; returns its handle. Whether the outside has it, [`super::Backends::sync`] tells.
-    fn submit(&self, backend: &str, key: JobKey<'_>, job: &str) -> Result<String, GuestError>;
+    /// Hands a job (JSON text) to a backend, with what it is to find there; returns its handle. Whether the outside has it,
+    /// [`super::Backends::sync`] tells.
+    fn submit(&self, backend: &str, key: JobKey<'_>, job: &str, inputs: &Inputs) -> Result<String, GuestError>;
     /// Looks for the attempt's submit key.
     fn find(&self, backend: &str, key: JobKey<'_>) -> Result<Found, GuestError>;
     /// Tells where the job stands.

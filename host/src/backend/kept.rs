@@ -1,51 +1,20 @@
 //! Files that jobs left on a cluster: what is known of them, and how they get to where a later job needs them.
 use super::registry::Backends;
+use super::slurm::Errand;
 use super::slurm::ran_behind;
-use super::staging::{Carry, CarryError, RemoteFile};
+use super::staging::{CarryError, RemoteFile};
 use crate::backend::transport::NoAnswer;
+use crate::ground::carriage::{allow_to_execute, make_way};
+use crate::model::attempt_dir::PULLED;
 use crate::model::contract::{Detail, GuestError};
+use crate::model::inputs::{Carried, Inputs, KeptFile};
 use crate::model::workflow::RemotePlace;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
+use std::collections::BTreeSet;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::PoisonError;
-
-/// Where a file waits in an attempt directory until all of it has arrived.
-const ASIDE: &str = ".pulled";
-
-/// A file that a job left on a cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptFile {
-    /// The backend that has it.
-    pub backend: String,
-    /// The attempt that left it.
-    pub attempt: String,
-    /// Its path in that attempt's directory.
-    pub path: String,
-    /// SHA-256, 64 hexadecimal digits.
-    pub sha256: String,
-    /// Bytes.
-    pub size: u64,
-}
-
-/// An input that is on a cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Linked {
-    /// Where the attempt finds it, relative to its directory.
-    pub destination: String,
-    /// The file.
-    pub file: KeptFile,
-}
-
-/// What an attempt carries over from an earlier one of its task.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Carried {
-    /// Patterns of the files.
-    pub patterns: Vec<String>,
-    /// The earlier attempt and its directory here.
-    pub from: Option<(String, PathBuf)>,
-}
 
 /// Where an attempt ran, if not in its directory here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,15 +25,6 @@ pub enum RanAt {
     There(String),
     /// On a cluster that no backend of the configuration names any more.
     Forgotten,
-}
-
-/// What a job finds beside the files that were staged here.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Inputs {
-    /// Inputs that are on a cluster.
-    pub linked: Vec<Linked>,
-    /// What it carries over.
-    pub carried: Option<Carried>,
 }
 
 impl Backends {
@@ -93,46 +53,39 @@ impl Backends {
         }
     }
 
-    /// Notes which files of an attempt are on a cluster, for the submit that follows in this process.
-    pub fn link(&self, attempt: &str, inputs: Inputs) {
-        self.inputs.lock().unwrap_or_else(PoisonError::into_inner).insert(attempt.to_owned(), inputs);
-    }
-
-    /// Brings the noted inputs of an attempt to where its job will run: over there if they are on the same cluster, else
-    /// into the attempt directory.
-    pub(super) fn bring_inputs(&self, backend: &str, attempt: &str, directory: &Path) -> Result<(), GuestError> {
-        let inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner).remove(attempt);
-        let Some(Inputs { linked, carried }) = inputs else { return Ok(()) };
-        let to = self.slurm.get(backend).filter(|slurm| slurm.is_far());
-        let mut there = Vec::new();
-        for one in linked {
+    /// Brings the inputs of an attempt to where its job will run: into the attempt directory, but for those that the cluster
+    /// has itself, which are returned.
+    pub(super) fn bring_inputs(
+        &self,
+        backend: &str,
+        attempt: &str,
+        directory: &Path,
+        inputs: &Inputs,
+    ) -> Result<Errand, GuestError> {
+        let far = self.slurm.get(backend).is_some_and(|slurm| slurm.is_far());
+        let mut errand = Errand::default();
+        for one in &inputs.linked {
             let file = &one.file;
-            if file.backend == backend && to.is_some() {
-                let (attempt, path) = (file.attempt.clone(), file.path.clone());
-                there.push((
-                    one.destination,
-                    RemoteFile { attempt, path, sha256: file.sha256.clone(), size: file.size },
-                ));
+            if file.backend == backend && far {
+                errand.linked.push((one.destination.clone(), remote(file)));
             } else {
                 self.pull(file, directory, &one.destination)?;
             }
         }
-        let mut carry = Carry::default();
-        if let Some(Carried { patterns, from }) = carried {
-            carry.patterns = patterns;
-            match from.map(|(earlier, path)| (self.ran_at(&path), earlier)) {
-                Some((RanAt::There(cluster), earlier)) if cluster == backend => carry.from = Some(earlier),
+        if let Some(Carried { patterns, from }) = &inputs.carried {
+            errand.carry.patterns.clone_from(patterns);
+            match from.as_ref().map(|(earlier, path)| (self.ran_at(path), earlier)) {
+                Some((RanAt::There(cluster), earlier)) if cluster == backend => {
+                    errand.carry.from = Some(earlier.clone());
+                }
                 Some((RanAt::There(cluster), earlier)) => {
-                    self.fetch_carried((&cluster, &earlier), attempt, &carry.patterns, directory)?;
+                    self.fetch_carried((&cluster, earlier), attempt, patterns, directory)?;
                 }
                 Some((RanAt::Forgotten, _)) => self.note_bare(attempt),
                 Some((RanAt::Here, _)) | None => {}
             }
         }
-        if let Some(slurm) = to {
-            slurm.link(attempt, there, carry);
-        }
-        Ok(())
+        Ok(errand)
     }
 
     /// Fetches what an attempt left on a cluster for a later one, into that one's directory.
@@ -160,10 +113,14 @@ impl Backends {
         self.bare.lock().unwrap_or_else(PoisonError::into_inner).insert(attempt.to_owned());
     }
 
-    /// Tells, once, whether an attempt went to its backend without what it was to carry over, because that is gone.
-    pub fn went_bare(&self, attempt: &str) -> bool {
-        self.bare.lock().unwrap_or_else(PoisonError::into_inner).remove(attempt)
-            | self.slurm.values().any(|slurm| slurm.went_bare(attempt))
+    /// The attempts that went to their backends, since this was last asked, without what they were to carry over, because
+    /// that is gone.
+    pub fn went_bare(&self) -> BTreeSet<String> {
+        let mut all = std::mem::take(&mut *self.bare.lock().unwrap_or_else(PoisonError::into_inner));
+        for slurm in self.slurm.values() {
+            all.append(&mut slurm.went_bare());
+        }
+        all
     }
 
     /// Fetches a file that a job left on its cluster into a directory, and checks it.
@@ -180,17 +137,14 @@ impl Backends {
             gone(format!("`{}` is on backend `{}`, which is not configured", file.path, file.backend))
         })?;
         let root = Dir::open_ambient_dir(directory, ambient_authority()).map_err(failed)?;
-        let remote = RemoteFile {
-            attempt: file.attempt.clone(),
-            path: file.path.clone(),
-            sha256: file.sha256.clone(),
-            size: file.size,
-        };
-        let mut aside = root.create(ASIDE).map_err(failed)?;
-        let pulled = slurm.pull(&remote, &mut aside);
+        let mut aside = root.create(PULLED).map_err(failed)?;
+        let pulled = slurm.pull(&remote(file), &mut aside);
+        if let Ok(executable) = pulled {
+            allow_to_execute(&aside, executable).map_err(failed)?;
+        }
         drop(aside);
         if let Err(error) = pulled {
-            root.remove_file(ASIDE).map_err(failed)?;
+            root.remove_file(PULLED).map_err(failed)?;
             return Err(match error {
                 CarryError::NoAnswer(NoAnswer::Unreachable(text) | NoAnswer::Lost(text)) => {
                     let text =
@@ -201,9 +155,11 @@ impl Backends {
             });
         }
         let path = Path::new(destination);
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            root.create_dir_all(parent).map_err(failed)?;
-        }
-        root.rename(ASIDE, &root, path).map_err(failed)
+        make_way(&root, path).map_err(failed)?;
+        root.rename(PULLED, &root, path).map_err(failed)
     }
+}
+
+fn remote(file: &KeptFile) -> RemoteFile {
+    RemoteFile { attempt: file.attempt.clone(), path: file.path.clone(), sha256: file.sha256.clone(), size: file.size }
 }

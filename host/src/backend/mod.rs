@@ -20,9 +20,9 @@ pub use check::{Check, Step, check};
 pub use clean::{CleanError, Cleaned, Left};
 pub use clock::Clock;
 pub use compute::{Compute, JobKey, Unacknowledged};
-pub use kept::{Carried, Inputs, KeptFile, Linked, RanAt};
+pub use kept::RanAt;
 pub use local::StoppedSupervisor;
-pub use program::start_and_leave;
+pub use program::{Ended, start_and_leave, start_and_wait};
 pub use registry::{Backends, Changes};
 
 /// Looks for supervisors of a run on this machine that somebody stopped. Changes nothing.

@@ -1,8 +1,9 @@
-//! Programs that are started and not waited for.
+//! Programs that are started and left to themselves, or waited for.
 use crate::ground::machine;
+use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 /// Starts a program in a directory, with a text on its standard input, and leaves it to itself.
 ///
@@ -21,4 +22,31 @@ pub fn start_and_leave(command: &[String], directory: &Path, input: &[u8]) -> io
         .spawn()?;
     // A `loop` lives for weeks and must not keep a zombie; a shorter process leaves the waiting to init.
     std::thread::Builder::new().stack_size(32 * 1024).spawn(move || child.wait()).map(drop)
+}
+
+/// What a program left that was waited for. Both files exist in memory only.
+#[derive(Debug)]
+pub struct Ended {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it wrote to its standard output.
+    pub output: File,
+    /// What it wrote to its standard error.
+    pub complaint: File,
+}
+
+/// Starts a program and waits for its end. It bounds itself: nothing here ends it.
+///
+/// # Errors
+/// If it cannot be started, or there is no memory for what it writes.
+pub fn start_and_wait(program: &Path, arguments: &[&str], input: File) -> io::Result<Ended> {
+    let (output, complaint) = (machine::file_in_memory(b"")?, machine::file_in_memory(b"")?);
+    let status = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::from(input))
+        .stdout(Stdio::from(output.try_clone()?))
+        .stderr(Stdio::from(complaint.try_clone()?))
+        .spawn()?
+        .wait()?;
+    Ok(Ended { status, output, complaint })
 }

@@ -5,10 +5,11 @@ use super::slurm::{SlurmBackend, Way};
 use super::transport::here::Here;
 use super::transport::ssh::Ssh;
 use super::transport::{NoWay, Transport};
-use super::{Compute, Inputs, JobKey, Unacknowledged};
+use super::{Compute, JobKey, Unacknowledged};
 use crate::model::config::SlurmConfig;
 use crate::model::contract::{Detail, Found, GuestError, StatusReport};
 use crate::model::id::AttemptId;
+use crate::model::inputs::Inputs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -34,9 +35,7 @@ pub struct Backends {
     clock: Clock,
     local: BTreeMap<String, LocalBackend>,
     pub(super) slurm: BTreeMap<String, SlurmBackend>,
-    /// Inputs on a cluster, by attempt, between being told of them and the submit.
-    pub(super) inputs: Mutex<BTreeMap<String, Inputs>>,
-    /// Attempts that go without what they were to carry over.
+    /// Attempts that went without what they were to carry over, and that nobody has asked about yet.
     pub(super) bare: Mutex<BTreeSet<String>>,
 }
 
@@ -50,7 +49,6 @@ impl Backends {
             clock: Clock::default(),
             local: BTreeMap::new(),
             slurm: BTreeMap::new(),
-            inputs: Mutex::default(),
             bare: Mutex::default(),
         }
     }
@@ -211,12 +209,12 @@ enum Backend<'a> {
 }
 
 impl Compute for Backends {
-    fn submit(&self, backend: &str, key: JobKey<'_>, job: &str) -> Result<String, GuestError> {
+    fn submit(&self, backend: &str, key: JobKey<'_>, job: &str, inputs: &Inputs) -> Result<String, GuestError> {
         let to = self.get(backend)?;
-        self.bring_inputs(backend, key.attempt_id.as_str(), key.directory)?;
+        let errand = self.bring_inputs(backend, key.attempt_id.as_str(), key.directory, inputs)?;
         match to {
             Backend::Local(local) => local.submit(key, job),
-            Backend::Slurm(slurm) => slurm.submit(key, job),
+            Backend::Slurm(slurm) => slurm.submit(key, job, errand),
         }
     }
 

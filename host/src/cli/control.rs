@@ -3,13 +3,13 @@ use super::Session;
 use super::output::{print_json, tell};
 use super::runs::hold;
 use crate::failure::Failure;
-use crate::ground::machine;
 use crate::ground::random::new_attempt_id;
+use crate::model::act::Verb;
 use crate::model::config::RunConfig;
 use crate::model::states::RunState;
 use crate::run::Run;
 use crate::tick::{self, ControlError, Moment, Selection, step_run};
-use crate::workspace::{self, Access, now_ms, set_value, write_config};
+use crate::workspace::{self, Access, act, now_ms, set_value, write_config};
 use serde_json::{Value, json};
 
 impl From<ControlError> for Failure {
@@ -41,28 +41,30 @@ fn told_count(session: &Session, run: &Run, sentence: &str, count: Option<(&str,
     Ok(0)
 }
 
-pub(super) fn pause(session: &Session, name: &str) -> Result<u8, Failure> {
+pub(super) fn pause(session: &Session, name: &str, reason: Option<&str>) -> Result<u8, Failure> {
     let mut held = hold(session, name, Access::Own)?;
-    let changed = tick::pause(&mut held.run, now_ms())?;
+    let changed = tick::pause(&mut held.run, &act(Verb::Pause, json!({}), reason))?;
     let text = if changed { "paused; what is live goes on" } else { "was paused already" };
     told(session, &held.run, text)
 }
 
-pub(super) fn resume(session: &Session, name: &str, sets: &[String]) -> Result<u8, Failure> {
+pub(super) fn resume(session: &Session, name: &str, sets: &[String], reason: Option<&str>) -> Result<u8, Failure> {
     let mut supplied = Value::Null;
     sets.iter().try_for_each(|set| set_value(&mut supplied, set))?;
     let supplied = (!supplied.is_null()).then(|| supplied.to_string());
     let mut held = hold(session, name, Access::Own)?;
-    let changed = tick::resume(&mut held.run, supplied.as_deref(), now_ms())?;
+    let act = act(Verb::Resume, json!({"set": sets}), reason);
+    let changed = tick::resume(&mut held.run, supplied.as_deref(), &act)?;
     let text = if changed { "active; the next `step` or `loop` goes on" } else { "was active already" };
     told(session, &held.run, text)
 }
 
-pub(super) fn cancel(session: &Session, name: &str, task: Option<&str>) -> Result<u8, Failure> {
+pub(super) fn cancel(session: &Session, name: &str, task: Option<&str>, reason: Option<&str>) -> Result<u8, Failure> {
     let mut held = hold(session, name, Access::Own)?;
+    let act = act(Verb::Cancel, json!({"task": task}), reason);
     let changed = match task {
-        Some(task) => tick::cancel_task(&mut held.run, task, now_ms())?,
-        None => tick::cancel_run(&mut held.run, now_ms())?,
+        Some(task) => tick::cancel_task(&mut held.run, task, &act)?,
+        None => tick::cancel_run(&mut held.run, &act)?,
     };
     // One tick tells the outside at once, so that nothing runs on because nobody steps.
     step_run(&mut held.run, Moment { now_ms: now_ms(), new_id: &new_attempt_id })?;
@@ -88,17 +90,34 @@ pub(super) fn amend(session: &Session, name: &str, sets: &[String], reason: Opti
         refuse_fixed(set)?;
     }
     let mut held = hold(session, name, Access::Own)?;
+    let mut config = amended(&held.run, sets)?;
+    if config.pinned != held.run.config.pinned {
+        // A plugin that is new to the run is compiled while others may go on with it.
+        let dir = held.run.dir.clone();
+        drop(held);
+        workspace::compile_ahead(&dir, &config);
+        held = hold(session, name, Access::Own)?;
+        config = amended(&held.run, sets)?;
+    }
     let run = &mut held.run;
+    workspace::check_plugins(&run.dir, &config)?;
+    let act = act(Verb::Amend, json!({"set": sets}), reason);
+    let quotas = config.limits != run.config.limits;
+    write_config(run, config, &act)?;
+    let again = if quotas { tick::collect_again(run, act.at_ms)? } else { 0 };
+    let more = if again > 0 { format!("; what {again} task(s) left is collected again") } else { String::new() };
+    told(session, run, &format!("amended: {}{more}", sets.join(", ")))
+}
+
+/// The configuration of the run with these values in it, its plugins pinned.
+fn amended(run: &Run, sets: &[String]) -> Result<RunConfig, Failure> {
     let mut value = serde_json::to_value(&run.config).map_err(|error| Failure::input("config.json").because(error))?;
     sets.iter().try_for_each(|set| set_value(&mut value, set))?;
     let text = serde_json::to_vec(&value).map_err(|error| Failure::input("config.json").because(error))?;
     let mut config: RunConfig = workspace::read_run_config(&text, "config.json")?;
     tick::refuse_amendment(run, &config)?;
     workspace::pinned_plugins(&run.dir, &mut config)?;
-    workspace::check_plugins(&run.dir, &config)?;
-    let by = format!("by user {}{}", machine::user_id(), reason.map(|text| format!(": {text}")).unwrap_or_default());
-    write_config(run, config, &sets.join(" "), Some(&by))?;
-    told(session, run, &format!("amended: {}", sets.join(", ")))
+    Ok(config)
 }
 
 /// Refuses what a run fixes for its life.
@@ -118,9 +137,11 @@ fn refuse_fixed(set: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(super) fn rerun(session: &Session, name: &str, selection: Selection) -> Result<u8, Failure> {
+pub(super) fn rerun(session: &Session, name: &str, selection: &Selection, reason: Option<&str>) -> Result<u8, Failure> {
     let mut held = hold(session, name, Access::Own)?;
-    let count = tick::rerun(&mut held.run, &selection, now_ms())?;
+    let Selection { task, state, operator, recursive } = selection;
+    let arguments = json!({"task": task, "state": state, "operator": operator, "recursive": recursive});
+    let count = tick::rerun(&mut held.run, selection, &act(Verb::Rerun, arguments, reason))?;
     let state = held.run.store.run()?.state;
     let next = match state {
         RunState::Active => "the next `step` or `loop` starts them",
@@ -130,16 +151,16 @@ pub(super) fn rerun(session: &Session, name: &str, selection: Selection) -> Resu
     told_count(session, &held.run, &text, Some(("pending_again", count)))
 }
 
-pub(super) fn revive(session: &Session, name: &str) -> Result<u8, Failure> {
+pub(super) fn revive(session: &Session, name: &str, reason: Option<&str>) -> Result<u8, Failure> {
     let mut held = hold(session, name, Access::Own)?;
-    let count = tick::revive(&mut held.run, now_ms())?;
+    let count = tick::revive(&mut held.run, &act(Verb::Revive, json!({}), reason))?;
     let text = format!("active again; {count} task(s) are pending again");
     told_count(session, &held.run, &text, Some(("pending_again", count)))
 }
 
-pub(super) fn adopt(session: &Session, name: &str) -> Result<u8, Failure> {
+pub(super) fn adopt(session: &Session, name: &str, reason: Option<&str>) -> Result<u8, Failure> {
     let mut held = hold(session, name, Access::Adopt)?;
-    let fenced = workspace::adopt(&mut held.run)?;
+    let fenced = workspace::adopt(&mut held.run, &act(Verb::Adopt, json!({}), reason))?;
     let text = format!("this directory and this user are now its own; {fenced} attempt(s) were given up as lost");
     told_count(session, &held.run, &text, Some(("lost", fenced)))
 }

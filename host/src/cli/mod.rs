@@ -1,5 +1,7 @@
 //! The command line: the only place that prints or exits.
 mod backend;
+mod backup;
+mod compile;
 mod control;
 mod doctor;
 mod evidence;
@@ -7,10 +9,13 @@ mod kit;
 mod output;
 mod plugin;
 mod progress;
+mod replay;
 mod report;
 mod respond;
 mod runs;
 mod show;
+
+pub use compile::compile;
 
 use crate::failure::{Failure, FailureKind};
 use crate::run::RunDir;
@@ -26,7 +31,8 @@ use std::time::Duration;
 /// A run is a directory with one SQLite file. `step` looks at the world, advances the run by one tick and exits; `loop`
 /// ticks until the run ends. RUN is a run id, a unique prefix of one, `latest`, or a run directory.
 ///
-/// Exit codes: 0 done (`loop`: completed); 1 the run failed or was cancelled (`step`, `loop`); 2 wrong usage or input;
+/// Exit codes: 0 done (`loop`: completed); 1 the run failed or was cancelled (`step`, `loop`), or something was found
+/// (`doctor`, `replay`); 2 wrong usage or input;
 /// 3 another process is at work; 4 a plugin cannot be loaded, linked or verified; 5 only a person or something outside can
 /// move the run, or it is held or paused (`loop`); 6 --timeout reached; 70 a bug; 74 trouble with the machine (disk,
 /// permission, damaged or newer database); 130 interrupted.
@@ -74,7 +80,8 @@ enum Command {
     ///
     /// With --json: run_id, workspace, state, reason (why it is in that state, or null), iteration, tasks: {total,
     /// pending, running, completed, failed, cancelled, skipped} (counts), waiting_on (at most 100 things), summary (the
-    /// campaign's own line, or null), result (what the campaign ended with, or null), created_at, and ended_at (null
+    /// campaign's own line, or null), last_tick ({at, host, took_ms}, or null), driven (whether a process advances it now;
+    /// null if it has ended, or another machine did last), result (what the campaign ended with, or null), created_at, and ended_at (null
     /// until it has ended).
     ///
     /// Each entry of waiting_on has task, attempt (its id, or null), operator, kind (person, kit, instrument,
@@ -158,6 +165,9 @@ enum Command {
     Pause {
         /// The run
         run: String,
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
     },
     /// Let a paused or held run go on
     ///
@@ -168,6 +178,9 @@ enum Command {
         /// What to tell the campaign; its next plan sees it
         #[arg(long = "set", value_name = "K=V")]
         sets: Vec<String>,
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
     },
     /// Cancel a run, or one task of it, and stop what is live outside
     ///
@@ -178,6 +191,9 @@ enum Command {
         run: String,
         /// One task
         task: Option<String>,
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
     },
     /// Change the configuration of a run: limits, operators, backends, campaign.params
     ///
@@ -210,6 +226,9 @@ enum Command {
         /// Only tasks of this operator
         #[arg(long, value_name = "O", conflicts_with = "task")]
         operator: Option<String>,
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
     },
     /// Bring a failed or cancelled run back, with the tasks that did not complete
     ///
@@ -218,6 +237,9 @@ enum Command {
     Revive {
         /// The run
         run: String,
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
     },
     /// Make a copied or another user's run one's own; live attempts of the original are given up as lost
     ///
@@ -226,6 +248,9 @@ enum Command {
     Adopt {
         /// The run
         run: String,
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
     },
     /// Answer a question that a task asks a person
     ///
@@ -249,6 +274,33 @@ enum Command {
         /// Where to [default: evidence/ in the run directory]
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
+    },
+    /// Make every decision of a run again, from its record alone, and compare
+    ///
+    /// Each decision is made by itself, with the configuration, plugin, state, results and files that it had, also those
+    /// that failed; answer and state must be the same to the byte, and so must fuel where the engine is the same. Nothing
+    /// is changed or started. The exit code is 1 if something comes out otherwise; then the first difference is named.
+    ///
+    /// With --json: run_id, decisions (made again), agreed, differing, left_out (they had passed their deadline),
+    /// other_engine (fuel was not compared), and first: {decision, try, kind, aspect (plugin, file, input, outcome, answer,
+    /// state, fuel or digest), path (a JSON pointer), recorded, replayed}, or null.
+    Replay {
+        /// The run
+        #[arg(default_value = "latest")]
+        run: String,
+    },
+    /// Copy the database of a run, all of one moment, while it goes on
+    ///
+    /// The copy is a `state.sqlite`: put in the place of one that is damaged, while nobody ticks the run, it brings the run
+    /// back to that moment. Files of attempts are not in it.
+    ///
+    /// With --json: run_id, path, size in bytes, and sha256.
+    Backup {
+        /// The run
+        run: String,
+        /// Where to; the file must not exist
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
     },
     /// Print or check configuration
     #[command(subcommand)]
@@ -338,18 +390,21 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
         Command::Attempts { run, task } => show::attempts(session, &run, &task),
         Command::Logs { run, task, follow, attempt } => show::logs(session, &run, &task, follow, attempt),
         Command::Graph { run, format } => show::graph(session, &run, format),
-        Command::Pause { run } => control::pause(session, &run),
-        Command::Resume { run, sets } => control::resume(session, &run, &sets),
-        Command::Cancel { run, task } => control::cancel(session, &run, task.as_deref()),
+        Command::Pause { run, reason } => control::pause(session, &run, reason.as_deref()),
+        Command::Resume { run, sets, reason } => control::resume(session, &run, &sets, reason.as_deref()),
+        Command::Cancel { run, task, reason } => control::cancel(session, &run, task.as_deref(), reason.as_deref()),
         Command::Amend { run, sets, reason } => control::amend(session, &run, &sets, reason.as_deref()),
-        Command::Rerun { run, task, recursive, state, operator } => {
-            control::rerun(session, &run, crate::tick::Selection { task, state, operator, recursive })
+        Command::Rerun { run, task, recursive, state, operator, reason } => {
+            let selection = crate::tick::Selection { task, state, operator, recursive };
+            control::rerun(session, &run, &selection, reason.as_deref())
         }
-        Command::Revive { run } => control::revive(session, &run),
-        Command::Adopt { run } => control::adopt(session, &run),
+        Command::Revive { run, reason } => control::revive(session, &run, reason.as_deref()),
+        Command::Adopt { run, reason } => control::adopt(session, &run, reason.as_deref()),
         Command::Respond(arguments) => respond::respond(session, &arguments),
         Command::Kit(command) => kit::kit(session, &command),
         Command::Evidence { run, out } => evidence::evidence(session, &run, out.as_deref()),
+        Command::Replay { run } => replay::replay(session, &run),
+        Command::Backup { run, out } => backup::backup(session, &run, &out),
         Command::Config(command) => runs::config(session, &command),
         Command::Plugin(command) => plugin::plugin(session, &command),
         Command::Backend(command) => backend::backend(session, &command),

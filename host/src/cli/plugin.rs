@@ -3,10 +3,11 @@ use super::Session;
 use super::output::{print, print_json, tell};
 use super::runs::hold;
 use crate::failure::Failure;
-use crate::ground::machine;
+use crate::model::act::Verb;
+use crate::model::config::CompileLimits;
 use crate::model::states::RunState;
-use crate::plugin::{builtin, inspect};
-use crate::workspace::{self, Access, now_ms};
+use crate::plugin::{Role, builtin, inspect};
+use crate::workspace::{self, Access};
 use clap::Subcommand;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -59,7 +60,7 @@ fn show(session: &Session, file: &str) -> Result<u8, Failure> {
         None => std::fs::read(file)
             .map_err(|error| Failure::input(format!("plugin `{file}` cannot be read")).because(error))?,
     };
-    let found = inspect(file, &bytes)?;
+    let found = inspect(&workspace::compiler(&CompileLimits::default()), file, &bytes)?;
     if session.json {
         return print_json(&found).map(|()| 0);
     }
@@ -79,6 +80,8 @@ fn upgrade(
     operator: Option<&str>,
     reason: Option<&str>,
 ) -> Result<u8, Failure> {
+    let role = if operator.is_some() { Role::Operator } else { Role::Campaign };
+    workspace::compile_upgrade(&session.run(name)?, role, file)?;
     let mut held = hold(session, name, Access::Own)?;
     let run = &mut held.run;
     let row = run.store.run()?;
@@ -99,13 +102,14 @@ fn upgrade(
     };
     let digest = workspace::find_plugin(&run.dir, &mut config, &plugin, file)?;
     workspace::check_plugins(&run.dir, &config)?;
-    let by = format!("by user {}{}", machine::user_id(), reason.map(|text| format!(": {text}")).unwrap_or_default());
+    let arguments = json!({"plugin": plugin, "operator": operator, "file": file, "sha256": digest});
+    let act = workspace::act(Verb::Upgrade, arguments, reason);
     let change = format!("plugin {plugin} upgraded to {}", &digest[..12]);
-    workspace::write_config(run, config, &change, Some(&by))?;
+    workspace::write_config(run, config, &act)?;
     let held_by_plugin = row.state == RunState::Held
         && row.reason_code.as_deref().is_some_and(|code| code.starts_with("plugin-") || code == "planned-nothing");
     if held_by_plugin {
-        crate::tick::resume(run, None, now_ms())?;
+        crate::tick::release(run, act.at_ms)?;
     }
     let row = run.store.run()?;
     tell(&format!("run `{}`: {change}; it is {}", row.run_id, row.state));

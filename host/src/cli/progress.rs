@@ -3,7 +3,6 @@ use super::output::{one_line, tell};
 use crate::run::Run;
 use crate::tick::Tick;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde_json::Value;
 use std::io::IsTerminal;
 use std::time::Duration;
 
@@ -31,7 +30,7 @@ impl Progress {
     /// Shows where the run stands after a tick.
     pub(super) fn show(&mut self, run: &Run, tick: &Tick) {
         let (Ok(counts), Ok(row)) = (run.store.task_counts(), run.store.run()) else { return };
-        let best = row.state_document.as_deref().and_then(summary).map(|text| one_line(&text));
+        let best = row.summary.as_deref().map(one_line);
         let ended = counts.completed + counts.failed + counts.cancelled + counts.skipped;
         match &self.bar {
             Some(bar) => {
@@ -59,10 +58,4 @@ impl Progress {
             bar.abandon();
         }
     }
-}
-
-/// The campaign's own line on how far it has come: `summary.text` of its state, if it keeps one.
-pub(super) fn summary(state: &str) -> Option<String> {
-    let state: Value = serde_json::from_str(state).ok()?;
-    state.get("summary")?.get("text")?.as_str().map(str::to_owned)
 }

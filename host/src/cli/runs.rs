@@ -5,10 +5,11 @@ use super::{PATIENCE, Session, shown};
 use crate::drive::{Ending, Patience, drive};
 use crate::failure::{Failure, FailureKind};
 use crate::ground::random::new_attempt_id;
+use crate::model::act::Verb;
 use crate::model::config::{Grants, RunConfig};
 use crate::model::schema;
 use crate::model::states::RunState;
-use crate::run::RunDir;
+use crate::run::{Lease, RunDir};
 use crate::tick::{Moment, Tick, step_run, would_start};
 use crate::workspace::{self, Access, Init, now_ms, open_run, user_config};
 use clap::{Args, Subcommand, ValueEnum};
@@ -117,6 +118,7 @@ pub(super) fn init(session: &Session, arguments: &InitArgs) -> Result<u8, Failur
         user_config: user.as_deref(),
         sets: &arguments.sets,
         run_id: arguments.run_id.as_deref(),
+        act: workspace::act(Verb::Init, json!({"workspace": arguments.workspace, "set": arguments.sets}), None),
     })?;
     tell(&reach(&config));
     if session.json {
@@ -150,12 +152,20 @@ fn reach(config: &RunConfig) -> String {
 pub(super) fn step(session: &Session, name: &str) -> Result<u8, Failure> {
     let dir = session.run(name)?;
     let mut held = open_run(&dir, Duration::ZERO, Access::Own)?;
-    let tick = step_run(&mut held.run, Moment { now_ms: now_ms(), new_id: &new_attempt_id })?;
+    let (begun, at_ms) = (Instant::now(), now_ms());
+    let tick = step_run(&mut held.run, Moment { now_ms: at_ms, new_id: &new_attempt_id })?;
+    note_tick(&held.lease, at_ms, begun)?;
     print_tick(session, &tick)?;
     match &tick.unloaded {
         Some(unloaded) => Err(Failure::unloaded(&dir, unloaded)),
         None => Ok(ended_badly(&tick.state)),
     }
+}
+
+/// Notes in the lock file when a tick began and how long it took.
+fn note_tick(lease: &Lease, at_ms: i64, begun: Instant) -> Result<(), Failure> {
+    let noted = lease.note_tick(at_ms, begun.elapsed());
+    noted.map_err(|error| Failure::machine("writing the run's `lock` file", error))
 }
 
 fn ended_badly(state: &str) -> u8 {

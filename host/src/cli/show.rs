@@ -1,17 +1,17 @@
 //! Commands that look at runs and change nothing.
 use super::output::{one_line, print, print_json, table, tell, time};
-use super::progress::summary;
 use super::{GraphFormat, Session, shown};
 use crate::backend::stopped_supervisors;
 use crate::explain::{explain_run, explain_task, outside_command};
 use crate::failure::{Failure, FailureKind};
 use crate::ground::machine::Watch;
 use crate::ground::words::positional;
-use crate::model::states::{AttemptState, TaskState};
+use crate::model::handle;
+use crate::model::states::{AttemptState, RunState, TaskState};
 use crate::model::workflow::nearest;
-use crate::run::RunDir;
+use crate::run::{LastTick, RunDir};
 use crate::store::{AttemptRow, Store, TaskRow, WaitRow};
-use crate::workspace::{open_for_reading, read_store};
+use crate::workspace::{now_ms, open_for_reading, read_store};
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Read, Seek, SeekFrom, Write};
 use std::time::Duration;
@@ -98,7 +98,7 @@ fn print_status(session: &Session, dir: &RunDir, store: &Store) -> Result<(), Fa
         return print_json(&json!({
             "run_id": row.run_id, "workspace": workspace, "state": row.state, "reason": row.reason,
             "iteration": row.iteration, "tasks": counts, "waiting_on": waiting,
-            "summary": row.state_document.as_deref().and_then(summary),
+            "summary": row.summary, "last_tick": dir.last_tick(), "driven": driven(dir, row.state),
             "result": row.result.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok()),
             "created_at": time(row.created_at_ms), "ended_at": row.ended_at_ms.map(time),
         }));
@@ -116,8 +116,9 @@ fn print_status(session: &Session, dir: &RunDir, store: &Store) -> Result<(), Fa
         counts.cancelled,
         counts.skipped
     );
-    if let Some(line) = row.state_document.as_deref().and_then(summary) {
-        text += &format!("{}\n", one_line(&line));
+    text += &ticked(dir, row.state);
+    if let Some(line) = &row.summary {
+        text += &format!("{}\n", one_line(line));
     }
     if let Some(result) = &row.result {
         text += &format!("result: {}\n", beginning(&one_line(result)));
@@ -137,6 +138,40 @@ fn print_status(session: &Session, dir: &RunDir, store: &Store) -> Result<(), Fa
         }
     }
     print(&text)
+}
+
+/// Whether a process advances the run; nothing for one that has ended, or where that cannot be told.
+fn driven(dir: &RunDir, state: RunState) -> Option<bool> {
+    dir.is_driven().filter(|_| !state.ended())
+}
+
+/// When the run was last advanced, by whom and how fast, and whether that goes on.
+fn ticked(dir: &RunDir, state: RunState) -> String {
+    if state.ended() {
+        return String::new();
+    }
+    let last = match dir.last_tick() {
+        Some(LastTick { at, host, took_ms }) => {
+            let ago = Duration::from_millis(u64::try_from(now_ms() - at.0).unwrap_or(0));
+            format!("last tick {} ago on {}, {took_ms} ms", age(ago), one_line(&host))
+        }
+        None => "no tick yet".to_owned(),
+    };
+    let goes_on = matches!(state, RunState::Active | RunState::Cancelling);
+    match driven(dir, state) {
+        Some(false) if goes_on => format!("{last}; nobody ticks it now: `matterstack loop {}` does\n", dir.address()),
+        _ => format!("{last}\n"),
+    }
+}
+
+/// A span of time in its largest unit.
+fn age(span: Duration) -> String {
+    match span.as_secs() {
+        s @ 0..120 => format!("{s} s"),
+        s @ 120..7200 => format!("{} min", s / 60),
+        s @ 7200..172_800 => format!("{} h", s / 3600),
+        s => format!("{} d", s / 86_400),
+    }
 }
 
 /// How many things of each kind the run waits for, in words. Ready tasks are counted only where they wait for room.
@@ -333,20 +368,9 @@ pub(super) fn attempts(session: &Session, name: &str, task: &str) -> Result<u8, 
     Ok(0)
 }
 
-/// What the outside calls the attempt: the handle's `external_id`, or `HOST:PID` of a process, once there is one; else the
-/// whole handle.
+/// What the outside calls the attempt.
 fn external_id(attempt: &AttemptRow) -> Option<String> {
-    let handle = attempt.handle.as_deref()?;
-    let Ok(value) = serde_json::from_str::<Value>(handle) else { return Some(one_line(handle)) };
-    let inner = ["handle", "job"].iter().find_map(|key| value.get(key)).unwrap_or(&value);
-    if let Some(id) = inner.get("external_id").and_then(Value::as_str) {
-        return Some(id.to_owned());
-    }
-    match (inner.get("host").and_then(Value::as_str), inner.pointer("/process/pid")) {
-        (Some(host), Some(pid)) => Some(format!("{host}:{pid}")),
-        (Some(_), None) => None,
-        (None, _) => Some(one_line(handle)),
-    }
+    handle::told(attempt.handle.as_deref()?).external_id.as_deref().map(one_line)
 }
 
 pub(super) fn logs(

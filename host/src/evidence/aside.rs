@@ -2,7 +2,7 @@
 use crate::failure::{Failure, FailureKind};
 use crate::ground::failpoint;
 use std::fs::{File, TryLockError};
-use std::io;
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -53,6 +53,14 @@ impl Aside {
         &self.document
     }
 
+    /// A file for what comes last and is known first. It has no name, so that nothing is left of it.
+    pub(super) fn scratch(&self) -> io::Result<File> {
+        let path = part(&self.directory, "scratch");
+        let file = File::options().create(true).truncate(true).read(true).write(true).open(&path)?;
+        std::fs::remove_file(path)?;
+        Ok(file)
+    }
+
     /// What to say when the bundle cannot be written.
     pub(super) fn failed(&self, error: io::Error) -> Failure {
         cannot_write(&self.directory, error)
@@ -60,13 +68,16 @@ impl Aside {
 
     /// Writes the report and puts both in place, each whole; returns where they are. A report names the digest of its
     /// document, so a pair that a power failure parted can be told.
-    pub(super) fn put_in_place(mut self, report: &str) -> Result<(PathBuf, PathBuf), Failure> {
+    pub(super) fn put_in_place(
+        mut self,
+        report: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(PathBuf, PathBuf), Failure> {
         let aside = |name| part(&self.directory, name);
         let work = || -> io::Result<()> {
             self.document.sync_all()?;
-            let mut file = File::create(aside(REPORT))?;
-            io::Write::write_all(&mut file, report.as_bytes())?;
-            file.sync_all()?;
+            let mut file = BufWriter::new(File::create(aside(REPORT))?);
+            report(&mut file)?;
+            file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
             failpoint::hit("evidence.written");
             std::fs::rename(aside(REPORT), self.directory.join(REPORT))?;
             failpoint::hit("evidence.report-renamed");

@@ -68,14 +68,16 @@ pub fn write(dir: &RunDir, out: &Path) -> Result<Written, Failure> {
     let mut document = DocumentWriter::begin(BufWriter::with_capacity(256 * 1024, aside.document())).map_err(failed)?;
     // An `amend` may put another config.json in place once the view is taken.
     let before = std::fs::read(dir.config()).unwrap_or_default();
-    let (run, mut report, found, attempts) = store.snapshot(|view| {
+    let (run, mut report, found, plugins, attempts) = store.snapshot(|view| {
         let run = view.run()?;
         let found = find_config(dir, &run.config_sha256, before);
-        let plugins = plugins(found.config.as_ref());
-        let mut report = Report::new(run.clone(), view.longest_task_id()?, found.config.as_ref(), &plugins);
+        let plugins = plugins(view, found.config.as_ref())?;
+        let scratch = aside.scratch().map_err(failed)?;
+        let longest = view.longest_task_id()?;
+        let mut report = Report::new(run.clone(), longest, found.config.as_ref(), &plugins, scratch).map_err(failed)?;
         begin(&mut document, &run, &found, &plugins).map_err(failed)?;
         let attempts = rows(view, &mut document, &mut report, &failed)?;
-        Ok::<_, Failure>((run, report, found, attempts))
+        Ok::<_, Failure>((run, report, found, plugins, attempts))
     })?;
     failpoint::hit("evidence.rows");
     let mut findings = Vec::new();
@@ -91,6 +93,7 @@ pub fn write(dir: &RunDir, out: &Path) -> Result<Written, Failure> {
         };
         let mut verifier = Verifier::new(dir, &mut note)?;
         verifier.config(found.finding, found.size)?;
+        verifier.plugins(&plugins)?;
         found.config.as_ref().map_or(Ok(()), |config| verifier.pinned(config))?;
         verifier.outputs(&store, &attempts)?;
         verifier.verified
@@ -100,8 +103,7 @@ pub fn write(dir: &RunDir, out: &Path) -> Result<Written, Failure> {
     document.end().map_err(failed)?;
     let mut file = aside.document();
     let (sha256, _) = file.seek(SeekFrom::Start(0)).and_then(|_| digest(&mut file)).map_err(failed)?;
-    let text = report.finish(&verified, &sha256);
-    let (document, report) = aside.put_in_place(&text)?;
+    let (document, report) = aside.put_in_place(|out| report.finish(&verified, &sha256, out))?;
     Ok(Written { run, document, report, sha256, verified, findings })
 }
 
@@ -118,7 +120,30 @@ fn begin(
     document.value("plugins", &plugins)
 }
 
-/// Writes every row of the store; returns the attempts that have outputs.
+/// Writes what the run went by, and what the campaign decided.
+fn record(
+    view: &Snapshot<'_>,
+    document: &mut Document<'_>,
+    report: &mut Report,
+    failed: &dyn Fn(std::io::Error) -> Failure,
+) -> Result<(), Failure> {
+    let store = view.store();
+    let acts = store.acts()?;
+    acts.iter().for_each(|act| report.act(act));
+    document.value("acts", &acts).and_then(|()| document.begin_list("configs")).map_err(failed)?;
+    store.each_config(|config| document.row(&config).map_err(failed))?;
+    document.end_list().map_err(failed)?;
+    document.value("engines", &store.engines()?).map_err(failed)?;
+    document.value("environments", &store.environments()?).map_err(failed)?;
+    document.begin_list("decisions").map_err(failed)?;
+    view.each_decision(|decision| {
+        report.decision(&decision);
+        document.row(&decision).map_err(failed)
+    })?;
+    document.end_list().map_err(failed)
+}
+
+/// Writes every row of the store; returns the attempts that left files.
 fn rows(
     view: &Snapshot<'_>,
     document: &mut Document<'_>,
@@ -126,26 +151,22 @@ fn rows(
     failed: &dyn Fn(std::io::Error) -> Failure,
 ) -> Result<Vec<i64>, Failure> {
     view.waits(WAITS_MAX)?.iter().for_each(|wait| report.wait(wait));
-    document.begin_list("decisions").map_err(failed)?;
-    view.each_decision(|decision| {
-        report.decision(&decision);
-        document.row(&decision).map_err(failed)
-    })?;
-    document.end_list().and_then(|()| document.begin_list("workflows")).map_err(failed)?;
+    record(view, document, report, failed)?;
+    document.begin_list("workflows").map_err(failed)?;
     view.each_workflow(|workflow| {
         report.workflow(&workflow);
         document.row(&workflow).map_err(failed)
     })?;
     document.end_list().and_then(|()| document.begin_list("tasks")).map_err(failed)?;
     view.each_task(|task| {
-        report.task(&task);
+        report.task(&task).map_err(failed)?;
         document.row(&task).map_err(failed)
     })?;
     document.end_list().and_then(|()| document.begin_list("attempts")).map_err(failed)?;
     let mut with_outputs = Vec::new();
     view.each_attempt(|(key, attempt)| {
         report.attempt(&attempt);
-        if !attempt.outputs.is_empty() {
+        if !attempt.outputs.is_empty() || !attempt.logs.is_empty() {
             with_outputs.push(key);
         }
         document.row(&attempt).map_err(failed)
@@ -188,22 +209,18 @@ fn find_config(dir: &RunDir, recorded: &str, before: Vec<u8>) -> FoundConfig {
     FoundConfig { config, size: 0, finding: Some(finding) }
 }
 
-/// The plugins of a configuration, and what uses each.
-fn plugins(config: Option<&RunConfig>) -> Vec<PluginRecord> {
-    let Some(config) = config else { return Vec::new() };
-    let users = |name: &str| {
-        let campaign = (config.campaign.plugin == name).then(|| "campaign".to_owned());
-        let operators = config.operators.iter().filter(|(_, operator)| operator.plugin == name);
-        campaign.into_iter().chain(operators.map(|(key, _)| key.clone())).collect()
-    };
-    let pinned = config.pinned.iter().flat_map(|pinned| &pinned.plugins);
-    pinned
-        .map(|(name, file)| PluginRecord {
-            name: name.clone(),
-            used_by: users(name),
-            path: file.path.clone(),
-            sha256: file.sha256.clone(),
-            size: file.size,
-        })
-        .collect()
+/// Every plugin the run ever had, and what uses each now.
+fn plugins(view: &Snapshot<'_>, config: Option<&RunConfig>) -> Result<Vec<PluginRecord>, Failure> {
+    let mut plugins = view.store().plugin_versions()?;
+    let Some(config) = config else { return Ok(plugins) };
+    let pinned = |name: &str| config.pinned.as_ref().and_then(|pinned| pinned.plugins.get(name));
+    for plugin in &mut plugins {
+        if pinned(&plugin.name).is_none_or(|file| file.sha256 != plugin.sha256) {
+            continue;
+        }
+        let campaign = (config.campaign.plugin == plugin.name).then(|| "campaign".to_owned());
+        let operators = config.operators.iter().filter(|(_, operator)| operator.plugin == plugin.name);
+        plugin.used_by = campaign.into_iter().chain(operators.map(|(key, _)| key.clone())).collect();
+    }
+    Ok(plugins)
 }

@@ -1,15 +1,19 @@
 //! report.md: the bundle for a person.
 use super::markdown::{Table, code, document, line, plain};
+use crate::model::act::ActRecord;
 use crate::model::config::{Grants, RunConfig};
 use crate::model::evidence::{
-    AttemptRecord, DecisionRecord, Finding, HistoryRecord, PluginRecord, RunRecord, TaskRecord, Verified,
+    AttemptRecord, DecisionKind, DecisionRecord, Finding, HistoryRecord, PluginRecord, RunRecord, TaskRecord, Verified,
     WorkflowRecord,
 };
 use crate::model::states::{AttemptState, RunState, TaskState};
 use crate::model::time::Time;
+use crate::model::workflow::Task;
 use crate::store::WaitRow;
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 
 /// Rows of a table that is not the one of every task.
 const ROWS_MAX: usize = 500;
@@ -43,15 +47,23 @@ pub(super) struct Report {
     attempts: Table,
     attempts_made: u64,
     waits: Table,
+    acts: Table,
     timeline: Table,
-    tasks: String,
+    /// The table of every task, which is never held in memory.
+    tasks: BufWriter<File>,
     task_widths: [usize; 9],
     findings: Table,
 }
 
 impl Report {
     /// Begins with what was asked.
-    pub(super) fn new(run: RunRecord, longest_id: usize, config: Option<&RunConfig>, plugins: &[PluginRecord]) -> Self {
+    pub(super) fn new(
+        run: RunRecord,
+        longest_id: usize,
+        config: Option<&RunConfig>,
+        plugins: &[PluginRecord],
+        scratch: File,
+    ) -> io::Result<Self> {
         let mut report = Self {
             run,
             asked: asked(config, plugins),
@@ -62,24 +74,26 @@ impl Report {
             attempts: Table::new(&["task", "attempt", "state", "why", "directory"], ROWS_MAX),
             attempts_made: 0,
             waits: Table::new(&["waits for", "task", "operator", "why"], ROWS_MAX),
+            acts: Table::new(&["time", "command", "with", "by", "why"], ROWS_MAX),
             timeline: Table::new(&["time", "what", "event", "why"], ROWS_MAX),
-            tasks: String::new(),
+            tasks: BufWriter::new(scratch),
             task_widths: TASK_COLUMNS.map(|(_, width, _)| width),
             findings: Table::new(&["file", "what it is", "found", "more"], ROWS_MAX),
         };
         report.task_widths[0] = (longest_id + 2).clamp(4, TASK_ID_MAX);
-        report.task_line(&TASK_COLUMNS.map(|(name, ..)| name.to_owned()));
+        report.task_line(&TASK_COLUMNS.map(|(name, ..)| name.to_owned()))?;
         let rules: Vec<String> = TASK_COLUMNS
             .iter()
             .zip(report.task_widths)
             .map(|((.., numeric), width)| "-".repeat(width - 1) + if *numeric { ":" } else { "-" })
             .collect();
-        report.task_line(&rules);
-        report
+        report.task_line(&rules)?;
+        Ok(report)
     }
 
-    fn task_line(&mut self, cells: &[String]) {
-        self.tasks += &line(cells, &self.task_widths, &TASK_COLUMNS.map(|(.., numeric)| numeric));
+    fn task_line(&mut self, cells: &[String]) -> io::Result<()> {
+        let line = line(cells, &self.task_widths, &TASK_COLUMNS.map(|(.., numeric)| numeric));
+        self.tasks.write_all(line.as_bytes())
     }
 
     pub(super) fn wait(&mut self, wait: &WaitRow) {
@@ -87,15 +101,24 @@ impl Report {
             .push(|| vec![plain(&wait.kind), code(&wait.task), code(&wait.operator), optional(wait.reason.as_deref())]);
     }
 
+    pub(super) fn act(&mut self, act: &ActRecord) {
+        self.acts.push(|| {
+            let (user, host) = (plain(&act.by.user), plain(&act.by.host));
+            let who = format!("{user} ({}) on {host}", act.by.user_id);
+            let what = plain(&act.arguments.to_string());
+            vec![act.at.to_string(), act.verb.clone(), what, who, optional(act.reason.as_deref())]
+        });
+    }
+
     pub(super) fn decision(&mut self, decision: &DecisionRecord) {
-        if decision.kind == "plan" {
+        if decision.kind == DecisionKind::Plan {
             self.plans.push(|| {
                 vec![
                     decision.number.to_string(),
                     decision.at.to_string(),
                     decision.iteration.to_string(),
                     optional(decision.next.as_deref()),
-                    plain(&decision.reason),
+                    optional(decision.reason.as_deref().or(decision.error.as_deref())),
                 ]
             });
         }
@@ -105,7 +128,7 @@ impl Report {
         self.iterations.push(workflow.clone());
     }
 
-    pub(super) fn task(&mut self, task: &TaskRecord) {
+    pub(super) fn task(&mut self, task: &TaskRecord) -> io::Result<()> {
         let (completed, other) = self.ended.entry(task.iteration).or_default();
         match task.state {
             TaskState::Completed => *completed += 1,
@@ -119,8 +142,11 @@ impl Report {
             TaskState::Pending | TaskState::Running => {}
         }
         let took = task.started_at.zip(task.ended_at).map(|(start, end)| duration(end.0 - start.0));
-        let depends: Vec<String> = task.spec.dependencies().iter().take(4).map(|id| code(id.as_str())).collect();
-        let more = if task.spec.dependencies().len() > 4 { ", …" } else { "" };
+        let spec: Option<Task> = serde_json::from_str(task.spec.0.get()).ok();
+        let depends = spec.map(|spec| spec.dependencies().into_iter().map(ToOwned::to_owned).collect::<Vec<_>>());
+        let depends = depends.unwrap_or_default();
+        let more = if depends.len() > 4 { ", …" } else { "" };
+        let depends: Vec<String> = depends.iter().take(4).map(|id| code(id.as_str())).collect();
         self.task_line(&[
             code(&task.id),
             task.iteration.to_string(),
@@ -131,7 +157,7 @@ impl Report {
             took.unwrap_or_default(),
             depends.join(", ") + more,
             optional(task.reason.as_deref()),
-        ]);
+        ])
     }
 
     pub(super) fn attempt(&mut self, attempt: &AttemptRecord) {
@@ -184,21 +210,25 @@ impl Report {
     }
 
     /// The whole report; `sha256` is the digest of its evidence.json.
-    pub(super) fn finish(mut self, verified: &Verified, sha256: &str) -> String {
+    pub(super) fn finish(self, verified: &Verified, sha256: &str, out: &mut dyn io::Write) -> io::Result<()> {
         let mut text = self.head(verified);
         let _ = write!(text, "## What was asked\n\n{}\n", self.asked);
         let _ = write!(text, "## What was done\n\n{}\n", self.done());
         let _ = write!(text, "## Results\n\n{}\n", self.results());
         let _ = write!(text, "## Failures\n\n{}\n", self.failed());
         let _ = write!(text, "## Files\n\n{}\n", self.files(verified, sha256));
+        let _ = write!(text, "## Commands\n\n{}\n", self.acts.render());
         let _ = write!(text, "## Timeline\n\nTimes are in UTC.\n\n{}\n", self.timeline.render());
         text += "## Every task\n\n";
         if self.run.tasks.total == 0 {
             text += "No task was planned.\n";
-        } else {
-            text += &std::mem::take(&mut self.tasks);
+            return out.write_all(text.as_bytes());
         }
-        text
+        out.write_all(text.as_bytes())?;
+        let mut tasks = self.tasks.into_inner().map_err(io::IntoInnerError::into_error)?;
+        tasks.seek(SeekFrom::Start(0))?;
+        io::copy(&mut tasks, out)?;
+        Ok(())
     }
 
     fn head(&self, verified: &Verified) -> String {
@@ -337,7 +367,7 @@ fn asked(config: Option<&RunConfig>, plugins: &[PluginRecord]) -> String {
         return "The run's config.json cannot be read; see [Files](#files).\n".to_owned();
     };
     let digest = |name: &str| {
-        let plugin = plugins.iter().find(|plugin| plugin.name == name);
+        let plugin = plugins.iter().find(|plugin| plugin.name == name && !plugin.used_by.is_empty());
         plugin.map(|plugin| code(&plugin.sha256)).unwrap_or_default()
     };
     let campaign = &config.campaign;

@@ -2,12 +2,13 @@
 use crate::failure::Failure;
 use crate::ground::files::{digest, open_regular};
 use crate::model::config::RunConfig;
-use crate::model::evidence::{FileKind, Finding, Integrity, Verified};
+use crate::model::evidence::{FileKind, Finding, Integrity, PluginRecord, Verified};
 use crate::run::RunDir;
 use crate::store::Store;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use rustix::io::Errno;
+use std::collections::BTreeSet;
 use std::io;
 
 /// What is recorded of a file.
@@ -44,13 +45,31 @@ impl<'a> Verifier<'a> {
         }
     }
 
-    /// Compares every pinned file.
+    /// Compares every plugin the run ever had; one file may have had several names.
+    pub(super) fn plugins(&mut self, plugins: &[PluginRecord]) -> Result<(), Failure> {
+        let mut seen = BTreeSet::new();
+        for plugin in plugins.iter().filter(|plugin| seen.insert((&plugin.path, &plugin.sha256))) {
+            let recorded = Recorded { sha256: &plugin.sha256, size: plugin.size };
+            let different = compare(&self.root, &plugin.path, recorded);
+            self.note(different, recorded, |integrity, detail| Finding {
+                kind: FileKind::Plugin,
+                path: plugin.path.clone(),
+                task: None,
+                attempt_id: None,
+                sha256: plugin.sha256.clone(),
+                integrity,
+                detail,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Compares every other pinned file.
     pub(super) fn pinned(&mut self, config: &RunConfig) -> Result<(), Failure> {
         let Some(pinned) = &config.pinned else { return Ok(()) };
-        let plugins = pinned.plugins.values().map(|file| (FileKind::Plugin, file));
         let inputs = pinned.inputs.values().map(|file| (FileKind::Input, file));
         let files = pinned.files.values().map(|file| (FileKind::File, file));
-        for (kind, file) in plugins.chain(inputs).chain(files) {
+        for (kind, file) in inputs.chain(files) {
             let recorded = Recorded { sha256: &file.sha256, size: file.size };
             let different = compare(&self.root, &file.path, recorded);
             self.note(different, recorded, |integrity, detail| Finding {
@@ -66,25 +85,29 @@ impl<'a> Verifier<'a> {
         Ok(())
     }
 
-    /// Compares the outputs of these attempts. What an ended attempt left is never changed in the store, so this needs no
+    /// Compares the outputs of these attempts, and what was written about them. What an ended attempt left is never changed in the store, so this needs no
     /// view of it and holds nobody up.
     pub(super) fn outputs(&mut self, store: &Store, attempts: &[i64]) -> Result<(), Failure> {
         for key in attempts {
             let place = store.attempt_place(*key)?;
             let directory = self.root.open_dir(&place.directory);
             // what stayed on a cluster is not here to compare
-            for output in store.outputs(*key)?.into_iter().filter(|output| output.remote.is_none()) {
-                let recorded = Recorded { sha256: &output.sha256, size: output.size };
+            let outputs = store.outputs(*key)?.into_iter().filter(|output| output.remote.is_none());
+            let outputs = outputs.map(|output| (FileKind::Output, output.path, output.sha256, output.size));
+            let logs = store.logs(*key)?.into_iter();
+            let logs = logs.map(|log| (FileKind::Log, log.kind.file().to_owned(), log.sha256, log.size));
+            for (kind, path, sha256, size) in outputs.chain(logs) {
+                let recorded = Recorded { sha256: &sha256, size };
                 let different = match &directory {
-                    Ok(directory) => compare(directory, &output.path, recorded),
+                    Ok(directory) => compare(directory, &path, recorded),
                     Err(error) => Some(trouble(error)),
                 };
                 self.note(different, recorded, |integrity, detail| Finding {
-                    kind: FileKind::Output,
-                    path: format!("{}/{}", place.directory, output.path),
+                    kind,
+                    path: format!("{}/{path}", place.directory),
                     task: Some(place.task.clone()),
                     attempt_id: Some(place.attempt_id.clone()),
-                    sha256: output.sha256.clone(),
+                    sha256: sha256.clone(),
                     integrity,
                     detail,
                 })?;

@@ -2,6 +2,7 @@
 //! systems, and waiting for changes of files. Everything here is Linux.
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::process::{Resource, Rlimit, Signal};
 use std::fs;
 use std::io::{self, Seek, Write};
 use std::mem::MaybeUninit;
@@ -106,6 +107,28 @@ pub fn own_program() -> &'static Path {
     Path::new("/proc/self/exe")
 }
 
+/// How much address space this process may have, in bytes; nothing if that is not limited (`ulimit -v`).
+pub fn address_space_limit() -> Option<u64> {
+    rustix::process::getrlimit(Resource::As).current
+}
+
+/// Limits this process, which lives for one piece of work: memory that it may write to and files that it may make, in
+/// bytes, and processor time, in seconds. It ends with its parent, and leaves no core.
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn confine_this_process(bytes: u64, cpu_s: u64) -> io::Result<()> {
+    // Memory that is written, not address space, of which threads and allocators reserve much and use little.
+    for (resource, most) in
+        [(Resource::Data, bytes), (Resource::Fsize, bytes), (Resource::Cpu, cpu_s), (Resource::Core, 0)]
+    {
+        let limit = rustix::process::getrlimit(resource);
+        let most = [limit.current, limit.maximum].into_iter().flatten().fold(most, u64::min);
+        rustix::process::setrlimit(resource, Rlimit { current: Some(most), maximum: limit.maximum })?;
+    }
+    Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?)
+}
+
 /// Finds processes of this user whose initial environment holds `entry` (`NAME=VALUE`).
 ///
 /// # Errors
@@ -170,6 +193,19 @@ pub fn is_trouble(error: &io::Error) -> bool {
         Errno::NOTCONN,
     ];
     Errno::from_io_error(error).is_some_and(|errno| troubles.contains(&errno))
+}
+
+/// Whether a process of this machine holds an OS lock on a file, as the kernel lists them; the file is not touched.
+///
+/// # Errors
+/// If the file cannot be examined or the kernel does not tell.
+pub fn is_locked(path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let inode = fs::metadata(path)?.ino().to_string();
+    let locks = fs::read_to_string("/proc/locks")?;
+    // `1: FLOCK ADVISORY WRITE 4242 08:01:131 0 EOF`; the device is left out, because some file systems name another there
+    let of = |line: &str| line.split_ascii_whitespace().nth(5)?.rsplit(':').next().map(|number| number == inode);
+    Ok(locks.lines().any(|line| of(line) == Some(true)))
 }
 
 /// Makes everything that was written to the file system of a directory survive a power failure.

@@ -1,5 +1,7 @@
 //! What every room stands on: words for shells, files that others may have touched, the machine, failpoints, randomness.
 //! It knows nothing of runs.
+pub mod carriage;
+pub mod digest;
 pub mod failpoint;
 pub mod files;
 pub mod machine;

@@ -245,6 +245,8 @@ pub struct Limits {
     pub attempt_mb: u64,
     /// Limits of every plugin call.
     pub plugin: PluginLimits,
+    /// Limits of compiling a plugin, which happens once for each machine and plugin.
+    pub compile: CompileLimits,
 }
 
 impl Default for Limits {
@@ -255,6 +257,7 @@ impl Default for Limits {
             attempt_files: 100_000,
             attempt_mb: 100_000,
             plugin: PluginLimits::default(),
+            compile: CompileLimits::default(),
         }
     }
 }
@@ -263,30 +266,53 @@ impl Default for Limits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PluginLimits {
-    /// Memory of one instance, in MiB.
+    /// Memories and tables of one call together, in MiB.
     pub memory_mb: u64,
     /// Deadline of an operator's call, in milliseconds.
     pub call_ms: u64,
+    /// The fuse of a campaign's call, in milliseconds: far more than its fuel takes. What it ends has no answer, and the
+    /// run is held.
+    pub plan_ms: u64,
     /// Fuel of a campaign's call.
     pub fuel: u64,
-    /// What one call may return, log or print, each in MiB.
+    /// What one call may return, log, print, or draw as random bytes, each in MiB.
     pub output_mb: u64,
     /// Elements of a table of one instance.
     pub table_elements: u64,
     /// Calls that one call may make into the host's own interfaces.
     pub host_calls: u64,
+    /// Files, streams and other handles of WASI that one call may hold at once.
+    pub handles: u64,
 }
 
 impl Default for PluginLimits {
     fn default() -> Self {
         Self {
             memory_mb: 512,
-            call_ms: 30_000,
+            call_ms: 10_000,
+            plan_ms: 120_000,
             fuel: 100_000_000_000,
             output_mb: 64,
             table_elements: 1_000_000,
             host_calls: 1_000_000,
+            handles: 256,
         }
+    }
+}
+
+/// The `limits.compile` section.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CompileLimits {
+    /// Memory of the process that compiles one plugin, in MiB.
+    pub memory_mb: u64,
+    /// Processor time of the process that compiles one plugin, in seconds.
+    pub cpu_s: u64,
+}
+
+impl Default for CompileLimits {
+    fn default() -> Self {
+        Self { memory_mb: 2000, cpu_s: 120 }
     }
 }
 
@@ -297,10 +323,14 @@ impl Limits {
         let all = [
             ("limits.plugin.memory_mb", plugin.memory_mb),
             ("limits.plugin.call_ms", plugin.call_ms),
+            ("limits.plugin.plan_ms", plugin.plan_ms),
             ("limits.plugin.fuel", plugin.fuel),
             ("limits.plugin.output_mb", plugin.output_mb),
             ("limits.plugin.table_elements", plugin.table_elements),
             ("limits.plugin.host_calls", plugin.host_calls),
+            ("limits.plugin.handles", plugin.handles),
+            ("limits.compile.memory_mb", self.compile.memory_mb),
+            ("limits.compile.cpu_s", self.compile.cpu_s),
             ("limits.max_tasks", self.max_tasks),
             ("limits.attempt_files", self.attempt_files),
             ("limits.attempt_mb", self.attempt_mb),
@@ -362,4 +392,7 @@ pub struct PinnedFile {
     pub sha256: String,
     /// Bytes.
     pub size: u64,
+    /// Whether it can be executed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub executable: bool,
 }

@@ -1,7 +1,10 @@
 //! What crosses the plugin contract, as the host's own values; `wit/` is the authority for their meaning.
 use crate::model::id::{AttemptId, RunId, TaskId};
+use crate::model::inputs::Inputs;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What went wrong, for a program and for a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,7 +23,8 @@ impl Detail {
 }
 
 /// An error that a plugin or a backend answered with; the case says whether a further try can help.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum GuestError {
     /// Can never be right as it stands.
     #[error("invalid: {}", .0.message)]
@@ -54,6 +58,26 @@ impl GuestError {
             | Self::Other(detail) => detail,
         }
     }
+}
+
+/// The files that a decision read, by digest, and the reads that it was refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reads {
+    /// SHA-256 of each file that it read from, 64 hexadecimal digits.
+    pub digests: BTreeSet<String>,
+    /// The reads that it was refused, in order.
+    pub refused: Vec<ReadRefused>,
+    /// How many reads it made.
+    pub count: u64,
+}
+
+/// A read that was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadRefused {
+    /// Its place among all reads of the decision, from 0.
+    pub seq: u64,
+    /// The answer it got.
+    pub answer: GuestError,
 }
 
 /// What a decision may depend on, beside the state. Documents are JSON text.
@@ -92,6 +116,19 @@ pub enum Next {
     Hold(Detail),
 }
 
+impl Next {
+    /// What was chosen, in one word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Workflow(_) => "workflow",
+            Self::Wait => "wait",
+            Self::Complete(_) => "complete",
+            Self::Fail(_) => "fail",
+            Self::Hold(_) => "hold",
+        }
+    }
+}
+
 /// The answer of `plan`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
@@ -124,6 +161,8 @@ pub struct AttemptRequest {
     pub config: String,
     /// The attempt directory on this machine.
     pub directory: PathBuf,
+    /// What its job is to find beside the files in that directory.
+    pub inputs: Arc<Inputs>,
     /// Whether a person asked for the attempt to be cancelled.
     pub cancelled: bool,
 }

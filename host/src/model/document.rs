@@ -16,6 +16,14 @@ pub fn canonical(text: &str) -> Result<String, serde_json::Error> {
     serde_json_canonicalizer::to_string(&value)
 }
 
+/// The canonical form (RFC 8785) of a value.
+///
+/// # Errors
+/// If it has none.
+pub fn canonical_value(value: &impl serde::Serialize) -> Result<String, serde_json::Error> {
+    serde_json_canonicalizer::to_string(value)
+}
+
 /// Tells whether a text has a canonical form.
 ///
 /// # Errors

@@ -1,11 +1,14 @@
 //! The evidence bundle: what a run leaves behind for others, as one document.
+use super::act::ActRecord;
 use super::config::RunConfig;
+use super::result::OutputFile;
 use super::states::{AttemptState, RunState, TaskCounts, TaskState};
 use super::time::Time;
 use super::workflow::Task;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// evidence.json: everything that is recorded of a run. Readers ignore keys they do not know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -18,9 +21,17 @@ pub struct EvidenceBundle {
     pub run: RunRecord,
     /// The resolved configuration; absent if config.json cannot be read.
     pub config: Option<RunConfig>,
-    /// The plugins pinned by the configuration.
+    /// The plugins that the run ever had, in the order they came.
     pub plugins: Vec<PluginRecord>,
-    /// What the campaign decided, in order.
+    /// The commands that changed the run, in order.
+    pub acts: Vec<ActRecord>,
+    /// Every configuration the run went by, in order.
+    pub configs: Vec<ConfigRecord>,
+    /// What carried out the campaign's decisions.
+    pub engines: Vec<NumberedEngine>,
+    /// Where and with what jobs ran.
+    pub environments: Vec<EnvironmentRecord>,
+    /// What the campaign decided, in order; also what came to nothing.
     pub decisions: Vec<DecisionRecord>,
     /// One workflow an iteration, in order.
     pub workflows: Vec<WorkflowRecord>,
@@ -69,12 +80,22 @@ pub struct RunRecord {
     pub result: Option<Value>,
 }
 
-/// A pinned plugin.
+/// An engine, with the number by which decisions refer to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NumberedEngine {
+    /// The number.
+    pub number: i64,
+    /// The engine.
+    #[serde(flatten)]
+    pub engine: EngineRecord,
+}
+
+/// A plugin that a configuration pinned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PluginRecord {
     /// Its name in the configuration.
     pub name: String,
-    /// What uses it: `campaign`, or operator keys.
+    /// What uses it now: `campaign`, or operator keys.
     pub used_by: Vec<String>,
     /// Where it lies, relative to the run directory.
     pub path: String,
@@ -82,31 +103,156 @@ pub struct PluginRecord {
     pub sha256: String,
     /// Bytes.
     pub size: u64,
+    /// The act that brought it in.
+    pub act: i64,
 }
 
-/// What the campaign was asked and answered, by digest.
+/// What carries plugins out: only the same engine uses the same fuel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EngineRecord {
+    /// The version of this program.
+    pub version: String,
+    /// The version of the plugin contract.
+    pub contract: String,
+    /// The version of the WebAssembly runtime.
+    pub runtime: String,
+    /// The processor and the system.
+    pub target: String,
+}
+
+/// A configuration that the run went by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ConfigRecord {
+    /// SHA-256 of the text.
+    pub sha256: String,
+    /// The act that put it in place.
+    pub act: i64,
+    /// The text of config.json.
+    pub text: String,
+}
+
+/// Where and with what jobs ran.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EnvironmentRecord {
+    /// Its number, by which attempts refer to it.
+    pub environment: i64,
+    /// Identifies the machine.
+    pub machine: String,
+    /// The name of the machine.
+    pub host: String,
+    /// Pinned variables.
+    pub variables: Value,
+    /// What the commands of `record` printed.
+    pub recorded: Value,
+    /// The act that brought it about; absent where the run was merely moved.
+    pub act: Option<i64>,
+}
+
+/// What a campaign was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DecisionKind {
+    /// What comes next.
+    Plan,
+    /// To fold results into its state.
+    Analyze,
+}
+
+impl DecisionKind {
+    /// The word in the record.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Plan => "plan",
+            Self::Analyze => "analyze",
+        }
+    }
+
+    /// Reads the word back.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Plan, Self::Analyze].into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
+/// How the call of a decision ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DecisionOutcome {
+    /// With an answer that holds.
+    Answered,
+    /// With an error of the campaign's own.
+    Error,
+    /// It trapped.
+    Trap,
+    /// It passed a limit that is the same at every execution.
+    Limit,
+    /// It passed its deadline, which says nothing about the campaign.
+    Deadline,
+    /// With something that the contract does not allow.
+    BadOutput,
+}
+
+impl DecisionOutcome {
+    /// Every outcome.
+    pub const ALL: [Self; 6] = [Self::Answered, Self::Error, Self::Trap, Self::Limit, Self::Deadline, Self::BadOutput];
+
+    /// The word in the record.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Error => "error",
+            Self::Trap => "trap",
+            Self::Limit => "limit",
+            Self::Deadline => "deadline",
+            Self::BadOutput => "bad_output",
+        }
+    }
+
+    /// Reads the word back.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|outcome| outcome.as_str() == word)
+    }
+}
+
+/// What the campaign was asked, with what, and what it answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DecisionRecord {
     /// Its number in the run, from 1.
     pub number: u64,
-    /// `plan` or `analyze`.
-    pub kind: String,
+    /// Which try at this number it is, from 1: what failed is tried again under the same number.
+    #[serde(rename = "try")]
+    pub attempt: u32,
+    /// What was asked.
+    pub kind: DecisionKind,
     /// The iteration it was made in.
     pub iteration: u32,
+    /// The time the campaign saw.
+    pub at: Time,
+    /// SHA-256 of the configuration it was made under.
+    pub config_sha256: String,
+    /// SHA-256 of the plugin that decided.
+    pub plugin_sha256: String,
+    /// The number of the engine that carried it out.
+    pub engine: i64,
+    /// The decision whose state it was given; absent if there was none.
+    pub state_from: Option<u64>,
+    /// What a person had supplied.
+    pub supplied: Option<Value>,
+    /// SHA-256 of context, state and results, in canonical JSON.
+    pub input_sha256: String,
+    /// How the call ended.
+    pub outcome: DecisionOutcome,
+    /// Why it has no answer.
+    pub error: Option<String>,
     /// What a plan chose: `workflow`, `wait`, `complete`, `fail` or `hold`.
     pub next: Option<String>,
     /// The campaign's sentence on why.
-    pub reason: String,
-    /// SHA-256 of the plugin that decided.
-    pub plugin_sha256: String,
-    /// SHA-256 of context, state and results, in canonical JSON.
-    pub input_sha256: String,
+    pub reason: Option<String>,
+    /// The campaign's own line on how far it has come.
+    pub summary: Option<String>,
     /// SHA-256 of the answer, in canonical JSON.
-    pub output_sha256: String,
+    pub output_sha256: Option<String>,
     /// Fuel used.
     pub fuel: u64,
-    /// The time the campaign saw.
-    pub at: Time,
 }
 
 /// The workflow of one iteration.
@@ -139,14 +285,43 @@ pub struct TaskRecord {
     pub reason_code: Option<String>,
     /// Why, for a person.
     pub reason: Option<String>,
+    /// The decision whose `analyze` received its outcome.
+    pub delivered: Option<u64>,
     /// Attempts made.
     pub attempts: u32,
     /// When its first attempt was made.
     pub started_at: Option<Time>,
     /// When its last attempt ended, if the task has ended.
     pub ended_at: Option<Time>,
-    /// The task as planned.
-    pub spec: Task,
+    /// Which version of it `spec` is: 1 as planned.
+    pub version: u32,
+    /// The task, in the very text that was recorded.
+    pub spec: Verbatim,
+}
+
+/// A JSON document in the very text that was recorded, so that digests over it can be computed again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Verbatim(pub Box<RawValue>);
+
+impl PartialEq for Verbatim {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.get() == other.0.get()
+    }
+}
+
+impl JsonSchema for Verbatim {
+    fn inline_schema() -> bool {
+        Task::inline_schema()
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        Task::schema_name()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        Task::json_schema(generator)
+    }
 }
 
 /// One try at a task.
@@ -176,19 +351,103 @@ pub struct AttemptRecord {
     pub created_at: Time,
     /// When it ended.
     pub ended_at: Option<Time>,
+    /// Which version of its task it carried out, from 1.
+    pub version: u32,
+    /// The environment it ran in.
+    pub environment: Option<i64>,
+    /// What its backend tells of the job.
+    pub job: JobRecord,
+    /// The files it consumed beside what stands in its task.
+    pub inputs: Vec<InputRecord>,
+    /// What was written about it.
+    pub logs: Vec<LogRecord>,
     /// The files it left, with the digests recorded when it ended.
-    pub outputs: Vec<OutputRecord>,
+    pub outputs: Vec<OutputFile>,
 }
 
-/// One output file.
+/// A file that an attempt consumed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct OutputRecord {
-    /// Relative to the attempt directory.
-    pub path: String,
+pub struct InputRecord {
+    /// Where it was put, relative to the attempt directory.
+    pub destination: String,
     /// SHA-256, 64 hexadecimal digits.
     pub sha256: String,
-    /// Bytes.
+    /// The id of the attempt that left it; absent for a pinned file.
+    pub from_attempt: Option<String>,
+    /// Its path in that attempt's directory, or in the workspace.
+    pub from_path: String,
+}
+
+/// What a backend tells of the job of an attempt, where it can.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JobRecord {
+    /// What the outside calls it.
+    pub external_id: Option<String>,
+    /// The machine it was handed to.
+    pub host: Option<String>,
+    /// The node it ran on, if that is another machine.
+    pub node: Option<String>,
+    /// When it was queued.
+    pub queued_at: Option<Time>,
+    /// When its command started.
+    pub started_at: Option<Time>,
+    /// When its command ended.
+    pub stopped_at: Option<Time>,
+    /// Processor time it used, in milliseconds.
+    pub cpu_ms: Option<u64>,
+    /// The most memory that it held, in MiB.
+    pub memory_peak_mb: Option<u64>,
+}
+
+/// A file that was written about an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LogRecord {
+    /// Which one.
+    pub kind: LogKind,
+    /// SHA-256, 64 hexadecimal digits.
+    pub sha256: String,
+    /// Bytes; a file without any is not recorded.
     pub size: u64,
+}
+
+/// The files that are written about an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogKind {
+    /// What it printed: `stdout`.
+    Stdout,
+    /// What it complained of: `stderr`.
+    Stderr,
+    /// How it ended: `exit.json`.
+    Exit,
+}
+
+impl LogKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Stdout, Self::Stderr, Self::Exit];
+
+    /// The word in the record.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+            Self::Exit => "exit",
+        }
+    }
+
+    /// The name of the file in the attempt directory.
+    pub fn file(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+            Self::Exit => "exit.json",
+        }
+    }
+
+    /// Reads the word back.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
 }
 
 /// One transition.
@@ -243,6 +502,8 @@ pub enum FileKind {
     File,
     /// An output of an attempt.
     Output,
+    /// What was written about an attempt.
+    Log,
 }
 
 impl FileKind {
@@ -254,6 +515,7 @@ impl FileKind {
             Self::Input => "input",
             Self::File => "file",
             Self::Output => "output",
+            Self::Log => "log",
         }
     }
 }

@@ -1,11 +1,18 @@
 //! Plain values and rules of the domain. Nothing here reads a file, a clock or the environment.
+pub mod act;
+pub mod attempt_dir;
 pub mod config;
 pub mod contract;
 pub mod document;
 pub mod evidence;
 pub mod exit;
+pub mod handle;
 pub mod id;
+pub mod inputs;
 pub mod job;
+pub mod limit;
+pub mod outputs;
+pub mod pattern;
 pub mod result;
 pub mod schema;
 pub mod states;

@@ -125,12 +125,56 @@ pub enum FileSource {
     From(FromSource),
 }
 
+impl FileSource {
+    /// Says that it can be executed.
+    pub fn set_executable(&mut self) {
+        match self {
+            Self::Path(PathSource { executable, .. })
+            | Self::Content(ContentSource { executable, .. })
+            | Self::From(FromSource { executable, .. }) => *executable = Some(true),
+        }
+    }
+
+    /// Whether it is to be a second name of the file where it comes from.
+    pub fn is_linked(&self) -> bool {
+        match self {
+            Self::Path(path) => path.is_linked(),
+            Self::From(from) => from.is_linked(),
+            Self::Content(_) => false,
+        }
+    }
+}
+
+/// How a file comes into the attempt directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// A file of its own: cloned where the file system can, else copied.
+    Copy,
+    /// A second name of the same file, where the file system can. A job that writes into it fails its attempt, since it
+    /// destroys what others use.
+    Link,
+}
+
 /// `{"path": …}`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PathSource {
     /// The path in the workspace.
     pub path: String,
+    /// How it is staged; a copy if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<Stage>,
+    /// Whether it can be executed; as in the workspace if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executable: Option<bool>,
+}
+
+impl PathSource {
+    /// Whether it is a second name of the pinned file.
+    pub fn is_linked(&self) -> bool {
+        self.stage == Some(Stage::Link)
+    }
 }
 
 /// `{"content": …}`
@@ -139,6 +183,9 @@ pub struct PathSource {
 pub struct ContentSource {
     /// The text.
     pub content: String,
+    /// Whether it can be executed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executable: Option<bool>,
 }
 
 /// `{"from": …, "output": …}`
@@ -149,6 +196,19 @@ pub struct FromSource {
     pub from: TaskId,
     /// The path of its output.
     pub output: String,
+    /// How it is staged; a copy if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<Stage>,
+    /// Whether it can be executed; as the earlier task left it if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executable: Option<bool>,
+}
+
+impl FromSource {
+    /// Whether it is a second name of the earlier task's file.
+    pub fn is_linked(&self) -> bool {
+        self.stage == Some(Stage::Link)
+    }
 }
 
 /// What a command needs.
@@ -302,14 +362,6 @@ pub fn stays_inside(path: &str) -> bool {
         && std::path::Path::new(path).components().all(|part| matches!(part, std::path::Component::Normal(_)))
 }
 
-/// The part of a destination that is the name of a file the host writes itself: what the job prints, and how it ended.
-fn written_by_host(path: &str) -> Option<&str> {
-    let first = path.split('/').find(|part| !part.is_empty() && *part != ".")?;
-    let own =
-        matches!(first, "stdout" | "stderr") || first.starts_with("exit.json") || first.starts_with(".exit.json.tmp");
-    own.then_some(first)
-}
-
 /// Checks a plan's tasks against every rule that needs no store; `exists` tells whether an id is an earlier task.
 ///
 /// # Errors
@@ -365,7 +417,7 @@ fn validate_files(task: &Task, config: &RunConfig) -> Result<(), WorkflowError> 
         if !stays_inside(destination) {
             return Err(WorkflowError::Escape(task.id.clone(), destination.clone()));
         }
-        if let Some(name) = written_by_host(destination) {
+        if let Some(name) = super::attempt_dir::own_name(destination) {
             let text = format!("file `{destination}` cannot be staged: `{name}` is a name for what the host writes");
             return Err(WorkflowError::Value(task.id.clone(), text));
         }
@@ -381,16 +433,7 @@ fn validate_files(task: &Task, config: &RunConfig) -> Result<(), WorkflowError> 
 /// Refuses patterns that are none, and numbers that cannot be meant.
 fn validate_values(task: &Task) -> Result<(), WorkflowError> {
     let wrong = |text: String| Err(WorkflowError::Value(task.id.clone(), text));
-    for (key, pattern) in task
-        .outputs
-        .iter()
-        .map(|p| ("output", p.pattern()))
-        .chain(task.retry.carry.iter().map(|p| ("carry", p.as_str())))
-    {
-        if let Err(error) = globset::Glob::new(pattern) {
-            return wrong(format!("{key} pattern `{pattern}`: {}", error.kind()));
-        }
-    }
+    super::outputs::refuse_bad_patterns(task)?;
     if task.retry.max_attempts == 0 {
         return wrong("retry.max_attempts is 0; at least 1 is needed".to_owned());
     }

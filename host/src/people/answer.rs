@@ -16,6 +16,7 @@ use serde_json::Value;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The largest file of a question, in bytes.
 const QUESTION_MAX: u64 = 16 * 1024 * 1024;
@@ -178,6 +179,7 @@ impl Question {
             note: None,
             config: config.unwrap_or_else(|| "{}".to_owned()),
             directory: trial.to_owned(),
+            inputs: Arc::default(),
             cancelled: false,
         };
         let report = run.plugins.check_status(&OperatorKey(self.attempt.operator.clone()), &request)?;

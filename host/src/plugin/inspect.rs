@@ -1,6 +1,8 @@
 //! What a component is, by what it imports and exports, and whether a configuration grants what it needs.
-use super::{PluginError, PluginErrorKind, cache, link};
-use crate::model::config::{Grants, PluginLimits};
+use super::engine::{self, Role, Room};
+use super::error::{PluginError, PluginErrorKind};
+use super::native::Compiler;
+use crate::model::config::Grants;
 use crate::model::document::sha256;
 use serde::Serialize;
 use wasmtime::Engine;
@@ -13,29 +15,11 @@ const PACKAGE: &str = "matterstack:plugin/";
 /// WASI packages that a language's runtime may import merely by existing; what is not granted is a stand-in.
 const WASI: &[&str] = &["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
 
-/// The worlds of the contract.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum World {
-    /// Decides.
-    Campaign,
-    /// Carries tasks outside.
-    Operator,
-}
-
-impl World {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Campaign => "campaign",
-            Self::Operator => "operator",
-        }
-    }
-
-    fn interfaces(self) -> &'static [&'static str] {
-        match self {
-            Self::Campaign => &["types", "campaign-types", "log", "artifacts"],
-            Self::Operator => &["types", "operator-types", "log", "lifecycle", "compute"],
-        }
+/// The interfaces of the contract that a plugin may import.
+fn interfaces(role: Role) -> &'static [&'static str] {
+    match role {
+        Role::Campaign => &["types", "campaign-types", "log", "artifacts"],
+        Role::Operator => &["types", "operator-types", "log", "lifecycle", "compute"],
     }
 }
 
@@ -62,14 +46,20 @@ pub struct Inspection {
 ///
 /// # Errors
 /// If the bytes are no component of the contract this host speaks.
-pub fn inspect(name: &str, bytes: &[u8]) -> Result<Inspection, PluginError> {
-    let load = |text: String| PluginError { plugin: name.to_owned(), call: None, kind: PluginErrorKind::Load(text) };
-    refuse_no_component(bytes).map_err(load)?;
-    let engine =
-        link::effect_engine(PluginLimits::default().table_elements).map_err(|error| load(error.to_string()))?;
+pub fn inspect(compiler: &Compiler, name: &str, bytes: &[u8]) -> Result<Inspection, PluginError> {
+    examine(compiler, bytes).map_err(|kind| PluginError { plugin: name.to_owned(), call: None, kind })
+}
+
+fn examine(compiler: &Compiler, bytes: &[u8]) -> Result<Inspection, PluginErrorKind> {
+    refuse_no_component(bytes).map_err(PluginErrorKind::Load)?;
     let digest = sha256(bytes);
-    let component = cache::load(&engine, bytes, &digest, None).map_err(|error| load(format!("{error:#}")))?;
-    let (world, contract) = classify(&component, &engine).map_err(load)?;
+    // What it is called by tells for which engine it will be wanted; the check comes when it is compiled.
+    let calls = b"matterstack:plugin/operator-calls@";
+    let role = if bytes.windows(calls.len()).any(|window| window == calls) { Role::Operator } else { Role::Campaign };
+    let kind = (role, Room::here());
+    let engine = engine::compiling(kind.0, kind.1).map_err(|error| PluginErrorKind::Unstarted(format!("{error:#}")))?;
+    let component = compiler.component_of(&engine, kind, &digest, || Ok(bytes.to_vec()))?;
+    let (world, contract) = classify(&component, &engine).map_err(PluginErrorKind::Load)?;
     let imports = imports(&component, &engine);
     let compute = imports.iter().any(|import| import.starts_with("matterstack:plugin/compute@"));
     Ok(Inspection {
@@ -105,15 +95,15 @@ fn imports(component: &Component, engine: &Engine) -> Vec<String> {
     component.component_type().imports(engine).map(|(name, _)| name.to_owned()).collect()
 }
 
-fn classify(component: &Component, engine: &Engine) -> Result<(World, String), String> {
+fn classify(component: &Component, engine: &Engine) -> Result<(Role, String), String> {
     let exports = exports(component, engine);
     for name in &exports {
         let Some((interface, version)) = name.strip_prefix(PACKAGE).and_then(|rest| rest.split_once('@')) else {
             continue;
         };
         let world = match interface {
-            "campaign-calls" => World::Campaign,
-            "operator-calls" => World::Operator,
+            "campaign-calls" => Role::Campaign,
+            "operator-calls" => Role::Operator,
             _ => continue,
         };
         if version != CONTRACT {
@@ -152,7 +142,7 @@ impl Asks<'_> {
 pub(super) fn check(
     component: &Component,
     engine: &Engine,
-    expected: World,
+    expected: Role,
     operator: Option<Asks<'_>>,
 ) -> Result<(), PluginErrorKind> {
     let (world, _) = classify(component, engine).map_err(PluginErrorKind::Load)?;
@@ -168,20 +158,20 @@ pub(super) fn check(
     imports(component, engine).into_iter().try_for_each(|import| check_import(&import, world, operator))
 }
 
-fn check_import(import: &str, world: World, operator: Option<Asks<'_>>) -> Result<(), PluginErrorKind> {
+fn check_import(import: &str, world: Role, operator: Option<Asks<'_>>) -> Result<(), PluginErrorKind> {
     if let Some((interface, version)) = import.strip_prefix(PACKAGE).and_then(|rest| rest.split_once('@')) {
         if version != CONTRACT {
             return Err(PluginErrorKind::Load(format!(
                 "imports `{import}`; this matterstack speaks contract version {CONTRACT}"
             )));
         }
-        if !world.interfaces().contains(&interface) {
+        if !interfaces(world).contains(&interface) {
             let text = format!("imports `{interface}`, which no {} may have", world.as_str());
             return Err(PluginErrorKind::Load(text));
         }
         return match operator {
             Some(asks) if interface == "compute" && asks.grants.compute.is_empty() => {
-                Err(PluginErrorKind::NotGranted("compute".to_owned(), asks.compute()))
+                Err(PluginErrorKind::NotGranted { interface: interface.to_owned(), grant: asks.compute() })
             }
             _ => Ok(()),
         };

@@ -21,11 +21,14 @@ pub(super) struct Watchdog {
 
 impl Watchdog {
     /// Starts the thread.
-    pub(super) fn start(engine: &Engine) -> Self {
+    ///
+    /// # Errors
+    /// If the machine gives none.
+    pub(super) fn start(engine: &Engine) -> std::io::Result<Self> {
         let shared = Arc::new((Mutex::new(State::default()), Condvar::new()));
         let (watched, engine) = (shared.clone(), engine.weak());
-        std::thread::spawn(move || watch(&watched, &engine));
-        Self { shared }
+        std::thread::Builder::new().name("watchdog".to_owned()).spawn(move || watch(&watched, &engine))?;
+        Ok(Self { shared })
     }
 
     /// Sets the deadline of the call that begins now.

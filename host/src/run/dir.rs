@@ -63,6 +63,11 @@ impl RunDir {
         self.root.join("lock")
     }
 
+    /// `loop.lock`
+    pub fn loop_lock(&self) -> PathBuf {
+        self.root.join("loop.lock")
+    }
+
     /// `log`: what plugins wrote through the `log` import.
     pub fn log(&self) -> PathBuf {
         self.root.join("plugins").join("log.jsonl")
@@ -71,6 +76,11 @@ impl RunDir {
     /// `evidence/`
     pub fn evidence(&self) -> PathBuf {
         self.root.join("evidence")
+    }
+
+    /// How far the host has come with the files of an attempt, while it is not done with them.
+    pub fn progress(&self, attempt_id: &str) -> PathBuf {
+        self.root.join("progress").join(format!("{attempt_id}.json"))
     }
 
     /// A path relative to the run directory, as a path on this machine.

@@ -1,9 +1,10 @@
 //! The lease: the right to advance a run, an OS lock on a file of its directory.
 use super::RunDir;
+use super::ticked::Note;
 use crate::ground::files::not_regular;
 use rustix::fs::OFlags;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,7 +12,13 @@ use std::time::{Duration, Instant};
 /// The right to advance a run. It ends with this value, or with the process.
 #[derive(Debug)]
 pub struct Lease {
-    _file: File,
+    file: File,
+}
+
+impl Lease {
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
 }
 
 /// Why the lease was not given.
@@ -28,9 +35,8 @@ pub enum LeaseError {
 /// Who holds a locked file. The holder writes its name after it has the lock, so an empty file is read again.
 fn holder_of(path: &Path) -> String {
     for _ in 0..50 {
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        if !text.trim().is_empty() {
-            return text.trim().to_owned();
+        if let Some(note) = Note::read(path) {
+            return note.holder();
         }
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -51,7 +57,7 @@ impl RunDir {
     /// # Errors
     /// If another process has it, or the file system has no locks.
     pub fn loop_lease(&self) -> Result<Lease, LeaseError> {
-        self.lock_file(&self.join("loop.lock"), Duration::ZERO)
+        self.lock_file(&self.loop_lock(), Duration::ZERO)
     }
 
     fn lock_file(&self, path: &Path, patience: Duration) -> Result<Lease, LeaseError> {
@@ -59,7 +65,7 @@ impl RunDir {
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
         let mut options = OpenOptions::new();
         let options = options.create(true).truncate(false).read(true).write(true).custom_flags(flags);
-        let mut file = options.open(path).map_err(failed)?;
+        let file = options.open(path).map_err(failed)?;
         if !file.metadata().map_err(failed)?.is_file() {
             return Err(failed(not_regular(path)));
         }
@@ -75,11 +81,8 @@ impl RunDir {
                 Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(20)),
             }
         }
-        let holder = format!("pid {}", std::process::id());
-        let known = std::fs::read_to_string(path).unwrap_or_default();
-        if known != holder {
-            file.set_len(0).and_then(|()| file.write_all(holder.as_bytes())).map_err(failed)?;
-        }
-        Ok(Lease { _file: file })
+        let lease = Lease { file };
+        lease.sign(Note::read(path)).map_err(failed)?;
+        Ok(lease)
     }
 }

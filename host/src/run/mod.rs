@@ -2,11 +2,13 @@
 mod dir;
 mod lease;
 mod signature;
+mod ticked;
 
 pub use dir::RunDir;
 pub use lease::{Lease, LeaseError};
 pub use signature::{ANSWER_MAX, Signature};
 pub(crate) use signature::{SIGNATURE, sign_what_came_by_hand, signature_of_answer};
+pub use ticked::LastTick;
 
 use crate::backend::Backends;
 use crate::model::config::RunConfig;

@@ -1,6 +1,7 @@
 //! Who gave the answer that lies in an attempt directory.
 use crate::ground::files::{open_regular_path, put, read_regular};
 use crate::ground::machine;
+use crate::model::act::VERSION;
 use crate::model::document::sha256;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -28,6 +29,9 @@ pub struct Signature {
     pub at: String,
     /// SHA-256 of what was given, 64 hexadecimal digits.
     pub sha256: String,
+    /// The version of this program; absent for a file that nobody signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// Whether it is the owner of a file that nobody signed, and when that was written.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_hand: bool,
@@ -43,6 +47,7 @@ impl Signature {
             host: machine::host_name(),
             at: format!("{at:.3}"),
             sha256: sha256(bytes),
+            version: Some(VERSION.to_owned()),
             by_hand: false,
         }
     }
@@ -56,6 +61,7 @@ impl Signature {
             host: machine::host_name(),
             at: format!("{at:.3}"),
             sha256: sha256(bytes),
+            version: None,
             by_hand: true,
         }
     }

@@ -1,5 +1,7 @@
 //! Attempts: where each stands, and when to ask about it.
-use super::{Output, Store, StoreError, Writer, changed_one, parse_state};
+use super::{Output, Store, StoreError, Writer, changed_one};
+use crate::model::act::Act;
+use crate::model::evidence::{JobRecord, LogRecord};
 use crate::model::states::AttemptState;
 
 /// An attempt, with what a call about it needs of its task.
@@ -72,26 +74,42 @@ pub struct AttemptEnd {
     pub data: Option<String>,
     /// The files it left.
     pub outputs: Vec<Output>,
+    /// What its backend tells of the job.
+    pub job: JobRecord,
+    /// What the host and the job wrote about it.
+    pub logs: Vec<LogRecord>,
+    /// The act of somebody who held no lease, by which it ended.
+    pub act: Option<Act>,
+}
+
+impl AttemptEnd {
+    /// An end that left nothing.
+    pub fn new(state: AttemptState, reason: Option<(String, String)>) -> Self {
+        Self { state, reason, data: None, outputs: Vec::new(), job: JobRecord::default(), logs: Vec::new(), act: None }
+    }
 }
 
 impl Writer<'_> {
-    /// Creates an attempt.
+    /// Creates an attempt of the task's present version, in the environment that was noted last. Returns its place.
     ///
     /// # Errors
     /// If the task has a live attempt already.
-    pub fn create_attempt(&self, new: &NewAttempt, now_ms: i64) -> Result<(), StoreError> {
+    pub fn create_attempt(&self, new: &NewAttempt, now_ms: i64) -> Result<i64, StoreError> {
         self.connection
             .prepare_cached(
-                "INSERT INTO attempts (attempt_id, task_key, number, operator, state, directory, created_at_ms) \
-                 VALUES (?1, ?2, ?3, ?4, 'created', ?5, ?6)",
+                "INSERT INTO attempts (attempt_id, task_key, number, operator, state, directory, created_at_ms, version, \
+                 environment) VALUES (?1, ?2, ?3, ?4, 'created', ?5, ?6, (SELECT version FROM tasks WHERE task_key = ?2), \
+                 (SELECT max(environment) FROM environments))",
             )?
             .execute((&new.id, new.task_key, new.number, &new.operator, &new.directory, now_ms))?;
+        let key = self.connection.last_insert_rowid();
         self.connection
             .prepare_cached(
                 "INSERT INTO live_counts (operator, n) VALUES (?1, 1) ON CONFLICT (operator) DO UPDATE SET n = n + 1",
             )?
             .execute([&new.operator])?;
-        self.record(now_ms, "attempt", &new.id, (None, "created"), None)
+        self.record(now_ms, "attempt", &new.id, (None, "created"), None)?;
+        Ok(key)
     }
 
     /// Moves a live attempt to another live state.
@@ -148,15 +166,19 @@ impl Writer<'_> {
         changed_one(changed, "the attempt")
     }
 
-    /// Sets when to ask about an attempt again.
+    /// Sets when to ask about a live attempt again.
     ///
     /// # Errors
-    /// If the database cannot be written.
+    /// If it has ended.
     pub fn set_due(&self, key: i64, due_at_ms: i64, now_ms: i64) -> Result<(), StoreError> {
-        self.connection
-            .prepare_cached("UPDATE attempts SET due_at_ms = ?2, due_set_ms = ?3 WHERE attempt_key = ?1")?
+        let changed = self
+            .connection
+            .prepare_cached(
+                "UPDATE attempts SET due_at_ms = ?2, due_set_ms = ?3 WHERE attempt_key = ?1 AND \
+                 state NOT IN ('completed', 'failed', 'cancelled', 'lost')",
+            )?
             .execute((key, due_at_ms, now_ms))?;
-        Ok(())
+        changed_one(changed, "the attempt")
     }
 
     /// Ends an attempt.
@@ -189,6 +211,8 @@ impl Writer<'_> {
             .execute([&attempt.operator])?;
         changed_one(counted, "the count of live attempts")?;
         self.keep_outputs(attempt.key, &end.outputs)?;
+        self.keep_job(attempt.key, &end.job, &end.logs)?;
+        end.act.as_ref().map(|act| self.add_act(act)).transpose()?;
         self.record(now_ms, "attempt", &attempt.id, (Some(attempt.state.as_str()), to.as_str()), text)
     }
 
@@ -205,15 +229,16 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Records that the outside has been told to stop an attempt.
+    /// Records that the outside has been told to stop an attempt that somebody wants stopped.
     ///
     /// # Errors
-    /// If the database cannot be written.
+    /// If nobody wants that, or it was told already.
     pub fn cancel_told(&self, key: i64) -> Result<(), StoreError> {
-        self.connection
-            .prepare_cached("UPDATE attempts SET cancel_asked = 2 WHERE attempt_key = ?1")?
+        let changed = self
+            .connection
+            .prepare_cached("UPDATE attempts SET cancel_asked = 2 WHERE attempt_key = ?1 AND cancel_asked = 1")?
             .execute([key])?;
-        Ok(())
+        changed_one(changed, "the attempt")
     }
 }
 
@@ -225,30 +250,27 @@ const LIVE: &str = "a.state NOT IN ('completed', 'failed', 'cancelled', 'lost')"
 /// Whether a tick can do something about an attempt, given whether it submits anything.
 const GOES_ON: &str = "(?1 OR a.cancel_asked = 1 OR a.state NOT IN ('created', 'prepared'))";
 
-fn attempt_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<(AttemptRow, String)> {
-    Ok((
-        AttemptRow {
-            key: row.get(0)?,
-            id: row.get(1)?,
-            task_key: row.get(2)?,
-            task_id: row.get(3)?,
-            task_json: row.get(4)?,
-            number: row.get(5)?,
-            operator: row.get(6)?,
-            state: AttemptState::Created,
-            directory: row.get(8)?,
-            handle: row.get(9)?,
-            note: row.get(10)?,
-            waits_for: row.get(11)?,
-            reason_code: row.get(12)?,
-            reason: row.get(13)?,
-            cancel_asked: row.get(14)?,
-            data: row.get(15)?,
-            created_at_ms: row.get(16)?,
-            ended_at_ms: row.get(17)?,
-        },
-        row.get(7)?,
-    ))
+fn attempt_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<AttemptRow> {
+    Ok(AttemptRow {
+        key: row.get(0)?,
+        id: row.get(1)?,
+        task_key: row.get(2)?,
+        task_id: row.get(3)?,
+        task_json: row.get(4)?,
+        number: row.get(5)?,
+        operator: row.get(6)?,
+        state: row.get(7)?,
+        directory: row.get(8)?,
+        handle: row.get(9)?,
+        note: row.get(10)?,
+        waits_for: row.get(11)?,
+        reason_code: row.get(12)?,
+        reason: row.get(13)?,
+        cancel_asked: row.get(14)?,
+        data: row.get(15)?,
+        created_at_ms: row.get(16)?,
+        ended_at_ms: row.get(17)?,
+    })
 }
 
 impl Store {
@@ -256,10 +278,8 @@ impl Store {
         let mut statement = self.connection.prepare_cached(&format!(
             "SELECT {COLUMNS} FROM attempts a JOIN tasks t ON t.task_key = a.task_key WHERE {filter}"
         ))?;
-        let rows = statement.query_map(parameters, attempt_row)?.collect::<Result<Vec<_>, _>>()?;
-        rows.into_iter()
-            .map(|(row, state)| Ok(AttemptRow { state: parse_state(&state, AttemptState::parse)?, ..row }))
-            .collect()
+        let rows = statement.query_map(parameters, attempt_row)?;
+        rows.map(|row| row.map_err(StoreError::from)).collect()
     }
 
     /// Attempts of a task, oldest first.
@@ -268,6 +288,14 @@ impl Store {
     /// If the database cannot be read.
     pub fn attempts(&self, task_key: i64) -> Result<Vec<AttemptRow>, StoreError> {
         self.attempt_rows("a.task_key = ?1 ORDER BY a.number", [task_key])
+    }
+
+    /// Live attempts from this place on, in the order made.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn attempts_from(&self, key: i64) -> Result<Vec<AttemptRow>, StoreError> {
+        self.attempt_rows(&format!("a.attempt_key >= ?1 AND {LIVE} ORDER BY a.attempt_key"), [key])
     }
 
     /// Every attempt, in the order made.
@@ -283,13 +311,12 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn unsettled(&self) -> Result<Vec<WithDue>, StoreError> {
-        let rows = self.attempt_rows("a.state IN ('created', 'prepared', 'submitting') ORDER BY a.attempt_key", ())?;
-        let mut times =
-            self.connection.prepare_cached("SELECT due_at_ms, due_set_ms FROM attempts WHERE attempt_key = ?1")?;
-        rows.into_iter()
-            .map(|row| Ok((times.query_row([row.key], |times| Ok((times.get(0)?, times.get(1)?)))?, row)))
-            .map(|pair: Result<_, StoreError>| pair.map(|(times, row)| (row, times)))
-            .collect()
+        let mut statement = self.connection.prepare_cached(&format!(
+            "SELECT {COLUMNS}, a.due_at_ms, a.due_set_ms FROM attempts a JOIN tasks t ON t.task_key = a.task_key \
+             WHERE a.state IN ('created', 'prepared', 'submitting') ORDER BY a.attempt_key"
+        ))?;
+        let rows = statement.query_map((), |row| Ok((attempt_row(row)?, (row.get(18)?, row.get(19)?))))?;
+        rows.map(|row| row.map_err(StoreError::from)).collect()
     }
 
     /// Live attempts, at most `most`.

@@ -52,7 +52,21 @@ const RULES: &[(&str, &str)] = &[
     ),
     (
         "decisions are not numbered without gaps",
-        "SELECT r.decisions FROM run r WHERE r.decisions <> (SELECT count(*) FROM decisions)",
+        "SELECT r.decisions FROM run r WHERE r.decisions <> (SELECT count(*) FROM decisions WHERE outcome = \
+         'answered') OR r.decisions <> (SELECT coalesce(max(number), 0) FROM decisions WHERE outcome = 'answered')",
+    ),
+    (
+        "an answered decision has left no state",
+        "SELECT d.number FROM decisions d WHERE d.outcome = 'answered' AND d.number NOT IN (SELECT number FROM states)",
+    ),
+    (
+        "the campaign's present state is that of no decision",
+        "SELECT r.state_of FROM run r WHERE r.state_of IS NOT NULL AND r.state_of NOT IN (SELECT number FROM states)",
+    ),
+    (
+        "the configuration the run goes by is not the last it was given",
+        "SELECT r.config_sha256 FROM run r WHERE unhex(r.config_sha256) IS NOT (SELECT sha256 FROM configs \
+         ORDER BY config DESC LIMIT 1)",
     ),
     (
         "the last history row of attempt disagrees with its state",

@@ -1,64 +1,170 @@
-//! Decisions: what the campaign was asked and answered, by digest.
-use super::{Store, StoreError, Writer};
-use serde::Serialize;
-
-/// One recorded decision.
-#[derive(Debug, Clone, Serialize)]
-pub struct DecisionRow {
-    /// Its number in the run, from 1.
-    pub number: u64,
-    /// `plan` or `analyze`.
-    pub kind: String,
-    /// The iteration it was made in.
-    pub iteration: u32,
-    /// What a plan chose: `workflow`, `wait`, `complete`, `fail` or `hold`.
-    pub next: Option<String>,
-    /// The campaign's sentence on why.
-    pub reason: String,
-    /// SHA-256 of the plugin.
-    pub plugin_sha256: String,
-    /// SHA-256 of context, state and results, in canonical JSON.
-    pub input_sha256: String,
-    /// SHA-256 of the answer, in canonical JSON.
-    pub output_sha256: String,
-    /// Fuel used.
-    pub fuel: u64,
-    /// The recorded time the campaign saw.
-    pub now_ms: i64,
-}
+//! Decisions: what the campaign was asked, with what, and what it answered, also where that was nothing.
+use super::{FormerState, Store, StoreError, Writer, compress, optional};
+use crate::model::contract::{ReadRefused, Reads};
+use crate::model::evidence::{DecisionKind, DecisionOutcome, DecisionRecord, EngineRecord};
+use crate::model::time::Time;
+use rusqlite::Row;
 
 /// A decision to record.
-pub type NewDecision = DecisionRow;
+#[derive(Debug, Clone)]
+pub struct NewDecision<'a> {
+    /// Its number in the run, from 1; one that failed is tried again under the same.
+    pub number: u64,
+    /// What was asked.
+    pub kind: DecisionKind,
+    /// The iteration it is made in.
+    pub iteration: u32,
+    /// The time the campaign sees, in milliseconds since the epoch.
+    pub now_ms: i64,
+    /// SHA-256 of the plugin.
+    pub plugin_sha256: &'a str,
+    /// What carries the plugin out.
+    pub engine: &'a EngineRecord,
+    /// The state the campaign is given.
+    pub former: Option<FormerState<'a>>,
+    /// What a person supplied.
+    pub supplied: Option<&'a str>,
+    /// The exact text of the results that `analyze` is given.
+    pub finished: Option<&'a str>,
+    /// SHA-256 of context, state and results, in canonical JSON.
+    pub input_sha256: &'a str,
+    /// Fuel used.
+    pub fuel: u64,
+    /// The files it read, and those it was refused.
+    pub reads: &'a Reads,
+}
+
+/// What came of a decision.
+#[derive(Debug, Clone, Copy)]
+pub enum Came<'a> {
+    /// An answer that holds.
+    Answer {
+        /// The state it left: canonical JSON.
+        state: &'a str,
+        /// All else that it said: canonical JSON, an object.
+        rest: &'a str,
+        /// What a plan chose, in one word.
+        next: Option<&'a str>,
+        /// The campaign's sentence on why.
+        reason: &'a str,
+        /// The campaign's own line on how far it has come.
+        summary: Option<&'a str>,
+        /// SHA-256 of the answer, in canonical JSON.
+        output_sha256: &'a str,
+    },
+    /// None.
+    Failure {
+        /// How the call ended.
+        outcome: DecisionOutcome,
+        /// Why, in one sentence.
+        error: &'a str,
+        /// What it said that could not be taken.
+        said: Option<&'a str>,
+    },
+}
+
+/// Everything that a decision could depend on, and the exact answer.
+#[derive(Debug, Clone)]
+pub struct DecisionInput {
+    /// What is recorded of it.
+    pub record: DecisionRecord,
+    /// The text of the configuration it was made under.
+    pub config: String,
+    /// Where its plugin lies, relative to the run directory; absent if no configuration pinned it.
+    pub plugin: Option<String>,
+    /// The exact text of the results that `analyze` was given.
+    pub finished: Option<String>,
+    /// What it answered but for the state.
+    pub answer: Option<String>,
+    /// The reads that it was refused.
+    pub refusals: Vec<ReadRefused>,
+}
 
 impl Writer<'_> {
-    /// Records a decision with the state it left.
+    /// Records a decision with what came of it.
     ///
     /// # Errors
-    /// If the database cannot be written.
-    pub fn add_decision(&self, decision: &NewDecision, state: &str) -> Result<(), StoreError> {
+    /// If the number was answered already, or the database cannot be written.
+    pub fn add_decision(&self, new: &NewDecision<'_>, came: Came<'_>) -> Result<(), StoreError> {
+        let (outcome, error, rest) = match came {
+            Came::Answer { rest, .. } => (DecisionOutcome::Answered, None, Some(rest)),
+            Came::Failure { outcome, error, said } => (outcome, Some(error), said),
+        };
+        let (next, reason, summary, output) = match came {
+            Came::Answer { next, reason, summary, output_sha256, .. } => {
+                (next, Some(reason), summary, Some(output_sha256))
+            }
+            Came::Failure { .. } => (None, None, None, None),
+        };
+        let finished = new.finished.map(|text| compress::pack(text, None)).transpose()?;
+        let rest = rest.map(|text| compress::pack(text, None)).transpose()?;
+        let engine = self.engine(new.engine)?;
         self.connection
             .prepare_cached(
-                "INSERT INTO decisions (number, kind, iteration, next, reason, plugin_sha256, input_sha256, output_sha256, \
-                 fuel, now_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                "INSERT INTO decisions (number, try, kind, iteration, now_ms, config, plugin_sha256, engine, state_from, \
+                 supplied, finished, input_sha256, outcome, error, answer, next, reason, summary, output_sha256, fuel) \
+                 VALUES (?1, (SELECT count(*) + 1 FROM decisions WHERE number = ?1), ?2, ?3, ?4, \
+                 (SELECT max(config) FROM configs), unhex(?5), ?6, ?7, ?8, ?9, unhex(?10), ?11, ?12, ?13, ?14, ?15, ?16, \
+                 unhex(?17), ?18)",
             )?
-            .execute((
-                decision.number as i64,
-                &decision.kind,
-                decision.iteration,
-                &decision.next,
-                &decision.reason,
-                &decision.plugin_sha256,
-                &decision.input_sha256,
-                &decision.output_sha256,
-                decision.fuel as i64,
-                decision.now_ms,
-            ))?;
-        let sql = if decision.kind == "plan" {
-            "UPDATE run SET decisions = ?1, state_document = ?2, supplied = NULL"
-        } else {
-            "UPDATE run SET decisions = ?1, state_document = ?2"
+            .execute(rusqlite::params![
+                new.number as i64,
+                new.kind.as_str(),
+                new.iteration,
+                new.now_ms,
+                new.plugin_sha256,
+                engine,
+                new.former.map(|former| former.number as i64),
+                new.supplied,
+                finished,
+                new.input_sha256,
+                outcome.as_str(),
+                error,
+                rest,
+                next,
+                reason,
+                summary,
+                output,
+                new.fuel as i64,
+            ])?;
+        self.keep_reads(self.connection.last_insert_rowid(), new.reads)?;
+        let Came::Answer { state, .. } = came else { return Ok(()) };
+        self.keep_state(new.number, state, new.former)?;
+        let sql = match new.kind {
+            DecisionKind::Plan => "UPDATE run SET decisions = ?1, state_of = ?1, supplied = NULL",
+            DecisionKind::Analyze => "UPDATE run SET decisions = ?1, state_of = ?1",
         };
-        self.connection.prepare_cached(sql)?.execute((decision.number as i64, state))?;
+        self.connection.prepare_cached(sql)?.execute([new.number as i64])?;
+        Ok(())
+    }
+
+    /// The place of an engine, which is new the first time.
+    fn engine(&self, engine: &EngineRecord) -> Result<i64, StoreError> {
+        let named = (&engine.version, &engine.contract, &engine.runtime, &engine.target);
+        self.connection
+            .prepare_cached(
+                "INSERT OR IGNORE INTO engines (version, contract, runtime, target) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(named)?;
+        let mut find = self.connection.prepare_cached(
+            "SELECT engine FROM engines WHERE version = ?1 AND contract = ?2 AND runtime = ?3 AND target = ?4",
+        )?;
+        Ok(find.query_row(named, |row| row.get(0))?)
+    }
+
+    fn keep_reads(&self, decision: i64, reads: &Reads) -> Result<(), StoreError> {
+        let mut read =
+            self.connection.prepare_cached("INSERT INTO decision_reads (decision, sha256) VALUES (?1, unhex(?2))")?;
+        for digest in &reads.digests {
+            read.execute((decision, digest))?;
+        }
+        let mut refused = self
+            .connection
+            .prepare_cached("INSERT INTO decision_refusals (decision, seq, answer) VALUES (?1, ?2, ?3)")?;
+        for one in &reads.refused {
+            let answer = serde_json::to_string(&one.answer).map_err(|error| StoreError::Row(error.to_string()))?;
+            refused.execute((decision, one.seq as i64, answer))?;
+        }
         Ok(())
     }
 
@@ -81,30 +187,117 @@ impl Writer<'_> {
     }
 }
 
+const COLUMNS: &str = "d.decision, d.number, d.try, d.kind, d.iteration, d.now_ms, lower(hex(c.sha256)), \
+     lower(hex(d.plugin_sha256)), d.engine, d.state_from, d.supplied, lower(hex(d.input_sha256)), d.outcome, d.error, d.next, \
+     d.reason, d.summary, lower(hex(d.output_sha256)), d.fuel FROM decisions d JOIN configs c ON c.config = d.config";
+
+/// A row of `COLUMNS`, whose first column is its place.
+fn decision_row(row: &Row<'_>) -> Result<DecisionRecord, StoreError> {
+    let word = |index: usize| row.get::<_, String>(index);
+    Ok(DecisionRecord {
+        number: row.get::<_, i64>(1)? as u64,
+        attempt: row.get(2)?,
+        kind: DecisionKind::parse(&word(3)?).ok_or_else(|| StoreError::Row("unknown kind of decision".to_owned()))?,
+        iteration: row.get(4)?,
+        at: Time(row.get(5)?),
+        config_sha256: row.get(6)?,
+        plugin_sha256: row.get(7)?,
+        engine: row.get(8)?,
+        state_from: row.get::<_, Option<i64>>(9)?.map(|number| number as u64),
+        supplied: optional(row.get::<_, Option<String>>(10)?.as_deref())?,
+        input_sha256: row.get(11)?,
+        outcome: DecisionOutcome::parse(&word(12)?)
+            .ok_or_else(|| StoreError::Row("unknown outcome of a decision".to_owned()))?,
+        error: row.get(13)?,
+        next: row.get(14)?,
+        reason: row.get(15)?,
+        summary: row.get(16)?,
+        output_sha256: row.get::<_, Option<String>>(17)?.filter(|digest| !digest.is_empty()),
+        fuel: row.get::<_, i64>(18)? as u64,
+    })
+}
+
 impl Store {
-    /// Every decision, in order.
+    /// Every decision, in the order made.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn decisions(&self) -> Result<Vec<DecisionRow>, StoreError> {
-        let mut statement = self.connection.prepare(
-            "SELECT number, kind, iteration, next, reason, plugin_sha256, input_sha256, output_sha256, fuel, now_ms \
-             FROM decisions ORDER BY number",
-        )?;
-        let rows = statement.query_map([], |row| {
-            Ok(DecisionRow {
-                number: row.get::<_, i64>(0)? as u64,
-                kind: row.get(1)?,
-                iteration: row.get(2)?,
-                next: row.get(3)?,
-                reason: row.get(4)?,
-                plugin_sha256: row.get(5)?,
-                input_sha256: row.get(6)?,
-                output_sha256: row.get(7)?,
-                fuel: row.get::<_, i64>(8)? as u64,
-                now_ms: row.get(9)?,
-            })
+    pub fn decisions(&self) -> Result<Vec<DecisionRecord>, StoreError> {
+        let mut all = Vec::new();
+        self.each_decision(|record| {
+            all.push(record);
+            Ok::<_, StoreError>(())
         })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        Ok(all)
+    }
+
+    /// Hands over every decision, in the order made.
+    ///
+    /// # Errors
+    /// What `each` answers, or that the database cannot be read.
+    pub fn each_decision<E: From<StoreError>>(
+        &self,
+        each: impl FnMut(DecisionRecord) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.each(&format!("SELECT {COLUMNS} ORDER BY d.decision"), decision_row, each)
+    }
+
+    /// Everything that one decision could depend on but for its state; `place` counts the decisions made, from 1.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn decision_input(&self, place: i64) -> Result<Option<DecisionInput>, StoreError> {
+        let mut statement = self.connection.prepare_cached(&format!("SELECT {COLUMNS} WHERE d.decision = ?1"))?;
+        let mut rows = statement.query([place])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let record = decision_row(row)?;
+        let mut texts = self.connection.prepare_cached(
+            "SELECT c.text, d.finished, d.answer, (SELECT min(p.path) FROM plugins p WHERE p.sha256 = d.plugin_sha256) \
+             FROM decisions d JOIN configs c ON c.config = d.config WHERE d.decision = ?1",
+        )?;
+        let (config, finished, answer, plugin): (Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>, Option<String>) =
+            texts.query_row([place], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+        let text = |bytes: Option<Vec<u8>>| bytes.map(|bytes| compress::unpack_alone(&bytes)).transpose();
+        Ok(Some(DecisionInput {
+            record,
+            config: compress::unpack_alone(&config)?,
+            plugin,
+            finished: text(finished)?,
+            answer: text(answer)?,
+            refusals: self.refusals(place)?,
+        }))
+    }
+
+    fn refusals(&self, place: i64) -> Result<Vec<ReadRefused>, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT seq, answer FROM decision_refusals WHERE decision = ?1 ORDER BY seq")?;
+        let mut rows = statement.query([place])?;
+        let mut all = Vec::new();
+        while let Some(row) = rows.next()? {
+            let answer = super::document(row.get_ref(1)?.as_str().unwrap_or_default())?;
+            all.push(ReadRefused { seq: row.get::<_, i64>(0)? as u64, answer });
+        }
+        Ok(all)
+    }
+
+    /// The digests of the files that a decision read; `place` as for [`Store::decision_input`].
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn decision_reads(&self, place: i64) -> Result<Vec<String>, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT lower(hex(sha256)) FROM decision_reads WHERE decision = ?1 ORDER BY sha256")?;
+        let digests = statement.query_map([place], |row| row.get(0))?;
+        Ok(digests.collect::<Result<_, _>>()?)
+    }
+
+    /// How many decisions were made, those that failed included.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn decisions_made(&self) -> Result<i64, StoreError> {
+        Ok(self.connection.query_row("SELECT coalesce(max(decision), 0) FROM decisions", [], |row| row.get(0))?)
     }
 }

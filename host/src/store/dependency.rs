@@ -1,5 +1,5 @@
 //! What tasks wait for, and what the end of a task means for those that depend on it.
-use super::{Store, StoreError, TaskRow, Writer, parse_state};
+use super::{Store, StoreError, TaskRow, Writer};
 use crate::model::states::TaskState;
 use rusqlite::OptionalExtension;
 
@@ -56,7 +56,7 @@ impl Writer<'_> {
 
     /// A dependency that ended badly, of a task that needs all of them to end well.
     pub(super) fn bad_dependency(&self, key: i64) -> Result<Option<(String, TaskState)>, StoreError> {
-        let found: Option<(String, String)> = self
+        Ok(self
             .connection
             .prepare_cached(
                 "SELECT u.task_id, u.state FROM dependencies d JOIN tasks t ON t.task_key = d.task_key \
@@ -64,8 +64,7 @@ impl Writer<'_> {
                  u.state IN ('failed', 'cancelled', 'skipped') ORDER BY u.task_key LIMIT 1",
             )?
             .query_row([key], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        found.map(|(id, state)| Ok((id, parse_state(&state, TaskState::parse)?))).transpose()
+            .optional()?)
     }
 }
 
@@ -103,9 +102,8 @@ impl Store {
             "SELECT u.task_id, u.state FROM dependencies d JOIN tasks u ON u.task_key = d.on_key \
              WHERE d.task_key = ?1 AND u.state <> 'completed' ORDER BY u.task_key",
         )?;
-        let rows: Vec<(String, String)> =
-            statement.query_map([key], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
-        rows.into_iter().map(|(id, state)| Ok((id, parse_state(&state, TaskState::parse)?))).collect()
+        let rows = statement.query_map([key], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// The failed or cancelled task because of which a task cannot run: a dependency of it, or of one that was skipped

@@ -1,25 +1,8 @@
 //! The append-only history.
 use super::{Store, StoreError, Writer};
-use serde::Serialize;
-
-/// One transition.
-#[derive(Debug, Clone, Serialize)]
-pub struct HistoryRow {
-    /// Its place in the order of events; clocks may jump, this does not.
-    pub seq: i64,
-    /// When, in milliseconds since the epoch.
-    pub at_ms: i64,
-    /// `run`, `workflow`, `task`, `attempt` or `config`.
-    pub kind: String,
-    /// The id of what changed.
-    pub subject: String,
-    /// The state before, if there was one.
-    pub from: Option<String>,
-    /// The state after.
-    pub to: String,
-    /// Why.
-    pub reason: Option<String>,
-}
+use crate::model::evidence::HistoryRecord;
+use crate::model::time::Time;
+use rusqlite::Row;
 
 impl Writer<'_> {
     /// Adds one row to the history.
@@ -57,21 +40,35 @@ impl Store {
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn history(&self) -> Result<Vec<HistoryRow>, StoreError> {
-        let mut statement = self
-            .connection
-            .prepare("SELECT seq, at_ms, kind, subject, from_state, to_state, reason FROM history ORDER BY seq")?;
-        let rows = statement.query_map([], |row| {
-            Ok(HistoryRow {
+    pub fn history(&self) -> Result<Vec<HistoryRecord>, StoreError> {
+        let mut all = Vec::new();
+        self.each_transition(|row| {
+            all.push(row);
+            Ok::<_, StoreError>(())
+        })?;
+        Ok(all)
+    }
+
+    /// Hands over every transition, oldest first.
+    ///
+    /// # Errors
+    /// What `each` answers, or that the database cannot be read.
+    pub fn each_transition<E: From<StoreError>>(
+        &self,
+        each: impl FnMut(HistoryRecord) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let sql = "SELECT seq, at_ms, kind, subject, from_state, to_state, reason FROM history ORDER BY seq";
+        let map = |row: &Row<'_>| {
+            Ok(HistoryRecord {
                 seq: row.get(0)?,
-                at_ms: row.get(1)?,
+                at: Time(row.get(1)?),
                 kind: row.get(2)?,
                 subject: row.get(3)?,
                 from: row.get(4)?,
                 to: row.get(5)?,
                 reason: row.get(6)?,
             })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        };
+        self.each(sql, map, each)
     }
 }

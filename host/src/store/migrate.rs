@@ -26,9 +26,19 @@ fn apply(connection: &Connection, from: i64) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Refuses a database of a later version.
+/// Tells databases of ours from others, and from those of before the record.
+const APPLICATION: i64 = 0x4d53_5452;
+
+/// Refuses a database of a later version, and one of before the first.
 pub(super) fn refuse_newer(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let found = version(connection)?;
+    let application: i64 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    if application == 0 && found > 0 {
+        return Err(StoreError::Before(path.to_owned()));
+    }
+    if application != APPLICATION && found > 0 {
+        return Err(StoreError::Corrupt(path.to_owned(), format!("its application id is {application}")));
+    }
     if found > latest() {
         return Err(StoreError::TooNew(path.to_owned(), found, latest()));
     }

@@ -2,12 +2,16 @@
 //!
 //! Every state change goes through a state machine's `become_state`, carries its precondition, and adds one row to the
 //! history in the same transaction. A crash inside a transaction leaves the state before it.
+mod act;
 mod attempt;
+mod backup;
 mod check;
+mod compress;
 mod cursor;
 mod decision;
 mod dependency;
 mod history;
+mod job;
 mod look;
 mod migrate;
 mod output;
@@ -15,23 +19,29 @@ mod ready;
 mod rerun;
 mod run;
 mod snapshot;
+mod state;
 mod task;
+mod version;
 mod waiting;
 mod workflow;
 
 pub use attempt::{AttemptEnd, AttemptRow, NewAttempt, WithDue};
-pub use decision::{DecisionRow, NewDecision};
-pub use history::HistoryRow;
+pub use decision::{Came, DecisionInput, NewDecision};
+pub use job::NewInput;
 pub use output::{KeptOutput, Output};
 pub use ready::TaskSpec;
 pub use run::{Identity, NewRun, RunRow};
 pub use snapshot::{AttemptPlace, Snapshot};
+pub use state::FormerState;
 pub use task::TaskRow;
+pub use version::NewConfig;
 pub use waiting::{News, WaitRow, Watched};
 
 use crate::model::config::Journal;
-use crate::model::states::IllegalTransition;
+use crate::model::states::{AttemptState, IllegalTransition, RunState, TaskState};
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -44,6 +54,11 @@ pub enum StoreError {
     /// Written by a later version.
     #[error("database `{0}` has schema version {1}; this matterstack knows up to {2}")]
     TooNew(PathBuf, i64, i64),
+    /// Written before runs kept a record of themselves.
+    #[error(
+        "database `{0}` is of a matterstack from before the record (its application id is 0); this one cannot read it"
+    )]
+    Before(PathBuf),
     /// Not a database, or a damaged one.
     #[error("database `{0}` is damaged or not a StateStore: {1}")]
     Corrupt(PathBuf, String),
@@ -82,7 +97,14 @@ impl From<rusqlite::Error> for StoreError {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 Self::Corrupt(PathBuf::from("state.sqlite"), error.to_string())
             }
-            _ => Self::Sqlite(error),
+            _ => match error {
+                rusqlite::Error::FromSqlConversionFailure(..)
+                | rusqlite::Error::InvalidColumnType(..)
+                | rusqlite::Error::IntegralValueOutOfRange(..) => {
+                    Self::Corrupt(PathBuf::from("state.sqlite"), error.to_string())
+                }
+                other => Self::Sqlite(other),
+            },
         }
     }
 }
@@ -233,9 +255,28 @@ fn refuse_stranger(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Reads a state's word from a row.
-fn parse_state<T>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, StoreError> {
-    parse(text).ok_or_else(|| StoreError::Row(format!("unknown state `{text}` in the database")))
+/// Reads a state's word from a column.
+macro_rules! state_column {
+    ($($state:ty),+) => {$(
+        impl FromSql for $state {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                let word = value.as_str()?;
+                Self::parse(word).ok_or_else(|| FromSqlError::Other(format!("unknown state `{word}`").into()))
+            }
+        }
+    )+};
+}
+
+state_column!(RunState, TaskState, AttemptState);
+
+/// Reads a JSON document from a row.
+fn document<T: DeserializeOwned>(text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|error| StoreError::Row(format!("a stored document cannot be read: {error}")))
+}
+
+/// Reads a JSON document from a row that may have none.
+fn optional<T: DeserializeOwned>(text: Option<&str>) -> Result<Option<T>, StoreError> {
+    text.map(document).transpose()
 }
 
 /// Insists that a guarded update changed exactly one row.

@@ -34,7 +34,7 @@ impl Writer<'_> {
     /// Keeps what an attempt left.
     pub(super) fn keep_outputs(&self, attempt_key: i64, outputs: &[Output]) -> Result<(), StoreError> {
         let mut insert = self.connection.prepare_cached(
-            "INSERT INTO outputs (attempt_key, path, sha256, size, remote) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO outputs (attempt_key, path, sha256, size, remote) VALUES (?1, ?2, unhex(?3), ?4, ?5)",
         )?;
         for output in outputs {
             let remote = output.remote.as_ref().map(serde_json::to_string).transpose();
@@ -51,9 +51,9 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn outputs(&self, attempt_key: i64) -> Result<Vec<Output>, StoreError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT path, sha256, size, remote FROM outputs WHERE attempt_key = ?1 ORDER BY path")?;
+        let mut statement = self.connection.prepare_cached(
+            "SELECT path, lower(hex(sha256)), size, remote FROM outputs WHERE attempt_key = ?1 ORDER BY path",
+        )?;
         let rows = statement.query_map([attempt_key], |row| output_row(row, 0))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
@@ -76,9 +76,23 @@ impl Store {
     /// If the database cannot be read.
     pub fn output_of(&self, task_id: &str, path: &str) -> Result<Option<(String, Output)>, StoreError> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT a.directory, o.path, o.sha256, o.size, o.remote FROM tasks t JOIN attempts a ON a.task_key = t.task_key \
+            "SELECT a.directory, o.path, lower(hex(o.sha256)), o.size, o.remote FROM tasks t JOIN attempts a ON a.task_key = t.task_key \
              JOIN outputs o ON o.attempt_key = a.attempt_key WHERE t.task_id = ?1 AND o.path = ?2 AND a.state = 'completed' \
              ORDER BY a.number DESC LIMIT 1",
+        )?;
+        let mut rows = statement.query_map((task_id, path), |row| Ok((row.get(0)?, output_row(row, 1)?)))?;
+        Ok(rows.next().transpose()?)
+    }
+
+    /// An output of a completed task, with the place of the attempt that left it.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn output_source(&self, task_id: &str, path: &str) -> Result<Option<(i64, Output)>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT a.attempt_key, o.path, lower(hex(o.sha256)), o.size, o.remote FROM tasks t JOIN attempts a \
+             ON a.task_key = t.task_key JOIN outputs o ON o.attempt_key = a.attempt_key WHERE t.task_id = ?1 AND o.path = ?2 \
+             AND a.state = 'completed' ORDER BY a.number DESC LIMIT 1",
         )?;
         let mut rows = statement.query_map((task_id, path), |row| Ok((row.get(0)?, output_row(row, 1)?)))?;
         Ok(rows.next().transpose()?)
@@ -90,7 +104,7 @@ impl Store {
     /// If the database cannot be read.
     pub fn kept_output(&self, task_id: &str, path: &str) -> Result<Option<KeptOutput>, StoreError> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT a.attempt_id, o.path, o.sha256, o.size, o.remote FROM tasks t JOIN attempts a ON a.task_key = t.task_key \
+            "SELECT a.attempt_id, o.path, lower(hex(o.sha256)), o.size, o.remote FROM tasks t JOIN attempts a ON a.task_key = t.task_key \
              JOIN outputs o ON o.attempt_key = a.attempt_key WHERE t.task_id = ?1 AND o.path = ?2 AND a.state = 'completed' \
              ORDER BY a.number DESC LIMIT 1",
         )?;
@@ -101,16 +115,20 @@ impl Store {
         Ok(rows.next().transpose()?.flatten())
     }
 
-    /// Where a file with this digest lies, relative to the run directory.
+    /// Where files with this digest lie, relative to the run directory, the newest first.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn file_of_digest(&self, sha256: &str) -> Result<Option<String>, StoreError> {
+    pub fn files_of_digest(&self, sha256: &str, most: u32) -> Result<Vec<String>, StoreError> {
+        // a digest has one spelling
+        if sha256.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return Ok(Vec::new());
+        }
         let mut statement = self.connection.prepare_cached(
             "SELECT a.directory || '/' || o.path FROM outputs o JOIN attempts a ON a.attempt_key = o.attempt_key \
-             WHERE o.sha256 = ?1 AND o.remote IS NULL LIMIT 1",
+             WHERE o.sha256 = unhex(?1) AND o.remote IS NULL ORDER BY o.attempt_key DESC LIMIT ?2",
         )?;
-        let mut rows = statement.query_map([sha256], |row| row.get(0))?;
-        Ok(rows.next().transpose()?)
+        let rows = statement.query_map((sha256, most), |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 }

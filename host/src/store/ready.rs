@@ -1,5 +1,5 @@
 //! Which tasks can get an attempt now: those that are ready, and those whose back-off has passed.
-use super::{Store, StoreError, Writer, changed_one, parse_state};
+use super::{Store, StoreError, Writer, changed_one};
 use crate::model::states::TaskState;
 
 /// What starting an attempt needs of a task.
@@ -33,17 +33,19 @@ impl Writer<'_> {
         changed_one(changed, "the task")
     }
 
-    /// Ends the back-off of a task that gets its next attempt.
+    /// Ends the back-off of a running task that gets its next attempt.
     ///
     /// # Errors
-    /// If the database cannot be written.
+    /// If it is in none.
     pub fn clear_retry(&self, key: i64) -> Result<(), StoreError> {
-        self.connection
+        let changed = self
+            .connection
             .prepare_cached(
-                "UPDATE tasks SET retry_at_ms = NULL, retry_set_ms = NULL, reason_code = NULL, reason = NULL WHERE task_key = ?1",
+                "UPDATE tasks SET retry_at_ms = NULL, retry_set_ms = NULL, reason_code = NULL, reason = NULL \
+                 WHERE task_key = ?1 AND state = 'running' AND retry_at_ms IS NOT NULL",
             )?
             .execute([key])?;
-        Ok(())
+        changed_one(changed, "the task")
     }
 }
 
@@ -79,14 +81,15 @@ impl Store {
              (SELECT count(*) FROM attempts a WHERE a.task_key = t.task_key) FROM tasks t WHERE {filter}"
         ))?;
         let rows = statement.query_map(parameters, |row| {
-            let state: String = row.get(3)?;
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, state, row.get(4)?))
+            Ok(TaskSpec {
+                key: row.get(0)?,
+                id: row.get(1)?,
+                operator: row.get(2)?,
+                state: row.get(3)?,
+                attempts: row.get(4)?,
+            })
         })?;
-        rows.map(|row| {
-            let (key, id, operator, state, attempts) = row?;
-            Ok(TaskSpec { key, id, operator, state: parse_state(&state, TaskState::parse)?, attempts })
-        })
-        .collect()
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// The operators that have a task that is ready to start, in no order.

@@ -78,7 +78,10 @@ impl Writer<'_> {
     pub fn reopen_workflow(&self, iteration: u32) -> Result<(), StoreError> {
         self.connection.execute("UPDATE workflows SET analyzed_at_ms = NULL WHERE iteration = ?1", [iteration])?;
         self.connection.execute("UPDATE tasks SET delivered = NULL WHERE iteration = ?1", [iteration])?;
-        self.connection.execute("UPDATE run SET state_document = plan_document, result = NULL", [])?;
+        self.connection.execute(
+            "UPDATE run SET result = NULL, state_of = (SELECT decision FROM workflows WHERE iteration = ?1)",
+            [iteration],
+        )?;
         Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! The run's own row.
-use super::{Store, StoreError, Writer, changed_one, parse_state};
+use super::{NewConfig, Store, StoreError, Writer, changed_one};
+use crate::model::act::Act;
+use crate::model::document::sha256;
 use crate::model::states::RunState;
 
 /// What tells a directory from a copy of it.
@@ -39,8 +41,8 @@ pub struct RunRow {
     pub decisions: u64,
     /// Plans in a row that planned nothing.
     pub idle_plans: u32,
-    /// The campaign's newest state.
-    pub state_document: Option<String>,
+    /// The campaign's own line on how far it has come.
+    pub summary: Option<String>,
     /// The campaign's result, once it completed.
     pub result: Option<String>,
     /// What a person supplied for the next plan.
@@ -64,14 +66,16 @@ pub struct NewRun<'a> {
     pub run_id: &'a str,
     /// The workspace's slug.
     pub workspace: &'a str,
-    /// SHA-256 of config.json.
-    pub config_sha256: &'a str,
+    /// What it goes by.
+    pub config: NewConfig<'a>,
+    /// The machine it is made on, and the name of that.
+    pub machine: (&'a str, &'a str),
     /// What tells the run directory from a copy.
     pub identity: Identity,
     /// The user who makes it.
     pub user_id: i64,
-    /// Now.
-    pub now_ms: i64,
+    /// The command that makes it.
+    pub act: &'a Act,
 }
 
 impl Store {
@@ -80,25 +84,23 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn run(&self) -> Result<RunRow, StoreError> {
-        let (row, state) = self
+        Ok(self
             .connection
             .prepare_cached(
-                "SELECT run_id, workspace, state, reason_code, reason, iteration, decisions, idle_plans, state_document, \
-                 result, supplied, config_sha256, device, inode, boot_id, user_id, created_at_ms, ended_at_ms FROM run",
+                "SELECT run_id, workspace, state, reason_code, reason, iteration, decisions, idle_plans, \
+                 (SELECT d.summary FROM decisions d WHERE d.number = state_of AND d.outcome = 'answered'), result, supplied, config_sha256, device, inode, boot_id, user_id, created_at_ms, ended_at_ms FROM run",
             )?
             .query_row([], |row| {
-                let state: String = row.get(2)?;
-                Ok((
-                    RunRow {
+                Ok(RunRow {
                         run_id: row.get(0)?,
                         workspace: row.get(1)?,
-                        state: RunState::Active,
+                        state: row.get(2)?,
                         reason_code: row.get(3)?,
                         reason: row.get(4)?,
                         iteration: row.get(5)?,
                         decisions: row.get::<_, i64>(6)? as u64,
                         idle_plans: row.get(7)?,
-                        state_document: row.get(8)?,
+                        summary: row.get(8)?,
                         result: row.get(9)?,
                         supplied: row.get(10)?,
                         config_sha256: row.get(11)?,
@@ -106,11 +108,8 @@ impl Store {
                         user_id: row.get(15)?,
                         created_at_ms: row.get(16)?,
                         ended_at_ms: row.get(17)?,
-                    },
-                    state,
-                ))
-            })?;
-        Ok(RunRow { state: parse_state(&state, RunState::parse)?, ..row })
+                })
+            })?)
     }
 }
 
@@ -126,18 +125,21 @@ impl Writer<'_> {
             (
                 run.run_id,
                 run.workspace,
-                run.config_sha256,
+                sha256(run.config.text.as_bytes()),
                 run.identity.device,
                 run.identity.inode,
                 &run.identity.boot_id,
                 run.user_id,
-                run.now_ms,
+                run.act.at_ms,
             ),
         )?;
+        let act = self.add_act(run.act)?;
+        self.set_config(run.config, act)?;
+        self.set_environment(run.machine.0, run.machine.1, Some(act))?;
         for state in crate::model::states::TaskState::ALL {
             self.connection.execute("INSERT INTO task_counts (state, n) VALUES (?1, 0)", [state.as_str()])?;
         }
-        self.record(run.now_ms, "run", run.run_id, (None, "active"), None)
+        self.record(run.act.at_ms, "run", run.run_id, (None, "active"), None)
     }
 
     /// Moves the run to another state, with its reason.
@@ -172,15 +174,6 @@ impl Writer<'_> {
     pub fn supply(&self, document: Option<&str>) -> Result<(), StoreError> {
         self.connection.execute("UPDATE run SET supplied = ?1, idle_plans = 0", [document])?;
         Ok(())
-    }
-
-    /// Records that config.json was changed through `amend` or `plugin upgrade`.
-    ///
-    /// # Errors
-    /// If the database cannot be written.
-    pub fn set_config(&self, sha256: &str, change: &str, reason: Option<&str>, now_ms: i64) -> Result<(), StoreError> {
-        self.connection.execute("UPDATE run SET config_sha256 = ?1", [sha256])?;
-        self.record(now_ms, "config", "config.json", (None, change), reason)
     }
 
     /// Records where the run directory now is and whose it is.

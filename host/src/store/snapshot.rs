@@ -1,12 +1,9 @@
 //! One unchanging view of a store, read row by row: a record of a large run is never held whole.
-use super::{Store, StoreError, parse_state};
-use crate::model::evidence::{
-    AttemptRecord, DecisionRecord, HistoryRecord, OutputRecord, RunRecord, TaskRecord, WorkflowRecord,
-};
-use crate::model::states::{AttemptState, TaskState};
+use super::{Store, StoreError, document, optional};
+use crate::model::evidence::{AttemptRecord, DecisionRecord, HistoryRecord, RunRecord, TaskRecord, WorkflowRecord};
+use crate::model::states::TaskState;
 use crate::model::time::Time;
 use rusqlite::Row;
-use serde::de::DeserializeOwned;
 
 /// One unchanging view of a store; others may write meanwhile.
 #[derive(Debug)]
@@ -55,15 +52,12 @@ impl Store {
     }
 }
 
-fn document<T: DeserializeOwned>(text: &str) -> Result<T, StoreError> {
-    serde_json::from_str(text).map_err(|error| StoreError::Row(format!("a stored document cannot be read: {error}")))
-}
-
-fn optional<T: DeserializeOwned>(text: Option<&str>) -> Result<Option<T>, StoreError> {
-    text.map(document).transpose()
-}
-
 impl Snapshot<'_> {
+    /// The store, which does not change while this view is held.
+    pub fn store(&self) -> &Store {
+        self.store
+    }
+
     /// The run's own record.
     ///
     /// # Errors
@@ -73,7 +67,7 @@ impl Snapshot<'_> {
         Ok(RunRecord {
             tasks: self.store.task_counts()?,
             supplied: optional(row.supplied.as_deref())?,
-            campaign_state: optional(row.state_document.as_deref())?,
+            campaign_state: optional(self.store.campaign_state()?.map(|(_, text)| text).as_deref())?,
             result: optional(row.result.as_deref())?,
             run_id: row.run_id,
             workspace: row.workspace,
@@ -111,22 +105,9 @@ impl Snapshot<'_> {
     /// What `each` answers, or that the database cannot be read.
     pub fn each_decision<E: From<StoreError>>(
         &self,
-        mut each: impl FnMut(DecisionRecord) -> Result<(), E>,
+        each: impl FnMut(DecisionRecord) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.store.decisions()?.into_iter().try_for_each(|row| {
-            each(DecisionRecord {
-                number: row.number,
-                kind: row.kind,
-                iteration: row.iteration,
-                next: row.next,
-                reason: row.reason,
-                plugin_sha256: row.plugin_sha256,
-                input_sha256: row.input_sha256,
-                output_sha256: row.output_sha256,
-                fuel: row.fuel,
-                at: Time(row.now_ms),
-            })
-        })
+        self.store.each_decision(each)
     }
 
     /// Hands over the workflow of every iteration, in order.
@@ -147,7 +128,7 @@ impl Snapshot<'_> {
                 analyzed_at: row.get::<_, Option<i64>>(4)?.map(Time),
             })
         };
-        self.each(sql, map, each)
+        self.store.each(sql, map, each)
     }
 
     /// Hands over every task, in the order planned.
@@ -158,10 +139,10 @@ impl Snapshot<'_> {
         let sql = "SELECT t.task_id, t.iteration, t.operator, t.state, t.reason_code, t.reason, \
              (SELECT count(*) FROM attempts a WHERE a.task_key = t.task_key), \
              (SELECT min(a.created_at_ms) FROM attempts a WHERE a.task_key = t.task_key), \
-             (SELECT max(a.ended_at_ms) FROM attempts a WHERE a.task_key = t.task_key), t.spec \
+             (SELECT max(a.ended_at_ms) FROM attempts a WHERE a.task_key = t.task_key), t.spec, t.delivered, t.version \
              FROM tasks t ORDER BY t.task_key";
         let map = |row: &Row<'_>| {
-            let state = parse_state(row.get_ref(3)?.as_str().unwrap_or_default(), TaskState::parse)?;
+            let state: TaskState = row.get(3)?;
             let ended: Option<i64> = row.get(8)?;
             Ok(TaskRecord {
                 id: row.get(0)?,
@@ -173,10 +154,12 @@ impl Snapshot<'_> {
                 attempts: row.get(6)?,
                 started_at: row.get::<_, Option<i64>>(7)?.map(Time),
                 ended_at: ended.filter(|_| state.ended()).map(Time),
+                delivered: row.get::<_, Option<i64>>(10)?.map(|number| number as u64),
+                version: row.get(11)?,
                 spec: document(row.get_ref(9)?.as_str().unwrap_or_default())?,
             })
         };
-        self.each(sql, map, each)
+        self.store.each(sql, map, each)
     }
 
     /// Hands over every attempt, in the order made, with its place in the database.
@@ -188,17 +171,16 @@ impl Snapshot<'_> {
         each: impl FnMut((i64, AttemptRecord)) -> Result<(), E>,
     ) -> Result<(), E> {
         let sql = "SELECT a.attempt_key, a.attempt_id, t.task_id, a.number, a.operator, a.state, a.reason_code, a.reason, \
-             a.directory, a.handle, a.data, a.created_at_ms, a.ended_at_ms \
+             a.directory, a.handle, a.data, a.created_at_ms, a.ended_at_ms, a.version, a.environment \
              FROM attempts a JOIN tasks t ON t.task_key = a.task_key ORDER BY a.attempt_key";
         let map = |row: &Row<'_>| {
             let key: i64 = row.get(0)?;
-            let outputs = self.store.outputs(key)?.into_iter();
             let record = AttemptRecord {
                 attempt_id: row.get(1)?,
                 task: row.get(2)?,
                 number: row.get(3)?,
                 operator: row.get(4)?,
-                state: parse_state(row.get_ref(5)?.as_str().unwrap_or_default(), AttemptState::parse)?,
+                state: row.get(5)?,
                 reason_code: row.get(6)?,
                 reason: row.get(7)?,
                 directory: row.get(8)?,
@@ -206,11 +188,16 @@ impl Snapshot<'_> {
                 data: optional(row.get::<_, Option<String>>(10)?.as_deref())?,
                 created_at: Time(row.get(11)?),
                 ended_at: row.get::<_, Option<i64>>(12)?.map(Time),
-                outputs: outputs.map(|o| OutputRecord { path: o.path, sha256: o.sha256, size: o.size }).collect(),
+                version: row.get(13)?,
+                environment: row.get(14)?,
+                job: self.store.job(key)?,
+                inputs: self.store.inputs(key)?,
+                logs: self.store.logs(key)?,
+                outputs: self.store.outputs(key)?,
             };
             Ok((key, record))
         };
-        self.each(sql, map, each)
+        self.store.each(sql, map, each)
     }
 
     /// Hands over every transition, in order.
@@ -221,32 +208,6 @@ impl Snapshot<'_> {
         &self,
         each: impl FnMut(HistoryRecord) -> Result<(), E>,
     ) -> Result<(), E> {
-        let sql = "SELECT seq, at_ms, kind, subject, from_state, to_state, reason FROM history ORDER BY seq";
-        let map = |row: &Row<'_>| {
-            Ok(HistoryRecord {
-                seq: row.get(0)?,
-                at: Time(row.get(1)?),
-                kind: row.get(2)?,
-                subject: row.get(3)?,
-                from: row.get(4)?,
-                to: row.get(5)?,
-                reason: row.get(6)?,
-            })
-        };
-        self.each(sql, map, each)
-    }
-
-    fn each<R, E: From<StoreError>>(
-        &self,
-        sql: &str,
-        map: impl Fn(&Row<'_>) -> Result<R, StoreError>,
-        mut each: impl FnMut(R) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let mut statement = self.store.connection.prepare(sql).map_err(StoreError::from)?;
-        let mut rows = statement.query([]).map_err(StoreError::from)?;
-        while let Some(row) = rows.next().map_err(StoreError::from)? {
-            each(map(row)?)?;
-        }
-        Ok(())
+        self.store.each_transition(each)
     }
 }

@@ -1,5 +1,5 @@
 //! Tasks: where each stands, and why.
-use super::{Store, StoreError, Writer, parse_state};
+use super::{Store, StoreError, Writer};
 use crate::model::states::{TaskCounts, TaskState};
 use rusqlite::Connection;
 use std::collections::BTreeMap;
@@ -37,11 +37,10 @@ impl Writer<'_> {
     /// # Errors
     /// If the database cannot be read.
     pub fn task_state(&self, key: i64) -> Result<TaskState, StoreError> {
-        let text: String = self
+        Ok(self
             .connection
             .prepare_cached("SELECT state FROM tasks WHERE task_key = ?1")?
-            .query_row([key], |row| row.get(0))?;
-        parse_state(&text, TaskState::parse)
+            .query_row([key], |row| row.get(0))?)
     }
 
     /// Moves a task to another state, and lets its dependents feel it.
@@ -167,23 +166,20 @@ fn lost_tasks(connection: &Connection) -> Result<u64, StoreError> {
     Ok(count as u64)
 }
 
-fn task_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<(TaskRow, String)> {
-    Ok((
-        TaskRow {
-            key: row.get(0)?,
-            id: row.get(1)?,
-            iteration: row.get(2)?,
-            operator: row.get(3)?,
-            state: TaskState::Pending,
-            blocked: row.get(5)?,
-            reason_code: row.get(6)?,
-            reason: row.get(7)?,
-            retry_at_ms: row.get(8)?,
-            allow_failure: row.get(9)?,
-            attempts: row.get(10)?,
-        },
-        row.get(4)?,
-    ))
+fn task_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<TaskRow> {
+    Ok(TaskRow {
+        key: row.get(0)?,
+        id: row.get(1)?,
+        iteration: row.get(2)?,
+        operator: row.get(3)?,
+        state: row.get(4)?,
+        blocked: row.get(5)?,
+        reason_code: row.get(6)?,
+        reason: row.get(7)?,
+        retry_at_ms: row.get(8)?,
+        allow_failure: row.get(9)?,
+        attempts: row.get(10)?,
+    })
 }
 
 const TASK_COLUMNS: &str = "t.task_key, t.task_id, t.iteration, t.operator, t.state, t.blocked, t.reason_code, t.reason, \
@@ -198,10 +194,8 @@ impl Store {
         let mut statement = self
             .connection
             .prepare(&format!("SELECT {TASK_COLUMNS} FROM tasks t WHERE {filter} ORDER BY t.task_key"))?;
-        let rows = statement.query_map(parameters, task_row)?.collect::<Result<Vec<_>, _>>()?;
-        rows.into_iter()
-            .map(|(row, state)| Ok(TaskRow { state: parse_state(&state, TaskState::parse)?, ..row }))
-            .collect()
+        let rows = statement.query_map(parameters, task_row)?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Every task, in the order planned; `state` and `operator` narrow the list.

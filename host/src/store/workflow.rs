@@ -1,6 +1,6 @@
 //! The workflow of an iteration: the tasks one plan made, and which of their outcomes `analyze` has received.
 use super::dependency::UNMET;
-use super::{Store, StoreError, Writer, parse_state};
+use super::{Store, StoreError, Writer};
 use crate::model::result::{Outcome, TaskResult};
 use crate::model::states::TaskState;
 use crate::model::workflow::PlannedTask;
@@ -21,8 +21,7 @@ impl Writer<'_> {
             "INSERT INTO workflows (iteration, decision, tasks, open_tasks, created_at_ms) VALUES (?1, ?2, ?3, ?3, ?4)",
             (iteration, decision as i64, tasks.len() as i64, now_ms),
         )?;
-        self.connection
-            .execute("UPDATE run SET iteration = ?1, idle_plans = 0, plan_document = state_document", [iteration])?;
+        self.connection.execute("UPDATE run SET iteration = ?1, idle_plans = 0", [iteration])?;
         let first: i64 =
             self.connection.query_row("SELECT coalesce(max(task_key), 0) + 1 FROM tasks", [], |row| row.get(0))?;
         self.insert_tasks(first, iteration, tasks)?;
@@ -77,12 +76,11 @@ impl Writer<'_> {
             let key = first + position as i64;
             self.connection.execute(&format!("UPDATE tasks SET blocked = ({UNMET}) WHERE task_key = ?1"), [key])?;
             for other in &planned.outer {
-                let state: String = self.connection.query_row(
+                let state: TaskState = self.connection.query_row(
                     "SELECT state FROM tasks WHERE task_id = ?1",
                     [other.as_str()],
                     |row| row.get(0),
                 )?;
-                let state = parse_state(&state, TaskState::parse)?;
                 let ended_badly = state.ended() && state != TaskState::Completed;
                 if ended_badly && !planned.task.allow_dependency_failure && self.task_state(key)? == TaskState::Pending
                 {
@@ -161,7 +159,7 @@ impl Store {
             let data: Option<String> = row.get(9)?;
             let data = data.map(|text| serde_json::from_str::<serde_json::Value>(&text));
             let data = data.transpose().map_err(|error| StoreError::Row(error.to_string()))?;
-            let state = parse_state(&row.get::<_, String>(2)?, TaskState::parse)?;
+            let state: TaskState = row.get(2)?;
             let outcome = Outcome::of(state);
             let outcome =
                 outcome.ok_or_else(|| StoreError::Row(format!("a {state} task has no outcome to deliver")))?;

@@ -1,14 +1,21 @@
 //! What a task carries from one attempt to the next (`retry.carry`): here it is copied before the operator is asked to
 //! prepare; on a cluster it is copied over there by the submit, and never crosses the wire.
-use super::collect::{self, CollectError};
-use super::stage::{StageError, blame};
+use super::collect::{CollectError, Left, over_quota, own_files};
+use super::stage::{Brought, StageError, Staging, blame};
+use super::walk::{Own, Walk};
 use super::{Run, TickError};
-use crate::backend::{Carried, RanAt};
+use crate::backend::RanAt;
+use crate::ground::carriage::is_executable;
+use crate::ground::files::open_regular;
+use crate::model::config::Limits;
 use crate::model::contract::GuestError;
+use crate::model::inputs::Carried;
+use crate::model::outputs;
 use crate::model::workflow::Task;
 use crate::store::{AttemptRow, StoreError};
+use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use std::path::Path;
+use std::io;
 
 /// Whether an attempt carries anything over.
 pub(super) fn carries(task: &Task, attempt: &AttemptRow) -> bool {
@@ -28,8 +35,7 @@ pub(super) fn stage(
     run: &Run,
     task: &Task,
     attempt: &AttemptRow,
-    directory: &Path,
-    into: &Dir,
+    staging: &mut Staging<'_>,
 ) -> Result<bool, StageError> {
     let before = before(run, attempt).map_err(|error| StageError::Task(error.to_string()))?;
     let Some(before) = before else { return Ok(false) };
@@ -40,7 +46,7 @@ pub(super) fn stage(
         RanAt::There(backend) if super::may_use(run, &attempt.operator, &backend) => Ok(false),
         RanAt::There(backend) => {
             let from = (backend.as_str(), before.id.as_str());
-            match run.backends.fetch_carried(from, &attempt.id, &task.retry.carry, directory) {
+            match run.backends.fetch_carried(from, &attempt.id, &task.retry.carry, staging.directory) {
                 Ok(()) => Ok(true),
                 Err(GuestError::Transient(detail, _)) => Err(StageError::Later(format!(
                     "what attempt {} left is on backend `{backend}`: {}",
@@ -50,13 +56,41 @@ pub(super) fn stage(
             }
         }
         RanAt::Here => {
-            let limits = &run.config.limits;
-            collect::carry((&left_at, before.handle.as_deref()), task, limits, into).map_err(|error| match error {
-                CollectError::Io(error) => blame(error, what()),
+            let left = Left { directory: &left_at, task, handle: before.handle.as_deref() };
+            copy(left, &run.config.limits, staging).map_err(|error| match error {
+                CollectError::Unreadable(path, error) => blame(error, format!("{}: `{path}`", what())),
                 CollectError::Quota(text) => StageError::Task(format!("{}: {text}", what())),
+                CollectError::PutAside(text) => StageError::PutAside(text),
             })
         }
     }
+}
+
+/// Copies what the patterns name; tells whether that was anything.
+fn copy(left: Left<'_>, limits: &Limits, staging: &mut Staging<'_>) -> Result<bool, CollectError> {
+    let patterns = outputs::patterns(left.task.retry.carry.iter().map(String::as_str));
+    let operator = own_files(left.handle);
+    let unreadable = |error| CollectError::Unreadable(".".to_owned(), error);
+    let root = match Dir::open_ambient_dir(left.directory, ambient_authority()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        root => root.map_err(unreadable)?,
+    };
+    let mut walk = Walk::new(&patterns, Own { task: left.task, operator: &operator }, limits);
+    walk.walk(&root)?;
+    let mut found = walk.found;
+    found.sort();
+    let mut room = limits.attempt_mb.saturating_mul(1024 * 1024);
+    for path in &found {
+        let unreadable = |error| CollectError::Unreadable(path.clone(), error);
+        let mut file = open_regular(&root, path).map_err(unreadable)?.into_std();
+        let executable = is_executable(&file.metadata().map_err(unreadable)?);
+        let size = staging.bring(&mut file, path, None, executable, room).map_err(|error| match error {
+            Brought::PutAside(text) => CollectError::PutAside(text),
+            Brought::Failed(error) => over_quota(unreadable(error), limits),
+        })?;
+        room = room.saturating_sub(size);
+    }
+    Ok(!found.is_empty())
 }
 
 /// What the backends are told of it before the operator submits.

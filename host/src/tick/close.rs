@@ -1,14 +1,19 @@
 //! Ends an iteration: analyzes its results, and asks the campaign what comes next.
+use super::decision::{
+    canonical_next, canonical_output, context, input_digest, raw_decision, raw_state, sha256_of_answer, summary_of,
+    workflow,
+};
 use super::{Moment, Run, Tick, TickError};
-use crate::model::contract::{Context, Decision, Detail, Next};
-use crate::model::document::{canonical, sha256};
-use crate::model::id::RunId;
+use crate::model::contract::{Context, Next, Reads};
+use crate::model::document::{canonical, canonical_value, sha256};
+use crate::model::evidence::{DecisionKind, DecisionOutcome, EngineRecord};
+use crate::model::outputs::refuse_impossible_sources;
 use crate::model::states::RunState;
 use crate::model::workflow::{PlannedTask, Task, WorkflowError, validate};
-use crate::plugin::{PluginError, PluginErrorKind};
-use crate::store::{Durability, NewDecision, RunRow};
+use crate::plugin::{Answer, PluginError, PluginErrorKind};
+use crate::store::{Came, Durability, FormerState, NewDecision, RunRow, StoreError, Writer};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
 /// Results handed to one call of `analyze`.
 const RESULTS_PER_CALL: u32 = 1_000;
@@ -53,63 +58,165 @@ pub(super) fn close_iteration(run: &mut Run, moment: Moment<'_>, tick: &mut Tick
     tick.decided = true;
     let mut planned = 0;
     let went_on = held_by(run, moment, |run| {
-        planned = plan_first(run, moment)?;
+        planned = plan(run, moment)?;
         Ok(())
     })?;
     tick.planned += planned;
     Ok(went_on && planned > 0)
 }
 
-/// Does a decision; what the campaign does wrong holds the run with that reason and loses nothing.
+/// Does a decision; what the campaign does wrong is recorded, holds the run with that reason and loses nothing.
 fn held_by(
     run: &mut Run,
     moment: Moment<'_>,
-    decision: impl FnOnce(&mut Run) -> Result<(), PlanError>,
+    decision: impl FnOnce(&mut Run) -> Result<(), Undecided>,
 ) -> Result<bool, TickError> {
-    let (code, text) = match decision(run) {
+    let Undecided { error, asked, answer } = match decision(run) {
         Ok(()) => return Ok(true),
-        Err(PlanError::Tick(error)) => return Err(error),
-        Err(PlanError::Plugin(error)) => (error.kind.code(), error.to_string()),
-        Err(PlanError::Workflow(error)) => (PluginErrorKind::BadOutput(String::new()).code(), format!("plan: {error}")),
+        Err(undecided) => undecided,
+    };
+    let (code, text, outcome) = match error {
+        PlanError::Tick(error) => return Err(error),
+        PlanError::Plugin(error) if error.kind.is_machine() => {
+            // It says nothing about the campaign; another tick, or another machine, asks it again.
+            return Err(TickError::Io("asking the campaign".to_owned(), std::io::Error::other(error.to_string())));
+        }
+        PlanError::Plugin(error) => (error.kind.code(), error.to_string(), error.kind.outcome()),
+        PlanError::Workflow(error) => (
+            PluginErrorKind::BadOutput(String::new()).code(),
+            format!("plan: {error}"),
+            Some(DecisionOutcome::BadOutput),
+        ),
     };
     run.store.transaction(Durability::Full, |writer| {
+        if let (Some(asked), Some(outcome)) = (&asked, outcome) {
+            let said = answer.said.as_deref();
+            asked.record(writer, &answer, Came::Failure { outcome, error: &text, said })?;
+        }
         writer.set_run_state(RunState::Active, RunState::Held, Some((code, &text)), moment.now_ms)
     })?;
     Ok(false)
 }
 
+/// A decision that came to nothing.
+struct Undecided {
+    error: PlanError,
+    /// What was asked, if it came to that.
+    asked: Option<Box<Asked>>,
+    /// What the call used, and what it said.
+    answer: Spent,
+}
+
+impl<E: Into<PlanError>> From<E> for Undecided {
+    fn from(error: E) -> Self {
+        Self { error: error.into(), asked: None, answer: Spent::default() }
+    }
+}
+
+/// What a call used beside its answer.
+#[derive(Default)]
+struct Spent {
+    fuel: u64,
+    reads: Reads,
+    /// What it said, where that could not be taken.
+    said: Option<String>,
+}
+
+/// A decision as it is asked for: all that it can depend on.
+struct Asked {
+    kind: DecisionKind,
+    iteration: u32,
+    context: Context,
+    former: Option<(u64, String)>,
+    finished: Option<String>,
+    plugin_sha256: String,
+    engine: EngineRecord,
+    input_sha256: String,
+}
+
+impl Asked {
+    fn new(
+        run: &Run,
+        kind: DecisionKind,
+        (row, iteration): (&RunRow, u32),
+        finished: Option<String>,
+        moment: Moment<'_>,
+    ) -> Result<Self, PlanError> {
+        let context = context(&run.config, row, moment.now_ms, iteration)?;
+        let former = run.store.campaign_state()?;
+        let state = former.as_ref().map(|(_, text)| text.as_str());
+        let input_sha256 = input_digest(kind, &context, state, finished.as_deref());
+        let (plugin_sha256, engine) = (campaign_digest(run), run.plugins.engine());
+        Ok(Self { kind, iteration, context, former, finished, plugin_sha256, engine, input_sha256 })
+    }
+
+    fn state(&self) -> Option<&str> {
+        self.former.as_ref().map(|(_, text)| text.as_str())
+    }
+
+    fn record(&self, writer: &Writer<'_>, spent: &Spent, came: Came<'_>) -> Result<(), StoreError> {
+        let former = self.former.as_ref().map(|(number, text)| FormerState { number: *number, text });
+        let new = NewDecision {
+            number: self.context.decision,
+            kind: self.kind,
+            iteration: self.iteration,
+            now_ms: self.context.now_ms as i64,
+            plugin_sha256: &self.plugin_sha256,
+            engine: &self.engine,
+            former,
+            supplied: self.context.supplied.as_deref(),
+            finished: self.finished.as_deref(),
+            input_sha256: &self.input_sha256,
+            fuel: spent.fuel,
+            reads: &spent.reads,
+        };
+        writer.add_decision(&new, came)
+    }
+
+    /// It came to nothing.
+    fn undecided(self, error: impl Into<PlanError>, answer: Spent) -> Undecided {
+        Undecided { error: error.into(), asked: Some(Box::new(self)), answer }
+    }
+}
+
 /// Folds the results of the ended iteration into the campaign's state, in bounded batches.
-fn analyze(run: &mut Run, moment: Moment<'_>) -> Result<(), PlanError> {
+fn analyze(run: &mut Run, moment: Moment<'_>) -> Result<(), Undecided> {
     loop {
         let row = run.store.run()?;
         let Some((last, results)) = run.store.undelivered(row.iteration, RESULTS_PER_CALL)? else {
             run.store.transaction(Durability::Lazy, |writer| writer.close_workflow(row.iteration, moment.now_ms))?;
             return Ok(());
         };
-        let context = context(run, &row, moment, row.iteration);
-        let state = row.state_document.as_deref().unwrap_or("null");
-        let finished = serde_json::to_value(results)
-            .map_err(|error| crate::store::StoreError::Row(error.to_string()))?
-            .to_string();
+        let finished = canonical_value(&results).map_err(|error| StoreError::Row(error.to_string()))?;
+        let asked = Asked::new(run, DecisionKind::Analyze, (&row, row.iteration), Some(finished), moment)?;
         crate::ground::failpoint::hit("analyze.before");
-        let answer = run.plugins.analyze(&context, state, &finished)?;
+        let Answer { value, fuel, reads } = run.plugins.analyze(
+            &asked.context,
+            asked.state().unwrap_or("null"),
+            asked.finished.as_deref().unwrap_or("[]"),
+        );
         crate::ground::failpoint::hit("analyze.after");
-        let state_after = canonical_output(&answer.value, "analyze", "state")?;
-        let decision = NewDecision {
-            number: context.decision,
-            kind: "analyze".to_owned(),
-            iteration: row.iteration,
-            next: None,
-            reason: "results of the iteration".to_owned(),
-            plugin_sha256: campaign_digest(run),
-            input_sha256: input_digest("analyze", &context, Some(state), Some(&finished)),
-            output_sha256: sha256(state_after.as_bytes()),
-            fuel: answer.fuel,
-            now_ms: moment.now_ms,
+        let spent = Spent { fuel, reads, said: None };
+        let said = match value {
+            Ok(state) => state,
+            Err(error) => return Err(asked.undecided(error, spent)),
         };
+        let state = match canonical_output(&said, "analyze", "state") {
+            Ok(state) => state,
+            Err(error) => return Err(asked.undecided(error, Spent { said: Some(raw_state(&said)), ..spent })),
+        };
+        let (summary, output_sha256) = (summary_of(&state), sha256(state.as_bytes()));
         run.store.transaction(Durability::Full, |writer| {
-            writer.add_decision(&decision, &state_after)?;
-            writer.deliver(row.iteration, last, context.decision)
+            let came = Came::Answer {
+                state: &state,
+                rest: "{}",
+                next: None,
+                reason: "results of the iteration",
+                summary: summary.as_deref(),
+                output_sha256: &output_sha256,
+            };
+            asked.record(writer, &spent, came)?;
+            writer.deliver(row.iteration, last, asked.context.decision)
         })?;
     }
 }
@@ -120,93 +227,85 @@ fn analyze(run: &mut Run, moment: Moment<'_>) -> Result<(), PlanError> {
 /// # Errors
 /// If the campaign fails or answers with something the contract does not allow; then nothing is recorded.
 pub fn plan_first(run: &mut Run, moment: Moment<'_>) -> Result<u64, PlanError> {
+    plan(run, moment).map_err(|undecided| undecided.error)
+}
+
+fn plan(run: &mut Run, moment: Moment<'_>) -> Result<u64, Undecided> {
     let row = run.store.run()?;
-    let iteration = row.iteration + 1;
-    let context = context(run, &row, moment, iteration);
+    let asked = Asked::new(run, DecisionKind::Plan, (&row, row.iteration + 1), None, moment)?;
     crate::ground::failpoint::hit("plan.before");
-    let answer = run.plugins.plan(&context, row.state_document.as_deref())?;
+    let Answer { value, fuel, reads } = run.plugins.plan(&asked.context, asked.state());
     crate::ground::failpoint::hit("plan.after");
-    let Decision { state, next, reason } = answer.value;
-    let state = canonical_output(&state, "plan", "state")?;
-    let (word, canonical_next, tasks) = read_next(run, &next)?;
-    let output = format!("{{\"next\":{canonical_next},\"reason\":{},\"state\":{state}}}", Value::from(reason.as_str()));
-    let decision = NewDecision {
-        number: context.decision,
-        kind: "plan".to_owned(),
-        iteration,
-        next: Some(word.to_owned()),
-        reason,
-        plugin_sha256: campaign_digest(run),
-        input_sha256: input_digest("plan", &context, row.state_document.as_deref(), None),
-        output_sha256: sha256(output.as_bytes()),
-        fuel: answer.fuel,
-        now_ms: moment.now_ms,
+    let spent = Spent { fuel, reads, said: None };
+    let decision = match value {
+        Ok(decision) => decision,
+        Err(error) => return Err(asked.undecided(error, spent)),
     };
-    drop(output);
-    record_plan(run, moment, &row, (&decision, &state), &next, &tasks)?;
+    let taken = canonical_output(&decision.state, "plan", "state").map_err(PlanError::from).and_then(|state| {
+        let tasks = read_tasks(run, &decision.next)?;
+        let next = match decision.next {
+            Next::Workflow(_) => workflow(tasks.iter().map(|planned| planned.json.as_str())),
+            Next::Wait | Next::Complete(_) | Next::Fail(_) | Next::Hold(_) => canonical_next(&decision.next)?,
+        };
+        Ok((state, next, tasks))
+    });
+    let (state, next, tasks) = match taken {
+        Ok(taken) => taken,
+        Err(error) => return Err(asked.undecided(error, Spent { said: Some(raw_decision(&decision)), ..spent })),
+    };
+    let reason = decision.reason.as_str();
+    let rest = format!("{{\"next\":{next},\"reason\":{}}}", Value::from(reason));
+    let (summary, output_sha256) = (summary_of(&state), sha256_of_answer(&rest, &state));
+    drop(next);
+    run.store.transaction(Durability::Full, |writer| {
+        let came = Came::Answer {
+            state: &state,
+            rest: &rest,
+            next: Some(decision.next.word()),
+            reason,
+            summary: summary.as_deref(),
+            output_sha256: &output_sha256,
+        };
+        asked.record(writer, &spent, came)?;
+        follow(writer, &asked, (&row, reason), &decision.next, &tasks)
+    })?;
     Ok(tasks.len() as u64)
 }
 
-fn record_plan(
-    run: &mut Run,
-    moment: Moment<'_>,
-    row: &RunRow,
-    (decision, state): (&NewDecision, &str),
+/// Does what a plan says.
+fn follow(
+    writer: &Writer<'_>,
+    asked: &Asked,
+    (row, reason): (&RunRow, &str),
     next: &Next,
     tasks: &[PlannedTask],
-) -> Result<(), PlanError> {
-    let now = moment.now_ms;
-    let from = RunState::Active;
-    run.store.transaction(Durability::Full, |writer| {
-        writer.add_decision(decision, state)?;
-        match next {
-            Next::Workflow(_) if !tasks.is_empty() => {
-                writer.add_workflow(decision.iteration, decision.number, tasks, now)
-            }
-            Next::Workflow(_) | Next::Wait => {
-                let idle = row.idle_plans + 1;
-                writer.set_idle_plans(idle)?;
-                if idle < IDLE_PLANS_MAX {
-                    return Ok(());
-                }
-                let text = format!("the campaign planned nothing {idle} times in a row");
-                writer.set_run_state(from, RunState::Held, Some(("planned-nothing", &text)), now)
-            }
-            Next::Complete(document) => {
-                writer.set_result(document)?;
-                writer.set_run_state(from, RunState::Completed, Some(("completed", &decision.reason)), now)
-            }
-            Next::Fail(detail) => {
-                writer.set_run_state(from, RunState::Failed, Some((&detail.code, &detail.message)), now)
-            }
-            Next::Hold(detail) => {
-                writer.set_run_state(from, RunState::Held, Some((&detail.code, &detail.message)), now)
-            }
+) -> Result<(), StoreError> {
+    let (now, from) = (asked.context.now_ms as i64, RunState::Active);
+    match next {
+        Next::Workflow(_) if !tasks.is_empty() => {
+            writer.add_workflow(asked.iteration, asked.context.decision, tasks, now)
         }
-    })?;
-    Ok(())
-}
-
-/// The word for a decision, its canonical JSON, and the tasks it plans, checked.
-fn read_next(run: &Run, next: &Next) -> Result<(&'static str, String, Vec<PlannedTask>), PlanError> {
-    let detail = |detail: &Detail| json!({"code": detail.code, "message": detail.message}).to_string();
-    Ok(match next {
-        Next::Workflow(document) => {
-            let (canonical, tasks) = read_tasks(run, document)?;
-            ("workflow", format!("{{\"workflow\":{canonical}}}"), tasks)
+        Next::Workflow(_) | Next::Wait => {
+            let idle = row.idle_plans + 1;
+            writer.set_idle_plans(idle)?;
+            if idle < IDLE_PLANS_MAX {
+                return Ok(());
+            }
+            let text = format!("the campaign planned nothing {idle} times in a row");
+            writer.set_run_state(from, RunState::Held, Some(("planned-nothing", &text)), now)
         }
-        Next::Wait => ("wait", "\"wait\"".to_owned(), Vec::new()),
         Next::Complete(document) => {
-            let canonical = canonical_output(document, "plan", "complete")?;
-            ("complete", format!("{{\"complete\":{canonical}}}"), Vec::new())
+            writer.set_result(document)?;
+            writer.set_run_state(from, RunState::Completed, Some(("completed", reason)), now)
         }
-        Next::Fail(d) => ("fail", format!("{{\"fail\":{}}}", detail(d)), Vec::new()),
-        Next::Hold(d) => ("hold", format!("{{\"hold\":{}}}", detail(d)), Vec::new()),
-    })
+        Next::Fail(detail) => writer.set_run_state(from, RunState::Failed, Some((&detail.code, &detail.message)), now),
+        Next::Hold(detail) => writer.set_run_state(from, RunState::Held, Some((&detail.code, &detail.message)), now),
+    }
 }
 
 /// Reads a plan's tasks one at a time, so that a large plan is never held as a tree of values.
-fn read_tasks(run: &Run, document: &str) -> Result<(String, Vec<PlannedTask>), PlanError> {
+fn read_tasks(run: &Run, next: &Next) -> Result<Vec<PlannedTask>, PlanError> {
+    let Next::Workflow(document) = next else { return Ok(Vec::new()) };
     let bad = |position: usize, error: serde_json::Error| WorkflowError::Shape(position, error.to_string());
     let raw: Vec<&RawValue> = serde_json::from_str(document).map_err(|error| bad(0, error))?;
     let known = run.store.task_counts()?.total;
@@ -214,71 +313,25 @@ fn read_tasks(run: &Run, document: &str) -> Result<(String, Vec<PlannedTask>), P
     if total > run.config.limits.max_tasks {
         return Err(WorkflowError::TooMany(total, run.config.limits.max_tasks).into());
     }
-    let mut canonical_all = String::with_capacity(document.len() + 2);
-    canonical_all.push('[');
     let mut tasks = Vec::with_capacity(raw.len());
     for (position, text) in raw.into_iter().enumerate() {
         let task: Task = serde_json::from_str(text.get()).map_err(|error| bad(position, error))?;
         let json = canonical(text.get()).map_err(|error| bad(position, error))?;
-        if position > 0 {
-            canonical_all.push(',');
-        }
-        canonical_all.push_str(&json);
         tasks.push((task, json));
     }
-    canonical_all.push(']');
     let exists = |id: &crate::model::id::TaskId| known > 0 && run.store.has_task(id.as_str()).unwrap_or(true);
-    Ok((canonical_all, validate(tasks, &run.config, &exists)?))
+    let planned = validate(tasks, &run.config, &exists)?;
+    refuse_impossible_sources(&planned, |id| earlier_task(run, id))?;
+    Ok(planned)
 }
 
-fn context(run: &Run, row: &RunRow, moment: Moment<'_>, iteration: u32) -> Context {
-    let inputs: serde_json::Map<String, Value> = run
-        .config
-        .pinned
-        .iter()
-        .flat_map(|pinned| &pinned.inputs)
-        .map(|(name, file)| (name.clone(), json!({"sha256": file.sha256, "size": file.size})))
-        .collect();
-    Context {
-        run_id: RunId(row.run_id.clone()),
-        iteration,
-        decision: row.decisions + 1,
-        now_ms: moment.now_ms.max(0) as u64,
-        seed: run.config.campaign.seed,
-        params: run.config.campaign.params.to_string(),
-        inputs: Value::Object(inputs).to_string(),
-        supplied: row.supplied.clone(),
-    }
+/// A task that was planned earlier.
+fn earlier_task(run: &Run, id: &crate::model::id::TaskId) -> Result<Option<Task>, PlanError> {
+    let Some(row) = run.store.task(id.as_str())? else { return Ok(None) };
+    Ok(Some(super::verdict::stored_task(&run.store.task_json(row.key)?)?))
 }
 
 fn campaign_digest(run: &Run) -> String {
     let pinned = run.config.pinned.as_ref().and_then(|pinned| pinned.plugins.get(&run.config.campaign.plugin));
     pinned.map(|file| file.sha256.clone()).unwrap_or_default()
-}
-
-fn canonical_output(text: &str, call: &'static str, what: &str) -> Result<String, PluginError> {
-    canonical(text).map_err(|error| PluginError {
-        plugin: "campaign".to_owned(),
-        call: Some(call),
-        kind: PluginErrorKind::BadOutput(format!("{what} is not canonical JSON: {error}")),
-    })
-}
-
-/// SHA-256 of all that a decision could depend on, in canonical JSON.
-fn input_digest(call: &str, context: &Context, state: Option<&str>, finished: Option<&str>) -> String {
-    let document = |text: &str| serde_json::from_str::<Value>(text).unwrap_or(Value::Null);
-    let input = json!({
-        "call": call,
-        "run": context.run_id.as_str(),
-        "iteration": context.iteration,
-        "decision": context.decision,
-        "now_ms": context.now_ms,
-        "seed": context.seed.to_string(),
-        "params": document(&context.params),
-        "inputs": document(&context.inputs),
-        "supplied": context.supplied.as_deref().map(document),
-        "state": state.map(document),
-        "finished": finished.map(document),
-    });
-    sha256(canonical(&input.to_string()).unwrap_or_default().as_bytes())
 }

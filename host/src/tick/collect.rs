@@ -1,34 +1,23 @@
-//! Finds and hashes the output files of an ended attempt, without following links and within quotas.
+//! Finds and hashes the output files of an ended attempt, without following links and within quotas. Only folders that a
+//! pattern can reach are looked into. What a job left is never trouble of the machine's, but where the machine says so.
+use super::walk::{Own, Walk};
+use crate::ground::carriage::{Allowance, Carriage, Carried};
 use crate::ground::files::open_regular;
 use crate::ground::machine;
 use crate::model::config::Limits;
-use crate::model::document::hex;
-use crate::model::workflow::Task;
+use crate::model::outputs;
+use crate::model::pattern::{Dots, Kind, PATTERNS_MAX, Pattern, Patterns, Seen, misses};
+use crate::model::workflow::{OutputPattern, Task};
 use crate::store::Output;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use globset::{GlobBuilder, GlobMatcher};
-use sha2::{Digest, Sha256};
-use std::ffi::OsStr;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
-/// Files of the host's own in an attempt directory.
-const OWN: &[&str] = &[
-    "stdout",
-    "stderr",
-    "exit.json",
-    ".exit.json.tmp",
-    "matterstack-job.sh",
-    ".cancel",
-    ".claim",
-    ".fetched",
-    ".pulled",
-];
-/// How the names of the host's own files over there begin, which a pattern for files that stay there can name too.
-const OWN_PREFIX: &str = ".matterstack-";
-/// How deep directories may be nested in an attempt directory; each level keeps one open.
-const DEPTH_MAX: usize = 64;
+/// How many output files are made durable one by one; more of them, with all that the file system holds.
+const SYNCED_MAX: usize = 16;
+/// Entries that are looked at to say why a pattern named nothing.
+const SEEN_MAX: usize = 2_000;
 
 /// Why outputs could not be collected. Neither fails the tick; what the attempt is to blame for fails the attempt.
 #[derive(Debug, thiserror::Error)]
@@ -36,47 +25,44 @@ pub(super) enum CollectError {
     /// The attempt left more than it may.
     #[error("{0}")]
     Quota(String),
-    /// A file could not be read, or is none.
-    #[error(transparent)]
-    Io(#[from] io::Error),
+    /// Something that it left cannot be read: what.
+    #[error("`{0}` cannot be read: {1}")]
+    Unreadable(String, #[source] io::Error),
+    /// There is more of it than one tick takes: what is being done.
+    #[error("{0}")]
+    PutAside(String),
 }
 
 impl CollectError {
     /// Whether the machine is to blame, so that the outputs may be collected later.
     pub(super) fn passes(&self) -> bool {
-        matches!(self, Self::Io(error) if machine::is_trouble(error))
+        matches!(self, Self::Unreadable(_, error) if machine::is_trouble(error))
     }
 
     /// The word for it in the store.
     pub(super) fn code(&self) -> &'static str {
         match self {
-            Self::Quota(_) => "output-quota",
-            Self::Io(_) => "output-unreadable",
+            Self::Quota(_) => super::again::QUOTA,
+            Self::Unreadable(..) => "output-unreadable",
+            Self::PutAside(_) => "collecting",
         }
     }
 }
 
-/// A pattern of the task, and whether it has named a file.
-struct Pattern<'a> {
-    text: &'a str,
-    glob: GlobMatcher,
-    /// Whether the files it names stay on the cluster.
-    stays: bool,
-    matched: bool,
+/// What was collected.
+#[derive(Debug)]
+pub(super) struct Collected {
+    pub(super) outputs: Vec<Output>,
+    /// The first pattern that names no file, and what was there instead.
+    pub(super) missing: Option<String>,
 }
 
-/// What one collection has found and may still find.
-struct Collection<'a> {
-    task: &'a Task,
-    limits: &'a Limits,
-    patterns: Vec<Pattern<'a>>,
-    /// The operator's own files.
-    own: Vec<GlobMatcher>,
-    entries: u64,
-    bytes: u64,
-    outputs: Vec<Output>,
-    /// Where what is found is copied to instead of being an output.
-    into: Option<&'a Dir>,
+/// The attempt whose outputs are collected.
+#[derive(Clone, Copy)]
+pub(super) struct Left<'a> {
+    pub(super) directory: &'a Path,
+    pub(super) task: &'a Task,
+    pub(super) handle: Option<&'a str>,
 }
 
 /// The part of a handle in which an operator names its own files, by patterns: they are no outputs of the task.
@@ -86,176 +72,135 @@ struct OwnFiles {
     own_files: Vec<String>,
 }
 
-fn matcher(pattern: &str) -> io::Result<GlobMatcher> {
-    let glob = GlobBuilder::new(pattern).literal_separator(true).build();
-    Ok(glob.map_err(io::Error::other)?.compile_matcher())
+/// The operator's own files, by its handle. A pattern that is none names nothing.
+pub(super) fn own_files(handle: Option<&str>) -> Patterns {
+    let named = handle.and_then(|handle| serde_json::from_str(handle).ok());
+    let named = named.map_or(Vec::new(), |OwnFiles { own_files }| own_files);
+    let parsed = named.iter().take(PATTERNS_MAX).filter_map(|text| Pattern::parse(text).ok());
+    Patterns::new(parsed.collect(), Dots::Any)
 }
 
-fn patterns<'a>(declared: impl Iterator<Item = (&'a str, bool)>) -> io::Result<Vec<Pattern<'a>>> {
-    declared.map(|(text, stays)| Ok(Pattern { text, glob: matcher(text)?, stays, matched: false })).collect()
-}
-
-fn own_files(handle: Option<&str>) -> Vec<GlobMatcher> {
-    let named = handle
-        .and_then(|handle| serde_json::from_str(handle).ok())
-        .map_or(Vec::new(), |OwnFiles { own_files }| own_files);
-    named.iter().filter_map(|pattern| matcher(pattern).ok()).collect()
-}
-
-/// Copies from the directory of the attempt before, with its handle, what the task carries from one attempt to the next.
-/// Tells whether that was anything.
-pub(super) fn carry(
-    before: (&Path, Option<&str>),
-    task: &Task,
-    limits: &Limits,
-    into: &Dir,
-) -> Result<bool, CollectError> {
-    let declared = task.retry.carry.iter().map(|text| (text.as_str(), false));
-    let (patterns, own) = (patterns(declared)?, own_files(before.1));
-    let root = match Dir::open_ambient_dir(before.0, ambient_authority()) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        root => root?,
-    };
-    let into = Some(into);
-    let mut found = Collection { task, limits, patterns, own, entries: 0, bytes: 0, outputs: Vec::new(), into };
-    found.walk(&root, Path::new(""), 1)?;
-    Ok(found.patterns.iter().any(|pattern| pattern.matched))
-}
-
-/// The files that the task's patterns name, with their digests and made durable, and the first pattern that names none.
-/// `kept` are those that stayed on the cluster.
+/// The files that the task's patterns name, with their digests and made durable. `kept` are those that stayed on the
+/// cluster.
 pub(super) fn collect_outputs(
-    directory: &Path,
-    task: &Task,
-    handle: Option<&str>,
+    left: Left<'_>,
     kept: Vec<Output>,
     limits: &Limits,
-) -> Result<(Vec<Output>, Option<String>), CollectError> {
+    progress: &mut Carriage,
+    allowance: &Allowance,
+) -> Result<Collected, CollectError> {
+    let task = left.task;
     if task.outputs.is_empty() {
-        return Ok((Vec::new(), None));
+        return Ok(Collected { outputs: Vec::new(), missing: None });
     }
-    let declared = task.outputs.iter().map(|declared| (declared.pattern(), declared.stays()));
-    let (patterns, own) = (patterns(declared)?, own_files(handle));
-    let root = Dir::open_ambient_dir(directory, ambient_authority())?;
-    let mut found = Collection { task, limits, patterns, own, entries: 0, bytes: 0, outputs: Vec::new(), into: None };
-    found.take_kept(kept);
-    found.walk(&root, Path::new(""), 1)?;
-    found.outputs.sort_by(|a, b| (&a.path, a.remote.is_some()).cmp(&(&b.path, b.remote.is_some())));
+    let patterns = outputs::patterns(task.outputs.iter().map(OutputPattern::pattern));
+    let own = own_files(left.handle);
+    let own = Own { task, operator: &own };
+    let unreadable = |error| CollectError::Unreadable(".".to_owned(), error);
+    let root = Dir::open_ambient_dir(left.directory, ambient_authority()).map_err(unreadable)?;
+    let mut walk = Walk::new(&patterns, own, limits);
+    let mut outputs = walk.kept(kept, |position| {
+        let text = patterns.all().get(position).map(Pattern::text);
+        task.outputs.iter().any(|output| output.stays() && Some(output.pattern()) == text)
+    });
+    walk.walk(&root)?;
+    let mut found = std::mem::take(&mut walk.found);
+    found.sort();
+    let mut room = limits.attempt_mb.saturating_mul(1024 * 1024);
+    for path in &found {
+        let output = hash(&root, path, room, progress, allowance).map_err(|error| over_quota(error, limits))?;
+        room = room.saturating_sub(output.size);
+        outputs.push(output);
+    }
+    sync(left.directory, &root, &found).map_err(|(path, error)| CollectError::Unreadable(path, error))?;
+    outputs.sort_by(|a, b| (&a.path, a.remote.is_some()).cmp(&(&b.path, b.remote.is_some())));
     // a file that is here after all is the better one
-    found.outputs.dedup_by(|b, a| a.path == b.path);
-    let missing = found.patterns.iter().find(|pattern| !pattern.matched).map(|pattern| pattern.text.to_owned());
-    Ok((found.outputs, missing))
+    outputs.dedup_by(|b, a| a.path == b.path);
+    let unmatched = patterns.all().iter().enumerate().find(|(position, _)| !walk.matched(*position));
+    let missing = unmatched.map(|(_, pattern)| why_missing(&root, pattern, own));
+    Ok(Collected { outputs, missing })
 }
 
-/// Whether a file, or the directory it is in, is one that the host keeps in an attempt directory.
-fn is_of_the_host(path: &Path) -> bool {
-    let first = path.components().next().and_then(|first| first.as_os_str().to_str());
-    first.is_some_and(|first| OWN.contains(&first) || first.starts_with(OWN_PREFIX))
+fn hash(
+    root: &Dir,
+    path: &str,
+    room: u64,
+    progress: &mut Carriage,
+    allowance: &Allowance,
+) -> Result<Output, CollectError> {
+    let unreadable = |error| CollectError::Unreadable(path.to_owned(), error);
+    let mut file = open_regular(root, path).map_err(unreadable)?.into_std();
+    match progress.hash(&mut file, path, room, allowance).map_err(unreadable)? {
+        Carried::Whole(digested) => {
+            Ok(Output { path: path.to_owned(), sha256: digested.sha256, size: digested.size, remote: None })
+        }
+        Carried::PutAside(done) => {
+            let of = file.metadata().map(|metadata| metadata.len()).unwrap_or(done);
+            Err(CollectError::PutAside(format!("its output `{path}` is being read: {done} of {of} bytes")))
+        }
+    }
 }
 
-impl Collection<'_> {
-    fn take_kept(&mut self, kept: Vec<Output>) {
-        for output in kept {
-            if self.is_output(Path::new(&output.path), |pattern| pattern.stays) {
-                self.outputs.push(output);
-            }
+pub(super) fn over_quota(error: CollectError, limits: &Limits) -> CollectError {
+    match error {
+        CollectError::Unreadable(path, error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            CollectError::Quota(format!(
+                "the output files are larger together than allowed, at `{path}`: `limits.attempt_mb` is {}",
+                limits.attempt_mb
+            ))
         }
+        other => other,
     }
+}
 
-    fn walk(&mut self, directory: &Dir, below: &Path, depth: usize) -> Result<(), CollectError> {
-        if depth > DEPTH_MAX {
-            let text = format!("directories are nested more than {DEPTH_MAX} deep in the attempt directory");
-            return Err(CollectError::Quota(text));
-        }
-        for entry in directory.entries()? {
-            let entry = entry?;
-            self.entries += 1;
-            if self.entries > self.limits.attempt_files {
-                return Err(CollectError::Quota(format!(
-                    "more files are in the attempt directory than allowed: `limits.attempt_files` is {}",
-                    self.limits.attempt_files
-                )));
-            }
-            let path = below.join(entry.file_name());
-            let kind = entry.file_type()?;
-            if is_of_the_host(&path) {
-                continue;
-            }
-            if kind.is_dir() {
-                self.walk(&entry.open_dir()?, &path, depth + 1)?;
-            } else if kind.is_file() && self.is_output(&path, |_| true) {
-                if let Some(into) = self.into {
-                    self.copy(directory, &entry.file_name(), (into, &path))?;
-                    continue;
-                }
-                let output = self.hash(directory, &entry.file_name(), &path)?;
-                self.outputs.push(output);
-            }
-        }
-        Ok(())
+/// Makes files durable before the store names them.
+fn sync(directory: &Path, root: &Dir, paths: &[String]) -> Result<(), (String, io::Error)> {
+    if paths.len() > SYNCED_MAX {
+        return machine::sync_file_system(directory).map_err(|error| (".".to_owned(), error));
     }
+    let one = |path: &String| open_regular(root, path).and_then(|file| file.sync_data());
+    paths.iter().try_for_each(|path| one(path).map_err(|error| (path.clone(), error)))
+}
 
-    /// Whether a pattern that counts names the file, and it is neither staged nor the operator's own.
-    fn is_output(&mut self, path: &Path, counts: impl Fn(&Pattern<'_>) -> bool) -> bool {
-        let given = path.to_str().is_some_and(|path| self.task.files.contains_key(path));
-        if given || is_of_the_host(path) || self.own.iter().any(|glob| glob.is_match(path)) {
-            return false;
-        }
-        let mut matched = false;
-        for pattern in self.patterns.iter_mut().filter(|pattern| counts(pattern)) {
-            if pattern.glob.is_match(path) {
-                (matched, pattern.matched) = (true, true);
+/// The sentence on a pattern that named no file.
+fn why_missing(root: &Dir, pattern: &Pattern, own: Own<'_>) -> String {
+    let sentence = format!("output pattern `{pattern}` matches no file");
+    match misses(pattern, &seen(root, pattern, own)) {
+        Some(miss) => format!("{sentence}: {miss}"),
+        None => sentence,
+    }
+}
+
+/// What lies where a pattern reaches, and in the top folder.
+fn seen(root: &Dir, pattern: &Pattern, own: Own<'_>) -> Vec<Seen> {
+    let patterns = Patterns::new(vec![pattern.clone()], Dots::Written);
+    let mut seen = Vec::new();
+    let mut open = vec![(String::new(), patterns.root())];
+    while let Some((below, place)) = open.pop() {
+        let folder = if below.is_empty() { root.try_clone() } else { root.open_dir(&below) };
+        let Ok(entries) = folder.and_then(|folder| folder.entries()) else { continue };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let Ok(kind) = entry.file_type() else { continue };
+            let path = if below.is_empty() { name.clone() } else { format!("{below}/{name}") };
+            let kind = match () {
+                () if kind.is_dir() => Kind::Folder,
+                () if kind.is_symlink() => Kind::Link,
+                () if !kind.is_file() => Kind::Special,
+                () if own.is_staged(&path) => Kind::Staged,
+                () if own.is_not_the_tasks(&path) => Kind::Own,
+                () => Kind::File,
+            };
+            if kind == Kind::Folder
+                && let Some(inner) = patterns.enter(&place, &name)
+            {
+                open.push((path.clone(), inner));
+            }
+            seen.push(Seen { path, kind });
+            if seen.len() >= SEEN_MAX {
+                return seen;
             }
         }
-        matched
     }
-
-    fn hash(&mut self, directory: &Dir, name: &OsStr, path: &Path) -> Result<Output, CollectError> {
-        let shown = path.to_str().ok_or_else(|| {
-            io::Error::other(format!("the name of output `{}` is not UTF-8", path.to_string_lossy().escape_debug()))
-        })?;
-        let mut file = open_regular(directory, name)?;
-        // The size that is known beforehand spares reading what is refused anyway; a file that still grows is cut off.
-        self.allow(file.metadata()?.len())?;
-        let (mut hasher, mut size, mut buffer) = (Sha256::new(), 0, vec![0_u8; 64 * 1024]);
-        loop {
-            let read = file.read(&mut buffer)?;
-            if read == 0 {
-                break;
-            }
-            hasher.update(&buffer[..read]);
-            size += read as u64;
-            self.allow(size)?;
-        }
-        self.bytes += size;
-        file.sync_data()?;
-        Ok(Output { path: shown.to_owned(), sha256: hex(&hasher.finalize()), size, remote: None })
-    }
-
-    /// Copies a file to the same place below another directory, where no link leads out of it.
-    fn copy(&mut self, directory: &Dir, name: &OsStr, (into, path): (&Dir, &Path)) -> Result<(), CollectError> {
-        let mut file = open_regular(directory, name)?;
-        self.allow(file.metadata()?.len())?;
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            into.create_dir_all(parent)?;
-        }
-        let mut copy = into.create(path)?;
-        copy.set_permissions(file.metadata()?.permissions())?;
-        let left = self.limits.attempt_mb.saturating_mul(1024 * 1024).saturating_sub(self.bytes);
-        let size = io::copy(&mut (&mut file).take(left.saturating_add(1)), &mut copy)?;
-        self.allow(size)?;
-        self.bytes += size;
-        Ok(())
-    }
-
-    fn allow(&self, bytes: u64) -> Result<(), CollectError> {
-        let most = self.limits.attempt_mb.saturating_mul(1024 * 1024);
-        if self.bytes.saturating_add(bytes) > most {
-            return Err(CollectError::Quota(format!(
-                "the output files are larger together than allowed: `limits.attempt_mb` is {}",
-                self.limits.attempt_mb
-            )));
-        }
-        Ok(())
-    }
+    seen
 }

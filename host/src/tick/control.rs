@@ -2,6 +2,7 @@
 use super::verdict::{self, Verdict};
 use super::{LOST, Run, STUCK, TickError};
 use crate::ground::words::positional;
+use crate::model::act::Act;
 use crate::model::states::{AttemptState, RunState, TaskState};
 use crate::store::{AttemptEnd, Durability, RunRow, StoreError, TaskRow, Writer};
 
@@ -40,13 +41,14 @@ fn not_now(what: impl Into<String>, hint: Option<String>) -> ControlError {
 ///
 /// # Errors
 /// If the run has ended or is being cancelled.
-pub fn pause(run: &mut Run, now_ms: i64) -> Result<bool, ControlError> {
+pub fn pause(run: &mut Run, act: &Act) -> Result<bool, ControlError> {
     let row = run.store.run()?;
     match row.state {
         RunState::Paused => Ok(false),
         RunState::Active | RunState::Held => {
             run.store.transaction(Durability::Full, |writer| {
-                writer.set_run_state(row.state, RunState::Paused, Some(("paused", "paused by a person")), now_ms)
+                writer.add_act(act)?;
+                writer.set_run_state(row.state, RunState::Paused, Some(("paused", "paused by a person")), act.at_ms)
             })?;
             Ok(true)
         }
@@ -61,17 +63,18 @@ pub fn pause(run: &mut Run, now_ms: i64) -> Result<bool, ControlError> {
 ///
 /// # Errors
 /// If the run has ended or is being cancelled.
-pub fn resume(run: &mut Run, supplied: Option<&str>, now_ms: i64) -> Result<bool, ControlError> {
+pub fn resume(run: &mut Run, supplied: Option<&str>, act: &Act) -> Result<bool, ControlError> {
     let row = run.store.run()?;
     match row.state {
         RunState::Active if supplied.is_none() => Ok(false),
         RunState::Active | RunState::Paused | RunState::Held => {
             run.store.transaction(Durability::Full, |writer| {
+                writer.add_act(act)?;
                 writer.supply(supplied.or(row.supplied.as_deref()))?;
                 if row.state == RunState::Active {
                     return Ok(());
                 }
-                writer.set_run_state(row.state, RunState::Active, None, now_ms)
+                writer.set_run_state(row.state, RunState::Active, None, act.at_ms)
             })?;
             Ok(true)
         }
@@ -85,16 +88,33 @@ pub fn resume(run: &mut Run, supplied: Option<&str>, now_ms: i64) -> Result<bool
     }
 }
 
+/// Lets a held run go on, as part of an act that has been recorded.
+///
+/// # Errors
+/// If the store refuses.
+pub fn release(run: &mut Run, now_ms: i64) -> Result<(), ControlError> {
+    let row = run.store.run()?;
+    if row.state == RunState::Held {
+        run.store.transaction(Durability::Full, |writer| {
+            writer.supply(row.supplied.as_deref())?;
+            writer.set_run_state(RunState::Held, RunState::Active, None, now_ms)
+        })?;
+    }
+    Ok(())
+}
+
 /// Cancels the run, and asks the outside to stop what is live. Returns whether anything changed.
 ///
 /// # Errors
 /// If the run has completed or failed.
-pub fn cancel_run(run: &mut Run, now_ms: i64) -> Result<bool, ControlError> {
+pub fn cancel_run(run: &mut Run, act: &Act) -> Result<bool, ControlError> {
+    let now_ms = act.at_ms;
     let row = run.store.run()?;
     match row.state {
         RunState::Cancelled | RunState::Cancelling => Ok(false),
         RunState::Active | RunState::Paused | RunState::Held => {
             run.store.transaction(Durability::Full, |writer| {
+                writer.add_act(act)?;
                 writer.set_run_state(
                     row.state,
                     RunState::Cancelling,
@@ -116,20 +136,24 @@ pub fn cancel_run(run: &mut Run, now_ms: i64) -> Result<bool, ControlError> {
 ///
 /// # Errors
 /// If there is no such task, or it has ended otherwise.
-pub fn cancel_task(run: &mut Run, id: &str, now_ms: i64) -> Result<bool, ControlError> {
+pub fn cancel_task(run: &mut Run, id: &str, act: &Act) -> Result<bool, ControlError> {
     let task = known_task(run, id)?;
     let live = run.store.attempts(task.key)?.iter().any(|attempt| !attempt.state.ended());
     let reason = Some(("cancelled", "cancelled by a person"));
     match task.state {
         TaskState::Cancelled => return Ok(false),
         TaskState::Running if live => {
-            run.store.transaction(Durability::Full, |writer| writer.ask_cancel(Some(task.key)))?;
+            run.store.transaction(Durability::Full, |writer| {
+                writer.add_act(act)?;
+                writer.ask_cancel(Some(task.key))
+            })?;
         }
         TaskState::Running | TaskState::Pending => {
             let row = run.store.run()?;
             run.store.transaction(Durability::Full, |writer| {
-                writer.set_task_state(task.key, (task.state, TaskState::Cancelled), reason, now_ms)?;
-                go_on(writer, &row, false, now_ms)
+                writer.add_act(act)?;
+                writer.set_task_state(task.key, (task.state, TaskState::Cancelled), reason, act.at_ms)?;
+                go_on(writer, &row, false, act.at_ms)
             })?;
         }
         TaskState::Completed | TaskState::Failed | TaskState::Skipped => {
@@ -150,7 +174,7 @@ fn known_task(run: &Run, id: &str) -> Result<TaskRow, ControlError> {
 ///
 /// # Errors
 /// If the run has ended, nothing was selected, or a task is live or of an earlier iteration.
-pub fn rerun(run: &mut Run, selection: &Selection, now_ms: i64) -> Result<u64, ControlError> {
+pub fn rerun(run: &mut Run, selection: &Selection, act: &Act) -> Result<u64, ControlError> {
     let row = run.store.run()?;
     if row.state.ended() || row.state == RunState::Cancelling {
         let hint = match row.state {
@@ -170,13 +194,15 @@ pub fn rerun(run: &mut Run, selection: &Selection, now_ms: i64) -> Result<u64, C
         return Err(not_now(what, Some("make a new run with `matterstack init`".to_owned())));
     }
     let keys: Vec<i64> = chosen.iter().map(|task| task.key).collect();
-    bring_back(run, &keys, selection.recursive, now_ms)
+    bring_back(run, &keys, selection.recursive, act)
 }
 
-fn bring_back(run: &mut Run, keys: &[i64], recursive: bool, now_ms: i64) -> Result<u64, ControlError> {
+fn bring_back(run: &mut Run, keys: &[i64], recursive: bool, act: &Act) -> Result<u64, ControlError> {
+    let now_ms = act.at_ms;
     let row = run.store.run()?;
     let folded = run.store.delivered_any(row.iteration)?;
     let result = run.store.transaction(Durability::Full, |writer| {
+        writer.add_act(act)?;
         let count = writer.rerun(keys, recursive, "brought back by a person", now_ms)?;
         if count == 0 {
             return Err(StoreError::NothingBack);
@@ -259,7 +285,8 @@ fn waits_for_nobody(task: &TaskRow) -> bool {
 ///
 /// # Errors
 /// If the run is neither failed nor cancelled.
-pub fn revive(run: &mut Run, now_ms: i64) -> Result<u64, ControlError> {
+pub fn revive(run: &mut Run, act: &Act) -> Result<u64, ControlError> {
+    let now_ms = act.at_ms;
     let row = run.store.run()?;
     if !matches!(row.state, RunState::Failed | RunState::Cancelled) {
         return Err(not_now(format!("run `{}` is {}, neither failed nor cancelled", row.run_id, row.state), None));
@@ -271,6 +298,7 @@ pub fn revive(run: &mut Run, now_ms: i64) -> Result<u64, ControlError> {
         );
     }
     Ok(run.store.transaction(Durability::Full, |writer| {
+        writer.add_act(act)?;
         let count = writer.rerun(&keys, false, "the run was revived", now_ms)?;
         if row.iteration > 0 {
             writer.reopen_workflow(row.iteration)?;
@@ -290,7 +318,7 @@ pub fn give_up_live_attempts(run: &mut Run, now_ms: i64, why: &str) -> Result<u6
     run.store.transaction(Durability::Full, |writer| {
         for attempt in live {
             let reason = Some(("adopted".to_owned(), why.to_owned()));
-            let end = AttemptEnd { state: AttemptState::Lost, reason, data: None, outputs: Vec::new() };
+            let end = AttemptEnd::new(AttemptState::Lost, reason);
             verdict::apply(writer, &Verdict { attempt, end, never_started: false }, now_ms)?;
         }
         Ok(())

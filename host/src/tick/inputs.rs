@@ -1,28 +1,24 @@
 //! Inputs that an earlier task left on a cluster: they go from there to where they are needed, and nowhere else.
 use super::stage::StageError;
 use super::{Run, TickError, carry, may_use};
-use crate::backend::{Inputs, KeptFile, Linked};
 use crate::model::contract::GuestError;
+use crate::model::inputs::{Inputs, KeptFile, Linked};
+use crate::model::pattern::plain_path;
 use crate::model::workflow::{FileSource, FromSource, Task};
 use crate::store::{AttemptRow, KeptOutput};
 
-/// Tells the backends which of an attempt's inputs are on a cluster, and what it carries over, before its operator submits
-/// it.
-pub(super) fn link(run: &Run, attempt: &AttemptRow, task: &Task) -> Result<(), TickError> {
+/// Which of an attempt's inputs are on a cluster, and what it carries over.
+pub(super) fn of(run: &Run, attempt: &AttemptRow, task: &Task) -> Result<Inputs, TickError> {
     let mut linked = Vec::new();
     for (destination, source) in &task.files {
         let FileSource::From(from) = source else { continue };
-        if let Some(kept) = run.store.kept_output(from.from.as_str(), &from.output)?
+        if let Some(kept) = run.store.kept_output(from.from.as_str(), &plain_path(&from.output))?
             && may_use(run, &attempt.operator, &kept.remote.backend)
         {
             linked.push(Linked { destination: destination.clone(), file: file(kept) });
         }
     }
-    let carried = carry::carried(run, attempt, task)?;
-    if !linked.is_empty() || carried.is_some() {
-        run.backends.link(&attempt.id, Inputs { linked, carried });
-    }
-    Ok(())
+    Ok(Inputs { linked, carried: carry::carried(run, attempt, task)? })
 }
 
 /// What staging does with an input: whether it is on a cluster, and then either fetched now, or left to the submit of an
@@ -34,7 +30,7 @@ pub(super) fn stage(
     from: &FromSource,
     directory: &std::path::Path,
 ) -> Result<bool, StageError> {
-    let kept = run.store.kept_output(from.from.as_str(), &from.output);
+    let kept = run.store.kept_output(from.from.as_str(), &plain_path(&from.output));
     let Some(kept) = kept.map_err(|error| StageError::Task(error.to_string()))? else { return Ok(false) };
     if may_use(run, operator, &kept.remote.backend) {
         return Ok(true);

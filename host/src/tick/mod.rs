@@ -2,13 +2,18 @@
 //!
 //! A tick looks, decides, acts and returns; it never waits for outside work. A crash at any point leaves a state from
 //! which the next tick goes on: every effect has its intent committed before it and its record after it.
+mod again;
 mod amend;
 mod carry;
 mod close;
 mod collect;
+mod consumed;
 mod control;
 mod decide;
+mod decision;
+mod given;
 mod inputs;
+mod job;
 mod notify;
 mod outside;
 mod poll;
@@ -17,22 +22,29 @@ mod settle;
 mod stage;
 mod start;
 mod verdict;
+mod walk;
 
+pub use again::collect_again;
 pub use amend::refuse_amendment;
 pub use close::{PlanError, plan_first};
 pub use control::{
-    ControlError, Selection, cancel_run, cancel_task, give_up_live_attempts, pause, rerun, resume, revive,
+    ControlError, Selection, cancel_run, cancel_task, give_up_live_attempts, pause, release, rerun, resume, revive,
 };
 pub use decide::{Capacity, room};
+pub use decision::{
+    canonical_next, canonical_output, context_of, input_digest, raw_decision, raw_state, sha256_of_answer,
+};
 pub use preview::{Preview, would_start};
 pub use start::task_with_retries;
 
+use crate::ground::carriage::Allowance;
 use crate::model::contract::AttemptRequest;
 use crate::model::id::{AttemptId, OperatorKey, RunId, TaskId};
 use crate::model::states::RunState;
 use crate::plugin::PluginError;
 use crate::run::Run;
 use crate::store::{AttemptRow, Durability, StoreError};
+use std::sync::Arc;
 
 /// The word for a run that is held because lost attempts wait for a person.
 const LOST: &str = "lost";
@@ -83,6 +95,9 @@ pub struct Tick {
     /// What a person at the terminal should hear, though the tick was done.
     #[serde(skip)]
     pub warning: Option<String>,
+    /// What may still be read and copied of files in this tick.
+    #[serde(skip)]
+    pub(crate) allowance: Allowance,
     /// A plugin that could not be loaded as it was pinned and granted. What it would have carried on stays where it is.
     #[serde(skip)]
     pub unloaded: Option<Unloaded>,
@@ -100,7 +115,7 @@ pub struct Unloaded {
 impl Tick {
     /// Keeps the first error that is no answer of a plugin, because the plugin could not be asked at all.
     fn note_unloaded(&mut self, attempt: &AttemptRow, error: &PluginError) {
-        if self.unloaded.is_none() && error.kind.never_ran() {
+        if self.unloaded.is_none() && error.kind.says_nothing() {
             self.unloaded = Some(Unloaded { operator: attempt.operator.clone(), error: error.clone() });
         }
     }
@@ -214,6 +229,7 @@ fn request(run: &Run, attempt: &AttemptRow, task: String) -> AttemptRequest {
         note: attempt.note.clone(),
         config: config.unwrap_or_else(|| "{}".to_owned()),
         directory: run.dir.join(&attempt.directory),
+        inputs: Arc::default(),
         cancelled: attempt.cancel_asked > 0,
     }
 }

@@ -1,7 +1,9 @@
 //! Asks operators about live attempts, collects what ended.
+use super::collect::{CollectError, Collected};
 use super::start::UNLOADED_MS;
 use super::verdict::{self, Verdict, stored_task};
-use super::{Moment, Run, Tick, TickError, collect, key, outside, request};
+use super::{Moment, Run, Tick, TickError, collect, job, key, outside, request, stage};
+use crate::ground::carriage::{Allowance, Carriage};
 use crate::model::contract::{Detail, GuestError, Status};
 use crate::model::states::AttemptState;
 use crate::plugin::{PluginError, PluginErrorKind};
@@ -84,7 +86,7 @@ fn tell_to_stop(run: &Run, attempt: AttemptRow, tick: &mut Tick) -> Told {
 
 fn cancelled(attempt: AttemptRow, text: &str) -> Verdict {
     let reason = Some(("cancelled".to_owned(), text.to_owned()));
-    let end = AttemptEnd { state: AttemptState::Cancelled, reason, data: None, outputs: Vec::new() };
+    let end = AttemptEnd::new(AttemptState::Cancelled, reason);
     Verdict { attempt, end, never_started: true }
 }
 
@@ -214,7 +216,7 @@ fn goes_on_unasked(attempt: AttemptRow, error: &PluginError) -> Progress {
         attempt,
         to,
         reason: Some((error.kind.code().to_owned(), format!("its status could not be asked: {error}"))),
-        poll_after_ms: if error.kind.never_ran() { UNLOADED_MS as u64 } else { UNAVAILABLE_MS },
+        poll_after_ms: if error.kind.says_nothing() { UNLOADED_MS as u64 } else { UNAVAILABLE_MS },
     }
 }
 
@@ -229,17 +231,13 @@ fn ended(run: &mut Run, attempt: AttemptRow, status: Status, tick: &mut Tick) ->
             return Err(TickError::Store(StoreError::Row("bug: a live status taken for an end".to_owned())));
         }
     };
-    let mut end = AttemptEnd {
-        state,
-        reason: detail.map(|detail| (detail.code, detail.message)),
-        data: None,
-        outputs: Vec::new(),
-    };
+    let mut end = AttemptEnd::new(state, detail.map(|detail| (detail.code, detail.message)));
     let has_results = matches!(state, AttemptState::Completed | AttemptState::Failed) && !never_started;
     if has_results && let Gathered::Later(poll_after_ms, code, text) = gather(run, &attempt, &mut end, tick)? {
         let (to, reason) = (attempt.state, Some((code.to_owned(), text)));
         return Ok(Learnt::Progress(Progress { attempt, to, reason, poll_after_ms }));
     }
+    job::note(&run.dir.join(&attempt.directory), &attempt, &mut end);
     Ok(Learnt::End(Verdict { attempt, end, never_started }))
 }
 
@@ -251,7 +249,7 @@ fn summary(data: &str) -> Option<String> {
     document.get("summary")?.as_str().map(|text| text.chars().take(SUMMARY_MAX).collect())
 }
 
-enum Gathered {
+pub(super) enum Gathered {
     Yes,
     /// The results cannot be had now: a delay in milliseconds, and why, for a program and for a person.
     Later(u64, &'static str, String),
@@ -259,9 +257,16 @@ enum Gathered {
 
 /// Fetches what an ended attempt left. A failure here fails an attempt that had succeeded; one that passes by itself lets
 /// the attempt wait, so that a link that is cut costs no result.
-fn gather(run: &Run, attempt: &AttemptRow, end: &mut AttemptEnd, tick: &mut Tick) -> Result<Gathered, TickError> {
+pub(super) fn gather(
+    run: &Run,
+    attempt: &AttemptRow,
+    end: &mut AttemptEnd,
+    tick: &mut Tick,
+) -> Result<Gathered, TickError> {
     match gather_document(run, attempt, end, tick) {
-        Gathered::Yes if attempt.task_json.contains("\"outputs\"") => gather_files(run, attempt, end),
+        Gathered::Yes if ["\"outputs\"", "\"link\""].iter().any(|word| attempt.task_json.contains(word)) => {
+            gather_files(run, attempt, end, &tick.allowance)
+        }
         gathered => Ok(gathered),
     }
 }
@@ -282,7 +287,7 @@ fn gather_document(run: &Run, attempt: &AttemptRow, end: &mut AttemptEnd, tick: 
             let text = format!("it has ended, and its results cannot be fetched yet: {}", detail.message);
             return Gathered::Later(delay.unwrap_or(UNAVAILABLE_MS), COLLECT_FAILED, text);
         }
-        Err(error) if error.kind.never_ran() => {
+        Err(error) if error.kind.says_nothing() => {
             tick.note_unloaded(attempt, &error);
             let text = format!("it has ended, and its results cannot be fetched yet: {error}");
             return Gathered::Later(UNLOADED_MS as u64, error.kind.code(), text);
@@ -293,7 +298,12 @@ fn gather_document(run: &Run, attempt: &AttemptRow, end: &mut AttemptEnd, tick: 
 }
 
 /// Finds the output files, here and on the cluster where they stayed.
-fn gather_files(run: &Run, attempt: &AttemptRow, end: &mut AttemptEnd) -> Result<Gathered, TickError> {
+fn gather_files(
+    run: &Run,
+    attempt: &AttemptRow,
+    end: &mut AttemptEnd,
+    allowance: &Allowance,
+) -> Result<Gathered, TickError> {
     let task = stored_task(&attempt.task_json)?;
     let kept = run.backends.kept(&attempt.id).into_iter().map(|(file, remote)| Output {
         path: file.path,
@@ -301,13 +311,28 @@ fn gather_files(run: &Run, attempt: &AttemptRow, end: &mut AttemptEnd) -> Result
         size: file.size,
         remote: Some(remote),
     });
-    let (directory, handle) = (run.dir.join(&attempt.directory), attempt.handle.as_deref());
-    match collect::collect_outputs(&directory, &task, handle, kept.collect(), &run.config.limits) {
-        Ok((outputs, missing)) => {
-            end.outputs = outputs;
-            if let Some(pattern) = missing {
-                fail(end, "output-missing", format!("output pattern `{pattern}` matches no file"));
+    let left =
+        collect::Left { directory: &run.dir.join(&attempt.directory), task: &task, handle: attempt.handle.as_deref() };
+    let aside = run.dir.progress(&attempt.id);
+    let mut progress = Carriage::read(&aside);
+    let collected = collect::collect_outputs(left, kept.collect(), &run.config.limits, &mut progress, allowance);
+    let looked = collected.and_then(|collected| {
+        Ok((stage::changed_link(run, &task, left.directory, (&mut progress, allowance))?, collected))
+    });
+    match looked {
+        Ok((changed, Collected { outputs, missing })) => {
+            if let Some(text) = changed {
+                fail(end, "input-changed", text);
             }
+            end.outputs = outputs;
+            if let Some(text) = missing {
+                fail(end, "output-missing", text);
+            }
+        }
+        Err(error @ CollectError::PutAside(_)) => {
+            let kept = progress.keep(&aside);
+            kept.map_err(|error| TickError::Io(format!("writing `{}`", aside.display()), error))?;
+            return Ok(Gathered::Later(NEXT_TICK_MS, error.code(), error.to_string()));
         }
         Err(error) if error.passes() => {
             let text = format!("it has ended, and its outputs cannot be read now: {error}");
@@ -315,6 +340,7 @@ fn gather_files(run: &Run, attempt: &AttemptRow, end: &mut AttemptEnd) -> Result
         }
         Err(error) => fail(end, error.code(), format!("its outputs could not be collected: {error}")),
     }
+    progress.forget(&aside);
     Ok(Gathered::Yes)
 }
 

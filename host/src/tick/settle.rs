@@ -64,7 +64,7 @@ fn settle(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Settled {
         }
         Ok(Found::No) if attempt.cancel_asked > 0 => {
             let reason = Some(("cancelled".to_owned(), "cancelled before it was submitted".to_owned()));
-            let end = AttemptEnd { state: AttemptState::Cancelled, reason, data: None, outputs: Vec::new() };
+            let end = AttemptEnd::new(AttemptState::Cancelled, reason);
             Settled::NeverWill(Verdict { attempt, end, never_started: true })
         }
         Ok(Found::No) => Settled::Again(attempt),

@@ -1,19 +1,24 @@
 //! Starts attempts: create, stage and prepare, commit the intent, submit, record.
+use super::again::{self, Again};
+use super::consumed::consumed;
 use super::verdict::{self, Verdict, stored_task};
 use super::{Moment, Run, Tick, TickError, decide, inputs, key, request, settle, stage};
 use crate::backend::Unacknowledged;
 use crate::ground::machine;
-use crate::model::contract::{Found, GuestError};
+use crate::model::contract::{AttemptRequest, Found, GuestError};
 use crate::model::id::AttemptId;
 use crate::model::states::{AttemptState, TaskState};
 use crate::model::workflow::{Task, WALLTIME_MAX_S};
 use crate::plugin::{PluginError, PluginErrorKind};
 use crate::run::RunDir;
-use crate::store::{AttemptEnd, AttemptRow, Durability, NewAttempt, Store, StoreError, TaskSpec, Writer};
+use crate::store::{AttemptEnd, AttemptRow, Durability, NewAttempt, StoreError, TaskSpec, Writer};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// When to try again what was turned away without a hint, in milliseconds.
 const TURNED_AWAY_MS: i64 = 5_000;
+/// When to go on with what is too much for one tick, in milliseconds.
+const NEXT_TICK_MS: i64 = 0;
 /// When to try again what waits for a plugin that could not be loaded, in milliseconds.
 pub(super) const UNLOADED_MS: i64 = 1_000;
 /// When to ask `reconcile` about a submit whose answer was lost, in milliseconds.
@@ -83,37 +88,40 @@ pub(super) fn choose(run: &Run, now_ms: i64, most: u64) -> Result<Vec<TaskSpec>,
 
 /// Gives each chosen task an attempt. A crash after this leaves attempts that the next tick launches.
 fn create(run: &mut Run, moment: Moment<'_>, chosen: &[TaskSpec]) -> Result<Vec<AttemptRow>, TickError> {
-    let mut ids = Vec::with_capacity(chosen.len());
+    let mut first = None;
+    // what an earlier attempt left is taken from where it lies
+    let again = |spec: &TaskSpec| if spec.attempts > 0 { again::directory(run, spec.key) } else { Ok(None) };
+    let directories: Vec<Option<String>> = chosen.iter().map(again).collect::<Result<_, _>>()?;
+    let mut spec_directory = directories.into_iter();
     run.store.transaction(Durability::Lazy, |writer| {
         for spec in chosen {
             let id = (moment.new_id)();
-            let directory = RunDir::attempt_directory(&spec.operator, &spec.id, &id);
+            let directory = spec_directory.next().flatten();
+            let directory = directory.unwrap_or_else(|| RunDir::attempt_directory(&spec.operator, &spec.id, &id));
             if spec.state == TaskState::Pending {
                 writer.set_task_state(spec.key, (TaskState::Pending, TaskState::Running), None, moment.now_ms)?;
             } else {
                 writer.clear_retry(spec.key)?;
             }
             let new = NewAttempt {
-                id: id.0.clone(),
+                id: id.0,
                 task_key: spec.key,
                 number: spec.attempts + 1,
                 operator: spec.operator.clone(),
                 directory,
             };
-            writer.create_attempt(&new, moment.now_ms)?;
-            ids.push(id);
+            let key = writer.create_attempt(&new, moment.now_ms)?;
+            first.get_or_insert(key);
         }
         Ok(())
     })?;
-    let mut rows = Vec::with_capacity(ids.len());
-    for id in ids {
-        rows.extend(run.store.live_attempt(id.as_str())?);
-    }
-    Ok(rows)
+    Ok(first.map(|key| run.store.attempts_from(key)).transpose()?.unwrap_or_default())
 }
 
 enum Readied {
     Yes(AttemptRow),
+    /// It has ended with what an earlier one left.
+    Again(Verdict),
     Later(AttemptRow, i64, (String, String)),
     No(Verdict),
 }
@@ -139,11 +147,18 @@ fn launch(
         synced.map_err(|error| TickError::Io("writing staged files".to_owned(), error))?;
     }
     let now = moment.now_ms;
+    let mut inputs = BTreeMap::new();
+    for one in &readied {
+        if let Readied::Yes(attempt) = one {
+            inputs.insert(attempt.key, consumed(run, attempt)?);
+        }
+    }
     let mut submitting = Vec::with_capacity(readied.len());
     run.store.transaction(Durability::Full, |writer| {
         for one in readied {
             match one {
                 Readied::Yes(mut attempt) => {
+                    writer.keep_inputs(attempt.key, inputs.get(&attempt.key).map_or(&[], Vec::as_slice))?;
                     if attempt.state == AttemptState::Created {
                         writer.set_attempt_state(&attempt, AttemptState::Prepared, None, now)?;
                         attempt.state = AttemptState::Prepared;
@@ -154,6 +169,10 @@ fn launch(
                 }
                 Readied::Later(attempt, delay_ms, (code, text)) => {
                     writer.note_attempt(&attempt, now + delay_ms, Some((&code, &text)), now)?;
+                }
+                Readied::Again(verdict) => {
+                    tick.finished += 1;
+                    again::record(writer, verdict, now)?;
                 }
                 Readied::No(verdict) => {
                     tick.finished += 1;
@@ -167,16 +186,26 @@ fn launch(
 }
 
 fn ready(run: &Run, attempt: AttemptRow, staged: &mut bool, tick: &mut Tick) -> Result<Readied, TickError> {
+    let attempt = match again::take(run, attempt, tick)? {
+        Again::No(attempt) => attempt,
+        Again::Ended(verdict) => return Ok(Readied::Again(verdict)),
+        Again::Later(attempt, delay_ms, code, text) => {
+            return Ok(Readied::Later(attempt, delay_ms as i64, (code.to_owned(), text)));
+        }
+    };
     let task = stored_task(&attempt.task_json)?;
-    match stage::stage(run, &task, &attempt) {
+    match stage::stage(run, &task, &attempt, &tick.allowance) {
         Ok(any) => *staged |= any,
         Err(stage::StageError::Machine(text, error)) => return Err(TickError::Io(text, error)),
         Err(stage::StageError::Later(text)) => {
             return Ok(Readied::Later(attempt, TURNED_AWAY_MS, ("turned-away".to_owned(), text)));
         }
+        Err(stage::StageError::PutAside(text)) => {
+            return Ok(Readied::Later(attempt, NEXT_TICK_MS, ("staging".to_owned(), text)));
+        }
         Err(stage::StageError::Task(text)) => return Ok(Readied::No(failed(attempt, "staging", text))),
     }
-    let json = attempt_json(&run.store, &attempt, &task)?;
+    let json = attempt_json(run, &attempt, &task)?;
     crate::ground::failpoint::hit("prepare.before");
     let answer = run.plugins.prepare(&key(&attempt), &request(run, &attempt, json));
     crate::ground::failpoint::hit("prepare.after");
@@ -186,7 +215,7 @@ fn ready(run: &Run, attempt: AttemptRow, staged: &mut bool, tick: &mut Tick) -> 
             let delay_ms = delay.map_or(TURNED_AWAY_MS, |ms| ms as i64);
             Readied::Later(attempt, delay_ms, ("turned-away".to_owned(), detail.message))
         }
-        Err(error) if error.kind.never_ran() => {
+        Err(error) if error.kind.says_nothing() => {
             tick.note_unloaded(&attempt, &error);
             Readied::Later(attempt, UNLOADED_MS, (error.kind.own_code().to_owned(), error.to_string()))
         }
@@ -196,7 +225,7 @@ fn ready(run: &Run, attempt: AttemptRow, staged: &mut bool, tick: &mut Tick) -> 
 
 fn failed(attempt: AttemptRow, code: &str, text: String) -> Verdict {
     let reason = Some((code.to_owned(), text));
-    let end = AttemptEnd { state: AttemptState::Failed, reason, data: None, outputs: Vec::new() };
+    let end = AttemptEnd::new(AttemptState::Failed, reason);
     Verdict { attempt, end, never_started: false }
 }
 
@@ -231,10 +260,10 @@ pub(super) fn submit_all(
     }
     let config = &run.config;
     let told = |attempt: &AttemptRow| config.backend_tells(&attempt.operator);
-    let mut bare = Bare::new();
+    let (went_bare_ids, mut bare) = (run.backends.went_bare(), Bare::new());
     for answer in &answers {
         if let Submitted::Yes(attempt) = answer
-            && run.backends.went_bare(&attempt.id)
+            && went_bare_ids.contains(&attempt.id)
         {
             bare.insert(attempt.key, went_bare(attempt));
         }
@@ -295,10 +324,11 @@ fn went_bare(attempt: &AttemptRow) -> String {
 
 fn submit(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Submitted, TickError> {
     let task = stored_task(&attempt.task_json)?;
-    let json = attempt_json(&run.store, &attempt, &task)?;
-    inputs::link(run, &attempt, &task)?;
+    let json = attempt_json(run, &attempt, &task)?;
+    let inputs = Arc::new(inputs::of(run, &attempt, &task)?);
     crate::ground::failpoint::hit("submit.before");
-    let answer = run.plugins.submit(&key(&attempt), &request(run, &attempt, json));
+    let request = AttemptRequest { inputs, ..request(run, &attempt, json) };
+    let answer = run.plugins.submit(&key(&attempt), &request);
     crate::ground::failpoint::hit("submit.after");
     Ok(match answer {
         Ok(handle) => {
@@ -315,10 +345,11 @@ fn submit(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Submitt
                 PluginErrorKind::Guest(GuestError::Other(_))
                 | PluginErrorKind::Trap(_)
                 | PluginErrorKind::Memory(_)
-                | PluginErrorKind::Limit(..)
+                | PluginErrorKind::Limit(_)
                 | PluginErrorKind::BadOutput(_) => broken_off(run, attempt, &error),
                 PluginErrorKind::Guest(guest) => not_submitted(attempt, guest, text),
                 _ => {
+                    tick.note_unloaded(&attempt, &error);
                     let code = error.kind.own_code().to_owned();
                     Submitted::Unknown(attempt, code, format!("the answer of submit was lost: {text}"))
                 }
@@ -374,13 +405,25 @@ fn after_sync(answer: Submitted, failed: &mut Unacknowledged) -> Submitted {
     }
 }
 
-/// The task as this attempt runs it: with more time or memory where earlier attempts ran out of them.
-fn attempt_json(store: &Store, attempt: &AttemptRow, task: &Task) -> Result<String, TickError> {
-    if attempt.number == 1 || (task.retry.on.timeout.is_none() && task.retry.on.oom.is_none()) {
+/// The task as this attempt runs it: with more time or memory where earlier attempts ran out of them, and with a word on
+/// each staged file that can be executed, which an operator cannot see.
+fn attempt_json(run: &Run, attempt: &AttemptRow, task: &Task) -> Result<String, TickError> {
+    let adapts = attempt.number > 1 && (task.retry.on.timeout.is_some() || task.retry.on.oom.is_some());
+    let executables = stage::executables(&run.dir.join(&attempt.directory), task);
+    if !adapts && executables.is_empty() {
         return Ok(attempt.task_json.clone());
     }
-    let earlier: Vec<String> = store.attempts(attempt.task_key)?.into_iter().filter_map(|a| a.reason_code).collect();
-    Ok(serde_json::to_string(&task_with_retries(task, &earlier)).unwrap_or_else(|_| attempt.task_json.clone()))
+    let mut task = task.clone();
+    if adapts {
+        let earlier = run.store.attempts(attempt.task_key)?.into_iter().filter_map(|a| a.reason_code);
+        task = task_with_retries(&task, &earlier.collect::<Vec<_>>());
+    }
+    for destination in executables {
+        if let Some(source) = task.files.get_mut(&destination) {
+            source.set_executable();
+        }
+    }
+    Ok(serde_json::to_string(&task).unwrap_or_else(|_| attempt.task_json.clone()))
 }
 
 /// A task with its walltime and memory multiplied for every earlier attempt that ran out of them.

@@ -61,7 +61,8 @@ fn after_failure(
         return writer.set_task_reason(key, Some(("lost", &text)));
     }
     let again = if misfired { misfires < MISFIRES_MAX } else { tries < task.retry.max_attempts };
-    if !again || code == "invalid" {
+    // another attempt would leave as much
+    if !again || code == "invalid" || code == super::again::QUOTA {
         return writer.set_task_state(key, (TaskState::Running, TaskState::Failed), Some((code, text)), now_ms);
     }
     let (first_s, number) = if misfired { (1.0, misfires) } else { (task.retry.backoff_s, tries) };

@@ -4,10 +4,10 @@ use super::{Workspaces, is_run_id, pin, resolve};
 use crate::failure::Failure;
 use crate::ground::random::new_attempt_id;
 use crate::ground::{failpoint, machine};
+use crate::model::act::Act;
 use crate::model::config::RunConfig;
-use crate::model::document::sha256;
 use crate::run::RunDir;
-use crate::store::{Durability, NewRun, Store};
+use crate::store::{Durability, NewConfig, NewRun, Store};
 use crate::tick::{Moment, plan_first};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -31,6 +31,8 @@ pub struct Init<'a> {
     pub sets: &'a [String],
     /// The id the run shall have.
     pub run_id: Option<&'a str>,
+    /// The command, for the record.
+    pub act: Act,
 }
 
 /// Now, in milliseconds since the epoch.
@@ -63,7 +65,7 @@ pub fn init(request: &Init<'_>) -> Result<(RunDir, RunConfig), Failure> {
         return Err(Failure::input(format!("run `{id}` exists already")).hint("leave --run-id out for a new id"));
     }
     let aside = runs.join(format!("{ASIDE}{id}"));
-    let made = make(request.slug, &workspace, &aside, &id, config).and_then(|config| {
+    let made = make(request, &workspace, &aside, &id, config).and_then(|config| {
         failpoint::hit("init.rename");
         publish(&aside, &place, &runs)?;
         Ok(config)
@@ -75,7 +77,13 @@ pub fn init(request: &Init<'_>) -> Result<(RunDir, RunConfig), Failure> {
     Ok((RunDir::new(place), made?))
 }
 
-fn make(slug: &str, workspace: &Path, aside: &Path, id: &str, mut config: RunConfig) -> Result<RunConfig, Failure> {
+fn make(
+    request: &Init<'_>,
+    workspace: &Path,
+    aside: &Path,
+    id: &str,
+    mut config: RunConfig,
+) -> Result<RunConfig, Failure> {
     std::fs::create_dir(aside)
         .map_err(|error| Failure::machine(format!("`{}` cannot be made", aside.display()), error))?;
     let dir = RunDir::named(aside, id);
@@ -86,17 +94,20 @@ fn make(slug: &str, workspace: &Path, aside: &Path, id: &str, mut config: RunCon
     let shared = super::open::on_shared_file_system(&dir)?;
     let mut store = Store::create(&dir.database(), config.store.journal, shared)?;
     let identity = dir.identity().map_err(|error| Failure::machine("examining the run directory", error))?;
-    let now_ms = now_ms();
+    let plugins = config.pinned.as_ref().map(|pinned| pinned.plugins.clone()).unwrap_or_default();
+    let host = machine::host_name();
     store.transaction(Durability::Full, |writer| {
         writer.create_run(&NewRun {
             run_id: id,
-            workspace: slug,
-            config_sha256: &sha256(text.as_bytes()),
+            workspace: request.slug,
+            config: NewConfig { text: &text, plugins: &plugins },
+            machine: (machine::machine_id(), &host),
             identity,
             user_id: i64::from(machine::user_id()),
-            now_ms,
+            act: &request.act,
         })
     })?;
+    let now_ms = request.act.at_ms;
     let (mut run, plugins) = assemble(dir, config, store)?;
     plugins.load_all()?;
     plan_first(&mut run, Moment { now_ms, new_id: &new_attempt_id })?;

@@ -1,18 +1,23 @@
 //! Finds workspaces and runs, reads what a person wrote, and makes and opens runs from it.
 //!
 //! Nothing outside the workspaces root is ever read as a workspace or a run, whatever a name or a link says.
+mod artifacts;
+mod backup;
 mod config;
 mod init;
+mod log;
 mod open;
 mod pin;
 
+pub(crate) use artifacts::RunFiles;
+pub use backup::back_up;
 pub use config::{backend_config, parse_document, read_run_config, resolve, set_value, user_config};
 pub use init::{Init, init, now_ms};
-pub(crate) use open::open_leased;
 pub use open::{
-    Access, HeldRun, adopt, check_plugins, find_plugin, open_for_reading, open_run, open_to_look, pinned_plugins,
-    read_store, write_config,
+    Access, HeldRun, act, adopt, check_plugins, compile_ahead, compile_upgrade, compiler, find_plugin,
+    open_for_reading, open_run, open_to_look, pinned_plugins, read_store, write_config,
 };
+pub(crate) use open::{Ahead, open_leased};
 
 use crate::failure::Failure;
 use crate::model::workflow::nearest;

@@ -1,30 +1,26 @@
 //! Opens a run for a tick or a command: its configuration, store, backends and plugins, once it is sure whose they are.
+use super::artifacts::RunFiles;
 use super::init::{config_text, workspace_of};
+use super::log::RunLog;
 use super::{now_ms, pin, read_run_config};
-use crate::backend::{Backends, local};
+use crate::backend::{Backends, Clock, local};
 use crate::failure::{Failure, FailureKind};
 use crate::ground::files::open_regular_path;
 use crate::ground::machine;
-use crate::model::config::{BackendConfig, RunConfig};
-use crate::model::contract::{Detail, GuestError};
-use crate::model::document::{hex, sha256};
+use crate::model::act::{Act, Actor, VERSION, Verb};
+use crate::model::config::{BackendConfig, CompileLimits, RunConfig};
+use crate::model::document::sha256;
 use crate::model::id::OperatorKey;
-use crate::model::time::Time;
-use crate::plugin::{Artifacts, HostSettings, LogLevel, PluginHost, PluginLog, PluginSource};
-use crate::run::Run;
-use crate::run::{Lease, RunDir};
-use crate::store::{Durability, RunRow, Store, StoreError};
-use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use crate::plugin::{Compiler, HostSettings, PluginHost, PluginSource, Role};
+use crate::run::{Lease, Run, RunDir};
+use crate::store::{Durability, NewConfig, RunRow, Store};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-
-/// The size at which the plugins' log is put aside and begun anew, in bytes.
-const LOG_MAX: u64 = 64 * 1024 * 1024;
 
 /// What a command is about to do with a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,10 +44,30 @@ pub struct HeldRun {
 /// # Errors
 /// If another process holds the lease for longer than `patience`, or the run cannot be opened.
 pub fn open_run(dir: &RunDir, patience: Duration, access: Access) -> Result<HeldRun, Failure> {
-    refuse_no_database(dir)?;
+    let ahead = Ahead::read(dir)?;
     let lease = dir.lease(patience)?;
-    let run = open_leased(dir, access)?;
+    let run = open_leased(dir, access, ahead)?;
     Ok(HeldRun { run, lease })
+}
+
+/// What was read and made ready before the lease was taken.
+pub(crate) struct Ahead {
+    config: ReadConfig,
+}
+
+impl Ahead {
+    /// Reads the configuration and compiles the plugins that it names, if that has not been done.
+    ///
+    /// # Errors
+    /// If there is no run, or its configuration cannot be read.
+    pub(crate) fn read(dir: &RunDir) -> Result<Self, Failure> {
+        refuse_no_database(dir)?;
+        let config = read_config(dir)?;
+        if let Ok(config) = &config.0 {
+            compile_ahead(dir, config);
+        }
+        Ok(Self { config })
+    }
 }
 
 /// Refuses what is not a regular file in the place of the database: SQLite would wait for a pipe.
@@ -80,18 +96,32 @@ pub fn read_store(dir: &RunDir) -> Result<Store, Failure> {
 }
 
 /// Opens a run whose lease the caller holds.
-pub(crate) fn open_leased(dir: &RunDir, access: Access) -> Result<Run, Failure> {
-    refuse_no_database(dir)?;
+pub(crate) fn open_leased(dir: &RunDir, access: Access, ahead: Ahead) -> Result<Run, Failure> {
     let shared = on_shared_file_system(dir)?;
-    let (config, digest) = read_config(dir)?;
+    let (mut config, mut digest) = ahead.config;
     let journal = config.as_ref().map(|config| config.store.journal).unwrap_or_default();
     let mut store = Store::open(&dir.database(), journal, shared)?;
     let row = store.run()?;
+    if digest != row.config_sha256 {
+        // It may have been changed before the lease was ours.
+        (config, digest) = read_config(dir)?;
+    }
     let config = if digest == row.config_sha256 { config? } else { finish_change(dir, &row)? };
     if access == Access::Own {
         refuse_stranger(dir, &row, &mut store)?;
     }
+    note_machine(&mut store)?;
     Ok(assemble(dir.clone(), config, store)?.0)
+}
+
+/// Notes where jobs run from now on, if that is another machine than before.
+fn note_machine(store: &mut Store) -> Result<(), Failure> {
+    let machine = machine::machine_id();
+    if store.machine()?.as_deref() != Some(machine) {
+        let host = machine::host_name();
+        store.transaction(Durability::Full, |writer| writer.set_environment(machine, &host, None))?;
+    }
+    Ok(())
 }
 
 /// Opens a run's store and configuration to look at them; takes no lease and changes nothing.
@@ -158,16 +188,29 @@ fn finish_change(dir: &RunDir, row: &RunRow) -> Result<RunConfig, Failure> {
         .hint(format!("undo the change, and make it with `matterstack amend {} --set KEY=VALUE`", dir.address())))
 }
 
+/// A command of this process's user, given now.
+pub fn act(verb: Verb, arguments: Value, reason: Option<&str>) -> Act {
+    let by = Actor {
+        user_id: machine::user_id(),
+        user: machine::user_name(),
+        host: machine::host_name(),
+        version: Some(VERSION.to_owned()),
+    };
+    Act { verb, arguments, reason: reason.map(str::to_owned), by, at_ms: now_ms() }
+}
+
 /// Changes a run's configuration: aside first, then in the store, then in place.
 ///
 /// # Errors
 /// If the disk or the store fails; then the old configuration holds.
-pub fn write_config(run: &mut Run, config: RunConfig, change: &str, reason: Option<&str>) -> Result<(), Failure> {
+pub fn write_config(run: &mut Run, config: RunConfig, act: &Act) -> Result<(), Failure> {
     let text = config_text(&config)?;
+    let plugins = config.pinned.as_ref().map(|pinned| pinned.plugins.clone()).unwrap_or_default();
     let next = next_config(&run.dir);
     pin::write(&next, |file| file.write_all(text.as_bytes()))?;
     run.store.transaction(Durability::Full, |writer| {
-        writer.set_config(&sha256(text.as_bytes()), change, reason, now_ms())
+        let number = writer.add_act(act)?;
+        writer.set_config(NewConfig { text: &text, plugins: &plugins }, number)
     })?;
     crate::ground::failpoint::hit("config.rename");
     std::fs::rename(&next, run.dir.config())
@@ -198,8 +241,7 @@ pub fn find_plugin(
     name: &str,
     file: &std::path::Path,
 ) -> Result<String, Failure> {
-    let bytes = std::fs::read(file)
-        .map_err(|error| Failure::input(format!("plugin `{}` cannot be read", file.display())).because(error))?;
+    let bytes = read_plugin(file)?;
     let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let pinned = pin::store_plugin(&bytes, &stem, dir)?;
     let digest = pinned.sha256.clone();
@@ -239,7 +281,7 @@ fn refuse_stranger(dir: &RunDir, row: &RunRow, store: &mut Store) -> Result<(), 
 ///
 /// # Errors
 /// If the store or the disk fails.
-pub fn adopt(run: &mut Run) -> Result<u64, Failure> {
+pub fn adopt(run: &mut Run, act: &Act) -> Result<u64, Failure> {
     let identity = run.dir.identity().map_err(|error| Failure::machine("examining the run directory", error))?;
     let user = i64::from(machine::user_id());
     let row = run.store.run()?;
@@ -255,6 +297,7 @@ pub fn adopt(run: &mut Run) -> Result<u64, Failure> {
             .map_err(|error| Failure::machine("putting the original's queues aside", error))?;
     }
     run.store.transaction(Durability::Full, |writer| {
+        writer.add_act(act)?;
         writer.forget_cursors()?;
         writer.set_identity(&identity, user, now_ms())
     })?;
@@ -264,6 +307,7 @@ pub fn adopt(run: &mut Run) -> Result<u64, Failure> {
 /// Joins the parts of a run.
 pub(super) fn assemble(dir: RunDir, config: RunConfig, store: Store) -> Result<(Run, Rc<PluginHost>), Failure> {
     let mut backends = Backends::new(dir.root());
+    backends.set_clock(Clock::default());
     backends.set_run_id(&store.run()?.run_id);
     for (name, backend) in &config.backends {
         match backend {
@@ -278,26 +322,66 @@ pub(super) fn assemble(dir: RunDir, config: RunConfig, store: Store) -> Result<(
 
 fn plugin_host(dir: &RunDir, config: &RunConfig, backends: Arc<Backends>) -> PluginHost {
     let mut host = PluginHost::new(HostSettings {
-        cache_dir: cache_directory(),
+        compiler: compiler(&config.limits.compile),
         compute: backends,
         backends: config.backends.keys().cloned().collect(),
         artifacts: Arc::new(RunFiles::new(dir, config)),
-        log: Arc::new(RunLog { path: dir.log(), file: Mutex::new(None) }),
+        log: Arc::new(RunLog::new(dir.log())),
         limits: config.limits.plugin.clone(),
     });
-    let source = |name: &str| {
-        let pinned = config.pinned.as_ref().and_then(|pinned| pinned.plugins.get(name));
-        PluginSource {
-            name: name.to_owned(),
-            path: pinned.map(|file| dir.join(&file.path)).unwrap_or_default(),
-            sha256: pinned.map(|file| file.sha256.clone()).unwrap_or_default(),
-        }
-    };
-    host.set_campaign(source(&config.campaign.plugin));
+    host.set_campaign(pinned_source(dir, config, &config.campaign.plugin));
     for (key, operator) in &config.operators {
-        host.add_operator(OperatorKey(key.clone()), source(&operator.plugin), operator.grants.clone());
+        let source = pinned_source(dir, config, &operator.plugin);
+        host.add_operator(OperatorKey(key.clone()), source, operator.grants.clone());
     }
     host
+}
+
+/// The plugin that a name of the configuration stands for in a run.
+fn pinned_source(dir: &RunDir, config: &RunConfig, name: &str) -> PluginSource {
+    let pinned = config.pinned.as_ref().and_then(|pinned| pinned.plugins.get(name));
+    PluginSource {
+        name: name.to_owned(),
+        path: pinned.map(|file| dir.join(&file.path)).unwrap_or_default(),
+        sha256: pinned.map(|file| file.sha256.clone()).unwrap_or_default(),
+    }
+}
+
+/// What makes native code of plugins for this user.
+pub fn compiler(limits: &CompileLimits) -> Compiler {
+    let program = machine::own_program().to_owned();
+    Compiler { cache_dir: cache_directory(), program, limits: limits.clone() }
+}
+
+/// Compiles a plugin that a run is about to get, which takes no lease.
+///
+/// # Errors
+/// If it cannot be read, or is none.
+pub fn compile_upgrade(dir: &RunDir, role: Role, file: &std::path::Path) -> Result<(), Failure> {
+    let limits = read_config(dir)?.0.map(|config| config.limits.compile).unwrap_or_default();
+    let bytes = read_plugin(file)?;
+    Ok(compiler(&limits).ready_bytes(role, &file.display().to_string(), &bytes)?)
+}
+
+fn read_plugin(file: &std::path::Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(file)
+        .map_err(|error| Failure::input(format!("plugin `{}` cannot be read", file.display())).because(error))
+}
+
+/// Sees to it that the run's plugins have native code, which takes no lease. What cannot be made is said where the plugin is
+/// needed.
+pub fn compile_ahead(dir: &RunDir, config: &RunConfig) {
+    let compiler = compiler(&config.limits.compile);
+    let campaign = (Role::Campaign, config.campaign.plugin.as_str());
+    let operators = config.operators.values().map(|operator| (Role::Operator, operator.plugin.as_str()));
+    let named: BTreeSet<(Role, &str)> = operators.chain([campaign]).collect();
+    for (role, name) in named {
+        let source = pinned_source(dir, config, name);
+        if !source.sha256.is_empty() {
+            // A tick that needs it says why it has none.
+            let _ = compiler.ready(role, &source);
+        }
+    }
 }
 
 /// Where native code is cached: `$XDG_CACHE_HOME` or `~/.cache`, then `matterstack`.
@@ -305,91 +389,4 @@ fn cache_directory() -> Option<PathBuf> {
     let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     base.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
         .map(|base| base.join("matterstack"))
-}
-
-/// What `artifacts.read` may read: the run's inputs, and the outputs of its attempts.
-struct RunFiles {
-    dir: RunDir,
-    inputs: BTreeMap<String, String>,
-    open: Mutex<OpenFiles>,
-}
-
-#[derive(Default)]
-struct OpenFiles {
-    store: Option<Store>,
-    verified: BTreeSet<String>,
-}
-
-impl RunFiles {
-    fn new(dir: &RunDir, config: &RunConfig) -> Self {
-        let pinned = config.pinned.iter().flat_map(|pinned| pinned.inputs.values());
-        let inputs = pinned.map(|file| (file.sha256.clone(), file.path.clone())).collect();
-        Self { dir: dir.clone(), inputs, open: Mutex::default() }
-    }
-
-    fn path_of(&self, open: &mut OpenFiles, digest: &str) -> Result<Option<String>, StoreError> {
-        if let Some(path) = self.inputs.get(digest) {
-            return Ok(Some(path.clone()));
-        }
-        let store = match open.store.take() {
-            Some(store) => store,
-            None => Store::read(&self.dir.database())?,
-        };
-        open.store.insert(store).file_of_digest(digest)
-    }
-}
-
-impl Artifacts for RunFiles {
-    fn read(&self, digest: &str, offset: u64, max: u32) -> Result<Vec<u8>, GuestError> {
-        let other = |code: &str, text: String| GuestError::Other(Detail::new(code, text));
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let path = self.path_of(&mut open, digest).map_err(|error| other("store", error.to_string()))?;
-        let path = path.ok_or_else(|| {
-            GuestError::Denied(Detail::new("unknown-digest", format!("the run has no file with the digest `{digest}`")))
-        })?;
-        let unreadable = |error: std::io::Error| other("unreadable", format!("`{path}` cannot be read: {error}"));
-        let mut file = open_regular_path(&self.dir.join(&path)).map_err(unreadable)?;
-        if !open.verified.contains(digest) {
-            let mut hasher = Sha256::new();
-            let mut buffer = vec![0_u8; 256 * 1024];
-            loop {
-                match file.read(&mut buffer).map_err(unreadable)? {
-                    0 => break,
-                    read => hasher.update(&buffer[..read]),
-                }
-            }
-            if hex(&hasher.finalize()) != digest {
-                return Err(other("changed", format!("`{path}` was changed after its digest was recorded")));
-            }
-            open.verified.insert(digest.to_owned());
-        }
-        file.seek(SeekFrom::Start(offset)).map_err(unreadable)?;
-        let mut bytes = Vec::new();
-        file.take(u64::from(max)).read_to_end(&mut bytes).map_err(unreadable)?;
-        Ok(bytes)
-    }
-}
-
-/// `plugins/log.jsonl`: one JSON object for each message. A message that cannot be written is dropped.
-struct RunLog {
-    path: PathBuf,
-    file: Mutex<Option<File>>,
-}
-
-impl PluginLog for RunLog {
-    fn write(&self, plugin: &str, attempt: Option<&str>, level: LogLevel, message: &str) {
-        let line = serde_json::json!({
-            "time": Time(now_ms()), "plugin": plugin, "attempt": attempt, "level": level.as_str(), "message": message,
-        });
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if file.is_none() {
-            if std::fs::metadata(&self.path).is_ok_and(|metadata| metadata.len() > LOG_MAX) {
-                let _ = std::fs::rename(&self.path, self.path.with_extension("old.jsonl"));
-            }
-            *file = File::options().create(true).append(true).open(&self.path).ok();
-        }
-        if let Some(file) = file.as_mut() {
-            let _ = file.write_all(format!("{line}\n").as_bytes());
-        }
-    }
 }

@@ -1,19 +1,26 @@
 //! Copies into a run what it must not lose: plugins, inputs and the files tasks may name, each pinned by its SHA-256.
 use crate::failure::Failure;
+use crate::ground::carriage::is_executable;
+use crate::ground::digest::copy_hashed;
 use crate::model::config::{Pinned, PinnedFile, RunConfig};
-use crate::model::document::{hex, sha256};
+use crate::model::document::sha256;
+use crate::model::pattern::{Dots, Kind, PATTERNS_MAX, Pattern, Patterns, Place, Seen, misses};
 use crate::model::workflow::nearest;
 use crate::plugin::builtin;
 use crate::run::RunDir;
-use globset::GlobBuilder;
-use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 /// The pattern that may match nothing, because nobody wrote it.
 const DEFAULT_PATTERN: &str = "scripts/**";
+
+/// How deep folders may be nested in a workspace.
+const DEPTH_MAX: usize = 64;
+/// Names that are kept to say why a pattern named nothing.
+const SEEN_MAX: usize = 2_000;
 
 /// Copies everything the configuration names into the run.
 pub(super) fn pin_everything(config: &RunConfig, workspace: &Path, run: &RunDir) -> Result<Pinned, Failure> {
@@ -71,7 +78,7 @@ pub(super) fn store_plugin(bytes: &[u8], stem: &str, run: &RunDir) -> Result<Pin
     let stem: String = stem.chars().take(64).map(plain).collect();
     let path = format!("plugins/{stem}-{}.wasm", &digest[..12]);
     write(&run.join(&path), |file| file.write_all(bytes))?;
-    Ok(PinnedFile { path, sha256: digest, size: bytes.len() as u64 })
+    Ok(PinnedFile { path, sha256: digest, size: bytes.len() as u64, executable: false })
 }
 
 /// The path of something inside the workspace, links resolved.
@@ -105,74 +112,106 @@ fn confined(workspace: &Path, relative: &str, place: &str) -> Result<PathBuf, Fa
 
 /// The files of the workspace that `campaign.files` matches, by their path in it.
 fn matching_files(config: &RunConfig, workspace: &Path) -> Result<BTreeMap<String, PathBuf>, Failure> {
-    let mut found = BTreeMap::new();
-    for pattern in &config.campaign.files {
-        let glob = GlobBuilder::new(pattern).literal_separator(true).build();
-        let glob =
-            glob.map_err(|error| Failure::input(format!("campaign.files: pattern `{pattern}`")).because(error.kind()))?;
-        let start: PathBuf = Path::new(pattern)
-            .components()
-            .take_while(|part| !part.as_os_str().to_string_lossy().contains(['*', '?', '[', '{', '\\']))
-            .collect();
-        if start.components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir)) {
-            return Err(Failure::input(format!("campaign.files: pattern `{pattern}` leaves the workspace")));
-        }
-        let before = found.len();
-        let matcher = glob.compile_matcher();
-        walk(workspace, &start, &mut |path, real| {
-            if matcher.is_match(path) {
-                found.insert(path.to_owned(), real);
-            }
-        })?;
-        if found.len() == before && pattern != DEFAULT_PATTERN {
-            return Err(Failure::input(format!(
-                "campaign.files: pattern `{pattern}` matches no file in the workspace"
-            ))
-            .hint("patterns are relative to the workspace, such as `scripts/**` or `data/*.csv`"));
-        }
+    let texts = &config.campaign.files;
+    if texts.len() > PATTERNS_MAX {
+        let what = format!("campaign.files has {} patterns; {PATTERNS_MAX} are allowed", texts.len());
+        return Err(Failure::input(what));
     }
-    Ok(found)
+    let parse = |text: &String| {
+        Pattern::relative_to(text, "the workspace")
+            .map_err(|error| Failure::input(format!("campaign.files: pattern `{text}`: {error}")))
+    };
+    let patterns = Patterns::new(texts.iter().map(parse).collect::<Result<_, _>>()?, Dots::Written);
+    let mut search =
+        Search { workspace, patterns: &patterns, named: BTreeSet::new(), found: BTreeMap::new(), seen: Vec::new() };
+    search.folder(Path::new(""), &patterns.root())?;
+    let unmatched = patterns
+        .all()
+        .iter()
+        .enumerate()
+        .find(|(position, pattern)| !search.named.contains(position) && pattern.text() != DEFAULT_PATTERN);
+    let Some((_, pattern)) = unmatched else { return Ok(search.found) };
+    let failure = Failure::input(format!("campaign.files: pattern `{pattern}` matches no file in the workspace"));
+    Err(match misses(pattern, &search.seen) {
+        Some(miss) => failure.hint(miss.to_string()),
+        None => failure.hint("patterns are relative to the workspace, such as `scripts/**` or `data/*.csv`"),
+    })
 }
 
-fn walk(workspace: &Path, below: &Path, visit: &mut dyn FnMut(&str, PathBuf)) -> Result<(), Failure> {
-    let path = workspace.join(below);
-    let unreadable = |error| Failure::machine(format!("`{}` cannot be read", path.display()), error);
-    let Ok(kind) = std::fs::metadata(&path) else { return Ok(()) };
-    if kind.is_dir() {
-        let linked = std::fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_symlink());
-        let own =
-            below == Path::new("runs") || below.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if linked || own {
-            return Ok(());
+/// A walk through the workspace, as far as patterns reach.
+struct Search<'a> {
+    workspace: &'a Path,
+    patterns: &'a Patterns,
+    /// The patterns that named a file, by position.
+    named: BTreeSet<usize>,
+    found: BTreeMap<String, PathBuf>,
+    seen: Vec<Seen>,
+}
+
+impl Search<'_> {
+    fn folder(&mut self, below: &Path, place: &Place) -> Result<(), Failure> {
+        let path = self.workspace.join(below);
+        let unreadable = |error| Failure::machine(format!("`{}` cannot be read", path.display()), error);
+        if below.components().count() > DEPTH_MAX {
+            let what = format!("folders are nested more than {DEPTH_MAX} deep in the workspace");
+            return Err(Failure::input(what));
         }
         for entry in std::fs::read_dir(&path).map_err(unreadable)? {
-            walk(workspace, &below.join(entry.map_err(unreadable)?.file_name()), visit)?;
+            let entry = entry.map_err(unreadable)?;
+            let name = entry.file_name();
+            let (shown, at) = (name.to_string_lossy(), below.join(&name));
+            // what a link points to counts, if it is a file of the workspace
+            let Ok(kind) = std::fs::metadata(entry.path()) else { continue };
+            if kind.is_dir() {
+                let linked = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+                if at == Path::new("runs") {
+                    continue;
+                }
+                self.note(&at, if linked { Kind::Link } else { Kind::Folder });
+                if let Some(inner) = self.patterns.enter(place, &shown).filter(|_| !linked) {
+                    self.folder(&at, &inner)?;
+                }
+            } else if kind.is_file() {
+                self.note(&at, Kind::File);
+                self.file(&at, self.patterns.named(place, &shown).collect())?;
+            }
         }
-    } else if kind.is_file() {
-        let name =
-            below.to_str().ok_or_else(|| Failure::input(format!("the name of `{}` is not UTF-8", path.display())))?;
-        let real = confined(workspace, name, "campaign.files")?;
-        visit(name, real);
+        Ok(())
     }
-    Ok(())
+
+    fn file(&mut self, at: &Path, naming: Vec<usize>) -> Result<(), Failure> {
+        if naming.is_empty() {
+            return Ok(());
+        }
+        let name = at.to_str().ok_or_else(|| Failure::input(format!("the name of `{}` is not UTF-8", at.display())))?;
+        self.found.insert(name.to_owned(), confined(self.workspace, name, "campaign.files")?);
+        self.named.extend(naming);
+        Ok(())
+    }
+
+    fn note(&mut self, at: &Path, kind: Kind) {
+        if self.seen.len() < SEEN_MAX {
+            self.seen.push(Seen { path: at.to_string_lossy().into_owned(), kind });
+        }
+    }
 }
 
+/// Copies a file into the run, in pieces.
 fn copy(from: &Path, run: &RunDir, path: String) -> Result<PinnedFile, Failure> {
     let unreadable = |error| Failure::machine(format!("`{}` cannot be read", from.display()), error);
     let mut source = File::open(from).map_err(unreadable)?;
-    let (mut hasher, mut size, mut buffer) = (Sha256::new(), 0, vec![0_u8; 256 * 1024]);
+    let executable = is_executable(&source.metadata().map_err(unreadable)?);
+    let mut digested = (String::new(), 0);
     write(&run.join(&path), |file| {
-        loop {
-            let read = source.read(&mut buffer)?;
-            if read == 0 {
-                return Ok(());
-            }
-            hasher.update(&buffer[..read]);
-            size += read as u64;
-            file.write_all(&buffer[..read])?;
+        digested = copy_hashed(&mut source, file)?;
+        if executable {
+            let mode = file.metadata()?.permissions().mode();
+            file.set_permissions(PermissionsExt::from_mode(mode | (mode & 0o444) >> 2))?;
         }
+        Ok(())
     })?;
-    Ok(PinnedFile { path, sha256: hex(&hasher.finalize()), size })
+    let (sha256, size) = digested;
+    Ok(PinnedFile { path, sha256, size, executable })
 }
 
 /// Writes a file durably, making its directory.

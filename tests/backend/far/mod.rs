@@ -1,6 +1,7 @@
 //! A real Slurm behind a real sshd, through the binary: links that are cut, files that stay, and `backend` commands.
 mod carry;
 mod cuts;
+mod liars;
 mod trouble;
 
 use crate::cli::harness::{Done, World};

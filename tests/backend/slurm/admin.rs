@@ -101,6 +101,25 @@ fn a_renamed_job_whose_submit_had_no_answer_is_found() {
 }
 
 #[test]
+fn jobs_whose_submit_had_no_answer_and_that_were_cancelled_are_not_made_again() {
+    for all in [1, 3] {
+        let site = Site::new(Plan::default().line(DOWN), &tasks(all, "true"));
+        site.init();
+        let shims = site.shims(&[("sbatch", "REAL \"$@\" > /dev/null; exit 1")]);
+        site.run_with(&["step", "r"], &[("PATH", &shims)]);
+        let number = number(&site);
+        for index in 0..all {
+            site.cluster.ask("scancel", &[&format!("{number}_{index}")]);
+        }
+        let_go(&site);
+        site.step_to_end();
+        assert!((0..all).all(|n| site.last(&format!("a{n}")).0 == "cancelled"), "{}", site.tasks());
+        assert!((0..all).all(|n| site.attempts(&format!("a{n}")).len() == 1));
+        site.check();
+    }
+}
+
+#[test]
 fn elements_that_are_cancelled_one_by_one_stay_cancelled() {
     let site = waiting(5);
     let number = number(&site);

@@ -5,10 +5,12 @@ mod crash;
 mod ends;
 mod fanout;
 mod faults;
+pub(super) mod liars;
 mod life;
 mod rollback;
 mod setup;
 mod slow;
+mod time;
 
 use crate::cli::harness::{Done, World};
 use crate::support::slurm::{Cluster, Plan, until};

@@ -1,6 +1,6 @@
 //! What needs minutes or a database server: ignored unless `cargo xtask test --slow` asks for it, and then required.
 use super::{Site, task, text};
-use crate::support::slurm::{Plan, until};
+use crate::support::slurm::{Plan, until, until_within};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -18,11 +18,7 @@ fn a_time_limit_of_the_partition_is_a_timeout() {
     site.init();
     site.step_until("it runs", |_| site.starts().values().any(|count| *count > 0));
     // up to a minute and a half
-    let started = Instant::now();
-    while site.step()["state"] == "active" {
-        assert!(started.elapsed() < Duration::from_secs(200), "{}", site.status());
-        std::thread::sleep(Duration::from_millis(500));
-    }
+    until_within(Duration::from_secs(200), "the run ends", || site.step()["state"] != "active");
     let (state, reason) = site.last("a");
     assert!(state == "failed" && reason.contains("out of time"), "{state}: {reason}");
     site.check();
@@ -39,11 +35,7 @@ fn a_cluster_that_holds_no_more_jobs_is_no_failure() {
     site.step();
     assert!(started.elapsed() < Duration::from_secs(100), "{:?}", started.elapsed());
     site.cluster.ask("scontrol", &["update", "PartitionName=main", "State=UP"]);
-    let started = Instant::now();
-    while site.step()["state"] != "completed" {
-        assert!(started.elapsed() < Duration::from_secs(400), "{} {:?}", site.tasks(), site.last("t8"));
-        std::thread::sleep(Duration::from_millis(500));
-    }
+    until_within(Duration::from_secs(400), "the run completes", || site.step()["state"] == "completed");
     assert_eq!(site.starts().values().sum::<usize>(), 9);
     site.check();
 }
@@ -64,13 +56,18 @@ fn preempted_jobs_are_tried_again_and_start_nothing_twice() {
         site.step_until("it runs", |_| site.starts().values().any(|count| *count > 0));
         std::fs::write(site.run_dir().join("operators/hpc/go"), "").expect("written");
         site.cluster.ask("sbatch", &["-p", "high", "-n2", "-o", "/dev/null", "--wrap", "sleep 2"]);
-        let started = Instant::now();
-        while site.step()["state"] != "completed" {
-            let jobs = site.cluster.jobs("%i|%F|%K|%T|%N|%r|%S|%e|%j");
-            let late = started.elapsed() > Duration::from_secs(300) || site.status()["state"] == "held";
-            assert!(!late, "{mode} {} {:?} {jobs:?}", site.status(), site.last("low"));
-            std::thread::sleep(Duration::from_millis(500));
-        }
+        until_within(Duration::from_secs(300), "the run completes", || {
+            let state = site.step()["state"].clone();
+            assert_ne!(
+                state,
+                "held",
+                "{mode} {} {:?} {:?}",
+                site.status(),
+                site.last("low"),
+                site.cluster.jobs("%i %T %r")
+            );
+            state == "completed"
+        });
         let attempts = site.attempts("low");
         assert_eq!(attempts.len(), 2, "{mode}: {attempts:?}");
         assert!(text(&attempts[0]["reason"]).contains("preempted"), "{mode}: {attempts:?}");
@@ -114,11 +111,7 @@ fn a_limit_on_jobs_and_a_queue_that_forgets_where_the_site_keeps_accounts() {
     until("t0 runs", || site.wrapper("t0").is_some());
     site.kill_wrapper("t0");
     until("the queue has forgotten all", || site.cluster.jobs("%i").is_empty());
-    let started = Instant::now();
-    while site.step()["state"] == "active" {
-        assert!(started.elapsed() < Duration::from_secs(300), "{} {:?}", site.tasks(), site.last("t11"));
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    until_within(Duration::from_secs(300), "the run ends", || site.step()["state"] != "active");
     let (state, reason) = site.last("t0");
     assert!(state == "failed" && reason.contains("without an exit record"), "{state}: {reason}");
     assert!((1..12).all(|n| site.tasks().contains(&format!("t{n}=completed"))), "{}", site.tasks());

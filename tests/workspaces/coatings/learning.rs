@@ -1,11 +1,12 @@
 //! The compiled component, driven without a run: what it learns from the true simulators, and what that costs.
 use super::super::{coatings_component, workspace};
 use super::{Oracle, SLUG};
+use crate::cli::harness::PROGRAM;
 use matterstack::backend::Backends;
-use matterstack::model::config::PluginLimits;
+use matterstack::model::config::{CompileLimits, PluginLimits};
 use matterstack::model::contract::{Context, Detail, GuestError, Next};
 use matterstack::model::document::sha256;
-use matterstack::plugin::{Artifacts, HostSettings, LogLevel, PluginHost, PluginLog, PluginSource, Plugins};
+use matterstack::plugin::{Artifacts, Compiler, HostSettings, LogEntry, PluginHost, PluginLog, PluginSource, Plugins};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::path::Path;
@@ -43,8 +44,9 @@ impl Artifacts for Outputs {
 struct Said;
 
 impl PluginLog for Said {
-    fn write(&self, plugin: &str, _: Option<&str>, _: LogLevel, message: &str) {
-        eprintln!("{plugin}: {message}");
+    fn write(&self, entry: &LogEntry<'_>) -> usize {
+        eprintln!("{}: {}", entry.plugin, entry.message);
+        entry.message.len()
     }
 }
 
@@ -63,7 +65,11 @@ impl Drive {
         let bytes = std::fs::read(&component).expect("the component");
         let outputs = Arc::new(Outputs::default());
         let mut host = PluginHost::new(HostSettings {
-            cache_dir: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("coatings-native")),
+            compiler: Compiler {
+                cache_dir: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("coatings-native")),
+                program: PROGRAM.into(),
+                limits: CompileLimits::default(),
+            },
             backends: Vec::new(),
             compute: Arc::new(Backends::new(Path::new("/nonexistent"))),
             artifacts: outputs.clone(),
@@ -88,20 +94,21 @@ impl Drive {
         };
         let mut state = None;
         loop {
-            let plan = self.host.plan(&context, state.as_deref()).expect("a plan");
+            let plan = self.host.plan(&context, state.as_deref());
             self.fuel_max = self.fuel_max.max(plan.fuel);
+            let plan = plan.value.expect("a plan");
             context.decision += 1;
-            let tasks: Vec<Value> = match plan.value.next {
+            let tasks: Vec<Value> = match plan.next {
                 Next::Workflow(tasks) => serde_json::from_str(&tasks).expect("tasks"),
                 Next::Complete(result) => return serde_json::from_str(&result).expect("a result"),
                 other => panic!("{other:?}"),
             };
             let results = tasks.iter().map(|task| self.carry_out(task, &fails)).collect();
-            let analyzed = self.host.analyze(&context, &plan.value.state, &Value::Array(results).to_string());
-            let analyzed = analyzed.expect("an analysis");
+            let analyzed = self.host.analyze(&context, &plan.state, &Value::Array(results).to_string());
             self.fuel_max = self.fuel_max.max(analyzed.fuel);
-            assert!(analyzed.value.len() < 64 * 1024, "the state has {} bytes", analyzed.value.len());
-            state = Some(analyzed.value);
+            let analyzed = analyzed.value.expect("an analysis");
+            assert!(analyzed.len() < 64 * 1024, "the state has {} bytes", analyzed.len());
+            state = Some(analyzed);
             context.decision += 1;
             context.iteration += 1;
         }

@@ -7,15 +7,12 @@ use super::ledger::Element;
 use super::{Memory, array};
 use crate::backend::JobKey;
 use crate::ground::files::read_regular;
+use crate::model::attempt_dir::{CANCEL, CLAIM, FENCED, OWNER};
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The claim's directory in the attempt directory.
-pub(super) const CLAIM: &str = crate::backend::staging::CLAIM;
-/// In the attempt directory: a person wants the job stopped.
-pub(super) const CANCEL: &str = ".cancel";
 /// The longest claim that is read, in bytes.
 const OWNER_MAX: u64 = 4096;
 
@@ -25,12 +22,12 @@ pub(super) fn fence(directory: &Path) -> io::Result<bool> {
     let claim = directory.join(CLAIM);
     match fs::create_dir(&claim) {
         Ok(()) => {
-            File::create(claim.join("fenced"))?.sync_all()?;
+            File::create(claim.join(FENCED))?.sync_all()?;
             File::open(&claim)?.sync_all()?;
             File::open(directory)?.sync_all()?;
             Ok(true)
         }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(claim.join("fenced").exists()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(claim.join(FENCED).exists()),
         // nothing can enter a directory that is gone, but a job may have before somebody removed it
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
@@ -52,7 +49,7 @@ pub(super) fn ran_out_of_memory(memory: &Memory, key: JobKey<'_>, array: &str) -
 
 /// What the job that claimed an attempt says of itself; the job can put anything in its place.
 fn owner_text(directory: &Path) -> Option<String> {
-    let bytes = read_regular(&directory.join(CLAIM).join("owner"), OWNER_MAX).ok()??;
+    let bytes = read_regular(&directory.join(CLAIM).join(OWNER), OWNER_MAX).ok()??;
     String::from_utf8(bytes).ok()
 }
 

@@ -1,6 +1,6 @@
 //! Slurm's commands: what is called, and what its answers mean. Every call has a time limit on both sides.
 use super::array;
-use super::ledger::{Limits, Row};
+use super::rows::{Limits, Row};
 use super::state::is_ghost;
 use crate::backend::transport::{Exec, Finished, NoAnswer, Transport};
 use crate::ground::words::quoted;

@@ -1,11 +1,12 @@
 //! Submits whose answer was lost: looked for by name until the cluster has answered often and long enough.
-use super::claim::{CLAIM, read_owner, remove};
+use super::claim::{read_owner, remove};
 use super::handle::Handle;
 use super::ledger::{Doubt, Element};
 use super::state::Stage;
 use super::{Memory, SlurmBackend, script, unavailable};
 use crate::backend::JobKey;
 use crate::backend::exit::read_exit;
+use crate::model::attempt_dir::{self, CLAIM};
 use crate::model::contract::{Found, GuestError};
 use std::fs::File;
 use std::io;
@@ -77,7 +78,7 @@ impl SlurmBackend {
 
 /// Takes the job script away, for good.
 fn unwant(key: JobKey<'_>) -> io::Result<()> {
-    remove(&key.directory.join(script::JOB_SCRIPT))?;
+    remove(&key.directory.join(attempt_dir::JOB_SCRIPT))?;
     File::open(key.directory)?.sync_all()
 }
 

@@ -3,6 +3,7 @@
 //! It is a memory of what the cluster said, never the truth: without it everything is looked at anew. Every change of a
 //! job has a number, so that a tick learns what changed behind the number it has seen, also if the last tick died before
 //! it made anything of the changes.
+use super::rows::{Limits, Seen, Shown};
 use super::state::{GONE, Stage, UNSEEN, WITHDRAWN, stage};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -48,9 +49,14 @@ pub(super) struct Doubt {
     pub(super) answered_ms: Option<i64>,
 }
 
+/// The format of the file. Of another one nothing is read, and everything is looked at anew.
+const FORMAT: u32 = 1;
+
 /// What concerns the cluster as a whole.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Head {
+    /// The format of the file: [`FORMAT`].
+    pub(super) format: u32,
     /// Names this ledger, so that a number of another one means nothing.
     pub(super) id: String,
     /// How often the file has been written.
@@ -80,73 +86,6 @@ pub(super) struct Head {
     pub(super) watch_until_ms: i64,
 }
 
-/// What a cluster's configuration says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Limits {
-    /// MaxArraySize; 0 or 1 means that it has no arrays.
-    pub(super) array_size: u32,
-    /// MinJobAge, in milliseconds: for so long the queue shows a job that has ended.
-    pub(super) shown_ms: i64,
-}
-
-/// A row of the queue as the cluster shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Row {
-    /// The name of our array.
-    pub(super) array: String,
-    /// The number of the job that the array is to the cluster.
-    pub(super) number: String,
-    /// The index in the array; none of what is no element: a job by itself, or what is left of an array.
-    pub(super) index: Option<u32>,
-    pub(super) word: String,
-    pub(super) reason: String,
-    pub(super) placed: bool,
-}
-
-/// What a poll showed of the jobs of one backend.
-#[derive(Debug, Default)]
-pub(super) struct Shown {
-    /// The elements, each with its job.
-    pub(super) jobs: Vec<(Element, Seen)>,
-    /// The arrays of which anything stood in the queue, each by its number.
-    pub(super) arrays: BTreeSet<String>,
-    /// For how long the queue shows what has ended, in milliseconds; 0 if that is not known.
-    pub(super) shown_ms: i64,
-}
-
-/// What a poll showed of one job.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Seen {
-    pub(super) id: String,
-    pub(super) word: String,
-    pub(super) reason: String,
-    pub(super) placed: bool,
-}
-
-impl Shown {
-    /// Sorts the rows of arrays of which `is_ours` holds. Without `arrays` a row without an index is a job by itself;
-    /// with them it is what is left of an array whose pending elements were cancelled.
-    pub(super) fn of(rows: &[Row], limits: Option<Limits>, mut is_ours: impl FnMut(&Element) -> bool) -> Self {
-        let has_arrays = limits.is_none_or(|limits| limits.array_size > 1);
-        let mut shown = Self { shown_ms: limits.map_or(0, |limits| limits.shown_ms), ..Self::default() };
-        for row in rows {
-            let element = Element { array: row.array.clone(), index: row.index.unwrap_or(0) };
-            if !is_ours(&element) {
-                continue;
-            }
-            shown.arrays.insert(row.number.clone());
-            let id = match row.index {
-                Some(index) => format!("{}_{index}", row.number),
-                None if has_arrays => continue,
-                None => row.number.clone(),
-            };
-            let (word, reason) = (row.word.clone(), row.reason.clone());
-            shown.jobs.push((element, Seen { id, word, reason, placed: row.placed }));
-        }
-        shown
-    }
-}
-
 type Line = (String, u32, String, String, String, bool, u64, i64);
 
 /// The memory of one backend.
@@ -170,7 +109,7 @@ impl Ledger {
             Ok(file) => {
                 let mut line = String::new();
                 BufReader::new(file).read_line(&mut line)?;
-                serde_json::from_str(&line).unwrap_or_default()
+                serde_json::from_str(&line).ok().filter(|head: &Head| head.format == FORMAT).unwrap_or_default()
             }
             // not written yet: what is in memory is all there is
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.head.written == 0 && self.loaded => {
@@ -186,6 +125,7 @@ impl Ledger {
             self.dirty = false;
             if self.head.id.is_empty() {
                 self.head.id = super::fresh_name()?;
+                self.head.format = FORMAT;
                 self.loaded = true;
             }
         }
@@ -254,7 +194,7 @@ impl Ledger {
     /// is gone, the queue is watched for some times `grace_ms`.
     pub(super) fn take_in(&mut self, poll: Shown, seen: u64, now_ms: i64, grace_ms: i64) {
         let number = self.head.changes + 1;
-        let Shown { jobs: rows, arrays, shown_ms } = poll;
+        let Shown { jobs: rows, arrays, withdrawn, shown_ms, .. } = poll;
         let answered_ms = std::mem::replace(&mut self.head.answered_ms, now_ms);
         // after a clock was set back nothing may wait until it has caught up
         for job in self.jobs.values_mut() {
@@ -278,6 +218,17 @@ impl Ledger {
                 None => drop(self.jobs.insert(element.clone(), new)),
             }
             shown.insert(element);
+        }
+        for (element, id) in withdrawn {
+            let (word, reason) = (WITHDRAWN.to_owned(), String::new());
+            self.jobs.entry(element).or_insert(Job {
+                id,
+                word,
+                reason,
+                placed: false,
+                changed: number,
+                since_ms: now_ms,
+            });
         }
         for (element, job) in &mut self.jobs {
             if has_left(job) || shown.contains(element) {
@@ -334,6 +285,7 @@ fn is_open(job: &Job) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::rows::Row;
     use super::*;
 
     /// Rows of array `a`, each with number, index, word and reason.
@@ -408,22 +360,6 @@ mod tests {
         ledger.take_in(shown(&[("7", Some(0), "RUNNING", "None"), ("8", Some(1), "RUNNING", "None")], 1), 0, 20, 1000);
         assert_eq!(words(&ledger).len(), 2);
         assert_eq!(words(&ledger)[1], (1, "RUNNING", Stage::Running));
-    }
-
-    #[test]
-    fn without_arrays_a_row_without_an_index_is_a_job() {
-        let row = Row {
-            array: "a".to_owned(),
-            number: "7".to_owned(),
-            index: None,
-            word: "CANCELLED".to_owned(),
-            reason: String::new(),
-            placed: false,
-        };
-        let jobs =
-            |array_size| Shown::of(std::slice::from_ref(&row), Some(Limits { array_size, shown_ms: 1 }), |_| true).jobs;
-        assert_eq!(jobs(1).iter().map(|(_, seen)| seen.id.as_str()).collect::<Vec<_>>(), ["7"]);
-        assert!(jobs(1001).is_empty());
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod doubt;
 mod handle;
 mod ledger;
 mod poll;
+mod rows;
 mod script;
 mod site;
 mod state;
@@ -23,7 +24,7 @@ mod submit;
 
 pub use poll::SharedQueue;
 pub use script::{TEMPLATE_VARIABLES, check_template};
-pub(super) use site::ran_behind;
+pub(super) use site::{Errand, ran_behind};
 
 use super::JobKey;
 use super::clock::Clock;
@@ -129,6 +130,9 @@ impl SlurmBackend {
         let mut memory = self.memory();
         let element = Handle::parse(handle)?.element_of(&mut memory, key)?;
         self.fetch_if_over(&mut memory, key, &element)?;
+        if let Some(detail) = self.fetch_refusal(&memory, key.attempt_id.as_str()) {
+            return Err(GuestError::Rejected(detail));
+        }
         drop(memory);
         let record = read_exit(key.directory, key.attempt_id.as_str()).ok_or_else(|| {
             // the verdict has been given, and none will come any more

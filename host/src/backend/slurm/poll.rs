@@ -1,7 +1,8 @@
 //! Looks at the queue: once for all jobs, not more often than allowed, and tells what changed.
 use super::accounts::Accounts;
 use super::commands;
-use super::ledger::{Element, Row, Shown};
+use super::ledger::Element;
+use super::rows::{Row, Shown};
 use super::{Memory, SlurmBackend};
 use crate::backend::clock::Clock;
 use crate::model::id::AttemptId;
@@ -126,7 +127,14 @@ impl SlurmBackend {
                 head.doubts.retain(|_, doubt| doubt.answered_ms.is_none_or(|at| now - at < FORGET_DOUBT_MS));
                 let limits = head.limits;
                 let arrays = &mut memory.arrays;
-                let shown = Shown::of(rows, limits, |element| arrays.member(element).is_some());
+                let mut shown = Shown::of(rows, limits, |element| arrays.member(element).is_some());
+                for (array, number) in std::mem::take(&mut shown.rests) {
+                    let doubted = memory.ledger.head.doubts.contains_key(&array);
+                    let count = arrays.members(&array).filter(|_| doubted).unwrap_or_default().len() as u32;
+                    let id = |index| format!("{number}_{index}");
+                    let element = |index| Element { array: array.clone(), index };
+                    shown.withdrawn.extend((0..count).map(|index| (element(index), id(index))));
+                }
                 memory.ledger.take_in(shown, seen, now, self.grace_ms());
                 self.forget_arrays(memory, rows);
             }

@@ -6,18 +6,15 @@ use super::site::Place;
 use crate::backend::job::{Command, JobDocument, shell_text};
 use crate::ground::files::read_regular;
 use crate::ground::words::quoted;
+use crate::model::attempt_dir::JOB_SCRIPT;
 use crate::model::config::SlurmConfig;
 use crate::model::exit::EXIT_FORMAT;
 use crate::model::workflow::Resources;
 use minijinja::{Environment, context};
 use std::path::Path;
 
-/// The job script in the attempt directory.
-pub(super) const JOB_SCRIPT: &str = "matterstack-job.sh";
 /// The longest job script that is read back, in bytes.
 const SCRIPT_MAX: u64 = 64 * 1024 * 1024;
-/// What the wrapper runs in the attempt directory after a command that succeeded: it notes the files that stay there.
-pub(super) const AFTER: &str = ".matterstack-after";
 
 /// In the claim: which line of `setup` ended the job script, and with what.
 const SETUP: &str = "setup";

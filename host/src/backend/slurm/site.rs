@@ -10,9 +10,10 @@ use super::{Memory, SlurmBackend, script};
 use crate::backend::JobKey;
 use crate::backend::exit::read_exit;
 use crate::backend::job::OutputPatterns;
-use crate::backend::staging::{CLAIM, Carrier, Carry, CarryError, Fetched, Kept, Parcel, Put, RemoteFile, Wanted};
+use crate::backend::staging::{Carrier, Carry, CarryError, Fetched, Kept, Parcel, Put, RemoteFile, Wanted};
 use crate::backend::transport::{Exec, NoAnswer};
 use crate::ground::words::quoted;
+use crate::model::attempt_dir::{self, CLAIM};
 use crate::model::contract::{Detail, GuestError};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -25,6 +26,14 @@ const SHORT: Duration = Duration::from_secs(40);
 /// The ending of the file beside an array's list with what its attempts shall bring; only arrays over there have one.
 const PATTERNS: &str = "outputs";
 
+/// What the cluster itself brings to where a job runs: files that earlier attempts left over there, by their destination,
+/// and what the attempt carries over.
+#[derive(Debug, Clone, Default)]
+pub(in crate::backend) struct Errand {
+    pub(in crate::backend) linked: Vec<(String, RemoteFile)>,
+    pub(in crate::backend) carry: Carry,
+}
+
 /// What this process knows of far attempt directories.
 #[derive(Debug, Default)]
 pub(super) struct Far {
@@ -36,11 +45,7 @@ pub(super) struct Far {
     fetched: HashMap<String, Fetched>,
     /// Attempts whose claims were looked at since then.
     looked: BTreeSet<String>,
-    /// Files that are over there already, for attempts about to be submitted.
-    linked: HashMap<String, Vec<(String, RemoteFile)>>,
-    /// What attempts about to be submitted carry over.
-    carries: HashMap<String, Carry>,
-    /// Attempts that were submitted without what they were to carry over.
+    /// Attempts that were submitted without what they were to carry over, and that nobody has asked about yet.
     bare: BTreeSet<String>,
     /// What each attempt of an array shall bring, by array.
     patterns: HashMap<String, Vec<OutputPatterns>>,
@@ -79,16 +84,9 @@ impl SlurmBackend {
         Carrier::of(&self.settings, &*self.transport, &self.run_id)
     }
 
-    /// Notes files that earlier attempts left over there and that this one shall find in its directory.
-    pub(in crate::backend) fn link(&self, attempt: &str, linked: Vec<(String, RemoteFile)>, carry: Carry) {
-        let far = &mut self.memory().far;
-        far.linked.insert(attempt.to_owned(), linked);
-        far.carries.insert(attempt.to_owned(), carry);
-    }
-
-    /// Tells, once, whether an attempt was submitted without what it was to carry over, because it was no longer there.
-    pub(in crate::backend) fn went_bare(&self, attempt: &str) -> bool {
-        self.memory().far.bare.remove(attempt)
+    /// The attempts that were submitted, since this was last asked, without what they were to carry over.
+    pub(in crate::backend) fn went_bare(&self) -> BTreeSet<String> {
+        std::mem::take(&mut self.memory().far.bare)
     }
 
     /// Fetches what an attempt left over there for another one, into that one's directory. Tells whether its directory was
@@ -105,7 +103,7 @@ impl SlurmBackend {
         let fetched = carrier.fetch(&[wanted]).map_err(|error| GuestError::Transient(detail(&error), None))?;
         match fetched.into_values().next() {
             Some(Fetched::Yes(_)) => Ok(true),
-            Some(Fetched::No(why)) => Err(GuestError::Rejected(Detail::new("staging", why))),
+            Some(Fetched::No(why) | Fetched::Never(_, why)) => Err(GuestError::Rejected(Detail::new("staging", why))),
             Some(Fetched::Gone) | None => Ok(false),
         }
     }
@@ -121,7 +119,7 @@ impl SlurmBackend {
     }
 
     /// Fetches one file that was left over there.
-    pub(in crate::backend) fn pull(&self, file: &RemoteFile, to: &mut dyn io::Write) -> Result<(), CarryError> {
+    pub(in crate::backend) fn pull(&self, file: &RemoteFile, to: &mut dyn io::Write) -> Result<bool, CarryError> {
         let none = || CarryError::Damaged("the backend keeps no files".to_owned());
         self.carrier().ok_or_else(none)?.pull(file, to)
     }
@@ -215,7 +213,15 @@ impl SlurmBackend {
     pub(super) fn fetch_trouble(&self, memory: &Memory, attempt: &str) -> Option<String> {
         match memory.far.fetched.get(attempt)? {
             Fetched::No(why) => Some(why.clone()),
-            Fetched::Yes(_) | Fetched::Gone => None,
+            Fetched::Yes(_) | Fetched::Never(..) | Fetched::Gone => None,
+        }
+    }
+
+    /// Why some of the results of an attempt can never be taken, if so.
+    pub(super) fn fetch_refusal(&self, memory: &Memory, attempt: &str) -> Option<Detail> {
+        match memory.far.fetched.get(attempt)? {
+            Fetched::Never(code, why) => Some(Detail::new(code, why.clone())),
+            Fetched::Yes(_) | Fetched::No(_) | Fetched::Gone => None,
         }
     }
 
@@ -278,7 +284,7 @@ impl SlurmBackend {
         &self,
         memory: &mut Memory,
         array: &str,
-        members: &[Member],
+        (members, errands): (&[Member], &[Errand]),
         wrapper: &str,
     ) -> Result<BTreeMap<String, String>, GuestError> {
         let Some(carrier) = self.carrier() else { return Ok(BTreeMap::new()) };
@@ -297,12 +303,17 @@ impl SlurmBackend {
         parcels.extend(members.iter().enumerate().map(|(index, member)| {
             let patterns = self.patterns(memory, &Element { array: array.to_owned(), index: index as u32 });
             let note = crate::backend::staging::note_kept(&patterns.keep);
+            let errand = errands.get(index).cloned().unwrap_or_default();
             Parcel {
                 attempt: member.attempt.clone(),
                 directory: Some(self.run.join(&member.directory)),
-                files: if note.is_empty() { Vec::new() } else { vec![(script::AFTER.to_owned(), note.into_bytes())] },
-                linked: memory.far.linked.remove(&member.attempt).unwrap_or_default(),
-                carry: memory.far.carries.remove(&member.attempt).unwrap_or_default(),
+                files: if note.is_empty() {
+                    Vec::new()
+                } else {
+                    vec![(attempt_dir::AFTER.to_owned(), note.into_bytes())]
+                },
+                linked: errand.linked,
+                carry: errand.carry,
             }
         }));
         crate::ground::failpoint::hit("slurm.put.before");
@@ -352,7 +363,7 @@ impl SlurmBackend {
     pub(super) fn unwant_there(&self, attempt: &str) -> Result<(), GuestError> {
         let Some(carrier) = self.carrier() else { return Ok(()) };
         let directory = format!("{}/{}", carrier.place(), quoted(attempt));
-        let script = format!("cd {directory} 2>/dev/null || exit 0; rm -f -- {} && sync .", script::JOB_SCRIPT);
+        let script = format!("cd {directory} 2>/dev/null || exit 0; rm -f -- {} && sync .", attempt_dir::JOB_SCRIPT);
         self.ask_there(&script).map(drop)
     }
 

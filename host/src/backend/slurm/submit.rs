@@ -4,11 +4,12 @@ use super::claim::remove;
 use super::commands::{self, Submitted};
 use super::handle::Handle;
 use super::ledger::{Doubt, Element};
-use super::{Memory, SlurmBackend, fresh_name, script, unavailable};
+use super::{Errand, Memory, SlurmBackend, fresh_name, script, unavailable};
 use crate::backend::exit::read_exit;
 use crate::backend::job::{Command, JobDocument, OutputPatterns};
 use crate::backend::{JobKey, Unacknowledged};
 use crate::ground::failpoint;
+use crate::model::attempt_dir;
 use crate::model::contract::{Detail, GuestError};
 use crate::model::id::AttemptId;
 use crate::model::workflow::Resources;
@@ -32,6 +33,8 @@ pub(super) struct Unsent {
     resources: Resources,
     options: Vec<String>,
     members: Vec<Member>,
+    /// What each member is to find over there.
+    errands: Vec<Errand>,
     patterns: Vec<OutputPatterns>,
     /// The tasks of the members, for people who look at the queue.
     tasks: Vec<String>,
@@ -39,8 +42,8 @@ pub(super) struct Unsent {
 
 impl Unsent {
     fn new(name: String, resources: Resources, options: Vec<String>) -> Self {
-        let (members, patterns, tasks) = (Vec::new(), Vec::new(), Vec::new());
-        Self { name, resources, options, members, patterns, tasks }
+        let (members, errands, patterns, tasks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { name, resources, options, members, errands, patterns, tasks }
     }
 
     /// What the queue shows beside the name of a part of the array: the name once more, since administrators rename jobs,
@@ -64,7 +67,7 @@ fn is_format(c: char) -> bool {
 }
 
 impl SlurmBackend {
-    pub(in crate::backend) fn submit(&self, key: JobKey<'_>, job: &str) -> Result<String, GuestError> {
+    pub(in crate::backend) fn submit(&self, key: JobKey<'_>, job: &str, errand: Errand) -> Result<String, GuestError> {
         let job = JobDocument::parse(job)?;
         let attempt = key.attempt_id.as_str();
         let mut memory = self.memory();
@@ -101,9 +104,10 @@ impl SlurmBackend {
         let ticket = script::ticket(&element.array, element.index);
         let text = script::job_script(&self.settings, &job, attempt, &array.options, Some(&ticket));
         let text = text.map_err(bad_template)?;
-        write_script(&key.directory.join(script::JOB_SCRIPT), &text).map_err(|error| unavailable(&error))?;
+        write_script(&key.directory.join(attempt_dir::JOB_SCRIPT), &text).map_err(|error| unavailable(&error))?;
         self.check_parcel(key.directory)?;
         array.patterns.push(job.patterns());
+        array.errands.push(errand);
         array.tasks.push(key.task_id.0.clone());
         let is_argv = matches!(job.command, Command::Argv(_));
         array.members.push(Member { attempt: attempt.to_owned(), directory: directory.to_owned(), is_argv });
@@ -181,7 +185,7 @@ impl SlurmBackend {
         memory.arrays.write(&array.name, array.members.clone(), &wrapper)?;
         self.note_patterns(memory, &array.name, array.patterns.clone())?;
         failpoint::hit("slurm.array-written");
-        let gone = match self.put(memory, &array.name, &array.members, &wrapper) {
+        let gone = match self.put(memory, &array.name, (&array.members, &array.errands), &wrapper) {
             Ok(gone) => gone,
             Err(error) => return Ok(Err(error)),
         };

@@ -1,15 +1,16 @@
 //! Results from the cluster.
-use super::pattern::expression;
-use super::{ASIDE, Carrier, CarryError, HOSTS_OWN, KEPT, OWN, STAGED};
+use super::{Carrier, CarryError, OWN, pattern};
 use crate::backend::transport::Exec;
+use crate::ground::carriage::{allow_to_execute, make_way};
+use crate::ground::digest::copy_hashed;
+use crate::ground::machine;
 use crate::ground::words::quoted;
-use crate::model::document::hex;
+use crate::model::attempt_dir::{FETCHED, KEPT, STAGED, own_expression};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 /// The most bytes that one attempt may bring back.
@@ -46,9 +47,23 @@ pub enum Fetched {
     Yes(Vec<Kept>),
     /// The attempt has no directory over there.
     Gone,
-    /// They were not taken, and nothing was put in place: why.
+    /// They were not taken, and nothing was put in place: why. Another try may have them.
     No(String),
+    /// Some of them can never be taken, by no fault of the way: a word, and why. What came is in place.
+    Never(&'static str, String),
 }
+
+/// What is wrong with an attempt's results.
+#[derive(Debug, Clone)]
+enum Trouble {
+    Passes(String),
+    Lasts(&'static str, String),
+}
+
+/// There is more than is fetched.
+const TOO_MUCH: &str = "output-quota";
+/// Something cannot be read over there, or not be written here.
+const UNREADABLE: &str = "output-unreadable";
 
 /// A file that stays over there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,25 +109,26 @@ impl Carrier<'_> {
 /// Lists what is wanted with digests and sizes, then sends it. Names with line feeds are passed over. A file that cannot be
 /// read is left out, which is noticed here and concerns its own attempt alone.
 fn script(carrier: &Carrier<'_>, wanted: &[Wanted]) -> String {
-    let own: Vec<String> = OWN.iter().map(|name| expression(name)).collect();
+    let own: Vec<String> = OWN.iter().map(|name| pattern::plain(name)).collect();
     let mut text = format!(
         r#"set -e
 export LC_ALL=C
 cd {place} 2>/dev/null || {{ echo 'no run'; echo '{FILES_FOLLOW}'; exit 0; }}
 n='
 '
-f() {{ find . -type f ! -path "*$n*" -printf '%s %p\n' | grep -E "^[0-9]+ \./($1)\$" || :; }}
+f() {{ find . -regextype posix-extended ! -path . -type d ! -regex "\./(\.claim|$2)" -prune -o \
+  -type f ! -path "*$n*" -printf '%s %p\n' | grep -aE "^[0-9]+ \./($1)\$" || :; }}
 new() {{ i=/dev/null; [ ! -f {STAGED} ] || i={STAGED}; awk -v i="$i" 'BEGIN{{while((getline x<i)>0)s[x]}}{{p=$0;sub(/^[0-9]+ /,"",p);if(!(p in s))print}}'; }}
 pick() {{ (
   cd "./$1" 2>/dev/null || {{ echo "gone $1"; exit; }}
-  l=$(f "$2" | new | if [ -n "$3" ]; then grep -vE "^[0-9]+ \./($3)\$" || :; else cat; fi)
+  l=$(f "$2" "$4" | new | if [ -n "$3" ]; then grep -avE "^[0-9]+ \./($3)\$" || :; else cat; fi)
   t=$(printf '%s\n' "$l" | awk '{{b+=$1}}END{{printf "%.0f",b}}')
-  if [ "$t" -gt {BYTES_MAX} ]; then echo "large $1 $t"; l=$(f '{own}'); fi
+  if [ "$t" -gt {BYTES_MAX} ]; then echo "large $1 $t"; l=$(f '{own}' //); fi
   [ -z "$l" ] || printf '%s\n' "$l" | awk -v a="$1" '{{s=$1;sub(/^[0-9]+ \.\//,"");print "file",s,"./" a "/" $0}}'
 ) }}
 kept() {{ (
   cd "./$1" 2>/dev/null || exit 0
-  if [ -f {KEPT} ]; then cat {KEPT}; else f "$2" | new | while IFS= read -r x; do
+  if [ -f {KEPT} ]; then cat {KEPT}; else f "$2" "$3" | new | while IFS= read -r x; do
     p=${{x#* }}; h=$(sha256sum <"$p"); printf '%s %s %s\n' "${{h%% *}}" "${{x%% *}}" "$p"; done; fi | while IFS= read -r x; do printf 'kept %s %s\n' "$1" "$x"; done
 ) }}
 l=$(
@@ -121,19 +137,21 @@ l=$(
         place = carrier.place(),
         own = own.join("|"),
     );
-    let union = |patterns: &[String]| patterns.iter().map(|glob| expression(glob)).collect::<Vec<_>>().join("|");
     for one in wanted {
         let attempt = quoted(&one.attempt);
-        let (mut all, mut none) = (one.outputs.iter().map(|glob| expression(glob)).collect::<Vec<_>>(), Vec::new());
+        let (mut all, mut none) = (vec![pattern::files(&one.outputs)], Vec::new());
         if one.own {
             all.extend(own.iter().cloned());
-            none.extend(one.keep.iter().map(|glob| expression(glob)));
+            none.extend((!one.keep.is_empty()).then(|| pattern::files(&one.keep)));
         } else {
-            none.push(HOSTS_OWN.to_owned());
+            none.push(own_expression());
         }
-        let _ = writeln!(text, "pick {attempt} {} {}", quoted(&all.join("|")), quoted(&none.join("|")));
+        let (all, none, folders) =
+            (quoted(&all.join("|")), quoted(&none.join("|")), quoted(&pattern::folders(&one.outputs)));
+        let _ = writeln!(text, "pick {attempt} {all} {none} {folders}");
         if !one.keep.is_empty() {
-            let _ = writeln!(text, "kept {attempt} {}", quoted(&union(&one.keep)));
+            let (files, folders) = (quoted(&pattern::files(&one.keep)), quoted(&pattern::folders(&one.keep)));
+            let _ = writeln!(text, "kept {attempt} {files} {folders}");
         }
     }
     let _ = write!(
@@ -155,16 +173,19 @@ pub(in crate::backend) fn note_kept(keep: &[String]) -> String {
     if keep.is_empty() {
         return String::new();
     }
-    let union = keep.iter().map(|glob| expression(glob)).collect::<Vec<_>>().join("|");
+    let (files, folders) = (pattern::files(keep), pattern::folders(keep));
     format!(
         r#"( export LC_ALL=C; n='
 '
-find . -type f ! -path "*$n*" -printf '%s %p\n' | grep -E {} | while IFS= read -r x; do
+find . -regextype posix-extended ! -path . -type d ! -regex {} -prune -o -type f ! -path "*$n*" -printf '%s %p\n' |
+  grep -aE {} | grep -avE {} | while IFS= read -r x; do
   p=${{x#* }}; grep -qxF -e "$p" {STAGED} 2>/dev/null && continue
   h=$(sha256sum <"$p"); printf '%s %s %s\n' "${{h%% *}}" "${{x%% *}}" "$p"; done >{KEPT}.tmp && mv {KEPT}.tmp {KEPT}
 )
 "#,
-        quoted(&format!(r"^[0-9]+ \./({union})$"))
+        quoted(&format!(r"\./({folders})")),
+        quoted(&format!(r"^[0-9]+ \./({files})$")),
+        quoted(&format!(r"^[0-9]+ \./{}$", own_expression()))
     )
 }
 
@@ -177,7 +198,7 @@ struct Received {
 #[derive(Debug, Default)]
 struct Attempt {
     gone: bool,
-    trouble: Option<String>,
+    trouble: Option<Trouble>,
     kept: Vec<Kept>,
     /// What is to come, by path: size and digest.
     listed: BTreeMap<String, (u64, String)>,
@@ -186,8 +207,16 @@ struct Attempt {
 }
 
 impl Attempt {
-    fn trouble(&mut self, text: String) {
-        self.trouble.get_or_insert(text);
+    fn trouble(&mut self, trouble: Trouble) {
+        self.trouble.get_or_insert(trouble);
+    }
+
+    fn answer(&self, trouble: Option<Trouble>) -> Fetched {
+        match trouble {
+            None => Fetched::Yes(self.kept.clone()),
+            Some(Trouble::Passes(why)) => Fetched::No(why),
+            Some(Trouble::Lasts(code, why)) => Fetched::Never(code, why),
+        }
     }
 }
 
@@ -250,10 +279,10 @@ impl Received {
             "large" => {
                 let (attempt, bytes) = rest.split_once(' ').unwrap_or((rest, "?"));
                 if let Some(attempt) = self.attempts.get_mut(attempt) {
-                    attempt.trouble(format!(
+                    attempt.trouble(Trouble::Lasts(TOO_MUCH, format!(
                         "its outputs have {bytes} bytes, and {BYTES_MAX} is the most that is fetched; keep large files on the \
                          cluster with {{\"pattern\": …, \"keep\": \"remote\"}}"
-                    ));
+                    )));
                 }
             }
             "kept" => {
@@ -266,7 +295,8 @@ impl Received {
                 let Some((size, path)) = rest.split_once(' ') else { return };
                 if let (Some((attempt, path)), Ok(size)) = (self.place(path), size.parse()) {
                     if attempt.listed.len() >= FILES_MAX {
-                        attempt.trouble(format!("more than {FILES_MAX} output files"));
+                        attempt
+                            .trouble(Trouble::Lasts(TOO_MUCH, format!("it left more than {FILES_MAX} output files")));
                     } else {
                         attempt.listed.insert(path, (size, String::new()));
                     }
@@ -306,7 +336,7 @@ impl Received {
             let Some((attempt, path)) = self.place(&path) else { continue };
             let Some((size, digest)) = attempt.listed.get(&path).cloned() else { continue };
             if entry.header().entry_type() != tar::EntryType::Regular || entry.size() != size {
-                attempt.trouble(format!("`{path}` was changed while it was fetched"));
+                attempt.trouble(Trouble::Passes(format!("`{path}` was changed while it was fetched")));
                 continue;
             }
             let Some((directory, open)) = name.as_deref().and_then(|name| places.get_mut(name)) else { continue };
@@ -315,7 +345,9 @@ impl Received {
                 None => open.insert(make_aside(directory)?),
             };
             let mut file = aside.create(number.to_string())?;
-            if copy_hashed(&mut entry, &mut file)? == digest {
+            let executable = entry.header().mode().is_ok_and(|mode| mode & 0o100 != 0);
+            if copy_hashed(&mut entry, &mut file)?.0 == digest {
+                allow_to_execute(&file, executable)?;
                 attempt.arrived.insert(path, number);
             } else {
                 attempt.trouble(not_as_listed(&path, &digest));
@@ -335,21 +367,19 @@ impl Received {
             attempt.trouble.clone().or_else(|| missing.map(|(path, (_, digest))| not_as_listed(path, digest)));
         let root = match Dir::open_ambient_dir(&one.directory, ambient_authority()) {
             // nothing of it was written
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(trouble.map_or_else(|| Fetched::Yes(attempt.kept.clone()), Fetched::No));
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(attempt.answer(trouble)),
             root => root?,
         };
         let answer = match trouble {
-            Some(trouble) => Fetched::No(trouble),
-            None => match put_in_place(&root, &attempt.arrived) {
-                Ok(()) => Fetched::Yes(attempt.kept.clone()),
-                Err(error) if error.kind() == io::ErrorKind::StorageFull => return Err(error),
+            Some(Trouble::Passes(why)) => Fetched::No(why),
+            trouble => match put_in_place(&root, &attempt.arrived) {
+                Ok(()) => attempt.answer(trouble),
+                Err(error) if machine::is_trouble(&error) => return Err(error),
                 // something the operator made stands in the way
-                Err(error) => Fetched::No(format!("cannot be put in place: {error}")),
+                Err(error) => Fetched::Never(UNREADABLE, format!("its results cannot be put in place: {error}")),
             },
         };
-        match root.remove_dir_all(ASIDE) {
+        match root.remove_dir_all(FETCHED) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(answer),
         }
@@ -357,21 +387,19 @@ impl Received {
 }
 
 /// Why a file that was listed did not come, or came as another.
-fn not_as_listed(path: &str, digest: &str) -> String {
+fn not_as_listed(path: &str, digest: &str) -> Trouble {
     if digest.is_empty() {
-        return format!("`{path}` cannot be read over there");
+        return Trouble::Lasts(UNREADABLE, format!("`{path}` cannot be read on the cluster"));
     }
-    format!("`{path}` was changed while it was fetched")
+    Trouble::Passes(format!("`{path}` was changed while it was fetched"))
 }
 
 fn put_in_place(root: &Dir, arrived: &BTreeMap<String, usize>) -> io::Result<()> {
     // the exit record last: with it, everything else is there
     let (record, others): (Vec<_>, Vec<_>) = arrived.iter().partition(|(path, _)| *path == "exit.json");
     for (path, number) in others.into_iter().chain(record) {
-        if let Some(parent) = Path::new(path).parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            root.create_dir_all(parent)?;
-        }
-        root.rename(Path::new(ASIDE).join(number.to_string()), root, path)?;
+        make_way(root, Path::new(path))?;
+        root.rename(Path::new(FETCHED).join(number.to_string()), root, path)?;
     }
     Ok(())
 }
@@ -380,25 +408,13 @@ fn put_in_place(root: &Dir, arrived: &BTreeMap<String, usize>) -> io::Result<()>
 fn make_aside(directory: &Path) -> io::Result<Dir> {
     std::fs::create_dir_all(directory)?;
     let root = Dir::open_ambient_dir(directory, ambient_authority())?;
-    match root.symlink_metadata(ASIDE) {
-        Ok(found) if found.is_dir() => root.remove_dir_all(ASIDE)?,
-        Ok(_) => root.remove_file(ASIDE)?,
+    match root.symlink_metadata(FETCHED) {
+        Ok(found) if found.is_dir() => root.remove_dir_all(FETCHED)?,
+        Ok(_) => root.remove_file(FETCHED)?,
         Err(_) => {}
     }
-    root.create_dir(ASIDE)?;
-    root.open_dir(ASIDE)
-}
-
-fn copy_hashed(from: &mut impl Read, to: &mut impl Write) -> io::Result<String> {
-    let (mut hasher, mut buffer) = (Sha256::new(), vec![0_u8; 64 * 1024]);
-    loop {
-        let count = from.read(&mut buffer)?;
-        if count == 0 {
-            return Ok(hex(&hasher.finalize()));
-        }
-        hasher.update(&buffer[..count]);
-        to.write_all(&buffer[..count])?;
-    }
+    root.create_dir(FETCHED)?;
+    root.open_dir(FETCHED)
 }
 
 /// `DIGEST SIZE ./PATH`, as the wrapper or the script notes it.

@@ -18,23 +18,12 @@ use crate::model::config::SlurmConfig;
 use std::io;
 use std::time::Duration;
 
-/// Files of the host's own in an attempt directory over there, beside what a job script is called.
-pub const STAGED: &str = ".matterstack-staged";
-/// What the job's wrapper notes of the files that stay over there.
-pub const KEPT: &str = ".matterstack-kept";
-/// The directory that a job makes when it begins.
-pub const CLAIM: &str = ".claim";
-/// Where files wait, in an attempt directory here, until all of their attempt have arrived.
-const ASIDE: &str = ".fetched";
 /// Where runs go over there if the backend has no `remote_root`.
 const ROOT: &str = "~/.matterstack/runs";
 /// How long one stream of a batch may take, beside what its bytes allow it.
 const STREAM: Duration = Duration::from_secs(1800);
 /// What is fetched of every ended attempt, whatever its patterns say.
 const OWN: &[&str] = &["stdout", "stderr", "exit.json", ".claim/owner", ".claim/fenced"];
-/// What no pattern carries from one attempt to the next, as an extended regular expression.
-const HOSTS_OWN: &str =
-    r"stdout|stderr|exit\.json|\.exit\.json\.tmp|matterstack-job\.sh|\.cancel|\.claim/.*|\.matterstack-[^/]*";
 
 /// The directory of one run over there, and the way to it.
 #[derive(Debug, Clone, Copy)]

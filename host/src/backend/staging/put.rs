@@ -1,13 +1,14 @@
 //! Attempt directories to the cluster.
-use super::pattern::expression;
-use super::{ASIDE, CLAIM, Carrier, CarryError, HOSTS_OWN, OWN, STAGED};
+use super::{Carrier, CarryError, OWN, pattern};
 use crate::backend::transport::{Exec, NoAnswer};
+use crate::ground::digest::Hashed;
+use crate::ground::files::open_regular;
 use crate::ground::words::quoted;
+use crate::model::attempt_dir::{CLAIM, FETCHED, STAGED, own_expression};
 use crate::model::document::hex;
+use crate::model::outputs;
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt};
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-use sha2::{Digest, Sha256};
+use cap_std::fs::{Dir, File};
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -59,6 +60,9 @@ pub struct RemoteFile {
     pub size: u64,
 }
 
+/// What is said of a file that can be executed.
+const EXECUTABLE: &str = "matterstack-executable";
+
 impl Carrier<'_> {
     /// Carries a batch of attempt directories to the cluster in one stream. Files that are there already are copied over
     /// there. A directory in which a job has begun is left as it is.
@@ -103,49 +107,25 @@ impl Carrier<'_> {
         Ok(put)
     }
 
-    /// Fetches one file that an attempt left on the cluster, and checks it.
+    /// Fetches one file that an attempt left on the cluster, and checks it. Tells whether it can be executed.
     ///
     /// # Errors
     /// If there is no answer, or the file is gone or changed; then the beginning of it may have been written.
-    pub fn pull(&self, file: &RemoteFile, to: &mut dyn Write) -> Result<(), CarryError> {
+    pub fn pull(&self, file: &RemoteFile, to: &mut dyn Write) -> Result<bool, CarryError> {
         // what a job, or anybody, has put in its place since may have no end, or never begin
         let script = format!(
-            "f={}/{}; [ ! -f \"$f\" ] || exec head -c {} -- \"$f\"",
+            "f={}/{}; [ ! -x \"$f\" ] || echo {EXECUTABLE} >&2; [ ! -f \"$f\" ] || exec head -c {} -- \"$f\"",
             self.place(),
             quoted(&format!("{}/{}", file.attempt, file.path)),
             file.size.saturating_add(1)
         );
-        let mut hashing = Hashing { inner: to, hasher: Sha256::new(), size: 0, most: file.size.saturating_add(1) };
-        self.exec(Exec { script: &script, stdin: None, stdout: Some(&mut hashing), timeout: self.timeout })?;
-        if hashing.size == file.size && hex(&hashing.hasher.finalize()) == file.sha256 {
-            return Ok(());
+        let mut hashed = Hashed::new(to, file.size.saturating_add(1));
+        let done =
+            self.exec(Exec { script: &script, stdin: None, stdout: Some(&mut hashed), timeout: self.timeout })?;
+        if hashed.size() == file.size && hashed.finish() == file.sha256 {
+            return Ok(String::from_utf8_lossy(&done.stderr).lines().any(|line| line == EXECUTABLE));
         }
         Err(CarryError::Damaged(format!("`{}` was changed after its task ended", file.path)))
-    }
-}
-
-/// Writes, and hashes what it writes.
-struct Hashing<'a> {
-    inner: &'a mut dyn Write,
-    hasher: Sha256,
-    size: u64,
-    /// Bytes that are taken.
-    most: u64,
-}
-
-impl Write for Hashing<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.size + bytes.len() as u64 > self.most {
-            return Err(io::Error::other("more than was asked for"));
-        }
-        let count = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..count]);
-        self.size += count as u64;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
     }
 }
 
@@ -176,14 +156,15 @@ copy() {{
 carry() {{
   [ ! -d "$r/$1" ] || return 0
   [ -d "$r/$2" ] || {{ printf 'bare %s\n' "$1"; return 0; }}
-  e=$(cd "$r/$2" && find . -type f ! -path "*$n*" | grep -E "^\./($3)\$" | grep -vE '^\./({host})$' |
+  e=$(cd "$r/$2" && find . -regextype posix-extended ! -path . -type d ! -regex "\./($4)" -prune -o \
+    -type f ! -path "*$n*" -print | grep -aE "^\./($3)\$" | grep -avE '^\./({host})$' |
     awk 'BEGIN{{while((getline x<"{STAGED}")>0)s[x]}}!($0 in s)' |
     while IFS= read -r x; do [ -e "$r/$w/$1/$x" ] || printf '%s\n' "$x"; done | tr '\n' '\0' |
     xargs -0r cp -pP --parents --reflink=auto -t "$r/$w/$1" -- 2>&1) || {{
     full "$e"; printf 'stays %s %s\n' "$1" "$(printf %s "$e" | head -n 1)"; return 1; }}
 }}
 "#,
-        host = HOSTS_OWN,
+        host = own_expression(),
     )
 }
 
@@ -208,8 +189,9 @@ fn script(carrier: &Carrier<'_>, parcels: &[Parcel]) -> Result<String, CarryErro
             );
         }
         if let Carry { patterns, from: Some(from) } = &parcel.carry {
-            let union = patterns.iter().map(|glob| expression(glob)).collect::<Vec<_>>().join("|");
-            let _ = writeln!(text, "carry \"$a\" {} {} || ok=", quoted(from), quoted(&union));
+            let (files, folders) = (pattern::files(patterns), pattern::folders(patterns));
+            let (from, files, folders) = (quoted(from), quoted(&files), quoted(&folders));
+            let _ = writeln!(text, "carry \"$a\" {from} {files} {folders} || ok=");
         }
         let _ = writeln!(
             text,
@@ -230,16 +212,16 @@ fn pack(parcels: &[Parcel], to: io::PipeWriter) -> Result<(), PackError> {
     let mut digests = String::new();
     for parcel in parcels {
         directory(&mut builder, &parcel.attempt).map_err(stream)?;
-        let carried = globs(&parcel.carry.patterns).map_err(stream)?;
+        let carried = outputs::patterns(parcel.carry.patterns.iter().map(String::as_str));
         let mut names: Vec<String> = parcel.linked.iter().map(|(name, _)| name.clone()).collect();
         if let Some(path) = &parcel.directory {
             let what = |error| (format!("reading `{}`", path.display()), error);
             let root = Dir::open_ambient_dir(path, ambient_authority()).map_err(what)?;
             for (name, executable) in files_below(&root).map_err(what)? {
-                let mut file = open(&root, &name).map_err(what)?;
+                let mut file = open_regular(&root, &name).map_err(what)?;
                 let place = format!("{}/{name}", parcel.attempt);
                 digests.push_str(&append(&mut builder, &place, &mut file, executable).map_err(what)?);
-                if !carried.is_match(&name) {
+                if !carried.match_path(&name) {
                     names.push(name);
                 }
             }
@@ -257,14 +239,6 @@ fn pack(parcels: &[Parcel], to: io::PipeWriter) -> Result<(), PackError> {
     builder.into_inner().and_then(|mut rest| rest.flush()).map_err(stream)
 }
 
-fn globs(patterns: &[String]) -> io::Result<GlobSet> {
-    let mut set = GlobSetBuilder::new();
-    for pattern in patterns {
-        set.add(GlobBuilder::new(pattern).literal_separator(true).build().map_err(io::Error::other)?);
-    }
-    set.build().map_err(io::Error::other)
-}
-
 fn directory(builder: &mut tar::Builder<impl Write>, name: &str) -> io::Result<()> {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(tar::EntryType::Directory);
@@ -278,12 +252,12 @@ fn append(builder: &mut tar::Builder<impl Write>, name: &str, file: &mut File, e
     let mut header = tar::Header::new_gnu();
     header.set_size(size);
     header.set_mode(if executable { 0o755 } else { 0o644 });
-    let mut reading = HashingReader { inner: file.take(size), hasher: Sha256::new(), size: 0 };
+    let mut reading = Hashed::new(file.take(size), size);
     builder.append_data(&mut header, name, &mut reading)?;
-    if reading.size != size {
+    if reading.size() != size {
         return Err(io::Error::other(format!("`{name}` became shorter while it was read")));
     }
-    Ok(digest_line(&hex(&reading.hasher.finalize()), name))
+    Ok(digest_line(&reading.finish(), name))
 }
 
 fn append_bytes(builder: &mut tar::Builder<impl Write>, name: &str, bytes: &[u8]) -> io::Result<String> {
@@ -301,21 +275,6 @@ fn digest_line(digest: &str, name: &str) -> String {
         return format!("\\{digest}  {name}\n");
     }
     format!("{digest}  {name}\n")
-}
-
-struct HashingReader<R> {
-    inner: R,
-    hasher: Sha256,
-    size: u64,
-}
-
-impl<R: Read> Read for HashingReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.hasher.update(&buffer[..count]);
-        self.size += count as u64;
-        Ok(count)
-    }
 }
 
 /// Whether an attempt directory can be carried.
@@ -343,7 +302,7 @@ fn walk(directory: &Dir, prefix: &str, names: &mut Vec<(String, bool)>) -> io::R
             name.to_str().ok_or_else(|| io::Error::other(format!("a file name below `{prefix}` is not UTF-8")))?;
         let path = format!("{prefix}{name}");
         let kind = entry.file_type()?;
-        if path == CLAIM || path == ASIDE {
+        if path == CLAIM || path == FETCHED {
             continue;
         }
         if kind.is_dir() {
@@ -360,15 +319,4 @@ fn walk(directory: &Dir, prefix: &str, names: &mut Vec<(String, bool)>) -> io::R
         }
     }
     Ok(())
-}
-
-/// Opens a file below a directory; neither a link nor a FIFO put in its place is followed or blocks.
-fn open(root: &Dir, name: &str) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).custom_flags((rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32);
-    let file = root.open_with(Path::new(name), &options)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other(format!("`{name}` is not a regular file")));
-    }
-    Ok(file)
 }

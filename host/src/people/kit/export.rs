@@ -1,18 +1,17 @@
 //! Bundles kits into one archive for a person to carry.
 use crate::explain::outside_command;
 use crate::failure::Failure;
+use crate::ground::digest::Hashed;
 use crate::ground::files::{open_regular_path, read_regular};
 use crate::ground::words::positional;
-use crate::model::document::hex;
 use crate::model::workflow::stays_inside;
 use crate::run::RunDir;
 use crate::store::{AttemptRow, Store};
 use flate2::{Compression, write::GzEncoder};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use tar::{Builder, EntryType, Header};
 
@@ -52,6 +51,8 @@ struct Manifest {
 struct FileOf {
     sha256: String,
     size: u64,
+    #[serde(default)]
+    executable: bool,
 }
 
 /// A kit found in an attempt directory.
@@ -166,10 +167,10 @@ fn bundle(run: &str, kits: &[Found], file: File) -> Result<(), Failure> {
             if source.metadata().map_err(packing)?.len() != expected.size {
                 return Err(changed("was changed"));
             }
-            let mut source = Hashing { source, hasher: Sha256::new() };
-            let mut header = header(EntryType::Regular, expected.size, path.ends_with(".sh"));
+            let mut source = Hashed::new(source, expected.size);
+            let mut header = header(EntryType::Regular, expected.size, expected.executable);
             builder.append_data(&mut header, format!("{folder}/{path}"), &mut source).map_err(packing)?;
-            if hex(&source.hasher.finalize()) != expected.sha256 {
+            if source.finish() != expected.sha256 {
                 return Err(changed("was changed"));
             }
         }
@@ -197,20 +198,6 @@ fn add(builder: &mut Packer, path: &str, bytes: &[u8]) -> io::Result<()> {
 
 fn add_folder(builder: &mut Packer, path: &str) -> io::Result<()> {
     builder.append_data(&mut header(EntryType::Directory, 0, true), path, io::empty())
-}
-
-/// Hashes what is read through it.
-struct Hashing {
-    source: File,
-    hasher: Sha256,
-}
-
-impl Read for Hashing {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.source.read(buffer)?;
-        self.hasher.update(&buffer[..read]);
-        Ok(read)
-    }
 }
 
 fn readme(run: &str, kits: &[Found]) -> String {

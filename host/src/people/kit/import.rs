@@ -2,10 +2,12 @@
 use super::sums;
 use super::survey::{self, Refusal};
 use crate::failure::Failure;
+use crate::ground::carriage::allow_to_execute;
+use crate::ground::digest::{Hashing, PIECE};
 use crate::ground::files::{lock, put};
 use crate::ground::files::{open_regular_path, read_regular};
 use crate::ground::words::positional;
-use crate::model::document::{hex, sha256};
+use crate::model::document::sha256;
 use crate::model::workflow::stays_inside;
 use crate::run::RunDir;
 use crate::run::Signature;
@@ -14,7 +16,6 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -271,18 +272,20 @@ fn unpack(
         }
         let mut options = cap_std::fs::OpenOptions::new();
         let mut copy = root.open_with(inside, options.write(true).create_new(true)).map_err(writing)?;
-        let (mut hasher, mut buffer) = (Sha256::new(), vec![0_u8; 256 * 1024]);
+        let (mut hashing, mut buffer) = (Hashing::new(), vec![0_u8; PIECE]);
         loop {
             let read = entry.read(&mut buffer).map_err(|error| broken(file, error))?;
             if read == 0 {
                 break;
             }
-            hasher.update(&buffer[..read]);
+            hashing.update(&buffer[..read]);
             copy.write_all(&buffer[..read]).map_err(writing)?;
         }
-        if hex(&hasher.finalize()) != expected {
+        if hashing.finish() != expected {
             return Err(altered(&path, "does not have its digest"));
         }
+        let executable = entry.header().mode().is_ok_and(|mode| mode & 0o100 != 0);
+        allow_to_execute(&copy, executable).map_err(writing)?;
         copy.sync_all().map_err(writing)?;
     }
     match sums.into_keys().next() {

@@ -1,3 +1,6 @@
+-- Tells a run of ours from other databases, and from those of before the record ("MSTR").
+PRAGMA application_id = 1297306706;
+
 -- One run: its own row, and what its last decision left. Times are milliseconds since the epoch, documents JSON text.
 CREATE TABLE run (
     one             INTEGER PRIMARY KEY CHECK (one = 1),
@@ -9,9 +12,8 @@ CREATE TABLE run (
     iteration       INTEGER NOT NULL DEFAULT 0,
     decisions       INTEGER NOT NULL DEFAULT 0,
     idle_plans      INTEGER NOT NULL DEFAULT 0,
-    state_document  TEXT    CHECK (state_document IS NULL OR json_valid(state_document)),
-    -- The state the current workflow was planned with: where a revived iteration starts again.
-    plan_document   TEXT    CHECK (plan_document IS NULL OR json_valid(plan_document)),
+    -- The number of the decision whose state is the campaign's present one.
+    state_of        INTEGER,
     result          TEXT    CHECK (result IS NULL OR json_valid(result)),
     supplied        TEXT    CHECK (supplied IS NULL OR json_valid(supplied)),
     config_sha256   TEXT    NOT NULL,
@@ -25,6 +27,63 @@ CREATE TABLE run (
     created_at_ms   INTEGER NOT NULL,
     ended_at_ms     INTEGER,
     CHECK (state NOT IN ('held', 'failed') OR reason IS NOT NULL)
+) STRICT;
+
+-- Every command that changed the run: who gave it, from where, with which version of ours, and why; never changed.
+CREATE TABLE acts (
+    act             INTEGER PRIMARY KEY,
+    at_ms           INTEGER NOT NULL,
+    verb            TEXT    NOT NULL,
+    arguments       TEXT    NOT NULL CHECK (json_valid(arguments)),
+    reason          TEXT,
+    user_id         INTEGER NOT NULL,
+    user            TEXT    NOT NULL,
+    host            TEXT    NOT NULL,
+    -- Of ours; absent for what was put into a file by hand.
+    version         TEXT
+) STRICT;
+CREATE TRIGGER acts_are_append_only_update BEFORE UPDATE ON acts BEGIN SELECT RAISE(ABORT, 'acts are append-only'); END;
+CREATE TRIGGER acts_are_append_only_delete BEFORE DELETE ON acts BEGIN SELECT RAISE(ABORT, 'acts are append-only'); END;
+
+-- Every config.json the run went by, whole and compressed (zstd); the newest is the present one.
+CREATE TABLE configs (
+    config          INTEGER PRIMARY KEY,
+    sha256          BLOB    NOT NULL CHECK (length(sha256) = 32),
+    size            INTEGER NOT NULL CHECK (size >= 0),
+    text            BLOB    NOT NULL,
+    act             INTEGER NOT NULL REFERENCES acts (act)
+) STRICT;
+
+-- Every plugin that a configuration pinned, once for each name and digest; it lies at `path` in the run for ever.
+CREATE TABLE plugins (
+    plugin          INTEGER PRIMARY KEY,
+    name            TEXT    NOT NULL,
+    sha256          BLOB    NOT NULL CHECK (length(sha256) = 32),
+    path            TEXT    NOT NULL,
+    size            INTEGER NOT NULL CHECK (size >= 0),
+    act             INTEGER NOT NULL REFERENCES acts (act),
+    UNIQUE (name, sha256)
+) STRICT;
+
+-- What made decisions: only the same engine uses the same fuel.
+CREATE TABLE engines (
+    engine          INTEGER PRIMARY KEY,
+    version         TEXT    NOT NULL,
+    contract        TEXT    NOT NULL,
+    runtime         TEXT    NOT NULL,
+    target          TEXT    NOT NULL,
+    UNIQUE (version, contract, runtime, target)
+) STRICT;
+
+-- Where and with what jobs ran: the machine, pinned variables, and what the commands of `record` printed.
+CREATE TABLE environments (
+    environment     INTEGER PRIMARY KEY,
+    machine         TEXT    NOT NULL,
+    host            TEXT    NOT NULL,
+    variables       TEXT    NOT NULL CHECK (json_valid(variables)),
+    recorded        TEXT    NOT NULL CHECK (json_valid(recorded)),
+    -- What brought it about; absent where the run was merely moved to another machine.
+    act             INTEGER REFERENCES acts (act)
 ) STRICT;
 
 -- The tasks of one iteration, as one plan made them.
@@ -59,7 +118,9 @@ CREATE TABLE tasks (
     allow_failure   INTEGER NOT NULL CHECK (allow_failure IN (0, 1)),
     -- Whether it starts although a dependency did not complete.
     tolerant        INTEGER NOT NULL CHECK (tolerant IN (0, 1)),
+    -- The task as it is now, and which version of it that is: 1 as planned.
     spec            TEXT    NOT NULL,
+    version         INTEGER NOT NULL DEFAULT 1 CHECK (version >= 1),
     CHECK (state NOT IN ('failed', 'skipped') OR reason IS NOT NULL),
     CHECK ((retry_at_ms IS NULL) = (retry_set_ms IS NULL)),
     CHECK (retry_at_ms IS NULL OR state = 'running')
@@ -78,6 +139,15 @@ CREATE INDEX tasks_undelivered ON tasks (iteration, task_key) WHERE delivered IS
 CREATE INDEX tasks_lost ON tasks (task_key) WHERE state = 'running' AND reason_code = 'lost';
 -- Tasks by state, for a person.
 CREATE INDEX tasks_notable ON tasks (state, task_key) WHERE state IN ('running', 'failed', 'cancelled', 'skipped');
+
+-- What tasks were before they were amended, with the act that replaced each version.
+CREATE TABLE task_specs (
+    task_key        INTEGER NOT NULL REFERENCES tasks (task_key),
+    version         INTEGER NOT NULL CHECK (version >= 1),
+    spec            TEXT    NOT NULL,
+    replaced_by     INTEGER NOT NULL REFERENCES acts (act),
+    PRIMARY KEY (task_key, version)
+) STRICT, WITHOUT ROWID;
 
 -- How many tasks are in each state.
 CREATE TABLE task_counts (
@@ -114,6 +184,21 @@ CREATE TABLE attempts (
     data            TEXT    CHECK (data IS NULL OR json_valid(data)),
     created_at_ms   INTEGER NOT NULL,
     ended_at_ms     INTEGER,
+    -- Which version of its task it carries out.
+    version         INTEGER NOT NULL DEFAULT 1,
+    environment     INTEGER REFERENCES environments (environment),
+    -- Of the job, where its backend tells: what the outside calls it, where it ran, when, and what it used.
+    external_id     TEXT,
+    host            TEXT,
+    node            TEXT,
+    queued_ms       INTEGER,
+    started_ms      INTEGER,
+    stopped_ms      INTEGER,
+    cpu_ms          INTEGER,
+    memory_peak_mb  INTEGER,
+    -- What it could be reused by, and the run and attempt whose results it took over.
+    reuse_key       BLOB    CHECK (reuse_key IS NULL OR length(reuse_key) = 32),
+    reused_from     TEXT,
     UNIQUE (task_key, number),
     CHECK (state NOT IN ('submitted', 'running', 'waiting_external', 'completed') OR handle IS NOT NULL),
     CHECK (state NOT IN ('failed', 'lost') OR reason IS NOT NULL),
@@ -139,10 +224,21 @@ CREATE TABLE live_counts (
     n               INTEGER NOT NULL CHECK (n >= 0)
 ) STRICT, WITHOUT ROWID;
 
+-- What an attempt consumed: a pinned file by its path in the workspace, or a file that another attempt left. What stands in
+-- the task itself is not here.
+CREATE TABLE attempt_inputs (
+    attempt_key     INTEGER NOT NULL REFERENCES attempts (attempt_key),
+    destination     TEXT    NOT NULL,
+    sha256          BLOB    NOT NULL CHECK (length(sha256) = 32),
+    from_attempt    INTEGER REFERENCES attempts (attempt_key),
+    from_path       TEXT    NOT NULL,
+    PRIMARY KEY (attempt_key, destination)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE outputs (
     attempt_key     INTEGER NOT NULL REFERENCES attempts (attempt_key),
     path            TEXT    NOT NULL,
-    sha256          TEXT    NOT NULL CHECK (length(sha256) = 64),
+    sha256          BLOB    NOT NULL CHECK (length(sha256) = 32),
     size            INTEGER NOT NULL CHECK (size >= 0),
     -- Where it is, if it stayed on a cluster: {"backend": …, "path": …}.
     remote          TEXT    CHECK (remote IS NULL OR json_valid(remote)),
@@ -151,18 +247,73 @@ CREATE TABLE outputs (
 -- Which file a digest names.
 CREATE INDEX outputs_by_digest ON outputs (sha256);
 
+-- What the host and the job wrote about an attempt: standard output, standard error and exit record, unless empty.
+CREATE TABLE logs (
+    attempt_key     INTEGER NOT NULL REFERENCES attempts (attempt_key),
+    kind            TEXT    NOT NULL CHECK (kind IN ('stdout', 'stderr', 'exit')),
+    sha256          BLOB    NOT NULL CHECK (length(sha256) = 32),
+    size            INTEGER NOT NULL CHECK (size > 0),
+    PRIMARY KEY (attempt_key, kind)
+) STRICT, WITHOUT ROWID;
+
+-- Every decision the campaign was asked for, also those that failed and were tried again under the same number.
 CREATE TABLE decisions (
-    number          INTEGER PRIMARY KEY CHECK (number >= 1),
+    decision        INTEGER PRIMARY KEY,
+    number          INTEGER NOT NULL CHECK (number >= 1),
+    try             INTEGER NOT NULL CHECK (try >= 1),
     kind            TEXT    NOT NULL CHECK (kind IN ('plan', 'analyze')),
     iteration       INTEGER NOT NULL,
+    now_ms          INTEGER NOT NULL,
+    config          INTEGER NOT NULL REFERENCES configs (config),
+    plugin_sha256   BLOB    NOT NULL CHECK (length(plugin_sha256) = 32),
+    engine          INTEGER NOT NULL REFERENCES engines (engine),
+    -- The decision whose state it had.
+    state_from      INTEGER,
+    supplied        TEXT    CHECK (supplied IS NULL OR json_valid(supplied)),
+    -- The exact text of the results it was given (zstd).
+    finished        BLOB,
+    input_sha256    BLOB    NOT NULL CHECK (length(input_sha256) = 32),
+    -- How the call ended; `deadline` says nothing about the campaign, and is not replayed.
+    outcome         TEXT    NOT NULL CHECK (outcome IN ('answered', 'error', 'trap', 'limit', 'deadline', 'bad_output')),
+    error           TEXT,
+    -- The answer but for the state: canonical JSON of next and reason (zstd).
+    answer          BLOB,
     next            TEXT,
-    reason          TEXT    NOT NULL,
-    plugin_sha256   TEXT    NOT NULL,
-    input_sha256    TEXT    NOT NULL,
-    output_sha256   TEXT    NOT NULL,
+    reason          TEXT,
+    summary         TEXT,
+    output_sha256   BLOB    CHECK (output_sha256 IS NULL OR length(output_sha256) = 32),
     fuel            INTEGER NOT NULL,
-    now_ms          INTEGER NOT NULL
+    UNIQUE (number, try),
+    CHECK ((outcome = 'answered') = (output_sha256 IS NOT NULL)),
+    CHECK ((outcome = 'answered') = (error IS NULL))
 ) STRICT;
+-- A number is answered once.
+CREATE UNIQUE INDEX decisions_answered ON decisions (number) WHERE outcome = 'answered';
+
+-- The campaign's state after each decision: whole (`base` absent; zstd), or as zstd with the state after `base` for dictionary.
+CREATE TABLE states (
+    number          INTEGER PRIMARY KEY,
+    base            INTEGER REFERENCES states (number),
+    -- How many deltas lead from a whole state to this one.
+    depth           INTEGER NOT NULL CHECK ((depth = 0) = (base IS NULL)),
+    size            INTEGER NOT NULL CHECK (size >= 0),
+    bytes           BLOB    NOT NULL
+) STRICT;
+
+-- The files that a decision read, by digest.
+CREATE TABLE decision_reads (
+    decision        INTEGER NOT NULL REFERENCES decisions (decision),
+    sha256          BLOB    NOT NULL CHECK (length(sha256) = 32),
+    PRIMARY KEY (decision, sha256)
+) STRICT, WITHOUT ROWID;
+
+-- The reads that a decision was refused, with the answer it got; `seq` counts all its reads from 0.
+CREATE TABLE decision_refusals (
+    decision        INTEGER NOT NULL REFERENCES decisions (decision),
+    seq             INTEGER NOT NULL CHECK (seq >= 0),
+    answer          TEXT    NOT NULL CHECK (json_valid(answer)),
+    PRIMARY KEY (decision, seq)
+) STRICT, WITHOUT ROWID;
 
 -- How far the journals of backends have been read.
 CREATE TABLE cursors (

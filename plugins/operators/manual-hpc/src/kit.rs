@@ -6,7 +6,7 @@ use matterstack_sdk::work::{self, Entry};
 use matterstack_sdk::{Attempt, Error, json};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
@@ -81,6 +81,8 @@ pub(crate) struct Kit {
     pub(crate) resources: Resources,
     /// Where the task's own files go, below the job's working directory.
     pub(crate) inputs: Vec<String>,
+    /// Those of them that can be executed.
+    executables: BTreeSet<String>,
     pub(crate) outputs: Vec<(String, GlobMatcher)>,
     pub(crate) config: Config,
 }
@@ -100,6 +102,8 @@ impl Kit {
                 return Err(Error::invalid("env", format!("`env` has {name:?}, which no shell can set")));
             }
         }
+        let executes = |file: &Value| file.get("executable") == Some(&Value::Bool(true));
+        let executables = task.files.iter().filter(|(_, file)| executes(file)).map(|(name, _)| name.clone()).collect();
         let inputs: Vec<String> = task.files.into_keys().collect();
         work::refuse_reserved(&inputs, |name| RESERVED.iter().any(|reserved| name.starts_with(reserved)))?;
         Ok(Self {
@@ -112,6 +116,7 @@ impl Kit {
             env: task.env,
             resources: task.resources.unwrap_or_default(),
             inputs,
+            executables,
             outputs: matchers(task.outputs)?,
             config,
         })
@@ -156,7 +161,8 @@ impl Kit {
     fn write_files(&self, folder: &Path) -> io::Result<Map<String, Value>> {
         let mut files = Map::new();
         let mut note = |name: String, (sha256, size): (String, u64)| {
-            files.insert(name, json!({"sha256": sha256, "size": size}));
+            let executable = self.executes(&name);
+            files.insert(name, json!({"sha256": sha256, "size": size, "executable": executable}));
         };
         for (name, text) in [
             ("job.sh", script::job(self)),
@@ -187,6 +193,14 @@ impl Kit {
         Ok(files)
     }
 
+    /// Whether a file of the kit can be executed: its scripts can, and what could be where it comes from.
+    fn executes(&self, name: &str) -> bool {
+        match name.strip_prefix("work/") {
+            Some(input) => self.executables.contains(input),
+            None => name.ends_with(".sh"),
+        }
+    }
+
     /// One archive of the folder. Times and owners say nothing, so that a repeated pack gives the same bytes.
     fn pack<'a>(&self, folder: &Path, files: impl Iterator<Item = &'a String>) -> io::Result<()> {
         let aside = work::path(".kit.tar.gz.part");
@@ -202,7 +216,7 @@ impl Kit {
             let mut file: File = work::open(&folder.join(name))?;
             let mut header = tar::Header::new_gnu();
             header.set_size(file.metadata()?.len());
-            header.set_mode(if name.ends_with(".sh") { 0o755 } else { 0o644 });
+            header.set_mode(if self.executes(name) { 0o755 } else { 0o644 });
             builder.append_data(&mut header, format!("{}/{name}", self.name), &mut file)?;
         }
         builder.into_inner()?.finish()?.sync_all()?;

@@ -75,6 +75,16 @@ pub enum Command {
     Shell(String),
 }
 
+/// How a file comes into the attempt directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// A file of its own.
+    Copy,
+    /// A second name of the same file; a job that writes into it fails its attempt.
+    Link,
+}
+
 /// Where a staged file comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -83,11 +93,20 @@ pub enum FileSource {
     Pinned {
         /// Its path in the workspace.
         path: String,
+        /// How it is staged; a copy if absent.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        stage: Option<Stage>,
+        /// Whether it can be executed; as where it comes from if absent.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        executable: Option<bool>,
     },
     /// Text written as it stands.
     Content {
         /// The text.
         content: String,
+        /// Whether it can be executed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        executable: Option<bool>,
     },
     /// A file that an earlier task left; implies the dependency.
     From {
@@ -95,6 +114,12 @@ pub enum FileSource {
         from: String,
         /// The file's path among its outputs.
         output: String,
+        /// How it is staged; a copy if absent.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        stage: Option<Stage>,
+        /// Whether it can be executed; as where it comes from if absent.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        executable: Option<bool>,
     },
 }
 
@@ -158,19 +183,20 @@ impl Task {
 
     /// Stages a pinned file of the campaign.
     pub fn file(mut self, destination: impl Into<String>, path: impl Into<String>) -> Self {
-        self.files.insert(destination.into(), FileSource::Pinned { path: path.into() });
+        self.files.insert(destination.into(), FileSource::Pinned { path: path.into(), stage: None, executable: None });
         self
     }
 
     /// Stages a text.
     pub fn content(mut self, destination: impl Into<String>, content: impl Into<String>) -> Self {
-        self.files.insert(destination.into(), FileSource::Content { content: content.into() });
+        self.files.insert(destination.into(), FileSource::Content { content: content.into(), executable: None });
         self
     }
 
     /// Stages a file that an earlier task leaves.
     pub fn file_from(mut self, destination: impl Into<String>, task: &str, output: &str) -> Self {
-        self.files.insert(destination.into(), FileSource::From { from: task.to_owned(), output: output.to_owned() });
+        let (from, output) = (task.to_owned(), output.to_owned());
+        self.files.insert(destination.into(), FileSource::From { from, output, stage: None, executable: None });
         self
     }
 

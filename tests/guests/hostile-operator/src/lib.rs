@@ -129,6 +129,11 @@ fn write_files(mode: &str, megabytes: u64) -> Result<(), Error> {
         "symlink-up" => symlink("../../../state.sqlite", "/work/out.txt"),
         "symlink-directory" => symlink("../../..", "/work/out"),
         "big-file" => std::fs::write("/work/out.txt", vec![b'x'; megabytes as usize * 1_000_000]),
+        "many-handles" => {
+            let open: Vec<_> = (0..1000).map(|_| std::fs::read_dir("/work")).collect();
+            std::hint::black_box(&open);
+            Ok(())
+        }
         "many-files" => (0..200).try_for_each(|n| std::fs::write(format!("/work/{n}.txt"), "x")),
         "deep-directories" => std::fs::create_dir_all(format!("/work/{}", "d/".repeat(200)))
             .and_then(|()| std::fs::write("/work/out.txt", "x")),

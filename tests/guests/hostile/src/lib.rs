@@ -96,7 +96,27 @@ fn misbehave(mode: &str) {
                 log::write(log::Level::Info, &format!("line {line} {}", "x".repeat(1000)));
             }
         }
+        "log-empty" => (0..1_000_000).for_each(|_| log::write(log::Level::Info, "")),
+        "print-lines" => (0..2_000_000).for_each(|_| println!("a")),
+        "random-flood" => (0..1_000_000).for_each(|_| drop(std::hint::black_box(random_bytes(256 * 1024)))),
+        "random-at-once" => drop(std::hint::black_box(random_bytes(u64::MAX))),
         _ => {}
+    }
+}
+
+/// Random bytes as WASI gives them; the standard library asks for sixteen at a time.
+#[allow(unsafe_code, reason = "the standard library has no such function")]
+fn random_bytes(length: u64) -> Vec<u8> {
+    #[link(wasm_import_module = "wasi:random/random@0.2.6")]
+    unsafe extern "C" {
+        #[link_name = "get-random-bytes"]
+        fn get_random_bytes(length: u64, returned: *mut [usize; 2]);
+    }
+    let mut returned = [0; 2];
+    // SAFETY: the host fills in where it wrote the bytes, which it allocated with this guest's own allocator
+    unsafe {
+        get_random_bytes(length, &mut returned);
+        Vec::from_raw_parts(returned[0] as *mut u8, returned[1], returned[1])
     }
 }
 

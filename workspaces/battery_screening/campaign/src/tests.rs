@@ -65,7 +65,7 @@ fn every_pair_is_a_task_that_may_fail() {
     let ids: Vec<&str> = tasks(&decision).iter().map(|task| task.id.as_str()).collect();
     assert_eq!(ids, ["a+x", "a+y", "b+x", "b+y"]);
     assert!(tasks(&decision).iter().all(|task| task.allow_failure && task.operator == "compute"));
-    let FileSource::Content { content } = &tasks(&decision)[0].files["input.json"] else { panic!("no content") };
+    let FileSource::Content { content, .. } = &tasks(&decision)[0].files["input.json"] else { panic!("no content") };
     let input: Value = serde_json::from_str(content).expect("JSON");
     assert_eq!(input["cathode"]["voltage_v"], 3.8);
     assert_eq!((&input["c_rate"], &input["candidate"]), (&json!(1.0), &json!("a+x")));
@@ -90,7 +90,10 @@ fn the_summary_reads_the_completed_ones_and_is_told_of_the_others() {
         .collect();
     assert_eq!(from, ["a+x", "b+y"]);
     assert!(!summary.allow_failure && summary.id == "summary-2");
-    let told = FileSource::Content { content: r#"{"a+y":"exited with code 3","b+x":"exited with code 3"}"#.to_owned() };
+    let told = FileSource::Content {
+        content: r#"{"a+y":"exited with code 3","b+x":"exited with code 3"}"#.to_owned(),
+        executable: None,
+    };
     assert_eq!(summary.files["failed.json"], told);
 }
 

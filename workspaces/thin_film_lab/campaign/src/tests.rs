@@ -71,7 +71,7 @@ fn failed(state: State) -> State {
 }
 
 fn content(task: &Task, name: &str) -> Value {
-    let FileSource::Content { content } = &task.files[name] else { panic!("`{name}` is no text") };
+    let FileSource::Content { content, .. } = &task.files[name] else { panic!("`{name}` is no text") };
     serde_json::from_str(content).expect("JSON")
 }
 
@@ -83,7 +83,8 @@ fn a_cycle_simulates_deposits_and_reconciles() {
     assert_eq!(content(simulate, "input.json")["sticking"], 0.9);
     assert_eq!(deposit.depends_on, ["simulate-1"]);
     assert_eq!(deposit.input, Some(json!({"power_w": 224.0, "pressure_pa": 4.8, "time_s": 600.0})));
-    let from = FileSource::From { from: "deposit-1".into(), output: "measurement.json".into() };
+    let from =
+        FileSource::From { from: "deposit-1".into(), output: "measurement.json".into(), stage: None, executable: None };
     assert_eq!(reconcile.files["measurement.json"], from);
     assert_eq!(content(reconcile, "history.json")["films"], json!([]));
 }

@@ -1,0 +1,24 @@
+//! The process that compiles one plugin: started by a command of ours, never by a person.
+use crate::plugin::compile_as_told;
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Compiles the component on standard input to standard output. The exit code 1 means that it is refused, in the words on
+/// standard error.
+pub fn compile(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<String> = arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let code = match compile_as_told(&arguments, &mut std::io::stdin().lock()) {
+        Ok(code) => code,
+        Err(text) => {
+            // Without standard error the exit code says enough.
+            let _ = std::io::stderr().write_all(text.as_bytes());
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut out = std::io::stdout().lock();
+    match out.write_all(&code).and_then(|()| out.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(74),
+    }
+}

@@ -1,0 +1,41 @@
+//! `replay`: makes the decisions of a run again, and says whether they come out as recorded.
+use super::Session;
+use super::output::{one_line, print, print_json, tell};
+use crate::failure::Failure;
+use crate::replay;
+use serde_json::json;
+
+pub(super) fn replay(session: &Session, name: &str) -> Result<u8, Failure> {
+    let dir = session.run(name)?;
+    let replay = replay::replay(&dir)?;
+    let differing = replay.differing();
+    if session.json {
+        print_json(&json!({
+            "run_id": dir.id(), "decisions": replay.decisions, "agreed": replay.agreed, "differing": differing,
+            "left_out": replay.left_out, "other_engine": replay.other_engine, "first": replay.first,
+        }))?;
+    } else {
+        print(&format!("{} decision(s) made again, {} as recorded\n", replay.decisions, replay.agreed))?;
+    }
+    if replay.left_out > 0 {
+        tell(&format!("{} decision(s) had passed their deadline and were left out", replay.left_out));
+    }
+    if replay.other_engine > 0 {
+        let what = "were made by another engine: their fuel and the wording of their errors were not compared";
+        tell(&format!("{} decision(s) {what}", replay.other_engine));
+    }
+    let Some(first) = replay.first else { return Ok(0) };
+    if !session.json {
+        let tried = if first.attempt > 1 { format!(", try {}", first.attempt) } else { String::new() };
+        let at = if first.path.is_empty() { String::new() } else { format!(" at `{}`", one_line(&first.path)) };
+        print(&format!(
+            "decision {} ({}{tried}) comes out otherwise: {}{at}\n  recorded: {}\n  now:      {}\n",
+            first.decision,
+            first.kind.as_str(),
+            first.aspect.as_str(),
+            one_line(&first.recorded),
+            one_line(&first.replayed)
+        ))?;
+    }
+    Ok(1)
+}

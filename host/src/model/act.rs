@@ -1,0 +1,105 @@
+//! Acts: the commands that changed a run, and who gave them.
+use super::time::Time;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The version of this program, as records name it.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What a command does to a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verb {
+    /// Made the run.
+    Init,
+    /// Let it start nothing new.
+    Pause,
+    /// Let it go on.
+    Resume,
+    /// Cancelled it, or a task of it.
+    Cancel,
+    /// Changed its configuration.
+    Amend,
+    /// Put another plugin in the place of one.
+    Upgrade,
+    /// Brought tasks back.
+    Rerun,
+    /// Brought an ended run back.
+    Revive,
+    /// Made a copy, or another user's run, one's own.
+    Adopt,
+    /// Said what became of an attempt whose end nobody saw.
+    Settle,
+    /// Answered a question.
+    Respond,
+    /// Brought back what a cluster that cannot be reached has computed.
+    KitImport,
+}
+
+impl Verb {
+    /// The word in the record.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Init => "init",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Cancel => "cancel",
+            Self::Amend => "amend",
+            Self::Upgrade => "upgrade",
+            Self::Rerun => "rerun",
+            Self::Revive => "revive",
+            Self::Adopt => "adopt",
+            Self::Settle => "settle",
+            Self::Respond => "respond",
+            Self::KitImport => "kit_import",
+        }
+    }
+}
+
+/// Who gave a command, and from where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Actor {
+    /// The number of the user.
+    pub user_id: u32,
+    /// The name of the user.
+    pub user: String,
+    /// The machine.
+    pub host: String,
+    /// The version of this program; absent for what was put into a file by hand.
+    pub version: Option<String>,
+}
+
+/// A command that changes a run.
+#[derive(Debug, Clone)]
+pub struct Act {
+    /// What it does.
+    pub verb: Verb,
+    /// Its arguments, a JSON object.
+    pub arguments: Value,
+    /// Why, in the words of who gave it.
+    pub reason: Option<String>,
+    /// Who gave it.
+    pub by: Actor,
+    /// When, in milliseconds since the epoch.
+    pub at_ms: i64,
+}
+
+/// An act as recorded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ActRecord {
+    /// Its number in the run, from 1.
+    pub act: i64,
+    /// When.
+    pub at: Time,
+    /// What it does: `init`, `pause`, `resume`, `cancel`, `amend`, `upgrade`, `rerun`, `revive`, `adopt`, `settle`, `respond`,
+    /// `kit_import`, and what later versions add.
+    pub verb: String,
+    /// Its arguments, an object.
+    pub arguments: Value,
+    /// Why, in the words of who gave it.
+    pub reason: Option<String>,
+    /// Who gave it.
+    #[serde(flatten)]
+    pub by: Actor,
+}

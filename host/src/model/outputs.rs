@@ -1,0 +1,165 @@
+//! What a task's patterns can name: checked when it is planned, so that no job runs for a file that can never be taken.
+use super::attempt_dir::{is_printed, own_name};
+use super::id::TaskId;
+use super::pattern::{Dots, PATTERNS_MAX, Pattern, Patterns, WEIGHT_MAX, plain_path};
+use super::workflow::{FileSource, PlannedTask, Task, WorkflowError, nearest};
+use std::collections::HashMap;
+
+/// Which of a task's patterns one is, as errors name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum List {
+    Outputs,
+    Carry,
+}
+
+impl List {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Outputs => "output",
+            Self::Carry => "carry",
+        }
+    }
+}
+
+/// The patterns of what a task leaves, ready to be matched; those that are none are passed over.
+pub fn patterns<'a>(texts: impl Iterator<Item = &'a str>) -> Patterns {
+    let parsed = texts.take(PATTERNS_MAX).filter_map(|text| Pattern::parse(text).ok());
+    Patterns::new(parsed.collect(), Dots::Written)
+}
+
+/// Refuses patterns that are none, or that can never match.
+///
+/// # Errors
+/// The first one, with what to write instead.
+pub fn refuse_bad_patterns(task: &Task) -> Result<(), WorkflowError> {
+    let wrong = |text: String| Err(WorkflowError::Value(task.id.clone(), text));
+    let outputs = task.outputs.iter().map(|output| (List::Outputs, output.pattern()));
+    let carried = task.retry.carry.iter().map(|text| (List::Carry, text.as_str()));
+    for (list, count) in [(List::Outputs, task.outputs.len()), (List::Carry, task.retry.carry.len())] {
+        if count > PATTERNS_MAX {
+            return wrong(format!("it has {count} {} patterns; {PATTERNS_MAX} are allowed", list.word()));
+        }
+    }
+    let mut weights = [0, 0];
+    for (list, text) in outputs.chain(carried) {
+        let pattern = match Pattern::parse(text) {
+            Ok(pattern) => pattern,
+            Err(error) => return wrong(format!("{} pattern `{text}`: {error}", list.word())),
+        };
+        let weight = &mut weights[usize::from(list == List::Carry)];
+        *weight += pattern.weight();
+        if *weight > WEIGHT_MAX {
+            return wrong(format!("its {} patterns are too much to be matched together, at `{text}`", list.word()));
+        }
+        if let Some(why) = never_matches(task, list, &pattern) {
+            return wrong(format!("{} pattern `{text}` can never match: {why}", list.word()));
+        }
+    }
+    Ok(())
+}
+
+/// Why none of a pattern's alternatives can name a file that the task leaves; nothing if one can.
+fn never_matches(task: &Task, list: List, pattern: &Pattern) -> Option<String> {
+    let mut first = None;
+    for (path, beginning) in pattern.plain_paths().zip(pattern.plain_beginnings()) {
+        let why = match (path, beginning) {
+            (Some(path), _) => never_left(task, list, &path),
+            (None, Some(beginning)) => hosts_own(list, beginning),
+            (None, None) => None,
+        };
+        first = first.or(Some(why?));
+    }
+    first
+}
+
+/// Why a task cannot leave a file at this path.
+fn never_left(task: &Task, list: List, path: &str) -> Option<String> {
+    if let Some(why) = hosts_own(list, path) {
+        return Some(why);
+    }
+    if list == List::Carry {
+        // the attempt before may have rewritten what was staged, but what is staged again counts
+        return task.files.contains_key(path).then(|| format!("`{path}` is staged for every attempt"));
+    }
+    let staged = path.match_indices('/').map(|(end, _)| &path[..end]).chain([path]);
+    let staged = staged.into_iter().find(|part| task.files.contains_key(*part))?;
+    Some(format!(
+        "`{staged}` is staged, and staged files are no outputs; have the job write the result under another name"
+    ))
+}
+
+fn hosts_own(list: List, path: &str) -> Option<String> {
+    if list == List::Outputs && is_printed(path) {
+        return None;
+    }
+    own_name(path).map(|name| format!("`{name}` is a name for what the host writes"))
+}
+
+/// Refuses files of other tasks that these can never leave. `earlier` gives the text of a task of the run that is not among
+/// the planned ones.
+///
+/// # Errors
+/// The first one that no pattern gives, or that of `earlier`.
+pub fn refuse_impossible_sources<E: From<WorkflowError>>(
+    planned: &[PlannedTask],
+    earlier: impl Fn(&TaskId) -> Result<Option<Task>, E>,
+) -> Result<(), E> {
+    let mut positions: Option<HashMap<&str, usize>> = None;
+    let mut known: HashMap<&str, Option<Gives>> = HashMap::new();
+    for one in planned {
+        for source in one.task.files.values() {
+            let FileSource::From(from) = source else { continue };
+            let positions = positions.get_or_insert_with(|| {
+                planned.iter().enumerate().map(|(position, one)| (one.task.id.as_str(), position)).collect()
+            });
+            let id = from.from.as_str();
+            if !known.contains_key(id) {
+                let gives = match positions.get(id).and_then(|position| planned.get(*position)) {
+                    Some(other) => Some(Gives::of(&other.task)),
+                    None => earlier(&from.from)?.map(|task| Gives::of(&task)),
+                };
+                known.insert(id, gives);
+            }
+            if let Some(Some(gives)) = known.get(id)
+                && let Some(why) = gives.why_not(&from.output)
+            {
+                let text = format!("file `{}` of task `{id}` can never be there: {why}", from.output);
+                return Err(WorkflowError::Value(one.task.id.clone(), text).into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a task can give to others.
+struct Gives {
+    patterns: Patterns,
+    staged: Vec<String>,
+}
+
+impl Gives {
+    fn of(task: &Task) -> Self {
+        let patterns = patterns(task.outputs.iter().map(super::workflow::OutputPattern::pattern));
+        Self { patterns, staged: task.files.keys().cloned().collect() }
+    }
+
+    /// Why an output of this name is none.
+    fn why_not(&self, output: &str) -> Option<String> {
+        let path = plain_path(output);
+        if self.staged.contains(&path) {
+            return Some("it is staged there, and staged files are no outputs".to_owned());
+        }
+        if self.patterns.match_path(&path) {
+            return None;
+        }
+        let texts = || self.patterns.all().iter().map(Pattern::text);
+        Some(match (texts().count(), nearest(&path, texts())) {
+            (0, _) => "that task has no `outputs`".to_owned(),
+            (_, Some(near)) => format!("none of that task's output patterns names it; did you mean `{near}`?"),
+            (_, None) => {
+                let shown: Vec<String> = texts().take(5).map(|text| format!("`{text}`")).collect();
+                format!("none of that task's output patterns names it: {}", shown.join(", "))
+            }
+        })
+    }
+}

@@ -1,0 +1,155 @@
+//! Why a plugin could not be loaded, or a call did not answer.
+use crate::model::contract::GuestError;
+use crate::model::evidence::DecisionOutcome;
+use crate::model::limit::Bound;
+
+/// Why a plugin could not be loaded or a call did not answer.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("plugin `{plugin}`{}: {kind}", .call.map(|c| format!(" in `{c}`")).unwrap_or_default())]
+pub struct PluginError {
+    /// The plugin as the configuration names it.
+    pub plugin: String,
+    /// The call that failed; absent while loading.
+    pub call: Option<&'static str>,
+    /// What happened.
+    pub kind: PluginErrorKind,
+}
+
+/// The ways a plugin can fail, told apart in the store, in `explain` and in exit codes.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum PluginErrorKind {
+    /// Missing, not a component, for another world or contract version, or its digest differs.
+    #[error("{0}")]
+    Load(String),
+    /// Compiling it takes more than it may.
+    #[error("takes more to compile than it may: {0}")]
+    Compile(Bound),
+    /// Imports an interface that is not granted.
+    #[error("needs `{interface}`, which the configuration does not grant")]
+    NotGranted {
+        /// The interface.
+        interface: String,
+        /// The JSON that would grant it.
+        grant: String,
+    },
+    /// The machine gave too little to start the call: address space, memory, processes, descriptors.
+    #[error("could not be started on this machine: {0}")]
+    Unstarted(String),
+    /// The machine had no more memory to give in the midst of the call, within what the plugin may have.
+    #[error("was ended because this machine had no more memory to give: {0}")]
+    Starved(String),
+    /// Trapped (a panic, an illegal access, stack overflow).
+    #[error("trapped: {0}")]
+    Trap(String),
+    /// Passed its deadline, in milliseconds.
+    #[error("passed its deadline: {0}")]
+    Deadline(Bound),
+    /// Used up its fuel.
+    #[error("used up its fuel: {0}")]
+    Fuel(Bound),
+    /// Asked for more memory, in MiB, than it may have.
+    #[error("asked for more memory than it may have: {0}")]
+    Memory(Bound),
+    /// Another limit was hit.
+    #[error("passed a limit: {0}")]
+    Limit(Bound),
+    /// Answered with an error.
+    #[error("{0}")]
+    Guest(GuestError),
+    /// Answered with something the contract does not allow.
+    #[error("bad output: {0}")]
+    BadOutput(String),
+}
+
+impl PluginErrorKind {
+    /// Whether not a single instruction of the plugin ran, so that the error says nothing about what it was asked.
+    pub fn never_ran(&self) -> bool {
+        match self {
+            Self::Load(_) | Self::Compile(_) | Self::NotGranted { .. } | Self::Unstarted(_) => true,
+            Self::Starved(_)
+            | Self::Trap(_)
+            | Self::Deadline(_)
+            | Self::Fuel(_)
+            | Self::Memory(_)
+            | Self::Limit(_)
+            | Self::Guest(_)
+            | Self::BadOutput(_) => false,
+        }
+    }
+
+    /// Whether the machine is at fault, and another time or place may do.
+    pub fn is_machine(&self) -> bool {
+        matches!(self, Self::Unstarted(_) | Self::Starved(_))
+    }
+
+    /// Whether the error says nothing about what was asked: not a word of it is the plugin's doing in this call.
+    pub fn says_nothing(&self) -> bool {
+        self.never_ran() || self.is_machine()
+    }
+
+    /// The limit that was hit, if it was one.
+    pub fn bound(&self) -> Option<Bound> {
+        match self {
+            Self::Compile(bound)
+            | Self::Deadline(bound)
+            | Self::Fuel(bound)
+            | Self::Memory(bound)
+            | Self::Limit(bound) => Some(*bound),
+            Self::Load(_)
+            | Self::NotGranted { .. }
+            | Self::Unstarted(_)
+            | Self::Starved(_)
+            | Self::Trap(_)
+            | Self::Guest(_)
+            | Self::BadOutput(_) => None,
+        }
+    }
+
+    /// The word for it in the store, in `explain` and in JSON.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Load(_) => "plugin-load",
+            Self::Compile(_) => "plugin-compile",
+            Self::NotGranted { .. } => "plugin-not-granted",
+            Self::Unstarted(_) => "plugin-unstarted",
+            Self::Starved(_) => "plugin-starved",
+            Self::Trap(_) => "plugin-trap",
+            Self::Deadline(_) => "plugin-deadline",
+            Self::Fuel(_) => "plugin-fuel",
+            Self::Memory(_) => "plugin-memory",
+            Self::Limit(_) => "plugin-limit",
+            Self::Guest(_) => "plugin-error",
+            Self::BadOutput(_) => "plugin-bad-output",
+        }
+    }
+
+    /// How it ends a decision in the record; nothing if it says nothing about the campaign at all.
+    pub fn outcome(&self) -> Option<DecisionOutcome> {
+        match self {
+            Self::Load(_) | Self::Compile(_) | Self::NotGranted { .. } | Self::Unstarted(_) | Self::Starved(_) => None,
+            Self::Trap(_) => Some(DecisionOutcome::Trap),
+            Self::Deadline(_) => Some(DecisionOutcome::Deadline),
+            Self::Fuel(_) | Self::Memory(_) | Self::Limit(_) => Some(DecisionOutcome::Limit),
+            Self::Guest(_) => Some(DecisionOutcome::Error),
+            Self::BadOutput(_) => Some(DecisionOutcome::BadOutput),
+        }
+    }
+
+    /// The plugin's own word for it if it gave one, else [`PluginErrorKind::code`].
+    pub fn own_code(&self) -> &str {
+        match self {
+            Self::Guest(guest) => &guest.detail().code,
+            Self::Load(_)
+            | Self::Compile(_)
+            | Self::NotGranted { .. }
+            | Self::Unstarted(_)
+            | Self::Starved(_)
+            | Self::Trap(_)
+            | Self::Deadline(_)
+            | Self::Fuel(_)
+            | Self::Memory(_)
+            | Self::Limit(_)
+            | Self::BadOutput(_) => self.code(),
+        }
+    }
+}

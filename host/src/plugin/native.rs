@@ -1,0 +1,276 @@
+//! Native code of plugins: made once for each plugin and kind of engine, on disk where there is a cache, else kept by this
+//! process.
+//!
+//! An entry is one file: a mark, a seal, and the code. The seal is the SHA-256 of the plugin's digest, the engine's
+//! compatibility and the code, so that an entry that is cut short, changed, or another plugin's under this name is a
+//! miss, as is one that others may write to: the plugin is compiled again and the entry replaced. The seal is no secret;
+//! who may write to the user's own cache may also start the user's programs.
+use super::engine::{self, Role, Room};
+use super::error::{PluginError, PluginErrorKind};
+use super::{compile, inspect, survey};
+use crate::ground::files::open_regular_path;
+use crate::ground::machine;
+use crate::model::config::CompileLimits;
+use crate::model::document::sha256;
+use crate::model::limit::Bound;
+use rustix::fs::OFlags;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+/// The first bytes of an entry.
+const MARK: &[u8; 8] = b"MSNATIV1";
+/// Bytes of the mark and the seal.
+const HEAD: usize = MARK.len() + 32;
+/// The largest plugin file, in bytes.
+const PLUGIN_MAX: u64 = 512 * 1024 * 1024;
+
+/// A pinned plugin.
+#[derive(Debug, Clone)]
+pub struct PluginSource {
+    /// As the configuration names it.
+    pub name: String,
+    /// Where its bytes are.
+    pub path: PathBuf,
+    /// The SHA-256 they must have.
+    pub sha256: String,
+}
+
+impl PluginSource {
+    /// Reads the plugin.
+    ///
+    /// # Errors
+    /// If it cannot be read, is no component, or not the one that is pinned.
+    pub(super) fn read(&self) -> Result<Vec<u8>, PluginErrorKind> {
+        let path = self.path.display();
+        let unread = |error: &std::io::Error| PluginErrorKind::Load(format!("`{path}` cannot be read: {error}"));
+        let file = open_regular_path(&self.path).map_err(|error| unread(&error))?;
+        let mut bytes = Vec::new();
+        file.take(PLUGIN_MAX + 1).read_to_end(&mut bytes).map_err(|error| unread(&error))?;
+        let digest = sha256(&bytes);
+        if digest != self.sha256 {
+            let text = format!("`{path}` has the digest {digest}, and {} is pinned", self.sha256);
+            return Err(PluginErrorKind::Load(text));
+        }
+        Ok(bytes)
+    }
+}
+
+/// Makes native code of plugins, and keeps it.
+#[derive(Debug, Clone)]
+pub struct Compiler {
+    /// Where native code is kept; without it every process compiles.
+    pub cache_dir: Option<PathBuf>,
+    /// Our own program, which compiles in a process of its own.
+    pub program: PathBuf,
+    /// What that process may take.
+    pub limits: CompileLimits,
+}
+
+/// The name of an entry: of a plugin, and of the engine that the code is for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Name(String);
+
+impl Name {
+    fn new(engine: &Engine, digest: &str) -> Self {
+        Self(format!("{digest}-{:016x}.native", engine::mark(engine)))
+    }
+
+    fn seal(&self, code: &[u8]) -> [u8; 32] {
+        Sha256::new().chain_update(&self.0).chain_update([0]).chain_update(code).finalize().into()
+    }
+}
+
+/// What this process has learnt and no cache keeps: code, with the cache that could not be written, or that a plugin takes
+/// more than these limits to compile.
+struct Learnt {
+    code: BTreeMap<(Option<PathBuf>, Name), Arc<[u8]>>,
+    refused: BTreeMap<Name, (CompileLimits, Bound)>,
+}
+
+static LEARNT: Mutex<Learnt> = Mutex::new(Learnt { code: BTreeMap::new(), refused: BTreeMap::new() });
+
+fn learnt() -> std::sync::MutexGuard<'static, Learnt> {
+    LEARNT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+type Made<T> = Result<T, PluginErrorKind>;
+
+impl Compiler {
+    /// Sees to it that a plugin has native code, so that nothing is compiled while a run's lease is held.
+    ///
+    /// # Errors
+    /// If it cannot be read or compiled.
+    pub fn ready(&self, role: Role, source: &PluginSource) -> Result<(), PluginError> {
+        let error = |kind| PluginError { plugin: source.name.clone(), call: None, kind };
+        self.make_ready(role, &source.sha256, || source.read()).map_err(error)
+    }
+
+    /// As [`Compiler::ready`], for a plugin whose bytes are at hand; `name` is for messages.
+    ///
+    /// # Errors
+    /// If it is no component, or cannot be compiled.
+    pub fn ready_bytes(&self, role: Role, name: &str, bytes: &[u8]) -> Result<(), PluginError> {
+        let error = |kind| PluginError { plugin: name.to_owned(), call: None, kind };
+        self.make_ready(role, &sha256(bytes), || Ok(bytes.to_vec())).map_err(error)
+    }
+
+    fn make_ready(&self, role: Role, digest: &str, bytes: impl FnOnce() -> Made<Vec<u8>>) -> Made<()> {
+        let room = Room::here();
+        let engine = engine::compiling(role, room).map_err(unstarted)?;
+        let name = Name::new(&engine, digest);
+        if self.entry(&name).is_some_and(|path| path.exists()) || self.kept(&name).is_some() {
+            return Ok(());
+        }
+        self.make(&name, (role, room), bytes).map(drop)
+    }
+
+    /// The component, for an engine that runs: from the cache, else compiled.
+    pub(super) fn component(&self, engine: &Engine, kind: (Role, Room), source: &PluginSource) -> Made<Component> {
+        self.component_of(engine, kind, &source.sha256, || source.read())
+    }
+
+    pub(super) fn component_of(
+        &self,
+        engine: &Engine,
+        kind: (Role, Room),
+        digest: &str,
+        bytes: impl FnOnce() -> Made<Vec<u8>>,
+    ) -> Made<Component> {
+        let name = Name::new(engine, digest);
+        if let Some(component) = self.cached(&name).and_then(|code| deserialize(engine, &code).ok()) {
+            return Ok(component);
+        }
+        let code = match self.kept(&name) {
+            Some(code) => code,
+            None => self.make(&name, kind, bytes)?,
+        };
+        deserialize(engine, &code).map_err(unstarted)
+    }
+
+    fn kept(&self, name: &Name) -> Option<Arc<[u8]>> {
+        learnt().code.get(&(self.cache_dir.clone(), name.clone())).cloned()
+    }
+
+    fn entry(&self, name: &Name) -> Option<PathBuf> {
+        Some(self.cache_dir.as_ref()?.join(&name.0))
+    }
+
+    /// Compiles a plugin, one process at a time for each, and keeps its code.
+    fn make(&self, name: &Name, kind: (Role, Room), bytes: impl FnOnce() -> Made<Vec<u8>>) -> Made<Arc<[u8]>> {
+        if let Some((limits, bound)) = learnt().refused.get(name)
+            && *limits == self.limits
+        {
+            return Err(PluginErrorKind::Compile(*bound));
+        }
+        let bytes = bytes()?;
+        inspect::refuse_no_component(&bytes).map_err(PluginErrorKind::Load)?;
+        survey::survey(&bytes).map_err(PluginErrorKind::Load)?;
+        let only = self.cache_dir.as_deref().and_then(|cache| Only::take(cache, name));
+        // Another process may just have done it.
+        if only.is_some()
+            && let Some(code) = self.cached(name)
+        {
+            return Ok(code);
+        }
+        let made = compile::in_a_process(&self.program, &self.limits, kind, &bytes);
+        if let Err(PluginErrorKind::Compile(bound)) = &made {
+            learnt().refused.insert(name.clone(), (self.limits.clone(), *bound));
+        }
+        let code: Arc<[u8]> = made?.into();
+        let kept = self.cache_dir.as_deref().is_some_and(|cache| write(cache, name, &code).is_ok());
+        if !kept {
+            learnt().code.insert((self.cache_dir.clone(), name.clone()), code.clone());
+        }
+        Ok(code)
+    }
+
+    /// The code of a sound entry.
+    fn cached(&self, name: &Name) -> Option<Arc<[u8]>> {
+        let mut file = open_regular_path(&self.entry(name)?).ok()?;
+        let metadata = file.metadata().ok()?;
+        if metadata.uid() != machine::user_id() || metadata.mode() & 0o022 != 0 {
+            return None;
+        }
+        let mut head = [0; HEAD];
+        file.read_exact(&mut head).ok()?;
+        let mut code = Vec::with_capacity(usize::try_from(metadata.len()).ok()?);
+        file.read_to_end(&mut code).ok()?;
+        (head[..MARK.len()] == MARK[..] && head[MARK.len()..] == name.seal(&code)).then(|| code.into())
+    }
+}
+
+fn unstarted(error: wasmtime::Error) -> PluginErrorKind {
+    PluginErrorKind::Unstarted(format!("{error:#}"))
+}
+
+#[allow(unsafe_code, reason = "native code can be loaded in no other way; the safety comment says what is checked")]
+fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: these very bytes, which nobody else can reach, are what a process of our own program made of this plugin for
+    // this engine, or carry the seal that `write` gave to such. wasmtime itself refuses code of another version or with
+    // other settings.
+    unsafe { Component::deserialize(engine, code) }
+}
+
+fn make_directory(cache: &Path) -> std::io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(cache)
+}
+
+/// Puts an entry in place by renaming. A crash leaves a file aside that nothing reads.
+fn write(cache: &Path, name: &Name, code: &[u8]) -> std::io::Result<()> {
+    make_directory(cache)?;
+    // Where there are no locks, several threads may be here at once.
+    static WRITERS: AtomicU64 = AtomicU64::new(0);
+    let writer = WRITERS.fetch_add(1, Ordering::Relaxed);
+    let aside = cache.join(format!("{}.{}-{writer}.tmp", name.0, std::process::id()));
+    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+    let written = file
+        .write_all(MARK)
+        .and_then(|()| file.write_all(&name.seal(code)))
+        .and_then(|()| file.write_all(code))
+        .and_then(|()| fs::rename(&aside, cache.join(&name.0)));
+    if written.is_err() {
+        // A disk that is full shall not also keep the beginning of an entry.
+        let _ = fs::remove_file(&aside);
+    }
+    written
+}
+
+/// The right to compile one plugin: a lock on a file of the cache, which goes when it is given back.
+struct Only {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Only {
+    /// Waits until nobody else compiles it; nothing where there can be no lock, which only costs.
+    fn take(cache: &Path, name: &Name) -> Option<Self> {
+        make_directory(cache).ok()?;
+        let path = cache.join(format!("{}.lock", name.0));
+        loop {
+            let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+            let mut options = File::options();
+            options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags.bits() as i32);
+            let lock = options.open(&path).ok()?;
+            lock.lock().ok()?;
+            // Who held it before has removed the file, and somebody else may have made another.
+            let (held, there) = (lock.metadata().ok()?, fs::symlink_metadata(&path));
+            if there.is_ok_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino())) {
+                return Some(Self { path, _lock: lock });
+            }
+        }
+    }
+}
+
+impl Drop for Only {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}

@@ -1,0 +1,278 @@
+//! What was recorded of a decision against what came of making it again.
+use crate::model::document::sha256;
+use crate::model::evidence::{DecisionKind, DecisionOutcome};
+use crate::plugin::PluginError;
+use crate::store::DecisionInput;
+use crate::tick::sha256_of_answer;
+use serde::Serialize;
+use serde_json::Value;
+use std::fmt::Write;
+
+/// Characters of a value that a difference shows.
+const SHOWN: usize = 200;
+
+/// What differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Aspect {
+    /// The plugin is not there, or not the one that decided.
+    Plugin,
+    /// A file that it read is not there, or was changed.
+    File,
+    /// The record does not give what the decision was given.
+    Input,
+    /// How the call ends.
+    Outcome,
+    /// What it answered.
+    Answer,
+    /// The state that it left.
+    State,
+    /// The fuel that it used.
+    Fuel,
+    /// The digest of what it answered.
+    Digest,
+}
+
+impl Aspect {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Plugin => "plugin",
+            Self::File => "file",
+            Self::Input => "input",
+            Self::Outcome => "outcome",
+            Self::Answer => "answer",
+            Self::State => "state",
+            Self::Fuel => "fuel",
+            Self::Digest => "digest",
+        }
+    }
+}
+
+/// The first thing in which a decision came out otherwise than recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    #[serde(skip)]
+    pub(super) place: i64,
+    /// The number of the decision.
+    pub decision: u64,
+    /// Which try at that number it is.
+    #[serde(rename = "try")]
+    pub attempt: u32,
+    /// What was asked.
+    pub kind: DecisionKind,
+    /// What differs.
+    pub aspect: Aspect,
+    /// Where in the document, as a JSON pointer; empty: all of it.
+    pub path: String,
+    /// What is recorded there.
+    pub recorded: String,
+    /// What came there now.
+    pub replayed: String,
+}
+
+/// What is recorded of a decision.
+pub(super) struct Recorded<'a> {
+    pub(super) input: &'a DecisionInput,
+    pub(super) state: Option<&'a str>,
+    pub(super) same_engine: bool,
+}
+
+/// What came of a decision.
+pub(super) struct Came {
+    pub(super) outcome: DecisionOutcome,
+    /// The error, if there is one; or why the plugin could not be asked at all.
+    pub(super) error: Option<String>,
+    pub(super) never_ran: bool,
+    pub(super) state: Option<String>,
+    pub(super) rest: Option<String>,
+    pub(super) fuel: u64,
+    /// What it answered, just as it was given.
+    pub(super) said: String,
+    /// A file that could not be read and was when the decision was made: its digest, and why.
+    pub(super) missing: Option<(String, String)>,
+}
+
+impl Came {
+    pub(super) fn answered(state: String, rest: String, fuel: u64) -> Self {
+        Self {
+            outcome: DecisionOutcome::Answered,
+            error: None,
+            never_ran: false,
+            state: Some(state),
+            rest: Some(rest),
+            fuel,
+            said: String::new(),
+            missing: None,
+        }
+    }
+
+    pub(super) fn failed(error: PluginError, fuel: u64) -> Self {
+        let outcome = error.kind.outcome();
+        Self {
+            outcome: outcome.unwrap_or(DecisionOutcome::Error),
+            error: Some(error.to_string()),
+            never_ran: outcome.is_none(),
+            state: None,
+            rest: None,
+            fuel,
+            said: String::new(),
+            missing: None,
+        }
+    }
+}
+
+/// A decision of which the record cannot be read.
+pub(super) fn unreadable(place: i64, input: &DecisionInput, why: &str) -> Difference {
+    let record = &input.record;
+    Difference {
+        place,
+        decision: record.number,
+        attempt: record.attempt,
+        kind: record.kind,
+        aspect: Aspect::Input,
+        path: String::new(),
+        recorded: beginning(why),
+        replayed: "(nothing to compare with)".to_owned(),
+    }
+}
+
+/// The first thing in which a decision came out otherwise; nothing if it came out as recorded.
+pub(super) fn first_difference(
+    place: i64,
+    recorded: &Recorded<'_>,
+    input_sha256: &str,
+    came: &Came,
+) -> Option<Difference> {
+    let (input, record) = (recorded.input, &recorded.input.record);
+    let of = |aspect, path: String, recorded: &str, replayed: &str| {
+        let (recorded, replayed) = (beginning(recorded), beginning(replayed));
+        let (decision, attempt, kind) = (record.number, record.attempt, record.kind);
+        Some(Difference { place, decision, attempt, kind, aspect, path, recorded, replayed })
+    };
+    let whole = String::new;
+    if came.never_ran {
+        let plugin = input.plugin.as_deref().unwrap_or("(not pinned)");
+        let recorded = format!("{plugin} with SHA-256 {}", record.plugin_sha256);
+        return of(Aspect::Plugin, whole(), &recorded, came.error.as_deref().unwrap_or_default());
+    }
+    if let Some((digest, why)) = &came.missing {
+        return of(Aspect::File, whole(), &format!("it was read: SHA-256 {digest}"), why);
+    }
+    if input_sha256 != record.input_sha256 {
+        return of(Aspect::Input, whole(), &record.input_sha256, input_sha256);
+    }
+    // What the host itself could not take had an answer of the campaign.
+    let refused_by_host = record.outcome == DecisionOutcome::BadOutput && input.answer.is_some();
+    if refused_by_host {
+        let said = input.answer.as_deref().unwrap_or_default();
+        let (path, one, other) = documents(said, &came.said)?;
+        return of(Aspect::Answer, path, &one, &other);
+    }
+    if came.outcome != record.outcome {
+        let ended = |outcome: DecisionOutcome, error: Option<&str>| match error {
+            Some(error) => format!("{}: {error}", outcome.as_str()),
+            None => outcome.as_str().to_owned(),
+        };
+        let (one, other) = (ended(record.outcome, record.error.as_deref()), ended(came.outcome, came.error.as_deref()));
+        return of(Aspect::Outcome, whole(), &one, &other);
+    }
+    if let (Some(one), Some(other)) = (input.answer.as_deref(), came.rest.as_deref())
+        && let Some((path, one, other)) = documents(one, other)
+    {
+        return of(Aspect::Answer, path, &one, &other);
+    }
+    if let (Some(one), Some(other)) = (recorded.state, came.state.as_deref())
+        && let Some((path, one, other)) = documents(one, other)
+    {
+        return of(Aspect::State, path, &one, &other);
+    }
+    if let (Some(rest), Some(state), Some(digest)) = (&came.rest, &came.state, &record.output_sha256) {
+        let now = match record.kind {
+            DecisionKind::Plan => sha256_of_answer(rest, state),
+            DecisionKind::Analyze => sha256(state.as_bytes()),
+        };
+        if now != *digest {
+            return of(Aspect::Digest, whole(), digest, &now);
+        }
+    }
+    if recorded.same_engine && came.error != record.error {
+        let text = |error: Option<&String>| error.cloned().unwrap_or_default();
+        return of(Aspect::Outcome, whole(), &text(record.error.as_ref()), &text(came.error.as_ref()));
+    }
+    if recorded.same_engine && came.fuel != record.fuel {
+        return of(Aspect::Fuel, whole(), &record.fuel.to_string(), &came.fuel.to_string());
+    }
+    None
+}
+
+/// Where two documents differ first, and what stands there in each; nothing if they are the same to the byte.
+fn documents(one: &str, other: &str) -> Option<(String, String, String)> {
+    if one == other {
+        return None;
+    }
+    let parsed = serde_json::from_str::<Value>(one).ok().zip(serde_json::from_str::<Value>(other).ok());
+    let found = parsed.and_then(|(one, other)| values(&mut String::new(), &one, &other));
+    Some(found.unwrap_or_else(|| (String::new(), one.to_owned(), other.to_owned())))
+}
+
+fn values(path: &mut String, one: &Value, other: &Value) -> Option<(String, String, String)> {
+    let length = path.len();
+    match (one, other) {
+        (Value::Object(left), Value::Object(right)) => {
+            let mut keys: Vec<&String> = left.keys().chain(right.keys()).collect();
+            keys.sort_unstable();
+            keys.dedup();
+            keys.into_iter().find_map(|key| {
+                path.truncate(length);
+                let _ = write!(path, "/{}", key.replace('~', "~0").replace('/', "~1"));
+                members(path, left.get(key), right.get(key))
+            })
+        }
+        (Value::Array(left), Value::Array(right)) => (0..left.len().max(right.len())).find_map(|position| {
+            path.truncate(length);
+            let _ = write!(path, "/{position}");
+            members(path, left.get(position), right.get(position))
+        }),
+        _ => (one != other).then(|| (path.clone(), one.to_string(), other.to_string())),
+    }
+}
+
+fn members(path: &mut String, one: Option<&Value>, other: Option<&Value>) -> Option<(String, String, String)> {
+    let shown = |value: Option<&Value>| value.map_or_else(|| "(nothing)".to_owned(), Value::to_string);
+    match (one, other) {
+        (Some(one), Some(other)) => values(path, one, other),
+        (one, other) => Some((path.clone(), shown(one), shown(other))),
+    }
+}
+
+fn beginning(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::documents;
+
+    #[test]
+    fn the_first_difference_has_a_path_and_both_values() {
+        let cases = [
+            ("{\"a\":1}", "{\"a\":1}", None),
+            ("{\"a\":1}", "{\"a\":2}", Some(("/a", "1", "2"))),
+            ("{\"a\":[1,2]}", "{\"a\":[1]}", Some(("/a/1", "2", "(nothing)"))),
+            ("{\"b\":{\"x/y\":[{}]}}", "{\"b\":{\"x/y\":[{\"z\":null}]}}", Some(("/b/x~1y/0/z", "(nothing)", "null"))),
+            ("[1]", "{}", Some(("", "[1]", "{}"))),
+            ("{\"a\":1,\"b\":2}", "{\"a\":0,\"b\":3}", Some(("/a", "1", "0"))),
+            ("not JSON", "{}", Some(("", "not JSON", "{}"))),
+            ("{\"a\": 1}", "{\"a\":1}", Some(("", "{\"a\": 1}", "{\"a\":1}"))),
+        ];
+        for (one, other, expected) in cases {
+            let found = documents(one, other);
+            let found = found.as_ref().map(|(path, one, other)| (path.as_str(), one.as_str(), other.as_str()));
+            assert_eq!(found, expected, "{one} against {other}");
+        }
+    }
+}

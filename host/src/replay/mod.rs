@@ -1,0 +1,301 @@
+//! Makes the decisions of a run again, each by itself and from the record alone, and compares what comes of them.
+//!
+//! It takes no lease, changes nothing and starts nothing. A decision depends on its configuration, plugin, state, results and
+//! the files it read, all of which are recorded; whether others come out as recorded makes no difference to it.
+mod compare;
+mod files;
+
+pub use compare::{Aspect, Difference};
+
+use crate::backend::Backends;
+use crate::failure::{Failure, FailureKind};
+use crate::model::config::{PluginLimits, RunConfig};
+use crate::model::contract::{Context, Decision};
+use crate::model::document::{canonical, canonical_value};
+use crate::model::evidence::{DecisionKind, DecisionOutcome, EngineRecord};
+use crate::plugin::{
+    Answer, HostSettings, LogEntry, PluginError, PluginHost, PluginLog, PluginSource, Plugins, this_engine,
+};
+use crate::run::RunDir;
+use crate::store::{DecisionInput, Store, StoreError};
+use crate::tick::{canonical_next, canonical_output, context_of, input_digest, raw_decision, raw_state};
+use crate::workspace::{compiler, read_run_config};
+use compare::{Came, Recorded};
+use files::ReplayedFiles;
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+/// Decisions in a row that one thread takes, since each state is told against the one before.
+const TAKEN: i64 = 16;
+
+/// How long one decision may take, in milliseconds.
+const PATIENCE_MS: u64 = 24 * 3600 * 1000;
+
+/// What came of a replay.
+#[derive(Debug, Default, Serialize)]
+pub struct Replay {
+    /// Decisions made again.
+    pub decisions: u64,
+    /// Those that came out as recorded.
+    pub agreed: u64,
+    /// Those that had passed their deadline, which says nothing about the campaign, and were left out.
+    pub left_out: u64,
+    /// Those that another engine had made, of which fuel and the wording of errors were not compared.
+    pub other_engine: u64,
+    /// The first of those that came out otherwise.
+    pub first: Option<Difference>,
+}
+
+impl Replay {
+    /// Decisions that came out otherwise.
+    pub fn differing(&self) -> u64 {
+        self.decisions - self.agreed
+    }
+
+    fn add(&mut self, other: Self) {
+        self.decisions += other.decisions;
+        self.agreed += other.agreed;
+        self.left_out += other.left_out;
+        self.other_engine += other.other_engine;
+        let first = self.first.take().into_iter().chain(other.first);
+        self.first = first.min_by_key(|difference| difference.place);
+    }
+}
+
+/// Makes every decision of a run again.
+///
+/// # Errors
+/// If the record cannot be read, or was made under another version of the plugin contract.
+pub fn replay(dir: &RunDir) -> Result<Replay, Failure> {
+    let store = crate::workspace::read_store(dir)?;
+    let (made, engines, run_id) = (store.decisions_made()?, store.engines()?, store.run()?.run_id);
+    let here = this_engine();
+    if let Some(other) = engines.iter().find(|other| other.engine.contract != here.contract) {
+        let what = format!(
+            "run `{run_id}` has decisions under version {} of the plugin contract, and this matterstack speaks {}",
+            other.engine.contract, here.contract
+        );
+        return Err(
+            Failure::of(FailureKind::Plugin, what).hint(format!("replay it with matterstack {}", other.engine.version))
+        );
+    }
+    drop(store);
+    let engines: BTreeMap<i64, EngineRecord> = engines.into_iter().map(|one| (one.number, one.engine)).collect();
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min((made / TAKEN + 1) as usize);
+    let next = AtomicI64::new(1);
+    let work = || -> Result<Replay, Failure> {
+        let mut replayer = Replayer::new(dir, &run_id, &engines)?;
+        loop {
+            let from = next.fetch_add(TAKEN, Ordering::Relaxed);
+            if from > made {
+                return Ok(replayer.total);
+            }
+            (from..from + TAKEN).take_while(|place| *place <= made).try_for_each(|place| replayer.again(place))?;
+        }
+    };
+    let mut total = Replay::default();
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads)
+            // a thread that cannot be had leaves its share to the others
+            .filter_map(|_| std::thread::Builder::new().spawn_scoped(scope, work).ok())
+            .collect();
+        total.add(work()?);
+        for other in others {
+            total.add(other.join().map_err(|_| Failure::of(FailureKind::Bug, "a thread of the replay panicked"))??);
+        }
+        Ok::<_, Failure>(())
+    })?;
+    Ok(total)
+}
+
+/// Why a decision could not be compared.
+enum Broken {
+    Machine(Failure),
+    /// The record of it is damaged.
+    Record(String),
+}
+
+impl From<Failure> for Broken {
+    fn from(failure: Failure) -> Self {
+        Self::Machine(failure)
+    }
+}
+
+/// What a plugin logs was logged when it decided.
+struct NoLog;
+
+impl PluginLog for NoLog {
+    fn write(&self, _: &LogEntry<'_>) -> usize {
+        0
+    }
+}
+
+/// A campaign as one configuration names it.
+struct Campaign {
+    config: RunConfig,
+    host: PluginHost,
+    files: Arc<ReplayedFiles>,
+}
+
+/// One thread's share.
+struct Replayer<'a> {
+    dir: &'a RunDir,
+    run_id: &'a str,
+    engines: &'a BTreeMap<i64, EngineRecord>,
+    store: Store,
+    /// By the digests of configuration and plugin.
+    campaigns: BTreeMap<(String, String), Campaign>,
+    /// The state that was read last, with its decision.
+    state: Option<(u64, String)>,
+    total: Replay,
+}
+
+impl<'a> Replayer<'a> {
+    fn new(dir: &'a RunDir, run_id: &'a str, engines: &'a BTreeMap<i64, EngineRecord>) -> Result<Self, Failure> {
+        let store = crate::workspace::read_store(dir)?;
+        Ok(Self { dir, run_id, engines, store, campaigns: BTreeMap::new(), state: None, total: Replay::default() })
+    }
+
+    /// Makes one decision again; `place` counts the decisions made.
+    fn again(&mut self, place: i64) -> Result<(), Failure> {
+        let Some(input) = self.store.decision_input(place)? else { return Ok(()) };
+        if input.record.outcome == DecisionOutcome::Deadline {
+            self.total.left_out += 1;
+            return Ok(());
+        }
+        let same_engine = self.engines.get(&input.record.engine) == Some(&this_engine());
+        self.total.other_engine += u64::from(!same_engine);
+        self.total.decisions += 1;
+        let difference = match self.difference(place, &input, same_engine) {
+            Err(Broken::Machine(failure)) => return Err(failure),
+            Err(Broken::Record(why)) => Some(compare::unreadable(place, &input, &why)),
+            Ok(difference) => difference,
+        };
+        match difference {
+            None => self.total.agreed += 1,
+            Some(difference) if self.total.first.is_none() => self.total.first = Some(difference),
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    /// The first thing in which a decision comes out otherwise than recorded.
+    fn difference(
+        &mut self,
+        place: i64,
+        input: &DecisionInput,
+        same_engine: bool,
+    ) -> Result<Option<Difference>, Broken> {
+        let given = input.record.state_from.map(|number| self.state_after(number)).transpose()?;
+        let (context, came) = self.decide(place, input, given.as_deref())?;
+        let state = match input.record.outcome {
+            DecisionOutcome::Answered => Some(self.state_after(input.record.number)?),
+            DecisionOutcome::Error
+            | DecisionOutcome::Trap
+            | DecisionOutcome::Limit
+            | DecisionOutcome::Deadline
+            | DecisionOutcome::BadOutput => None,
+        };
+        let input_sha256 = input_digest(input.record.kind, &context, given.as_deref(), input.finished.as_deref());
+        let recorded = Recorded { input, state: state.as_deref(), same_engine };
+        Ok(compare::first_difference(place, &recorded, &input_sha256, &came))
+    }
+
+    fn state_after(&mut self, number: u64) -> Result<String, Broken> {
+        let known = self.state.as_ref().map(|(known, text)| (*known, text.as_str()));
+        let text = match self.store.state_after(number, known) {
+            Err(StoreError::Row(why)) => return Err(Broken::Record(why)),
+            other => other.map_err(Failure::from)?,
+        };
+        self.state = Some((number, text.clone()));
+        Ok(text)
+    }
+
+    /// Asks the campaign what it was asked.
+    fn decide(&mut self, place: i64, input: &DecisionInput, state: Option<&str>) -> Result<(Context, Came), Failure> {
+        let record = &input.record;
+        let read = self.store.decision_reads(place)?;
+        let key = (record.config_sha256.clone(), record.plugin_sha256.clone());
+        if !self.campaigns.contains_key(&key) {
+            let campaign = self.campaign(input)?;
+            self.campaigns.insert(key.clone(), campaign);
+        }
+        let Some(campaign) = self.campaigns.get(&key) else {
+            return Err(Failure::of(FailureKind::Bug, "bug: a campaign that was just kept is gone"));
+        };
+        let supplied = record.supplied.as_ref().map(canonical_value).transpose();
+        let supplied = supplied.map_err(|error| Failure::machine("what was supplied", error))?;
+        let numbers = (record.iteration, record.number);
+        let context = context_of(&campaign.config, self.run_id, numbers, record.at.0, supplied)?;
+        campaign.files.begin(input.refusals.clone());
+        let mut came = match record.kind {
+            DecisionKind::Plan => plan(campaign.host.plan(&context, state)),
+            DecisionKind::Analyze => {
+                let finished = input.finished.as_deref().unwrap_or("[]");
+                analysis(campaign.host.analyze(&context, state.unwrap_or("null"), finished))
+            }
+        };
+        came.missing = campaign.files.missing().filter(|missing| read.contains(&missing.0));
+        Ok((context, came))
+    }
+
+    /// Readies the campaign for the configuration of a decision.
+    fn campaign(&self, input: &DecisionInput) -> Result<Campaign, Failure> {
+        let config = read_run_config(input.config.as_bytes(), "a recorded config.json")?;
+        let files = Arc::new(ReplayedFiles::new(self.dir, &config));
+        let mut host = PluginHost::new(HostSettings {
+            compiler: compiler(&config.limits.compile),
+            compute: Arc::new(Backends::new(self.dir.root())),
+            backends: Vec::new(),
+            artifacts: files.clone(),
+            log: Arc::new(NoLog),
+            // the fuse is for a machine that is waited for, and says nothing about the campaign
+            limits: PluginLimits { plan_ms: PATIENCE_MS, ..config.limits.plugin.clone() },
+        });
+        host.set_campaign(PluginSource {
+            name: config.campaign.plugin.clone(),
+            path: self.dir.join(input.plugin.as_deref().unwrap_or_default()),
+            sha256: input.record.plugin_sha256.clone(),
+        });
+        Ok(Campaign { config, host, files })
+    }
+}
+
+/// What came of a plan, in the words of the record.
+fn plan(answer: Answer<Decision>) -> Came {
+    let fuel = answer.fuel;
+    let decision = match answer.value {
+        Ok(decision) => decision,
+        Err(error) => return Came::failed(error, fuel),
+    };
+    let taken = || -> Result<(String, String), PluginError> {
+        let state = canonical_output(&decision.state, "plan", "state")?;
+        let next = canonical_next(&decision.next)?;
+        Ok((state, format!("{{\"next\":{next},\"reason\":{}}}", Value::from(decision.reason.as_str()))))
+    };
+    let said = raw_decision(&decision);
+    match taken() {
+        Ok((state, rest)) => Came { said, ..Came::answered(state, rest, fuel) },
+        Err(error) => Came { said, ..Came::failed(error, fuel) },
+    }
+}
+
+/// What came of an analysis, in the words of the record.
+fn analysis(answer: Answer<String>) -> Came {
+    let fuel = answer.fuel;
+    let said = match answer.value {
+        Ok(said) => said,
+        Err(error) => return Came::failed(error, fuel),
+    };
+    match canonical(&said) {
+        Ok(state) => Came { said: raw_state(&said), ..Came::answered(state, "{}".to_owned(), fuel) },
+        Err(_) => match canonical_output(&said, "analyze", "state") {
+            Ok(state) => Came::answered(state, "{}".to_owned(), fuel),
+            Err(error) => Came { said: raw_state(&said), ..Came::failed(error, fuel) },
+        },
+    }
+}

@@ -1,0 +1,128 @@
+//! What is known of the job of an attempt: what it was given, what became of it outside, and what was written about it.
+use super::{Store, StoreError, Writer};
+use crate::model::evidence::{InputRecord, JobRecord, LogKind, LogRecord};
+use crate::model::time::Time;
+
+/// A file that an attempt consumes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewInput {
+    /// Where it is put, relative to the attempt directory.
+    pub destination: String,
+    /// SHA-256, 64 hexadecimal digits.
+    pub sha256: String,
+    /// The place of the attempt that left it; absent for a pinned file.
+    pub from_attempt: Option<i64>,
+    /// Its path in that attempt's directory, or in the workspace.
+    pub from_path: String,
+}
+
+impl Writer<'_> {
+    /// Keeps what an attempt consumes, in place of what was noted when it was staged before.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub fn keep_inputs(&self, attempt_key: i64, inputs: &[NewInput]) -> Result<(), StoreError> {
+        let mut keep = self.connection.prepare_cached(
+            "INSERT OR REPLACE INTO attempt_inputs (attempt_key, destination, sha256, from_attempt, from_path) \
+             VALUES (?1, ?2, unhex(?3), ?4, ?5)",
+        )?;
+        for input in inputs {
+            keep.execute((attempt_key, &input.destination, &input.sha256, input.from_attempt, &input.from_path))?;
+        }
+        Ok(())
+    }
+
+    /// Keeps what is known of the job of an attempt that ends.
+    pub(super) fn keep_job(&self, key: i64, job: &JobRecord, logs: &[LogRecord]) -> Result<(), StoreError> {
+        if *job != JobRecord::default() {
+            self.connection
+                .prepare_cached(
+                    "UPDATE attempts SET external_id = ?2, host = ?3, node = ?4, queued_ms = ?5, started_ms = ?6, \
+                     stopped_ms = ?7, cpu_ms = ?8, memory_peak_mb = ?9 WHERE attempt_key = ?1",
+                )?
+                .execute((
+                    key,
+                    &job.external_id,
+                    &job.host,
+                    &job.node,
+                    job.queued_at.map(|time| time.0),
+                    job.started_at.map(|time| time.0),
+                    job.stopped_at.map(|time| time.0),
+                    job.cpu_ms.map(|ms| ms as i64),
+                    job.memory_peak_mb.map(|mb| mb as i64),
+                ))?;
+        }
+        let mut keep = self
+            .connection
+            .prepare_cached("INSERT INTO logs (attempt_key, kind, sha256, size) VALUES (?1, ?2, unhex(?3), ?4)")?;
+        for log in logs.iter().filter(|log| log.size > 0) {
+            keep.execute((key, log.kind.as_str(), &log.sha256, log.size as i64))?;
+        }
+        Ok(())
+    }
+}
+
+impl Store {
+    /// What an attempt consumed beside what stands in its task.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn inputs(&self, attempt_key: i64) -> Result<Vec<InputRecord>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT i.destination, lower(hex(i.sha256)), a.attempt_id, i.from_path FROM attempt_inputs i \
+             LEFT JOIN attempts a ON a.attempt_key = i.from_attempt WHERE i.attempt_key = ?1 ORDER BY i.destination",
+        )?;
+        let rows = statement.query_map([attempt_key], |row| {
+            Ok(InputRecord {
+                destination: row.get(0)?,
+                sha256: row.get(1)?,
+                from_attempt: row.get(2)?,
+                from_path: row.get(3)?,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// What was written about an attempt: standard output, standard error and exit record, those that are not empty.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn logs(&self, attempt_key: i64) -> Result<Vec<LogRecord>, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT kind, lower(hex(sha256)), size FROM logs WHERE attempt_key = ?1 ORDER BY kind")?;
+        let mut rows = statement.query([attempt_key])?;
+        let mut logs = Vec::new();
+        while let Some(row) = rows.next()? {
+            let kind = LogKind::parse(row.get_ref(0)?.as_str().unwrap_or_default())
+                .ok_or_else(|| StoreError::Row("unknown kind of log in the database".to_owned()))?;
+            logs.push(LogRecord { kind, sha256: row.get(1)?, size: row.get::<_, i64>(2)? as u64 });
+        }
+        Ok(logs)
+    }
+
+    /// What is known of the job of an attempt.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn job(&self, attempt_key: i64) -> Result<JobRecord, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT external_id, host, node, queued_ms, started_ms, stopped_ms, cpu_ms, memory_peak_mb FROM attempts \
+             WHERE attempt_key = ?1",
+        )?;
+        Ok(statement.query_row([attempt_key], |row| {
+            let time = |index: usize| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(index)?.map(Time));
+            let count = |index: usize| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(index)?.map(|n| n as u64));
+            Ok(JobRecord {
+                external_id: row.get(0)?,
+                host: row.get(1)?,
+                node: row.get(2)?,
+                queued_at: time(3)?,
+                started_at: time(4)?,
+                stopped_at: time(5)?,
+                cpu_ms: count(6)?,
+                memory_peak_mb: count(7)?,
+            })
+        })?)
+    }
+}

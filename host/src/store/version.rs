@@ -1,0 +1,156 @@
+//! What a run has gone by: every configuration and plugin it ever had, the engines that made its decisions, and where its
+//! jobs ran.
+use super::{Store, StoreError, Writer, compress};
+use crate::model::config::PinnedFile;
+use crate::model::document::sha256;
+use crate::model::evidence::{ConfigRecord, EngineRecord, EnvironmentRecord, NumberedEngine, PluginRecord};
+use rusqlite::{OptionalExtension, Row};
+use std::collections::BTreeMap;
+
+/// A configuration that a run is to go by.
+#[derive(Debug, Clone, Copy)]
+pub struct NewConfig<'a> {
+    /// The text of config.json.
+    pub text: &'a str,
+    /// The plugins that it pins, by name.
+    pub plugins: &'a BTreeMap<String, PinnedFile>,
+}
+
+impl Writer<'_> {
+    /// Keeps a configuration and the plugins that it pins; from here on the run goes by it.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub fn set_config(&self, new: NewConfig<'_>, act: i64) -> Result<(), StoreError> {
+        let digest = sha256(new.text.as_bytes());
+        self.connection.execute(
+            "INSERT INTO configs (sha256, size, text, act) VALUES (unhex(?1), ?2, ?3, ?4)",
+            (&digest, new.text.len() as i64, compress::pack(new.text, None)?, act),
+        )?;
+        let mut keep = self.connection.prepare_cached(
+            "INSERT OR IGNORE INTO plugins (name, sha256, path, size, act) VALUES (?1, unhex(?2), ?3, ?4, ?5)",
+        )?;
+        for (name, file) in new.plugins {
+            keep.execute((name, &file.sha256, &file.path, file.size as i64, act))?;
+        }
+        self.connection.execute("UPDATE run SET config_sha256 = ?1", [digest])?;
+        Ok(())
+    }
+
+    /// Notes that jobs run on this machine from here on; `act` is what brought that about, if anything did.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub fn set_environment(&self, machine: &str, host: &str, act: Option<i64>) -> Result<(), StoreError> {
+        self.connection.execute(
+            "INSERT INTO environments (machine, host, variables, recorded, act) VALUES (?1, ?2, '{}', '{}', ?3)",
+            (machine, host, act),
+        )?;
+        Ok(())
+    }
+}
+
+impl Store {
+    /// The machine on which jobs ran last.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn machine(&self) -> Result<Option<String>, StoreError> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT machine FROM environments ORDER BY environment DESC LIMIT 1")?;
+        Ok(statement.query_row([], |row| row.get(0)).optional()?)
+    }
+
+    /// Hands over every configuration the run ever had, oldest first.
+    ///
+    /// # Errors
+    /// What `each` answers, or that the database cannot be read.
+    pub fn each_config<E: From<StoreError>>(&self, each: impl FnMut(ConfigRecord) -> Result<(), E>) -> Result<(), E> {
+        let sql = "SELECT lower(hex(sha256)), act, text FROM configs ORDER BY config";
+        let map = |row: &Row<'_>| {
+            Ok(ConfigRecord {
+                sha256: row.get(0)?,
+                act: row.get(1)?,
+                text: compress::unpack_alone(&row.get::<_, Vec<u8>>(2)?)?,
+            })
+        };
+        self.each(sql, map, each)
+    }
+
+    /// Every plugin the run ever had, oldest first; what uses them now is not known here.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn plugin_versions(&self) -> Result<Vec<PluginRecord>, StoreError> {
+        let sql = "SELECT name, lower(hex(sha256)), path, size, act FROM plugins ORDER BY plugin";
+        let map = |row: &Row<'_>| {
+            Ok(PluginRecord {
+                name: row.get(0)?,
+                used_by: Vec::new(),
+                sha256: row.get(1)?,
+                path: row.get(2)?,
+                size: row.get::<_, i64>(3)? as u64,
+                act: row.get(4)?,
+            })
+        };
+        self.all(sql, map)
+    }
+
+    /// Every engine that made a decision, with the number by which decisions refer to it.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn engines(&self) -> Result<Vec<NumberedEngine>, StoreError> {
+        let sql = "SELECT engine, version, contract, runtime, target FROM engines ORDER BY engine";
+        let map = |row: &Row<'_>| {
+            let engine =
+                EngineRecord { version: row.get(1)?, contract: row.get(2)?, runtime: row.get(3)?, target: row.get(4)? };
+            Ok(NumberedEngine { number: row.get(0)?, engine })
+        };
+        self.all(sql, map)
+    }
+
+    /// Every environment in which jobs ran, oldest first.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn environments(&self) -> Result<Vec<EnvironmentRecord>, StoreError> {
+        let sql = "SELECT environment, machine, host, variables, recorded, act FROM environments ORDER BY environment";
+        let map = |row: &Row<'_>| {
+            Ok(EnvironmentRecord {
+                environment: row.get(0)?,
+                machine: row.get(1)?,
+                host: row.get(2)?,
+                variables: super::document(&row.get::<_, String>(3)?)?,
+                recorded: super::document(&row.get::<_, String>(4)?)?,
+                act: row.get(5)?,
+            })
+        };
+        self.all(sql, map)
+    }
+
+    /// Hands over what `map` makes of every row.
+    pub(super) fn each<R, E: From<StoreError>>(
+        &self,
+        sql: &str,
+        map: impl Fn(&Row<'_>) -> Result<R, StoreError>,
+        mut each: impl FnMut(R) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut statement = self.connection.prepare(sql).map_err(StoreError::from)?;
+        let mut rows = statement.query([]).map_err(StoreError::from)?;
+        while let Some(row) = rows.next().map_err(StoreError::from)? {
+            each(map(row)?)?;
+        }
+        Ok(())
+    }
+
+    /// What `map` makes of every row.
+    fn all<R>(&self, sql: &str, map: impl Fn(&Row<'_>) -> Result<R, StoreError>) -> Result<Vec<R>, StoreError> {
+        let mut all = Vec::new();
+        self.each(sql, map, |one| {
+            all.push(one);
+            Ok::<_, StoreError>(())
+        })?;
+        Ok(all)
+    }
+}

@@ -1,0 +1,38 @@
+//! Which files an attempt consumes, by digest, and where each comes from. What stands in the task itself is not among them.
+use super::{Run, TickError};
+use crate::model::workflow::{FileSource, Task};
+use crate::store::{AttemptRow, NewInput};
+
+/// What an attempt at this task is given. A file that is missing is left out: staging has failed the attempt for it.
+pub(super) fn consumed(run: &Run, attempt: &AttemptRow) -> Result<Vec<NewInput>, TickError> {
+    // Most tasks have no files, and need not be parsed to find that out.
+    if !attempt.task_json.contains("\"files\"") {
+        return Ok(Vec::new());
+    }
+    let task: Task = super::verdict::stored_task(&attempt.task_json)?;
+    let mut inputs = Vec::with_capacity(task.files.len());
+    for (destination, source) in &task.files {
+        inputs.extend(match source {
+            FileSource::Content(_) => None,
+            FileSource::Path(path) => {
+                let pinned = run.config.pinned.as_ref().and_then(|pinned| pinned.files.get(&path.path));
+                pinned.map(|pinned| NewInput {
+                    destination: destination.clone(),
+                    sha256: pinned.sha256.clone(),
+                    from_attempt: None,
+                    from_path: path.path.clone(),
+                })
+            }
+            FileSource::From(from) => {
+                let found = run.store.output_source(from.from.as_str(), &from.output)?;
+                found.map(|(key, output)| NewInput {
+                    destination: destination.clone(),
+                    sha256: output.sha256,
+                    from_attempt: Some(key),
+                    from_path: output.path,
+                })
+            }
+        });
+    }
+    Ok(inputs)
+}

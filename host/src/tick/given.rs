@@ -1,0 +1,65 @@
+//! The acts of people who hold no lease: an answer, or the return of a kit. The tick that takes what they gave records them,
+//! as their signature and the owner of the file tell.
+use crate::ground::files::{digest, open_regular};
+use crate::model::act::{Act, Actor, Verb};
+use crate::store::AttemptRow;
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, MetadataExt};
+use serde::Deserialize;
+use serde_json::json;
+use std::io::Read;
+use std::path::Path;
+
+/// The longest signature that is read, in bytes.
+const SIGNATURE_MAX: u64 = 64 * 1024;
+
+/// Who gave something, as it stands beside what was given.
+#[derive(Debug, Deserialize)]
+struct Signature {
+    user: String,
+    uid: u32,
+    host: String,
+    at: String,
+    sha256: String,
+    #[serde(default)]
+    version: Option<String>,
+    /// The return of a kit is named by its seal.
+    #[serde(default)]
+    seal: Option<String>,
+}
+
+/// What was given to an attempt that ended by it, as an act; nothing if nobody gave anything.
+pub(super) fn given(directory: &Path, attempt: &AttemptRow) -> Option<Act> {
+    let directory = Dir::open_ambient_dir(directory, ambient_authority()).ok()?;
+    let answer = || {
+        let (bytes, owner) = signature(&directory, "response.by.json")?;
+        let (digest, _) = digest(&mut open_regular(&directory, "response.json").ok()?).ok()?;
+        let signed: Signature = serde_json::from_slice(&bytes).ok()?;
+        // a note that belongs to another answer says nothing
+        (signed.sha256 == digest).then_some((Verb::Respond, signed, owner))
+    };
+    let returned = || {
+        let (bytes, owner) = signature(&directory, "import.json")?;
+        Some((Verb::KitImport, serde_json::from_slice::<Signature>(&bytes).ok()?, owner))
+    };
+    let (verb, signed, owner) = answer().or_else(returned)?;
+    let at = signed.at.parse::<jiff::Timestamp>().ok()?;
+    let mut arguments = json!({"task": attempt.task_id, "attempt": attempt.id, "sha256": signed.sha256});
+    if let Some(seal) = signed.seal {
+        arguments["seal"] = seal.into();
+    }
+    if owner != signed.uid {
+        arguments["file_owner"] = owner.into();
+    }
+    let by = Actor { user_id: signed.uid, user: signed.user, host: signed.host, version: signed.version };
+    Some(Act { verb, arguments, reason: None, by, at_ms: at.as_millisecond() })
+}
+
+/// A signature and who owns its file.
+fn signature(directory: &Dir, name: &str) -> Option<(Vec<u8>, u32)> {
+    let file = open_regular(directory, name).ok()?;
+    let owner = file.metadata().ok()?.uid();
+    let mut bytes = Vec::new();
+    file.take(SIGNATURE_MAX + 1).read_to_end(&mut bytes).ok()?;
+    (bytes.len() as u64 <= SIGNATURE_MAX).then_some((bytes, owner))
+}

@@ -1,0 +1,88 @@
+//! `plugins/log.jsonl`: one JSON object for each message of a plugin. Of the last messages 64 MiB at least are kept and 128
+//! MiB at most, whoever writes how much; what cannot be written is dropped.
+use super::now_ms;
+use crate::model::time::Time;
+use crate::plugin::{LogEntry, PluginLog};
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+/// The size at which the log is put aside and begun anew, in bytes.
+const LOG_MAX: u64 = 64 * 1024 * 1024;
+
+/// The log of one run.
+pub(super) struct RunLog {
+    path: PathBuf,
+    open: Mutex<Option<Open>>,
+    most: u64,
+}
+
+struct Open {
+    file: File,
+    /// Bytes in the file, as far as this process knows.
+    size: u64,
+}
+
+impl RunLog {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, open: Mutex::new(None), most: LOG_MAX }
+    }
+
+    /// The file to write to, with room for so many bytes more.
+    fn file<'a>(&self, open: &'a mut Option<Open>, more: u64) -> Option<&'a mut Open> {
+        if open.as_ref().is_some_and(|open| open.size.saturating_add(more) > self.most) {
+            *open = None;
+        }
+        if open.is_none() {
+            let size = std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len());
+            if size > 0 && size.saturating_add(more) > self.most {
+                let _ = std::fs::rename(&self.path, self.path.with_extension("old.jsonl"));
+            }
+            let file = File::options().create(true).append(true).open(&self.path).ok()?;
+            let size = file.metadata().map_or(0, |metadata| metadata.len());
+            *open = Some(Open { file, size });
+        }
+        open.as_mut()
+    }
+}
+
+impl PluginLog for RunLog {
+    fn write(&self, entry: &LogEntry<'_>) -> usize {
+        let LogEntry { plugin, attempt, level, message } = *entry;
+        let line = serde_json::json!({
+            "time": Time(now_ms()), "plugin": plugin, "attempt": attempt, "level": level.as_str(), "message": message,
+        });
+        let line = format!("{line}\n");
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(open) = self.file(&mut open, line.len() as u64) {
+            let _ = open.file.write_all(line.as_bytes());
+            open.size += line.len() as u64;
+        }
+        line.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RunLog;
+    use crate::plugin::{LogEntry, LogLevel, PluginLog};
+
+    #[test]
+    fn the_log_is_bounded_within_one_process_and_keeps_the_last_messages() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let path = scratch.path().join("log.jsonl");
+        let mut log = RunLog::new(path.clone());
+        log.most = 10_000;
+        let mut largest = 0;
+        for number in 0..1000 {
+            let message = if number % 2 == 0 { String::new() } else { format!("message {number}") };
+            log.write(&LogEntry { plugin: "p", attempt: None, level: LogLevel::Info, message: &message });
+            let size = |path: &std::path::Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+            largest = largest.max(size(&path) + size(&path.with_extension("old.jsonl")));
+        }
+        assert!((15_000..=20_000).contains(&largest), "{largest}");
+        let text = std::fs::read_to_string(path).expect("the log");
+        assert!(text.lines().last().is_some_and(|line| line.contains("message 999")), "{text}");
+    }
+}

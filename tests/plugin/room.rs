@@ -1,0 +1,83 @@
+//! Machines with too little: address space is limited, and a plugin runs without reserving any, or the machine is blamed.
+use super::*;
+use crate::cli::harness::{Done, World};
+
+/// Runs a command of ours under `ulimit -v KB`.
+fn limited(world: &World, kb: u32, arguments: &[&str]) -> Done {
+    let shell = format!("ulimit -v {kb}; exec \"$@\"");
+    let ours = world.command(arguments);
+    let mut command = std::process::Command::new("/bin/sh");
+    command.args(["-c", &shell, "sh"]).arg(ours.get_program()).args(ours.get_args());
+    command.current_dir(ours.get_current_dir().unwrap()).env_clear();
+    command.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    crate::cli::harness::done(command.output().unwrap())
+}
+
+fn two_tasks() -> World {
+    World::with_tasks(&json!([
+        {"id": "a", "operator": "local", "command": "true", "retry": {"max_attempts": 1}},
+        {"id": "b", "operator": "local", "command": "true", "depends_on": ["a"]},
+    ]))
+}
+
+/// How many attempts the tasks had, and how many of them have ended.
+fn attempts(world: &World) -> (usize, usize) {
+    let all = ["a", "b"].map(|task| world.run(&["attempts", "r", task, "--json"]).code(0).json());
+    let all: Vec<&Value> = all.iter().filter_map(Value::as_array).flatten().collect();
+    (all.len(), all.iter().filter(|attempt| !attempt["ended_at"].is_null()).count())
+}
+
+#[test]
+fn a_run_goes_its_way_under_a_limit_of_address_space() {
+    let world = two_tasks();
+    for arguments in [&["init", "demo", "--run-id", "r"][..], &["step", "r"], &["loop", "r", "--timeout", "100s"]] {
+        limited(&world, 4_000_000, arguments).code(0);
+    }
+    assert_eq!(world.tasks(), "a=completed b=completed");
+}
+
+#[test]
+fn a_machine_without_room_for_a_call_is_blamed_and_nothing_else() {
+    let world = two_tasks();
+    world.init();
+    let mut blamed = 0;
+    // from where the program itself does not start to where everything works
+    for kb in (60_000..400_000).step_by(20_000) {
+        let done = limited(&world, kb, &["step", "r"]);
+        assert!(!world.tasks().contains("failed") && !world.tasks().contains("skipped"), "{kb}: {done:?}");
+        match done.code {
+            Some(0) => break,
+            Some(74) => {
+                blamed += 1;
+                assert!(done.stderr.contains("ulimit") || done.stderr.contains("memory"), "{kb}: {done:?}");
+            }
+            _ => {}
+        }
+        let (all, ended) = attempts(&world);
+        assert!(all <= 1 && ended == 0, "{kb}: {all} {ended} {done:?}");
+    }
+    assert!(blamed > 0, "no limit was in between");
+    world.run(&["loop", "r", "--timeout", "100s"]).code(0);
+    assert_eq!((world.tasks().as_str(), attempts(&world)), ("a=completed b=completed", (2, 2)));
+}
+
+/// A campaign may have more memory than the machine has: it cannot tell, and the run is not held for it.
+#[test]
+fn a_campaign_that_the_machine_starves_is_asked_again() {
+    let mut config = crate::cli::harness::tasks_config(&json!([]));
+    config["campaign"] = json!({"plugin": "hostile.wasm", "params": {"mode": "", "again": true}});
+    config["limits"] = json!({"plugin": {"memory_mb": 3000}});
+    let world = World::new(&config);
+    fs::copy(guest("hostile"), world.workspace().join("hostile.wasm")).unwrap();
+    world.init();
+    world.run(&["amend", "r", "--set", "campaign.params.mode=memory"]).code(0);
+    let mut last = limited(&world, 1_000_000, &["loop", "r", "--timeout", "60s"]);
+    while last.code == Some(0) {
+        last = limited(&world, 1_000_000, &["step", "r"]);
+    }
+    assert_eq!(last.code, Some(74), "{last:?}");
+    assert!(last.stderr.contains("no more memory to give"), "{last:?}");
+    assert_eq!(world.status()["state"], "active");
+    world.run(&["amend", "r", "--set", "campaign.params={\"mode\":\"\"}"]).code(0);
+    world.run(&["loop", "r", "--timeout", "100s"]).code(0);
+}

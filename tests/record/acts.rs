@@ -1,0 +1,78 @@
+//! Who did what to a run, from where and why.
+use crate::cli::harness::World;
+use matterstack::model::act::{ActRecord, VERSION};
+use matterstack::store::Store;
+use serde_json::json;
+
+fn acts(world: &World) -> Vec<ActRecord> {
+    Store::read(&world.run_dir("r").join("state.sqlite")).expect("the store").acts().expect("acts")
+}
+
+#[test]
+fn every_command_that_changes_a_run_is_an_act() {
+    let world = World::with_tasks(&json!([
+        {"id": "a", "operator": "local", "command": "exit 3"},
+        {"id": "b", "operator": "local", "command": "true"},
+    ]));
+    world.init();
+    world.run(&["pause", "r", "--reason", "lunch"]).code(0);
+    world.run(&["pause", "r"]).code(0);
+    world.run(&["resume", "r", "--set", "go=1"]).code(0);
+    world.run(&["amend", "r", "--set", "limits.max_active=7", "--reason", "more"]).code(0);
+    world.run(&["cancel", "r", "--reason", "enough"]).code(0);
+    world.run(&["revive", "r", "--reason", "again"]).code(0);
+    world.run(&["pause", "r"]).code(0);
+    world.run(&["cancel", "r", "a"]).code(0);
+    world.run(&["rerun", "r", "a"]).code(0);
+    let acts = acts(&world);
+    let told: Vec<(&str, Option<&str>)> = acts.iter().map(|act| (act.verb.as_str(), act.reason.as_deref())).collect();
+    let expected = [
+        ("init", None),
+        ("pause", Some("lunch")),
+        ("resume", None),
+        ("amend", Some("more")),
+        ("cancel", Some("enough")),
+        ("revive", Some("again")),
+        ("pause", None),
+        ("cancel", None),
+        ("rerun", None),
+    ];
+    assert_eq!(told, expected, "what changed nothing is none");
+    assert_eq!(acts[2].arguments, json!({"set": ["go=1"]}));
+    assert_eq!(acts[7].arguments, json!({"task": "a"}));
+    for act in &acts {
+        assert_eq!(act.by.user_id, matterstack::ground::machine::user_id());
+        assert_eq!(act.by.host, matterstack::ground::machine::host_name());
+        assert_eq!(act.by.version.as_deref(), Some(VERSION));
+    }
+    // each configuration since the act that put it in place
+    let store = Store::read(&world.run_dir("r").join("state.sqlite")).expect("the store");
+    let mut configs = Vec::new();
+    store
+        .each_config(|config| {
+            configs.push((config.act, config.text.contains("\"max_active\": 7")));
+            Ok::<_, matterstack::store::StoreError>(())
+        })
+        .expect("configurations");
+    assert_eq!(configs, [(1, false), (4, true)]);
+}
+
+#[test]
+fn an_answer_is_an_act_of_who_gave_it() {
+    let form = json!({"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]});
+    let world = World::new(&json!({
+        "campaign": {"plugin": "builtin:workflow", "params": {"tasks": [
+            {"id": "ask", "operator": "human", "input": {"instructions": "# Go on?", "schema": form}},
+        ]}},
+        "operators": {"human": {"plugin": "builtin:human"}},
+    }));
+    world.init();
+    world.run(&["loop", "r"]).code(5);
+    world.run(&["respond", "r", "ask", "--set", "ok=true"]).code(0);
+    world.run(&["loop", "r"]).code(0);
+    let acts = acts(&world);
+    let respond = acts.last().expect("an act");
+    assert_eq!(respond.verb, "respond");
+    assert_eq!(respond.arguments["task"], "ask");
+    assert_eq!(respond.by.version.as_deref(), Some(VERSION));
+}

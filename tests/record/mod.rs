@@ -1,0 +1,7 @@
+//! The record of a run: that it holds all that decisions depended on and what they answered, so that each can be made again
+//! by itself, whatever a person did to the run meanwhile.
+mod acts;
+mod golden;
+mod histories;
+mod replays;
+mod size;
