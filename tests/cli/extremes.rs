@@ -10,7 +10,7 @@ fn world() -> World {
     let world = World::with_tasks(&json!([
         {"id": "a", "operator": "local", "command": "echo hi > o", "outputs": ["o"]},
         {"id": "b", "operator": "local", "command": "false", "depends_on": ["a"], "allow_failure": true},
-        {"id": "c", "operator": "local", "command": "true", "depends_on": ["b"]},
+        {"id": "c", "operator": "local", "command": "true", "depends_on": ["b"], "allow_dependency_failure": true},
     ]));
     world.init();
     world
@@ -74,6 +74,9 @@ fn no_argument_makes_a_command_panic() {
     let world = world();
     world.run(&["loop", "r", "--timeout", "20s"]);
     let long = "x".repeat(100_000);
+    // `..` leads nowhere but into the scratch directory
+    let below = world.root().join("demo/deep/deeper");
+    std::fs::create_dir_all(&below).expect("a directory");
     let values: [&[u8]; 16] = [
         b"",
         b"-1",
@@ -95,6 +98,7 @@ fn no_argument_makes_a_command_panic() {
     for place in PLACES {
         for value in values {
             let mut command = world.command(&[]);
+            command.current_dir(&below);
             for word in place {
                 let (before, after) =
                     word.split_once('?').map_or((*word, None), |(before, after)| (before, Some(after)));

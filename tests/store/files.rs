@@ -143,3 +143,19 @@ fn a_store_is_never_made_over_another() {
     assert!(Store::create(&place.path(), Journal::Wal, false).is_err());
     assert_eq!(everything_at(&place.path()), before);
 }
+
+#[test]
+fn a_look_in_the_same_process_takes_no_lock_away() {
+    let world = crate::cli::harness::World::with_tasks(&serde_json::json!([]));
+    world.init();
+    let path = world.run_dir("r").join("state.sqlite");
+    let mut store = Store::open(&path, Journal::Wal, false).expect("it opens");
+    drop(Store::read(&path).expect("a look"));
+    store.transaction(Durability::Full, |writer| writer.set_cursor("local", "kept")).expect("a commit");
+    // The last to close a database takes its log away: another process must see that it is not the last.
+    world.run(&["status", "r"]).code(0);
+    assert!(path.with_file_name("state.sqlite-wal").exists(), "the log of an open database is there");
+    drop(store);
+    let kept = Store::read(&path).and_then(|store| store.cursors()).expect("cursors");
+    assert_eq!(kept["local"], "kept");
+}

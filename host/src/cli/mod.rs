@@ -5,7 +5,9 @@ mod compile;
 mod control;
 mod doctor;
 mod evidence;
+mod graph;
 mod kit;
+mod logs;
 mod output;
 mod plugin;
 mod progress;
@@ -418,8 +420,8 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
         Command::Explain { run, task } => show::explain(session, &run, task.as_deref()),
         Command::Tasks { run, state } => show::tasks(session, &run, state.as_deref()),
         Command::Attempts { run, task } => show::attempts(session, &run, &task),
-        Command::Logs { run, task, follow, attempt } => show::logs(session, &run, &task, follow, attempt),
-        Command::Graph { run, format } => show::graph(session, &run, format),
+        Command::Logs { run, task, follow, attempt } => logs::logs(session, &run, &task, follow, attempt),
+        Command::Graph { run, format } => graph::graph(session, &run, format),
         Command::Pause { run, reason } => control::pause(session, &run, reason.as_deref()),
         Command::Resume { run, sets, reason } => control::resume(session, &run, &sets, reason.as_deref()),
         Command::Cancel { run, task, reason } => control::cancel(session, &run, task.as_deref(), reason.as_deref()),

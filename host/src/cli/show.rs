@@ -1,23 +1,19 @@
 //! Commands that look at runs and change nothing.
-use super::output::{
-    json_text, one_line, pass_to_stderr, pass_to_stdout, print, print_json, reader_went_away, table, tell, time,
-};
-use super::{GraphFormat, Session, shown};
+use super::Session;
+use super::output::{json_text, one_line, print, print_json, reader_went_away, table, tell, time};
 use crate::backend::stopped_supervisors;
 use crate::explain::{explain_run, explain_task, outside_command};
 use crate::failure::{Failure, FailureKind};
-use crate::ground::files::open_regular_path;
 use crate::ground::machine::Watch;
 use crate::ground::words::positional;
 use crate::model::handle;
-use crate::model::states::{AttemptState, RunState, TaskState};
+use crate::model::states::{RunState, TaskState};
 use crate::model::workflow::nearest;
 use crate::run::{LastTick, RunDir};
 use crate::store::{AttemptRow, Store, TaskRow, WaitRow};
 use crate::workspace::{now_ms, open_for_reading, read_store};
 use serde_json::{Value, json};
-use std::io::{ErrorKind, IsTerminal, Read, Seek, SeekFrom};
-use std::ops::ControlFlow;
+use std::io::IsTerminal;
 use std::time::Duration;
 
 /// Things that `status` lists; the counts say how many more there are.
@@ -63,7 +59,7 @@ pub(super) fn status(session: &Session, name: &str, watch: bool) -> Result<u8, F
 }
 
 /// Refuses to follow a run whose database others cannot use meanwhile.
-fn refuse_to_stay(store: &Store) -> Result<(), Failure> {
+pub(super) fn refuse_to_stay(store: &Store) -> Result<(), Failure> {
     if store.keeps_others_out() {
         let what = "the run cannot be followed: the disk is full, and nobody could use its database meanwhile";
         return Err(Failure::of(FailureKind::Machine, what).hint("make room, then repeat the command"));
@@ -303,7 +299,7 @@ fn no_task(store: &Store, id: &str) -> Failure {
     }
 }
 
-fn the_task(store: &Store, id: &str) -> Result<TaskRow, Failure> {
+pub(super) fn the_task(store: &Store, id: &str) -> Result<TaskRow, Failure> {
     store.task(id)?.ok_or_else(|| no_task(store, id))
 }
 
@@ -383,138 +379,4 @@ pub(super) fn attempts(session: &Session, name: &str, task: &str) -> Result<u8, 
 /// What the outside calls the attempt.
 fn external_id(attempt: &AttemptRow) -> Option<String> {
     handle::told(attempt.handle.as_deref()?).external_id.as_deref().map(one_line)
-}
-
-pub(super) fn logs(
-    session: &Session,
-    name: &str,
-    task: &str,
-    follow: bool,
-    number: Option<u32>,
-) -> Result<u8, Failure> {
-    let dir = session.run(name)?;
-    let mut store = read_store(&dir)?;
-    let key = the_task(&store, task)?.key;
-    let find = |store: &Store| -> Result<Option<AttemptRow>, Failure> {
-        let mut attempts = store.attempts(key)?;
-        attempts.retain(|attempt| number.is_none_or(|number| attempt.number == number));
-        Ok(attempts.pop())
-    };
-    let attempt = find(&store)?.ok_or_else(|| match number {
-        Some(number) => Failure::input(format!("task `{task}` has no attempt {number}")),
-        None => Failure::input(format!("task `{task}` has had no attempt yet")).hint(format!(
-            "`matterstack explain {} {}` says why",
-            dir.address(),
-            positional(task)
-        )),
-    })?;
-    let directory = dir.join(&attempt.directory);
-    let mut streams = [Tail::new(directory.join("stdout"), false), Tail::new(directory.join("stderr"), true)];
-    let mut live = !attempt.state.ended();
-    loop {
-        for stream in &mut streams {
-            if stream.copy_new()?.is_break() {
-                return Ok(0);
-            }
-        }
-        if !follow || !live {
-            break;
-        }
-        refuse_to_stay(&store)?;
-        // The command writes its files without telling anybody whom a watch could be shared with.
-        if reader_went_away(Duration::from_millis(200)) {
-            return Ok(0);
-        }
-        store = read_store(&dir)?;
-        live = store.attempts(key)?.iter().any(|other| other.id == attempt.id && !other.state.ended())
-            && attempt.state != AttemptState::Created;
-    }
-    if streams.iter().all(|stream| stream.offset == 0) {
-        tell(&format!("attempt {} has written nothing; its files are in {}", attempt.number, shown(&directory)));
-    }
-    Ok(0)
-}
-
-/// Whether a link was found where none is followed.
-fn is_link(error: &std::io::Error) -> bool {
-    error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
-}
-
-/// A file that is printed as it grows.
-struct Tail {
-    path: std::path::PathBuf,
-    to_stderr: bool,
-    offset: u64,
-}
-
-impl Tail {
-    fn new(path: std::path::PathBuf, to_stderr: bool) -> Self {
-        Self { path, to_stderr, offset: 0 }
-    }
-
-    /// Prints what has come since the last call; breaks off when nobody reads any more.
-    fn copy_new(&mut self) -> Result<ControlFlow<()>, Failure> {
-        let mut file = match open_regular_path(&self.path) {
-            Ok(file) => file,
-            // What is not there yet may come; a link or a pipe in its place is the job's doing, and is neither followed nor read.
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) || is_link(&error) => {
-                return Ok(ControlFlow::Continue(()));
-            }
-            Err(error) => return Err(Failure::machine(format!("`{}` cannot be read", self.path.display()), error)),
-        };
-        let failed = |error| Failure::machine(format!("`{}` cannot be read", self.path.display()), error);
-        file.seek(SeekFrom::Start(self.offset)).map_err(failed)?;
-        let mut buffer = vec![0_u8; 64 * 1024];
-        loop {
-            let read = file.read(&mut buffer).map_err(failed)?;
-            if read == 0 {
-                return Ok(ControlFlow::Continue(()));
-            }
-            self.offset += read as u64;
-            let flow = if self.to_stderr { pass_to_stderr(&buffer[..read]) } else { pass_to_stdout(&buffer[..read])? };
-            if flow.is_break() {
-                return Ok(flow);
-            }
-        }
-    }
-}
-
-pub(super) fn graph(session: &Session, name: &str, format: GraphFormat) -> Result<u8, Failure> {
-    let store = read_store(&session.run(name)?)?;
-    let tasks = store.tasks(None, None)?;
-    let pairs = store.dependency_pairs()?;
-    if session.json {
-        let nodes: Vec<Value> = tasks.iter().map(|task| json!({"id": task.id, "state": task.state})).collect();
-        let edges: Vec<Value> = pairs.iter().map(|(task, on)| json!({"from": on, "to": task})).collect();
-        return print_json(&json!({"tasks": nodes, "dependencies": edges})).map(|()| 0);
-    }
-    let position: std::collections::HashMap<&str, usize> =
-        tasks.iter().enumerate().map(|(position, task)| (task.id.as_str(), position)).collect();
-    let of = |id: &str| position.get(id).copied().unwrap_or_default();
-    let mut text = String::new();
-    match format {
-        GraphFormat::Mermaid => {
-            text += "flowchart LR\n";
-            for (position, task) in tasks.iter().enumerate() {
-                let label = one_line(&task.id).replace('"', "#quot;");
-                text += &format!("  t{position}[\"{label} ({})\"]\n", task.state);
-            }
-            for (task, on) in &pairs {
-                text += &format!("  t{} --> t{}\n", of(on), of(task));
-            }
-        }
-        GraphFormat::Dot => {
-            text += "digraph run {\n  rankdir=LR;\n";
-            for (position, task) in tasks.iter().enumerate() {
-                let label = one_line(&task.id).replace('\\', "\\\\").replace('"', "\\\"");
-                text += &format!("  t{position} [label=\"{label}\\n{}\"];\n", task.state);
-            }
-            for (task, on) in &pairs {
-                text += &format!("  t{} -> t{};\n", of(on), of(task));
-            }
-            text += "}\n";
-        }
-    }
-    print(&text)?;
-    Ok(0)
 }

@@ -47,42 +47,46 @@ fn is_ours(path: &Path) -> bool {
 
 /// Opens a database of somebody else, beside whoever uses it, and makes no file.
 ///
-/// While the owner has it open its log and the index of the log are there, and are read. Otherwise the file holds everything; a
-/// lock on it keeps the owner from moving a new log into it as long as this reads. Only a single tick that writes more than the
-/// log may hold (16 MB) does that all the same, and then a look may fail or be of two moments.
+/// A lock on the file keeps the owner from moving the log into it and from taking the log away as long as this reads: where there
+/// is a log it is read, with its index, and SQLite, which would make one, always finds it; where there is none, the file holds
+/// everything. Only a single tick that writes more than the log may hold (16 MB) moves it all the same, and then a look without
+/// a log may fail or be of two moments.
 fn as_guest(path: &Path) -> rusqlite::Result<(Connection, Option<File>)> {
     let open = |parameters: &str| {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
         looked_at(Connection::open_with_flags(uri(path, parameters), flags)?)
     };
-    if !has_log(path) {
-        return open("mode=ro").map(|connection| (connection, None));
-    }
-    let log = beside(path, "-wal");
-    let is_empty = || std::fs::metadata(&log).map_or(true, |log| log.len() == 0);
     let mut last = None;
     for _ in 0..GUEST_TRIES {
-        if is_empty()
-            && let Ok(file) = File::open(path)
-            && rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::NonBlockingLockShared).is_ok()
-            && is_empty()
-        {
-            return open("immutable=1").map(|connection| (connection, Some(file)));
+        // Opened anew each time: the lock ends when any file of this process on the database is closed, SQLite's too.
+        let Ok(file) = File::open(path) else { return Err(of_code(rusqlite::ffi::SQLITE_CANTOPEN)) };
+        if !has_log(&file) {
+            drop(file);
+            return open("mode=ro").map(|connection| (connection, None));
         }
-        match open("readonly_shm=1") {
-            Ok(connection) => return Ok((connection, None)),
-            Err(error) => last = Some(error),
+        if rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::NonBlockingLockShared).is_ok() {
+            let log = std::fs::metadata(beside(path, "-wal"));
+            let parameters = if log.map_or(true, |log| log.len() == 0) { "immutable=1" } else { "readonly_shm=1" };
+            match open(parameters) {
+                Ok(connection) => return Ok((connection, Some(file))),
+                Err(error) => last = Some(error),
+            }
         }
-        // The owner makes or removes these files in this moment; nobody tells when that is done.
+        // The owner opens or closes it in this moment; nobody tells when that is done.
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
-    Err(last.unwrap_or(rusqlite::Error::QueryReturnedNoRows))
+    Err(last.unwrap_or_else(|| of_code(rusqlite::ffi::SQLITE_BUSY)))
+}
+
+/// An error as SQLite gives it.
+fn of_code(code: std::ffi::c_int) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None)
 }
 
 /// Whether the database keeps a write-ahead log, as its header says.
-fn has_log(path: &Path) -> bool {
+fn has_log(file: &File) -> bool {
     let mut format = [0_u8; 2];
-    File::open(path).and_then(|file| file.read_exact_at(&mut format, 18)).is_ok() && format[0] == 2
+    file.read_exact_at(&mut format, 18).is_ok() && format[0] == 2
 }
 
 /// A file beside the database.

@@ -249,20 +249,21 @@ pub struct Writer<'a> {
     connection: &'a Connection,
 }
 
-/// Refuses a file that SQLite would take for an empty database, or that is none.
+/// The size of the header of a database, in bytes.
+const HEADER: u64 = 100;
+
+/// Refuses a file that SQLite would take for an empty database, or that is none. The file is not opened: closing it would take
+/// away the locks of a connection that this process has to it already.
 fn refuse_stranger(path: &Path) -> Result<(), StoreError> {
-    use std::io::Read;
-    let mut header = [0_u8; 16];
-    let mut file = std::fs::File::open(path).map_err(|error| match error.kind() {
+    let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => StoreError::Missing(path.to_owned()),
         _ if crate::ground::machine::is_trouble(&error) => StoreError::Disk(format!("{}: {error}", path.display())),
         _ => StoreError::Denied(format!("{}: {error}", path.display())),
     })?;
-    match file.read_exact(&mut header) {
-        Ok(()) if &header == b"SQLite format 3\0" => Ok(()),
-        Ok(()) => Err(StoreError::Corrupt(path.to_owned(), "its first bytes are not SQLite's".to_owned())),
-        Err(error) => Err(StoreError::Corrupt(path.to_owned(), error.to_string())),
+    if metadata.is_file() && metadata.len() < HEADER {
+        return Err(StoreError::Corrupt(path.to_owned(), format!("it has only {} bytes", metadata.len())));
     }
+    Ok(())
 }
 
 /// Reads a state's word from a column.
