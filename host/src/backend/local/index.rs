@@ -79,6 +79,11 @@ impl Index {
                 0
             }
         };
+        if self.place.is_some_and(|place| place.generation != header.generation) {
+            // their ends are kept elsewhere by now, and a `loop` of weeks must not remember them all
+            self.attempts.retain(|_, state| !matches!(state, State::Ended(_)));
+            self.whole = None;
+        }
         if since.more {
             // what was read before may have changed in what is missed
             self.attempts.clear();
