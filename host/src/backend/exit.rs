@@ -46,7 +46,7 @@ impl ExitRecord {
             (Reason::Unseen, ..) => {
                 Status::Lost(Detail::new("end-unseen", message("it ran, and how it ended was not seen")))
             }
-            (Reason::Lost, ..) => Status::Lost(Detail::new("lost", message("nobody saw whether it ran"))),
+            (Reason::Lost, ..) => Status::Lost(Detail::new("start-unseen", message("nobody saw whether it ran"))),
             (Reason::Exited | Reason::Signal, ..) => {
                 Status::Lost(Detail::new("end-unseen", "it ran, and its exit record is not complete"))
             }

@@ -1,5 +1,6 @@
 //! The evidence bundle: what a run leaves behind for others, as one document.
 use super::act::ActRecord;
+use super::code::Word;
 use super::config::RunConfig;
 use super::result::OutputFile;
 use super::states::{AttemptState, RunState, TaskCounts, TaskState};
@@ -57,7 +58,7 @@ pub struct RunRecord {
     /// Where the run stands.
     pub state: RunState,
     /// Why, for a program.
-    pub reason_code: Option<String>,
+    pub reason_code: Option<Word>,
     /// Why, for a person.
     pub reason: Option<String>,
     /// The current iteration; 0 before the first workflow.
@@ -282,7 +283,7 @@ pub struct TaskRecord {
     /// Where it stands.
     pub state: TaskState,
     /// Why, for a program.
-    pub reason_code: Option<String>,
+    pub reason_code: Option<Word>,
     /// Why, for a person.
     pub reason: Option<String>,
     /// The decision whose `analyze` received its outcome.
@@ -338,7 +339,7 @@ pub struct AttemptRecord {
     /// Where it stands.
     pub state: AttemptState,
     /// Why, for a program.
-    pub reason_code: Option<String>,
+    pub reason_code: Option<Word>,
     /// Why, for a person.
     pub reason: Option<String>,
     /// Its directory, relative to the run's.

@@ -128,7 +128,7 @@ impl LocalBackend {
         client.buffered.extend(order);
         if client.buffered.len() >= FLUSH_AT_BYTES {
             self.flush(&mut client).map_err(|error| {
-                GuestError::Ambiguous(Detail::new("queue", format!("cannot write the queue: {error}")))
+                GuestError::Ambiguous(Detail::new("local-backend", format!("cannot write the queue: {error}")))
             })?;
         }
         Ok(handle)
@@ -352,7 +352,7 @@ impl LocalBackend {
                 let lost = match (believed(&client, key), known) {
                     (Some(record), _) => record.status(),
                     (None, Known::Aside) => Status::Lost(Detail::new(
-                        "lost",
+                        "start-unseen",
                         "its queue is a copy or of another version, and whether it ran is not known",
                     )),
                     (None, _) => {
