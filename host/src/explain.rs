@@ -286,7 +286,10 @@ impl Seen<'_> {
         if let Some(at) = task.retry_at_ms {
             return Ok((Code::Retry.into(), format!("retry-at {}: {reason}", Time(at)), self.command("step")));
         }
-        let ran = attempts.last().and_then(|attempt| attempt.reason_code.as_ref()).is_some_and(|word| word.is(Code::EndUnseen));
+        let ran = attempts
+            .last()
+            .and_then(|attempt| attempt.reason_code.as_ref())
+            .is_some_and(|word| word.is(Code::EndUnseen));
         let command = if ran { format!("settle {id} --completed") } else { format!("rerun {id}") };
         Ok((Code::Lost.into(), reason, self.command(&command)))
     }

@@ -38,7 +38,7 @@ const BAD_DOCUMENTS: [(&str, &str); 7] = [
     ("deep-state", "recursion limit"),
     ("garbage-result", "complete is not canonical JSON"),
     ("long-reason", "the reason has 1000000 bytes"),
-    ("garbage-tasks", "task 0"),
+    ("garbage-tasks", "the workflow is not an array of tasks"),
 ];
 
 /// Modes that break the rules of a plan.
@@ -62,7 +62,7 @@ const BAD_TASKS: [(&str, &str); 21] = [
     ("big-integer-tasks", "integer 9007199254740993 is beyond"),
     ("bad-pattern", "output pattern `[a`"),
     ("no-attempts", "retry.max_attempts is 0"),
-    ("garbage-tasks", "task 0"),
+    ("garbage-tasks", "the workflow is not an array of tasks"),
     ("not-an-array", "task 0"),
 ];
 

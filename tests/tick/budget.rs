@@ -54,7 +54,7 @@ fn slow_polls_starve_neither_starts_nor_stops() {
     let asked = run.calls();
     for n in 0..25 {
         let call = format!("status s{n:02}");
-        assert!(asked.contains(&call), "{call} had no turn");
+        assert!(asked.contains(&call), "{call} had no turn: {asked:?}");
     }
     cancel_run(&mut run.open(), &act(Verb::Cancel, 0)).expect("a cancel");
     for _ in 0..300 {

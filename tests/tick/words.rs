@@ -92,7 +92,7 @@ fn what_can_never_be_done_is_not_tried_again_whatever_its_code() {
 
 #[test]
 fn a_kind_of_its_own_is_waited_for_as_something_outside() {
-    for kind in ["lost", "retry", "capacity", "oracle"] {
+    for kind in ["lost", "retry", "ready", "oracle"] {
         let mut run = Fixture::new(&json!({}), &[json!([task("a", json!({}))])]);
         run.statuses("a", [Status::Waiting(kind.to_owned(), "later".to_owned()), Status::Succeeded]);
         run.plan().expect("a plan");

@@ -164,6 +164,10 @@ codes! {
         Unreachable = "unreachable": "a granted directory cannot be opened";
         Setup = "setup": "a line of `setup` failed before the command";
         LogLimit = "log-limit": "the command printed more than `limits.attempt_log_mb` allows, and was ended";
+        BadConstraints = "bad-constraints": "the cluster has no nodes that could run the job";
+        FileChanged = "file-changed": "a file of the run was changed after its digest was recorded";
+        FileUnreadable = "file-unreadable": "a file of the run cannot be read";
+        StoreUnreadable = "store-unreadable": "the run's database cannot be read";
         EndUnseen = "end-unseen": "the command ran, and nobody saw how it ended; `settle RUN TASK --completed` takes the outputs that it left, `--failed` gives it up";
         StartUnseen = "start-unseen": "nobody saw whether the command started";
         OtherFormat = "other-format": "a supervisor of another version is at work in the run; what is new waits until its jobs have ended";
@@ -184,7 +188,7 @@ impl Code {
 
     /// Whether an operator may say it of what became of an attempt.
     pub fn is_of_job(self) -> bool {
-        self.place() == Place::Job
+        self.place() == Place::Job || matches!(self, Self::Staging | Self::OutputQuota | Self::OutputUnreadable)
     }
 
     /// Whether an operator may say that an attempt waits for it.

@@ -56,6 +56,8 @@ pub struct Waiting {
     pub key: i64,
     /// The operator key.
     pub operator: String,
+    /// When it was seen to last, in milliseconds since the epoch.
+    pub seen_ms: i64,
 }
 
 impl AttemptRow {
@@ -258,12 +260,14 @@ impl Writer<'_> {
         changed_one(changed, "the attempt")
     }
 
-    /// Lets an attempt be asked about now.
+    /// Lets an attempt be asked about now, and keeps its place among those that wait for that.
     ///
     /// # Errors
     /// If the database cannot be written.
-    pub fn make_due(&self, key: i64, now_ms: i64) -> Result<(), StoreError> {
-        self.set_due(key, 0, now_ms)
+    pub fn make_due(&self, key: i64) -> Result<(), StoreError> {
+        let mut statement =
+            self.connection.prepare_cached("UPDATE attempts SET due_at_ms = 0 WHERE attempt_key = ?1")?;
+        changed_one(statement.execute([key])?, "the attempt")
     }
 
     /// Ends an attempt.
@@ -408,10 +412,12 @@ impl Store {
     }
 
     fn waiting<P: rusqlite::Params>(&self, filter: &str, parameters: P) -> Result<Vec<Waiting>, StoreError> {
-        let mut statement = self
-            .connection
-            .prepare_cached(&format!("SELECT a.attempt_key, a.operator FROM attempts a WHERE {filter}"))?;
-        let rows = statement.query_map(parameters, |row| Ok(Waiting { key: row.get(0)?, operator: row.get(1)? }))?;
+        let mut statement = self.connection.prepare_cached(&format!(
+            "SELECT a.attempt_key, a.operator, a.due_set_ms FROM attempts a WHERE {filter}"
+        ))?;
+        let rows = statement.query_map(parameters, |row| {
+            Ok(Waiting { key: row.get(0)?, operator: row.get(1)?, seen_ms: row.get(2)? })
+        })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 

@@ -21,10 +21,12 @@ impl Writer<'_> {
             if from != TaskState::Pending {
                 self.move_task(key, (from, TaskState::Pending), Some(&reason), now_ms)?;
             }
-            self.connection.execute(
-                "UPDATE tasks SET tries = 0, misfires = 0, delivered = NULL, reason_code = NULL, reason = NULL WHERE task_key = ?1",
-                [key],
-            )?;
+            self.connection
+                .prepare_cached(
+                    "UPDATE tasks SET tries = 0, misfires = 0, delivered = NULL, reason_code = NULL, reason = NULL \
+                     WHERE task_key = ?1",
+                )?
+                .execute([key])?;
         }
         // each of those concerned once, however many of its dependencies came back
         for key in self.concerned(&back)? {

@@ -58,6 +58,8 @@ pub(super) fn poll_live_attempts(
     }
     let changed = seen.clone();
     due.extend(run.store.attempts_due(moment.now_ms)?.into_iter().filter(|one| seen.insert(one.key)));
+    // what changes all the time must not keep the others from being asked about
+    due.sort_by_key(|one| (one.seen_ms, one.key));
     let mut round = Round::new(Phase::Poll, turn, due);
     ask_all(run, moment, &mut round, tick)?;
     // of what was not reached, a change that is told once only must not be forgotten
@@ -66,7 +68,7 @@ pub(super) fn poll_live_attempts(
     let moved = changes.cursors.iter().any(|(backend, position)| known.get(backend) != Some(position));
     if moved || !left.is_empty() {
         run.store.transaction(Durability::Lazy, |writer| {
-            left.iter().try_for_each(|key| writer.make_due(*key, moment.now_ms))?;
+            left.iter().try_for_each(|key| writer.make_due(*key))?;
             changes.cursors.iter().try_for_each(|(backend, position)| writer.set_cursor(backend, position))
         })?;
     }
@@ -87,12 +89,7 @@ pub(super) fn poll_submitted(
 }
 
 /// Asks about attempts and records what was learnt, in batches, while there is time. Returns how many ended.
-pub(super) fn ask_all(
-    run: &mut Run,
-    moment: Moment<'_>,
-    round: &mut Round,
-    tick: &mut Tick,
-) -> Result<u64, TickError> {
+pub(super) fn ask_all(run: &mut Run, moment: Moment<'_>, round: &mut Round, tick: &mut Tick) -> Result<u64, TickError> {
     let before = tick.finished;
     loop {
         let (mut learnt, mut held) = (Vec::new(), 0);

@@ -132,7 +132,7 @@ fn create(run: &mut Run, moment: Moment<'_>, chosen: &[TaskSpec]) -> Result<Vec<
                 directory,
             };
             let key = writer.create_attempt(&new, moment.now_ms)?;
-            created.push(Waiting { key, operator: spec.operator.clone() });
+            created.push(Waiting { key, operator: spec.operator.clone(), seen_ms: moment.now_ms });
         }
         Ok(())
     })?;

@@ -69,7 +69,7 @@ pub(super) fn submit_all(
             Submitted::Yes(attempt) => {
                 tick.submitted += 1;
                 tick.warning = tick.warning.take().or_else(|| bare.remove(&attempt.key));
-                let waiting = Waiting { key: attempt.key, operator: attempt.operator.clone() };
+                let waiting = Waiting { key: attempt.key, operator: attempt.operator.clone(), seen_ms: moment.now_ms };
                 untold.extend((!told(&attempt)).then_some(waiting));
             }
             Submitted::No(_) => tick.finished += 1,
@@ -101,7 +101,7 @@ fn record(
         }
         Submitted::NotTried(attempt) => {
             writer.set_attempt_state(attempt, AttemptState::Prepared, None, now)?;
-            writer.make_due(attempt.key, now)
+            writer.set_due(attempt.key, 0, now)
         }
         Submitted::Unknown(attempt, reason) => writer.note_attempt(attempt, now + RECONCILE_MS, Some(reason), now),
         Submitted::No(verdict) => verdict::apply(writer, verdict, now),

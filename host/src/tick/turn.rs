@@ -161,7 +161,8 @@ mod tests {
     use std::cell::Cell;
 
     fn waiting(operators: &[&str]) -> Vec<Waiting> {
-        let of = |(key, operator): (usize, &&str)| Waiting { key: key as i64, operator: (*operator).to_owned() };
+        let of =
+            |(key, operator): (usize, &&str)| Waiting { key: key as i64, operator: (*operator).to_owned(), seen_ms: 0 };
         operators.iter().enumerate().map(of).collect()
     }
 
