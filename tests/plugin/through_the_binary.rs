@@ -33,8 +33,8 @@ fn explained(world: &World, run: &str) -> (String, String) {
 /// Modes that break the rules of documents: the mode, and what is said about it.
 const BAD_DOCUMENTS: [(&str, &str); 7] = [
     ("garbage-state", "state is not canonical JSON"),
-    ("big-integer-state", "integer 9007199254740993 is beyond"),
-    ("huge-integer-state", "is beyond 9007199254740991"),
+    ("big-integer-state", "`n` is 9007199254740993, an integer beyond 2^53"),
+    ("huge-integer-state", "an integer beyond 2^53"),
     ("deep-state", "recursion limit"),
     ("garbage-result", "complete is not canonical JSON"),
     ("long-reason", "the reason has 1000000 bytes"),
@@ -59,7 +59,7 @@ const BAD_TASKS: [(&str, &str); 21] = [
     ("escaping-file", "outside its attempt directory"),
     ("absolute-file", "outside its attempt directory"),
     ("unknown-file", "names file `scripts/nowhere.py`"),
-    ("big-integer-tasks", "integer 9007199254740993 is beyond"),
+    ("big-integer-tasks", "n` is 9007199254740993, an integer beyond 2^53"),
     ("bad-pattern", "output pattern `[a`"),
     ("no-attempts", "retry.max_attempts is 0"),
     ("garbage-tasks", "the workflow is not an array of tasks"),

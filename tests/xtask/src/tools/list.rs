@@ -122,6 +122,7 @@ const BASICS: Tool = Tool {
         "realpath",
         "rm",
         "rmdir",
+        "script",
         "sed",
         "seq",
         "setpriv",
@@ -155,6 +156,7 @@ const BASICS: Tool = Tool {
     check: &[],
     source: Source::Apt(&[
         "bash",
+        "bsdutils",
         "coreutils",
         "dash",
         "debianutils",

@@ -30,9 +30,9 @@ fn ended(task: &str, outcome: Outcome, output: Option<&str>) -> TaskResult {
         outcome,
         code: (outcome != Outcome::Completed).then(|| "exit-code".to_owned()),
         reason: (outcome != Outcome::Completed).then(|| "exited with code 3".to_owned()),
+        attempt: None,
         attempts: 1,
         allow_failure: true,
-        supersedes: None,
         data: None,
         outputs: output.map(file).into_iter().collect(),
     }

@@ -33,9 +33,9 @@ fn ended(task: &str, outcome: Outcome, data: Option<Value>) -> TaskResult {
         outcome,
         code: None,
         reason: (outcome != Outcome::Completed).then(|| "exited with code 2".to_owned()),
+        attempt: None,
         attempts: 1,
         allow_failure: true,
-        supersedes: None,
         data,
         outputs: vec![],
     }

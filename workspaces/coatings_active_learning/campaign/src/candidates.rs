@@ -183,9 +183,9 @@ pub(crate) mod tests {
             outcome,
             code: reason.map(|_| "exit".to_owned()),
             reason: reason.map(str::to_owned),
+            attempt: None,
             attempts: 1,
             allow_failure: true,
-            supersedes: None,
             data: None,
             outputs: vec![],
         }

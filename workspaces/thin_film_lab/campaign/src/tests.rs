@@ -23,9 +23,9 @@ fn ended(task: String, outcome: Ended, reason: &str) -> TaskResult {
         outcome,
         code: None,
         reason: (outcome != Ended::Completed).then(|| reason.to_owned()),
+        attempt: None,
         attempts: 1,
         allow_failure: false,
-        supersedes: None,
         data: None,
         outputs: vec![],
     }

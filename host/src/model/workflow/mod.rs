@@ -1,4 +1,10 @@
 //! Tasks and the workflow they form: the published shapes and the rules a plan must keep.
+mod file;
+
+pub use file::{
+    ContentSource, FileSource, FromSource, Keep, KeptPattern, OutputPattern, PathSource, RemotePlace, Stage,
+};
+
 use crate::model::config::RunConfig;
 use crate::model::document::{self, Dialect};
 use crate::model::id::TaskId;
@@ -76,158 +82,6 @@ pub enum CommandLine {
     Argv(Vec<String>),
     /// A line for the shell.
     Shell(String),
-}
-
-/// A pattern of output files: text, or with the word where they stay.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "expected a text, or {\"pattern\": …, \"keep\": \"remote\"}")]
-pub enum OutputPattern {
-    /// The files come back into the run.
-    Fetched(String),
-    /// The files stay where the job ran.
-    Kept(KeptPattern),
-}
-
-/// `{"pattern": …, "keep": "remote"}`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct KeptPattern {
-    /// The pattern.
-    pub pattern: String,
-    /// Where the files are kept.
-    pub keep: Keep,
-}
-
-/// Where output files are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Keep {
-    /// On the cluster, with size and digest in the record; on a backend that shares this machine's files, in the run.
-    Remote,
-}
-
-/// Where an output file is that stayed on a cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct RemotePlace {
-    /// The backend that has it.
-    pub backend: String,
-    /// Its path there.
-    pub path: String,
-}
-
-impl OutputPattern {
-    /// The pattern itself.
-    pub fn pattern(&self) -> &str {
-        match self {
-            Self::Fetched(pattern) | Self::Kept(KeptPattern { pattern, keep: Keep::Remote }) => pattern,
-        }
-    }
-
-    /// Whether the files stay where the job ran.
-    pub fn stays(&self) -> bool {
-        matches!(self, Self::Kept(_))
-    }
-}
-
-/// Where a staged file comes from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(
-    untagged,
-    expecting = "expected {\"path\": …}, {\"content\": \"…\"}, or {\"from\": …, \"output\": …}, and no other key"
-)]
-pub enum FileSource {
-    /// A pinned file of the workspace.
-    Path(PathSource),
-    /// Literal text.
-    Content(ContentSource),
-    /// An output of an earlier task, which thereby becomes a dependency.
-    From(FromSource),
-}
-
-impl FileSource {
-    /// Says that it can be executed.
-    pub fn set_executable(&mut self) {
-        match self {
-            Self::Path(PathSource { executable, .. })
-            | Self::Content(ContentSource { executable, .. })
-            | Self::From(FromSource { executable, .. }) => *executable = Some(true),
-        }
-    }
-
-    /// Whether it is to be a second name of the file where it comes from.
-    pub fn is_linked(&self) -> bool {
-        match self {
-            Self::Path(path) => path.is_linked(),
-            Self::From(from) => from.is_linked(),
-            Self::Content(_) => false,
-        }
-    }
-}
-
-/// How a file comes into the attempt directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Stage {
-    /// A file of its own: cloned where the file system can, else copied.
-    Copy,
-    /// A second name of the same file, where the file system can. A job that writes into it fails its attempt, since it
-    /// destroys what others use.
-    Link,
-}
-
-/// `{"path": …}`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct PathSource {
-    /// The path in the workspace.
-    pub path: String,
-    /// How it is staged; a copy if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stage: Option<Stage>,
-    /// Whether it can be executed; as in the workspace if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub executable: Option<bool>,
-}
-
-impl PathSource {
-    /// Whether it is a second name of the pinned file.
-    pub fn is_linked(&self) -> bool {
-        self.stage == Some(Stage::Link)
-    }
-}
-
-/// `{"content": …}`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ContentSource {
-    /// The text.
-    pub content: String,
-    /// Whether it can be executed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub executable: Option<bool>,
-}
-
-/// `{"from": …, "output": …}`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct FromSource {
-    /// The earlier task.
-    pub from: TaskId,
-    /// The path of its output.
-    pub output: String,
-    /// How it is staged; a copy if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stage: Option<Stage>,
-    /// Whether it can be executed; as the earlier task left it if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub executable: Option<bool>,
-}
-
-impl FromSource {
-    /// Whether it is a second name of the earlier task's file.
-    pub fn is_linked(&self) -> bool {
-        self.stage == Some(Stage::Link)
-    }
 }
 
 /// What a command needs.
@@ -528,7 +382,7 @@ fn validate_files(task: &Task, config: &RunConfig) -> Result<(), WorkflowError> 
         if !stays_inside(destination) {
             return Err(WorkflowError::Escape(task.id.clone(), destination.clone()));
         }
-        if let Some(name) = super::attempt_dir::own_name(destination) {
+        if let Some(name) = crate::model::attempt_dir::own_name(destination) {
             let text = format!("file `{destination}` cannot be staged: `{name}` is a name for what the host writes");
             return Err(WorkflowError::Value(task.id.clone(), text));
         }
@@ -544,7 +398,7 @@ fn validate_files(task: &Task, config: &RunConfig) -> Result<(), WorkflowError> 
 /// Refuses patterns that are none, and numbers that cannot be meant.
 fn validate_values(task: &Task) -> Result<(), WorkflowError> {
     let wrong = |text: String| Err(WorkflowError::Value(task.id.clone(), text));
-    super::outputs::refuse_bad_patterns(task)?;
+    crate::model::outputs::refuse_bad_patterns(task)?;
     if task.retry.max_attempts == 0 {
         return wrong("retry.max_attempts is 0; at least 1 is needed".to_owned());
     }
