@@ -86,10 +86,7 @@ impl CallState {
         }
     }
 
-    async fn read_directory(
-        &mut self,
-        descriptor: &Resource<Descriptor>,
-    ) -> wasmtime::Result<Fs<Resource<Listing>>> {
+    async fn read_directory(&mut self, descriptor: &Resource<Descriptor>) -> wasmtime::Result<Fs<Resource<Listing>>> {
         let read = match self.directory(descriptor)? {
             Ok(directory) => spawn_blocking(move || entries(&directory.dir)).await?,
             Err(error) => Err(error),
