@@ -1,13 +1,12 @@
 //! How a job ended: the document `exit.json` in its attempt directory, the same on every backend.
-use crate::ground::files::read_regular;
+use crate::ground::files::{new_file, read_regular};
 use crate::model::code::Code;
 use crate::model::contract::{Detail, Status};
 use crate::model::exit::EXIT_FORMAT;
 pub(super) use crate::model::exit::{ExitReason as Reason, ExitRecord};
 use rustix::io::Errno;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// The longest exit record that is read, in bytes.
@@ -68,7 +67,7 @@ pub(super) fn write_exit(directory: &Path, record: &ExitRecord) -> io::Result<()
     bytes.push(b'\n');
     let path = directory.join("exit.json");
     // the usual case: nothing has the name, and so few bytes are written whole or not at all
-    let written = match create(&path) {
+    let written = match new_file(&path) {
         Ok(mut file) => file.write_all(&bytes).inspect_err(|_| drop(fs::remove_file(&path))),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => replace(directory, &path, &bytes),
         Err(error) => Err(error),
@@ -79,14 +78,9 @@ pub(super) fn write_exit(directory: &Path, record: &ExitRecord) -> io::Result<()
     }
 }
 
-fn create(path: &Path) -> io::Result<fs::File> {
-    let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32;
-    OpenOptions::new().write(true).create_new(true).custom_flags(flags).open(path)
-}
-
 fn replace(directory: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = directory.join(".exit.json.tmp");
-    let created = create(&temporary).or_else(|error| {
+    let created = new_file(&temporary).or_else(|error| {
         if error.kind() != io::ErrorKind::AlreadyExists {
             return Err(error);
         }
@@ -95,7 +89,7 @@ fn replace(directory: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
         } else {
             fs::remove_file(&temporary)?;
         }
-        create(&temporary)
+        new_file(&temporary)
     });
     let mut file = created?;
     let written = file.write_all(bytes).and_then(|()| fs::rename(&temporary, path));

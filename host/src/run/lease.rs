@@ -1,13 +1,12 @@
 //! The lease: the right to advance a run, an OS lock on a file of its directory.
 use super::RunDir;
 use super::ticked::Note;
-use crate::ground::files::{not_regular, read_regular};
+use crate::ground::files::{open_path_with, read_regular};
 use crate::ground::machine;
 use crate::model::config::RunConfig;
-use rustix::fs::OFlags;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -104,8 +103,7 @@ impl RunDir {
     /// # Errors
     /// If the file cannot be opened, or the file system has no locks.
     pub fn abandoned_lease(&self) -> io::Result<Option<Lease>> {
-        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
-        let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(self.lock())?;
+        let file = open_path_with(OpenOptions::new().read(true).write(true), &self.lock())?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Lease { file })),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -125,13 +123,9 @@ impl RunDir {
     /// Locks a file of the run's, making it where there is none, and waits for that up to `patience`.
     fn locked(&self, path: &Path, patience: Duration) -> Result<File, LeaseError> {
         let failed = |error| LeaseError::Io(self.address().to_owned(), error);
-        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
         let mut options = OpenOptions::new();
-        let options = options.create(true).truncate(false).read(true).write(true).custom_flags(flags);
-        let file = options.open(path).map_err(failed)?;
-        if !file.metadata().map_err(failed)?.is_file() {
-            return Err(failed(not_regular(path)));
-        }
+        options.create(true).truncate(false).read(true).write(true);
+        let file = open_path_with(&mut options, path).map_err(failed)?;
         let start = Instant::now();
         loop {
             match file.try_lock() {
