@@ -84,6 +84,11 @@ fn each_outside_library_has_one_home() {
 }
 
 #[test]
+fn files_that_others_may_have_put_there_are_opened_in_one_place() {
+    only(&["ground/files.rs"], &["NOFOLLOW", "custom_flags"]);
+}
+
+#[test]
 fn only_backends_start_programs() {
     only(&["backend/"], &["Command::new", "process::Command", ".spawn()"]);
 }

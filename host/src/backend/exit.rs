@@ -1,12 +1,12 @@
 //! How a job ended: the document `exit.json` in its attempt directory, the same on every backend.
-use crate::ground::files::read_regular;
+use crate::ground::files::{new_file, read_regular};
+use crate::model::code::Code;
 use crate::model::contract::{Detail, Status};
 use crate::model::exit::EXIT_FORMAT;
 pub(super) use crate::model::exit::{ExitReason as Reason, ExitRecord};
 use rustix::io::Errno;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// The longest exit record that is read, in bytes.
@@ -27,28 +27,34 @@ impl ExitRecord {
         match (self.reason, self.code, self.signal) {
             (Reason::Exited, Some(0), _) => Status::Succeeded,
             (Reason::Exited, Some(code), _) => {
-                Status::Failed(Detail::new("exit-code", format!("exited with code {code}")))
+                Status::Failed(Detail::of(Code::Exit, format!("exited with code {code}")))
             }
             (Reason::Signal, _, Some(signal)) => {
-                Status::Failed(Detail::new("signal", format!("killed by signal {signal}")))
+                Status::Failed(Detail::of(Code::Signal, format!("killed by signal {signal}")))
             }
-            (Reason::Timeout, ..) => Status::Failed(Detail::new("timeout", "killed at its walltime")),
+            (Reason::Timeout, ..) => Status::Failed(Detail::of(Code::Timeout, "killed at its walltime")),
             (Reason::Terminated, ..) => {
-                Status::Failed(Detail::new("terminated", "stopped by the scheduler, which did not tell why"))
+                Status::Failed(Detail::of(Code::Terminated, "stopped by the scheduler, which did not tell why"))
             }
-            (Reason::Setup, ..) => Status::Failed(Detail::new("setup", message("a line of `setup` failed"))),
-            (Reason::NotFound, ..) => Status::Failed(Detail::new("not-found", message("program not found"))),
-            (Reason::NotExecutable, ..) => Status::Failed(Detail::new("not-executable", message("cannot be executed"))),
-            (Reason::CannotStart, ..) => Status::Failed(Detail::new("cannot-start", message("cannot be started"))),
-            (Reason::NotStarted, ..) => Status::NotStarted(Detail::new("not-started", message("could not be started"))),
+            (Reason::Setup, ..) => Status::Failed(Detail::of(Code::Setup, message("a line of `setup` failed"))),
+            (Reason::NotFound, ..) => Status::Failed(Detail::of(Code::NotFound, message("program not found"))),
+            (Reason::NotExecutable, ..) => {
+                Status::Failed(Detail::of(Code::NotExecutable, message("cannot be executed")))
+            }
+            (Reason::CannotStart, ..) => Status::Failed(Detail::of(Code::CannotStart, message("cannot be started"))),
+            (Reason::NotStarted, ..) => {
+                Status::NotStarted(Detail::of(Code::NotStarted, message("could not be started")))
+            }
             (Reason::Cancelled, ..) => Status::Cancelled,
-            (Reason::LogLimit, ..) => Status::Failed(Detail::new("log-limit", message("it printed more than it may"))),
-            (Reason::Unseen, ..) => {
-                Status::Lost(Detail::new("end-unseen", message("it ran, and how it ended was not seen")))
+            (Reason::LogLimit, ..) => {
+                Status::Failed(Detail::of(Code::LogLimit, message("it printed more than it may")))
             }
-            (Reason::Lost, ..) => Status::Lost(Detail::new("lost", message("nobody saw whether it ran"))),
+            (Reason::Unseen, ..) => {
+                Status::Lost(Detail::of(Code::EndUnseen, message("it ran, and how it ended was not seen")))
+            }
+            (Reason::Lost, ..) => Status::Lost(Detail::of(Code::StartUnseen, message("nobody saw whether it ran"))),
             (Reason::Exited | Reason::Signal, ..) => {
-                Status::Lost(Detail::new("end-unseen", "it ran, and its exit record is not complete"))
+                Status::Lost(Detail::of(Code::EndUnseen, "it ran, and its exit record is not complete"))
             }
         }
     }
@@ -61,7 +67,7 @@ pub(super) fn write_exit(directory: &Path, record: &ExitRecord) -> io::Result<()
     bytes.push(b'\n');
     let path = directory.join("exit.json");
     // the usual case: nothing has the name, and so few bytes are written whole or not at all
-    let written = match create(&path) {
+    let written = match new_file(&path) {
         Ok(mut file) => file.write_all(&bytes).inspect_err(|_| drop(fs::remove_file(&path))),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => replace(directory, &path, &bytes),
         Err(error) => Err(error),
@@ -72,14 +78,9 @@ pub(super) fn write_exit(directory: &Path, record: &ExitRecord) -> io::Result<()
     }
 }
 
-fn create(path: &Path) -> io::Result<fs::File> {
-    let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32;
-    OpenOptions::new().write(true).create_new(true).custom_flags(flags).open(path)
-}
-
 fn replace(directory: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = directory.join(".exit.json.tmp");
-    let created = create(&temporary).or_else(|error| {
+    let created = new_file(&temporary).or_else(|error| {
         if error.kind() != io::ErrorKind::AlreadyExists {
             return Err(error);
         }
@@ -88,7 +89,7 @@ fn replace(directory: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
         } else {
             fs::remove_file(&temporary)?;
         }
-        create(&temporary)
+        new_file(&temporary)
     });
     let mut file = created?;
     let written = file.write_all(bytes).and_then(|()| fs::rename(&temporary, path));

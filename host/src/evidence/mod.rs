@@ -10,8 +10,8 @@ mod report;
 mod verify;
 
 use crate::failure::Failure;
+use crate::ground::digest::digest;
 use crate::ground::failpoint;
-use crate::ground::files::digest;
 use crate::model::config::RunConfig;
 use crate::model::document::sha256;
 use crate::model::evidence::{FileKind, Finding, Integrity, PluginRecord, RunRecord, Verified};

@@ -1,6 +1,7 @@
 //! Compares the files of a run with the digests recorded for them.
 use crate::failure::Failure;
-use crate::ground::files::{digest, open_regular};
+use crate::ground::digest::digest;
+use crate::ground::files::open_regular;
 use crate::model::config::RunConfig;
 use crate::model::evidence::{FileKind, Finding, Integrity, PluginRecord, Verified};
 use crate::run::RunDir;

@@ -1,7 +1,7 @@
 //! Brings files to where a job will find them, and hashes what it left: in pieces, up to an allowance, and so that what was
 //! put aside is taken up where it was left, by this process or by a later one.
 use super::digest::{Hashing, PIECE, Stamp};
-use super::files::put;
+use super::files::{open_with, put};
 use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt as _};
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
@@ -239,12 +239,8 @@ impl Carriage {
 /// The file in which another waits until it is whole. Whatever else has the name is removed first.
 fn open_part(into: &Dir, part: &str, begun: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    options.read(true).write(true).custom_flags(flags.bits() as i32);
-    if begun
-        && let Ok(file) = into.open_with(part, &options)
-        && file.metadata()?.is_file()
-    {
+    options.read(true).write(true);
+    if begun && let Ok(file) = open_with(&mut options, into, part) {
         return Ok(file);
     }
     remove(into, Path::new(part))?;

@@ -1,8 +1,6 @@
-//! Files that somebody else may have put there: opened without following links and without blocking, and hashed as streams.
-use crate::model::document::hex;
+//! Files that somebody else may have put there: opened without following links and without blocking. Nobody else opens such.
 use cap_std::fs::{Dir, OpenOptionsExt as _};
 use rustix::fs::OFlags;
-use sha2::{Digest, Sha256};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -31,13 +29,26 @@ pub fn read_regular(path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
 /// # Errors
 /// If there is none, or something else is in its place.
 pub fn open_regular_path(path: &Path) -> io::Result<File> {
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    open_path_with(OpenOptions::new().read(true), path)
+}
+
+/// Opens a regular file with these options. A link at the end of the path is not followed and a pipe does not block: both are
+/// errors.
+///
+/// # Errors
+/// If it cannot be opened; the kind is `InvalidData` if something else has the name.
+pub fn open_path_with(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let file = options.custom_flags(wary().bits() as i32).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(not_regular(path)) }
 }
 
+/// What keeps the system from following a link, and from waiting at a pipe until somebody has its other end.
+fn wary() -> OFlags {
+    OFlags::NOFOLLOW | OFlags::NONBLOCK
+}
+
 /// What is said of something that lies where a file must be.
-pub(crate) fn not_regular(path: &Path) -> io::Error {
+fn not_regular(path: &Path) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("`{}` is not a regular file", path.display()))
 }
 
@@ -54,39 +65,43 @@ pub fn new_file(path: &Path) -> io::Result<File> {
 /// # Errors
 /// If it cannot be opened; the kind is `InvalidData` if it is no regular file.
 pub fn open_regular(directory: &Dir, path: impl AsRef<Path>) -> io::Result<cap_std::fs::File> {
-    let path = path.as_ref();
-    let mut options = cap_std::fs::OpenOptions::new();
-    options.read(true).custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32);
-    let file = directory.open_with(path, &options)?;
-    if !file.metadata()?.is_file() {
-        return Err(not_regular(path));
-    }
-    Ok(file)
+    open_with(cap_std::fs::OpenOptions::new().read(true), directory, path)
 }
 
-/// SHA-256, as 64 hexadecimal digits, and the number of bytes of all that can be read.
+/// As [`open_regular`], with these options.
 ///
 /// # Errors
-/// If reading fails.
-pub fn digest(source: &mut impl Read) -> io::Result<(String, u64)> {
-    let (mut hasher, mut size, mut buffer) = (Sha256::new(), 0, vec![0_u8; 64 * 1024]);
-    loop {
-        let read = source.read(&mut buffer)?;
-        if read == 0 {
-            return Ok((hex(&hasher.finalize()), size));
-        }
-        hasher.update(&buffer[..read]);
-        size += read as u64;
-    }
+/// As [`open_regular`].
+pub fn open_with(
+    options: &mut cap_std::fs::OpenOptions,
+    directory: &Dir,
+    path: impl AsRef<Path>,
+) -> io::Result<cap_std::fs::File> {
+    let path = path.as_ref();
+    let file = directory.open_with(path, options.custom_flags(wary().bits() as i32))?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(not_regular(path)) }
+}
+
+/// Opens what a plugin may have below a directory: a regular file, or a directory. A pipe does not block, and links lead nowhere
+/// outside of the directory; one at the end of the path is followed only if `follow`.
+///
+/// # Errors
+/// If it cannot be opened; the kind is `InvalidData` if it is neither.
+pub fn open_for_guest(
+    mut options: cap_std::fs::OpenOptions,
+    follow: bool,
+    directory: &Dir,
+    path: &Path,
+) -> io::Result<(File, fs::FileType)> {
+    let flags = if follow { OFlags::NONBLOCK } else { wary() };
+    let file = directory.open_with(path, options.custom_flags(flags.bits() as i32))?.into_std();
+    let kind = file.metadata()?.file_type();
+    if kind.is_file() || kind.is_dir() { Ok((file, kind)) } else { Err(not_regular(path)) }
 }
 
 /// Takes a lock that ends with its process. What is not a regular file is refused.
 pub(crate) fn lock(path: &Path) -> io::Result<File> {
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
-    let file = File::options().create(true).truncate(false).write(true).custom_flags(flags).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(not_regular(path));
-    }
+    let file = open_path_with(File::options().create(true).truncate(false).write(true), path)?;
     file.lock()?;
     Ok(file)
 }

@@ -1,6 +1,7 @@
 //! Plain values and rules of the domain. Nothing here reads a file, a clock or the environment.
 pub mod act;
 pub mod attempt_dir;
+pub mod code;
 pub mod config;
 pub mod contract;
 pub mod document;
@@ -14,6 +15,8 @@ pub mod limit;
 pub mod misfit;
 pub mod outputs;
 pub mod pattern;
+pub mod reason;
+pub mod remedy;
 pub mod result;
 pub mod schema;
 pub mod states;

@@ -119,7 +119,7 @@ pub(super) fn handle_from_wit(handle: String) -> Checked<String> {
     document("the handle", handle, NOTE_MAX)
 }
 
-/// A plugin's output document; its size was bounded when it crossed.
+/// A plugin's output document, whose size was looked at before.
 pub(super) fn output_from_wit(output: Option<String>) -> Checked<Option<String>> {
     output.map(|text| document("the output document", text, usize::MAX)).transpose()
 }

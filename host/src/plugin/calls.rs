@@ -15,6 +15,7 @@ use super::host::{CallResult, LoadedOperator, Operator, PluginHost, error, unsta
 use super::native::PluginSource;
 use super::state::{CallState, CalledAttempt, Deadline, Sight};
 use super::{Answer, Plugins, wasi};
+use crate::model::code::Code;
 use crate::model::contract::{AttemptRequest, Context, Decision, Detail, Found, GuestError, Next, Reads, StatusReport};
 use crate::model::evidence::EngineRecord;
 use crate::model::id::OperatorKey;
@@ -25,8 +26,11 @@ use wasmtime::{Engine, Store, Trap};
 
 /// Fuel between two looks at the fuse of a campaign: some tens of microseconds.
 const FUEL_BETWEEN_LOOKS: u64 = 100_000;
-/// Bytes that may cross the border beside one document of the largest size.
-const BESIDE_A_DOCUMENT: usize = 1024 * 1024;
+/// Documents of the largest size that may cross the border at once. What is a little too large is refused here, and by name;
+/// beyond that wasmtime refuses it, and in no way that could be told from other bad output.
+const DOCUMENTS_AT_ONCE: usize = 2;
+/// Bytes that may cross the border beside them.
+const BESIDE_DOCUMENTS: usize = 1024 * 1024;
 
 /// What a call gave back: nothing if it passed its deadline, else an answer, or how it ended without one.
 type Answered<T> = Option<wasmtime::Result<Result<T, types::Error>>>;
@@ -138,7 +142,7 @@ impl PluginHost {
         let wasi = wasi::for_operator(grants, loaded.files, &attempt.directory, &out, &err);
         // A directory that cannot be reached now, such as a share that is not mounted, may be reached later.
         let wasi = wasi.map_err(|error| {
-            let detail = Detail::new("unreachable", format!("a granted directory cannot be opened: {error:#}"));
+            let detail = Detail::of(Code::Unreachable, format!("a granted directory cannot be opened: {error:#}"));
             PluginErrorKind::Guest(GuestError::Transient(detail, None))
         })?;
         let deadline = Deadline::after_ms("limits.plugin.call_ms", self.shared.limits.call_ms);
@@ -161,7 +165,8 @@ impl PluginHost {
     fn store(&self, engine: &Engine, state: CallState) -> Store<CallState> {
         let mut store = Store::new(engine, state);
         store.limiter(|state| state);
-        store.set_hostcall_fuel(self.shared.output_max().saturating_add(BESIDE_A_DOCUMENT));
+        let documents = self.shared.output_max().saturating_mul(DOCUMENTS_AT_ONCE);
+        store.set_hostcall_fuel(documents.saturating_add(BESIDE_DOCUMENTS));
         store
     }
 
@@ -174,9 +179,7 @@ impl PluginHost {
     fn finish<T>(&self, store: &mut Store<CallState>, answer: Result<Answered<T>, NotBegun>) -> CallResult<T> {
         let ended = match answer {
             Ok(Some(Ok(answer))) => Ok(answer),
-            Ok(Some(Err(error))) => Err(self
-                .kind(store, &error)
-                .unwrap_or_else(|| PluginErrorKind::BadOutput(error.root_cause().to_string()))),
+            Ok(Some(Err(error))) => Err(self.kind(store, &error).unwrap_or_else(|| self.uncrossed(&error))),
             Ok(None) => Err(store.data().deadline.hit()),
             Err(NotBegun(error)) => Err(self.kind(store, &error).unwrap_or_else(|| unstarted(error))),
         };
@@ -207,8 +210,13 @@ impl PluginHost {
             let bound = Bound::new("limits.plugin.handles", self.shared.limits.handles);
             return Some(PluginErrorKind::Limit(bound));
         }
-        // wasmtime gives this no type of its own.
-        error.root_cause().to_string().contains("fuel allocated for hostcalls").then(|| self.too_much_output())
+        None
+    }
+
+    /// What could not cross the border: it is not of the form that the contract has, or far too large.
+    fn uncrossed(&self, error: &wasmtime::Error) -> PluginErrorKind {
+        let bound = self.shared.output_bound();
+        PluginErrorKind::BadOutput(format!("{} (what crosses at once is bounded: {bound})", error.root_cause()))
     }
 
     fn too_much_output(&self) -> PluginErrorKind {
@@ -287,7 +295,10 @@ impl Plugins for PluginHost {
         let work = async |store: &mut Store<CallState>, calls: &operator_wit::Guest, attempt| {
             calls.call_collect_results(store, &attempt).await
         };
-        self.effect_call("collect-results", operator, attempt, work, output_from_wit)
+        self.effect_call("collect-results", operator, attempt, work, |output| {
+            self.bounded(output.iter())?;
+            output_from_wit(output)
+        })
     }
 
     fn cancel(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<(), PluginError> {

@@ -6,12 +6,15 @@ use super::error::PluginErrorKind;
 use super::given::LogLevel;
 use super::state::CallState;
 use crate::backend::{Compute, JobKey};
-use crate::model::contract::{GuestError, ReadRefused};
+use crate::model::contract::{Detail, GuestError, ReadRefused};
 use crate::model::limit::Bound;
 use std::time::Instant;
 
 /// Bytes that one `artifacts.read` returns at most.
 const READ_MAX: u32 = 16 * 1024 * 1024;
+
+/// Bytes of a digest.
+const DIGEST_MAX: usize = 64;
 
 /// Reads that one call may be refused, since each stands in the record.
 const REFUSED_MAX: usize = 10_000;
@@ -36,7 +39,13 @@ impl log::Host for CallState {
 impl artifacts::Host for CallState {
     fn read(&mut self, digest: String, offset: u64, max: u32) -> wasmtime::Result<Result<Vec<u8>, types::Error>> {
         self.count()?;
-        let read = self.shared.artifacts.read(&digest, offset, max.min(READ_MAX));
+        // what is refused stands in the record, so that no more than a digest may stand in the refusal
+        let read = if digest.len() > DIGEST_MAX {
+            let text = format!("a digest has {DIGEST_MAX} digits, and this has {} bytes", digest.len());
+            Err(GuestError::Denied(Detail::new("unknown-digest", text)))
+        } else {
+            self.shared.artifacts.read(&digest, offset, max.min(READ_MAX))
+        };
         let seq = self.reads.count;
         self.reads.count += 1;
         match &read {
@@ -67,6 +76,14 @@ impl lifecycle::Host for CallState {
 }
 
 impl CallState {
+    /// Ends the call if what it hands over is larger than a document may be.
+    fn bounded(&mut self, document: &str) -> wasmtime::Result<()> {
+        if document.len() > self.shared.output_max() {
+            return self.end(PluginErrorKind::Limit(self.shared.output_bound()));
+        }
+        Ok(())
+    }
+
     /// Asks a backend, if it is granted.
     fn ask<T>(
         &mut self,
@@ -89,6 +106,7 @@ impl compute::Host for CallState {
     }
 
     fn submit(&mut self, backend: String, job: String) -> wasmtime::Result<Result<String, types::Error>> {
+        self.bounded(&job)?;
         let inputs = self.attempt.as_ref().map(|attempt| attempt.inputs.clone()).unwrap_or_default();
         self.ask("submit", &backend, |compute, key| compute.submit(&backend, key, &job, &inputs))
     }
@@ -102,14 +120,17 @@ impl compute::Host for CallState {
         backend: String,
         handle: String,
     ) -> wasmtime::Result<Result<operator_types::StatusReport, types::Error>> {
+        self.bounded(&handle)?;
         self.ask("status", &backend, |compute, key| compute.status(&backend, key, &handle).map(report_to_wit))
     }
 
     fn collect(&mut self, backend: String, handle: String) -> wasmtime::Result<Result<String, types::Error>> {
+        self.bounded(&handle)?;
         self.ask("collect", &backend, |compute, key| compute.collect(&backend, key, &handle))
     }
 
     fn cancel(&mut self, backend: String, handle: String) -> wasmtime::Result<Result<(), types::Error>> {
+        self.bounded(&handle)?;
         self.ask("cancel", &backend, |compute, key| compute.cancel(&backend, key, &handle))
     }
 }

@@ -2,7 +2,7 @@
 use super::bindings::campaign::matterstack::plugin::{artifacts, log, types};
 use super::bindings::operator::matterstack::plugin::{compute, lifecycle, operator_types};
 use super::state::CallState;
-use super::{chance, clock};
+use super::{chance, clock, files};
 use wasmtime::Engine;
 use wasmtime::component::{HasSelf, Linker};
 
@@ -33,5 +33,6 @@ fn with_wasi(engine: &Engine) -> wasmtime::Result<Linker<CallState>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     chance::link_bounded(&mut linker)?;
+    files::link_bounded(&mut linker)?;
     Ok(linker)
 }

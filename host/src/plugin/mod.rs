@@ -10,6 +10,7 @@ mod clock;
 mod compile;
 mod engine;
 mod error;
+mod files;
 mod given;
 mod host;
 mod imports;

@@ -8,12 +8,11 @@
 use super::engine::{self, Role, Room};
 use super::error::{PluginError, PluginErrorKind};
 use super::{compile, inspect, survey};
-use crate::ground::files::open_regular_path;
+use crate::ground::files::{open_path_with, open_regular_path};
 use crate::ground::machine;
 use crate::model::config::CompileLimits;
 use crate::model::document::sha256;
 use crate::model::limit::Bound;
-use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -258,10 +257,9 @@ impl Only {
         make_directory(cache).ok()?;
         let path = cache.join(format!("{}.lock", name.0));
         loop {
-            let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
             let mut options = File::options();
-            options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags.bits() as i32);
-            let lock = options.open(&path).ok()?;
+            options.write(true).create(true).truncate(false).mode(0o600);
+            let lock = open_path_with(&mut options, &path).ok()?;
             lock.lock().ok()?;
             // Who held it before has removed the file, and somebody else may have made another.
             let (held, there) = (lock.metadata().ok()?, fs::symlink_metadata(&path));

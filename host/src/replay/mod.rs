@@ -9,7 +9,8 @@ pub use compare::{Aspect, Difference};
 
 use crate::backend::Backends;
 use crate::failure::{Failure, FailureKind};
-use crate::ground::files::{digest, open_regular_path};
+use crate::ground::digest::digest;
+use crate::ground::files::open_regular_path;
 use crate::model::config::{CompileLimits, PluginLimits, RunConfig};
 use crate::model::contract::{Context, Decision};
 use crate::model::document::{canonical, canonical_value};

@@ -1,6 +1,7 @@
 //! The acts of people who hold no lease: an answer, or the return of a kit. The tick that takes what they gave records them,
 //! as their signature and the owner of the file tell.
-use crate::ground::files::{digest, open_regular};
+use crate::ground::digest::digest;
+use crate::ground::files::open_regular;
 use crate::model::act::{Act, Actor, Verb};
 use crate::store::AttemptRow;
 use cap_std::ambient_authority;

@@ -1,6 +1,7 @@
 //! What is recorded of the job of an attempt that has ended: what its backend tells, and digests of what was written about it.
 use super::given::given;
-use crate::ground::files::{digest, open_regular};
+use crate::ground::digest::digest;
+use crate::ground::files::open_regular;
 use crate::model::document::sha256;
 use crate::model::evidence::{JobRecord, LogKind, LogRecord};
 use crate::model::handle;

@@ -1,6 +1,6 @@
 //! Puts a consistent copy of a run's database where a person wants it: aside first, then under its name, whole or not at all.
 use crate::failure::Failure;
-use crate::ground::files::digest;
+use crate::ground::digest::digest;
 use crate::store::Store;
 use std::fs::File;
 use std::io;

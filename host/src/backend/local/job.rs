@@ -3,11 +3,12 @@ use super::record::Job;
 use crate::backend::exit::Reason;
 use crate::backend::job::Command as JobCommand;
 use crate::backend::program::spawn;
+use crate::ground::files::{new_file, open_path_with};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -126,15 +127,11 @@ fn not_started(what: &str, error: &io::Error) -> NotStarted {
 /// Makes a file for what the job prints. What has the name already is emptied if it is a regular file; a link is not
 /// followed and a pipe does not block.
 fn output(path: &Path) -> io::Result<File> {
-    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    match OpenOptions::new().write(true).create_new(true).open(path) {
+    match new_file(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         file => return file,
     }
-    let file = OpenOptions::new().write(true).custom_flags(flags.bits() as i32).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
+    let file = open_path_with(OpenOptions::new().write(true), path)?;
     file.set_len(0)?;
     rustix::fs::fcntl_setfl(&file, rustix::fs::OFlags::empty())?;
     Ok(file)

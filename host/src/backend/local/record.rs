@@ -2,12 +2,13 @@
 //! line feed; a torn one is closed by [`TORN`], which makes it unreadable for good.
 use crate::backend::exit::ExitRecord;
 use crate::backend::job::Command;
+use crate::ground::files::open_path_with;
 use crate::ground::machine;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 /// The format of queue, journal and of what is kept of ended attempts. A tick hands nothing to a supervisor of another one.
@@ -182,9 +183,11 @@ impl Header {
 
 /// Opens a file of the backend's own; neither a link nor a pipe in its place is followed or blocks.
 pub(super) fn open_own(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
-    let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32;
-    let file = options.custom_flags(flags).open(path).map_err(|error| named(path, error))?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(named(path, io::Error::other("it is not a regular file"))) }
+    open_path_with(options, path).map_err(|error| match error.kind() {
+        // it names the file already
+        io::ErrorKind::InvalidData => error,
+        _ => named(path, error),
+    })
 }
 
 /// The error with the file it is about. What a caller asks of it stays: its kind, and a [`Foreign`] as it is.

@@ -24,6 +24,8 @@ fn misbehave(mode: &str, call: &str) -> Result<(), Error> {
         },
         Some("sleep") => std::thread::sleep(Duration::from_secs(3600)),
         Some("exit") => std::process::exit(3),
+        Some("poll") => poll_one(20_000_000),
+        Some("zeroes") => write_zeroes(u64::MAX),
         Some("memory") => {
             let mut hoard = Vec::new();
             loop {
@@ -113,6 +115,7 @@ impl Operator for Hostile {
             "integer-output-in-collect" => Some("{\"n\":9007199254740993}".into()),
             "escape" => Some(escape().to_string()),
             "look" => Some(look().to_string()),
+            "list" => Some(list("/exchange").to_string()),
             _ => None,
         })
     }
@@ -154,6 +157,53 @@ fn escape() -> Value {
     })
 }
 
+/// A directory, read as often at once as there are handles for, and what stands in it.
+fn list(directory: &str) -> Value {
+    let mut open: Vec<_> = (0..100).map_while(|_| std::fs::read_dir(directory).ok()).collect();
+    open.iter_mut().for_each(|listing| drop(listing.next()));
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    json!({"open": open.len(), "entries": entries.count()})
+}
+
+/// Waits for what is over at once, named so many times in one list.
+#[allow(unsafe_code, reason = "the standard library has no such function")]
+fn poll_one(times: usize) {
+    #[link(wasm_import_module = "wasi:clocks/monotonic-clock@0.2.6")]
+    unsafe extern "C" {
+        #[link_name = "subscribe-duration"]
+        fn subscribe_duration(nanoseconds: u64) -> u32;
+    }
+    #[link(wasm_import_module = "wasi:io/poll@0.2.6")]
+    unsafe extern "C" {
+        #[link_name = "poll"]
+        fn poll(list: *const u32, length: usize, returned: *mut [usize; 2]);
+    }
+    let mut returned = [0; 2];
+    // SAFETY: the list lives through the call, and what is returned is never looked at
+    unsafe {
+        let list = vec![subscribe_duration(0); times];
+        poll(list.as_ptr(), list.len(), &mut returned);
+    }
+}
+
+/// Writes so many zeroes to standard output at once.
+#[allow(unsafe_code, reason = "the standard library has no such function")]
+fn write_zeroes(count: u64) {
+    #[link(wasm_import_module = "wasi:cli/stdout@0.2.6")]
+    unsafe extern "C" {
+        #[link_name = "get-stdout"]
+        fn get_stdout() -> u32;
+    }
+    #[link(wasm_import_module = "wasi:io/streams@0.2.6")]
+    unsafe extern "C" {
+        #[link_name = "[method]output-stream.write-zeroes"]
+        fn write_zeroes(stream: u32, count: u64, returned: *mut [u32; 3]);
+    }
+    let mut returned = [0; 3];
+    // SAFETY: the host fills in a result of three words
+    unsafe { write_zeroes(get_stdout(), count, &mut returned) };
+}
+
 /// What the operator sees of time, chance and the network.
 fn look() -> Value {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -176,5 +226,10 @@ fn symlink(target: &str, link: &str) -> std::io::Result<()> {
     }
     let (target, link) = (CString::new(target)?, CString::new(link)?);
     // SAFETY: both pointers are to strings that end in zero and live through the call
-    if unsafe { symlink(target.as_ptr(), link.as_ptr()) } == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    if unsafe { symlink(target.as_ptr(), link.as_ptr()) } == 0 {
+        return Ok(());
+    }
+    let error = std::io::Error::last_os_error();
+    // `prepare` may be called again
+    if error.kind() == std::io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) }
 }
