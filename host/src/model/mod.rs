@@ -13,9 +13,10 @@ pub mod job;
 pub mod limit;
 pub mod misfit;
 pub mod outputs;
-pub mod pattern;
 pub mod result;
 pub mod schema;
 pub mod states;
 pub mod time;
 pub mod workflow;
+
+pub use matterstack_pattern as pattern;
