@@ -5,17 +5,14 @@ use crate::ground::machine::{self, Watch};
 use crate::ground::random::new_attempt_id;
 use crate::model::config::BackendConfig;
 use crate::model::states::RunState;
-use crate::run::Run;
-use crate::run::{Lease, RunDir};
+use crate::run::{Lease, Run, RunDir};
 use crate::tick::{Moment, Tick, step_run};
-use crate::workspace::{Access, Ahead, now_ms, open_leased};
+use crate::workspace::{Access, Ahead, now_ms, open_leased, stopwatch};
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long a tick waits for another process that holds the lease.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// The shortest wait before asking again an operator that gave no hint.
 const POLL_MIN: Duration = Duration::from_millis(250);
 /// The longest wait where nothing tells of a change, such as a file on another machine.
@@ -124,10 +121,11 @@ fn go_on(
 ) -> Result<Option<Ending>, Failure> {
     alarms.forget_outside()?;
     let ahead = ahead_of(dir, driven)?;
-    let lease = dir.lease(PATIENCE)?;
+    let lease = dir.lease_in_turn()?;
     let mut current = fresh(dir, driven.take(), ahead)?;
     let (begun, at_ms) = (Instant::now(), now_ms());
-    let tick = step_run(&mut current.run, Moment { now_ms: at_ms, new_id: &new_attempt_id })?;
+    let moment = Moment { now_ms: at_ms, new_id: &new_attempt_id, spent_ms: &stopwatch() };
+    let tick = step_run(&mut current.run, moment)?;
     current.version = current.run.store.data_version()?;
     let noted = lease.note_tick(at_ms, begun.elapsed());
     noted.map_err(|error| Failure::io("writing the run's `lock` file", error))?;
@@ -136,7 +134,9 @@ fn go_on(
     if let Some(unloaded) = &tick.unloaded {
         return Err(Failure::unloaded(dir, unloaded));
     }
-    let ended = match pause_after(&current, patience)? {
+    // what a tick had no time for is not waited with, nor is a person who asked to stop kept waiting
+    let pause = if tick.more { Pause::None } else { pause_after(&current, patience)? };
+    let ended = match pause {
         Pause::Over(ending) => Some(ending),
         _ if patience.deadline.is_some_and(|deadline| Instant::now() >= deadline) => Some(Ending::TimedOut),
         Pause::None => None,

@@ -1,11 +1,12 @@
 //! Says why tasks do not move, and which command would help. Reads the store and changes nothing.
 use crate::backend::StoppedSupervisor;
 use crate::ground::words::{positional, quoted};
+use crate::model::code::{Code, Word};
 use crate::model::config::RunConfig;
 use crate::model::states::{AttemptState, RunState, TaskState};
 use crate::model::time::Time;
 use crate::store::{AttemptRow, RunRow, Store, StoreError, TaskRow};
-use crate::tick::{self, Capacity, room};
+use crate::tick::{Capacity, room};
 use serde::Serialize;
 
 /// Dependencies that a sentence names.
@@ -16,13 +17,16 @@ const NAMED: usize = 3;
 pub struct Explanation {
     /// The task; absent: the run as a whole.
     pub task: Option<String>,
-    /// A word from the documented list.
-    pub code: String,
+    /// A word from the documented list, or what a plugin says.
+    pub code: Word,
     /// One sentence for a person.
     pub sentence: String,
     /// The command that would help, if there is one.
     pub command: Option<String>,
 }
+
+/// A word, a sentence, and the command that would help.
+type Told = (Word, String, Option<String>);
 
 /// The store and configuration an explanation is drawn from.
 struct Seen<'a> {
@@ -55,7 +59,7 @@ pub fn explain_run(
     for state in [TaskState::Running, TaskState::Pending, TaskState::Failed, TaskState::Cancelled, TaskState::Skipped] {
         for task in store.tasks(Some(state), None)? {
             let explained = seen.task(&task)?;
-            if explained.code != "running" {
+            if !explained.code.is(Code::Running) {
                 all.push(explained);
             }
         }
@@ -78,22 +82,45 @@ pub fn explain_task(
     store.task(id)?.map(|task| seen.task(&task)).transpose()
 }
 
+/// The word for a task that has ended and of which no other is known.
+fn of_state(state: TaskState) -> Code {
+    match state {
+        TaskState::Failed => Code::Failed,
+        TaskState::Cancelled => Code::Cancelled,
+        TaskState::Skipped => Code::Skipped,
+        TaskState::Completed | TaskState::Pending | TaskState::Running => Code::Completed,
+    }
+}
+
+/// The word for a task that could start if the run were active; nothing if the run is.
+fn where_not_active(state: RunState) -> Option<Code> {
+    match state {
+        RunState::Active => None,
+        RunState::Paused => Some(Code::RunPaused),
+        RunState::Held => Some(Code::RunHeld),
+        RunState::Cancelling => Some(Code::RunCancelling),
+        RunState::Completed => Some(Code::RunCompleted),
+        RunState::Failed => Some(Code::RunFailed),
+        RunState::Cancelled => Some(Code::RunCancelled),
+    }
+}
+
 /// Why nothing of a backend goes on whose supervisor was stopped, and what helps.
-fn of_stopped(supervisor: &StoppedSupervisor) -> (String, String, Option<String>) {
+fn of_stopped(supervisor: &StoppedSupervisor) -> Told {
     let StoppedSupervisor { backend, pid } = supervisor;
     let sentence = format!(
         "the supervisor of backend `{backend}` (process {pid}) was stopped: no job of it starts, and none is seen to end"
     );
-    ("supervisor-stopped".to_owned(), sentence, Some(format!("kill -CONT {pid}")))
+    (Code::SupervisorStopped.into(), sentence, Some(format!("kill -CONT {pid}")))
 }
 
 /// The command that helps an attempt that waits for something outside.
-pub fn outside_command(kind: &str, run: &str, task: &str) -> String {
+pub fn outside_command(kind: Option<&Word>, run: &str, task: &str) -> String {
     let task = positional(task);
-    match kind {
-        "person" => format!("matterstack respond {run} {task}"),
-        "kit" => format!("matterstack kit export {run} {task}"),
-        "scheduler" => format!("matterstack cancel {run} {task}"),
+    match kind.and_then(Word::own) {
+        Some(Code::Person) => format!("matterstack respond {run} {task}"),
+        Some(Code::Kit) => format!("matterstack kit export {run} {task}"),
+        Some(Code::Scheduler) => format!("matterstack cancel {run} {task}"),
         _ => format!("matterstack attempts {run} {task}"),
     }
 }
@@ -104,10 +131,10 @@ impl Seen<'_> {
         Some(format!("matterstack {verb} {} {arguments}", self.address).trim_end().to_owned())
     }
 
-    /// Doubles the limit that a reason names, and then does what goes on from there.
-    fn raise(&self, reason: &str, then: &str) -> Option<String> {
-        let (key, value) = self.config.limits.named_in(reason)?;
-        self.amend(&format!("{key}={}", value.saturating_mul(2)), then)
+    /// Doubles the limit that was reached, and then does what goes on from there.
+    fn raise(&self, word: &Word, then: &str) -> Option<String> {
+        let limit = word.limit()?;
+        self.amend(&format!("{limit}={}", self.config.limits.get(limit).saturating_mul(2)), then)
     }
 
     /// Changes a setting, and then does what goes on from there.
@@ -124,23 +151,23 @@ impl Seen<'_> {
     }
 
     /// What helps where a plugin or its configuration, and not the task, is at fault.
-    fn mend_operator(&self, operator: &str, code: &str, reason: &str, then: &str) -> Option<String> {
-        match code {
-            "plugin-deadline" | "plugin-memory" | "plugin-limit" | "plugin-compile" | "output-quota" => {
-                self.raise(reason, then)
+    fn mend_operator(&self, operator: &str, word: &Word, then: &str) -> Option<String> {
+        match word.own()? {
+            Code::PluginDeadline | Code::PluginMemory | Code::PluginLimit | Code::PluginCompile | Code::OutputQuota => {
+                self.raise(word, then)
             }
-            "plugin-not-granted" => {
+            Code::PluginNotGranted => {
                 let backend = self.config.backends.keys().next().map_or("BACKEND", String::as_str);
                 self.amend(&format!("operators.{operator}.grants.compute=[\"{backend}\"]"), then)
             }
             // The cluster wants other options than the backend gives, or a plugin another configuration.
-            "refused" => self.amend(&format!("backends.{}.KEY=VALUE", self.backend_of(operator)?), then),
-            "cluster-silent" => {
+            Code::Refused => self.amend(&format!("backends.{}.KEY=VALUE", self.backend_of(operator)?), then),
+            Code::ClusterSilent => {
                 let (backend, workspace) = (quoted(self.backend_of(operator)?), quoted(&self.row.workspace));
                 Some(format!("matterstack backend check {backend} --workspace {workspace}"))
             }
-            "config" => self.amend(&format!("operators.{operator}.config=VALUE"), then),
-            code if code.starts_with("plugin-") => {
+            Code::Config => self.amend(&format!("operators.{operator}.config=VALUE"), then),
+            code if code.is_of_plugin() => {
                 let run = self.address;
                 Some(format!("matterstack plugin upgrade {run} FILE --operator {operator}"))
             }
@@ -151,55 +178,53 @@ impl Seen<'_> {
     fn run(&self) -> Option<Explanation> {
         let reason = self.row.reason.clone().unwrap_or_default();
         let word = self.row.reason_code.clone();
-        let (code, sentence, command) = match self.row.state {
+        let (code, sentence, command): Told = match self.row.state {
             RunState::Active | RunState::Completed => return None,
-            RunState::Paused => ("paused".to_owned(), "a person paused the run".to_owned(), self.command("resume")),
+            RunState::Paused => (Code::Paused.into(), "a person paused the run".to_owned(), self.command("resume")),
             RunState::Cancelling => {
                 let text = "the run is being cancelled; it waits for what is live to stop".to_owned();
-                ("cancelling".to_owned(), text, self.command("step"))
+                (Code::Cancelling.into(), text, self.command("step"))
             }
-            RunState::Failed | RunState::Cancelled => {
-                (word.unwrap_or_else(|| self.row.state.to_string()), reason, self.command("revive"))
-            }
+            RunState::Failed => (word.unwrap_or(Code::Failed.into()), reason, self.command("revive")),
+            RunState::Cancelled => (word.unwrap_or(Code::Cancelled.into()), reason, self.command("revive")),
             RunState::Held => {
-                let code = word.unwrap_or_else(|| "held".to_owned());
-                let command = match code.as_str() {
-                    "lost" => self.command("rerun --state lost"),
-                    "plugin-error" | "planned-nothing" | "stuck" => self.command("resume"),
-                    other if other.starts_with("plugin-") => self
-                        .raise(&reason, "resume")
+                let word = word.unwrap_or(Code::Held.into());
+                let command = match word.own() {
+                    Some(Code::Lost) => self.command("rerun --state lost"),
+                    Some(Code::PluginError | Code::PlannedNothing | Code::Stuck) => self.command("resume"),
+                    Some(other) if other.is_of_plugin() => self
+                        .raise(&word, "resume")
                         .or_else(|| Some(format!("matterstack plugin upgrade {} FILE", self.address))),
                     _ => self.command("resume --set KEY=VALUE"),
                 };
-                (code, reason, command)
+                (word, reason, command)
             }
         };
         Some(Explanation { task: None, code, sentence, command })
     }
 
     fn task(&self, task: &TaskRow) -> Result<Explanation, StoreError> {
-        let (code, sentence, command) = match task.state {
+        let (code, sentence, command): Told = match task.state {
             TaskState::Pending if task.blocked > 0 => self.blocked(task)?,
             TaskState::Pending => self.ready(task)?,
             TaskState::Running => self.running(task)?,
-            TaskState::Completed => ("completed".to_owned(), "the task completed".to_owned(), None),
+            TaskState::Completed => (Code::Completed.into(), "the task completed".to_owned(), None),
             TaskState::Failed | TaskState::Cancelled | TaskState::Skipped => self.ended(task),
         };
         Ok(Explanation { task: Some(task.id.clone()), code, sentence, command })
     }
 
-    fn ended(&self, task: &TaskRow) -> (String, String, Option<String>) {
+    fn ended(&self, task: &TaskRow) -> Told {
         let id = positional(&task.id);
-        let code = task.reason_code.clone().unwrap_or_else(|| task.state.to_string());
+        let code = task.reason_code.clone().unwrap_or_else(|| of_state(task.state).into());
         let sentence = task.reason.clone().unwrap_or_else(|| format!("the task is {}", task.state));
         let revive = matches!(self.row.state, RunState::Failed | RunState::Cancelled);
-        let reason = task.reason.as_deref().unwrap_or_default();
         let rerun = if self.can_rerun(task) { format!("rerun {id}") } else { "revive".to_owned() };
         let goes_on = revive || self.can_rerun(task);
-        let mended = goes_on.then(|| self.mend_operator(&task.operator, &code, reason, &rerun)).flatten();
+        let mended = goes_on.then(|| self.mend_operator(&task.operator, &code, &rerun)).flatten();
         let command = match task.state {
             TaskState::Failed if mended.is_some() => mended,
-            TaskState::Failed if task.attempts > 0 && code != "rejected" => self.command(&format!("logs {id}")),
+            TaskState::Failed if task.attempts > 0 && !code.is(Code::Rejected) => self.command(&format!("logs {id}")),
             _ if task.iteration != self.row.iteration => None,
             _ if matches!(self.row.state, RunState::Completed | RunState::Cancelling) => None,
             _ if revive => self.command("revive"),
@@ -213,7 +238,7 @@ impl Seen<'_> {
         !self.row.state.ended() && task.iteration == self.row.iteration
     }
 
-    fn blocked(&self, task: &TaskRow) -> Result<(String, String, Option<String>), StoreError> {
+    fn blocked(&self, task: &TaskRow) -> Result<Told, StoreError> {
         let unmet = self.store.unmet_dependencies(task.key)?;
         let open: Vec<&str> = unmet.iter().filter(|(_, state)| !state.ended()).map(|(id, _)| id.as_str()).collect();
         let mut named: Vec<String> = open.iter().take(NAMED).map(|id| format!("`{id}`")).collect();
@@ -221,23 +246,15 @@ impl Seen<'_> {
             named.push(format!("{} more", open.len() - NAMED));
         }
         let command = open.first().and_then(|id| self.command(&format!("explain {}", positional(id))));
-        Ok(("dependency".to_owned(), format!("waits for {}", named.join(", ")), command))
+        Ok((Code::Dependency.into(), format!("waits for {}", named.join(", ")), command))
     }
 
-    fn ready(&self, task: &TaskRow) -> Result<(String, String, Option<String>), StoreError> {
-        let told = |code: &str, text: String, command| Ok((code.to_owned(), text, command));
-        match self.row.state {
-            RunState::Active => {}
-            RunState::Paused => {
-                return told("run-paused", "ready, and the run is paused".to_owned(), self.command("resume"));
-            }
-            state => {
-                return told(
-                    &format!("run-{state}"),
-                    format!("ready, and the run is {state}"),
-                    self.command("explain"),
-                );
-            }
+    fn ready(&self, task: &TaskRow) -> Result<Told, StoreError> {
+        let told = |code: Code, text: String, command| Ok((code.into(), text, command));
+        let state = self.row.state;
+        if let Some(code) = where_not_active(state) {
+            let command = self.command(if state == RunState::Paused { "resume" } else { "explain" });
+            return told(code, format!("ready, and the run is {state}"), command);
         }
         let operator_max = self.config.operators.get(&task.operator).and_then(|operator| operator.max_active);
         let capacity = Capacity {
@@ -247,7 +264,7 @@ impl Seen<'_> {
             operator_max,
         };
         if room(capacity) > 0 {
-            return told("ready", "ready; the next tick starts it".to_owned(), self.command("step"));
+            return told(Code::Ready, "ready; the next tick starts it".to_owned(), self.command("step"));
         }
         let (name, live, max) = match operator_max {
             Some(max) if capacity.operator_live >= max => {
@@ -256,10 +273,10 @@ impl Seen<'_> {
             _ => ("limits.max_active".to_owned(), capacity.run_live, capacity.run_max),
         };
         let command = self.command(&format!("amend --set {name}={}", max * 2));
-        told("capacity", format!("ready, and {live} attempts are live where {name} allows {max}"), command)
+        told(Code::Capacity, format!("ready, and {live} attempts are live where {name} allows {max}"), command)
     }
 
-    fn running(&self, task: &TaskRow) -> Result<(String, String, Option<String>), StoreError> {
+    fn running(&self, task: &TaskRow) -> Result<Told, StoreError> {
         let attempts = self.store.attempts(task.key)?;
         let id = positional(&task.id);
         if let Some(live) = attempts.iter().find(|attempt| !attempt.state.ended()) {
@@ -267,11 +284,14 @@ impl Seen<'_> {
         }
         let reason = task.reason.clone().unwrap_or_default();
         if let Some(at) = task.retry_at_ms {
-            return Ok(("retry".to_owned(), format!("retry-at {}: {reason}", Time(at)), self.command("step")));
+            return Ok((Code::Retry.into(), format!("retry-at {}: {reason}", Time(at)), self.command("step")));
         }
-        let ran = attempts.last().is_some_and(|attempt| attempt.reason_code.as_deref() == Some(tick::END_UNSEEN));
+        let ran = attempts
+            .last()
+            .and_then(|attempt| attempt.reason_code.as_ref())
+            .is_some_and(|word| word.is(Code::EndUnseen));
         let command = if ran { format!("settle {id} --completed") } else { format!("rerun {id}") };
-        Ok(("lost".to_owned(), reason, self.command(&command)))
+        Ok((Code::Lost.into(), reason, self.command(&command)))
     }
 
     /// The supervisor that carries out the attempts of an operator, if it was stopped.
@@ -280,47 +300,52 @@ impl Seen<'_> {
         self.stopped.iter().find(|supervisor| granted.contains(&supervisor.backend))
     }
 
-    fn live(&self, attempt: &AttemptRow, id: &str) -> (String, String, Option<String>) {
+    fn live(&self, attempt: &AttemptRow, id: &str) -> Told {
         let handed_in = matches!(attempt.state, AttemptState::Submitted | AttemptState::Running);
         if let Some(supervisor) = self.stopped_of(&attempt.operator).filter(|_| handed_in) {
             return of_stopped(supervisor);
         }
         let reason = |otherwise: &str| attempt.reason.clone().unwrap_or_else(|| otherwise.to_owned());
-        let code = |otherwise: &str| attempt.reason_code.clone().unwrap_or_else(|| otherwise.to_owned());
-        let mend = self.mend_operator(&attempt.operator, &code(""), &reason(""), "step");
+        let code = |otherwise: Code| attempt.reason_code.clone().unwrap_or(otherwise.into());
+        let is = |code: Code| attempt.reason_code.as_ref().is_some_and(|word| word.is(code));
+        let mend = attempt.reason_code.as_ref().and_then(|word| self.mend_operator(&attempt.operator, word, "step"));
         match attempt.state {
             AttemptState::Created | AttemptState::Prepared if self.row.state == RunState::Paused => {
-                ("run-paused".to_owned(), "not submitted yet, and the run is paused".to_owned(), self.command("resume"))
+                (Code::RunPaused.into(), "not submitted yet, and the run is paused".to_owned(), self.command("resume"))
             }
             AttemptState::Created | AttemptState::Prepared if self.row.state == RunState::Held => {
-                ("run-held".to_owned(), "not submitted yet, and the run is held".to_owned(), self.command("explain"))
+                (Code::RunHeld.into(), "not submitted yet, and the run is held".to_owned(), self.command("explain"))
             }
             AttemptState::Created | AttemptState::Prepared | AttemptState::Submitted | AttemptState::Running
                 if mend.is_some() =>
             {
-                (code(""), reason(""), mend)
+                (code(Code::Starting), reason(""), mend)
             }
             AttemptState::Created | AttemptState::Prepared => {
-                (code("starting"), reason("being started"), self.command("step"))
+                (code(Code::Starting), reason("being started"), self.command("step"))
             }
             AttemptState::Submitting => {
                 let text = reason("it is not known yet whether the submit took effect; the next tick asks again");
-                ("unknown-submit".to_owned(), text, mend.or_else(|| self.command("step")))
+                (Code::UnknownSubmit.into(), text, mend.or_else(|| self.command("step")))
             }
-            AttemptState::Submitted | AttemptState::Running if code("") == "cancel-failed" => {
-                (code(""), reason(""), self.command("step"))
+            AttemptState::Submitted | AttemptState::Running if is(Code::CancelFailed) => {
+                (Code::CancelFailed.into(), reason(""), self.command("step"))
             }
-            AttemptState::Submitted => (code("queued"), reason("accepted, and not started yet"), None),
+            AttemptState::Submitted => (code(Code::Queued), reason("accepted, and not started yet"), None),
             AttemptState::WaitingExternal => {
-                let kind = attempt.waits_for.clone().unwrap_or_else(|| "waiting".to_owned());
-                let command = outside_command(&kind, self.address, &attempt.task_id);
+                let kind = attempt.waits_for.clone().unwrap_or(Code::Waiting.into());
+                let command = outside_command(Some(&kind), self.address, &attempt.task_id);
                 (kind, reason("waits for something outside"), Some(command))
             }
-            AttemptState::Running if attempt.reason_code.as_deref().is_some_and(|code| code != "progress") => {
-                (code("running"), reason("running"), None)
+            AttemptState::Running if attempt.reason_code.is_some() && !is(Code::Progress) => {
+                (code(Code::Running), reason("running"), None)
             }
-            _ => (
-                "running".to_owned(),
+            AttemptState::Running
+            | AttemptState::Completed
+            | AttemptState::Failed
+            | AttemptState::Cancelled
+            | AttemptState::Lost => (
+                Code::Running.into(),
                 format!("attempt {} runs", attempt.number),
                 self.command(&format!("logs -f {id}")),
             ),

@@ -199,7 +199,6 @@ fn its_tables_are_complete() {
         words.iter().filter(|word| !page.contains(&format!("`{word}`"))).cloned().collect::<Vec<String>>()
     };
     assert_eq!(missing("docs/environment.md", &INHERITED.map(str::to_owned)), [] as [&str; 0], "variables of jobs");
-    assert_eq!(missing("docs/explain.md", &codes()), [] as [&str; 0], "codes of `explain`");
     let places = fs::read_dir(root().join("host/src"))
         .expect("the host's sources")
         .map(|entry| format!("host/src/{}", entry.expect("an entry").file_name().to_string_lossy()));
@@ -237,48 +236,5 @@ fn exit_codes() -> Vec<u8> {
     let codes = codes.split("; ").map_while(|entry| entry.trim().split(' ').next()?.parse().ok());
     let codes: Vec<u8> = codes.collect();
     assert!(codes.contains(&0) && codes.contains(&130), "{codes:?}");
-    codes
-}
-
-/// The codes that `explain` can say by itself, as they stand in the sources.
-fn codes() -> Vec<String> {
-    // what stands before a code where one is made
-    const BEFORE: [&str; 11] = [
-        "code(\"",
-        "told(\"",
-        "Ok((\"",
-        "Some((\"",
-        "=> (\"",
-        "failed(attempt, \"",
-        "fail(end, \"",
-        "=> \"plugin-",
-        "=> \"output-",
-        "_FAILED: &str = \"",
-        "return told(\"",
-    ];
-    let sources =
-        ["explain.rs", "plugin/error.rs", "store/task.rs", "tick"].map(|name| root().join("host/src").join(name));
-    let mut codes = Vec::new();
-    for source in sources {
-        let files = match source.is_dir() {
-            true => fs::read_dir(source).expect("sources").map(|entry| entry.expect("an entry").path()).collect(),
-            false => vec![source],
-        };
-        for text in files.iter().map(|file| fs::read_to_string(file).expect("a source")) {
-            for before in BEFORE {
-                let prefix = before.rsplit('"').next().unwrap_or_default();
-                let found = text.split(before).skip(1).filter_map(|rest| rest.split('"').next());
-                codes.extend(found.map(|word| format!("{prefix}{word}")));
-            }
-        }
-    }
-    // words of decisions and of the history, which `explain` does not show
-    const NO_CODES: [&str; 7] = ["adopted", "fail", "found", "hold", "rerun", "revived", "wait"];
-    codes.retain(|word| !NO_CODES.contains(&word.as_str()));
-    let is_code = |word: &String| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
-    codes.retain(is_code);
-    codes.sort();
-    codes.dedup();
-    assert!(codes.len() > 25, "the sources say codes in another way now: {codes:?}");
     codes
 }

@@ -1,6 +1,7 @@
 //! evidence.json says all that is recorded, in every state of a run.
 use super::{attempt_dir, bundle, bytes, ended, evidence_dir, names, report, tasks};
 use crate::cli::harness::World;
+use matterstack::model::code::Code;
 use matterstack::model::evidence::{FileKind, Integrity, Verified};
 use matterstack::model::states::{AttemptState, RunState, TaskState};
 use matterstack::run::RunDir;
@@ -88,7 +89,7 @@ fn a_failed_run_says_so() {
     let bundle = bundle(&evidence_dir(&world));
     assert_eq!((bundle.complete, bundle.run.state), (true, RunState::Failed));
     assert!(bundle.run.reason.is_some());
-    assert_eq!(bundle.tasks[1].reason_code.as_deref(), Some("dependency-failed"));
+    assert_eq!(bundle.tasks[1].reason_code, Some(Code::DependencyFailed.into()));
     let text = report(&evidence_dir(&world));
     for words in ["**The run is failed**", "exited with code 7", "| `after` | skipped", "task \\`bad\\` failed"] {
         assert!(text.contains(words), "`{words}` is missing: {text}");

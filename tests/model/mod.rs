@@ -1,5 +1,6 @@
 //! The rules that need neither store nor clock, as tables.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
+mod code;
 mod document;
 mod states;
 mod types;

@@ -40,7 +40,7 @@ fn misbehaviours_are_told_apart() {
     let bench = hostile(PluginLimits { host_calls: 1000, ..limits() });
     let check = |mode: &str, code: &str, words: &str| {
         let error = bench.plan(json!({"mode": mode, "megabytes": 5})).unwrap_err();
-        assert_eq!((error.kind.code(), error.call), (code, Some("plan")), "{mode}: {error}");
+        assert_eq!((error.kind.code().as_str(), error.call), (code, Some("plan")), "{mode}: {error}");
         assert!(error.to_string().contains(words), "{mode}: {error}");
     };
     check("loop", "plugin-fuel", "`limits.plugin.fuel` is 2000000000");
@@ -117,7 +117,7 @@ fn analyze_fails_under_its_own_name() {
     let bench = hostile(limits());
     let check = |mode: &str, code: &str| {
         let error = bench.host.analyze(&context(json!({"mode": mode})), "{}", "[]").value.unwrap_err();
-        assert_eq!((error.kind.code(), error.call), (code, Some("analyze")), "{mode}: {error}");
+        assert_eq!((error.kind.code().as_str(), error.call), (code, Some("analyze")), "{mode}: {error}");
     };
     check("trap-in-analyze", "plugin-trap");
     check("loop-in-analyze", "plugin-fuel");

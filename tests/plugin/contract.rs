@@ -148,7 +148,7 @@ fn real_documents_keep_the_published_schemas() {
     let died = world.run_with(&["loop", "r"], &[("MATTERSTACK_FAILPOINT", "analyze.before:1")]);
     assert_eq!(died.code, None, "{died:?}");
     let store = matterstack::store::Store::read(&world.run_dir("r").join("state.sqlite")).unwrap();
-    let (_, results) = store.undelivered(1, 10).unwrap().expect("what a campaign is about to receive");
+    let (_, results) = store.undelivered(1, 10, usize::MAX).unwrap().expect("what a campaign is about to receive");
     let results = serde_json::to_value(results).unwrap();
     assert_eq!(results.as_array().unwrap().len(), 2);
     valid(&schema(&world, "results"), &results);

@@ -8,7 +8,7 @@ fn refusal(name: &str, content: &[u8]) -> String {
     let path = bench.file(name, content);
     bench.host.set_campaign(source(&path));
     let error = bench.host.load_all().unwrap_err();
-    assert_eq!((error.kind.code(), error.plugin.as_str(), error.call), ("plugin-load", name, None), "{error}");
+    assert_eq!((error.kind.code().as_str(), error.plugin.as_str(), error.call), ("plugin-load", name, None), "{error}");
     error.to_string()
 }
 
@@ -114,5 +114,5 @@ fn inspection_tells_what_a_plugin_is() {
     assert_eq!((found.world.as_str(), found.grants), ("campaign", json!({})));
     assert_eq!(found.sha256, sha256(builtin::builtin("workflow").unwrap()));
     let error = inspect(&compiler, "text", b"text").unwrap_err();
-    assert_eq!((error.kind.code(), error.plugin.as_str()), ("plugin-load", "text"));
+    assert_eq!((error.kind.code().as_str(), error.plugin.as_str()), ("plugin-load", "text"));
 }

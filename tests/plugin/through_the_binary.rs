@@ -38,12 +38,12 @@ const BAD_DOCUMENTS: [(&str, &str); 7] = [
     ("deep-state", "recursion limit"),
     ("garbage-result", "complete is not canonical JSON"),
     ("long-reason", "the reason has 1000000 bytes"),
-    ("garbage-tasks", "task 0"),
+    ("garbage-tasks", "the workflow is not an array of tasks"),
 ];
 
 /// Modes that break the rules of a plan.
 const BAD_TASKS: [(&str, &str); 21] = [
-    ("deep-tasks", "task 0"),
+    ("deep-tasks", "nested deeper than 127 levels"),
     ("not-an-array", "expected a sequence"),
     ("many-tasks", "`limits.max_tasks` is 100"),
     ("duplicate-ids", "task id `a` is used twice"),
@@ -62,8 +62,8 @@ const BAD_TASKS: [(&str, &str); 21] = [
     ("big-integer-tasks", "n` is 9007199254740993, an integer beyond 2^53"),
     ("bad-pattern", "output pattern `[a`"),
     ("no-attempts", "retry.max_attempts is 0"),
-    ("garbage-tasks", "task 0"),
-    ("not-an-array", "task 0"),
+    ("garbage-tasks", "the workflow is not an array of tasks"),
+    ("not-an-array", "the workflow is not an array of tasks"),
 ];
 
 /// Modes in which a call does not answer, answers too much, or says no: mode, code, words.

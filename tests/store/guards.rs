@@ -1,5 +1,5 @@
 //! Every pair of states that a machine does not have is refused, and so is a change of what somebody else has changed.
-use super::{Place, advance, everything_at, new_attempt};
+use super::{Place, advance, everything_at, new_attempt, why};
 use matterstack::model::config::Journal;
 use matterstack::model::states::{AttemptState, RunState, TaskState};
 use matterstack::store::StoreError;
@@ -66,7 +66,7 @@ fn a_run_goes_only_where_its_machine_lets_it() {
         RunState::Active,
         |from, to| from.become_state(to).is_ok(),
         || Place::new(Journal::Wal),
-        |place, from, to| place.write(|writer| writer.set_run_state(from, to, Some(("code", "why")), 5)),
+        |place, from, to| place.write(|writer| writer.set_run_state(from, to, Some(&why()), 5)),
     );
 }
 
@@ -85,7 +85,7 @@ fn a_task_goes_only_where_its_machine_lets_it() {
         with_task,
         |place, from, to| {
             let key = place.key("t");
-            place.write(|writer| writer.set_task_state(key, (from, to), Some(("code", "why")), 5))
+            place.write(|writer| writer.set_task_state(key, (from, to), Some(&why()), 5))
         },
     );
 }
@@ -123,10 +123,10 @@ fn what_somebody_else_has_changed_is_not_changed_again() {
     let refused = [
         place.write(|writer| advance(writer, &stale, AttemptState::Prepared)),
         place.write(|writer| advance(writer, &stale, AttemptState::Failed)),
-        place.write(|writer| writer.set_run_state(RunState::Active, RunState::Held, Some(("c", "w")), 7)),
+        place.write(|writer| writer.set_run_state(RunState::Active, RunState::Held, Some(&why()), 7)),
         place.write(|writer| writer.set_task_state(key, running, None, 7)),
         place.write(|writer| writer.set_task_state(key + 1, running, None, 7)),
-        place.write(|writer| writer.set_retry(key + 1, 9, 7, ("retry", "later"))),
+        place.write(|writer| writer.set_retry(key + 1, 9, 7, &why())),
         place.write(|writer| writer.clear_retry(key)),
         place.write(|writer| writer.cancel_told(stale.key)),
         place.write(|writer| writer.set_due(stale.key + 1, 9, 7)),

@@ -1,5 +1,5 @@
 //! A store that is closed, copied as after a kill, and opened again at every point loses nothing.
-use super::{Place, act, advance, everything, everything_at, new_attempt, planned};
+use super::{Place, act, advance, everything, everything_at, new_attempt, planned, why};
 use matterstack::model::act::Verb;
 use matterstack::model::config::Journal;
 use matterstack::model::contract::Reads;
@@ -17,7 +17,7 @@ fn work(work: impl Fn(&Store, &Writer<'_>) -> Result<(), StoreError> + 'static) 
 
 fn to_attempt(id: &'static str, to: AttemptState) -> Work {
     work(move |store, writer| {
-        let attempt = store.live_attempt(id)?.expect("a live attempt");
+        let attempt = store.attempt(id)?.expect("an attempt");
         advance(writer, &attempt, to)
     })
 }
@@ -25,13 +25,13 @@ fn to_attempt(id: &'static str, to: AttemptState) -> Work {
 fn to_task(id: &'static str, from: TaskState, to: TaskState) -> Work {
     work(move |store, writer| {
         let key = store.task(id)?.expect("a task").key;
-        let reason = (to != TaskState::Completed && to != TaskState::Running).then_some(("code", "why"));
-        writer.set_task_state(key, (from, to), reason, 70)
+        let reason = (to != TaskState::Completed && to != TaskState::Running).then(why);
+        writer.set_task_state(key, (from, to), reason.as_ref(), 70)
     })
 }
 
 fn to_run(from: RunState, to: RunState) -> Work {
-    work(move |_, writer| writer.set_run_state(from, to, Some(("code", "why")), 80))
+    work(move |_, writer| writer.set_run_state(from, to, Some(&why()), 80))
 }
 
 /// Records a decision that left this state.
@@ -89,7 +89,7 @@ fn life() -> Vec<Work> {
     }
     all.extend([
         to_task("a", TaskState::Running, TaskState::Completed),
-        work(|store, writer| writer.set_retry(store.task("c")?.expect("a task").key, 900, 90, ("retry", "later"))),
+        work(|store, writer| writer.set_retry(store.task("c")?.expect("a task").key, 900, 90, &why())),
         work(|store, writer| writer.clear_retry(store.task("c")?.expect("a task").key)),
         to_task("c", TaskState::Running, TaskState::Failed),
         work(|store, writer| {
@@ -191,4 +191,28 @@ fn a_snapshot_does_not_move_while_others_write() {
     });
     assert_eq!(counted.expect("a readable store"), 0);
     assert_eq!(reader.task_counts().expect("counts").total, 1, "afterwards the new task is there");
+}
+
+#[test]
+fn a_rerun_of_all_that_one_task_gathers_costs_what_they_are() {
+    let place = super::Place::new(Journal::Wal);
+    let ids: Vec<String> = (0..6_000).map(|n| format!("t{n}")).collect();
+    let mut tasks: Vec<_> = ids.iter().map(|id| json!({"id": id})).collect();
+    tasks.push(json!({"id": "gather", "depends_on": ids}));
+    place.plan(1, &serde_json::Value::Array(tasks));
+    let keys: Vec<i64> = place.open().tasks(None, None).expect("tasks").iter().map(|task| task.key).collect();
+    let start = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime).tv_sec;
+    place
+        .write(|writer| {
+            for key in &keys[..6_000] {
+                writer.set_task_state(*key, (TaskState::Pending, TaskState::Cancelled), Some(&why()), 20)?;
+            }
+            Ok(())
+        })
+        .expect("cancelled");
+    assert_eq!(place.write(|writer| writer.rerun(&keys[..6_000], false, "again", 30)).expect("a rerun"), 6_001);
+    // counting what `gather` waits for once for each of them would take minutes
+    let spent_s = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime).tv_sec - start;
+    assert!(spent_s < 20, "{spent_s} s of processor time");
+    assert_eq!(place.open().check_invariants().expect("a readable store"), Vec::<String>::new());
 }

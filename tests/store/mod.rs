@@ -7,9 +7,11 @@ mod life;
 mod record;
 
 use matterstack::model::act::{Act, Actor, Verb};
+use matterstack::model::code::Word;
 use matterstack::model::config::{Journal, RunConfig};
+use matterstack::model::reason::Reason;
 use matterstack::model::states::{AttemptState, TaskState};
-use matterstack::model::workflow::{PlannedTask, Task, validate};
+use matterstack::model::workflow::{PlannedTask, Task, WorkflowError, validate};
 use matterstack::store::{
     AttemptEnd, AttemptRow, Durability, Identity, NewAttempt, NewConfig, NewRun, Output, Store, StoreError, Writer,
 };
@@ -91,7 +93,7 @@ fn planned(tasks: &Value, exists: &dyn Fn(&str) -> bool) -> Vec<PlannedTask> {
         task["operator"] = json!("local");
         (serde_json::from_value::<Task>(task.clone()).expect("a task"), task.to_string())
     });
-    validate(tasks.collect(), &config, &|id| exists(id.as_str())).expect("a valid plan")
+    validate(tasks.collect(), &config, &|id| Ok::<_, WorkflowError>(exists(id.as_str()))).expect("a valid plan")
 }
 
 fn new_attempt(id: &str, task_key: i64, number: u32) -> NewAttempt {
@@ -104,8 +106,12 @@ fn new_attempt(id: &str, task_key: i64, number: u32) -> NewAttempt {
     }
 }
 
+fn why() -> Reason {
+    Reason::new(Word::Guest("code".to_owned()), "why")
+}
+
 fn end(state: AttemptState) -> AttemptEnd {
-    let reason = (state != AttemptState::Completed).then(|| ("code".to_owned(), "why".to_owned()));
+    let reason = (state != AttemptState::Completed).then(why);
     let outputs = if state == AttemptState::Completed {
         vec![Output { path: "out.json".to_owned(), sha256: "a".repeat(64), size: 7, remote: None }]
     } else {
@@ -124,7 +130,7 @@ fn advance(writer: &Writer<'_>, attempt: &AttemptRow, to: AttemptState) -> Resul
         attempt.handle.get_or_insert_with(|| "{}".to_owned());
         writer.end_attempt(&attempt, &end(to), 50)
     } else {
-        writer.set_attempt_state(&attempt, to, Some(("code", "why")), 40)
+        writer.set_attempt_state(&attempt, to, Some(&why()), 40)
     }
 }
 
@@ -145,7 +151,7 @@ fn everything(store: &Store) -> String {
     if iteration > 0 {
         let progress = store.workflow_progress(iteration).expect("progress");
         // before that not all tasks have an outcome
-        let results = (progress.0 == 0).then(|| store.undelivered(iteration, 100).expect("results"));
+        let results = (progress.0 == 0).then(|| store.undelivered(iteration, 100, usize::MAX).expect("results"));
         text += &format!("{progress:?} {results:?}\n");
     }
     text + &format!(
@@ -182,9 +188,9 @@ fn busy() -> Place {
             let attempt = place.attempt(task);
             let to = if ended == TaskState::Completed { AttemptState::Completed } else { AttemptState::Failed };
             place.write(|writer| advance(writer, &attempt, to)).expect("a legal end");
-            let reason = (ended == TaskState::Failed).then_some(("code", "why"));
+            let reason = (ended == TaskState::Failed).then(why);
             place
-                .write(|writer| writer.set_task_state(key, (TaskState::Running, ended), reason, 60))
+                .write(|writer| writer.set_task_state(key, (TaskState::Running, ended), reason.as_ref(), 60))
                 .expect("a legal end");
         }
     }

@@ -1,6 +1,7 @@
 //! What a run does when the outside behaves.
 use super::scripted::{Fixture, act, failed, task};
 use matterstack::model::act::Verb;
+use matterstack::model::code::Code;
 use matterstack::model::contract::{Detail, Next, Status};
 use matterstack::tick::{Selection, cancel_run, cancel_task, pause, rerun, resume, revive};
 use serde_json::json;
@@ -51,7 +52,7 @@ fn what_was_submitted_is_asked_about_in_the_same_tick() {
     assert_eq!(run.tasks(), "ends=completed after=completed waits=running goes on=running");
     let waits = run.open().store.waits(10).expect("readable");
     let wait = waits.iter().find(|wait| wait.task == "waits").expect("it is waited for");
-    assert_eq!((wait.kind.as_str(), wait.reason.as_deref()), ("person", Some("which one?")));
+    assert_eq!((wait.kind.own(), wait.reason.as_deref()), (Some(Code::Person), Some("which one?")));
     assert_eq!(run.tick().polled, 0, "nobody is asked again before the time the operator named");
 }
 

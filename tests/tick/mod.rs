@@ -1,9 +1,11 @@
 //! The tick, with scripted plugins on real store files that each tick opens anew.
+mod budget;
 mod life;
 pub(crate) mod scripted;
 mod simulation;
 mod stuck;
 mod trouble;
+mod words;
 
 /// What `analyze` receives of a run of one task that fails.
 pub(crate) fn results_of_one_failure() -> serde_json::Value {

@@ -33,6 +33,16 @@ pub(crate) struct Script {
     /// The results `analyze` received.
     pub(crate) results: Vec<Value>,
     pub(crate) poll_after_ms: Option<u64>,
+    /// How long each call of an operator takes, by operator key, in milliseconds.
+    pub(crate) call_ms: BTreeMap<String, u64>,
+    /// How long the calls of this tick took together.
+    pub(crate) spent_ms: u64,
+    /// The size of the documents that operators return, in bytes; their run's store then tells how many are not yet in it.
+    pub(crate) document_bytes: Option<usize>,
+    /// How many documents were collected.
+    pub(crate) collected: u64,
+    /// The most of them that were not in the store at once.
+    pub(crate) held_max: u64,
     /// The operator whose plugin cannot be loaded, and the call in which that shows.
     pub(crate) unloaded: Option<(String, &'static str)>,
 }
@@ -54,7 +64,11 @@ impl Scripted {
     fn called(&self, call: &str, attempt: &AttemptRequest) -> String {
         let task: Value = serde_json::from_str(&attempt.task).expect("a task is JSON");
         let id = task["id"].as_str().expect("a task has an id").to_owned();
-        self.edit(|script| script.calls.push(format!("{call} {id}")));
+        let operator = task["operator"].as_str().expect("a task has an operator");
+        self.edit(|script| {
+            script.calls.push(format!("{call} {id}"));
+            script.spent_ms += script.call_ms.get(operator).copied().unwrap_or(0);
+        });
         id
     }
 }
@@ -136,7 +150,17 @@ impl Plugins for Scripted {
     fn collect_results(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<Option<String>, PluginError> {
         self.load(operator, "collect-results")?;
         let id = self.called("collect", attempt);
-        Ok(Some(json!({"of": id}).to_string()))
+        let Some(bytes) = self.edit(|script| script.document_bytes) else {
+            return Ok(Some(json!({"of": id}).to_string()));
+        };
+        let run = attempt.directory.ancestors().nth(3).expect("the run's directory");
+        let store = Store::read(&run.join("state.sqlite")).expect("a readable store");
+        let recorded = store.task_counts().expect("counts").completed;
+        self.edit(|script| {
+            script.collected += 1;
+            script.held_max = script.held_max.max(script.collected - recorded);
+        });
+        Ok(Some(json!({"of": "x".repeat(bytes)}).to_string()))
     }
 
     fn cancel(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<(), PluginError> {
@@ -211,7 +235,7 @@ impl Fixture {
 
     pub(crate) fn plan(&self) -> Result<u64, matterstack::tick::PlanError> {
         let new_id = || self.id();
-        plan_first(&mut self.open(), Moment { now_ms: self.now_ms, new_id: &new_id })
+        plan_first(&mut self.open(), Moment { now_ms: self.now_ms, new_id: &new_id, spent_ms: &|| 0 })
     }
 
     fn id(&self) -> AttemptId {
@@ -227,7 +251,10 @@ impl Fixture {
     /// One tick of the run as it was opened; every rule of the store holds afterwards.
     pub(crate) fn tick_of(&self, run: &mut Run) -> Tick {
         let new_id = || self.id();
-        let tick = step_run(run, Moment { now_ms: self.now_ms, new_id: &new_id }).expect("a tick does not fail");
+        self.plugins.edit(|script| script.spent_ms = 0);
+        let spent_ms = || self.plugins.edit(|script| script.spent_ms);
+        let moment = Moment { now_ms: self.now_ms, new_id: &new_id, spent_ms: &spent_ms };
+        let tick = step_run(run, moment).expect("a tick does not fail");
         assert_eq!(run.store.check_invariants().expect("a readable store"), Vec::<String>::new());
         tick
     }

@@ -1,8 +1,11 @@
 //! A run in which nothing moves says so and is not ticked for ever, and a rerun brings back only what can run.
 use super::scripted::{Fixture, act, failed, task};
 use matterstack::model::act::Verb;
+use matterstack::model::code::Code;
 use matterstack::model::contract::{Detail, Status};
+use matterstack::model::id::TaskId;
 use matterstack::model::limit::Bound;
+use matterstack::model::remedy::Remedy;
 use matterstack::plugin::PluginErrorKind;
 use matterstack::tick::{
     ControlError, Selection, cancel_run, cancel_task, pause, refuse_amendment, rerun, resume, revive,
@@ -13,8 +16,8 @@ fn of_task(id: &str) -> Selection {
     Selection { task: Some(id.to_owned()), ..Selection::default() }
 }
 
-fn held_code(run: &Fixture) -> Option<String> {
-    run.open().store.run().expect("the run").reason_code
+fn held_code(run: &Fixture) -> Option<Code> {
+    run.open().store.run().expect("the run").reason_code.and_then(|word| word.own())
 }
 
 /// `a` and `b` fail, `x` needs both, `y` needs `x`, `l` goes on and on.
@@ -42,8 +45,9 @@ fn rerun_of_what_would_be_skipped_again_is_refused_with_the_command_that_helps()
     let mut run = two_failures();
     for id in ["x", "y"] {
         let error = rerun(&mut run.open(), &of_task(id), &act(Verb::Rerun, 0)).expect_err("it cannot run");
-        let ControlError::NotNow(what, Some(hint)) = error else { panic!("{error:?}") };
-        assert!(what.contains("`a` is failed") && hint.contains("rerun run a"), "{what}; {hint}");
+        let ControlError::NotNow { what, remedy, .. } = error else { panic!("{error:?}") };
+        assert!(what.contains("`a` is failed"), "{what}");
+        assert_eq!(remedy, Some(Remedy::Rerun(TaskId::from("a"))));
     }
     assert_eq!(run.tasks(), "a=failed b=failed x=skipped y=skipped l=running", "nothing of it was kept");
     run.statuses("l", [Status::Succeeded]);
@@ -100,7 +104,7 @@ fn a_run_in_which_nothing_can_move_is_held_and_says_why() {
     let operators = run.config.operators.clone();
     run.config.operators.remove("local");
     let tick = run.tick();
-    assert_eq!((tick.state.as_str(), held_code(&run).as_deref()), ("held", Some("stuck")));
+    assert_eq!((tick.state.as_str(), held_code(&run)), ("held", Some(Code::Stuck)));
     assert!(tick.reason.expect("a reason").contains("no operator `local`"));
     run.config.operators = operators;
     resume(&mut run.open(), None, &act(Verb::Resume, 0)).expect("a resume");
@@ -150,12 +154,15 @@ fn what_is_not_submitted_when_a_run_is_paused_moves_nothing() {
     let tick = run.tick();
     assert_eq!((tick.state.as_str(), tick.submitted), ("paused", 0));
     let store = run.open().store;
-    assert_eq!(store.unsettled().expect("attempts")[0].0.state.as_str(), "prepared", "its submit had no effect");
+    assert_eq!(store.all_attempts().expect("attempts")[0].state.as_str(), "prepared", "its submit had no effect");
     assert_eq!((store.anything_moves(false).expect("readable"), store.next_due(false).expect("a time")), (false, None));
     assert!(store.anything_moves(true).expect("readable"));
     let explained =
         matterstack::explain::explain_task(&store, &run.config, "run", &[], "a").expect("readable").expect("there");
-    assert_eq!((explained.code.as_str(), explained.command.as_deref()), ("run-paused", Some("matterstack resume run")));
+    assert_eq!(
+        (explained.code.own(), explained.command.as_deref()),
+        (Some(Code::RunPaused), Some("matterstack resume run"))
+    );
     resume(&mut run.open(), None, &act(Verb::Resume, 0)).expect("a resume");
     assert_eq!(run.tick_to_end().0.state, "completed");
 }
@@ -182,8 +189,8 @@ fn a_plugin_that_cannot_be_loaded_fails_nothing() {
         assert_eq!(run.tasks(), "a=running b=completed", "{call}: all else goes on");
         let store = run.open().store;
         let live = store.live_attempts(9).expect("attempts").pop().expect("it is live");
-        let told = live.reason_code.unwrap_or_default();
-        assert!(told == "plugin-load" || call == "cancel", "{call}: {told}");
+        let told = live.reason_code.and_then(|word| word.own());
+        assert!(told == Some(Code::PluginLoad) || call == "cancel", "{call}: {told:?}");
         run.plugins.edit(|script| script.unloaded = None);
         assert_eq!(run.tick_to_end().0.state, "completed", "{call}");
         assert_eq!(run.open().store.task("a").expect("a task").expect("there").attempts, 1, "{call}");
@@ -193,7 +200,7 @@ fn a_plugin_that_cannot_be_loaded_fails_nothing() {
 fn refused(run: &Fixture, amended: &Value) -> String {
     let amended = serde_json::from_value(amended.clone()).expect("a configuration");
     match refuse_amendment(&run.open(), &amended) {
-        Err(ControlError::NotNow(what, Some(hint))) => format!("{what}; {hint}"),
+        Err(ControlError::NotNow { what, remedy: Some(Remedy::LetEnd), .. }) => what,
         other => format!("{other:?}"),
     }
 }
@@ -216,10 +223,10 @@ fn an_amendment_takes_nothing_from_under_what_is_open_or_live() {
         config
     };
     for (amended, words) in [
-        (without("/operators", "local"), ["operator `local`", "`a`", "cancel run"]),
-        (without("/operators", "other"), ["operator `other`", "`z`", "cancel run"]),
-        (without("/backends", "c"), ["backend `c`", "`a`", "cancel run"]),
-        (without("/operators/local", "grants"), ["backend `c`", "`a`", "cancel run"]),
+        (without("/operators", "local"), ["operator `local`", "`a`"]),
+        (without("/operators", "other"), ["operator `other`", "`z`"]),
+        (without("/backends", "c"), ["backend `c`", "`a`"]),
+        (without("/operators/local", "grants"), ["backend `c`", "`a`"]),
     ] {
         let text = refused(&run, &amended);
         assert!(words.iter().all(|word| text.contains(word)), "{text} should say {words:?}");

@@ -1,6 +1,8 @@
 //! What a run does when the outside or the campaign does not behave.
 use super::scripted::{Fixture, act, failed, task};
 use matterstack::model::act::Verb;
+use matterstack::model::code::{Code, Word};
+use matterstack::model::config::Limit;
 use matterstack::model::contract::{Detail, Found, GuestError, Next, Status};
 use matterstack::model::limit::Bound;
 use matterstack::plugin::PluginErrorKind;
@@ -32,9 +34,9 @@ fn a_lost_answer_of_submit_is_settled_by_reconcile() {
         });
         run.plan().expect("a plan");
         run.tick();
-        let live = run.open().store.unsettled().expect("attempts");
-        assert_eq!(live[0].0.state.as_str(), "submitting");
-        assert_eq!(live[0].0.reason_code.as_deref(), Some("plugin-deadline"));
+        let live = run.open().store.all_attempts().expect("attempts");
+        assert_eq!(live[0].state.as_str(), "submitting");
+        assert_eq!(live[0].reason_code, Some(Word::Limit(Code::PluginDeadline, Limit::CallMs)));
         assert_eq!(run.tick_to_end().0.state, "completed");
         assert_eq!(submits(&run), expected);
     }
@@ -62,7 +64,7 @@ fn a_refused_submit_fails_the_attempt() {
     run.plan().expect("a plan");
     run.tick_to_end();
     let task = run.open().store.task("a").expect("a task").expect("there");
-    assert_eq!((task.state.as_str(), task.reason_code.as_deref()), ("failed", Some("quota")));
+    assert_eq!((task.state.as_str(), task.reason_code), ("failed", Some(Word::Guest("quota".to_owned()))));
 }
 
 #[test]
@@ -129,7 +131,7 @@ fn what_the_campaign_does_wrong_holds_the_run_and_loses_nothing() {
         run.plugins.edit(|script| script.analyses.push_back(kind));
         assert_eq!(run.tick_to_end().0.state, "held");
         let row = run.open().store.run().expect("the run");
-        assert_eq!(row.reason_code.as_deref(), Some(code));
+        assert_eq!(row.reason_code.and_then(|word| word.own()).expect("a word of ours"), code);
         assert!(row.result.is_none());
         resume(&mut run.open(), None, &act(Verb::Resume, 0)).expect("a resume");
         assert_eq!(run.tick_to_end().0.state, "completed");
@@ -175,7 +177,7 @@ fn planning_nothing_twice_holds_the_run() {
     run.plugins.edit(|script| script.plans.extend([Ok(Next::Wait), Ok(Next::Wait)]));
     run.plan().expect("a plan");
     assert_eq!(run.tick_to_end().0.state, "held");
-    assert_eq!(run.open().store.run().expect("the run").reason_code.as_deref(), Some("planned-nothing"));
+    assert_eq!(run.open().store.run().expect("the run").reason_code, Some(Code::PlannedNothing.into()));
     resume(&mut run.open(), None, &act(Verb::Resume, 0)).expect("a resume");
     assert_eq!(run.tick_to_end().0.state, "completed");
 }
@@ -195,7 +197,7 @@ fn a_missing_output_fails_the_attempt() {
     run.plan().expect("a plan");
     run.tick_to_end();
     let task = run.open().store.task("a").expect("a task").expect("there");
-    assert_eq!((task.state.as_str(), task.reason_code.as_deref()), ("failed", Some("output-missing")));
+    assert_eq!((task.state.as_str(), task.reason_code), ("failed", Some(Code::OutputMissing.into())));
 }
 
 #[test]
@@ -230,7 +232,7 @@ fn staged_files_cannot_leave_the_attempt_directory_through_a_link() {
     run.tick_to_end();
     assert!(!run_outside.path().join("x").exists());
     let task = run.open().store.task("a").expect("a task").expect("there");
-    assert_eq!((task.state.as_str(), task.reason_code.as_deref()), ("failed", Some("staging")));
+    assert_eq!((task.state.as_str(), task.reason_code), ("failed", Some(Code::Staging.into())));
 }
 
 #[test]

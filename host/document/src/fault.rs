@@ -80,20 +80,27 @@ impl FaultKind {
     }
 }
 
+/// Steps of a way that are shown.
+const STEPS_MAX: usize = 12;
+/// Characters of a key that are shown.
+const KEY_MAX: usize = 200;
+
 /// The way to a place as people write it: `campaign.params.tasks[3].env`.
 pub fn way(place: &[Place]) -> String {
     let mut text = String::new();
-    for step in place {
+    for step in place.iter().take(STEPS_MAX) {
         match step {
             Place::Index(index) => text += &format!("[{index}]"),
             Place::Key(key) => {
                 if !text.is_empty() {
                     text.push('.');
                 }
-                text.extend(key.escape_debug());
+                text.extend(key.chars().take(KEY_MAX).flat_map(char::escape_debug));
+                text.extend((key.chars().nth(KEY_MAX).is_some()).then_some('…'));
             }
         }
     }
+    text.extend((place.len() > STEPS_MAX).then_some('…'));
     text
 }
 

@@ -1,5 +1,6 @@
 //! How a job ended: the document `exit.json` in its attempt directory, the same on every backend.
 use crate::ground::files::{new_file, read_regular};
+use crate::model::code::Code;
 use crate::model::contract::{Detail, Status};
 use crate::model::exit::EXIT_FORMAT;
 pub(super) use crate::model::exit::{ExitReason as Reason, ExitRecord};
@@ -26,28 +27,34 @@ impl ExitRecord {
         match (self.reason, self.code, self.signal) {
             (Reason::Exited, Some(0), _) => Status::Succeeded,
             (Reason::Exited, Some(code), _) => {
-                Status::Failed(Detail::new("exit-code", format!("exited with code {code}")))
+                Status::Failed(Detail::of(Code::Exit, format!("exited with code {code}")))
             }
             (Reason::Signal, _, Some(signal)) => {
-                Status::Failed(Detail::new("signal", format!("killed by signal {signal}")))
+                Status::Failed(Detail::of(Code::Signal, format!("killed by signal {signal}")))
             }
-            (Reason::Timeout, ..) => Status::Failed(Detail::new("timeout", "killed at its walltime")),
+            (Reason::Timeout, ..) => Status::Failed(Detail::of(Code::Timeout, "killed at its walltime")),
             (Reason::Terminated, ..) => {
-                Status::Failed(Detail::new("terminated", "stopped by the scheduler, which did not tell why"))
+                Status::Failed(Detail::of(Code::Terminated, "stopped by the scheduler, which did not tell why"))
             }
-            (Reason::Setup, ..) => Status::Failed(Detail::new("setup", message("a line of `setup` failed"))),
-            (Reason::NotFound, ..) => Status::Failed(Detail::new("not-found", message("program not found"))),
-            (Reason::NotExecutable, ..) => Status::Failed(Detail::new("not-executable", message("cannot be executed"))),
-            (Reason::CannotStart, ..) => Status::Failed(Detail::new("cannot-start", message("cannot be started"))),
-            (Reason::NotStarted, ..) => Status::NotStarted(Detail::new("not-started", message("could not be started"))),
+            (Reason::Setup, ..) => Status::Failed(Detail::of(Code::Setup, message("a line of `setup` failed"))),
+            (Reason::NotFound, ..) => Status::Failed(Detail::of(Code::NotFound, message("program not found"))),
+            (Reason::NotExecutable, ..) => {
+                Status::Failed(Detail::of(Code::NotExecutable, message("cannot be executed")))
+            }
+            (Reason::CannotStart, ..) => Status::Failed(Detail::of(Code::CannotStart, message("cannot be started"))),
+            (Reason::NotStarted, ..) => {
+                Status::NotStarted(Detail::of(Code::NotStarted, message("could not be started")))
+            }
             (Reason::Cancelled, ..) => Status::Cancelled,
-            (Reason::LogLimit, ..) => Status::Failed(Detail::new("log-limit", message("it printed more than it may"))),
-            (Reason::Unseen, ..) => {
-                Status::Lost(Detail::new("end-unseen", message("it ran, and how it ended was not seen")))
+            (Reason::LogLimit, ..) => {
+                Status::Failed(Detail::of(Code::LogLimit, message("it printed more than it may")))
             }
-            (Reason::Lost, ..) => Status::Lost(Detail::new("lost", message("nobody saw whether it ran"))),
+            (Reason::Unseen, ..) => {
+                Status::Lost(Detail::of(Code::EndUnseen, message("it ran, and how it ended was not seen")))
+            }
+            (Reason::Lost, ..) => Status::Lost(Detail::of(Code::StartUnseen, message("nobody saw whether it ran"))),
             (Reason::Exited | Reason::Signal, ..) => {
-                Status::Lost(Detail::new("end-unseen", "it ran, and its exit record is not complete"))
+                Status::Lost(Detail::of(Code::EndUnseen, "it ran, and its exit record is not complete"))
             }
         }
     }

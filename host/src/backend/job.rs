@@ -1,5 +1,6 @@
 //! The job document that an operator hands to a backend, under the published schema `job`.
 use crate::ground::words::quoted;
+use crate::model::code::Code;
 use crate::model::contract::{Detail, GuestError};
 pub(super) use crate::model::job::JobDocument;
 pub(super) use crate::model::workflow::CommandLine as Command;
@@ -58,7 +59,7 @@ impl JobDocument {
 
     /// Reads a job document and refuses what no backend can run.
     pub(super) fn parse(job: &str) -> Result<Self, GuestError> {
-        let invalid = |message: String| GuestError::Invalid(Detail::new("job", message));
+        let invalid = |message: String| GuestError::Invalid(Detail::of(Code::Job, message));
         let job: Self =
             serde_json::from_str(job).map_err(|error| invalid(format!("the job document is not valid: {error}")))?;
         let argv = words(&job.command);

@@ -6,6 +6,7 @@ use super::staging::{CarryError, RemoteFile};
 use crate::backend::transport::NoAnswer;
 use crate::ground::carriage::{allow_to_execute, make_way};
 use crate::model::attempt_dir::PULLED;
+use crate::model::code::Code;
 use crate::model::contract::{Detail, GuestError};
 use crate::model::inputs::{Carried, Inputs, KeptFile};
 use crate::model::workflow::RemotePlace;
@@ -129,9 +130,9 @@ impl Backends {
     /// `transient` if the cluster does not answer, anything else if the file is gone or cannot be written.
     pub fn pull(&self, file: &KeptFile, directory: &Path, destination: &str) -> Result<(), GuestError> {
         let failed = |error: io::Error| {
-            GuestError::Invalid(Detail::new("staging", format!("`{destination}` cannot be written: {error}")))
+            GuestError::Invalid(Detail::of(Code::Staging, format!("`{destination}` cannot be written: {error}")))
         };
-        let gone = |text: String| GuestError::Rejected(Detail::new("input-gone", text));
+        let gone = |text: String| GuestError::Rejected(Detail::of(Code::InputGone, text));
         let slurm = self.slurm.get(&file.backend);
         let slurm = slurm.ok_or_else(|| {
             gone(format!("`{}` is on backend `{}`, which is not configured", file.path, file.backend))
@@ -149,7 +150,7 @@ impl Backends {
                 CarryError::NoAnswer(NoAnswer::Unreachable(text) | NoAnswer::Lost(text)) => {
                     let text =
                         format!("`{}` is on backend `{}`, which does not answer: {text}", file.path, file.backend);
-                    GuestError::Transient(Detail::new("cluster-silent", text), None)
+                    GuestError::Transient(Detail::of(Code::ClusterSilent, text), None)
                 }
                 other => gone(format!("`{}` cannot be fetched from backend `{}`: {other}", file.path, file.backend)),
             });

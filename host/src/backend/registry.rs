@@ -6,6 +6,7 @@ use super::transport::here::Here;
 use super::transport::ssh::Ssh;
 use super::transport::{NoWay, Transport};
 use super::{Compute, JobKey, Unacknowledged};
+use crate::model::code::Code;
 use crate::model::config::SlurmConfig;
 use crate::model::contract::{Detail, Found, GuestError, StatusReport};
 use crate::model::id::AttemptId;
@@ -206,7 +207,7 @@ impl Backends {
     fn get(&self, backend: &str) -> Result<Backend<'_>, GuestError> {
         let local = self.local.get(backend).map(Backend::Local);
         local.or_else(|| self.slurm.get(backend).map(Backend::Slurm)).ok_or_else(|| {
-            GuestError::Denied(Detail::new("unknown-backend", format!("no backend is configured as `{backend}`")))
+            GuestError::Denied(Detail::of(Code::UnknownBackend, format!("no backend is configured as `{backend}`")))
         })
     }
 }

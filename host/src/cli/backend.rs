@@ -4,6 +4,7 @@ use super::output::{one_line, print, print_json, tell};
 use super::runs::{duration, hold};
 use crate::backend::{Check, Cleaned, Left, Step, check};
 use crate::failure::Failure;
+use crate::model::code::Code;
 use crate::model::workflow::Task;
 use crate::workspace::{Access, backend_config, user_config};
 use clap::Subcommand;
@@ -101,7 +102,7 @@ fn clean(session: &Session, name: &str, kept: bool) -> Result<u8, Failure> {
         let left = Left {
             is_live: !attempt.state.ended(),
             is_carried: open.contains(&attempt.task_id) && carries(),
-            is_elsewhere: attempt.reason_code.as_deref() == Some("adopted"),
+            is_elsewhere: attempt.reason_code.as_ref().is_some_and(|word| word.is(Code::Adopted)),
             keeps_outputs: run.store.outputs(attempt.key)?.iter().any(|output| output.remote.is_some()),
         };
         attempts.insert(attempt.id, left);

@@ -1,6 +1,7 @@
 //! Commands by which a person changes what a run does.
 use super::Session;
 use super::output::{print_json, tell};
+use super::remedy::rendered;
 use super::runs::hold;
 use crate::failure::Failure;
 use crate::ground::random::new_attempt_id;
@@ -9,13 +10,15 @@ use crate::model::config::RunConfig;
 use crate::model::states::RunState;
 use crate::run::Run;
 use crate::tick::{self, Adopted, ControlError, Moment, Selection, Settlement, step_run};
-use crate::workspace::{self, Access, act, now_ms, set_value, write_config};
+use crate::workspace::{self, Access, act, now_ms, set_value, stopwatch, write_config};
 use serde_json::{Value, json};
 
 impl From<ControlError> for Failure {
     fn from(error: ControlError) -> Self {
         match error {
-            ControlError::NotNow(what, hint) => Failure { hint, ..Failure::input(what) },
+            ControlError::NotNow { what, remedy, address } => {
+                Failure { hint: remedy.map(|remedy| rendered(&remedy, &address)), ..Failure::input(what) }
+            }
             ControlError::Store(error) => error.into(),
             ControlError::Tick(error) => error.into(),
         }
@@ -67,7 +70,7 @@ pub(super) fn cancel(session: &Session, name: &str, task: Option<&str>, reason: 
         None => tick::cancel_run(&mut held.run, &act)?,
     };
     // One tick tells the outside at once, so that nothing runs on because nobody steps.
-    step_run(&mut held.run, Moment { now_ms: now_ms(), new_id: &new_attempt_id })?;
+    step_run(&mut held.run, Moment { now_ms: now_ms(), new_id: &new_attempt_id, spent_ms: &stopwatch() })?;
     let what = task.map_or("cancelled".to_owned(), |task| format!("task `{task}` is cancelled"));
     let live = live_of(&held.run, task)?;
     let text = match (changed, live) {

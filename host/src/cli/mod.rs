@@ -11,6 +11,7 @@ mod logs;
 mod output;
 mod plugin;
 mod progress;
+mod remedy;
 mod replay;
 mod report;
 mod respond;
@@ -26,7 +27,6 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 /// Runs scientific campaigns for weeks without anything that must stay alive.
 ///
@@ -378,9 +378,6 @@ impl Session {
         find_run(name, || self.workspaces())
     }
 }
-
-/// How long a command waits for another process that advances the run.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs the command line and returns the exit code.
 pub fn run(arguments: Vec<OsString>) -> ExitCode {

@@ -4,6 +4,7 @@ use super::output::{print, print_json, tell};
 use super::runs::hold;
 use crate::failure::Failure;
 use crate::model::act::Verb;
+use crate::model::code::{Code, Word};
 use crate::model::states::RunState;
 use crate::plugin::{Role, builtin, inspect};
 use crate::workspace::{self, Access};
@@ -116,7 +117,11 @@ fn upgrade(
     let change = format!("plugin {plugin} upgraded to {}", &digest[..12]);
     workspace::write_config(run, config, &act)?;
     let held_by_plugin = row.state == RunState::Held
-        && row.reason_code.as_deref().is_some_and(|code| code.starts_with("plugin-") || code == "planned-nothing");
+        && row
+            .reason_code
+            .as_ref()
+            .and_then(Word::own)
+            .is_some_and(|code| code.is_of_plugin() || code == Code::PlannedNothing);
     if held_by_plugin {
         crate::tick::release(run, act.at_ms)?;
     }

@@ -1,7 +1,7 @@
 //! Commands that make runs and move them.
 use super::output::{lines, one_line, print, print_json, tell};
 use super::progress::Progress;
-use super::{PATIENCE, Session, shown};
+use super::{Session, shown};
 use crate::drive::{Ending, Patience, Seen, drive};
 use crate::failure::{Failure, FailureKind};
 use crate::ground::random::new_attempt_id;
@@ -11,7 +11,7 @@ use crate::model::schema;
 use crate::model::states::RunState;
 use crate::run::{Lease, RunDir};
 use crate::tick::{Moment, Tick, step_run, would_start};
-use crate::workspace::{self, Access, Init, Made, Resolved, now_ms, open_run, user_config};
+use crate::workspace::{self, Access, Init, Made, Resolved, now_ms, open_run, stopwatch, user_config};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -163,7 +163,7 @@ pub(super) fn step(session: &Session, name: &str) -> Result<u8, Failure> {
     let dir = session.run(name)?;
     let mut held = open_run(&dir, Duration::ZERO, Access::Own)?;
     let (begun, at_ms) = (Instant::now(), now_ms());
-    let tick = step_run(&mut held.run, Moment { now_ms: at_ms, new_id: &new_attempt_id })?;
+    let tick = step_run(&mut held.run, Moment { now_ms: at_ms, new_id: &new_attempt_id, spent_ms: &stopwatch() })?;
     note_tick(&held.lease, at_ms, begun)?;
     print_tick(session, &tick)?;
     match &tick.unloaded {
@@ -339,5 +339,6 @@ pub(super) fn config(session: &Session, command: &ConfigCommand) -> Result<u8, F
 }
 
 pub(super) fn hold(session: &Session, name: &str, access: Access) -> Result<workspace::HeldRun, Failure> {
-    open_run(&session.run(name)?, PATIENCE, access)
+    let dir = session.run(name)?;
+    open_run(&dir, dir.patience(), access)
 }

@@ -6,6 +6,7 @@ use crate::explain::{explain_run, explain_task, outside_command};
 use crate::failure::{Failure, FailureKind};
 use crate::ground::machine::Watch;
 use crate::ground::words::positional;
+use crate::model::code::Code;
 use crate::model::handle;
 use crate::model::states::{RunState, TaskState};
 use crate::model::workflow::nearest;
@@ -80,17 +81,17 @@ fn workspace_name(session: &Session, dir: &RunDir, made_from: String) -> String 
 /// What the run waits for. A ready task is among it only if it waits for capacity, as `explain` says too.
 fn waits_of(dir: &RunDir, store: &Store) -> Result<Vec<WaitRow>, Failure> {
     let mut waits = store.waits(WAITS_MAX)?;
-    if !waits.iter().any(|wait| wait.kind == "capacity") {
+    if !waits.iter().any(|wait| wait.kind.is(Code::Capacity)) {
         return Ok(waits);
     }
     // Where the configuration cannot be read nobody knows how much room there is, and `explain` says why.
     let Ok((_, config)) = open_for_reading(dir) else { return Ok(waits) };
-    for wait in waits.iter_mut().filter(|wait| wait.kind == "capacity") {
+    for wait in waits.iter_mut().filter(|wait| wait.kind.is(Code::Capacity)) {
         if let Some(explained) = explain_task(store, &config, dir.address(), &[], &wait.task)? {
             (wait.kind, wait.reason) = (explained.code, Some(explained.sentence));
         }
     }
-    waits.retain(|wait| wait.kind != "ready" && !wait.kind.starts_with("run-"));
+    waits.retain(|wait| wait.kind.own().is_none_or(|code| !code.is_of_ready_task()));
     Ok(waits)
 }
 
@@ -135,7 +136,7 @@ fn status_text(session: &Session, dir: &RunDir, store: &Store) -> Result<String,
         let rows = waits.iter().take(WAITS_SHOWN).map(|wait| {
             let why = wait.reason.clone().unwrap_or_default();
             let hint = wait_hint(run, wait).unwrap_or_default();
-            vec![wait.kind.clone(), wait.task.clone(), wait.operator.clone(), why, hint]
+            vec![wait.kind.to_string(), wait.task.clone(), wait.operator.clone(), why, hint]
         });
         text += &format!("\n{}", table(&["WAITS FOR", "TASK", "OPERATOR", "WHY", "COMMAND THAT HELPS"], rows));
         if waits.len() > WAITS_SHOWN {
@@ -185,7 +186,7 @@ fn age(span: Duration) -> String {
 /// How many things of each kind the run waits for, in words. Ready tasks are counted only where they wait for room.
 fn totals(store: &Store, waits: &[WaitRow]) -> Result<String, Failure> {
     let mut counts = store.wait_counts()?;
-    counts.retain(|(kind, _)| kind != "capacity" || waits.iter().any(|wait| wait.kind == *kind));
+    counts.retain(|(kind, _)| !kind.is(Code::Capacity) || waits.iter().any(|wait| wait.kind == *kind));
     let words: Vec<String> = counts.iter().map(|(kind, count)| format!("{count} `{kind}`")).collect();
     Ok(words.join(", "))
 }
@@ -200,12 +201,12 @@ fn beginning(text: &str) -> String {
 
 fn wait_hint(run: &str, wait: &WaitRow) -> Option<String> {
     let task = positional(&wait.task);
-    match wait.kind.as_str() {
-        "lost" => Some(format!("matterstack rerun {run} {task}")),
-        "person" | "kit" | "instrument" => Some(outside_command(&wait.kind, run, &wait.task)),
+    match wait.kind.own() {
+        Some(Code::Lost) => Some(format!("matterstack rerun {run} {task}")),
+        Some(Code::Person | Code::Kit | Code::Instrument) => Some(outside_command(Some(&wait.kind), run, &wait.task)),
         // what is merely queued has no reason
-        "scheduler" if wait.reason.is_none() => None,
-        "retry" | "unknown-submit" => None,
+        Some(Code::Scheduler) if wait.reason.is_none() => None,
+        Some(Code::Retry | Code::UnknownSubmit) => None,
         _ => Some(format!("matterstack explain {run} {task}")),
     }
 }
@@ -277,7 +278,7 @@ pub(super) fn explain(session: &Session, name: &str, task: Option<&str>) -> Resu
     let more = all.len().saturating_sub(EXPLAINED_SHOWN);
     let rows = all.into_iter().take(EXPLAINED_SHOWN).map(|one| {
         let subject = one.task.unwrap_or_else(|| "(the run)".to_owned());
-        vec![subject, one.code, one.sentence, one.command.unwrap_or_default()]
+        vec![subject, one.code.to_string(), one.sentence, one.command.unwrap_or_default()]
     });
     let mut rows = rows.peekable();
     if rows.peek().is_some() {

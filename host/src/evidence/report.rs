@@ -97,8 +97,14 @@ impl Report {
     }
 
     pub(super) fn wait(&mut self, wait: &WaitRow) {
-        self.waits
-            .push(|| vec![plain(&wait.kind), code(&wait.task), code(&wait.operator), optional(wait.reason.as_deref())]);
+        self.waits.push(|| {
+            vec![
+                plain(&wait.kind.to_string()),
+                code(&wait.task),
+                code(&wait.operator),
+                optional(wait.reason.as_deref()),
+            ]
+        });
     }
 
     pub(super) fn act(&mut self, act: &ActRecord) {

@@ -310,6 +310,90 @@ impl Default for PluginLimits {
     }
 }
 
+/// A bound that a person can raise, by its key in `config.json`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Limit {
+    /// `limits.plugin.memory_mb`
+    MemoryMb,
+    /// `limits.plugin.call_ms`
+    CallMs,
+    /// `limits.plugin.fuel`
+    Fuel,
+    /// `limits.plugin.output_mb`
+    OutputMb,
+    /// `limits.plugin.table_elements`
+    TableElements,
+    /// `limits.plugin.host_calls`
+    HostCalls,
+    /// `limits.plugin.plan_ms`
+    PlanMs,
+    /// `limits.plugin.handles`
+    Handles,
+    /// `limits.compile.memory_mb`
+    CompileMemoryMb,
+    /// `limits.compile.cpu_s`
+    CompileCpuS,
+    /// `limits.max_tasks`
+    MaxTasks,
+    /// `limits.attempt_files`
+    AttemptFiles,
+    /// `limits.attempt_mb`
+    AttemptMb,
+    /// `limits.attempt_log_mb`
+    AttemptLogMb,
+}
+
+impl Limit {
+    /// Every one of them.
+    pub const ALL: &'static [Self] = &[
+        Self::MemoryMb,
+        Self::CallMs,
+        Self::Fuel,
+        Self::OutputMb,
+        Self::TableElements,
+        Self::HostCalls,
+        Self::PlanMs,
+        Self::Handles,
+        Self::CompileMemoryMb,
+        Self::CompileCpuS,
+        Self::MaxTasks,
+        Self::AttemptFiles,
+        Self::AttemptMb,
+        Self::AttemptLogMb,
+    ];
+
+    /// The key.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::MemoryMb => "limits.plugin.memory_mb",
+            Self::CallMs => "limits.plugin.call_ms",
+            Self::Fuel => "limits.plugin.fuel",
+            Self::OutputMb => "limits.plugin.output_mb",
+            Self::TableElements => "limits.plugin.table_elements",
+            Self::HostCalls => "limits.plugin.host_calls",
+            Self::PlanMs => "limits.plugin.plan_ms",
+            Self::Handles => "limits.plugin.handles",
+            Self::CompileMemoryMb => "limits.compile.memory_mb",
+            Self::CompileCpuS => "limits.compile.cpu_s",
+            Self::MaxTasks => "limits.max_tasks",
+            Self::AttemptFiles => "limits.attempt_files",
+            Self::AttemptMb => "limits.attempt_mb",
+            Self::AttemptLogMb => "limits.attempt_log_mb",
+        }
+    }
+
+    /// The limit of a key.
+    pub fn parse(key: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|limit| limit.key() == key)
+    }
+}
+
+impl std::fmt::Display for Limit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.key())
+    }
+}
+
 /// The `limits.compile` section.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -327,26 +411,25 @@ impl Default for CompileLimits {
 }
 
 impl Limits {
-    /// The limit whose key a text names in backticks, with its value.
-    pub fn named_in(&self, text: &str) -> Option<(&'static str, u64)> {
+    /// What is allowed now.
+    pub fn get(&self, limit: Limit) -> u64 {
         let plugin = &self.plugin;
-        let all = [
-            ("limits.plugin.memory_mb", plugin.memory_mb),
-            ("limits.plugin.call_ms", plugin.call_ms),
-            ("limits.plugin.plan_ms", plugin.plan_ms),
-            ("limits.plugin.fuel", plugin.fuel),
-            ("limits.plugin.output_mb", plugin.output_mb),
-            ("limits.plugin.table_elements", plugin.table_elements),
-            ("limits.plugin.host_calls", plugin.host_calls),
-            ("limits.plugin.handles", plugin.handles),
-            ("limits.compile.memory_mb", self.compile.memory_mb),
-            ("limits.compile.cpu_s", self.compile.cpu_s),
-            ("limits.max_tasks", self.max_tasks),
-            ("limits.attempt_files", self.attempt_files),
-            ("limits.attempt_mb", self.attempt_mb),
-            ("limits.attempt_log_mb", self.attempt_log_mb),
-        ];
-        all.into_iter().find(|(key, _)| text.contains(&format!("`{key}`")))
+        match limit {
+            Limit::MemoryMb => plugin.memory_mb,
+            Limit::CallMs => plugin.call_ms,
+            Limit::Fuel => plugin.fuel,
+            Limit::OutputMb => plugin.output_mb,
+            Limit::TableElements => plugin.table_elements,
+            Limit::HostCalls => plugin.host_calls,
+            Limit::PlanMs => plugin.plan_ms,
+            Limit::Handles => plugin.handles,
+            Limit::CompileMemoryMb => self.compile.memory_mb,
+            Limit::CompileCpuS => self.compile.cpu_s,
+            Limit::MaxTasks => self.max_tasks,
+            Limit::AttemptFiles => self.attempt_files,
+            Limit::AttemptMb => self.attempt_mb,
+            Limit::AttemptLogMb => self.attempt_log_mb,
+        }
     }
 }
 

@@ -1,4 +1,5 @@
 //! What crosses the plugin contract, as the host's own values; `wit/` is the authority for their meaning.
+use crate::model::code::Code;
 use crate::model::id::{AttemptId, RunId, TaskId};
 use crate::model::inputs::Inputs;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,11 @@ impl Detail {
     /// Joins a code and its sentence.
     pub fn new(code: &str, message: impl Into<String>) -> Self {
         Self { code: code.to_owned(), message: message.into() }
+    }
+
+    /// Joins a word of the host's own and its sentence.
+    pub fn of(code: Code, message: impl Into<String>) -> Self {
+        Self::new(code.as_str(), message)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Plain values and rules of the domain. Nothing here reads a file, a clock or the environment.
 pub mod act;
 pub mod attempt_dir;
+pub mod code;
 pub mod config;
 pub mod contract;
 pub mod document;
@@ -13,6 +14,8 @@ pub mod job;
 pub mod limit;
 pub mod misfit;
 pub mod outputs;
+pub mod reason;
+pub mod remedy;
 pub mod result;
 pub mod schema;
 pub mod states;

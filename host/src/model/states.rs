@@ -177,6 +177,11 @@ states! {
 }
 
 impl AttemptState {
+    /// Whether the outside has the attempt, and may move it to and fro.
+    pub fn is_outside(self) -> bool {
+        matches!(self, Self::Submitted | Self::Running | Self::WaitingExternal)
+    }
+
     /// Whether the attempt is over.
     pub fn ended(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled | Self::Lost)

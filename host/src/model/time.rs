@@ -2,6 +2,14 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 
+/// The longest delay that a plugin may ask for, in milliseconds: thirty days.
+const DELAY_MAX_MS: u64 = 30 * 86_400_000;
+
+/// A delay that a plugin asks for, within what can be waited for, in milliseconds.
+pub fn delay_ms(asked_ms: u64) -> i64 {
+    asked_ms.min(DELAY_MAX_MS) as i64
+}
+
 /// A moment, in milliseconds since the epoch; documents write it as RFC 3339 in UTC with milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(pub i64);

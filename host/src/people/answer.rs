@@ -7,6 +7,7 @@ use crate::explain::outside_command;
 use crate::failure::Failure;
 use crate::ground::files::{lock, new_file, put, read_regular};
 use crate::ground::words::positional;
+use crate::model::code::Code;
 use crate::model::contract::{AttemptRequest, Status};
 use crate::model::id::{AttemptId, OperatorKey, RunId, TaskId};
 use crate::model::states::{AttemptState, RunState};
@@ -121,12 +122,12 @@ fn too_late(run: &Run, attempt: &AttemptRow, asked: bool) -> Result<Failure, Fai
 fn refuse_other_waits(run: &str, attempt: &AttemptRow) -> Result<(), Failure> {
     let task = &attempt.task_id;
     let live = matches!(attempt.state, AttemptState::Submitted | AttemptState::Running | AttemptState::WaitingExternal);
-    let kind = attempt.waits_for.as_deref().unwrap_or("person");
-    if live && kind == "person" {
+    let kind = attempt.waits_for.clone().unwrap_or(Code::Person.into());
+    if live && kind.is(Code::Person) {
         return Ok(());
     }
     let what = if live { format!("waits for `{kind}`, not for a person") } else { "is only being started".to_owned() };
-    let command = if live { outside_command(kind, run, task) } else { format!("matterstack step {run}") };
+    let command = if live { outside_command(Some(&kind), run, task) } else { format!("matterstack step {run}") };
     Err(Failure::input(format!("task `{task}` {what}")).hint(format!("try `{command}`")))
 }
 

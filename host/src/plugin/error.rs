@@ -1,4 +1,6 @@
 //! Why a plugin could not be loaded, or a call did not answer.
+use crate::model::code::{Code, Word};
+use crate::model::config::Limit;
 use crate::model::contract::GuestError;
 use crate::model::evidence::DecisionOutcome;
 use crate::model::limit::Bound;
@@ -106,20 +108,20 @@ impl PluginErrorKind {
     }
 
     /// The word for it in the store, in `explain` and in JSON.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::Load(_) => "plugin-load",
-            Self::Compile(_) => "plugin-compile",
-            Self::NotGranted { .. } => "plugin-not-granted",
-            Self::Unstarted(_) => "plugin-unstarted",
-            Self::Starved(_) => "plugin-starved",
-            Self::Trap(_) => "plugin-trap",
-            Self::Deadline(_) => "plugin-deadline",
-            Self::Fuel(_) => "plugin-fuel",
-            Self::Memory(_) => "plugin-memory",
-            Self::Limit(_) => "plugin-limit",
-            Self::Guest(_) => "plugin-error",
-            Self::BadOutput(_) => "plugin-bad-output",
+            Self::Load(_) => Code::PluginLoad,
+            Self::Compile(_) => Code::PluginCompile,
+            Self::NotGranted { .. } => Code::PluginNotGranted,
+            Self::Unstarted(_) => Code::PluginUnstarted,
+            Self::Starved(_) => Code::PluginStarved,
+            Self::Trap(_) => Code::PluginTrap,
+            Self::Deadline(_) => Code::PluginDeadline,
+            Self::Fuel(_) => Code::PluginFuel,
+            Self::Memory(_) => Code::PluginMemory,
+            Self::Limit(_) => Code::PluginLimit,
+            Self::Guest(_) => Code::PluginError,
+            Self::BadOutput(_) => Code::PluginBadOutput,
         }
     }
 
@@ -135,10 +137,16 @@ impl PluginErrorKind {
         }
     }
 
-    /// The plugin's own word for it if it gave one, else [`PluginErrorKind::code`].
-    pub fn own_code(&self) -> &str {
+    /// The host's word for it, with the limit that was reached.
+    pub fn word(&self) -> Word {
+        let limit = self.bound().and_then(|bound| Limit::parse(bound.key));
+        limit.map_or(Word::Own(self.code()), |limit| Word::Limit(self.code(), limit))
+    }
+
+    /// The word for what became of an attempt: the operator's own if it gave one.
+    pub fn word_of_operator(&self) -> Word {
         match self {
-            Self::Guest(guest) => &guest.detail().code,
+            Self::Guest(guest) => Word::of_operator(&guest.detail().code),
             Self::Load(_)
             | Self::Compile(_)
             | Self::NotGranted { .. }
@@ -149,7 +157,12 @@ impl PluginErrorKind {
             | Self::Fuel(_)
             | Self::Memory(_)
             | Self::Limit(_)
-            | Self::BadOutput(_) => self.code(),
+            | Self::BadOutput(_) => self.word(),
         }
+    }
+
+    /// Whether the same request would be turned down again, whatever its code: another attempt is of no use.
+    pub fn is_for_good(&self) -> bool {
+        matches!(self, Self::Guest(GuestError::Invalid(_) | GuestError::Rejected(_) | GuestError::Denied(_)))
     }
 }

@@ -1,8 +1,12 @@
 //! Attempts: where each stands, and when to ask about it.
+use super::word::columns;
 use super::{Output, Store, StoreError, Writer, changed_one};
 use crate::model::act::Act;
+use crate::model::code::{Code, Word};
 use crate::model::evidence::{JobRecord, LogRecord};
+use crate::model::reason::Reason;
 use crate::model::states::AttemptState;
+use rusqlite::OptionalExtension;
 
 /// An attempt, with what a call about it needs of its task.
 #[derive(Debug, Clone)]
@@ -30,9 +34,9 @@ pub struct AttemptRow {
     /// What the last undecided reconcile noted.
     pub note: Option<String>,
     /// The kind of thing it waits for.
-    pub waits_for: Option<String>,
+    pub waits_for: Option<Word>,
     /// Why, for a program.
-    pub reason_code: Option<String>,
+    pub reason_code: Option<Word>,
     /// Why, for a person.
     pub reason: Option<String>,
     /// 0: nobody wants it stopped; 1: somebody does; 2: the outside has been told.
@@ -45,8 +49,24 @@ pub struct AttemptRow {
     pub ended_at_ms: Option<i64>,
 }
 
-/// An attempt, with when it is due and when that was set, in milliseconds since the epoch.
-pub type WithDue = (AttemptRow, (i64, i64));
+/// An attempt that is to be seen to, without its documents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its place in the database.
+    pub key: i64,
+    /// The operator key.
+    pub operator: String,
+    /// When it was seen to last, in milliseconds since the epoch.
+    pub seen_ms: i64,
+}
+
+impl AttemptRow {
+    /// The size of its documents.
+    pub fn bytes(&self) -> u64 {
+        let texts = [&self.handle, &self.note, &self.reason, &self.data];
+        (self.task_json.len() + texts.into_iter().flatten().map(String::len).sum::<usize>()) as u64
+    }
+}
 
 /// An attempt to create.
 #[derive(Debug, Clone)]
@@ -68,8 +88,8 @@ pub struct NewAttempt {
 pub struct AttemptEnd {
     /// An ended state.
     pub state: AttemptState,
-    /// Why, for a program and a person; needed for failed and lost.
-    pub reason: Option<(String, String)>,
+    /// Why; needed for failed and lost.
+    pub reason: Option<Reason>,
     /// The output document.
     pub data: Option<String>,
     /// The files it left.
@@ -84,7 +104,7 @@ pub struct AttemptEnd {
 
 impl AttemptEnd {
     /// An end that left nothing.
-    pub fn new(state: AttemptState, reason: Option<(String, String)>) -> Self {
+    pub fn new(state: AttemptState, reason: Option<Reason>) -> Self {
         Self { state, reason, data: None, outputs: Vec::new(), job: JobRecord::default(), logs: Vec::new(), act: None }
     }
 }
@@ -98,8 +118,8 @@ pub struct SettledAttempt<'a> {
     pub of: &'a AttemptRow,
     /// Completed or failed.
     pub state: AttemptState,
-    /// Who says so and why, for a program and a person.
-    pub reason: (&'a str, &'a str),
+    /// Who says so and why.
+    pub reason: &'a Reason,
     /// The files that the lost attempt left, in its directory.
     pub outputs: &'a [Output],
 }
@@ -125,8 +145,8 @@ impl Writer<'_> {
                 to.as_str(),
                 &of.directory,
                 handle,
-                settled.reason.0,
-                settled.reason.1,
+                &settled.reason.word,
+                &settled.reason.text,
                 now_ms,
                 of.key,
             ),
@@ -134,7 +154,7 @@ impl Writer<'_> {
         let key = self.connection.last_insert_rowid();
         self.keep_outputs(key, settled.outputs)?;
         self.record(now_ms, "attempt", &settled.id, (None, "created"), None)?;
-        self.record(now_ms, "attempt", &settled.id, (Some("created"), to.as_str()), Some(settled.reason.1))
+        self.record(now_ms, "attempt", &settled.id, (Some("created"), to.as_str()), Some(&settled.reason.text))
     }
 
     /// Creates an attempt of the task's present version, in the environment that was noted last. Returns its place.
@@ -167,28 +187,40 @@ impl Writer<'_> {
         &self,
         attempt: &AttemptRow,
         to: AttemptState,
-        reason: Option<(&str, &str)>,
+        reason: Option<&Reason>,
         now_ms: i64,
     ) -> Result<(), StoreError> {
-        let to = attempt.state.become_state(to)?;
-        let (code, text) = reason.unzip();
-        let changed = self
+        let from = attempt.state;
+        let to = from.become_state(to)?;
+        let (code, text) = columns(reason);
+        let flip = from.is_outside() && to.is_outside();
+        let flips: Option<u32> = self
             .connection
             .prepare_cached(
-                "UPDATE attempts SET state = ?3, handle = ?4, waits_for = ?5, reason_code = ?6, reason = ?7 \
-                 WHERE attempt_key = ?1 AND state = ?2",
+                "UPDATE attempts SET state = ?3, handle = ?4, waits_for = ?5, reason_code = ?6, reason = ?7, flips = flips + ?8 \
+                 WHERE attempt_key = ?1 AND state = ?2 RETURNING flips",
             )?
-            .execute((
-                attempt.key,
-                attempt.state.as_str(),
-                to.as_str(),
-                &attempt.handle,
-                &attempt.waits_for,
-                code,
-                text,
-            ))?;
-        changed_one(changed, "the attempt")?;
-        self.record(now_ms, "attempt", &attempt.id, (Some(attempt.state.as_str()), to.as_str()), text)
+            .query_row(
+                (
+                    attempt.key,
+                    from.as_str(),
+                    to.as_str(),
+                    &attempt.handle,
+                    &attempt.waits_for,
+                    code,
+                    text,
+                    flip,
+                ),
+                |row| row.get(0),
+            )
+            .optional()?;
+        changed_one(usize::from(flips.is_some()), "the attempt")?;
+        // how far an attempt is, and to and fro outside without end, is shown but no part of the history
+        if flip && flips.is_some_and(|flips| flips > FLIPS_MAX) {
+            return Ok(());
+        }
+        let text = text.filter(|_| reason.is_some_and(|reason| !reason.is(Code::Progress)));
+        self.record(now_ms, "attempt", &attempt.id, (Some(from.as_str()), to.as_str()), text)
     }
 
     /// Notes what was learnt about a live attempt without a change of state, and when to ask again.
@@ -199,10 +231,10 @@ impl Writer<'_> {
         &self,
         attempt: &AttemptRow,
         due_at_ms: i64,
-        reason: Option<(&str, &str)>,
+        reason: Option<&Reason>,
         now_ms: i64,
     ) -> Result<(), StoreError> {
-        let (code, text) = reason.unzip();
+        let (code, text) = columns(reason);
         let changed = self
             .connection
             .prepare_cached(
@@ -228,13 +260,23 @@ impl Writer<'_> {
         changed_one(changed, "the attempt")
     }
 
+    /// Lets an attempt be asked about now, and keeps its place among those that wait for that.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub fn make_due(&self, key: i64) -> Result<(), StoreError> {
+        let mut statement =
+            self.connection.prepare_cached("UPDATE attempts SET due_at_ms = 0 WHERE attempt_key = ?1")?;
+        changed_one(statement.execute([key])?, "the attempt")
+    }
+
     /// Ends an attempt.
     ///
     /// # Errors
     /// If it has ended already.
     pub fn end_attempt(&self, attempt: &AttemptRow, end: &AttemptEnd, now_ms: i64) -> Result<(), StoreError> {
         let to = attempt.state.become_state(end.state)?;
-        let (code, text) = end.reason.as_ref().map(|(code, text)| (code.as_str(), text.as_str())).unzip();
+        let (code, text) = columns(end.reason.as_ref());
         let changed = self
             .connection
             .prepare_cached(
@@ -294,6 +336,15 @@ const COLUMNS: &str = "a.attempt_key, a.attempt_id, a.task_key, t.task_id, t.spe
 
 const LIVE: &str = "a.state NOT IN ('completed', 'failed', 'cancelled', 'lost')";
 
+/// Whether the outside has an attempt.
+const SUBMITTED: &str = "a.state IN ('submitted', 'running', 'waiting_external')";
+
+/// Whether the time of an attempt has come at ?1: it is past, or the clock is now before it was set.
+const DUE: &str = "(a.due_at_ms <= ?1 OR a.due_set_ms > ?1)";
+
+/// How often the history notes that an attempt goes from one state to another while the outside has it.
+const FLIPS_MAX: u32 = 20;
+
 /// Whether a tick can do something about an attempt, given whether it submits anything.
 const GOES_ON: &str = "(?1 OR a.cancel_asked = 1 OR a.state NOT IN ('created', 'prepared'))";
 
@@ -337,14 +388,6 @@ impl Store {
         self.attempt_rows("a.task_key = ?1 ORDER BY a.number", [task_key])
     }
 
-    /// Live attempts from this place on, in the order made.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn attempts_from(&self, key: i64) -> Result<Vec<AttemptRow>, StoreError> {
-        self.attempt_rows(&format!("a.attempt_key >= ?1 AND {LIVE} ORDER BY a.attempt_key"), [key])
-    }
-
     /// Every attempt, in the order made.
     ///
     /// # Errors
@@ -353,17 +396,29 @@ impl Store {
         self.attempt_rows("1 ORDER BY a.attempt_key", ())
     }
 
-    /// Attempts that the outside has not acknowledged, each with when it is due and when that was set.
+    /// Attempts in these states, all of them not acknowledged by the outside, whose time has come: the longest due first.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn unsettled(&self) -> Result<Vec<WithDue>, StoreError> {
+    pub fn unsettled_due(&self, now_ms: i64, states: &[AttemptState]) -> Result<Vec<Waiting>, StoreError> {
+        let states: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
+        self.waiting(
+            &format!(
+                "a.state IN ('created', 'prepared', 'submitting') AND a.state IN (SELECT value FROM json_each(?2)) AND {DUE} \
+                 ORDER BY a.due_at_ms, a.attempt_key"
+            ),
+            (now_ms, serde_json::json!(states).to_string()),
+        )
+    }
+
+    fn waiting<P: rusqlite::Params>(&self, filter: &str, parameters: P) -> Result<Vec<Waiting>, StoreError> {
         let mut statement = self.connection.prepare_cached(&format!(
-            "SELECT {COLUMNS}, a.due_at_ms, a.due_set_ms FROM attempts a JOIN tasks t ON t.task_key = a.task_key \
-             WHERE a.state IN ('created', 'prepared', 'submitting') ORDER BY a.attempt_key"
+            "SELECT a.attempt_key, a.operator, a.due_set_ms FROM attempts a WHERE {filter}"
         ))?;
-        let rows = statement.query_map((), |row| Ok((attempt_row(row)?, (row.get(18)?, row.get(19)?))))?;
-        rows.map(|row| row.map_err(StoreError::from)).collect()
+        let rows = statement.query_map(parameters, |row| {
+            Ok(Waiting { key: row.get(0)?, operator: row.get(1)?, seen_ms: row.get(2)? })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Live attempts, at most `most`.
@@ -374,23 +429,36 @@ impl Store {
         self.attempt_rows(&format!("{LIVE} ORDER BY a.attempt_key LIMIT ?1"), [most])
     }
 
-    /// Live attempts to be asked about now: their time has come, or the clock is before it was set.
+    /// Attempts that the outside has, to be asked about now: their time has come. The longest due first.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn attempts_due(&self, now_ms: i64) -> Result<Vec<AttemptRow>, StoreError> {
-        self.attempt_rows(
-            &format!("{LIVE} AND (a.due_at_ms <= ?1 OR a.due_set_ms > ?1) ORDER BY a.attempt_key"),
-            [now_ms],
-        )
+    pub fn attempts_due(&self, now_ms: i64) -> Result<Vec<Waiting>, StoreError> {
+        self.waiting(&format!("{LIVE} AND {SUBMITTED} AND {DUE} ORDER BY a.due_at_ms, a.attempt_key"), [now_ms])
     }
 
-    /// A live attempt by its id.
+    /// An attempt that the outside has, by its id.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn live_attempt(&self, id: &str) -> Result<Option<AttemptRow>, StoreError> {
-        Ok(self.attempt_rows(&format!("{LIVE} AND a.attempt_id = ?1"), [id])?.pop())
+    pub fn submitted_attempt(&self, id: &str) -> Result<Option<Waiting>, StoreError> {
+        Ok(self.waiting(&format!("{LIVE} AND {SUBMITTED} AND a.attempt_id = ?1"), [id])?.pop())
+    }
+
+    /// All attempts that the outside has.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn attempts_submitted(&self) -> Result<Vec<Waiting>, StoreError> {
+        self.waiting(&format!("{LIVE} AND {SUBMITTED} ORDER BY a.attempt_key"), ())
+    }
+
+    /// A live attempt by its place in the database.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn live_attempt_at(&self, key: i64) -> Result<Option<AttemptRow>, StoreError> {
+        Ok(self.attempt_rows(&format!("{LIVE} AND a.attempt_key = ?1"), [key])?.pop())
     }
 
     /// An attempt by its id, live or ended.
@@ -401,12 +469,13 @@ impl Store {
         Ok(self.attempt_rows("a.attempt_id = ?1", [id])?.pop())
     }
 
-    /// Attempts a person wants stopped and the outside has not been told.
+    /// Attempts a person wants stopped and the outside has not been told; those of which nobody knows whether it has them
+    /// are settled first.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn attempts_to_cancel(&self) -> Result<Vec<AttemptRow>, StoreError> {
-        self.attempt_rows(&format!("{LIVE} AND a.cancel_asked = 1 ORDER BY a.attempt_key"), ())
+    pub fn attempts_to_stop(&self) -> Result<Vec<Waiting>, StoreError> {
+        self.waiting(&format!("{LIVE} AND a.cancel_asked = 1 AND a.state <> 'submitting' ORDER BY a.attempt_key"), ())
     }
 
     /// How many attempts are live: of one operator, or of all.

@@ -1,5 +1,7 @@
 //! What tasks wait for, and what the end of a task means for those that depend on it.
 use super::{Store, StoreError, TaskRow, Writer};
+use crate::model::code::Code;
+use crate::model::reason::Reason;
 use crate::model::states::TaskState;
 use rusqlite::OptionalExtension;
 
@@ -32,8 +34,8 @@ impl Writer<'_> {
                 .query_row([on], |row| row.get(0))?;
             for dependent in self.intolerant_dependents(on)? {
                 let text = format!("task `{id}` {}", past(state));
-                let reason = Some(("dependency-failed", text.as_str()));
-                self.move_task(dependent, (TaskState::Pending, TaskState::Skipped), reason, now_ms)?;
+                let reason = Reason::new(Code::DependencyFailed, text);
+                self.move_task(dependent, (TaskState::Pending, TaskState::Skipped), Some(&reason), now_ms)?;
                 ended.push((dependent, TaskState::Skipped));
             }
         }
@@ -50,8 +52,8 @@ impl Writer<'_> {
     }
 
     pub(super) fn skip(&self, key: i64, other: &str, state: TaskState, now_ms: i64) -> Result<(), StoreError> {
-        let text = format!("task `{other}` {}", past(state));
-        self.set_task_state(key, (TaskState::Pending, TaskState::Skipped), Some(("dependency-failed", &text)), now_ms)
+        let reason = Reason::new(Code::DependencyFailed, format!("task `{other}` {}", past(state)));
+        self.set_task_state(key, (TaskState::Pending, TaskState::Skipped), Some(&reason), now_ms)
     }
 
     /// A dependency that ended badly, of a task that needs all of them to end well.

@@ -23,9 +23,10 @@ mod state;
 mod task;
 mod version;
 mod waiting;
+mod word;
 mod workflow;
 
-pub use attempt::{AttemptEnd, AttemptRow, NewAttempt, SettledAttempt, WithDue};
+pub use attempt::{AttemptEnd, AttemptRow, NewAttempt, SettledAttempt, Waiting};
 pub use decision::{Came, DecisionInput, NewDecision};
 pub use job::NewInput;
 pub use output::{KeptOutput, Output};

@@ -1,5 +1,6 @@
 //! Which tasks can get an attempt now: those that are ready, and those whose back-off has passed.
 use super::{Store, StoreError, Writer, changed_one};
+use crate::model::reason::Reason;
 use crate::model::states::TaskState;
 
 /// What starting an attempt needs of a task.
@@ -22,14 +23,14 @@ impl Writer<'_> {
     ///
     /// # Errors
     /// If the task is not running.
-    pub fn set_retry(&self, key: i64, due_ms: i64, now_ms: i64, reason: (&str, &str)) -> Result<(), StoreError> {
+    pub fn set_retry(&self, key: i64, due_ms: i64, now_ms: i64, reason: &Reason) -> Result<(), StoreError> {
         let changed = self
             .connection
             .prepare_cached(
                 "UPDATE tasks SET retry_at_ms = ?2, retry_set_ms = ?3, reason_code = ?4, reason = ?5 \
                  WHERE task_key = ?1 AND state = 'running'",
             )?
-            .execute((key, due_ms, now_ms, reason.0, reason.1))?;
+            .execute((key, due_ms, now_ms, &reason.word, &reason.text))?;
         changed_one(changed, "the task")
     }
 

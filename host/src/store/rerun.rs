@@ -1,6 +1,8 @@
 //! Brings tasks back that have ended.
 use super::dependency::UNMET;
 use super::{StoreError, Writer};
+use crate::model::code::Code;
+use crate::model::reason::Reason;
 use crate::model::states::TaskState;
 use std::collections::BTreeSet;
 
@@ -13,24 +15,26 @@ impl Writer<'_> {
     /// If a task has a live attempt, or is of an iteration that is over.
     pub fn rerun(&self, keys: &[i64], recursive: bool, reason: &str, now_ms: i64) -> Result<u64, StoreError> {
         let back = self.with_dependents(keys, recursive)?;
+        let reason = Reason::new(Code::Rerun, reason);
         for &key in &back {
             let from = self.task_state(key)?;
             if from != TaskState::Pending {
-                self.move_task(key, (from, TaskState::Pending), Some(("rerun", reason)), now_ms)?;
+                self.move_task(key, (from, TaskState::Pending), Some(&reason), now_ms)?;
             }
-            self.connection.execute(
-                "UPDATE tasks SET tries = 0, misfires = 0, delivered = NULL, reason_code = NULL, reason = NULL WHERE task_key = ?1",
-                [key],
-            )?;
+            self.connection
+                .prepare_cached(
+                    "UPDATE tasks SET tries = 0, misfires = 0, delivered = NULL, reason_code = NULL, reason = NULL \
+                     WHERE task_key = ?1",
+                )?
+                .execute([key])?;
         }
-        for &key in &back {
-            self.connection.execute(
-                &format!(
-                    "UPDATE tasks SET blocked = ({UNMET}) WHERE state = 'pending' AND (task_key = ?1 OR task_key IN \
-                     (SELECT task_key FROM dependencies WHERE on_key = ?1))"
-                ),
-                [key],
-            )?;
+        // each of those concerned once, however many of its dependencies came back
+        for key in self.concerned(&back)? {
+            self.connection
+                .prepare_cached(&format!(
+                    "UPDATE tasks SET blocked = ({UNMET}) WHERE state = 'pending' AND task_key = ?1"
+                ))?
+                .execute([key])?;
         }
         for &key in &back {
             if let Some((on, state)) = self.bad_dependency(key)?
@@ -44,6 +48,18 @@ impl Writer<'_> {
             count += u64::from(self.task_state(key)? == TaskState::Pending);
         }
         Ok(count)
+    }
+
+    /// These tasks, and those that depend on one of them.
+    fn concerned(&self, keys: &BTreeSet<i64>) -> Result<BTreeSet<i64>, StoreError> {
+        let mut all = keys.clone();
+        let mut statement = self.connection.prepare_cached("SELECT task_key FROM dependencies WHERE on_key = ?1")?;
+        for key in keys {
+            for dependent in statement.query_map([key], |row| row.get(0))? {
+                all.insert(dependent?);
+            }
+        }
+        Ok(all)
     }
 
     /// These tasks, and what a rerun of them brings back too.

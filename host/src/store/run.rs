@@ -1,7 +1,10 @@
 //! The run's own row.
+use super::word::columns;
 use super::{NewConfig, Store, StoreError, Writer, changed_one};
 use crate::model::act::Act;
+use crate::model::code::Word;
 use crate::model::document::sha256;
+use crate::model::reason::Reason;
 use crate::model::states::RunState;
 
 /// What tells a run's directory from a copy of it. The number of a device is no part of it: the next mount may bring another.
@@ -36,7 +39,7 @@ pub struct RunRow {
     /// Where the run stands.
     pub state: RunState,
     /// Why, for a program.
-    pub reason_code: Option<String>,
+    pub reason_code: Option<Word>,
     /// Why, for a person.
     pub reason: Option<String>,
     /// The current iteration; 0 before the first workflow.
@@ -123,6 +126,16 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Whose turn the last tick left it to be (JSON text), if it was cut short.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn turn(&self) -> Result<Option<String>, StoreError> {
+        Ok(self.connection.prepare_cached("SELECT turn FROM run")?.query_row([], |row| row.get(0))?)
+    }
+}
+
 impl Writer<'_> {
     /// Makes the run's row.
     ///
@@ -161,11 +174,11 @@ impl Writer<'_> {
         &self,
         from: RunState,
         to: RunState,
-        reason: Option<(&str, &str)>,
+        reason: Option<&Reason>,
         now_ms: i64,
     ) -> Result<(), StoreError> {
         let to = from.become_state(to)?;
-        let (code, text) = reason.unzip();
+        let (code, text) = columns(reason);
         let ended = to.ended().then_some(now_ms);
         let changed = self
             .connection
@@ -176,6 +189,15 @@ impl Writer<'_> {
         changed_one(changed, "the run")?;
         let id: String = self.connection.query_row("SELECT run_id FROM run", [], |row| row.get(0))?;
         self.record(now_ms, "run", &id, (Some(from.as_str()), to.as_str()), text)
+    }
+
+    /// Leaves to the next tick whose turn it is (JSON text); nothing if this one was not cut short.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub fn set_turn(&self, turn: Option<&str>) -> Result<(), StoreError> {
+        self.connection.execute("UPDATE run SET turn = ?1", [turn])?;
+        Ok(())
     }
 
     /// Records what a person supplied for the next plan.

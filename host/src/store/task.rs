@@ -1,5 +1,8 @@
 //! Tasks: where each stands, and why.
+use super::word::columns;
 use super::{Store, StoreError, Writer};
+use crate::model::code::Word;
+use crate::model::reason::Reason;
 use crate::model::states::{TaskCounts, TaskState};
 use rusqlite::Connection;
 use std::collections::BTreeMap;
@@ -20,7 +23,7 @@ pub struct TaskRow {
     /// Dependencies that have not ended well yet.
     pub blocked: u32,
     /// Why, for a program.
-    pub reason_code: Option<String>,
+    pub reason_code: Option<Word>,
     /// Why, for a person.
     pub reason: Option<String>,
     /// Attempts made in all.
@@ -51,7 +54,7 @@ impl Writer<'_> {
         &self,
         key: i64,
         (from, to): (TaskState, TaskState),
-        reason: Option<(&str, &str)>,
+        reason: Option<&Reason>,
         now_ms: i64,
     ) -> Result<(), StoreError> {
         self.move_task(key, (from, to), reason, now_ms)?;
@@ -62,11 +65,11 @@ impl Writer<'_> {
         &self,
         key: i64,
         (from, to): (TaskState, TaskState),
-        reason: Option<(&str, &str)>,
+        reason: Option<&Reason>,
         now_ms: i64,
     ) -> Result<(), StoreError> {
         from.become_state(to)?;
-        let (code, text) = reason.unzip();
+        let (code, text) = columns(reason);
         let (id, iteration): (String, u32) = self
             .connection
             .prepare_cached(
@@ -94,8 +97,8 @@ impl Writer<'_> {
     ///
     /// # Errors
     /// If the database cannot be written.
-    pub fn set_task_reason(&self, key: i64, reason: Option<(&str, &str)>) -> Result<(), StoreError> {
-        let (code, text) = reason.unzip();
+    pub fn set_task_reason(&self, key: i64, reason: Option<&Reason>) -> Result<(), StoreError> {
+        let (code, text) = columns(reason);
         self.connection
             .prepare_cached("UPDATE tasks SET reason_code = ?2, reason = ?3 WHERE task_key = ?1")?
             .execute((key, code, text))?;
@@ -106,7 +109,7 @@ impl Writer<'_> {
     ///
     /// # Errors
     /// If the database cannot be written.
-    pub fn cancel_waiting(&self, reason: (&str, &str), now_ms: i64) -> Result<(), StoreError> {
+    pub fn cancel_waiting(&self, reason: &Reason, now_ms: i64) -> Result<(), StoreError> {
         let keys: Vec<i64> = self
             .connection
             .prepare(
@@ -138,7 +141,7 @@ impl Writer<'_> {
     ///
     /// # Errors
     /// If the database cannot be written.
-    pub fn cancel_pending(&self, reason: (&str, &str), now_ms: i64) -> Result<(), StoreError> {
+    pub fn cancel_pending(&self, reason: &Reason, now_ms: i64) -> Result<(), StoreError> {
         let keys: Vec<i64> = self
             .connection
             .prepare("SELECT task_key FROM tasks WHERE state = 'pending'")?
@@ -222,9 +225,10 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn open_tasks(&self, most: u32) -> Result<Vec<TaskRow>, StoreError> {
-        let mut rows = self.task_rows("t.state IN ('pending', 'running')", ())?;
-        rows.truncate(most as usize);
-        Ok(rows)
+        self.task_rows(
+            "t.task_key IN (SELECT task_key FROM tasks WHERE state IN ('pending', 'running') ORDER BY task_key LIMIT ?1)",
+            [most],
+        )
     }
 
     /// The ids of an operator's tasks that have not ended, in the order planned.

@@ -1,5 +1,6 @@
 //! What a run waits for, as `status` shows it.
 use super::{Store, StoreError, Writer};
+use crate::model::code::Word;
 use serde::Serialize;
 
 /// One thing a run waits for.
@@ -11,9 +12,9 @@ pub struct WaitRow {
     pub attempt: Option<String>,
     /// The operator key.
     pub operator: String,
-    /// `person`, `kit`, `instrument`, `scheduler`, `queue`, `machine`, `retry`, `capacity`, `unknown-submit`, `lost`, or an
-    /// operator's own word.
-    pub kind: String,
+    /// The kind of thing: what an operator says, else `scheduler`, `retry`, `capacity`, `unknown-submit`, `lost`, or the word
+    /// of the reason.
+    pub kind: Word,
     /// Since when, in milliseconds since the epoch.
     pub since_ms: Option<i64>,
     /// What is known of it.
@@ -130,7 +131,7 @@ impl Store {
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn wait_counts(&self) -> Result<Vec<(String, u64)>, StoreError> {
+    pub fn wait_counts(&self) -> Result<Vec<(Word, u64)>, StoreError> {
         let mut all = Vec::new();
         for query in QUERIES {
             let sql = format!(
@@ -156,7 +157,7 @@ impl Store {
         let mut statement = self.connection.prepare_cached(
             "SELECT a.attempt_id, a.directory, a.due_set_ms FROM attempts a WHERE (a.state = 'waiting_external' OR \
              (a.state = 'running' AND a.operator IN (SELECT value FROM json_each(?1)))) AND \
-             a.state NOT IN ('completed', 'failed', 'cancelled', 'lost') LIMIT ?2",
+             a.state NOT IN ('completed', 'failed', 'cancelled', 'lost') ORDER BY a.due_set_ms LIMIT ?2",
         )?;
         let rows = statement.query_map((serde_json::json!(operators).to_string(), most), |row| {
             Ok(Watched { attempt_id: row.get(0)?, directory: row.get(1)?, asked_ms: row.get(2)? })

@@ -1,6 +1,7 @@
 //! The workflow of an iteration: the tasks one plan made, and which of their outcomes `analyze` has received.
 use super::dependency::UNMET;
 use super::{Store, StoreError, Writer};
+use crate::model::code::Word;
 use crate::model::result::{Outcome, TaskResult};
 use crate::model::states::TaskState;
 use crate::model::workflow::PlannedTask;
@@ -139,11 +140,16 @@ impl Store {
     }
 
     /// The next results of an iteration that `analyze` has not received, in task order, with the key of
-    /// the last one; none if all have been delivered.
+    /// the last one; none if all have been delivered. At most `most`, and no more once their documents have `bytes_max`.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn undelivered(&self, iteration: u32, most: u32) -> Result<Option<(i64, Vec<TaskResult>)>, StoreError> {
+    pub fn undelivered(
+        &self,
+        iteration: u32,
+        most: u32,
+        bytes_max: usize,
+    ) -> Result<Option<(i64, Vec<TaskResult>)>, StoreError> {
         let mut statement = self.connection.prepare_cached(
             "SELECT t.task_key, t.task_id, t.state, t.reason_code, t.reason, t.allow_failure, a.attempt_key, a.attempt_id, \
              a.number, a.data, a.reason_code, a.reason FROM tasks t LEFT JOIN attempts a ON a.task_key = t.task_key AND \
@@ -151,12 +157,15 @@ impl Store {
              WHERE t.iteration = ?1 AND t.delivered IS NULL ORDER BY t.task_key LIMIT ?2",
         )?;
         let mut rows = statement.query((iteration, most))?;
-        let (mut last, mut results) = (None, Vec::new());
-        while let Some(row) = rows.next()? {
+        let (mut last, mut results, mut bytes) = (None, Vec::new(), 0);
+        while bytes < bytes_max
+            && let Some(row) = rows.next()?
+        {
             last = Some(row.get(0)?);
             let attempt_key: Option<i64> = row.get(6)?;
             let outputs = attempt_key.map(|key| self.outputs(key)).transpose()?.unwrap_or_default();
             let data: Option<String> = row.get(9)?;
+            bytes += data.as_ref().map_or(0, String::len);
             let data = data.map(|text| serde_json::from_str::<serde_json::Value>(&text));
             let data = data.transpose().map_err(|error| StoreError::Row(error.to_string()))?;
             let state: TaskState = row.get(2)?;
@@ -166,7 +175,7 @@ impl Store {
             results.push(TaskResult {
                 task: row.get(1)?,
                 outcome,
-                code: row.get(3)?,
+                code: row.get::<_, Option<Word>>(3)?.map(|word| word.to_string()),
                 reason: row.get(4)?,
                 allow_failure: row.get(5)?,
                 attempt: row.get(7)?,

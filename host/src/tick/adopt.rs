@@ -1,11 +1,14 @@
 //! What becomes of live attempts when somebody else takes a run over.
 use super::poll::ask_all;
 use super::settle::reconcile;
-use super::verdict::{self, Verdict};
+use super::turn::{Phase, Round, Turn};
+use super::verdict::{self, Sequel, Verdict};
 use super::{Moment, Run, Tick, TickError};
+use crate::model::code::Code;
 use crate::model::contract::Found;
+use crate::model::reason::Reason;
 use crate::model::states::AttemptState;
-use crate::store::{AttemptEnd, AttemptRow, Durability};
+use crate::store::{AttemptEnd, Durability};
 
 /// What was found of the attempts of a run that was taken over.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -24,18 +27,14 @@ pub struct Adopted {
 pub fn adopt_live_attempts(run: &mut Run, moment: Moment<'_>, why: &str) -> Result<Adopted, TickError> {
     let before = run.store.live_count(None)?;
     find_interrupted_submits(run, moment)?;
-    let asked = |attempt: &AttemptRow| {
-        matches!(attempt.state, AttemptState::Submitted | AttemptState::Running | AttemptState::WaitingExternal)
-    };
-    let live: Vec<AttemptRow> = run.store.live_attempts(u32::MAX)?.into_iter().filter(asked).collect();
-    ask_all(run, moment, &live, &mut Tick::default())?;
+    let mut round = Round::new(Phase::Poll, &Turn::default(), run.store.attempts_submitted()?);
+    ask_all(run, moment, &mut round, &mut Tick::default())?;
     let left = run.store.live_attempts(u32::MAX)?;
     let lost = left.len() as u64;
     run.store.transaction(Durability::Full, |writer| {
         for attempt in left {
-            let reason = Some(("adopted".to_owned(), why.to_owned()));
-            let end = AttemptEnd::new(AttemptState::Lost, reason);
-            verdict::apply(writer, &Verdict { attempt, end, never_started: false }, moment.now_ms)?;
+            let end = AttemptEnd::new(AttemptState::Lost, Some(Reason::new(Code::Adopted, why)));
+            verdict::apply(writer, &Verdict { attempt, end, sequel: Sequel::Policy }, moment.now_ms)?;
         }
         Ok(())
     })?;
@@ -49,9 +48,9 @@ fn find_interrupted_submits(run: &mut Run, moment: Moment<'_>) -> Result<(), Tic
             && let Ok(Found::Yes(handle)) = reconcile(run, &attempt)
         {
             attempt.handle = Some(handle);
-            let reason = Some(("found", "found outside"));
+            let reason = Reason::new(Code::Found, "found outside");
             run.store.transaction(Durability::Full, |writer| {
-                writer.set_attempt_state(&attempt, AttemptState::Submitted, reason, moment.now_ms)
+                writer.set_attempt_state(&attempt, AttemptState::Submitted, Some(&reason), moment.now_ms)
             })?;
         }
     }

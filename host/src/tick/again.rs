@@ -1,19 +1,20 @@
 //! What an attempt left that had more than it was allowed to: once a quota is raised, a new attempt takes it from where it
 //! lies. Nothing is computed twice.
-use super::poll::{Gathered, gather};
-use super::verdict::{self, Verdict};
+use super::gather::{Gathered, gather};
+use super::verdict::{self, Sequel, Verdict};
 use super::{ControlError, Run, Tick, TickError, job};
 use crate::backend::RanAt;
+use crate::model::code::Code;
+use crate::model::reason::Reason;
 use crate::model::states::{AttemptState, RunState, TaskState};
 use crate::store::{AttemptEnd, AttemptRow, Durability, Store, StoreError, Writer};
-
-/// The word for an attempt that left more than it may.
-pub(super) const QUOTA: &str = "output-quota";
 
 /// The attempt of a task that left more than it may, if that was its last one.
 pub(super) fn over_quota(store: &Store, task_key: i64) -> Result<Option<AttemptRow>, StoreError> {
     let last = store.attempts(task_key)?.into_iter().rfind(|attempt| attempt.state.ended());
-    Ok(last.filter(|attempt| attempt.handle.is_some() && attempt.reason_code.as_deref() == Some(QUOTA)))
+    Ok(last.filter(|attempt| {
+        attempt.handle.is_some() && attempt.reason_code.as_ref().is_some_and(|word| word.is(Code::OutputQuota))
+    }))
 }
 
 /// The directory of a task's next attempt, if that is to take what the last one left.
@@ -26,8 +27,8 @@ pub(super) fn directory(run: &Run, task_key: i64) -> Result<Option<String>, Stor
 pub(super) enum Again {
     /// It ended.
     Ended(Verdict),
-    /// It goes on later: a delay in milliseconds, and why, for a program and for a person.
-    Later(AttemptRow, u64, &'static str, String),
+    /// It goes on later: a delay in milliseconds, and why.
+    Later(AttemptRow, u64, Reason),
     /// There is nothing to take.
     No(AttemptRow),
 }
@@ -42,15 +43,15 @@ pub(super) fn take(run: &Run, attempt: AttemptRow, tick: &mut Tick) -> Result<Ag
         return Ok(Again::No(attempt));
     }
     let text = format!("what attempt {} left was collected again", before.number);
-    let reason = Some(("collected-again".to_owned(), text));
-    let mut end = AttemptEnd::new(AttemptState::Completed, None);
-    if let Gathered::Later(delay_ms, code, text) = gather(run, &before, &mut end, tick)? {
-        return Ok(Again::Later(attempt, delay_ms, code, text));
+    let end = AttemptEnd::new(AttemptState::Completed, None);
+    let mut verdict = Verdict { attempt: before, end, sequel: Sequel::Policy };
+    if let Gathered::Later(delay_ms, reason) = gather(run, &mut verdict, tick)? {
+        return Ok(Again::Later(attempt, delay_ms, reason));
     }
-    end.reason = end.reason.or(reason);
-    job::note(&run.dir.join(&before.directory), &before, &mut end);
-    let attempt = AttemptRow { handle: before.handle, ..attempt };
-    Ok(Again::Ended(Verdict { attempt, end, never_started: false }))
+    verdict.end.reason.get_or_insert_with(|| Reason::new(Code::CollectedAgain, text));
+    job::note(&run.dir.join(&verdict.attempt.directory), &verdict.attempt, &mut verdict.end);
+    verdict.attempt = AttemptRow { handle: verdict.attempt.handle, ..attempt };
+    Ok(Again::Ended(verdict))
 }
 
 /// Records it: the attempt passes through every state on the way to its end.
@@ -76,7 +77,9 @@ pub fn collect_again(run: &mut Run, now_ms: i64) -> Result<u64, ControlError> {
         RunState::Cancelling | RunState::Completed | RunState::Cancelled => return Ok(0),
     }
     let mut failed = run.store.tasks(Some(TaskState::Failed), None)?;
-    failed.retain(|task| task.iteration == row.iteration && task.reason_code.as_deref() == Some(QUOTA));
+    failed.retain(|task| {
+        task.iteration == row.iteration && task.reason_code.as_ref().is_some_and(|word| word.is(Code::OutputQuota))
+    });
     if failed.is_empty() {
         return Ok(0);
     }
@@ -89,7 +92,8 @@ pub fn collect_again(run: &mut Run, now_ms: i64) -> Result<u64, ControlError> {
         }
         if row.state == RunState::Failed {
             let text = "a quota was amended, and what was over it is collected again";
-            writer.set_run_state(row.state, RunState::Active, Some(("collected-again", text)), now_ms)?;
+            let reason = Reason::new(Code::CollectedAgain, text);
+            writer.set_run_state(row.state, RunState::Active, Some(&reason), now_ms)?;
         }
         Ok(count)
     })?)

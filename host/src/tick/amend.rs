@@ -1,7 +1,9 @@
 //! What a change of the configuration may not take from under a run: an operator that tasks still need, and a backend that
 //! holds what is live.
+use super::control::not_now;
 use super::{ControlError, Run, TickError};
 use crate::model::config::{BackendConfig, RunConfig};
+use crate::model::remedy::Remedy;
 
 /// Tasks that an error names.
 const NAMED: usize = 3;
@@ -20,7 +22,7 @@ fn refuse_missing_operators(run: &Run, amended: &RunConfig) -> Result<(), Contro
         let open = run.store.open_tasks_of(operator).map_err(TickError::from)?;
         if !open.is_empty() {
             let what = format!("operator `{operator}` cannot be taken away: {} depend on it", named("task", &open));
-            return Err(ControlError::NotNow(what, Some(let_it_end(run))));
+            return Err(not_now(run, what, Some(Remedy::LetEnd)));
         }
     }
     Ok(())
@@ -45,7 +47,7 @@ fn refuse_missing_backends(run: &Run, amended: &RunConfig) -> Result<(), Control
                 "backend `{backend}` cannot {verb} operator `{operator}`: attempts of {} are live",
                 named("task", &live)
             );
-            return Err(ControlError::NotNow(what, Some(let_it_end(run))));
+            return Err(not_now(run, what, Some(Remedy::LetEnd)));
         }
     }
     Ok(())
@@ -60,11 +62,6 @@ fn place<'a>(config: &'a RunConfig, backend: &str) -> Option<[Option<&'a str>; 3
             None => [Some("slurm"), None, None],
         },
     })
-}
-
-fn let_it_end(run: &Run) -> String {
-    let run = run.dir.address();
-    format!("let them end, or stop them with `matterstack cancel {run} TASK` and `matterstack step {run}`, then amend")
 }
 
 fn named(noun: &str, ids: &[String]) -> String {

@@ -59,7 +59,7 @@ pub(super) fn stage(
             let left = Left { directory: &left_at, task, handle: before.handle.as_deref() };
             copy(left, &run.config.limits, staging).map_err(|error| match error {
                 CollectError::Unreadable(path, error) => blame(error, format!("{}: `{path}`", what())),
-                CollectError::Quota(text) => StageError::Task(format!("{}: {text}", what())),
+                CollectError::Quota(text, _) => StageError::Task(format!("{}: {text}", what())),
                 CollectError::PutAside(text) => StageError::PutAside(text),
             })
         }

@@ -3,20 +3,27 @@ use super::decision::{
     canonical_next, canonical_output, context, input_digest, raw_decision, raw_state, sha256_of_answer, summary_of,
     workflow,
 };
+use super::turn::Phase;
 use super::{Moment, Run, Tick, TickError};
+use crate::model::code::{Code, Word};
+use crate::model::config::Limit;
 use crate::model::contract::{Context, Next, Reads};
 use crate::model::document::{self, canonical_value, sha256};
 use crate::model::evidence::{DecisionKind, DecisionOutcome, EngineRecord};
+use crate::model::id::TaskId;
 use crate::model::outputs::refuse_impossible_sources;
+use crate::model::reason::Reason;
 use crate::model::states::RunState;
 use crate::model::workflow::{PlannedTask, Task, WorkflowError, read_task, validate};
-use crate::plugin::{Answer, PluginError, PluginErrorKind};
+use crate::plugin::{Answer, PluginError};
 use crate::store::{Came, Durability, FormerState, NewDecision, RunRow, StoreError, Writer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// Results handed to one call of `analyze`.
 const RESULTS_PER_CALL: u32 = 1_000;
+/// Documents of results handed to one call of `analyze`, in bytes; one result is handed over whatever its size.
+const RESULTS_MAX_BYTES: usize = 8 * 1024 * 1024;
 /// Plans in a row that may plan nothing.
 const IDLE_PLANS_MAX: u32 = 2;
 
@@ -51,9 +58,12 @@ pub(super) fn close_iteration(run: &mut Run, moment: Moment<'_>, tick: &mut Tick
         if open > 0 {
             return Ok(false);
         }
-        if !analyzed && !held_by(run, moment, |run| analyze(run, moment))? {
+        if !analyzed && !held_by(run, moment, |run| analyze(run, moment, tick))? {
             return Ok(false);
         }
+    }
+    if is_cut(moment, tick) {
+        return Ok(false);
     }
     tick.decided = true;
     let mut planned = 0;
@@ -75,27 +85,44 @@ fn held_by(
         Ok(()) => return Ok(true),
         Err(undecided) => undecided,
     };
-    let (code, text, outcome) = match error {
+    let (reason, outcome) = match error {
         PlanError::Tick(error) => return Err(error),
         PlanError::Plugin(error) if error.kind.is_machine() => {
             // It says nothing about the campaign; another tick, or another machine, asks it again.
             return Err(TickError::Io("asking the campaign".to_owned(), std::io::Error::other(error.to_string())));
         }
-        PlanError::Plugin(error) => (error.kind.code(), error.to_string(), error.kind.outcome()),
-        PlanError::Workflow(error) => (
-            PluginErrorKind::BadOutput(String::new()).code(),
-            format!("plan: {error}"),
-            Some(DecisionOutcome::BadOutput),
-        ),
+        PlanError::Plugin(error) => (Reason::new(error.kind.word(), error.to_string()), error.kind.outcome()),
+        PlanError::Workflow(error) => {
+            (Reason::new(bad_plan(&error), format!("plan: {error}")), Some(DecisionOutcome::BadOutput))
+        }
     };
     run.store.transaction(Durability::Full, |writer| {
         if let (Some(asked), Some(outcome)) = (&asked, outcome) {
             let said = answer.said.as_deref();
-            asked.record(writer, &answer, Came::Failure { outcome, error: &text, said })?;
+            asked.record(writer, &answer, Came::Failure { outcome, error: &reason.text, said })?;
         }
-        writer.set_run_state(RunState::Active, RunState::Held, Some((code, &text)), moment.now_ms)
+        writer.set_run_state(RunState::Active, RunState::Held, Some(&reason), moment.now_ms)
     })?;
     Ok(false)
+}
+
+/// The word for a plan that breaks a rule, with the limit where that is one.
+fn bad_plan(error: &WorkflowError) -> Word {
+    match error {
+        WorkflowError::TooMany(..) => Word::Limit(Code::PluginBadOutput, Limit::MaxTasks),
+        WorkflowError::NoList(_)
+        | WorkflowError::Shape { .. }
+        | WorkflowError::NoOperator(..)
+        | WorkflowError::IdLength(..)
+        | WorkflowError::IdNul(_)
+        | WorkflowError::Duplicate(_)
+        | WorkflowError::UnknownDependency(..)
+        | WorkflowError::Cycle(_)
+        | WorkflowError::UnknownOperator(..)
+        | WorkflowError::Escape(..)
+        | WorkflowError::UnknownFile(..)
+        | WorkflowError::Value(..) => Word::Own(Code::PluginBadOutput),
+    }
 }
 
 /// A decision that came to nothing.
@@ -180,10 +207,10 @@ impl Asked {
 }
 
 /// Folds the results of the ended iteration into the campaign's state, in bounded batches.
-fn analyze(run: &mut Run, moment: Moment<'_>) -> Result<(), Undecided> {
-    loop {
+fn analyze(run: &mut Run, moment: Moment<'_>, tick: &mut Tick) -> Result<(), Undecided> {
+    while !is_cut(moment, tick) {
         let row = run.store.run()?;
-        let Some((last, results)) = run.store.undelivered(row.iteration, RESULTS_PER_CALL)? else {
+        let Some((last, results)) = run.store.undelivered(row.iteration, RESULTS_PER_CALL, RESULTS_MAX_BYTES)? else {
             run.store.transaction(Durability::Lazy, |writer| writer.close_workflow(row.iteration, moment.now_ms))?;
             return Ok(());
         };
@@ -219,6 +246,15 @@ fn analyze(run: &mut Run, moment: Moment<'_>) -> Result<(), Undecided> {
             writer.deliver(row.iteration, last, asked.context.decision)
         })?;
     }
+    Ok(())
+}
+
+/// Whether the tick's time is up before the campaign is asked; the next tick then begins with that.
+fn is_cut(moment: Moment<'_>, tick: &mut Tick) -> bool {
+    if moment.is_over() {
+        tick.cut_short(Phase::Advance, None);
+    }
+    tick.cut.is_some()
 }
 
 /// Asks the campaign for the next decision and records it with what it planned, in one transaction. Returns how many
@@ -292,14 +328,14 @@ fn follow(
                 return Ok(());
             }
             let text = format!("the campaign planned nothing {idle} times in a row");
-            writer.set_run_state(from, RunState::Held, Some(("planned-nothing", &text)), now)
+            writer.set_run_state(from, RunState::Held, Some(&Reason::new(Code::PlannedNothing, text)), now)
         }
         Next::Complete(document) => {
             writer.set_result(document)?;
-            writer.set_run_state(from, RunState::Completed, Some(("completed", reason)), now)
+            writer.set_run_state(from, RunState::Completed, Some(&Reason::new(Code::Completed, reason)), now)
         }
-        Next::Fail(detail) => writer.set_run_state(from, RunState::Failed, Some((&detail.code, &detail.message)), now),
-        Next::Hold(detail) => writer.set_run_state(from, RunState::Held, Some((&detail.code, &detail.message)), now),
+        Next::Fail(detail) => writer.set_run_state(from, RunState::Failed, Some(&Reason::of_campaign(detail)), now),
+        Next::Hold(detail) => writer.set_run_state(from, RunState::Held, Some(&Reason::of_campaign(detail)), now),
     }
 }
 
@@ -320,14 +356,14 @@ fn read_tasks(run: &Run, next: &Next) -> Result<Vec<PlannedTask>, PlanError> {
         let (task, json) = read_task(position, text.get(), &run.config)?;
         tasks.push((task, json));
     }
-    let exists = |id: &crate::model::id::TaskId| known > 0 && run.store.has_task(id.as_str()).unwrap_or(true);
+    let exists = |id: &TaskId| Ok::<_, PlanError>(known > 0 && run.store.has_task(id.as_str())?);
     let planned = validate(tasks, &run.config, &exists)?;
     refuse_impossible_sources(&planned, |id| earlier_task(run, id))?;
     Ok(planned)
 }
 
 /// A task that was planned earlier.
-fn earlier_task(run: &Run, id: &crate::model::id::TaskId) -> Result<Option<Task>, PlanError> {
+fn earlier_task(run: &Run, id: &TaskId) -> Result<Option<Task>, PlanError> {
     let Some(row) = run.store.task(id.as_str())? else { return Ok(None) };
     Ok(Some(super::verdict::stored_task(&run.store.task_json(row.key)?)?))
 }

@@ -4,7 +4,8 @@ use super::walk::{Own, Walk};
 use crate::ground::carriage::{Allowance, Carriage, Carried};
 use crate::ground::files::open_regular;
 use crate::ground::machine;
-use crate::model::config::Limits;
+use crate::model::code::{Code, Word};
+use crate::model::config::{Limit, Limits};
 use crate::model::outputs;
 use crate::model::pattern::{Dots, Kind, PATTERNS_MAX, Pattern, Patterns, Seen, misses};
 use crate::model::workflow::{OutputPattern, Task};
@@ -22,9 +23,9 @@ const SEEN_MAX: usize = 2_000;
 /// Why outputs could not be collected. Neither fails the tick; what the attempt is to blame for fails the attempt.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CollectError {
-    /// The attempt left more than it may.
+    /// The attempt left more than it may, perhaps by a limit that can be raised.
     #[error("{0}")]
-    Quota(String),
+    Quota(String, Option<Limit>),
     /// Something that it left cannot be read: what.
     #[error("`{0}` cannot be read: {1}")]
     Unreadable(String, #[source] io::Error),
@@ -39,12 +40,13 @@ impl CollectError {
         matches!(self, Self::Unreadable(_, error) if machine::is_trouble(error))
     }
 
-    /// The word for it in the store.
-    pub(super) fn code(&self) -> &'static str {
+    /// The word for it, with the limit that was reached.
+    pub(super) fn word(&self) -> Word {
         match self {
-            Self::Quota(_) => super::again::QUOTA,
-            Self::Unreadable(..) => "output-unreadable",
-            Self::PutAside(_) => "collecting",
+            Self::Quota(_, Some(limit)) => Word::Limit(Code::OutputQuota, *limit),
+            Self::Quota(_, None) => Word::Own(Code::OutputQuota),
+            Self::Unreadable(..) => Word::Own(Code::OutputUnreadable),
+            Self::PutAside(_) => Word::Own(Code::Collecting),
         }
     }
 }
@@ -144,10 +146,9 @@ fn hash(
 pub(super) fn over_quota(error: CollectError, limits: &Limits) -> CollectError {
     match error {
         CollectError::Unreadable(path, error) if error.kind() == io::ErrorKind::FileTooLarge => {
-            CollectError::Quota(format!(
-                "the output files are larger together than allowed, at `{path}`: `limits.attempt_mb` is {}",
-                limits.attempt_mb
-            ))
+            let (limit, most) = (Limit::AttemptMb, limits.attempt_mb);
+            let text = format!("the output files are larger together than allowed, at `{path}`: `{limit}` is {most}");
+            CollectError::Quota(text, Some(limit))
         }
         other => other,
     }

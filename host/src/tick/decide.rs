@@ -1,5 +1,7 @@
 //! Which tasks may start: a pure rule over counts, and its reading from the store.
 use super::{Run, TickError};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 /// What bounds the attempts that are live at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,14 +23,37 @@ pub fn room(capacity: Capacity) -> u64 {
     operator.map_or(run, |operator| operator.min(run))
 }
 
-/// How many more attempts of an operator may be live now, given those just chosen.
-pub(super) fn room_now(run: &Run, operator: &str, run_live: u64) -> Result<u64, TickError> {
-    Ok(room(Capacity {
-        run_live,
-        run_max: run.config.limits.max_active,
-        operator_live: run.store.live_count(Some(operator))?,
-        operator_max: run.config.operators.get(operator).and_then(|settings| settings.max_active),
-    }))
+/// What an operator could start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Claim {
+    /// Its live attempts.
+    pub(super) live: u64,
+    /// How many more it could have.
+    pub(super) wanted: u64,
+}
+
+/// How operators share the room that there is: each place goes to the one that has the fewest live attempts.
+pub(super) fn shares(room: u64, claims: &[Claim]) -> Vec<u64> {
+    let mut shares = vec![0; claims.len()];
+    let mut queue: BinaryHeap<Reverse<(u64, usize)>> = claims
+        .iter()
+        .enumerate()
+        .filter(|(_, claim)| claim.wanted > 0)
+        .map(|(n, claim)| Reverse((claim.live, n)))
+        .collect();
+    let mut left = room;
+    while left > 0
+        && let Some(Reverse((live, n))) = queue.pop()
+    {
+        // alone, it gets what it wants at once
+        let given = if queue.is_empty() { (claims[n].wanted - shares[n]).min(left) } else { 1 };
+        shares[n] += given;
+        left -= given;
+        if shares[n] < claims[n].wanted {
+            queue.push(Reverse((live.saturating_add(given), n)));
+        }
+    }
+    shares
 }
 
 /// Whether any task is ready, room or not.
@@ -43,7 +68,7 @@ pub(super) fn anything_ready(run: &Run) -> Result<bool, TickError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Capacity, room};
+    use super::{Capacity, Claim, room, shares};
 
     #[test]
     fn room_is_what_every_bound_leaves() {
@@ -57,6 +82,23 @@ mod tests {
         ];
         for ((run_live, run_max, operator_live, operator_max), expected) in cases {
             assert_eq!(room(Capacity { run_live, run_max, operator_live, operator_max }), expected);
+        }
+    }
+
+    #[test]
+    fn operators_share_the_room_whatever_their_names() {
+        let cases: [(u64, &[(u64, u64)], &[u64]); 7] = [
+            (10, &[(0, 100), (0, 100)], &[5, 5]),
+            (10, &[(0, 2), (0, 100)], &[2, 8]),
+            (10, &[(8, 100), (0, 100)], &[1, 9]),
+            (1, &[(499, 100), (0, 1)], &[0, 1]),
+            (0, &[(0, 1)], &[0]),
+            (u64::MAX, &[(0, 3), (0, 4)], &[3, 4]),
+            (7, &[(0, 0), (3, 9), (0, 9)], &[0, 2, 5]),
+        ];
+        for (room, claims, expected) in cases {
+            let claims: Vec<Claim> = claims.iter().map(|&(live, wanted)| Claim { live, wanted }).collect();
+            assert_eq!(shares(room, &claims), expected, "{room} {claims:?}");
         }
     }
 }

@@ -12,6 +12,7 @@ mod consumed;
 mod control;
 mod decide;
 mod decision;
+mod gather;
 mod given;
 mod inputs;
 mod job;
@@ -23,6 +24,9 @@ mod settle;
 mod settlement;
 mod stage;
 mod start;
+mod stop;
+mod submit;
+mod turn;
 mod verdict;
 mod walk;
 
@@ -38,21 +42,19 @@ pub use decision::{
 pub use preview::{Preview, would_start};
 pub use settlement::{Settlement, settle};
 pub use start::task_with_retries;
-pub(crate) use verdict::END_UNSEEN;
+pub use turn::BUDGET_MS;
 
 use crate::ground::carriage::Allowance;
+use crate::model::code::Code;
 use crate::model::contract::AttemptRequest;
 use crate::model::id::{AttemptId, OperatorKey, RunId, TaskId};
+use crate::model::reason::Reason;
 use crate::model::states::RunState;
 use crate::plugin::PluginError;
 use crate::run::Run;
 use crate::store::{AttemptRow, Durability, StoreError};
 use std::sync::Arc;
-
-/// The word for a run that is held because lost attempts wait for a person.
-const LOST: &str = "lost";
-/// The word for a run that is held because nothing in it can move.
-const STUCK: &str = "stuck";
+use turn::{Cut, Phase, Turn};
 
 impl Run {
     /// Whether any task is ready to start, room or not.
@@ -71,6 +73,15 @@ pub struct Moment<'a> {
     pub now_ms: i64,
     /// A new random attempt id.
     pub new_id: &'a dyn Fn() -> AttemptId,
+    /// How long the tick has been going on, in milliseconds.
+    pub spent_ms: &'a dyn Fn() -> u64,
+}
+
+impl Moment<'_> {
+    /// Whether the tick has gone on for long enough: it begins nothing more, and leaves it to the next.
+    fn is_over(&self) -> bool {
+        (self.spent_ms)() >= turn::BUDGET_MS
+    }
 }
 
 /// What one tick did.
@@ -92,6 +103,11 @@ pub struct Tick {
     pub planned: u64,
     /// The iteration it is in now.
     pub iteration: u32,
+    /// Whether its time was up before it had done all that it could do now: the next tick goes on at once.
+    pub more: bool,
+    /// Where its time was up.
+    #[serde(skip)]
+    pub(crate) cut: Option<Cut>,
     /// Whether the campaign was asked for a plan.
     #[serde(skip)]
     pub decided: bool,
@@ -141,24 +157,25 @@ pub enum TickError {
 /// If the store or the machine fails; a plugin cannot fail a tick.
 pub fn step_run(run: &mut Run, moment: Moment<'_>) -> Result<Tick, TickError> {
     let mut tick = Tick { run_id: run.dir.id(), ..Tick::default() };
-    let before = run.store.run()?;
     let history = run.store.history_end()?;
-    if !before.state.ended() {
+    if !run.store.run()?.state.ended() {
         start::ensure_backends(run)?;
-        settle::settle_interrupted_submits(run, moment, &mut tick)?;
-        poll::cancel_what_is_unwanted(run, moment, &mut tick)?;
-        poll::poll_live_attempts(run, moment, &mut tick)?;
-        finish_cancelling(run, moment)?;
-        while run.store.run()?.state == RunState::Active {
-            let submitted = start::start_ready_tasks(run, moment, &mut tick)?;
-            if poll::poll_submitted(run, moment, &submitted, &mut tick)? {
-                continue;
+        let turn = Turn::read(run)?;
+        for phase in turn.phases() {
+            match phase {
+                Phase::Settle => settle::settle_interrupted_submits(run, moment, &turn, &mut tick)?,
+                Phase::Stop => stop::stop_what_is_unwanted(run, moment, &turn, &mut tick)?,
+                Phase::Poll => poll::poll_live_attempts(run, moment, &turn, &mut tick)?,
+                Phase::Advance => advance(run, moment, &turn, &mut tick)?,
             }
-            if !close::close_iteration(run, moment, &mut tick)? {
+            finish_cancelling(run, moment)?;
+            if tick.cut.is_some() {
                 break;
             }
         }
-        let changed = tick.decided || run.store.history_end()? != history;
+        turn.leave(run, &tick)?;
+        tick.more = tick.cut.is_some();
+        let changed = tick.more || tick.decided || run.store.history_end()? != history;
         hold_if_stuck(run, moment, changed)?;
     }
     tick.warning = notify::tell(run)?.or(tick.warning.take());
@@ -169,18 +186,29 @@ pub fn step_run(run: &mut Run, moment: Moment<'_>) -> Result<Tick, TickError> {
     Ok(tick)
 }
 
+/// Starts what is ready, and asks the campaign where an iteration has ended: over and over while one leads to the other.
+fn advance(run: &mut Run, moment: Moment<'_>, turn: &Turn, tick: &mut Tick) -> Result<(), TickError> {
+    while run.store.run()?.state == RunState::Active {
+        let submitted = start::start_ready_tasks(run, moment, turn, tick)?;
+        let ended = poll::poll_submitted(run, moment, turn, submitted, tick)?;
+        if tick.cut.is_some() {
+            break;
+        }
+        if !ended && !close::close_iteration(run, moment, tick)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// A run being cancelled is cancelled once nothing of it is live.
 fn finish_cancelling(run: &mut Run, moment: Moment<'_>) -> Result<(), TickError> {
     let state = run.store.run()?.state;
     if state == RunState::Cancelling && run.store.live_count(None)? == 0 {
         run.store.transaction(Durability::Full, |writer| {
-            writer.cancel_waiting(("cancelled", "the run was cancelled"), moment.now_ms)?;
-            writer.set_run_state(
-                state,
-                RunState::Cancelled,
-                Some(("cancelled", "cancelled by a person")),
-                moment.now_ms,
-            )
+            writer.cancel_waiting(&Reason::new(Code::Cancelled, "the run was cancelled"), moment.now_ms)?;
+            let reason = Reason::new(Code::Cancelled, "cancelled by a person");
+            writer.set_run_state(state, RunState::Cancelled, Some(&reason), moment.now_ms)
         })?;
     }
     Ok(())
@@ -195,15 +223,15 @@ fn hold_if_stuck(run: &mut Run, moment: Moment<'_>, changed: bool) -> Result<(),
     }
     let lost = run.store.lost_tasks()?;
     let retry = run.store.next_retry()?;
-    let (code, text) = if lost > 0 && retry.is_none() && !decide::anything_ready(run)? {
-        (LOST, format!("{lost} lost task(s) wait for `rerun` or `cancel`, and nothing else can move"))
+    let reason = if lost > 0 && retry.is_none() && !decide::anything_ready(run)? {
+        Reason::new(Code::Lost, format!("{lost} lost task(s) wait for `rerun` or `cancel`, and nothing else can move"))
     } else if !changed && retry.is_none_or(|at| at <= moment.now_ms) {
-        (STUCK, why_stuck(run)?)
+        Reason::new(Code::Stuck, why_stuck(run)?)
     } else {
         return Ok(());
     };
     run.store.transaction(Durability::Full, |writer| {
-        writer.set_run_state(RunState::Active, RunState::Held, Some((code, &text)), moment.now_ms)
+        writer.set_run_state(RunState::Active, RunState::Held, Some(&reason), moment.now_ms)
     })?;
     Ok(())
 }

@@ -7,6 +7,7 @@ use crate::model::states::RunState;
 use crate::model::workflow::{CommandLine, FileSource, Task};
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// What a tick would submit for one task.
 #[derive(Debug, Clone, Serialize)]
@@ -36,7 +37,7 @@ pub fn would_start(run: &Run, now_ms: i64) -> Result<Vec<Preview>, TickError> {
     if run.store.run()?.state != RunState::Active {
         return Ok(Vec::new());
     }
-    let chosen = start::choose(run, now_ms, u64::MAX)?;
+    let chosen = start::choose(run, now_ms, u64::MAX, &BTreeSet::new())?;
     chosen
         .into_iter()
         .map(|chosen| {

@@ -1,50 +1,62 @@
 //! Settles submits that an earlier tick left undecided.
+use super::turn::{HELD_MAX, HELD_MAX_BYTES, Phase, Round, Turn};
 use super::verdict::{self, Verdict};
-use super::{Moment, Run, Tick, TickError, key, request, start};
+use super::{Moment, Run, Tick, TickError, key, request, submit};
+use crate::model::code::Code;
 use crate::model::contract::Found;
+use crate::model::reason::Reason;
 use crate::model::states::{AttemptState, RunState};
+use crate::model::time::delay_ms;
 use crate::plugin::PluginError;
-use crate::store::{AttemptEnd, AttemptRow, Durability, StoreError, Writer};
+use crate::store::{AttemptRow, Durability, StoreError, Writer};
 
 /// When to ask again after a `reconcile` that itself failed, in milliseconds.
 const ASK_AGAIN_MS: i64 = 2_000;
-/// Answers recorded in one transaction.
-const BATCH: usize = 500;
 
 /// What a `reconcile` told.
 enum Settled {
     Found(AttemptRow),
     NeverWill(Verdict),
     Again(AttemptRow),
-    Unknown(AttemptRow, i64, String, String),
+    Unknown(AttemptRow, i64, Reason),
 }
 
 /// Asks `reconcile` about every attempt in `submitting`: yes adopts it, no submits it under the same key, unknown leaves
 /// it where it is.
-pub(super) fn settle_interrupted_submits(run: &mut Run, moment: Moment<'_>, tick: &mut Tick) -> Result<(), TickError> {
+pub(super) fn settle_interrupted_submits(
+    run: &mut Run,
+    moment: Moment<'_>,
+    turn: &Turn,
+    tick: &mut Tick,
+) -> Result<(), TickError> {
     let now = moment.now_ms;
-    let due = |attempt: &AttemptRow, (at, set): (i64, i64)| {
-        attempt.state == AttemptState::Submitting && (at <= now || now < set)
-    };
-    let unsettled: Vec<AttemptRow> =
-        run.store.unsettled()?.into_iter().filter(|(attempt, times)| due(attempt, *times)).map(|(a, _)| a).collect();
+    let mut round = Round::new(Phase::Settle, turn, run.store.unsettled_due(now, &[AttemptState::Submitting])?);
     let submits = run.store.run()?.state == RunState::Active;
-    let mut again = Vec::new();
-    for batch in unsettled.chunks(BATCH) {
-        let settled: Vec<Settled> = batch.iter().map(|attempt| settle(run, attempt.clone(), tick)).collect();
+    loop {
+        let (mut settled, mut held) = (Vec::new(), 0);
+        while settled.len() < HELD_MAX
+            && held < HELD_MAX_BYTES
+            && let Some(one) = round.next(moment, tick)
+        {
+            let Some(attempt) = run.store.live_attempt_at(one.key)? else { continue };
+            held += attempt.bytes();
+            settled.push(settle(run, attempt, tick));
+        }
+        if settled.is_empty() {
+            return Ok(());
+        }
         run.store.transaction(Durability::Full, |writer| {
             settled.iter().try_for_each(|one| record(writer, one, submits, now))
         })?;
-        again.extend(settled.into_iter().filter_map(|one| match one {
+        let again = settled.into_iter().filter_map(|one| match one {
             Settled::Again(attempt) => Some(attempt),
             Settled::Found(_) | Settled::NeverWill(_) | Settled::Unknown(..) => None,
-        }));
+        });
+        if submits {
+            // The poll that follows asks about them, as about all that is due.
+            submit::submit_all(run, moment, again.collect(), tick)?;
+        }
     }
-    if submits && !again.is_empty() {
-        // The poll that follows asks about them, as about all that is due.
-        start::submit_all(run, moment, again, tick)?;
-    }
-    Ok(())
 }
 
 /// Asks the operator whether a submit under the attempt's key took effect.
@@ -62,24 +74,20 @@ fn settle(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Settled {
             attempt.handle = Some(handle);
             Settled::Found(attempt)
         }
-        Ok(Found::No) if attempt.cancel_asked > 0 => {
-            let reason = Some(("cancelled".to_owned(), "cancelled before it was submitted".to_owned()));
-            let end = AttemptEnd::new(AttemptState::Cancelled, reason);
-            Settled::NeverWill(Verdict { attempt, end, never_started: true })
-        }
+        Ok(Found::No) if attempt.cancel_asked > 0 => Settled::NeverWill(Verdict::cancelled(attempt)),
         Ok(Found::No) => Settled::Again(attempt),
-        Ok(Found::Unknown(note, delay_ms)) => {
+        Ok(Found::Unknown(note, after_ms)) => {
             let told = "the operator cannot tell yet whether the submit took effect";
             let said = serde_json::from_str::<serde_json::Value>(&note).ok();
             let said = said.as_ref().and_then(|note| note.get("message")?.as_str());
             let text = said.map_or_else(|| told.to_owned(), |said| format!("{told}: {said}"));
             attempt.note = Some(note);
-            Settled::Unknown(attempt, delay_ms as i64, "unknown-submit".to_owned(), text)
+            Settled::Unknown(attempt, delay_ms(after_ms), Reason::new(Code::UnknownSubmit, text))
         }
         Err(error) => {
             tick.note_unloaded(&attempt, &error);
-            let code = error.kind.own_code().to_owned();
-            Settled::Unknown(attempt, ASK_AGAIN_MS, code, format!("reconcile failed: {error}"))
+            let reason = Reason::new(error.kind.word_of_operator(), format!("reconcile failed: {error}"));
+            Settled::Unknown(attempt, ASK_AGAIN_MS, reason)
         }
     }
 }
@@ -87,13 +95,12 @@ fn settle(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Settled {
 fn record(writer: &Writer<'_>, settled: &Settled, submits: bool, now: i64) -> Result<(), StoreError> {
     match settled {
         Settled::Found(attempt) => {
-            writer.set_attempt_state(attempt, AttemptState::Submitted, Some(("found", "found outside")), now)
+            let reason = Reason::new(Code::Found, "found outside");
+            writer.set_attempt_state(attempt, AttemptState::Submitted, Some(&reason), now)
         }
         Settled::NeverWill(verdict) => verdict::apply(writer, verdict, now),
         Settled::Again(_) if submits => Ok(()),
         Settled::Again(attempt) => writer.set_attempt_state(attempt, AttemptState::Prepared, None, now),
-        Settled::Unknown(attempt, delay_ms, code, text) => {
-            writer.note_attempt(attempt, now.saturating_add(*delay_ms), Some((code, text)), now)
-        }
+        Settled::Unknown(attempt, delay_ms, reason) => writer.note_attempt(attempt, now + delay_ms, Some(reason), now),
     }
 }

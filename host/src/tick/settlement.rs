@@ -5,9 +5,11 @@ use super::control::{go_on, known_task, not_now};
 use super::verdict::stored_task;
 use super::{ControlError, Run};
 use crate::ground::carriage::{Allowance, Carriage};
-use crate::ground::words::positional;
 use crate::model::act::Act;
-use crate::model::id::AttemptId;
+use crate::model::code::Code;
+use crate::model::id::{AttemptId, TaskId};
+use crate::model::reason::Reason;
+use crate::model::remedy::Remedy;
 use crate::model::states::{AttemptState, TaskState};
 use crate::store::{AttemptRow, Durability, Output, SettledAttempt, TaskRow};
 
@@ -41,6 +43,7 @@ pub fn settle(
         Settlement::Failed => ("given up", AttemptState::Failed, TaskState::Failed),
     };
     let text = format!("attempt {} was {word} by {}{why}", lost.number, act.by.user);
+    let reason = Reason::new(Code::Settled, text);
     let row = run.store.run()?;
     run.store.transaction(Durability::Full, |writer| {
         writer.add_act(act)?;
@@ -48,11 +51,11 @@ pub fn settle(
             id: new_id().as_str().to_owned(),
             of: &lost,
             state: attempt,
-            reason: ("settled", &text),
+            reason: &reason,
             outputs: &outputs,
         };
         writer.settle_attempt(&settled, act.at_ms)?;
-        writer.set_task_state(task.key, (task.state, end), Some(("settled", &text)), act.at_ms)?;
+        writer.set_task_state(task.key, (task.state, end), Some(&reason), act.at_ms)?;
         go_on(writer, &row, false, act.at_ms)
     })?;
     Ok(())
@@ -64,9 +67,8 @@ fn lost_attempt(run: &Run, task: &TaskRow) -> Result<AttemptRow, ControlError> {
     match last {
         Some(attempt) if attempt.state == AttemptState::Lost && task.state == TaskState::Running => Ok(attempt),
         _ => {
-            let hint =
-                format!("`matterstack explain {} {}` says where it stands", run.dir.address(), positional(&task.id));
-            Err(not_now(format!("task `{}` is {}, and no attempt at it is lost", task.id, task.state), Some(hint)))
+            let what = format!("task `{}` is {}, and no attempt at it is lost", task.id, task.state);
+            Err(not_now(run, what, Some(Remedy::Explain(TaskId(task.id.clone())))))
         }
     }
 }
@@ -86,6 +88,5 @@ fn outputs(run: &Run, lost: &AttemptRow, to: Settlement) -> Result<Vec<Output>, 
         (Err(error), Settlement::Completed) => error.to_string(),
     };
     let what = format!("the outputs of task `{}` cannot be taken from `{}`: {refused}", lost.task_id, lost.directory);
-    let hint = format!("`matterstack settle {} {} --failed`, or `rerun`", run.dir.address(), positional(&lost.task_id));
-    Err(not_now(what, Some(hint)))
+    Err(not_now(run, what, Some(Remedy::GiveUp(TaskId(lost.task_id.clone())))))
 }

@@ -1,25 +1,59 @@
 //! What the end of an attempt means for its task.
 use super::TickError;
+use crate::model::code::Code;
+use crate::model::reason::Reason;
 use crate::model::states::{AttemptState, TaskState};
-use crate::model::workflow::Task;
+use crate::model::workflow::{Retry, Task};
 use crate::store::{AttemptEnd, AttemptRow, StoreError, Writer};
 
 /// Attempts in a row that may fail to start, through no fault of the task, before a person is asked.
 const MISFIRES_MAX: u32 = 10;
+/// The shortest back-off, in milliseconds, also where a task asks for none.
+const BACKOFF_MIN_MS: f64 = 100.0;
+/// The longest back-off of what the machine had no room for, in milliseconds.
+const NO_ROOM_MAX_MS: i64 = 30_000;
+/// The longest back-off, in milliseconds.
 const BACKOFF_MAX_MS: f64 = 3_600_000.0;
-/// How a backend names an end that the machines or the scheduler brought about: the command provably ended, by no doing
-/// of the task's, so another attempt follows without using up the task's own.
-const INFRASTRUCTURE: &[&str] = &["node-fail", "preempted", "requeued"];
+/// How often a back-off doubles before it reaches its ceiling from any first delay that is not nothing.
+const DOUBLINGS_MAX: u32 = 1_000;
 
-/// How a backend names an end that nobody saw, of a command that did run.
-pub(crate) const END_UNSEEN: &str = "end-unseen";
-
-/// How an attempt ended, and whether its command provably never started.
+/// How an attempt ended.
 #[derive(Debug)]
 pub(super) struct Verdict {
     pub(super) attempt: AttemptRow,
     pub(super) end: AttemptEnd,
-    pub(super) never_started: bool,
+    pub(super) sequel: Sequel,
+}
+
+/// What may follow an attempt that did not complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sequel {
+    /// Whatever the task's retry policy says.
+    Policy,
+    /// Another attempt that does not use up the task's own: the command provably never started.
+    Misfire,
+    /// None: what was asked for can never be done.
+    Nothing,
+}
+
+impl Verdict {
+    /// The end of an attempt that failed.
+    pub(super) fn failed(attempt: AttemptRow, reason: Reason, sequel: Sequel) -> Self {
+        Self { attempt, end: AttemptEnd::new(AttemptState::Failed, Some(reason)), sequel }
+    }
+
+    /// The end of an attempt that was stopped before the outside had it.
+    pub(super) fn cancelled(attempt: AttemptRow) -> Self {
+        let reason = Reason::new(Code::Cancelled, "cancelled before it was submitted");
+        Self { attempt, end: AttemptEnd::new(AttemptState::Cancelled, Some(reason)), sequel: Sequel::Misfire }
+    }
+}
+
+/// The part of a task that says what follows its attempts.
+#[derive(serde::Deserialize)]
+struct Policy {
+    #[serde(default)]
+    retry: Retry,
 }
 
 /// Parses a task as stored.
@@ -31,7 +65,7 @@ pub(super) fn stored_task(json: &str) -> Result<Task, TickError> {
 pub(super) fn apply(writer: &Writer<'_>, verdict: &Verdict, now_ms: i64) -> Result<(), StoreError> {
     let attempt = &verdict.attempt;
     writer.end_attempt(attempt, &verdict.end, now_ms)?;
-    let reason = verdict.end.reason.as_ref().map(|(code, text)| (code.as_str(), text.as_str()));
+    let reason = verdict.end.reason.as_ref();
     let running = TaskState::Running;
     match verdict.end.state {
         AttemptState::Completed => {
@@ -40,39 +74,79 @@ pub(super) fn apply(writer: &Writer<'_>, verdict: &Verdict, now_ms: i64) -> Resu
         AttemptState::Cancelled => {
             writer.set_task_state(attempt.task_key, (running, TaskState::Cancelled), reason, now_ms)
         }
-        _ => after_failure(writer, verdict, reason.unwrap_or(("failed", "failed")), now_ms),
+        AttemptState::Created
+        | AttemptState::Prepared
+        | AttemptState::Submitting
+        | AttemptState::Submitted
+        | AttemptState::Running
+        | AttemptState::WaitingExternal
+        | AttemptState::Failed
+        | AttemptState::Lost => {
+            let unsaid = Reason::new(Code::Failed, "it failed");
+            after_failure(writer, verdict, reason.unwrap_or(&unsaid), now_ms)
+        }
     }
 }
 
-fn after_failure(
-    writer: &Writer<'_>,
-    verdict: &Verdict,
-    (code, text): (&str, &str),
-    now_ms: i64,
-) -> Result<(), StoreError> {
+fn after_failure(writer: &Writer<'_>, verdict: &Verdict, reason: &Reason, now_ms: i64) -> Result<(), StoreError> {
     let attempt = &verdict.attempt;
     let key = attempt.task_key;
     if attempt.cancel_asked > 0 {
-        return writer.set_task_state(key, (TaskState::Running, TaskState::Cancelled), Some((code, text)), now_ms);
+        return writer.set_task_state(key, (TaskState::Running, TaskState::Cancelled), Some(reason), now_ms);
     }
-    let task: Task = serde_json::from_str(&attempt.task_json).map_err(|error| StoreError::Row(error.to_string()))?;
+    let task: Policy = serde_json::from_str(&attempt.task_json).map_err(|error| StoreError::Row(error.to_string()))?;
     let lost = verdict.end.state == AttemptState::Lost;
-    let misfired = verdict.never_started || (!lost && INFRASTRUCTURE.contains(&code));
+    let infrastructure = !lost && reason.word.own().is_some_and(Code::is_infrastructure);
+    let misfired = verdict.sequel == Sequel::Misfire || infrastructure;
     let (tries, misfires) = writer.count_try(key, !misfired)?;
     if lost && !task.retry.on.lost {
-        let text = match code {
-            END_UNSEEN => format!("attempt {} ran, and how it ended was not seen ({text})", attempt.number),
-            _ => format!("attempt {} is lost ({text}); nobody knows whether it ran", attempt.number),
+        let text = match reason.is(Code::EndUnseen) {
+            true => format!("attempt {} ran, and how it ended was not seen ({})", attempt.number, reason.text),
+            false => format!("attempt {} is lost ({}); nobody knows whether it ran", attempt.number, reason.text),
         };
-        return writer.set_task_reason(key, Some(("lost", &text)));
+        return writer.set_task_reason(key, Some(&Reason::new(Code::Lost, text)));
     }
-    let again = if misfired { misfires < MISFIRES_MAX } else { tries < task.retry.max_attempts };
-    // another attempt would leave as much
-    if !again || code == "invalid" || code == super::again::QUOTA {
-        return writer.set_task_state(key, (TaskState::Running, TaskState::Failed), Some((code, text)), now_ms);
+    // what the machine has no room for waits for jobs to end, however often that takes
+    let no_room = misfired && reason.is(Code::NoRoom);
+    let again = if misfired { no_room || misfires < MISFIRES_MAX } else { tries < task.retry.max_attempts };
+    // what left too much would leave as much again
+    if !again || verdict.sequel == Sequel::Nothing || reason.is(Code::OutputQuota) {
+        return writer.set_task_state(key, (TaskState::Running, TaskState::Failed), Some(reason), now_ms);
     }
-    let (first_s, number) = if misfired { (1.0, misfires) } else { (task.retry.backoff_s, tries) };
-    let delay_ms = (first_s * 1000.0 * 2f64.powi(number as i32 - 1)).min(BACKOFF_MAX_MS) as i64;
-    let text = format!("attempt {} ended with {text}; the next starts after a back-off", attempt.number);
-    writer.set_retry(key, now_ms + delay_ms, now_ms, ("retry", &text))
+    let delay_ms = match (no_room, misfired) {
+        (true, _) => back_off_ms(1.0, misfires).min(NO_ROOM_MAX_MS),
+        (false, true) => back_off_ms(1.0, misfires),
+        (false, false) => back_off_ms(task.retry.backoff_s, tries),
+    };
+    let text = format!("attempt {} ended with {}; the next starts after a back-off", attempt.number, reason.text);
+    writer.set_retry(key, now_ms + delay_ms, now_ms, &Reason::new(Code::Retry, text))
+}
+
+/// How long after its `number`-th end in a row the next attempt starts, in milliseconds: it doubles each time, and has a
+/// floor and a ceiling.
+fn back_off_ms(first_s: f64, number: u32) -> i64 {
+    let doublings = number.saturating_sub(1).min(DOUBLINGS_MAX) as i32;
+    (first_s * 1000.0 * 2f64.powi(doublings)).clamp(BACKOFF_MIN_MS, BACKOFF_MAX_MS) as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::back_off_ms;
+
+    #[test]
+    fn a_back_off_has_a_floor_and_a_ceiling() {
+        let cases = [
+            ((1.0, 1), 1_000),
+            ((1.0, 4), 8_000),
+            ((0.0, 1), 100),
+            ((0.0, u32::MAX), 100),
+            ((1e-300, 900), 100),
+            ((1.0, u32::MAX), 3_600_000),
+            ((f64::MAX, 2), 3_600_000),
+            ((0.05, 1), 100),
+        ];
+        for ((first_s, number), expected) in cases {
+            assert_eq!(back_off_ms(first_s, number), expected, "{first_s} {number}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Walks an attempt directory as far as patterns reach. Links are not followed.
 use super::collect::CollectError;
 use crate::model::attempt_dir::{is_printed, own_name};
-use crate::model::config::Limits;
+use crate::model::config::{Limit, Limits};
 use crate::model::pattern::{Patterns, Place};
 use crate::model::workflow::Task;
 use crate::store::Output;
@@ -81,9 +81,10 @@ impl<'a> Walk<'a> {
 
     fn folder(&mut self, folder: &Dir, below: &str, place: &Place, depth: usize) -> Result<(), CollectError> {
         if depth > DEPTH_MAX {
-            return Err(CollectError::Quota(format!(
+            let text = format!(
                 "folders are nested more than {DEPTH_MAX} deep in the attempt directory, where its patterns reach"
-            )));
+            );
+            return Err(CollectError::Quota(text, None));
         }
         let unreadable = |error| CollectError::Unreadable(if below.is_empty() { "." } else { below }.to_owned(), error);
         for entry in folder.entries().map_err(unreadable)? {
@@ -141,15 +142,15 @@ impl<'a> Walk<'a> {
     fn count(&mut self) -> Result<(), CollectError> {
         self.entries += 1;
         if self.entries > self.limits.attempt_files {
-            return Err(CollectError::Quota(format!(
-                "more files are in the attempt directory, where its patterns reach, than allowed: `limits.attempt_files` is {}",
-                self.limits.attempt_files
-            )));
+            let (limit, most) = (Limit::AttemptFiles, self.limits.attempt_files);
+            let text = format!(
+                "more files are in the attempt directory, where its patterns reach, than allowed: `{limit}` is {most}"
+            );
+            return Err(CollectError::Quota(text, Some(limit)));
         }
         if self.patterns.steps() > STEPS_MAX {
-            return Err(CollectError::Quota(
-                "its patterns take too long to be matched against what it left".to_owned(),
-            ));
+            let text = "its patterns take too long to be matched against what it left".to_owned();
+            return Err(CollectError::Quota(text, None));
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 //! digest that is not theirs, whatever was done to a file since.
 use crate::ground::digest::{Stamp, digest};
 use crate::ground::files::open_regular;
+use crate::model::code::Code;
 use crate::model::config::RunConfig;
 use crate::model::contract::{Detail, GuestError};
 use crate::model::document::sha256;
@@ -118,24 +119,28 @@ fn now_ns() -> i128 {
 
 impl Artifacts for RunFiles {
     fn read(&self, digest: &str, offset: u64, max: u32) -> Result<Vec<u8>, GuestError> {
-        let other = |code: &str, text: String| GuestError::Other(Detail::new(code, text));
+        let other = |code: Code, text: String| GuestError::Other(Detail::of(code, text));
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let paths = self.paths_of(&mut open, digest).map_err(|error| other("store", error.to_string()))?;
+        let paths =
+            self.paths_of(&mut open, digest).map_err(|error| other(Code::StoreUnreadable, error.to_string()))?;
         let mut first = None;
         for path in &paths {
             match self.read_at(&mut open, (digest, path), offset, max) {
                 Ok(bytes) => return Ok(bytes),
                 Err(Trouble::Changed) => {
                     let text = format!("`{path}` was changed after its digest was recorded");
-                    first.get_or_insert(other("changed", text));
+                    first.get_or_insert(other(Code::FileChanged, text));
                 }
                 Err(Trouble::Unreadable(error)) => {
-                    first.get_or_insert(other("unreadable", format!("`{path}` cannot be read: {error}")));
+                    first.get_or_insert(other(Code::FileUnreadable, format!("`{path}` cannot be read: {error}")));
                 }
             }
         }
         Err(first.unwrap_or_else(|| {
-            GuestError::Denied(Detail::new("unknown-digest", format!("the run has no file with the digest `{digest}`")))
+            GuestError::Denied(Detail::of(
+                Code::UnknownDigest,
+                format!("the run has no file with the digest `{digest}`"),
+            ))
         }))
     }
 }

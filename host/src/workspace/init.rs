@@ -13,7 +13,7 @@ use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The beginning of the name of a directory in which a run is being made.
 const ASIDE: &str = ".init-";
@@ -53,6 +53,12 @@ pub struct Made {
 /// Now, in milliseconds since the epoch.
 pub fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
+/// Tells how long ago it was made, in milliseconds.
+pub fn stopwatch() -> impl Fn() -> u64 {
+    let start = Instant::now();
+    move || start.elapsed().as_millis() as u64
 }
 
 /// Makes a run.
@@ -196,7 +202,7 @@ fn make(
     let now_ms = request.act.at_ms;
     let (mut run, plugins) = assemble(dir, config, store)?;
     plugins.load_all()?;
-    plan_first(&mut run, Moment { now_ms, new_id: &new_attempt_id })?;
+    plan_first(&mut run, Moment { now_ms, new_id: &new_attempt_id, spent_ms: &stopwatch() })?;
     Ok(run.config)
 }
 

@@ -67,7 +67,9 @@ pub fn adopt(run: &mut Run, act: &Act) -> Result<Adopted, Failure> {
     }
     run.backends.believe_exit_records();
     let why = "the run was adopted; its original may still carry it out";
-    let adopted = adopt_live_attempts(run, Moment { now_ms: act.at_ms, new_id: &new_attempt_id }, why)?;
+    // whatever has not been asked about is given up, so all of it is, however long that takes
+    let moment = Moment { now_ms: act.at_ms, new_id: &new_attempt_id, spent_ms: &|| 0 };
+    let adopted = adopt_live_attempts(run, moment, why)?;
     let dir = run.dir.clone();
     take_over(&dir, &mut run.store, user, Some(act))?;
     Ok(adopted)

@@ -28,6 +28,7 @@ use super::program::spawn;
 use crate::ground::failpoint;
 use crate::ground::files::read_regular;
 use crate::ground::machine;
+use crate::model::code::Code;
 use crate::model::contract::{Detail, Found, GuestError, Status, StatusReport};
 use crate::model::id::AttemptId;
 use index::{Index, Place, State};
@@ -128,7 +129,7 @@ impl LocalBackend {
         client.buffered.extend(order);
         if client.buffered.len() >= FLUSH_AT_BYTES {
             self.flush(&mut client).map_err(|error| {
-                GuestError::Ambiguous(Detail::new("queue", format!("cannot write the queue: {error}")))
+                GuestError::Ambiguous(Detail::of(Code::LocalBackend, format!("cannot write the queue: {error}")))
             })?;
         }
         Ok(handle)
@@ -138,7 +139,7 @@ impl LocalBackend {
         let mut job = JobDocument::parse(job)?;
         let directory = key.directory.strip_prefix(&self.run).ok().and_then(Path::to_str);
         let directory = directory
-            .ok_or_else(|| GuestError::Invalid(Detail::new("job", "the attempt directory is not inside the run")))?;
+            .ok_or_else(|| GuestError::Invalid(Detail::of(Code::Job, "the attempt directory is not inside the run")))?;
         Ok(Job {
             attempt: key.attempt_id.as_str().to_owned(),
             directory: directory.to_owned(),
@@ -335,7 +336,7 @@ impl LocalBackend {
         let refreshed = client.index.refresh(&self.directory);
         let known = match refreshed.and_then(|()| self.look_up(&mut client, attempt)) {
             Err(error) if Foreign::of(&error).is_some() => {
-                let detail = Foreign::of(&error).map_or_else(|| Detail::new("other-format", ""), waits_for);
+                let detail = Foreign::of(&error).map_or_else(|| Detail::of(Code::OtherFormat, ""), waits_for);
                 let status = Status::Unavailable(detail);
                 return Ok(StatusReport { status, handle: None, poll_after_ms: Some(FOREIGN_MS) });
             }
@@ -351,13 +352,14 @@ impl LocalBackend {
             Known::Aside | Known::Nothing => {
                 let lost = match (believed(&client, key), known) {
                     (Some(record), _) => record.status(),
-                    (None, Known::Aside) => Status::Lost(Detail::new(
-                        "lost",
+                    (None, Known::Aside) => Status::Lost(Detail::of(
+                        Code::StartUnseen,
                         "its queue is a copy or of another version, and whether it ran is not known",
                     )),
-                    (None, _) => {
-                        Status::Lost(Detail::new("vanished", "the queue does not hold it, so it cannot start any more"))
-                    }
+                    (None, _) => Status::Lost(Detail::of(
+                        Code::Vanished,
+                        "the queue does not hold it, so it cannot start any more",
+                    )),
                 };
                 return Ok(report(lost, None));
             }
@@ -387,7 +389,10 @@ impl LocalBackend {
             Known::State(_) | Known::Aside | Known::Nothing => believed(&client, key),
         };
         let Some(record) = record else {
-            return Err(GuestError::Transient(Detail::new("no-exit-record", "the job has not been seen to end"), None));
+            return Err(GuestError::Transient(
+                Detail::of(Code::NoExitRecord, "the job has not been seen to end"),
+                None,
+            ));
         };
         client.index.forget(attempt);
         client.submitted.remove(attempt);
@@ -398,7 +403,7 @@ impl LocalBackend {
         let given = parse_handle(handle)?;
         if given.machine != machine::machine_id() {
             let message = format!("runs on {}, and only a tick there can stop it", given.host);
-            return Err(GuestError::Transient(Detail::new("other-machine", message), None));
+            return Err(GuestError::Transient(Detail::of(Code::OtherMachine, message), None));
         }
         let order = Order::Cancel { attempt: key.attempt_id.as_str().to_owned() };
         let mut client = self.client();
@@ -410,12 +415,12 @@ impl LocalBackend {
 
 fn parse_handle(handle: &str) -> Result<Handle, GuestError> {
     serde_json::from_str(handle)
-        .map_err(|error| GuestError::Invalid(Detail::new("handle", format!("not a handle of a local job: {error}"))))
+        .map_err(|error| GuestError::Invalid(Detail::of(Code::Handle, format!("not a handle of a local job: {error}"))))
 }
 
 fn unavailable(error: &io::Error) -> GuestError {
     GuestError::Transient(
-        Detail::new("local-backend", format!("cannot use the files of the local backend: {error}")),
+        Detail::of(Code::LocalBackend, format!("cannot use the files of the local backend: {error}")),
         None,
     )
 }
@@ -428,14 +433,14 @@ fn believed(client: &Client, key: JobKey<'_>) -> Option<ExitRecord> {
 /// What a person is told of files that are not this version's, or not this directory's.
 fn waits_for(foreign: Foreign) -> Detail {
     match foreign {
-        Foreign::Format(format) => Detail::new(
-            "other-format",
+        Foreign::Format(format) => Detail::of(
+            Code::OtherFormat,
             format!(
                 "a supervisor of another version (format {format}) is at work here; this waits until its jobs have ended"
             ),
         ),
-        Foreign::Copy | Foreign::Header => Detail::new(
-            "other-format",
+        Foreign::Copy | Foreign::Header => Detail::of(
+            Code::OtherFormat,
             format!("the queue cannot be used: {foreign}; this waits until its jobs have ended"),
         ),
     }

@@ -7,6 +7,7 @@ use super::status::{POLL_AFTER_MS, SILENT_MS};
 use super::{Memory, SlurmBackend};
 use crate::backend::JobKey;
 use crate::backend::transport::Transport;
+use crate::model::code::Code;
 use crate::model::contract::{Detail, GuestError, Status};
 use std::collections::HashMap;
 
@@ -45,7 +46,7 @@ impl SlurmBackend {
                          is false the queue alone decides",
                         job.id
                     );
-                    return Ok((Status::Unavailable(Detail::new("accounts-silent", text)), SILENT_MS));
+                    return Ok((Status::Unavailable(Detail::of(Code::AccountsSilent, text)), SILENT_MS));
                 }
                 Ok(Some(ended @ Stage::Ended(_))) => {
                     return Ok((self.judge(memory, key, element, ended, "")?, POLL_AFTER_MS));

@@ -3,6 +3,7 @@ use super::array;
 use super::ledger::Element;
 use super::{Memory, unavailable};
 use crate::backend::JobKey;
+use crate::model::code::Code;
 use crate::model::contract::{Detail, GuestError};
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +20,7 @@ impl Handle {
     /// Reads a handle, which a plugin may have spoilt: the name of its array becomes part of paths.
     pub(super) fn parse(text: &str) -> Result<Self, GuestError> {
         let wrong =
-            |why: String| GuestError::Invalid(Detail::new("handle", format!("not a handle of a Slurm job: {why}")));
+            |why: String| GuestError::Invalid(Detail::of(Code::Handle, format!("not a handle of a Slurm job: {why}")));
         let handle: Self = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
         if !array::is_name(&handle.array) {
             return Err(wrong(format!("`{}` names no array", handle.array.escape_default())));
@@ -32,7 +33,7 @@ impl Handle {
         let element = Element { array: self.array.clone(), index: self.index };
         match memory.arrays.member(&element) {
             Some(member) if member.attempt != key.attempt_id.as_str() => {
-                Err(GuestError::Invalid(Detail::new("handle", "it is the handle of another attempt's job")))
+                Err(GuestError::Invalid(Detail::of(Code::Handle, "it is the handle of another attempt's job")))
             }
             _ => Ok(element),
         }

@@ -30,6 +30,7 @@ use super::JobKey;
 use super::clock::Clock;
 use super::exit::read_exit;
 use super::transport::Transport;
+use crate::model::code::Code;
 use crate::model::config::SlurmConfig;
 use crate::model::contract::{Detail, GuestError};
 use crate::model::document::hex;
@@ -136,7 +137,7 @@ impl SlurmBackend {
         drop(memory);
         let record = read_exit(key.directory, key.attempt_id.as_str()).ok_or_else(|| {
             // the verdict has been given, and none will come any more
-            GuestError::Other(Detail::new("no-exit-record", "the job has left no exit record"))
+            GuestError::Other(Detail::of(Code::NoExitRecord, "the job has left no exit record"))
         })?;
         serde_json::to_string(&record).map_err(|error| unavailable(&error.into()))
     }
@@ -144,7 +145,7 @@ impl SlurmBackend {
 
 fn unavailable(error: &io::Error) -> GuestError {
     GuestError::Transient(
-        Detail::new("slurm-backend", format!("cannot use the files of the Slurm backend: {error}")),
+        Detail::of(Code::SlurmBackend, format!("cannot use the files of the Slurm backend: {error}")),
         None,
     )
 }

@@ -14,6 +14,7 @@ use crate::backend::staging::{Carrier, Carry, CarryError, Fetched, Kept, Parcel,
 use crate::backend::transport::{Exec, NoAnswer};
 use crate::ground::words::quoted;
 use crate::model::attempt_dir::{self, CLAIM};
+use crate::model::code::Code;
 use crate::model::contract::{Detail, GuestError};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -103,7 +104,9 @@ impl SlurmBackend {
         let fetched = carrier.fetch(&[wanted]).map_err(|error| GuestError::Transient(detail(&error), None))?;
         match fetched.into_values().next() {
             Some(Fetched::Yes(_)) => Ok(true),
-            Some(Fetched::No(why) | Fetched::Never(_, why)) => Err(GuestError::Rejected(Detail::new("staging", why))),
+            Some(Fetched::No(why) | Fetched::Never(_, why)) => {
+                Err(GuestError::Rejected(Detail::of(Code::Staging, why)))
+            }
             Some(Fetched::Gone) | None => Ok(false),
         }
     }
@@ -220,7 +223,7 @@ impl SlurmBackend {
     /// Why some of the results of an attempt can never be taken, if so.
     pub(super) fn fetch_refusal(&self, memory: &Memory, attempt: &str) -> Option<Detail> {
         match memory.far.fetched.get(attempt)? {
-            Fetched::Never(code, why) => Some(Detail::new(code, why.clone())),
+            Fetched::Never(code, why) => Some(Detail::of(*code, why.clone())),
             Fetched::Yes(_) | Fetched::No(_) | Fetched::Gone => None,
         }
     }
@@ -247,7 +250,7 @@ impl SlurmBackend {
             return Ok(());
         }
         crate::backend::staging::check(directory)
-            .map_err(|error| GuestError::Invalid(Detail::new("staging", format!("the attempt directory: {error}"))))
+            .map_err(|error| GuestError::Invalid(Detail::of(Code::Staging, format!("the attempt directory: {error}"))))
     }
 
     /// Where the wrapper of an array finds what it needs.
@@ -354,7 +357,7 @@ impl SlurmBackend {
         if has("recorded") && read_exit(key.directory, key.attempt_id.as_str()).is_none() {
             memory.far.fetched.remove(key.attempt_id.as_str());
             let text = "its exit record has only just come to light".to_owned();
-            return Err(GuestError::Transient(Detail::new("late-record", text), Some(100)));
+            return Err(GuestError::Transient(Detail::of(Code::LateRecord, text), Some(100)));
         }
         Ok(Some(has("fenced") && !has("started")))
     }
@@ -368,7 +371,7 @@ impl SlurmBackend {
     }
 
     fn ask_there(&self, script: &str) -> Result<String, GuestError> {
-        let silent = |text: String| GuestError::Transient(Detail::new("cluster-silent", text), None);
+        let silent = |text: String| GuestError::Transient(Detail::of(Code::ClusterSilent, text), None);
         let done = self.transport.exec(Exec::of(script, SHORT)).map_err(|error| silent(error.to_string()))?;
         if done.code != 0 {
             return Err(silent(format!("exit code {}: {}", done.code, String::from_utf8_lossy(&done.stderr).trim())));
@@ -383,13 +386,13 @@ fn is_over(stage: Stage) -> bool {
 
 fn detail(error: &CarryError) -> Detail {
     let code = match error {
-        CarryError::NoAnswer(NoAnswer::Unreachable(_) | NoAnswer::Lost(_)) => "cluster-silent",
-        CarryError::NoRoom(_) => "no-room",
-        CarryError::Refused(..) | CarryError::Damaged(_) | CarryError::Here(..) => "staging",
+        CarryError::NoAnswer(NoAnswer::Unreachable(_) | NoAnswer::Lost(_)) => Code::ClusterSilent,
+        CarryError::NoRoom(_) => Code::NoRoom,
+        CarryError::Refused(..) | CarryError::Damaged(_) | CarryError::Here(..) => Code::Staging,
     };
     let cause = match error {
         CarryError::Here(_, cause) => format!(": {cause}"),
         _ => String::new(),
     };
-    Detail::new(code, format!("{error}{}", if error.to_string().ends_with(&cause) { "" } else { &cause }))
+    Detail::of(code, format!("{error}{}", if error.to_string().ends_with(&cause) { "" } else { &cause }))
 }

@@ -1,5 +1,6 @@
 //! What Slurm's state words mean for an attempt: pure tables.
 use crate::backend::exit::{ExitRecord, Reason};
+use crate::model::code::Code;
 use crate::model::contract::{Detail, Status};
 
 /// Where Slurm says that a job stands.
@@ -144,19 +145,19 @@ pub(super) fn with_record(record: &ExitRecord, stage: Stage) -> Status {
     let stopped = matches!(record.reason, Reason::Terminated | Reason::Signal);
     let clean = record.reason == Reason::Exited && record.code == Some(0);
     match stage {
-        Stage::Ended(End::OutOfMemory) => Status::Failed(Detail::new("oom", "ran out of memory")),
-        Stage::Ended(End::Timeout) if clean || stopped => Status::Failed(Detail::new("timeout", "ran out of time")),
+        Stage::Ended(End::OutOfMemory) => Status::Failed(Detail::of(Code::Oom, "ran out of memory")),
+        Stage::Ended(End::Timeout) if clean || stopped => Status::Failed(Detail::of(Code::Timeout, "ran out of time")),
         Stage::Ended(End::NodeFail) if clean || stopped => {
-            Status::Failed(Detail::new("node-fail", "its node failed while it ran"))
+            Status::Failed(Detail::of(Code::NodeFail, "its node failed while it ran"))
         }
-        Stage::Ended(End::Deadline) if stopped => Status::Failed(Detail::new("timeout", "its deadline passed")),
+        Stage::Ended(End::Deadline) if stopped => Status::Failed(Detail::of(Code::Timeout, "its deadline passed")),
         // what was stopped may have ended well for all that: a shell that waits for a child does, once that is killed
         Stage::Ended(End::Preempted) if clean || stopped => {
-            Status::Failed(Detail::new("preempted", "preempted by another job"))
+            Status::Failed(Detail::of(Code::Preempted, "preempted by another job"))
         }
         Stage::Ended(End::Cancelled | End::CancelledThere) if clean || stopped => Status::Cancelled,
         Stage::Queued | Stage::Stuck | Stage::Running if record.reason == Reason::Terminated => {
-            Status::Failed(Detail::new("requeued", "stopped by the scheduler, which wants to start it again"))
+            Status::Failed(Detail::of(Code::Requeued, "stopped by the scheduler, which wants to start it again"))
         }
         _ => record.status(),
     }
@@ -165,31 +166,32 @@ pub(super) fn with_record(record: &ExitRecord, stage: Stage) -> Status {
 /// What the end of a job means that left no exit record. `started`: whether its command may have run; if not, it never
 /// will.
 pub(super) fn without_record(stage: Stage, reason: &str, started: bool) -> Status {
-    let failed = |code: &str, text: &str| Status::Failed(Detail::new(code, text));
-    let never = |code: &str, text: String| Status::NotStarted(Detail::new(code, text));
+    let failed = |code: Code, text: &str| Status::Failed(Detail::of(code, text));
+    let never = |code: Code, text: String| Status::NotStarted(Detail::of(code, text));
     match (stage, started) {
         (Stage::Ended(End::Cancelled), _) | (Stage::Ended(End::CancelledThere), true) => Status::Cancelled,
         (Stage::Ended(End::Failed), false) if reason == "BadConstraints" => {
-            failed("bad-constraints", "the cluster has no nodes that could run it (BadConstraints)")
+            failed(Code::BadConstraints, "the cluster has no nodes that could run it (BadConstraints)")
         }
-        (Stage::Ended(End::Deadline), false) => failed("timeout", "its deadline passed before it started"),
-        (Stage::Ended(End::Preempted), false) => never("preempted", "preempted before it started".to_owned()),
+        (Stage::Ended(End::Deadline), false) => failed(Code::Timeout, "its deadline passed before it started"),
+        (Stage::Ended(End::Preempted), false) => never(Code::Preempted, "preempted before it started".to_owned()),
         (Stage::Ended(end), false) => {
-            never("launch-failed", format!("Slurm ended it before its command started ({end:?}, reason `{reason}`)"))
+            never(Code::LaunchFailed, format!("Slurm ended it before its command started ({end:?}, reason `{reason}`)"))
         }
-        (Stage::Ended(End::Timeout | End::Deadline), true) => failed("timeout", "ran out of time"),
-        (Stage::Ended(End::OutOfMemory), true) => failed("oom", "ran out of memory"),
-        (Stage::Ended(End::Preempted), true) => failed("preempted", "preempted by another job"),
+        (Stage::Ended(End::Timeout | End::Deadline), true) => failed(Code::Timeout, "ran out of time"),
+        (Stage::Ended(End::OutOfMemory), true) => failed(Code::Oom, "ran out of memory"),
+        (Stage::Ended(End::Preempted), true) => failed(Code::Preempted, "preempted by another job"),
         (Stage::Ended(End::NodeFail | End::BootFail), true) => {
-            Status::Lost(Detail::new("node-fail", "its node failed after its command had been claimed"))
+            Status::Lost(Detail::of(Code::NodeFail, "its node failed after its command had been claimed"))
         }
         (Stage::Ended(End::Failed | End::Completed), true) => {
-            failed("no-exit-record", "it ended without an exit record, so it was killed or could not write")
+            failed(Code::NoExitRecord, "it ended without an exit record, so it was killed or could not write")
         }
-        (_, false) => never("vanished", "the scheduler lost it before its command started".to_owned()),
-        (_, true) => {
-            Status::Lost(Detail::new("vanished", "the scheduler does not know it any more, and it left no exit record"))
-        }
+        (_, false) => never(Code::Vanished, "the scheduler lost it before its command started".to_owned()),
+        (_, true) => Status::Lost(Detail::of(
+            Code::Vanished,
+            "the scheduler does not know it any more, and it left no exit record",
+        )),
     }
 }
 

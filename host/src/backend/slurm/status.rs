@@ -6,6 +6,7 @@ use super::state::{self, End, Stage, UNSEEN};
 use super::{Memory, SlurmBackend, unavailable};
 use crate::backend::JobKey;
 use crate::backend::exit::{ExitRecord, read_exit};
+use crate::model::code::Code;
 use crate::model::contract::{Detail, GuestError, Status, StatusReport};
 use std::io;
 
@@ -26,7 +27,7 @@ impl SlurmBackend {
             return Ok(cannot_fetch(error.detail().clone()));
         }
         if let Some(why) = self.fetch_trouble(&memory, key.attempt_id.as_str()) {
-            return Ok(cannot_fetch(Detail::new("fetch", why)));
+            return Ok(cannot_fetch(Detail::of(Code::Fetch, why)));
         }
         let record = read_exit(key.directory, key.attempt_id.as_str());
         if record.is_none()
@@ -91,7 +92,7 @@ impl SlurmBackend {
         let open = !matches!(stage, Stage::Ended(_) | Stage::Gone);
         if let Some(silence) = memory.ledger.head.silent.as_ref().filter(|_| open || stage == Stage::Gone) {
             let text = format!("the cluster does not answer: {silence}");
-            return Ok((Status::Unavailable(Detail::new("cluster-silent", text)), SILENT_MS));
+            return Ok((Status::Unavailable(Detail::of(Code::ClusterSilent, text)), SILENT_MS));
         }
         let grace = self.grace_ms();
         let settled = now.saturating_sub(job.since_ms) >= grace;
@@ -166,6 +167,6 @@ impl SlurmBackend {
 /// The job is over, and what it left is not here: no verdict yet.
 fn cannot_fetch(detail: Detail) -> StatusReport {
     let text = format!("the results are not fetched yet: {}", detail.message);
-    let status = Status::Unavailable(Detail::new(&detail.code, text));
+    let status = Status::Unavailable(Detail { message: text, ..detail });
     StatusReport { status, handle: None, poll_after_ms: Some(SILENT_MS) }
 }

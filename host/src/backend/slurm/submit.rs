@@ -10,6 +10,7 @@ use crate::backend::job::{Command, JobDocument, OutputPatterns};
 use crate::backend::{JobKey, Unacknowledged};
 use crate::ground::failpoint;
 use crate::model::attempt_dir;
+use crate::model::code::Code;
 use crate::model::contract::{Detail, GuestError};
 use crate::model::id::AttemptId;
 use crate::model::workflow::Resources;
@@ -78,12 +79,12 @@ impl SlurmBackend {
             }
         }
         if read_exit(key.directory, attempt).is_some() {
-            return Err(GuestError::Ambiguous(Detail::new("ended", "the attempt has an exit record already")));
+            return Err(GuestError::Ambiguous(Detail::of(Code::Ended, "the attempt has an exit record already")));
         }
         self.refuse_if_full(&mut memory)?;
         let directory = key.directory.strip_prefix(&self.run).ok().and_then(Path::to_str);
         let directory = directory
-            .ok_or_else(|| GuestError::Invalid(Detail::new("job", "the attempt directory is not inside the run")))?;
+            .ok_or_else(|| GuestError::Invalid(Detail::of(Code::Job, "the attempt directory is not inside the run")))?;
         let options = script::options(&self.settings, &job.resources);
         let most = memory.ledger.head.limits.map_or(1, |limits| limits.array_size).min(self.settings.array_max).max(1)
             as usize;
@@ -125,24 +126,26 @@ impl SlurmBackend {
     fn refuse_if_full(&self, memory: &mut Memory) -> Result<(), GuestError> {
         memory.ledger.refresh().map_err(|error| unavailable(&error))?;
         let now = self.clock.now_ms();
-        let later = |code: &str, text: String, after: i64| {
-            Err(GuestError::Transient(Detail::new(code, text), Some(after.max(100) as u64)))
+        let later = |code: Code, text: String, after: i64| {
+            Err(GuestError::Transient(Detail::of(code, text), Some(after.max(100) as u64)))
         };
         let head = &memory.ledger.head;
         if let Some((until, length)) = head.hold
             && now < until
             && until - now <= length
         {
-            return later("cluster-full", "the cluster takes no more jobs for now".to_owned(), until - now);
+            return later(Code::ClusterFull, "the cluster takes no more jobs for now".to_owned(), until - now);
         }
         let interval = self.poll_interval().as_millis() as i64;
         if let Some(silence) = head.silent.as_ref().filter(|_| (0..3 * interval).contains(&(now - head.polled_ms))) {
-            return later("cluster-silent", format!("the cluster does not answer: {silence}"), interval);
+            return later(Code::ClusterSilent, format!("the cluster does not answer: {silence}"), interval);
         }
         if head.limits.is_none() || head.limits_doubted {
             match commands::limits(&*self.transport) {
                 Ok(limits) => memory.ledger.head.limits = Some(limits),
-                Err(text) => return later("cluster-silent", format!("the cluster does not answer: {text}"), interval),
+                Err(text) => {
+                    return later(Code::ClusterSilent, format!("the cluster does not answer: {text}"), interval);
+                }
             }
             memory.ledger.head.limits_doubted = false;
             memory.ledger.touch();
@@ -192,7 +195,7 @@ impl SlurmBackend {
         self.hand_in(memory, array, &wrapper, unacknowledged);
         unacknowledged.extend(gone.into_iter().map(|(attempt, why)| {
             // it has no directory over there, so its element of the array finds nothing to start
-            (AttemptId(attempt), GuestError::Rejected(Detail::new("input-gone", why)))
+            (AttemptId(attempt), GuestError::Rejected(Detail::of(Code::InputGone, why)))
         }));
         Ok(Ok(()))
     }
@@ -247,8 +250,8 @@ impl SlurmBackend {
         }
         memory.ledger.touch();
         let after = Some(self.poll_interval().as_millis() as u64);
-        let later = Detail::new("cluster-silent", format!("an earlier submit had no answer: {text}"));
-        (GuestError::Ambiguous(Detail::new("no-answer", text)), GuestError::Transient(later, after))
+        let later = Detail::of(Code::ClusterSilent, format!("an earlier submit had no answer: {text}"));
+        (GuestError::Ambiguous(Detail::of(Code::NoAnswer, text)), GuestError::Transient(later, after))
     }
 
     /// Counts a call of `sbatch`, or tells when the next one is allowed.
@@ -262,7 +265,7 @@ impl SlurmBackend {
         if let Some(at) = submits.len().checked_sub(most).and_then(|place| submits.get(place)) {
             let after = (at + MINUTE_MS - now).max(100) as u64;
             let text = format!("sbatch was called {most} times in a minute (submits_per_minute)");
-            return Err(GuestError::Transient(Detail::new("submit-rate", text), Some(after)));
+            return Err(GuestError::Transient(Detail::of(Code::SubmitRate, text), Some(after)));
         }
         submits.push(now);
         Ok(())
@@ -311,14 +314,14 @@ fn full(memory: &mut Memory, text: &str, now: i64) -> GuestError {
     let length = hold(memory, now);
     memory.ledger.touch();
     let text = format!("the cluster takes no more jobs for now: {text}");
-    GuestError::Transient(Detail::new("cluster-full", text), Some(length as u64))
+    GuestError::Transient(Detail::of(Code::ClusterFull, text), Some(length as u64))
 }
 
 fn refused(memory: &mut Memory, text: String) -> GuestError {
     // asked for again, in case it is the size of arrays that has changed
     memory.ledger.head.limits_doubted = true;
     memory.ledger.touch();
-    GuestError::Rejected(Detail::new("refused", text))
+    GuestError::Rejected(Detail::of(Code::Refused, text))
 }
 
 fn same(error: GuestError) -> (GuestError, GuestError) {
@@ -334,7 +337,7 @@ fn hold(memory: &mut Memory, now: i64) -> i64 {
 }
 
 fn bad_template(text: String) -> GuestError {
-    GuestError::Invalid(Detail::new("template", format!("the job script: {text}")))
+    GuestError::Invalid(Detail::of(Code::Template, format!("the job script: {text}")))
 }
 
 fn has_arrays(memory: &Memory) -> bool {

@@ -6,6 +6,7 @@ use crate::ground::digest::copy_hashed;
 use crate::ground::machine;
 use crate::ground::words::quoted;
 use crate::model::attempt_dir::{FETCHED, KEPT, STAGED, own_expression};
+use crate::model::code::Code;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use std::collections::{BTreeMap, HashMap};
@@ -50,20 +51,15 @@ pub enum Fetched {
     /// They were not taken, and nothing was put in place: why. Another try may have them.
     No(String),
     /// Some of them can never be taken, by no fault of the way: a word, and why. What came is in place.
-    Never(&'static str, String),
+    Never(Code, String),
 }
 
 /// What is wrong with an attempt's results.
 #[derive(Debug, Clone)]
 enum Trouble {
     Passes(String),
-    Lasts(&'static str, String),
+    Lasts(Code, String),
 }
-
-/// There is more than is fetched.
-const TOO_MUCH: &str = "output-quota";
-/// Something cannot be read over there, or not be written here.
-const UNREADABLE: &str = "output-unreadable";
 
 /// A file that stays over there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -279,7 +275,7 @@ impl Received {
             "large" => {
                 let (attempt, bytes) = rest.split_once(' ').unwrap_or((rest, "?"));
                 if let Some(attempt) = self.attempts.get_mut(attempt) {
-                    attempt.trouble(Trouble::Lasts(TOO_MUCH, format!(
+                    attempt.trouble(Trouble::Lasts(Code::OutputQuota, format!(
                         "its outputs have {bytes} bytes, and {BYTES_MAX} is the most that is fetched; keep large files on the \
                          cluster with {{\"pattern\": …, \"keep\": \"remote\"}}"
                     )));
@@ -295,8 +291,10 @@ impl Received {
                 let Some((size, path)) = rest.split_once(' ') else { return };
                 if let (Some((attempt, path)), Ok(size)) = (self.place(path), size.parse()) {
                     if attempt.listed.len() >= FILES_MAX {
-                        attempt
-                            .trouble(Trouble::Lasts(TOO_MUCH, format!("it left more than {FILES_MAX} output files")));
+                        attempt.trouble(Trouble::Lasts(
+                            Code::OutputQuota,
+                            format!("it left more than {FILES_MAX} output files"),
+                        ));
                     } else {
                         attempt.listed.insert(path, (size, String::new()));
                     }
@@ -376,7 +374,9 @@ impl Received {
                 Ok(()) => attempt.answer(trouble),
                 Err(error) if machine::is_trouble(&error) => return Err(error),
                 // something the operator made stands in the way
-                Err(error) => Fetched::Never(UNREADABLE, format!("its results cannot be put in place: {error}")),
+                Err(error) => {
+                    Fetched::Never(Code::OutputUnreadable, format!("its results cannot be put in place: {error}"))
+                }
             },
         };
         match root.remove_dir_all(FETCHED) {
@@ -389,7 +389,7 @@ impl Received {
 /// Why a file that was listed did not come, or came as another.
 fn not_as_listed(path: &str, digest: &str) -> Trouble {
     if digest.is_empty() {
-        return Trouble::Lasts(UNREADABLE, format!("`{path}` cannot be read on the cluster"));
+        return Trouble::Lasts(Code::OutputUnreadable, format!("`{path}` cannot be read on the cluster"));
     }
     Trouble::Passes(format!("`{path}` was changed while it was fetched"))
 }

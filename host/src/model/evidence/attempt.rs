@@ -1,4 +1,5 @@
 //! One try at a task: its job, what it consumed, what it left.
+use crate::model::code::Word;
 use crate::model::result::OutputFile;
 use crate::model::states::AttemptState;
 use crate::model::time::Time;
@@ -20,7 +21,7 @@ pub struct AttemptRecord {
     /// Where it stands.
     pub state: AttemptState,
     /// Why, for a program.
-    pub reason_code: Option<String>,
+    pub reason_code: Option<Word>,
     /// Why, for a person.
     pub reason: Option<String>,
     /// Its directory, relative to the run's.

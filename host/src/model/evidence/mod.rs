@@ -8,6 +8,7 @@ pub use decision::{DecisionKind, DecisionOutcome, DecisionRecord, EngineRecord, 
 pub use integrity::{FileKind, Finding, Integrity, Verified};
 
 use super::act::ActRecord;
+use super::code::Word;
 use super::config::RunConfig;
 use super::states::{RunState, TaskCounts, TaskState};
 use super::time::Time;
@@ -64,7 +65,7 @@ pub struct RunRecord {
     /// Where the run stands.
     pub state: RunState,
     /// Why, for a program.
-    pub reason_code: Option<String>,
+    pub reason_code: Option<Word>,
     /// Why, for a person.
     pub reason: Option<String>,
     /// The current iteration; 0 before the first workflow.
@@ -159,7 +160,7 @@ pub struct TaskRecord {
     /// Where it stands.
     pub state: TaskState,
     /// Why, for a program.
-    pub reason_code: Option<String>,
+    pub reason_code: Option<Word>,
     /// Why, for a person.
     pub reason: Option<String>,
     /// The decision whose `analyze` received its outcome.

@@ -12,13 +12,26 @@ use crate::model::misfit;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// The longest task id, in bytes.
 pub const TASK_ID_MAX_BYTES: usize = 200;
 
 /// The longest walltime, in seconds: ten years.
 pub const WALLTIME_MAX_S: f64 = 10.0 * 365.0 * 86_400.0;
+
+/// The most entries of `depends_on` of one task.
+const DEPENDENCIES_MAX: usize = 100_000;
+/// The most entries of `files` of one task.
+const FILES_MAX: usize = 100_000;
+/// The most entries of `env` of one task.
+const VARIABLES_MAX: usize = 10_000;
+/// The most patterns in `outputs`, and in `retry.carry`, of one task.
+const PATTERNS_MAX: usize = 1_000;
+/// The longest name of a file, in bytes.
+const NAME_MAX_BYTES: usize = 255;
+/// The longest path of a staged file inside its attempt directory, in bytes.
+const PATH_MAX_BYTES: usize = 3_000;
 
 /// A logical unit of work. Unknown keys are errors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -150,17 +163,12 @@ pub struct OomRetry {
 impl Task {
     /// Every task that must end first: `depends_on`, then the sources of its files, each once.
     pub fn dependencies(&self) -> Vec<&TaskId> {
-        let mut all: Vec<&TaskId> = Vec::new();
         let sources = self.files.values().filter_map(|source| match source {
             FileSource::From(from) => Some(&from.from),
             FileSource::Path(_) | FileSource::Content(_) => None,
         });
-        for id in self.depends_on.iter().chain(sources) {
-            if !all.contains(&id) {
-                all.push(id);
-            }
-        }
-        all
+        let mut seen: HashSet<&TaskId> = HashSet::new();
+        self.depends_on.iter().chain(sources).filter(|id| seen.insert(id)).collect()
     }
 }
 
@@ -266,23 +274,23 @@ pub fn stays_inside(path: &str) -> bool {
 /// Checks a plan's tasks against every rule that needs no store; `exists` tells whether an id is an earlier task.
 ///
 /// # Errors
-/// The first rule that is broken.
-pub fn validate(
+/// The first rule that is broken, or what `exists` answers.
+pub fn validate<E: From<WorkflowError>>(
     tasks: Vec<(Task, String)>,
     config: &RunConfig,
-    exists: &dyn Fn(&TaskId) -> bool,
-) -> Result<Vec<PlannedTask>, WorkflowError> {
+    exists: &dyn Fn(&TaskId) -> Result<bool, E>,
+) -> Result<Vec<PlannedTask>, E> {
     let mut positions: HashMap<String, usize> = HashMap::with_capacity(tasks.len());
     for (position, (task, _)) in tasks.iter().enumerate() {
         let length = task.id.as_str().len();
         if length == 0 || length > TASK_ID_MAX_BYTES {
-            return Err(WorkflowError::IdLength(position, length));
+            return Err(WorkflowError::IdLength(position, length).into());
         }
         if task.id.as_str().contains('\0') {
-            return Err(WorkflowError::IdNul(position));
+            return Err(WorkflowError::IdNul(position).into());
         }
-        if positions.insert(task.id.0.clone(), position).is_some() || exists(&task.id) {
-            return Err(WorkflowError::Duplicate(task.id.clone()));
+        if positions.insert(task.id.0.clone(), position).is_some() || exists(&task.id)? {
+            return Err(WorkflowError::Duplicate(task.id.clone()).into());
         }
         validate_task(task, config)?;
     }
@@ -292,8 +300,8 @@ pub fn validate(
         for dependency in task.dependencies() {
             match positions.get(dependency.as_str()) {
                 Some(&position) => inner.push(position),
-                None if exists(dependency) => outer.push(dependency.clone()),
-                None => return Err(WorkflowError::UnknownDependency(task.id.clone(), dependency.clone())),
+                None if exists(dependency)? => outer.push(dependency.clone()),
+                None => return Err(WorkflowError::UnknownDependency(task.id.clone(), dependency.clone()).into()),
             }
         }
         planned.push(PlannedTask { task, json, inner, outer });
@@ -314,8 +322,58 @@ fn validate_task(task: &Task, config: &RunConfig) -> Result<(), WorkflowError> {
         let hint = near.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
         return Err(WorkflowError::UnknownOperator(task.id.clone(), task.operator.clone(), hint));
     }
+    validate_lengths(task)?;
     validate_files(task, config)?;
     validate_values(task)
+}
+
+/// Refuses lists that are longer than anybody means them to be.
+fn validate_lengths(task: &Task) -> Result<(), WorkflowError> {
+    let lists = [
+        ("depends_on", task.depends_on.len(), DEPENDENCIES_MAX),
+        ("files", task.files.len(), FILES_MAX),
+        ("env", task.env.len(), VARIABLES_MAX),
+        ("outputs", task.outputs.len(), PATTERNS_MAX),
+        ("retry.carry", task.retry.carry.len(), PATTERNS_MAX),
+    ];
+    match lists.into_iter().find(|(_, length, most)| length > most) {
+        Some((key, length, most)) => {
+            let text = format!("{key} has {length} entries; at most {most} are allowed");
+            Err(WorkflowError::Value(task.id.clone(), text))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Refuses destinations that can never all be written: one names another again, or needs it to be a directory.
+fn refuse_clashes(task: &Task) -> Result<(), WorkflowError> {
+    let wrong = |text: String| Err(WorkflowError::Value(task.id.clone(), text));
+    let mut files: BTreeMap<Vec<&str>, &str> = BTreeMap::new();
+    for destination in task.files.keys() {
+        let parts: Vec<&str> = destination.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+        if destination.ends_with('/') || destination.ends_with("/.") {
+            return wrong(format!("file `{destination}` cannot be staged: it names a directory"));
+        }
+        if destination.len() > PATH_MAX_BYTES || parts.iter().any(|part| part.len() > NAME_MAX_BYTES) {
+            return wrong(format!(
+                "file `{destination}` cannot be staged: a name has at most {NAME_MAX_BYTES} bytes, a path {PATH_MAX_BYTES}"
+            ));
+        }
+        if let Some(other) = files.insert(parts, destination) {
+            return wrong(format!("files `{other}` and `{destination}` would be one file"));
+        }
+    }
+    // in this order, what lies below a path comes right after it
+    let mut before: Option<(&[&str], &str)> = None;
+    for (parts, destination) in &files {
+        if let Some((above, other)) = before
+            && parts.starts_with(above)
+        {
+            return wrong(format!("file `{destination}` cannot be staged: file `{other}` is in the way"));
+        }
+        before = Some((parts, destination));
+    }
+    Ok(())
 }
 
 /// Refuses files that would escape, stand in the host's way, or are not pinned.
@@ -334,7 +392,7 @@ fn validate_files(task: &Task, config: &RunConfig) -> Result<(), WorkflowError> 
             return Err(WorkflowError::UnknownFile(task.id.clone(), path.path.clone()));
         }
     }
-    Ok(())
+    refuse_clashes(task)
 }
 
 /// Refuses patterns that are none, and numbers that cannot be meant.

@@ -125,7 +125,7 @@ fn kit_of(dir: &RunDir, attempt: &AttemptRow, wanted: bool) -> Result<Option<Fou
         if !wanted {
             return Ok(None);
         }
-        let command = outside_command(attempt.waits_for.as_deref().unwrap_or(""), dir.address(), &task);
+        let command = outside_command(attempt.waits_for.as_ref(), dir.address(), &task);
         return Err(Failure::input(format!("task `{task}` has no kit")).hint(format!("try `{command}`")));
     };
     let manifest: Manifest = serde_json::from_slice(&manifest_text).map_err(|error| {

@@ -23,6 +23,8 @@ CREATE TABLE run (
     born_ns         INTEGER,
     volume          INTEGER,
     user_id         INTEGER NOT NULL,
+    -- Whose turn it is, where the last tick was cut short.
+    turn            TEXT    CHECK (turn IS NULL OR json_valid(turn)),
     -- Up to which row of the history a person has been told.
     notified_seq    INTEGER NOT NULL DEFAULT 0,
     created_at_ms   INTEGER NOT NULL,
@@ -182,6 +184,8 @@ CREATE TABLE attempts (
     due_at_ms       INTEGER NOT NULL DEFAULT 0,
     due_set_ms      INTEGER NOT NULL DEFAULT 0,
     cancel_asked    INTEGER NOT NULL DEFAULT 0 CHECK (cancel_asked IN (0, 1, 2)),
+    -- How often it went to and fro while the outside had it. The history notes the first of them only.
+    flips           INTEGER NOT NULL DEFAULT 0,
     data            TEXT    CHECK (data IS NULL OR json_valid(data)),
     created_at_ms   INTEGER NOT NULL,
     ended_at_ms     INTEGER,

@@ -226,5 +226,10 @@ fn symlink(target: &str, link: &str) -> std::io::Result<()> {
     }
     let (target, link) = (CString::new(target)?, CString::new(link)?);
     // SAFETY: both pointers are to strings that end in zero and live through the call
-    if unsafe { symlink(target.as_ptr(), link.as_ptr()) } == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    if unsafe { symlink(target.as_ptr(), link.as_ptr()) } == 0 {
+        return Ok(());
+    }
+    let error = std::io::Error::last_os_error();
+    // `prepare` may be called again
+    if error.kind() == std::io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) }
 }

@@ -1,0 +1,30 @@
+//! Remedies as a person reads them.
+use crate::ground::words::positional;
+use crate::model::remedy::Remedy;
+
+/// The sentence for what would help; `run` is what leads a command to the run.
+pub(super) fn rendered(remedy: &Remedy, run: &str) -> String {
+    match remedy {
+        Remedy::Revive => format!("`matterstack revive {run}` brings it back"),
+        Remedy::ReviveTasks => format!("`matterstack revive {run}` brings the run and its failed tasks back"),
+        Remedy::NewRun => "make a new run with `matterstack init`".to_owned(),
+        Remedy::NewRunPastEarlier => {
+            "that task is of an earlier iteration, which is over: make a new run with `matterstack init`".to_owned()
+        }
+        Remedy::ListTasks => format!("`matterstack tasks {run}` lists them"),
+        Remedy::Explain(task) => {
+            format!("`matterstack explain {run} {}` says what it waits for", positional(task.as_str()))
+        }
+        Remedy::Rerun(task) => {
+            let task = positional(task.as_str());
+            format!("`matterstack rerun {run} {task}` brings it back, and what was skipped after it")
+        }
+        Remedy::GiveUp(task) => {
+            format!("`matterstack settle {run} {} --failed`, or `rerun`", positional(task.as_str()))
+        }
+        Remedy::NameState => "use failed, lost, cancelled, skipped or completed".to_owned(),
+        Remedy::LetEnd => format!(
+            "let them end, or stop them with `matterstack cancel {run} TASK` and `matterstack step {run}`, then amend"
+        ),
+    }
+}

@@ -1,0 +1,27 @@
+//! What would help where something was refused: a value, which the command line renders.
+use crate::model::id::TaskId;
+
+/// What a person can do about a refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remedy {
+    /// Bring the run back.
+    Revive,
+    /// Bring the run and its failed tasks back.
+    ReviveTasks,
+    /// Make a new run: this one has gone further.
+    NewRun,
+    /// Make a new run: a task of an earlier iteration, which is over, stands in the way.
+    NewRunPastEarlier,
+    /// List the tasks.
+    ListTasks,
+    /// Ask what a task waits for.
+    Explain(TaskId),
+    /// Bring a task back, and what was skipped after it.
+    Rerun(TaskId),
+    /// Give a lost attempt up, or bring its task back.
+    GiveUp(TaskId),
+    /// Name a state that can be rerun.
+    NameState,
+    /// Let attempts end, or stop them, before the configuration is changed.
+    LetEnd,
+}

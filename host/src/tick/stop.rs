@@ -1,0 +1,69 @@
+//! Tells the outside to stop what is not wanted any more.
+use super::turn::{HELD_MAX, Phase, Round, Turn};
+use super::verdict::{self, Verdict};
+use super::{Moment, Run, Tick, TickError, key, request};
+use crate::model::code::Code;
+use crate::model::reason::Reason;
+use crate::model::states::AttemptState;
+use crate::store::{AttemptRow, Durability, StoreError, Writer};
+
+/// What became of telling the outside to stop an attempt.
+enum Told {
+    /// The outside never had it.
+    NotNeeded(Verdict),
+    Yes(i64),
+    Failed(AttemptRow, Reason),
+}
+
+/// Tells the outside to stop what a person wants stopped.
+pub(super) fn stop_what_is_unwanted(
+    run: &mut Run,
+    moment: Moment<'_>,
+    turn: &Turn,
+    tick: &mut Tick,
+) -> Result<(), TickError> {
+    let mut round = Round::new(Phase::Stop, turn, run.store.attempts_to_stop()?);
+    loop {
+        let mut told = Vec::new();
+        while told.len() < HELD_MAX
+            && let Some(one) = round.next(moment, tick)
+        {
+            told.extend(run.store.live_attempt_at(one.key)?.map(|attempt| tell(run, attempt, tick)));
+        }
+        if told.is_empty() {
+            return Ok(());
+        }
+        // Once the store says that the outside was told, nobody tells it again.
+        let kept = run.backends.sync_local();
+        kept.map_err(|error| TickError::Io("writing the backend's queue".to_owned(), error))?;
+        run.store.transaction(Durability::Full, |writer| {
+            told.iter().try_for_each(|one| record(writer, one, moment.now_ms))
+        })?;
+    }
+}
+
+fn record(writer: &Writer<'_>, told: &Told, now_ms: i64) -> Result<(), StoreError> {
+    match told {
+        Told::NotNeeded(verdict) => verdict::apply(writer, verdict, now_ms),
+        Told::Yes(key) => writer.cancel_told(*key),
+        Told::Failed(attempt, reason) => writer.note_attempt(attempt, 0, Some(reason), now_ms),
+    }
+}
+
+fn tell(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Told {
+    if matches!(attempt.state, AttemptState::Created | AttemptState::Prepared) {
+        return Told::NotNeeded(Verdict::cancelled(attempt));
+    }
+    crate::ground::failpoint::hit("cancel.before");
+    let answer = run.plugins.cancel(&key(&attempt), &request(run, &attempt, attempt.task_json.clone()));
+    crate::ground::failpoint::hit("cancel.after");
+    match answer {
+        Ok(()) => Told::Yes(attempt.key),
+        Err(error) => {
+            tick.note_unloaded(&attempt, &error);
+            attempt.task_json = String::new();
+            let text = format!("cancel failed and will be tried again: {error}");
+            Told::Failed(attempt, Reason::new(Code::CancelFailed, text))
+        }
+    }
+}

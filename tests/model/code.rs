@@ -1,0 +1,29 @@
+//! The documentation lists every word of the host's own, with its meaning as the code has it.
+use crate::support::root;
+use matterstack::model::code::{Code, Place};
+use std::fs;
+
+/// All pages that a person reads.
+fn pages() -> String {
+    let mut text = fs::read_to_string(root().join("README.md")).expect("a README");
+    for entry in fs::read_dir(root().join("docs")).into_iter().flatten().flatten() {
+        text += &fs::read_to_string(entry.path()).unwrap_or_default();
+    }
+    text
+}
+
+/// The table of the words that are used in one place.
+fn table(place: Place) -> String {
+    let rows = Code::ALL.iter().filter(|code| code.place() == place);
+    let rows: String = rows.map(|code| format!("| `{code}` | {} |\n", code.meaning())).collect();
+    format!("| code | meaning |\n|---|---|\n{rows}")
+}
+
+#[test]
+fn every_code_is_documented() {
+    let pages = pages();
+    for place in [Place::Run, Place::Plugin, Place::Task, Place::Kind, Place::Job] {
+        let table = table(place);
+        assert!(pages.contains(&table), "the documentation lacks this table:\n{table}");
+    }
+}
