@@ -127,9 +127,10 @@ fn from_input(ctx: &Context<Params>) -> Result<String, Error> {
         let wrong = "input `tasks` begins with a byte order mark: save it as UTF-8 without one";
         return Err(Error::invalid("tasks", wrong));
     }
-    let trimmed = text.trim_ascii();
-    if trimmed.starts_with('[') {
-        return Ok(if trimmed.len() == text.len() { text } else { trimmed.to_owned() });
+    if let Some(array) = text.trim_ascii().strip_prefix('[') {
+        // what stands before it is left out, but for its lines
+        let lines = text[..text.len() - text.trim_ascii_start().len()].matches('\n').count();
+        return Ok(format!("[{}{array}", "\n".repeat(lines)));
     }
     one_a_line(&text)
 }
