@@ -215,6 +215,20 @@ fn status_counts_what_it_does_not_show() {
 }
 
 #[test]
+fn status_stops_counting_where_a_person_does() {
+    let tasks: Vec<Value> =
+        (0..1_100).map(|n| json!({"id": format!("t{n}"), "operator": "local", "command": ["sleep", "600"]})).collect();
+    let mut config = tasks_config(&json!(tasks));
+    config["limits"]["max_active"] = json!(1);
+    let world = World::new(&config);
+    world.init();
+    world.run(&["step", "r"]).code(0);
+    let text = world.run(&["status", "r"]).code(0).stdout;
+    assert!(text.contains("and more, in all 1 `scheduler`, more than 1000 `capacity`;"), "{text}");
+    stop(&world, "r");
+}
+
+#[test]
 fn what_cannot_start_yet_is_in_the_status() {
     let mut config = tasks_config(&json!([{"id": "a", "operator": "robot", "input": {}}]));
     let world = World::new(&config);

@@ -48,6 +48,8 @@ pub(super) fn logs(
             break;
         }
         refuse_to_stay(&store)?;
+        // Nobody's log grows because somebody follows a job for days.
+        drop(store);
         // The command writes its files without telling anybody whom a watch could be shared with.
         if reader_went_away(Duration::from_millis(200)) {
             return Ok(0);

@@ -12,7 +12,7 @@ use crate::model::states::{RunState, TaskState};
 use crate::model::workflow::nearest;
 use crate::run::{LastTick, RunDir};
 use crate::store::{AttemptRow, Store, TaskRow, WaitRow};
-use crate::workspace::{now_ms, open_for_reading, read_store};
+use crate::workspace::{kept_config, now_ms, open_for_reading, read_store};
 use serde_json::{Value, json};
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -21,6 +21,8 @@ use std::time::Duration;
 const WAITS_MAX: u32 = 100;
 /// Things that `status` lists for a person.
 const WAITS_SHOWN: usize = 10;
+/// Up to where `status` counts the things of a kind that it does not list.
+const WAITS_COUNTED: u32 = 1000;
 /// Tasks that `explain` lists for a person.
 const EXPLAINED_SHOWN: usize = 50;
 /// Characters of the campaign's result that `status` shows a person.
@@ -85,7 +87,7 @@ fn waits_of(dir: &RunDir, store: &Store) -> Result<Vec<WaitRow>, Failure> {
         return Ok(waits);
     }
     // Where the configuration cannot be read nobody knows how much room there is, and `explain` says why.
-    let Ok((_, config)) = open_for_reading(dir) else { return Ok(waits) };
+    let Ok(config) = kept_config(dir) else { return Ok(waits) };
     for wait in waits.iter_mut().filter(|wait| wait.kind.is(Code::Capacity)) {
         if let Some(explained) = explain_task(store, &config, dir.address(), &[], &wait.task)? {
             (wait.kind, wait.reason) = (explained.code, Some(explained.sentence));
@@ -95,8 +97,12 @@ fn waits_of(dir: &RunDir, store: &Store) -> Result<Vec<WaitRow>, Failure> {
     Ok(waits)
 }
 
-/// What `status` prints.
+/// What `status` prints, of one moment of the run.
 fn status_text(session: &Session, dir: &RunDir, store: &Store) -> Result<String, Failure> {
+    store.snapshot(|_| status_now(session, dir, store))
+}
+
+fn status_now(session: &Session, dir: &RunDir, store: &Store) -> Result<String, Failure> {
     let row = store.run()?;
     let counts = store.task_counts()?;
     let waits = if row.state.ended() { Vec::new() } else { waits_of(dir, store)? };
@@ -185,9 +191,12 @@ fn age(span: Duration) -> String {
 
 /// How many things of each kind the run waits for, in words. Ready tasks are counted only where they wait for room.
 fn totals(store: &Store, waits: &[WaitRow]) -> Result<String, Failure> {
-    let mut counts = store.wait_counts()?;
+    let mut counts = store.wait_counts(WAITS_COUNTED + 1)?;
     counts.retain(|(kind, _)| !kind.is(Code::Capacity) || waits.iter().any(|wait| wait.kind == *kind));
-    let words: Vec<String> = counts.iter().map(|(kind, count)| format!("{count} `{kind}`")).collect();
+    let number = |count: u64| {
+        if count > u64::from(WAITS_COUNTED) { format!("more than {WAITS_COUNTED}") } else { count.to_string() }
+    };
+    let words: Vec<String> = counts.iter().map(|(kind, count)| format!("{} `{kind}`", number(*count))).collect();
     Ok(words.join(", "))
 }
 

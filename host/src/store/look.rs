@@ -51,23 +51,29 @@ fn is_ours(path: &Path) -> bool {
 /// is a log it is read, with its index, and SQLite, which would make one, always finds it; where there is none, the file holds
 /// everything. Only a single tick that writes more than the log may hold (16 MB) moves it all the same, and then a look without
 /// a log may fail or be of two moments.
+///
+/// Where there may be a log, the whole look is one transaction: a log that nobody had open may be opened by its owner meanwhile, and whoever began to read
+/// without an index could not go on then.
 fn as_guest(path: &Path) -> rusqlite::Result<(Connection, Option<File>)> {
-    let open = |parameters: &str| {
+    let open = |parameters: &str, begin: &str| {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-        looked_at(Connection::open_with_flags(uri(path, parameters), flags)?)
+        let connection = Connection::open_with_flags(uri(path, parameters), flags)?;
+        connection.execute_batch(begin)?;
+        looked_at(connection)
     };
     let mut last = None;
     for _ in 0..GUEST_TRIES {
-        // Opened anew each time: the lock ends when any file of this process on the database is closed, SQLite's too.
+        // Opened anew each time: the lock ends when any file of this process on the database is closed, SQLite's too. For the same
+        // reason nobody looks at one database twice at once.
         let Ok(file) = File::open(path) else { return Err(of_code(rusqlite::ffi::SQLITE_CANTOPEN)) };
         if !has_log(&file) {
             drop(file);
-            return open("mode=ro").map(|connection| (connection, None));
+            return open("mode=ro", "").map(|connection| (connection, None));
         }
         if rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::NonBlockingLockShared).is_ok() {
             let log = std::fs::metadata(beside(path, "-wal"));
             let parameters = if log.map_or(true, |log| log.len() == 0) { "immutable=1" } else { "readonly_shm=1" };
-            match open(parameters) {
+            match open(parameters, "BEGIN") {
                 Ok(connection) => return Ok((connection, Some(file))),
                 Err(error) => last = Some(error),
             }
@@ -161,4 +167,32 @@ fn needs_its_log(path: &Path, error: &rusqlite::Error) -> bool {
     let refused = [ErrorCode::DiskFull, ErrorCode::SystemIoFailure, ErrorCode::CannotOpen, ErrorCode::ReadOnly];
     let log = std::fs::metadata(beside(path, "-wal"));
     error.sqlite_error_code().is_some_and(|code| refused.contains(&code)) && log.is_ok_and(|log| log.len() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Store, as_guest, beside};
+    use crate::model::config::Journal;
+    use crate::store::Durability;
+
+    #[test]
+    fn a_look_is_of_one_moment_while_the_owner_goes_on() {
+        let scratch = tempfile::tempdir().expect("a scratch directory");
+        let path = scratch.path().join("state.sqlite");
+        let mut owner = Store::create(&path, Journal::Wal, false).expect("a new store");
+        let mut write = |position: &str| {
+            owner.transaction(Durability::Full, |writer| writer.set_cursor("local", position)).expect("a commit");
+        };
+        let seen = |look: &rusqlite::Connection| -> String {
+            look.query_row("SELECT position FROM cursors", [], |row| row.get(0)).expect("a cursor")
+        };
+        write("one");
+        assert!(beside(&path, "-wal").exists());
+        let (look, held) = as_guest(&path).expect("a look");
+        assert!(held.is_some());
+        write("two");
+        assert_eq!(seen(&look), "one");
+        drop((look, held));
+        assert_eq!(seen(&as_guest(&path).expect("another").0), "two");
+    }
 }

@@ -29,6 +29,10 @@ impl Store {
     /// # Errors
     /// What `work` answers, or that the database cannot be read.
     pub fn snapshot<T, E: From<StoreError>>(&self, work: impl FnOnce(&Snapshot<'_>) -> Result<T, E>) -> Result<T, E> {
+        if !self.connection.is_autocommit() {
+            // somebody else's database is read in one view from its opening on
+            return work(&Snapshot { store: self });
+        }
         let transaction = self.connection.unchecked_transaction().map_err(StoreError::from)?;
         // The view is that of the first read, not that of the beginning.
         self.connection.query_row("SELECT one FROM run", [], |_| Ok(())).map_err(StoreError::from)?;

@@ -127,11 +127,12 @@ impl Store {
         Ok(all)
     }
 
-    /// How many things of each kind the run waits for, the kinds in the order of `waits`.
+    /// How many things of each kind the run waits for, the kinds in the order of `waits`; each is counted up to `most`, so that
+    /// what it takes does not grow with the run.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn wait_counts(&self) -> Result<Vec<(Word, u64)>, StoreError> {
+    pub fn wait_counts(&self, most: u32) -> Result<Vec<(Word, u64)>, StoreError> {
         let mut all = Vec::new();
         for query in QUERIES {
             let sql = format!(
@@ -139,8 +140,7 @@ impl Store {
                  GROUP BY kind ORDER BY kind"
             );
             let mut statement = self.connection.prepare_cached(&sql)?;
-            // to SQLite a negative limit is none
-            let rows = statement.query_map([-1], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?;
+            let rows = statement.query_map([most], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?;
             for row in rows {
                 all.push(row?);
             }

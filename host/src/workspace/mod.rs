@@ -16,7 +16,7 @@ pub use config::{Resolved, amended, backend_config, read_run_config, resolve, se
 pub use init::{Init, Made, init, now_ms, stopwatch};
 pub use open::{
     Access, HeldRun, act, check_plugins, compile_ahead, compile_upgrade, compiler, config_document, find_plugin,
-    open_for_reading, open_run, open_to_look, pin_again, read_store, write_config,
+    kept_config, open_for_reading, open_run, open_to_look, pin_again, read_store, write_config,
 };
 pub(crate) use open::{Ahead, open_leased};
 pub use owner::adopt;

@@ -130,9 +130,15 @@ fn note_machine(store: &mut Store) -> Result<(), Failure> {
 /// # Errors
 /// If the store or the configuration cannot be read.
 pub fn open_for_reading(dir: &RunDir) -> Result<(Store, RunConfig), Failure> {
-    let store = read_store(dir)?;
-    let (config, _) = read_config(dir)?;
-    Ok((store, config?))
+    Ok((read_store(dir)?, kept_config(dir)?))
+}
+
+/// The configuration that a run keeps.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn kept_config(dir: &RunDir) -> Result<RunConfig, Failure> {
+    read_config(dir)?.0
 }
 
 /// Opens a run to look at what a tick would do; takes no lease and changes nothing.

@@ -1,7 +1,7 @@
-//! `cargo xtask lint`: format, lints and documentation, with every warning an error.
+//! `cargo xtask lint`: format, lints and documentation, with every warning an error, and what deny.toml asks of dependencies.
 use crate::project::{Project, packages_arguments, run, say};
 use crate::tools;
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 const STRICT: [&str; 3] = ["--", "--deny", "warnings"];
 
@@ -21,6 +21,10 @@ pub(crate) fn lint(project: &Project) -> Result<()> {
         let mut clippy = project.cargo(["clippy", "--quiet", "--release", "--all-targets"]);
         run(clippy.args(packages_arguments(packages)).args(STRICT))?;
     }
+    say("licences and sources of dependencies");
+    let deny = tools::CARGO_DENY.program(project).context("bug: cargo-deny has no path")?;
+    let quiet = ["--log-level", "error", "check", "--hide-inclusion-graph"];
+    run(project.command(deny).args(quiet).args(["licenses", "bans", "sources"]))?;
     say(&format!("lints, as components: {}", guests.join(", ")));
     run(project.guest_cargo("clippy", &guests).arg("--quiet").args(STRICT))?;
     for packages in [&host, &others] {

@@ -72,8 +72,12 @@ pub(crate) fn test(project: &Project, filters: &[String], slow: bool) -> Result<
             cargo.args(packages_arguments(&packages));
             cargo
         };
-        // what does not compile is told apart from a test that fails
-        run(cargo().args(["--quiet", "--no-run"]))?;
+        // what does not compile is told apart from a test that fails, and what does is tried all the same
+        if let Err(error) = run(cargo().args(["--quiet", "--no-run"])) {
+            println!("{error:#}; counted as one failure");
+            total.failed += 1;
+            continue;
+        }
         let mut suites = cargo();
         suites.env("PATH", &path).arg("--").args(filters);
         if slow {
@@ -129,20 +133,39 @@ fn count(command: &mut Command, out: &mut impl Write) -> Result<Summary> {
     let mut child = command.stdout(Stdio::piped()).spawn().context("cargo cannot be started")?;
     let mut lines = BufReader::new(child.stdout.take().context("bug: the tests have no output")?);
     let mut total = Summary::default();
+    // binaries that began and never said how they ended, and whether the newest may still say it
+    let (mut silent, mut open) = (0, false);
     let mut line = Vec::new();
     while lines.read_until(b'\n', &mut line).context("what the tests print")? > 0 {
         out.write_all(&line).context("standard output")?;
-        if let Some(summary) = Summary::of_line(&String::from_utf8_lossy(&line)) {
+        let text = String::from_utf8_lossy(&line);
+        if begins(&text) {
+            silent += u64::from(std::mem::replace(&mut open, true));
+        } else if let Some(summary) = Summary::of_line(&text) {
+            open = false;
             total.add(summary);
         }
         line.clear();
     }
+    silent += u64::from(open);
     let status = child.wait().context("the end of the tests")?;
     if !status.success() && total.failed == 0 {
-        writeln!(out, "a test binary ended without saying how its tests did ({status}); counted as one failure")?;
-        total.failed = 1;
+        silent = silent.max(1);
+    }
+    if silent > 0 {
+        writeln!(
+            out,
+            "{silent} test binaries ended without saying how their tests did ({status}); counted as failures"
+        )?;
+        total.failed += silent;
     }
     Ok(total)
+}
+
+/// Whether a line is libtest's own first one: `running 3 tests`.
+fn begins(line: &str) -> bool {
+    let number = line.trim_end().strip_prefix("running ").and_then(|rest| rest.split_once(" test"));
+    number.is_some_and(|(number, rest)| number.parse::<u64>().is_ok() && (rest.is_empty() || rest == "s"))
 }
 
 #[cfg(test)]
@@ -197,6 +220,18 @@ mod tests {
     fn a_binary_that_dies_is_a_failure() {
         let summary = printed("echo 'running 5 tests'; kill -ABRT $$");
         assert_eq!((summary.passed, summary.failed), (0, 1));
+        // also where cargo is content, as with a test that ends its process, and where another binary did well
+        let well = "echo 'running 1 test'; echo 'test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured';";
+        for (script, expected) in [
+            ("echo 'running 5 tests'; exit 0", (0, 1)),
+            (&*format!("echo 'running 5 tests'; {well}"), (1, 1)),
+            (&*format!("{well} echo 'running 0 tests'"), (1, 1)),
+            (&*format!("{well} echo 'running late'"), (1, 0)),
+            ("exit 101", (0, 1)),
+        ] {
+            let summary = printed(script);
+            assert_eq!((summary.passed, summary.failed), expected, "{script}");
+        }
         let counted = printed("echo 'test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured'; exit 101");
         assert_eq!((counted.passed, counted.failed), (1, 2));
     }

