@@ -5,7 +5,7 @@ use crate::model::code::{Code, Word};
 use crate::model::config::RunConfig;
 use crate::model::states::{AttemptState, RunState, TaskState};
 use crate::model::time::Time;
-use crate::store::{AttemptRow, RunRow, Store, StoreError, TaskRow};
+use crate::store::{AttemptRow, RunRow, Standing, Store, StoreError, TaskRow};
 use crate::tick::{Capacity, room};
 use serde::Serialize;
 
@@ -39,32 +39,54 @@ struct Seen<'a> {
     row: RunRow,
 }
 
-/// Explains the run and every task of it that does not move; the commands name the run by `address`, and `stopped` are the
-/// supervisors of its backends that somebody stopped.
+/// Explains the run and the tasks of it that do not move: hands over at most `most` explanations and returns how many more
+/// there are. The commands name the run by `address`, and `stopped` are the supervisors of its backends that somebody
+/// stopped.
 ///
 /// # Errors
-/// If the store cannot be read.
-pub fn explain_run(
+/// What `each` answers, or that the store cannot be read.
+pub fn explain_run<E: From<StoreError>>(
     store: &Store,
     config: &RunConfig,
-    address: &str,
-    stopped: &[StoppedSupervisor],
-) -> Result<Vec<Explanation>, StoreError> {
+    (address, stopped): (&str, &[StoppedSupervisor]),
+    most: u64,
+    mut each: impl FnMut(Explanation) -> Result<(), E>,
+) -> Result<u64, E> {
     let seen = Seen { store, config, address, stopped, row: store.run()? };
-    let mut all: Vec<Explanation> = seen.run().into_iter().collect();
-    all.extend(stopped.iter().map(|supervisor| {
+    let (mut told, mut more) = (0, 0);
+    let mut tell = |one: Explanation| -> Result<u64, E> {
+        if told < most {
+            each(one)?;
+            told += 1;
+        } else {
+            more += 1;
+        }
+        Ok(most - told)
+    };
+    if let Some(one) = seen.run() {
+        tell(one)?;
+    }
+    for supervisor in stopped {
         let (code, sentence, command) = of_stopped(supervisor);
-        Explanation { task: None, code, sentence, command }
-    }));
-    for state in [TaskState::Running, TaskState::Pending, TaskState::Failed, TaskState::Cancelled, TaskState::Skipped] {
-        for task in store.tasks(Some(state), None)? {
-            let explained = seen.task(&task)?;
-            if !explained.code.is(Code::Running) {
-                all.push(explained);
-            }
+        tell(Explanation { task: None, code, sentence, command })?;
+    }
+    // of running tasks most move, so each is looked at; of the others none does, and those that are not told are counted
+    let mut left = most;
+    for task in store.standing_tasks(Standing::Running, u64::MAX) {
+        let explained = seen.task(&task?)?;
+        if !explained.code.is(Code::Running) {
+            left = tell(explained)?;
         }
     }
-    Ok(all)
+    let counts = store.task_counts()?;
+    let mut rest = counts.pending + counts.failed + counts.cancelled + counts.skipped;
+    for standing in [Standing::Ready, Standing::Blocked, Standing::Failed, Standing::Cancelled, Standing::Skipped] {
+        for task in store.standing_tasks(standing, left) {
+            left = tell(seen.task(&task?)?)?;
+            rest = rest.saturating_sub(1);
+        }
+    }
+    Ok(more + rest)
 }
 
 /// Explains one task, whatever it does; nothing if there is no such task.

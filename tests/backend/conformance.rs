@@ -162,6 +162,58 @@ fn a_slurm_job_behind_ssh_ends_as_its_command_did() {
     ends_as_its_command_did("ssh");
 }
 
+/// What is recorded of a job: when it was handed in, started and ended, where it ran, and what it used.
+fn tells_of_its_job(kind: &str) {
+    let busy =
+        "i=0; while [ $i -lt 200000 ]; do i=$((i + 1)); done; head -c 150000000 /dev/zero | tail -c 150000000 | wc -c";
+    let ground = Ground::on(
+        kind,
+        &json!([
+            {"id": "busy", "operator": "op", "command": busy, "outputs": []},
+            {"id": "idle", "operator": "op", "command": "sleep 0.3", "outputs": [], "depends_on": ["busy"]},
+        ]),
+    );
+    ground.run(&["init", "demo", "--run-id", "r"], "").code(0);
+    ground.end();
+    let job = |task: &str| {
+        let attempts = ground.run(&["attempts", "r", task, "--json"], "").code(0).json();
+        let kinds: Vec<&str> =
+            attempts[0]["logs"].as_array().expect("logs").iter().filter_map(|l| l["kind"].as_str()).collect();
+        assert_eq!(kinds, if task == "busy" { vec!["exit", "stdout"] } else { vec!["exit"] }, "{kind}: {attempts}");
+        attempts[0]["job"].clone()
+    };
+    let (busy, idle) = (job("busy"), job("idle"));
+    for job in [&busy, &idle] {
+        let at = |key: &str| job[key].as_str().unwrap_or_else(|| panic!("{kind}: no {key} in {job}")).to_owned();
+        let (queued, started, stopped) = (at("queued_at"), at("started_at"), at("stopped_at"));
+        assert!(queued <= started && started < stopped, "{kind}: {job}");
+        assert_eq!(job["node"], matterstack::ground::machine::host_name(), "{kind}: {job}");
+        assert!(job["external_id"].is_string(), "{kind}: {job}");
+    }
+    let cpu = |job: &Value| job["cpu_ms"].as_u64().unwrap_or_else(|| panic!("{kind}: no cpu_ms in {job}"));
+    assert!(cpu(&busy) >= 50 && cpu(&idle) < cpu(&busy), "{kind}: {busy} {idle}");
+    // a cluster says that only in its own accounts
+    if kind == "local" {
+        let memory = |job: &Value| job["memory_peak_mb"].as_u64().expect("a size");
+        assert!((143..1000).contains(&memory(&busy)) && memory(&idle) < 100, "{busy} {idle}");
+    }
+}
+
+#[test]
+fn a_local_job_is_told_of() {
+    tells_of_its_job("local");
+}
+
+#[test]
+fn a_slurm_job_is_told_of() {
+    tells_of_its_job("slurm");
+}
+
+#[test]
+fn a_slurm_job_behind_ssh_is_told_of() {
+    tells_of_its_job("ssh");
+}
+
 fn is_cancelled(kind: &str) {
     let ground = Ground::on(
         kind,

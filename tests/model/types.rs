@@ -241,6 +241,7 @@ fn exit_records_are_read_as_they_are_written() {
         signal: None,
         reason: ExitReason::Exited,
         message: Some("x".into()),
+        queued_at: Some("2026-11-24T09:59:59.000Z".into()),
         started_at: Some("2026-11-24T10:00:00.000Z".into()),
         ended_at: "2026-11-24T10:00:01.000Z".into(),
         host: Some("n1".into()),

@@ -66,6 +66,17 @@ fn a_kit_goes_out_runs_on_a_bare_machine_and_comes_back() {
     let again = import(&world, &file).code(0);
     assert!(again.stderr.contains("had been imported before"), "{again:?}");
     world.run(&["loop", "r"]).code(0);
+    let store = matterstack::store::Store::read(&world.run_dir("r").join("state.sqlite")).expect("the store");
+    let acts = store.acts().expect("acts");
+    let brought: Vec<_> = acts.iter().filter(|act| act.verb == "kit_import").collect();
+    assert_eq!(brought.len(), 1, "the return is one act, of who brought it: {acts:?}");
+    let attempt = attempt(&world, "sum");
+    assert_eq!(
+        (&brought[0].arguments["task"], &brought[0].arguments["attempt"]),
+        (&json!("sum"), &attempt["attempt_id"])
+    );
+    assert_eq!(brought[0].by.user_id, matterstack::ground::machine::user_id());
+    assert!(brought[0].arguments["sha256"].is_string() && brought[0].by.version.is_some(), "{brought:?}");
     assert_eq!(world.tasks(), "sum=completed next=completed");
     let tasks = world.run(&["tasks", "r", "--json"]).code(0).json();
     let outputs = tasks[0]["outputs"].as_array().expect("outputs");

@@ -76,3 +76,47 @@ fn an_answer_is_an_act_of_who_gave_it() {
     assert_eq!(respond.arguments["task"], "ask");
     assert_eq!(respond.by.version.as_deref(), Some(VERSION));
 }
+
+/// A run whose only task asks a person, at the moment when it does.
+fn asking() -> (World, std::path::PathBuf) {
+    let world = World::new(&json!({
+        "campaign": {"plugin": "builtin:workflow", "params": {"tasks": [
+            {"id": "ask", "operator": "human", "input": {"instructions": "# Go on?", "schema": {"type": "object"}}},
+        ]}},
+        "operators": {"human": {"plugin": "builtin:human"}},
+    }));
+    world.init();
+    world.run(&["step", "r"]).code(0);
+    let attempts = world.run(&["attempts", "r", "ask", "--json"]).code(0).json();
+    let directory = world.run_dir("r").join(attempts[0]["directory"].as_str().expect("a directory"));
+    (world, directory)
+}
+
+#[test]
+fn an_answer_that_was_put_there_by_hand_is_an_act_of_whose_file_it_is() {
+    assert!(rustix::process::geteuid().is_root(), "only root can give a file to somebody else: run the suites as root");
+    let (world, directory) = asking();
+    let aside = directory.join(".being-written");
+    std::fs::write(&aside, "{}").expect("an answer");
+    std::os::unix::fs::chown(&aside, Some(1), None).expect("root may");
+    std::fs::rename(&aside, directory.join("response.json")).expect("it is whole");
+    world.run(&["loop", "r"]).code(0);
+    let acts = acts(&world);
+    let respond = acts.last().expect("an act");
+    assert_eq!((respond.verb.as_str(), respond.by.user_id, respond.by.user.as_str()), ("respond", 1, "daemon"));
+    assert_eq!(respond.by.version, None, "no version of ours wrote it");
+    assert_eq!(respond.arguments["signed_as"], serde_json::Value::Null, "whose it is and who signed are one");
+}
+
+#[test]
+fn a_signature_of_another_name_than_the_files_owner_is_not_believed() {
+    assert!(rustix::process::geteuid().is_root(), "only root can give a file to somebody else: run the suites as root");
+    let (world, directory) = asking();
+    world.run(&["respond", "r", "ask", "--set", "x=1"]).code(0);
+    std::os::unix::fs::chown(directory.join("response.json"), Some(1), None).expect("root may");
+    world.run(&["loop", "r"]).code(0);
+    let acts = acts(&world);
+    let respond = acts.last().expect("an act");
+    assert_eq!((respond.verb.as_str(), respond.by.user_id, respond.by.user.as_str()), ("respond", 1, "daemon"));
+    assert_eq!(respond.arguments["signed_as"], json!({"user_id": 0, "user": "root"}));
+}

@@ -1,7 +1,11 @@
 //! The record of a run: that it holds all that decisions depended on and what they answered, so that each can be made again
 //! by itself, whatever a person did to the run meanwhile.
 mod acts;
+mod backups;
+mod environments;
 mod golden;
 mod histories;
+mod inputs;
 mod replays;
 mod size;
+mod ticking;

@@ -13,7 +13,8 @@ use matterstack::model::reason::Reason;
 use matterstack::model::states::{AttemptState, TaskState};
 use matterstack::model::workflow::{PlannedTask, Task, WorkflowError, validate};
 use matterstack::store::{
-    AttemptEnd, AttemptRow, Durability, Identity, NewAttempt, NewConfig, NewRun, Output, Store, StoreError, Writer,
+    AttemptEnd, AttemptRow, Durability, Identity, NewAttempt, NewConfig, NewEnvironment, NewRun, Output, Store,
+    StoreError, Writer,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -23,6 +24,12 @@ use std::path::{Path, PathBuf};
 fn act(verb: Verb, at_ms: i64) -> Act {
     let by = Actor { user_id: 3, user: "ada".to_owned(), host: "host".to_owned(), version: None };
     Act { verb, arguments: json!({}), reason: Some("because".to_owned()), by, at_ms }
+}
+
+/// Where a run is made.
+pub(crate) fn environment() -> NewEnvironment {
+    let variables = BTreeMap::from([("LANG".to_owned(), "C".to_owned())]);
+    NewEnvironment { machine: "machine".to_owned(), host: "host".to_owned(), variables }
 }
 
 fn identity(born_ns: i64, inode: i64) -> Identity {
@@ -45,7 +52,7 @@ impl Place {
             run_id: "run",
             workspace: "test",
             config: NewConfig { text: "{}", plugins: &BTreeMap::new() },
-            machine: ("machine", "host"),
+            environment: environment(),
             identity,
             user_id: 3,
             act: &act(Verb::Init, 1),

@@ -208,7 +208,7 @@ impl Fixture {
             run_id: "run",
             workspace: "test",
             config: NewConfig { text: "{}", plugins: &BTreeMap::new() },
-            machine: ("machine", "host"),
+            environment: crate::store::environment(),
             identity: Identity::default(),
             user_id: 0,
             act: &act(Verb::Init, fixture.now_ms),

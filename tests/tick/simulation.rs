@@ -1,6 +1,5 @@
 //! A seed makes the workflow and what the outside answers; the run ends, or says who can move it.
 use super::scripted::{Fixture, failed, task};
-use matterstack::explain::explain_run;
 use matterstack::model::contract::{Detail, Found, GuestError, Status};
 use matterstack::plugin::PluginErrorKind;
 use serde_json::{Value, json};
@@ -82,7 +81,7 @@ fn simulate(seed: u64) {
             return;
         }
         if tick.state == "held" {
-            let explained = explain_run(&run.open().store, &run.config, "r", &[]).expect("an explanation");
+            let explained = crate::tick::explained(&run.open().store, &run.config, "r");
             assert!(
                 explained.iter().any(|one| one.code == "lost" && one.command.is_some()),
                 "seed {seed}: {explained:?}"

@@ -1,6 +1,5 @@
 //! What plugins say of themselves is kept and shown, and steers nothing.
 use super::scripted::{Fixture, act, failed, task};
-use matterstack::explain::explain_run;
 use matterstack::model::act::Verb;
 use matterstack::model::code::{Code, Word};
 use matterstack::model::contract::{Detail, GuestError, Next, Status};
@@ -27,7 +26,7 @@ fn a_campaign_that_holds_with_a_word_of_the_hosts_is_let_go_by_a_person_alone() 
         let row = run.open().store.run().expect("the run");
         assert_eq!(row.reason_code, Some(Word::Guest(word.to_owned())));
         let store = run.open().store;
-        let told = explain_run(&store, &run.config, "run", &[]).expect("an explanation");
+        let told = crate::tick::explained(&store, &run.config, "run");
         assert_eq!(told[0].command.as_deref(), Some("matterstack resume run --set KEY=VALUE"), "{word}");
         assert_eq!(told[0].code.own(), None, "{word}");
         // what lets a run go on that the host itself holds as `lost` or `stuck`

@@ -1,6 +1,7 @@
 //! `logs`: what a task wrote, as it grows.
 use super::output::{pass_to_stderr, pass_to_stdout, reader_went_away, tell};
-use super::show::{refuse_to_stay, the_task};
+use super::show::refuse_to_stay;
+use super::tasks::the_task;
 use super::{Session, shown};
 use crate::failure::Failure;
 use crate::ground::files::open_regular_path;

@@ -17,6 +17,7 @@ mod report;
 mod respond;
 mod runs;
 mod show;
+mod tasks;
 
 pub use compile::compile;
 
@@ -136,7 +137,10 @@ enum Command {
     ///
     /// With --json: a list, oldest first, each with attempt_id, number, state, reason (or null), external_id (what the
     /// outside calls it: HOST:PID of a local job, the id of a Slurm job, or null), operator, directory (relative to the
-    /// run), created_at, ended_at (or null), and outputs: [{path, sha256, size, remote}], also of those that failed.
+    /// run), created_at, ended_at (or null), outputs: [{path, sha256, size, remote}], also of those that failed, inputs (the
+    /// files it consumed beside what stands in the task): [{destination, sha256, from_attempt (null for a pinned file),
+    /// from_path}], logs (what was written about it): [{kind, sha256, size}], and job: {external_id, host, node, queued_at,
+    /// started_at, stopped_at, cpu_ms, memory_peak_mb}, each null where the outside does not tell.
     Attempts {
         /// The run
         run: String,
@@ -420,8 +424,8 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
         Command::Status { run, watch } => show::status(session, &run, watch),
         Command::List => show::list(session),
         Command::Explain { run, task } => show::explain(session, &run, task.as_deref()),
-        Command::Tasks { run, state } => show::tasks(session, &run, state.as_deref()),
-        Command::Attempts { run, task } => show::attempts(session, &run, &task),
+        Command::Tasks { run, state } => tasks::tasks(session, &run, state.as_deref()),
+        Command::Attempts { run, task } => tasks::attempts(session, &run, &task),
         Command::Logs { run, task, follow, attempt } => logs::logs(session, &run, &task, follow, attempt),
         Command::Graph { run, format } => graph::graph(session, &run, format),
         Command::Pause { run, reason } => control::pause(session, &run, reason.as_deref()),

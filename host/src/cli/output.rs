@@ -2,7 +2,7 @@
 use crate::failure::Failure;
 use crate::ground::words;
 use crate::model::time::Time;
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use rustix::event::{PollFd, PollFlags};
 use serde::Serialize;
 use std::io::{ErrorKind, IsTerminal, Write};
@@ -76,16 +76,65 @@ pub(super) fn time(ms: i64) -> String {
     Time(ms).to_string()
 }
 
-/// A table with a heading, as wide as the terminal.
+/// A table with a heading.
 pub(super) fn table(heading: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header(heading.to_vec());
-    for row in rows {
-        table.add_row(row.into_iter().map(|cell| one_line(&cell)).collect::<Vec<_>>());
+    Listing::new(heading).rows(rows)
+}
+
+/// A table that is printed in portions: each is as wide as those before it, or wider.
+pub(super) struct Listing {
+    heading: Option<Vec<String>>,
+    widths: Vec<u16>,
+}
+
+impl Listing {
+    /// One with this heading, which stands above the first portion.
+    pub(super) fn new(heading: &[&str]) -> Self {
+        Self { heading: Some(heading.iter().map(|&word| word.to_owned()).collect()), widths: Vec::new() }
     }
-    let text: String = table.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
-    text
+
+    /// The next portion.
+    pub(super) fn rows(&mut self, rows: impl IntoIterator<Item = Vec<String>>) -> String {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        if let Some(heading) = self.heading.take() {
+            table.set_header(heading);
+        }
+        for row in rows {
+            table.add_row(row.into_iter().map(|cell| one_line(&cell)).collect::<Vec<_>>());
+        }
+        let found = table.column_max_content_widths();
+        for (column, width) in table.column_iter_mut().zip(&self.widths) {
+            let padded = width.saturating_add(column.padding_width());
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(padded)));
+        }
+        let before = self.widths.iter().copied().chain(std::iter::repeat(0));
+        self.widths = found.into_iter().zip(before).map(|(now, before)| now.max(before)).collect();
+        table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+    }
+}
+
+/// A JSON list that is printed in portions, as [`json_text`] prints a whole one.
+#[derive(Default)]
+pub(super) struct JsonList {
+    begun: bool,
+}
+
+impl JsonList {
+    /// The next portion, with what stands before it.
+    pub(super) fn rows(&mut self, rows: &[impl Serialize]) -> Result<String, Failure> {
+        let mut text = String::new();
+        for row in rows {
+            text += if self.begun { ",\n  " } else { "[\n  " };
+            self.begun = true;
+            // no text within JSON has a line feed of its own
+            text += &json_text(row)?.trim_end().replace('\n', "\n  ");
+        }
+        Ok(text)
+    }
+
+    /// What stands behind the last portion.
+    pub(super) fn end(self) -> &'static str {
+        if self.begun { "\n]\n" } else { "[]\n" }
+    }
 }

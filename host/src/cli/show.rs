@@ -1,17 +1,16 @@
 //! Commands that look at runs and change nothing.
 use super::Session;
-use super::output::{json_text, one_line, print, print_json, reader_went_away, table, tell, time};
+use super::output::{JsonList, json_text, one_line, print, print_json, reader_went_away, table, tell, time};
+use super::tasks::no_task;
 use crate::backend::stopped_supervisors;
 use crate::explain::{explain_run, explain_task, outside_command};
 use crate::failure::{Failure, FailureKind};
 use crate::ground::machine::Watch;
 use crate::ground::words::positional;
 use crate::model::code::Code;
-use crate::model::handle;
-use crate::model::states::{RunState, TaskState};
-use crate::model::workflow::nearest;
+use crate::model::states::RunState;
 use crate::run::{LastTick, RunDir};
-use crate::store::{AttemptRow, Store, TaskRow, WaitRow};
+use crate::store::{Store, WaitRow};
 use crate::workspace::{kept_config, now_ms, open_for_reading, read_store};
 use serde_json::{Value, json};
 use std::io::IsTerminal;
@@ -24,7 +23,9 @@ const WAITS_SHOWN: usize = 10;
 /// Up to where `status` counts the things of a kind that it does not list.
 const WAITS_COUNTED: u32 = 1000;
 /// Tasks that `explain` lists for a person.
-const EXPLAINED_SHOWN: usize = 50;
+const EXPLAINED_SHOWN: u64 = 50;
+/// Explanations that are printed at once.
+const PRINTED_AT_ONCE: usize = 1_000;
 /// Characters of the campaign's result that `status` shows a person.
 const RESULT_CHARS: usize = 120;
 
@@ -274,18 +275,33 @@ pub(super) fn explain(session: &Session, name: &str, task: Option<&str>) -> Resu
     let dir = session.run(name)?;
     let (store, config) = open_for_reading(&dir)?;
     let (run, stopped) = (dir.address(), stopped_supervisors(dir.root(), &config));
-    let all = match task {
-        None => explain_run(&store, &config, run, &stopped)?,
-        Some(id) => vec![explain_task(&store, &config, run, &stopped, id)?.ok_or_else(|| no_task(&store, id))?],
+    let mut list = JsonList::default();
+    let mut all = Vec::new();
+    let more = match task {
+        Some(id) => {
+            all.push(explain_task(&store, &config, run, &stopped, id)?.ok_or_else(|| no_task(&store, id))?);
+            0
+        }
+        None if session.json => explain_run(&store, &config, (run, &stopped), u64::MAX, |one| {
+            all.push(one);
+            if all.len() < PRINTED_AT_ONCE {
+                return Ok(());
+            }
+            print(&list.rows(&std::mem::take(&mut all))?)
+        })?,
+        None => explain_run(&store, &config, (run, &stopped), EXPLAINED_SHOWN, |one| {
+            all.push(one);
+            Ok::<_, Failure>(())
+        })?,
     };
     if session.json {
-        return print_json(&all).map(|()| 0);
+        print(&list.rows(&all)?)?;
+        return print(list.end()).map(|()| 0);
     }
     if all.is_empty() {
         tell("nothing is stuck");
     }
-    let more = all.len().saturating_sub(EXPLAINED_SHOWN);
-    let rows = all.into_iter().take(EXPLAINED_SHOWN).map(|one| {
+    let rows = all.into_iter().map(|one| {
         let subject = one.task.unwrap_or_else(|| "(the run)".to_owned());
         vec![subject, one.code.to_string(), one.sentence, one.command.unwrap_or_default()]
     });
@@ -297,96 +313,4 @@ pub(super) fn explain(session: &Session, name: &str, task: Option<&str>) -> Resu
         tell(&format!("and {more} more; `matterstack explain {} --json` prints all", dir.address()));
     }
     Ok(0)
-}
-
-fn no_task(store: &Store, id: &str) -> Failure {
-    let failure = Failure::input(format!("the run has no task `{id}`"));
-    let names: Vec<String> =
-        store.tasks(None, None).map(|tasks| tasks.into_iter().map(|task| task.id).collect()).unwrap_or_default();
-    match nearest(id, names.iter().map(String::as_str)) {
-        Some(near) => failure.hint(format!("did you mean `{near}`?")),
-        None => failure.hint("`matterstack tasks RUN` lists them"),
-    }
-}
-
-pub(super) fn the_task(store: &Store, id: &str) -> Result<TaskRow, Failure> {
-    store.task(id)?.ok_or_else(|| no_task(store, id))
-}
-
-pub(super) fn tasks(session: &Session, name: &str, state: Option<&str>) -> Result<u8, Failure> {
-    let store = read_store(&session.run(name)?)?;
-    let state = match state {
-        None => None,
-        Some(text) => Some(TaskState::parse(text).ok_or_else(|| {
-            let words: Vec<&str> = TaskState::ALL.iter().map(|state| state.as_str()).collect();
-            Failure::input(format!("`{text}` is no state of a task")).hint(format!("use {}", words.join(", ")))
-        })?),
-    };
-    let tasks = store.tasks(state, None)?;
-    if session.json {
-        let mut rows = Vec::with_capacity(tasks.len());
-        for task in &tasks {
-            let outputs = if task.state.ended() { store.task_outputs(task.key)? } else { Vec::new() };
-            rows.push(json!({
-                "id": task.id, "iteration": task.iteration, "state": task.state, "reason": task.reason,
-                "operator": task.operator, "attempts": task.attempts, "outputs": outputs,
-            }));
-        }
-        return print_json(&rows).map(|()| 0);
-    }
-    if tasks.is_empty() {
-        tell("no such task");
-        return Ok(0);
-    }
-    let rows = tasks.into_iter().map(|task| {
-        let iteration = task.iteration.to_string();
-        vec![
-            task.id,
-            iteration,
-            task.state.to_string(),
-            task.operator,
-            task.attempts.to_string(),
-            task.reason.unwrap_or_default(),
-        ]
-    });
-    print(&table(&["TASK", "ITERATION", "STATE", "OPERATOR", "ATTEMPTS", "WHY"], rows))?;
-    Ok(0)
-}
-
-pub(super) fn attempts(session: &Session, name: &str, task: &str) -> Result<u8, Failure> {
-    let store = read_store(&session.run(name)?)?;
-    let attempts = store.attempts(the_task(&store, task)?.key)?;
-    if session.json {
-        let mut rows = Vec::with_capacity(attempts.len());
-        for attempt in &attempts {
-            rows.push(json!({
-                "attempt_id": attempt.id, "number": attempt.number, "state": attempt.state, "reason": attempt.reason,
-                "external_id": external_id(attempt), "operator": attempt.operator, "directory": attempt.directory,
-                "created_at": time(attempt.created_at_ms), "ended_at": attempt.ended_at_ms.map(time),
-                "outputs": store.outputs(attempt.key)?,
-            }));
-        }
-        return print_json(&rows).map(|()| 0);
-    }
-    if attempts.is_empty() {
-        tell("the task has had no attempt yet");
-        return Ok(0);
-    }
-    let rows = attempts.into_iter().map(|attempt| {
-        let state = attempt.state.to_string();
-        vec![
-            attempt.number.to_string(),
-            state,
-            attempt.directory,
-            time(attempt.created_at_ms),
-            attempt.reason.unwrap_or_default(),
-        ]
-    });
-    print(&table(&["ATTEMPT", "STATE", "DIRECTORY", "CREATED", "WHY"], rows))?;
-    Ok(0)
-}
-
-/// What the outside calls the attempt.
-fn external_id(attempt: &AttemptRow) -> Option<String> {
-    handle::told(attempt.handle.as_deref()?).external_id.as_deref().map(one_line)
 }

@@ -29,6 +29,8 @@ pub const PREFIX: &str = ".matterstack-";
 pub const STAGED: &str = ".matterstack-staged";
 /// On a cluster: the files that stay there, with size and digest.
 pub const KEPT: &str = ".matterstack-kept";
+/// On a cluster: the attempt from which files were carried over there, and a line of `sha256sum` for each.
+pub const CARRIED: &str = ".matterstack-carried";
 /// On a cluster: what the wrapper runs after a command that succeeded.
 pub const AFTER: &str = ".matterstack-after";
 /// A staged file in the making.

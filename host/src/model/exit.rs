@@ -22,6 +22,9 @@ pub struct ExitRecord {
     pub reason: ExitReason,
     /// One sentence for a person.
     pub message: Option<String>,
+    /// When it was handed in, RFC 3339 in UTC.
+    #[serde(default)]
+    pub queued_at: Option<String>,
     /// When it started, RFC 3339 in UTC.
     pub started_at: Option<String>,
     /// When it ended, RFC 3339 in UTC.
@@ -29,10 +32,10 @@ pub struct ExitRecord {
     /// The machine it ran on, where that is known.
     #[serde(default)]
     pub host: Option<String>,
-    /// What it used of processors, in seconds, where that is known.
+    /// What it used of processors, with every process that it waited for, in seconds, where that is known.
     #[serde(default)]
     pub cpu_s: Option<f64>,
-    /// The most memory that it held, in MiB, where that is known.
+    /// The most memory that one process of it held, in MiB, where that is known.
     #[serde(default)]
     pub memory_peak_mb: Option<u64>,
 }
@@ -47,6 +50,7 @@ impl ExitRecord {
             signal: None,
             reason,
             message: None,
+            queued_at: None,
             started_at: None,
             ended_at,
             host: None,

@@ -16,6 +16,17 @@ pub struct NewInput {
     pub from_path: String,
 }
 
+/// A file that was carried over from an earlier attempt, where both ran.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CarriedInput {
+    /// Its path in the directories of both.
+    pub path: String,
+    /// SHA-256, 64 hexadecimal digits.
+    pub sha256: String,
+    /// The id of the earlier attempt.
+    pub from: String,
+}
+
 impl Writer<'_> {
     /// Keeps what an attempt consumes, in place of what was noted when it was staged before.
     ///
@@ -29,6 +40,49 @@ impl Writer<'_> {
         for input in inputs {
             keep.execute((attempt_key, &input.destination, &input.sha256, input.from_attempt, &input.from_path))?;
         }
+        Ok(())
+    }
+
+    /// Keeps what an attempt found of an earlier one of its task; what is known of its inputs already is known better.
+    pub(super) fn keep_carried(&self, key: i64, carried: &[CarriedInput]) -> Result<(), StoreError> {
+        for one in carried {
+            self.connection
+                .prepare_cached(
+                    "INSERT OR IGNORE INTO attempt_inputs (attempt_key, destination, sha256, from_attempt, from_path) \
+                     SELECT a.attempt_key, ?2, unhex(?3), f.attempt_key, ?2 FROM attempts a JOIN attempts f \
+                     ON f.task_key = a.task_key AND f.number < a.number WHERE a.attempt_key = ?1 AND f.attempt_id = ?4",
+                )?
+                .execute((key, &one.path, &one.sha256, &one.from))?;
+        }
+        Ok(())
+    }
+
+    /// Keeps that an attempt has what another one consumed, ran and printed.
+    pub(super) fn take_over(&self, key: i64, from: i64) -> Result<(), StoreError> {
+        self.connection.execute(
+            "UPDATE attempts SET (external_id, host, node, queued_ms, started_ms, stopped_ms, cpu_ms, memory_peak_mb) = \
+             (SELECT external_id, host, node, queued_ms, started_ms, stopped_ms, cpu_ms, memory_peak_mb FROM attempts \
+             WHERE attempt_key = ?2) WHERE attempt_key = ?1",
+            (key, from),
+        )?;
+        self.connection.execute(
+            "INSERT INTO logs (attempt_key, kind, sha256, size) SELECT ?1, kind, sha256, size FROM logs WHERE attempt_key = ?2",
+            (key, from),
+        )?;
+        self.take_inputs_over(key, from)
+    }
+
+    /// Keeps that an attempt has what another one consumed, in the same environment.
+    pub(super) fn take_inputs_over(&self, key: i64, from: i64) -> Result<(), StoreError> {
+        self.connection.execute(
+            "UPDATE attempts SET environment = (SELECT environment FROM attempts WHERE attempt_key = ?2) WHERE attempt_key = ?1",
+            (key, from),
+        )?;
+        self.connection.execute(
+            "INSERT OR REPLACE INTO attempt_inputs (attempt_key, destination, sha256, from_attempt, from_path) \
+             SELECT ?1, destination, sha256, from_attempt, from_path FROM attempt_inputs WHERE attempt_key = ?2",
+            (key, from),
+        )?;
         Ok(())
     }
 

@@ -28,14 +28,14 @@ mod workflow;
 
 pub use attempt::{AttemptEnd, AttemptRow, NewAttempt, SettledAttempt, Waiting};
 pub use decision::{Came, DecisionInput, NewDecision};
-pub use job::NewInput;
+pub use job::{CarriedInput, NewInput};
 pub use output::{KeptOutput, Output};
 pub use ready::TaskSpec;
 pub use run::{Identity, NewRun, RunRow};
 pub use snapshot::{AttemptPlace, Snapshot};
 pub use state::FormerState;
-pub use task::TaskRow;
-pub use version::NewConfig;
+pub use task::{Standing, TaskRow};
+pub use version::{NewConfig, NewEnvironment};
 pub use waiting::{News, WaitRow, Watched};
 
 use crate::model::config::Journal;

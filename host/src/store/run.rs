@@ -1,6 +1,6 @@
 //! The run's own row.
 use super::word::columns;
-use super::{NewConfig, Store, StoreError, Writer, changed_one};
+use super::{NewConfig, NewEnvironment, Store, StoreError, Writer, changed_one};
 use crate::model::act::Act;
 use crate::model::code::Word;
 use crate::model::document::sha256;
@@ -75,8 +75,8 @@ pub struct NewRun<'a> {
     pub workspace: &'a str,
     /// What it goes by.
     pub config: NewConfig<'a>,
-    /// The machine it is made on, and the name of that.
-    pub machine: (&'a str, &'a str),
+    /// Where it is made.
+    pub environment: NewEnvironment,
     /// What tells the run directory from a copy.
     pub identity: Identity,
     /// The user who makes it.
@@ -159,7 +159,7 @@ impl Writer<'_> {
         )?;
         let act = self.add_act(run.act)?;
         self.set_config(run.config, act)?;
-        self.set_environment(run.machine.0, run.machine.1, Some(act))?;
+        self.set_environment(&run.environment)?;
         for state in crate::model::states::TaskState::ALL {
             self.connection.execute("INSERT INTO task_counts (state, n) VALUES (?1, 0)", [state.as_str()])?;
         }

@@ -143,7 +143,7 @@ impl Snapshot<'_> {
         let sql = "SELECT t.task_id, t.iteration, t.operator, t.state, t.reason_code, t.reason, \
              (SELECT count(*) FROM attempts a WHERE a.task_key = t.task_key), \
              (SELECT min(a.created_at_ms) FROM attempts a WHERE a.task_key = t.task_key), \
-             (SELECT max(a.ended_at_ms) FROM attempts a WHERE a.task_key = t.task_key), t.spec, t.delivered, t.version \
+             (SELECT max(a.ended_at_ms) FROM attempts a WHERE a.task_key = t.task_key), t.spec, t.delivered \
              FROM tasks t ORDER BY t.task_key";
         let map = |row: &Row<'_>| {
             let state: TaskState = row.get(3)?;
@@ -159,7 +159,6 @@ impl Snapshot<'_> {
                 started_at: row.get::<_, Option<i64>>(7)?.map(Time),
                 ended_at: ended.filter(|_| state.ended()).map(Time),
                 delivered: row.get::<_, Option<i64>>(10)?.map(|number| number as u64),
-                version: row.get(11)?,
                 spec: document(row.get_ref(9)?.as_str().unwrap_or_default())?,
             })
         };
@@ -175,7 +174,7 @@ impl Snapshot<'_> {
         each: impl FnMut((i64, AttemptRecord)) -> Result<(), E>,
     ) -> Result<(), E> {
         let sql = "SELECT a.attempt_key, a.attempt_id, t.task_id, a.number, a.operator, a.state, a.reason_code, a.reason, \
-             a.directory, a.handle, a.data, a.created_at_ms, a.ended_at_ms, a.version, a.environment \
+             a.directory, a.handle, a.data, a.created_at_ms, a.ended_at_ms, a.environment \
              FROM attempts a JOIN tasks t ON t.task_key = a.task_key ORDER BY a.attempt_key";
         let map = |row: &Row<'_>| {
             let key: i64 = row.get(0)?;
@@ -192,8 +191,7 @@ impl Snapshot<'_> {
                 data: optional(row.get::<_, Option<String>>(10)?.as_deref())?,
                 created_at: Time(row.get(11)?),
                 ended_at: row.get::<_, Option<i64>>(12)?.map(Time),
-                version: row.get(13)?,
-                environment: row.get(14)?,
+                environment: row.get(13)?,
                 job: self.store.job(key)?,
                 inputs: self.store.inputs(key)?,
                 logs: self.store.logs(key)?,

@@ -34,6 +34,26 @@ pub struct TaskRow {
     pub allow_failure: bool,
 }
 
+/// How tasks stand that have not completed. Of those that are pending, the ready ones come by operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Pending, and nothing stands before it.
+    Ready,
+    /// Pending, and waits for others.
+    Blocked,
+    /// Running.
+    Running,
+    /// Failed.
+    Failed,
+    /// Cancelled.
+    Cancelled,
+    /// Skipped.
+    Skipped,
+}
+
+/// Tasks that are read at once where all of them are wanted.
+const PORTION: u64 = 1_000;
+
 impl Writer<'_> {
     /// Where a task stands now.
     ///
@@ -210,6 +230,74 @@ impl Store {
             "(?1 IS NULL OR t.state = ?1) AND (?2 IS NULL OR t.operator = ?2)",
             (state.map(TaskState::as_str), operator),
         )
+    }
+
+    /// The next `most` tasks after this one, in the order planned; `state` narrows the list.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn task_page(&self, state: Option<TaskState>, after: i64, most: u32) -> Result<Vec<TaskRow>, StoreError> {
+        let filter = match state {
+            None => "?1 IS NULL AND",
+            Some(_) => "t.state = ?1 AND",
+        };
+        let mut statement = self.connection.prepare_cached(&format!(
+            "SELECT {TASK_COLUMNS} FROM tasks t WHERE {filter} t.task_key > ?2 ORDER BY t.task_key LIMIT ?3"
+        ))?;
+        let rows = statement.query_map((state.map(TaskState::as_str), after, most), task_row)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Tasks that stand so, at most `most`; each portion is read when it is come to, so that nothing is locked between.
+    pub fn standing_tasks(
+        &self,
+        standing: Standing,
+        most: u64,
+    ) -> impl Iterator<Item = Result<TaskRow, StoreError>> + use<'_> {
+        let (mut left, mut after, mut last) = (most, (String::new(), 0), false);
+        std::iter::from_fn(move || {
+            let portion = left.min(PORTION);
+            if last || portion == 0 {
+                return None;
+            }
+            let rows = self.standing_page(standing, (&after.0, after.1), portion);
+            let read = rows.as_ref().map_or(0, Vec::len) as u64;
+            if let Some(row) = rows.as_ref().ok().and_then(|rows| rows.last()) {
+                after = (row.operator.clone(), row.key);
+            }
+            left -= read;
+            last = read < portion;
+            Some(match rows {
+                Ok(rows) => rows.into_iter().map(Ok).collect(),
+                Err(error) => vec![Err(error)],
+            })
+        })
+        .flatten()
+    }
+
+    fn standing_page(
+        &self,
+        standing: Standing,
+        (operator, key): (&str, i64),
+        most: u64,
+    ) -> Result<Vec<TaskRow>, StoreError> {
+        // the words stand in the text, since the indexes are partial ones
+        let filter = match standing {
+            Standing::Ready => {
+                "t.state = 'pending' AND t.blocked = 0 AND (t.operator, t.task_key) > (?1, ?2) ORDER BY t.operator, t.task_key"
+            }
+            Standing::Blocked => {
+                "t.state = 'pending' AND t.blocked > 0 AND ?1 IS NOT NULL AND t.task_key > ?2 ORDER BY t.task_key"
+            }
+            Standing::Running => "t.state = 'running' AND ?1 IS NOT NULL AND t.task_key > ?2 ORDER BY t.task_key",
+            Standing::Failed => "t.state = 'failed' AND ?1 IS NOT NULL AND t.task_key > ?2 ORDER BY t.task_key",
+            Standing::Cancelled => "t.state = 'cancelled' AND ?1 IS NOT NULL AND t.task_key > ?2 ORDER BY t.task_key",
+            Standing::Skipped => "t.state = 'skipped' AND ?1 IS NOT NULL AND t.task_key > ?2 ORDER BY t.task_key",
+        };
+        let mut statement =
+            self.connection.prepare_cached(&format!("SELECT {TASK_COLUMNS} FROM tasks t WHERE {filter} LIMIT ?3"))?;
+        let rows = statement.query_map((operator, key, most as i64), task_row)?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// One task by its id.

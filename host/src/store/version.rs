@@ -4,7 +4,7 @@ use super::{Store, StoreError, Writer, compress};
 use crate::model::config::PinnedFile;
 use crate::model::document::sha256;
 use crate::model::evidence::{ConfigRecord, EngineRecord, EnvironmentRecord, NumberedEngine, PluginRecord};
-use rusqlite::{OptionalExtension, Row};
+use rusqlite::Row;
 use std::collections::BTreeMap;
 
 /// A configuration that a run is to go by.
@@ -14,6 +14,17 @@ pub struct NewConfig<'a> {
     pub text: &'a str,
     /// The plugins that it pins, by name.
     pub plugins: &'a BTreeMap<String, PinnedFile>,
+}
+
+/// Where jobs are handed in, and what they inherit there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEnvironment {
+    /// Identifies the machine.
+    pub machine: String,
+    /// The name of the machine.
+    pub host: String,
+    /// The documented variables that are set, with their values.
+    pub variables: BTreeMap<String, String>,
 }
 
 impl Writer<'_> {
@@ -37,28 +48,39 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Notes that jobs run on this machine from here on; `act` is what brought that about, if anything did.
+    /// Notes in which environment jobs are handed in from here on: one that was noted before keeps its number.
     ///
     /// # Errors
     /// If the database cannot be written.
-    pub fn set_environment(&self, machine: &str, host: &str, act: Option<i64>) -> Result<(), StoreError> {
+    pub fn set_environment(&self, new: &NewEnvironment) -> Result<(), StoreError> {
+        let NewEnvironment { machine, host, variables } = new;
+        let variables = serde_json::to_string(variables).map_err(|error| StoreError::Row(error.to_string()))?;
         self.connection.execute(
-            "INSERT INTO environments (machine, host, variables, recorded, act) VALUES (?1, ?2, '{}', '{}', ?3)",
-            (machine, host, act),
+            "INSERT INTO environments (machine, host, variables) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+            (machine, host, &variables),
+        )?;
+        self.connection.execute(
+            "UPDATE run SET environment = (SELECT environment FROM environments WHERE machine = ?1 AND host = ?2 AND \
+             variables = ?3)",
+            (machine, host, &variables),
         )?;
         Ok(())
     }
 }
 
 impl Store {
-    /// The machine on which jobs ran last.
+    /// The environment in which jobs were handed in last.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn machine(&self) -> Result<Option<String>, StoreError> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT machine FROM environments ORDER BY environment DESC LIMIT 1")?;
-        Ok(statement.query_row([], |row| row.get(0)).optional()?)
+    pub fn environment(&self) -> Result<NewEnvironment, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT machine, host, variables FROM environments WHERE environment = (SELECT environment FROM run)",
+        )?;
+        let mut rows = statement.query([])?;
+        let row = rows.next()?.ok_or_else(|| StoreError::Row("the run has no environment".to_owned()))?;
+        let variables = super::document(row.get_ref(2)?.as_str().unwrap_or_default())?;
+        Ok(NewEnvironment { machine: row.get(0)?, host: row.get(1)?, variables })
     }
 
     /// Hands over every configuration the run ever had, oldest first.
@@ -115,15 +137,13 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn environments(&self) -> Result<Vec<EnvironmentRecord>, StoreError> {
-        let sql = "SELECT environment, machine, host, variables, recorded, act FROM environments ORDER BY environment";
+        let sql = "SELECT environment, machine, host, variables FROM environments ORDER BY environment";
         let map = |row: &Row<'_>| {
             Ok(EnvironmentRecord {
                 environment: row.get(0)?,
                 machine: row.get(1)?,
                 host: row.get(2)?,
                 variables: super::document(&row.get::<_, String>(3)?)?,
-                recorded: super::document(&row.get::<_, String>(4)?)?,
-                act: row.get(5)?,
             })
         };
         self.all(sql, map)

@@ -12,7 +12,7 @@ use crate::model::contract::GuestError;
 use crate::model::inputs::Carried;
 use crate::model::outputs;
 use crate::model::workflow::Task;
-use crate::store::{AttemptRow, StoreError};
+use crate::store::{AttemptRow, NewInput, StoreError};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use std::io;
@@ -30,24 +30,24 @@ fn before(run: &Run, attempt: &AttemptRow) -> Result<Option<AttemptRow>, StoreEr
 }
 
 /// Copies into the attempt directory what the attempt before left, unless it is on a cluster that the operator may use:
-/// then the submit sees to it. Tells whether that was anything.
+/// then the submit sees to it, and the cluster tells what it found. Returns what was copied.
 pub(super) fn stage(
     run: &Run,
     task: &Task,
     attempt: &AttemptRow,
     staging: &mut Staging<'_>,
-) -> Result<bool, StageError> {
+) -> Result<Vec<NewInput>, StageError> {
     let before = before(run, attempt).map_err(|error| StageError::Task(error.to_string()))?;
-    let Some(before) = before else { return Ok(false) };
+    let Some(before) = before else { return Ok(Vec::new()) };
     let what = || format!("what attempt {} left cannot be carried over", before.number);
     let left_at = run.dir.join(&before.directory);
-    match run.backends.ran_at(&left_at) {
-        RanAt::Forgotten => Ok(false),
-        RanAt::There(backend) if super::may_use(run, &attempt.operator, &backend) => Ok(false),
+    let copied = match run.backends.ran_at(&left_at) {
+        RanAt::Forgotten => Ok(Vec::new()),
+        RanAt::There(backend) if super::may_use(run, &attempt.operator, &backend) => Ok(Vec::new()),
         RanAt::There(backend) => {
             let from = (backend.as_str(), before.id.as_str());
             match run.backends.fetch_carried(from, &attempt.id, &task.retry.carry, staging.directory) {
-                Ok(()) => Ok(true),
+                Ok(()) => fetched(task, &run.config.limits, staging).map_err(|error| told(error, &what())),
                 Err(GuestError::Transient(detail, _)) => Err(StageError::Later(format!(
                     "what attempt {} left is on backend `{backend}`: {}",
                     before.number, detail.message
@@ -57,40 +57,73 @@ pub(super) fn stage(
         }
         RanAt::Here => {
             let left = Left { directory: &left_at, task, handle: before.handle.as_deref() };
-            copy(left, &run.config.limits, staging).map_err(|error| match error {
-                CollectError::Unreadable(path, error) => blame(error, format!("{}: `{path}`", what())),
-                CollectError::Quota(text, _) => StageError::Task(format!("{}: {text}", what())),
-                CollectError::PutAside(text) => StageError::PutAside(text),
-            })
+            copy(left, &run.config.limits, staging).map_err(|error| told(error, &what()))
         }
+    };
+    let from = |(path, sha256): (String, String)| NewInput {
+        destination: path.clone(),
+        sha256,
+        from_attempt: Some(before.key),
+        from_path: path,
+    };
+    Ok(copied?.into_iter().map(from).collect())
+}
+
+/// Why nothing is carried over, as staging tells it.
+fn told(error: CollectError, what: &str) -> StageError {
+    match error {
+        CollectError::Unreadable(path, error) => blame(error, format!("{what}: `{path}`")),
+        CollectError::Quota(text, _) => StageError::Task(format!("{what}: {text}")),
+        CollectError::PutAside(text) => StageError::PutAside(text),
     }
 }
 
-/// Copies what the patterns name; tells whether that was anything.
-fn copy(left: Left<'_>, limits: &Limits, staging: &mut Staging<'_>) -> Result<bool, CollectError> {
+/// The files that were fetched into the attempt directory, with their digests.
+fn fetched(task: &Task, limits: &Limits, staging: &mut Staging<'_>) -> Result<Vec<(String, String)>, CollectError> {
+    let patterns = outputs::patterns(task.retry.carry.iter().map(String::as_str));
+    let nobody = own_files(None);
+    let mut walk = Walk::new(&patterns, Own { task, operator: &nobody }, limits);
+    walk.walk(&staging.into)?;
+    let mut all = Vec::with_capacity(walk.found.len());
+    for path in walk.found {
+        let unreadable = |error| CollectError::Unreadable(path.clone(), error);
+        let mut file = open_regular(&staging.into, &path).map_err(unreadable)?.into_std();
+        let sha256 = staging.hash(&mut file, &path).map_err(|error| match error {
+            Brought::PutAside(text) => CollectError::PutAside(text),
+            Brought::Failed(error) => unreadable(error),
+        })?;
+        all.push((path, sha256));
+    }
+    Ok(all)
+}
+
+/// Copies what the patterns name; returns it with the digests.
+fn copy(left: Left<'_>, limits: &Limits, staging: &mut Staging<'_>) -> Result<Vec<(String, String)>, CollectError> {
     let patterns = outputs::patterns(left.task.retry.carry.iter().map(String::as_str));
     let operator = own_files(left.handle);
     let unreadable = |error| CollectError::Unreadable(".".to_owned(), error);
     let root = match Dir::open_ambient_dir(left.directory, ambient_authority()) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         root => root.map_err(unreadable)?,
     };
     let mut walk = Walk::new(&patterns, Own { task: left.task, operator: &operator }, limits);
     walk.walk(&root)?;
     let mut found = walk.found;
     found.sort();
+    let mut copied = Vec::with_capacity(found.len());
     let mut room = limits.attempt_mb.saturating_mul(1024 * 1024);
-    for path in &found {
+    for path in found {
         let unreadable = |error| CollectError::Unreadable(path.clone(), error);
-        let mut file = open_regular(&root, path).map_err(unreadable)?.into_std();
+        let mut file = open_regular(&root, &path).map_err(unreadable)?.into_std();
         let executable = is_executable(&file.metadata().map_err(unreadable)?);
-        let size = staging.bring(&mut file, path, None, executable, room).map_err(|error| match error {
+        let digested = staging.bring(&mut file, &path, None, executable, room).map_err(|error| match error {
             Brought::PutAside(text) => CollectError::PutAside(text),
             Brought::Failed(error) => over_quota(unreadable(error), limits),
         })?;
-        room = room.saturating_sub(size);
+        room = room.saturating_sub(digested.size);
+        copied.push((path, digested.sha256));
     }
-    Ok(!found.is_empty())
+    Ok(copied)
 }
 
 /// What the backends are told of it before the operator submits.

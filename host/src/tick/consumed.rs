@@ -1,16 +1,18 @@
 //! Which files an attempt consumes, by digest, and where each comes from. What stands in the task itself is not among them.
 use super::{Run, TickError};
+use crate::model::pattern::plain_path;
 use crate::model::workflow::{FileSource, Task};
 use crate::store::{AttemptRow, NewInput};
 
-/// What an attempt at this task is given. A file that is missing is left out: staging has failed the attempt for it.
-pub(super) fn consumed(run: &Run, attempt: &AttemptRow) -> Result<Vec<NewInput>, TickError> {
+/// What an attempt at this task is given beside what it carries over. A file that is missing is left out: staging has failed
+/// the attempt for it.
+pub(super) fn consumed(run: &Run, attempt: &AttemptRow, carried: Vec<NewInput>) -> Result<Vec<NewInput>, TickError> {
+    let mut inputs = carried;
     // Most tasks have no files, and need not be parsed to find that out.
     if !attempt.task_json.contains("\"files\"") {
-        return Ok(Vec::new());
+        return Ok(inputs);
     }
     let task: Task = super::verdict::stored_task(&attempt.task_json)?;
-    let mut inputs = Vec::with_capacity(task.files.len());
     for (destination, source) in &task.files {
         inputs.extend(match source {
             FileSource::Content(_) => None,
@@ -24,7 +26,7 @@ pub(super) fn consumed(run: &Run, attempt: &AttemptRow) -> Result<Vec<NewInput>,
                 })
             }
             FileSource::From(from) => {
-                let found = run.store.output_source(from.from.as_str(), &from.output)?;
+                let found = run.store.output_source(from.from.as_str(), &plain_path(&from.output))?;
                 found.map(|(key, output)| NewInput {
                     destination: destination.clone(),
                     sha256: output.sha256,

@@ -2,6 +2,7 @@
 //! as their signature and the owner of the file tell.
 use crate::ground::digest::digest;
 use crate::ground::files::open_regular;
+use crate::ground::machine;
 use crate::model::act::{Act, Actor, Verb};
 use crate::store::AttemptRow;
 use cap_std::ambient_authority;
@@ -33,8 +34,10 @@ struct Signature {
 pub(super) fn given(directory: &Path, attempt: &AttemptRow) -> Option<Act> {
     let directory = Dir::open_ambient_dir(directory, ambient_authority()).ok()?;
     let answer = || {
-        let (bytes, owner) = signature(&directory, "response.by.json")?;
-        let (digest, _) = digest(&mut open_regular(&directory, "response.json").ok()?).ok()?;
+        let (bytes, _) = signature(&directory, "response.by.json")?;
+        let mut response = open_regular(&directory, "response.json").ok()?;
+        let owner = response.metadata().ok()?.uid();
+        let (digest, _) = digest(&mut response).ok()?;
         let signed: Signature = serde_json::from_slice(&bytes).ok()?;
         // a note that belongs to another answer says nothing
         (signed.sha256 == digest).then_some((Verb::Respond, signed, owner))
@@ -49,10 +52,12 @@ pub(super) fn given(directory: &Path, attempt: &AttemptRow) -> Option<Act> {
     if let Some(seal) = signed.seal {
         arguments["seal"] = seal.into();
     }
-    if owner != signed.uid {
-        arguments["file_owner"] = owner.into();
+    let mut by = Actor { user_id: signed.uid, user: signed.user, host: signed.host, version: signed.version };
+    if owner != by.user_id {
+        // a signature can say anything, and whose the file is cannot be made up
+        arguments["signed_as"] = json!({"user_id": by.user_id, "user": by.user});
+        (by.user_id, by.user) = (owner, machine::user_name_of(owner));
     }
-    let by = Actor { user_id: signed.uid, user: signed.user, host: signed.host, version: signed.version };
     Some(Act { verb, arguments, reason: None, by, at_ms: at.as_millisecond() })
 }
 

@@ -2,14 +2,14 @@
 //! copied in pieces. What cannot be had is the attempt's own failure, unless the machine is to blame.
 use super::collect::CollectError;
 use super::{Run, carry, inputs};
-use crate::ground::carriage::{Allowance, Bring, Carriage, Carried, is_executable, make_way, write_new};
+use crate::ground::carriage::{Allowance, Bring, Carriage, Carried, Digested, is_executable, make_way, write_new};
 use crate::ground::digest::Stamp;
 use crate::ground::files::open_regular;
 use crate::ground::machine;
 use crate::model::attempt_dir::PART;
 use crate::model::pattern::plain_path;
 use crate::model::workflow::{FileSource, Task};
-use crate::store::AttemptRow;
+use crate::store::{AttemptRow, NewInput};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use std::io;
@@ -36,9 +36,17 @@ pub(super) struct Staging<'a> {
     pub(super) allowance: &'a Allowance,
 }
 
-/// Makes the attempt directory and puts into it the task's files, and what it carries over from the attempt before. Tells
-/// whether that was anything.
-pub(super) fn stage(run: &Run, task: &Task, attempt: &AttemptRow, allowance: &Allowance) -> Result<bool, StageError> {
+/// What was put into an attempt directory.
+#[derive(Debug, Default)]
+pub(super) struct Staged {
+    /// Whether there was anything.
+    pub(super) any: bool,
+    /// What was carried over from an earlier attempt.
+    pub(super) carried: Vec<NewInput>,
+}
+
+/// Makes the attempt directory and puts into it the task's files, and what it carries over from the attempt before.
+pub(super) fn stage(run: &Run, task: &Task, attempt: &AttemptRow, allowance: &Allowance) -> Result<Staged, StageError> {
     let directory = &run.dir.join(&attempt.directory);
     let failed = |error| StageError::Machine(format!("making attempt directory `{}`", directory.display()), error);
     match std::fs::create_dir(directory) {
@@ -49,7 +57,7 @@ pub(super) fn stage(run: &Run, task: &Task, attempt: &AttemptRow, allowance: &Al
     }
     let carries = carry::carries(task, attempt);
     if task.files.is_empty() && !carries {
-        return Ok(false);
+        return Ok(Staged::default());
     }
     let into = Dir::open_ambient_dir(directory, ambient_authority()).map_err(failed)?;
     let aside = run.dir.progress(&attempt.id);
@@ -71,8 +79,8 @@ fn fill(
     attempt: &AttemptRow,
     carries: bool,
     staging: &mut Staging<'_>,
-) -> Result<bool, StageError> {
-    let carried = carries && carry::stage(run, task, attempt, staging)?;
+) -> Result<Staged, StageError> {
+    let carried = if carries { carry::stage(run, task, attempt, staging)? } else { Vec::new() };
     for (destination, source) in &task.files {
         if let FileSource::From(from) = source
             && inputs::stage(run, &attempt.operator, destination, from, staging.directory)?
@@ -81,7 +89,7 @@ fn fill(
         }
         staging.file(run, destination, source)?;
     }
-    Ok(carried || !task.files.is_empty())
+    Ok(Staged { any: !carried.is_empty() || !task.files.is_empty(), carried })
 }
 
 /// The staged files that can be executed.
@@ -249,7 +257,15 @@ impl Staging<'_> {
         Ok(false)
     }
 
-    /// Brings a file; returns how many bytes it has.
+    /// The digest of a file in the directory.
+    pub(super) fn hash(&mut self, file: &mut std::fs::File, path: &str) -> Result<String, Brought> {
+        match self.progress.hash(file, path, u64::MAX, self.allowance).map_err(Brought::Failed)? {
+            Carried::Whole(digested) => Ok(digested.sha256),
+            Carried::PutAside(done) => Err(Brought::PutAside(put_aside(path, done))),
+        }
+    }
+
+    /// Brings a file; returns its digest and size.
     pub(super) fn bring(
         &mut self,
         file: &mut std::fs::File,
@@ -257,10 +273,10 @@ impl Staging<'_> {
         sha256: Option<&str>,
         executable: bool,
         most: u64,
-    ) -> Result<u64, Brought> {
+    ) -> Result<Digested, Brought> {
         let what = Bring { destination, part: PART, executable, sha256, most };
         match self.progress.bring(file, &self.into, what, self.allowance).map_err(Brought::Failed)? {
-            Carried::Whole(digested) => Ok(digested.size),
+            Carried::Whole(digested) => Ok(digested),
             Carried::PutAside(done) => Err(Brought::PutAside(put_aside(destination, done))),
         }
     }

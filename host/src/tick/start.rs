@@ -14,7 +14,7 @@ use crate::model::time::delay_ms;
 use crate::model::workflow::{Task, WALLTIME_MAX_S};
 use crate::plugin::{PluginError, PluginErrorKind};
 use crate::run::RunDir;
-use crate::store::{AttemptRow, Durability, NewAttempt, TaskSpec, Waiting};
+use crate::store::{AttemptRow, Durability, NewAttempt, NewInput, TaskSpec, Waiting};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// When to go on with what is too much for one tick, in milliseconds.
@@ -140,7 +140,8 @@ fn create(run: &mut Run, moment: Moment<'_>, chosen: &[TaskSpec]) -> Result<Vec<
 }
 
 enum Readied {
-    Yes(AttemptRow),
+    /// It is staged, with what it carries over from an earlier attempt.
+    Yes(AttemptRow, Vec<NewInput>),
     Later(AttemptRow, i64, Reason),
     /// It has ended with what an earlier one left.
     Again(Verdict),
@@ -182,21 +183,21 @@ fn launch(
 fn intend(
     run: &mut Run,
     moment: Moment<'_>,
-    readied: Vec<Readied>,
+    mut readied: Vec<Readied>,
     tick: &mut Tick,
 ) -> Result<Vec<AttemptRow>, TickError> {
     let now = moment.now_ms;
     let mut inputs = BTreeMap::new();
-    for one in &readied {
-        if let Readied::Yes(attempt) = one {
-            inputs.insert(attempt.key, consumed(run, attempt)?);
+    for one in &mut readied {
+        if let Readied::Yes(attempt, carried) = one {
+            inputs.insert(attempt.key, consumed(run, attempt, std::mem::take(carried))?);
         }
     }
     let mut submitting = Vec::with_capacity(readied.len());
     run.store.transaction(Durability::Full, |writer| {
         for one in readied {
             match one {
-                Readied::Yes(mut attempt) => {
+                Readied::Yes(mut attempt, _) => {
                     writer.keep_inputs(attempt.key, inputs.get(&attempt.key).map_or(&[], Vec::as_slice))?;
                     if attempt.state == AttemptState::Created {
                         writer.set_attempt_state(&attempt, AttemptState::Prepared, None, now)?;
@@ -231,8 +232,11 @@ fn ready(run: &Run, attempt: AttemptRow, staged: &mut bool, tick: &mut Tick) -> 
         Again::Later(attempt, after_ms, reason) => return Ok(Readied::Later(attempt, delay_ms(after_ms), reason)),
     };
     let task = stored_task(&attempt.task_json)?;
-    match stage::stage(run, &task, &attempt, &tick.allowance) {
-        Ok(any) => *staged |= any,
+    let carried = match stage::stage(run, &task, &attempt, &tick.allowance) {
+        Ok(done) => {
+            *staged |= done.any;
+            done.carried
+        }
         Err(stage::StageError::Machine(text, error)) => return Err(TickError::Io(text, error)),
         Err(stage::StageError::Later(text)) => {
             return Ok(Readied::Later(attempt, TURNED_AWAY_MS, Reason::new(Code::TurnedAway, text)));
@@ -244,13 +248,13 @@ fn ready(run: &Run, attempt: AttemptRow, staged: &mut bool, tick: &mut Tick) -> 
             let reason = Reason::new(Code::Staging, text);
             return Ok(Readied::No(Verdict::failed(attempt, reason, Sequel::Policy)));
         }
-    }
+    };
     let json = attempt_json(run, &attempt, &task)?;
     crate::ground::failpoint::hit("prepare.before");
     let answer = run.plugins.prepare(&key(&attempt), &request(run, &attempt, json));
     crate::ground::failpoint::hit("prepare.after");
     Ok(match answer {
-        Ok(()) => Readied::Yes(attempt),
+        Ok(()) => Readied::Yes(attempt, carried),
         Err(PluginError { kind: PluginErrorKind::Guest(GuestError::Transient(detail, delay)), .. }) => {
             Readied::Later(attempt, turned_away_ms(delay), Reason::new(Code::TurnedAway, detail.message))
         }

@@ -187,13 +187,12 @@ fn make(
     let mut store = Store::create(&dir.database(), config.store.journal, shared)?;
     let identity = dir.new_identity().map_err(|error| Failure::machine("examining the run directory", error))?;
     let plugins = config.pinned.as_ref().map(|pinned| pinned.plugins.clone()).unwrap_or_default();
-    let host = machine::host_name();
     store.transaction(Durability::Full, |writer| {
         writer.create_run(&NewRun {
             run_id: id,
             workspace: request.slug,
             config: NewConfig { text: &text, plugins: &plugins },
-            machine: (machine::machine_id(), &host),
+            environment: super::open::environment_here(),
             identity,
             user_id: i64::from(machine::user_id()),
             act: &request.act,

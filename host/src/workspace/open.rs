@@ -14,7 +14,7 @@ use crate::model::document::sha256;
 use crate::model::id::OperatorKey;
 use crate::plugin::{Compiler, HostSettings, PluginHost, PluginSource, Role};
 use crate::run::{Lease, Run, RunDir};
-use crate::store::{Durability, NewConfig, RunRow, Store};
+use crate::store::{Durability, NewConfig, NewEnvironment, RunRow, Store};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -111,16 +111,21 @@ pub(crate) fn open_leased(dir: &RunDir, access: Access, ahead: Ahead) -> Result<
     if access == Access::Own {
         refuse_stranger(dir, &row, &mut store)?;
     }
-    note_machine(&mut store)?;
+    note_environment(&mut store)?;
     Ok(assemble(dir.clone(), config, store)?.0)
 }
 
-/// Notes where jobs run from now on, if that is another machine than before.
-fn note_machine(store: &mut Store) -> Result<(), Failure> {
-    let machine = machine::machine_id();
-    if store.machine()?.as_deref() != Some(machine) {
-        let host = machine::host_name();
-        store.transaction(Durability::Full, |writer| writer.set_environment(machine, &host, None))?;
+/// Where this process hands in jobs, and what they inherit of it.
+pub(super) fn environment_here() -> NewEnvironment {
+    let (machine, host) = (machine::machine_id().to_owned(), machine::host_name());
+    NewEnvironment { machine, host, variables: local::inherited() }
+}
+
+/// Notes in which environment jobs are handed in from now on, if that is another one than before.
+fn note_environment(store: &mut Store) -> Result<(), Failure> {
+    let here = environment_here();
+    if store.environment()? != here {
+        store.transaction(Durability::Full, |writer| writer.set_environment(&here))?;
     }
     Ok(())
 }

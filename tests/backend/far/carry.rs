@@ -46,6 +46,21 @@ impl Far {
     }
 }
 
+/// Asserts that the second attempt's record names what it took along from the first, as it lies there now.
+#[track_caller]
+fn took_along(attempts: &[Value], there: &std::path::Path) {
+    let taken: Vec<(&str, &str, &Value)> = attempts[1]["inputs"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|one| Some((one["destination"].as_str()?, one["sha256"].as_str()?, &one["from_attempt"])))
+        .collect();
+    let digest = |name: &str| matterstack::model::document::sha256(&std::fs::read(there.join(name)).expect("a file"));
+    let (data, sum) = (digest("restart.dat"), digest("restart.sum"));
+    let first = &attempts[0]["attempt_id"];
+    assert_eq!(taken, [("restart.dat", data.as_str(), first), ("restart.sum", sum.as_str(), first)]);
+}
+
 #[test]
 fn a_retry_goes_on_over_there_whatever_breaks_in_between() {
     let mut task = restarted("sleep 300");
@@ -76,6 +91,7 @@ fn a_retry_goes_on_over_there_whatever_breaks_in_between() {
         "{attempts:?}"
     );
     assert!(!far.there().join(&second).join("restart.link").exists(), "a link was carried over");
+    took_along(&attempts, &far.there().join(&second));
     let crossed = far.wire.bytes();
     assert!(crossed < SIZE / 5, "{crossed} bytes crossed the wire for a file that stayed over there");
 }
@@ -93,6 +109,7 @@ fn a_retry_elsewhere_fetches_what_it_goes_on_from() {
     let directory = far.world.run_dir("r").join(attempts[1]["directory"].as_str().expect("a directory"));
     assert_eq!(std::fs::metadata(directory.join("restart.dat")).expect("fetched").len(), SIZE);
     assert!(!directory.join("restart.link").exists() && far.wire.bytes() > SIZE);
+    took_along(&attempts, &directory);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Starts one job's command.
-use super::record::Job;
+use super::record::{Job, Settings};
 use crate::backend::exit::Reason;
 use crate::backend::job::Command as JobCommand;
 use crate::backend::program::spawn;
@@ -12,8 +12,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::sync::Arc;
 
-/// What a job sees of the environment in which its supervisor was started; the task's own `env` and
+/// What a job inherits of the environment of the process that hands it in; the task's own `env` and
 /// `MATTERSTACK_ATTEMPT` come on top.
 pub const INHERITED: [&str; 13] = [
     "HOME",
@@ -34,10 +35,16 @@ pub const INHERITED: [&str; 13] = [
 /// Where programs are looked for if the environment does not say.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// Starts jobs in the same environment.
+/// What jobs inherit of the environment of this process, by name.
+pub fn inherited() -> BTreeMap<String, String> {
+    INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect()
+}
+
+/// Starts jobs, each in the environment that it inherits.
 pub(super) struct Starter {
-    inherited: BTreeMap<String, String>,
+    /// Where programs were found under these settings.
     programs: BTreeMap<String, PathBuf>,
+    settings: Arc<Settings>,
     /// What jobs read.
     null: File,
 }
@@ -53,8 +60,7 @@ pub(super) enum NotStarted {
 
 impl Starter {
     pub(super) fn new() -> io::Result<Self> {
-        let inherited = INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
-        Ok(Self { inherited: inherited.collect(), programs: BTreeMap::new(), null: File::open("/dev/null")? })
+        Ok(Self { programs: BTreeMap::new(), settings: Arc::default(), null: File::open("/dev/null")? })
     }
 
     /// Starts the job in a process group of its own.
@@ -70,6 +76,10 @@ impl Starter {
                 None => return Err(NotStarted::Ever(Reason::CannotStart, "the command is empty".to_owned())),
             },
         };
+        if !Arc::ptr_eq(&self.settings, &job.settings) {
+            self.programs.clear();
+            self.settings = job.settings.clone();
+        }
         let program = self.find(name, job)?;
         // a program given by path keeps the standard library's fast start (posix_spawn) with an environment of our own
         let mut command = Command::new(program);
@@ -77,7 +87,7 @@ impl Starter {
         // not opened by the standard library, which would do so under the jobs' own limit of descriptors
         let null = self.null.try_clone().map_err(|error| cannot("open `/dev/null`", error))?;
         command.stdin(null).stdout(stdout).stderr(stderr);
-        command.env_clear().envs(&self.inherited).envs(&job.env).env("MATTERSTACK_ATTEMPT", &job.attempt);
+        command.env_clear().envs(&job.settings.environment).envs(&job.env).env("MATTERSTACK_ATTEMPT", &job.attempt);
         let ever = |reason, what: &str| NotStarted::Ever(reason, format!("program `{name}` {what}"));
         spawn(&mut command).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => ever(Reason::NotFound, "not found"),
@@ -99,7 +109,7 @@ impl Starter {
         {
             return Ok(program.clone());
         }
-        let path = own_path.or_else(|| self.inherited.get("PATH")).map_or(DEFAULT_PATH, String::as_str);
+        let path = own_path.or_else(|| job.settings.environment.get("PATH")).map_or(DEFAULT_PATH, String::as_str);
         // a relative entry of PATH means the job's own directory
         let program = std::env::split_paths(path).map(|entry| entry.join(name)).find(|program| {
             fs::metadata(Path::new(&job.directory).join(program))

@@ -16,7 +16,7 @@ mod running;
 mod stranded;
 mod supervisor;
 
-pub use job::INHERITED;
+pub use job::{INHERITED, inherited};
 pub use lock::{StoppedSupervisor, stopped_supervisor};
 pub use stranded::{StrandedSupervisor, Stranding, stranded_supervisors};
 pub use supervisor::supervise;
@@ -26,21 +26,20 @@ use super::exit::{ExitRecord, read_exit};
 use super::job::JobDocument;
 use super::program::spawn;
 use crate::ground::failpoint;
-use crate::ground::files::read_regular;
 use crate::ground::machine;
 use crate::model::code::Code;
 use crate::model::contract::{Detail, Found, GuestError, Status, StatusReport};
 use crate::model::id::AttemptId;
 use index::{Index, Place, State};
 use queue::Locked;
-use record::{Foreign, Header, Job, Order, Position, Process, existing, line, open_own, settled_at};
+use record::{Foreign, Header, Job, Order, Position, Process, Settings, existing, line, open_own, settled_at};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How many submitted jobs are handed to the supervisor before the batch is complete.
 const FLUSH_AT_BYTES: usize = 16 * 1024;
@@ -63,7 +62,9 @@ pub struct LocalSettings {
 pub struct LocalBackend {
     run: PathBuf,
     directory: PathBuf,
-    settings: LocalSettings,
+    log_max: Option<u64>,
+    /// What holds for the jobs that this process hands in.
+    settings: Settings,
     state: Mutex<Client>,
 }
 
@@ -73,7 +74,8 @@ struct Client {
     /// Handed in by this process and not seen to end yet.
     submitted: std::collections::HashSet<String>,
     unsynced: bool,
-    cores_told: bool,
+    /// Whether the supervisor was told what holds for the jobs of this process.
+    told: bool,
     /// Whether the files are known to be this directory's own, and of this format.
     own: bool,
     /// Whether exit records count without the journal: a person takes over a copy.
@@ -109,7 +111,9 @@ fn directory_of(run: &Path, backend: &str) -> PathBuf {
 impl LocalBackend {
     pub(super) fn new(run: &Path, name: &str, settings: LocalSettings) -> Self {
         let directory = directory_of(run, name);
-        Self { run: run.to_owned(), directory, settings, state: Mutex::new(Client::default()) }
+        let LocalSettings { cores, log_max } = settings;
+        let settings = Settings { cores, environment: inherited() };
+        Self { run: run.to_owned(), directory, log_max, settings, state: Mutex::new(Client::default()) }
     }
 
     fn client(&self) -> MutexGuard<'_, Client> {
@@ -143,12 +147,14 @@ impl LocalBackend {
         Ok(Job {
             attempt: key.attempt_id.as_str().to_owned(),
             directory: directory.to_owned(),
+            queued_at: record::now(),
             command: job.launched(),
             env: job.env,
             walltime_s: job.resources.walltime_s,
             signal_before_s: job.resources.signal_before_s,
             cores: job.resources.cores.filter(|cores| *cores > 1),
-            log_max: self.settings.log_max,
+            log_max: self.log_max,
+            settings: Arc::default(),
         })
     }
 
@@ -177,12 +183,14 @@ impl LocalBackend {
 
     /// Appends what is buffered to the queue, whole, under the queue's lock.
     fn flush(&self, client: &mut Client) -> io::Result<()> {
-        if client.buffered.is_empty() {
-            return Ok(());
-        }
+        if client.buffered.is_empty() { Ok(()) } else { self.append(client) }
+    }
+
+    fn append(&self, client: &mut Client) -> io::Result<()> {
         failpoint::hit("local.queue-append");
-        if !client.cores_told {
-            self.tell_cores(client)?;
+        if !client.told {
+            // always, and not only what has changed: whoever wrote the file may have died before it told
+            client.buffered.splice(0..0, line(&Order::Settings(self.settings.clone()))?);
         }
         let path = self.directory.join(queue::NAME);
         let opened = Locked::open(&path).or_else(|error| {
@@ -196,23 +204,25 @@ impl LocalBackend {
         opened?.append(&client.buffered)?;
         client.buffered.clear();
         client.unsynced = true;
+        if !client.told {
+            self.note_settings()?;
+            client.told = true;
+        }
         Ok(())
     }
 
-    /// Lets the supervisor know when the configured cores have changed.
-    fn tell_cores(&self, client: &mut Client) -> io::Result<()> {
-        fs::create_dir_all(&self.directory)?;
-        let path = self.directory.join("cores");
-        let cores = self.settings.cores.to_string();
-        if read_regular(&path, 64).ok().flatten().as_deref() != Some(cores.as_bytes()) {
-            let temporary = self.directory.join(".cores.tmp");
+    /// Whether the supervisor was told something else last than what this process would tell it.
+    fn settings_changed(&self) -> io::Result<bool> {
+        Ok(Settings::read(&self.directory)?.as_ref() != Some(&self.settings))
+    }
+
+    fn note_settings(&self) -> io::Result<()> {
+        if self.settings_changed()? {
+            let temporary = self.directory.join(".settings.tmp");
             open_own(OpenOptions::new().write(true).create(true).truncate(true), &temporary)?
-                .write_all(cores.as_bytes())?;
-            fs::rename(&temporary, &path)?;
-            let order = line(&Order::Cores { cores: self.settings.cores })?;
-            client.buffered.splice(0..0, order);
+                .write_all(&serde_json::to_vec(&self.settings)?)?;
+            fs::rename(&temporary, self.directory.join(record::SETTINGS))?;
         }
-        client.cores_told = true;
         Ok(())
     }
 
@@ -240,9 +250,8 @@ impl LocalBackend {
         }
         client.own = true;
         let Some((header, begin)) = Header::read(&queue)? else { return Ok(()) };
-        if !client.cores_told {
-            self.tell_cores(&mut client)?;
-            self.flush(&mut client)?;
+        if !client.told && self.settings_changed()? {
+            self.append(&mut client)?;
         }
         let settled = match existing(&self.directory.join(journal::NAME))? {
             Some(journal) => settled_at(&journal)?,

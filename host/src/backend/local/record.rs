@@ -2,7 +2,7 @@
 //! line feed; a torn one is closed by [`TORN`], which makes it unreadable for good.
 use crate::backend::exit::ExitRecord;
 use crate::backend::job::Command;
-use crate::ground::files::open_path_with;
+use crate::ground::files::{open_path_with, read_regular};
 use crate::ground::machine;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -10,11 +10,16 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
+use std::sync::Arc;
 
 /// The format of queue, journal and of what is kept of ended attempts. A tick hands nothing to a supervisor of another one.
 pub(super) const FORMAT: u32 = 1;
 /// Closes a torn line. A torn line may lack nothing but its line feed, and must not come to life by getting one.
 pub(super) const TORN: &[u8] = b"#torn\n";
+/// The file that holds the newest settings.
+pub(super) const SETTINGS: &str = "settings";
+/// The longest settings that are read, in bytes: no environment is larger.
+const SETTINGS_MAX: u64 = 8 * 1024 * 1024;
 /// The longest header that is read, in bytes.
 const HEADER_MAX: usize = 512;
 
@@ -33,8 +38,28 @@ pub(super) struct Header {
 #[serde(rename_all = "snake_case")]
 pub(super) enum Order {
     Submit(Job),
-    Cancel { attempt: String },
-    Cores { cores: u32 },
+    Cancel {
+        attempt: String,
+    },
+    /// What holds for the jobs that are handed in from here on.
+    Settings(Settings),
+}
+
+/// What holds for all jobs; also the content of the file `settings`, which has the newest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Settings {
+    /// How many cores jobs may take together.
+    pub(super) cores: u32,
+    /// What they inherit of the environment of whoever hands them in.
+    pub(super) environment: BTreeMap<String, String>,
+}
+
+impl Settings {
+    /// The newest settings, if there are any.
+    pub(super) fn read(directory: &Path) -> io::Result<Option<Self>> {
+        let bytes = read_regular(&directory.join(SETTINGS), SETTINGS_MAX)?;
+        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    }
 }
 
 /// A job as it stands in the queue.
@@ -43,6 +68,8 @@ pub(super) struct Job {
     pub(super) attempt: String,
     /// Relative to the run, which can be moved.
     pub(super) directory: String,
+    /// When it was handed in, RFC 3339 in UTC.
+    pub(super) queued_at: String,
     pub(super) command: Command,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) env: BTreeMap<String, String>,
@@ -55,6 +82,9 @@ pub(super) struct Job {
     /// What `stdout` and `stderr` may hold, each, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) log_max: Option<u64>,
+    /// The settings before it.
+    #[serde(skip)]
+    pub(super) settings: Arc<Settings>,
 }
 
 /// A line of the journal: what the supervisor did.

@@ -7,11 +7,10 @@ use super::job::Starter;
 use super::journal::Journal;
 use super::lock;
 use super::queue::Queue;
-use super::record::{Entry, Job, Order, Process, Reign, open_own};
+use super::record::{Entry, Job, Order, Process, Reign, Settings, open_own};
 use super::running::Running;
 use crate::backend::exit::{ExitRecord, Reason};
 use crate::ground::failpoint;
-use crate::ground::files::read_regular;
 use crate::ground::machine::{self, Watch};
 use std::collections::{HashSet, VecDeque};
 use std::fs::{File, OpenOptions};
@@ -19,6 +18,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 mod finish;
@@ -52,7 +52,7 @@ struct Supervisor {
     wake: File,
     wake_due: Option<Instant>,
     reign: Reign,
-    cores: u32,
+    settings: Arc<Settings>,
     starter: Starter,
     /// The attempts of this generation of the journal.
     known: HashSet<String>,
@@ -196,14 +196,22 @@ impl Supervisor {
 
     /// What a new queue asks for.
     fn open_orders(&self) -> Vec<Order> {
-        let mut orders = vec![Order::Cores { cores: self.cores }];
+        let mut orders = Vec::new();
         for running in &self.running {
             orders.push(Order::Submit(running.job.clone()));
             if running.ending.as_ref().is_some_and(|stopped| stopped.reason == Reason::Cancelled) {
                 orders.push(Order::Cancel { attempt: running.job.attempt.clone() });
             }
         }
-        orders.extend(self.claimed.iter().chain(&self.waiting).cloned().map(Order::Submit));
+        let mut settings = None;
+        for job in self.claimed.iter().chain(&self.waiting) {
+            if settings.is_none_or(|settings| !Arc::ptr_eq(settings, &job.settings)) {
+                orders.push(Order::Settings((*job.settings).clone()));
+            }
+            settings = Some(&job.settings);
+            orders.push(Order::Submit(job.clone()));
+        }
+        orders.push(Order::Settings((*self.settings).clone()));
         orders
     }
 
@@ -212,7 +220,7 @@ impl Supervisor {
             match order {
                 Order::Submit(job) => self.accept(job),
                 Order::Cancel { attempt } => self.cancel(&attempt),
-                Order::Cores { cores } => self.cores = cores,
+                Order::Settings(settings) => self.settings = Arc::new(settings),
             }
         }
     }
@@ -224,7 +232,7 @@ impl Supervisor {
             return;
         }
         self.known.insert(job.attempt.clone());
-        self.waiting.push_back(job);
+        self.waiting.push_back(Job { settings: self.settings.clone(), ..job });
     }
 
     fn cancel(&mut self, attempt: &str) {
@@ -240,7 +248,7 @@ impl Supervisor {
     }
 
     fn cores_of(&self, job: &Job) -> u32 {
-        job.cores.unwrap_or(1).clamp(1, self.cores.max(1))
+        job.cores.unwrap_or(1).clamp(1, self.settings.cores.max(1))
     }
 
     fn enforce(&mut self) {
@@ -313,7 +321,7 @@ impl Supervisor {
     }
 
     fn open(directory: &Path) -> io::Result<Self> {
-        let cores = read_cores(&directory.join("cores"))?;
+        let settings = Arc::new(Settings::read(directory)?.unwrap_or_default());
         let journal = Journal::open(directory)?;
         Ok(Self {
             directory: directory.to_owned(),
@@ -324,7 +332,7 @@ impl Supervisor {
             wake: open_own(OpenOptions::new().write(true).create(true).truncate(false), &directory.join("wake"))?,
             wake_due: None,
             reign: Reign::of(directory)?,
-            cores: cores.unwrap_or(1),
+            settings,
             starter: Starter::new()?,
             known: HashSet::new(),
             waiting: VecDeque::new(),
@@ -337,10 +345,4 @@ impl Supervisor {
             anew_at: None,
         })
     }
-}
-
-/// What ticks wrote last.
-fn read_cores(path: &Path) -> io::Result<Option<u32>> {
-    let bytes = read_regular(path, 64)?.unwrap_or_default();
-    Ok(std::str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse().ok()))
 }

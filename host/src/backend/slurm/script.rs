@@ -9,6 +9,7 @@ use crate::ground::words::quoted;
 use crate::model::attempt_dir::JOB_SCRIPT;
 use crate::model::config::SlurmConfig;
 use crate::model::exit::EXIT_FORMAT;
+use crate::model::time::Time;
 use crate::model::workflow::Resources;
 use minijinja::{Environment, context};
 use std::path::Path;
@@ -169,13 +170,13 @@ pub(super) fn options(settings: &SlurmConfig, resources: &Resources) -> Vec<Stri
     all
 }
 
-/// The wrapper of an array.
-pub(super) fn wrapper(place: &Place, array: &str, resources: &Resources) -> String {
+/// The wrapper of an array that is handed in at this time.
+pub(super) fn wrapper(place: &Place, array: &str, resources: &Resources, queued_at: Time) -> String {
     let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
     let warn = resources.walltime_s.zip(resources.signal_before_s);
     let head = format!(
         "#!/bin/sh\n# Runs the elements of array {array}: each claims its attempt, runs the job script there and records \
-         the end.\nformat={EXIT_FORMAT}\nbase={}\nmap={}\nmarks={}\narray={array}\nwall={}\nwarn={}\n",
+         the end.\nformat={EXIT_FORMAT}\nbase={}\nmap={}\nmarks={}\narray={array}\nwall={}\nwarn={}\nqueued={queued_at}\n",
         quoted(&place.base),
         quoted(&place.map),
         quoted(&place.marks),

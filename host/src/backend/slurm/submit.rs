@@ -13,6 +13,7 @@ use crate::model::attempt_dir;
 use crate::model::code::Code;
 use crate::model::contract::{Detail, GuestError};
 use crate::model::id::AttemptId;
+use crate::model::time::Time;
 use crate::model::workflow::Resources;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -184,7 +185,7 @@ impl SlurmBackend {
             Ok(seen) => seen,
             Err(error) => return Ok(Err(error)),
         };
-        let wrapper = script::wrapper(&place, &array.name, &array.resources);
+        let wrapper = script::wrapper(&place, &array.name, &array.resources, Time(self.clock.now_ms()));
         memory.arrays.write(&array.name, array.members.clone(), &wrapper)?;
         self.note_patterns(memory, &array.name, array.patterns.clone())?;
         failpoint::hit("slurm.array-written");

@@ -79,8 +79,8 @@ fi
 if [ "$reason $code" = "exited 0" ] && [ -e .matterstack-after ]; then . ./.matterstack-after; fi
 # what the command left there is neither written into nor waited for
 rm -rf .exit.json.tmp
-printf '{"format":%s,"attempt":"%s","code":%s,"signal":%s,"reason":"%s","message":%s,"started_at":"%s","ended_at":"%s","host":"%s","cpu_s":%s}\n' \
-    "$format" "$attempt" "$code" "$signal" "$reason" "$message" "$started" "$(now)" "$host" "${cpu:-null}" > .exit.json.tmp &&
+printf '{"format":%s,"attempt":"%s","code":%s,"signal":%s,"reason":"%s","message":%s,"queued_at":"%s","started_at":"%s","ended_at":"%s","host":"%s","cpu_s":%s}\n' \
+    "$format" "$attempt" "$code" "$signal" "$reason" "$message" "$queued" "$started" "$(now)" "$host" "${cpu:-null}" > .exit.json.tmp &&
     sync .exit.json.tmp && mv -fT .exit.json.tmp exit.json || { say "cannot write exit.json of attempt $attempt"; exit 123; }
 [ "$reason" != exited ] || exit "$code"
 exit 1

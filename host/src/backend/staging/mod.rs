@@ -14,6 +14,7 @@ pub use put::{Carry, Parcel, Put, RemoteFile, check};
 
 use super::transport::{Exec, Finished, NoAnswer, Transport};
 use crate::ground::words::quoted;
+use crate::model::attempt_dir::CARRIED;
 use crate::model::config::SlurmConfig;
 use std::io;
 use std::time::Duration;
@@ -23,7 +24,7 @@ const ROOT: &str = "~/.matterstack/runs";
 /// How long one stream of a batch may take, beside what its bytes allow it.
 const STREAM: Duration = Duration::from_secs(1800);
 /// What is fetched of every ended attempt, whatever its patterns say.
-const OWN: &[&str] = &["stdout", "stderr", "exit.json", ".claim/owner", ".claim/fenced"];
+const OWN: &[&str] = &["stdout", "stderr", "exit.json", ".claim/owner", ".claim/fenced", CARRIED];
 
 /// The directory of one run over there, and the way to it.
 #[derive(Debug, Clone, Copy)]

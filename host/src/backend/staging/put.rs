@@ -4,7 +4,7 @@ use crate::backend::transport::{Exec, NoAnswer};
 use crate::ground::digest::Hashed;
 use crate::ground::files::open_regular;
 use crate::ground::words::quoted;
-use crate::model::attempt_dir::{CLAIM, FETCHED, STAGED, own_expression};
+use crate::model::attempt_dir::{CARRIED, CLAIM, FETCHED, STAGED, own_expression};
 use crate::model::document::hex;
 use crate::model::outputs;
 use cap_std::ambient_authority;
@@ -159,8 +159,9 @@ carry() {{
   e=$(cd "$r/$2" && find . -regextype posix-extended ! -path . -type d ! -regex "\./($4)" -prune -o \
     -type f ! -path "*$n*" -print | grep -aE "^\./($3)\$" | grep -avE '^\./({host})$' |
     awk 'BEGIN{{while((getline x<"{STAGED}")>0)s[x]}}!($0 in s)' |
-    while IFS= read -r x; do [ -e "$r/$w/$1/$x" ] || printf '%s\n' "$x"; done | tr '\n' '\0' |
-    xargs -0r cp -pP --parents --reflink=auto -t "$r/$w/$1" -- 2>&1) || {{
+    while IFS= read -r x; do [ -e "$r/$w/$1/$x" ] || printf '%s\n' "$x"; done | tr '\n' '\0' | tee "$r/$w/$1/{CARRIED}" |
+    xargs -0r cp -pP --parents --reflink=auto -t "$r/$w/$1" -- 2>&1 &&
+    cd "$r/$w/$1" && s=$(xargs -0r sha256sum -- <{CARRIED} 2>&1) && printf '%s\n' "$2" "$s" 2>&1 >{CARRIED}) || {{
     full "$e"; printf 'stays %s %s\n' "$1" "$(printf %s "$e" | head -n 1)"; return 1; }}
 }}
 "#,

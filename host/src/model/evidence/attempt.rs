@@ -34,9 +34,7 @@ pub struct AttemptRecord {
     pub created_at: Time,
     /// When it ended.
     pub ended_at: Option<Time>,
-    /// Which version of its task it carried out, from 1.
-    pub version: u32,
-    /// The environment it ran in.
+    /// The environment in which it was handed in.
     pub environment: Option<i64>,
     /// What its backend tells of the job.
     pub job: JobRecord,
@@ -68,17 +66,17 @@ pub struct JobRecord {
     pub external_id: Option<String>,
     /// The machine it was handed to.
     pub host: Option<String>,
-    /// The node it ran on, if that is another machine.
+    /// The machine it ran on.
     pub node: Option<String>,
-    /// When it was queued.
+    /// When it was handed to its backend.
     pub queued_at: Option<Time>,
     /// When its command started.
     pub started_at: Option<Time>,
     /// When its command ended.
     pub stopped_at: Option<Time>,
-    /// Processor time it used, in milliseconds.
+    /// Processor time that it used, with every process that it waited for, in milliseconds.
     pub cpu_ms: Option<u64>,
-    /// The most memory that it held, in MiB.
+    /// The most memory that one process of it held, in MiB.
     pub memory_peak_mb: Option<u64>,
 }
 

@@ -17,6 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 
 /// evidence.json: everything that is recorded of a run. Readers ignore keys they do not know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -37,7 +38,7 @@ pub struct EvidenceBundle {
     pub configs: Vec<ConfigRecord>,
     /// What carried out the campaign's decisions.
     pub engines: Vec<NumberedEngine>,
-    /// Where and with what jobs ran.
+    /// Where and with what jobs were handed in.
     pub environments: Vec<EnvironmentRecord>,
     /// What the campaign decided, in order; also what came to nothing.
     pub decisions: Vec<DecisionRecord>,
@@ -125,12 +126,8 @@ pub struct EnvironmentRecord {
     pub machine: String,
     /// The name of the machine.
     pub host: String,
-    /// Pinned variables.
-    pub variables: Value,
-    /// What the commands of `record` printed.
-    pub recorded: Value,
-    /// The act that brought it about; absent where the run was merely moved.
-    pub act: Option<i64>,
+    /// The documented variables that jobs inherited there, with their values.
+    pub variables: BTreeMap<String, String>,
 }
 
 /// The workflow of one iteration.
@@ -171,8 +168,6 @@ pub struct TaskRecord {
     pub started_at: Option<Time>,
     /// When its last attempt ended, if the task has ended.
     pub ended_at: Option<Time>,
-    /// Which version of it `spec` is: 1 as planned.
-    pub version: u32,
     /// The task, in the very text that was recorded.
     pub spec: Verbatim,
 }

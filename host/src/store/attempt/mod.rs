@@ -2,7 +2,7 @@
 mod look;
 
 use super::word::columns;
-use super::{Output, StoreError, Writer, changed_one};
+use super::{CarriedInput, Output, StoreError, Writer, changed_one};
 use crate::model::act::Act;
 use crate::model::code::{Code, Word};
 use crate::model::evidence::{JobRecord, LogRecord};
@@ -100,6 +100,10 @@ pub struct AttemptEnd {
     pub job: JobRecord,
     /// What the host and the job wrote about it.
     pub logs: Vec<LogRecord>,
+    /// What a cluster tells that it found of an earlier attempt there.
+    pub carried: Vec<CarriedInput>,
+    /// The place of an earlier attempt whose work it ends with: it consumed what that one did, in the same environment.
+    pub takes_over: Option<i64>,
     /// The act of somebody who held no lease, by which it ended.
     pub act: Option<Act>,
 }
@@ -107,7 +111,17 @@ pub struct AttemptEnd {
 impl AttemptEnd {
     /// An end that left nothing.
     pub fn new(state: AttemptState, reason: Option<Reason>) -> Self {
-        Self { state, reason, data: None, outputs: Vec::new(), job: JobRecord::default(), logs: Vec::new(), act: None }
+        Self {
+            state,
+            reason,
+            data: None,
+            outputs: Vec::new(),
+            job: JobRecord::default(),
+            logs: Vec::new(),
+            carried: Vec::new(),
+            takes_over: None,
+            act: None,
+        }
     }
 }
 
@@ -140,8 +154,7 @@ impl Writer<'_> {
         let handle = serde_json::json!({"settled": of.id}).to_string();
         self.connection.execute(
             "INSERT INTO attempts (attempt_id, task_key, number, operator, state, directory, handle, reason_code, reason, \
-             version, environment, created_at_ms, ended_at_ms) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, version, environment, \
-             ?10, ?10 FROM attempts WHERE attempt_key = ?11",
+             environment, created_at_ms, ended_at_ms) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, environment, ?10, ?10 FROM attempts WHERE attempt_key = ?11",
             (
                 &settled.id,
                 of.task_key,
@@ -158,20 +171,20 @@ impl Writer<'_> {
         )?;
         let key = self.connection.last_insert_rowid();
         self.keep_outputs(key, settled.outputs)?;
+        self.take_over(key, of.key)?;
         self.record(now_ms, "attempt", &settled.id, (None, "created"), None)?;
         self.record(now_ms, "attempt", &settled.id, (Some("created"), to.as_str()), Some(&settled.reason.text))
     }
 
-    /// Creates an attempt of the task's present version, in the environment that was noted last. Returns its place.
+    /// Creates an attempt. Returns its place.
     ///
     /// # Errors
     /// If the task has a live attempt already.
     pub fn create_attempt(&self, new: &NewAttempt, now_ms: i64) -> Result<i64, StoreError> {
         self.connection
             .prepare_cached(
-                "INSERT INTO attempts (attempt_id, task_key, number, operator, state, directory, created_at_ms, version, \
-                 environment) VALUES (?1, ?2, ?3, ?4, 'created', ?5, ?6, (SELECT version FROM tasks WHERE task_key = ?2), \
-                 (SELECT max(environment) FROM environments))",
+                "INSERT INTO attempts (attempt_id, task_key, number, operator, state, directory, created_at_ms) \
+                 VALUES (?1, ?2, ?3, ?4, 'created', ?5, ?6)",
             )?
             .execute((&new.id, new.task_key, new.number, &new.operator, &new.directory, now_ms))?;
         let key = self.connection.last_insert_rowid();
@@ -202,8 +215,9 @@ impl Writer<'_> {
         let flips: Option<u32> = self
             .connection
             .prepare_cached(
-                "UPDATE attempts SET state = ?3, handle = ?4, waits_for = ?5, reason_code = ?6, reason = ?7, flips = flips + ?8 \
-                 WHERE attempt_key = ?1 AND state = ?2 RETURNING flips",
+                "UPDATE attempts SET state = ?3, handle = ?4, waits_for = ?5, reason_code = ?6, reason = ?7, \
+                 flips = flips + ?8, environment = CASE ?3 WHEN 'submitting' THEN (SELECT environment FROM run) ELSE environment \
+                 END WHERE attempt_key = ?1 AND state = ?2 RETURNING flips",
             )?
             .query_row(
                 (
@@ -306,6 +320,8 @@ impl Writer<'_> {
         changed_one(counted, "the count of live attempts")?;
         self.keep_outputs(attempt.key, &end.outputs)?;
         self.keep_job(attempt.key, &end.job, &end.logs)?;
+        self.keep_carried(attempt.key, &end.carried)?;
+        end.takes_over.map(|from| self.take_inputs_over(attempt.key, from)).transpose()?;
         end.act.as_ref().map(|act| self.add_act(act)).transpose()?;
         self.record(now_ms, "attempt", &attempt.id, (Some(attempt.state.as_str()), to.as_str()), text)
     }

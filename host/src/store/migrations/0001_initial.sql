@@ -17,6 +17,8 @@ CREATE TABLE run (
     result          TEXT    CHECK (result IS NULL OR json_valid(result)),
     supplied        TEXT    CHECK (supplied IS NULL OR json_valid(supplied)),
     config_sha256   TEXT    NOT NULL,
+    -- Where jobs are handed in now.
+    environment     INTEGER REFERENCES environments (environment),
     -- What tells the run's directory from a copy: a word that both have, and what the file system knows of the directory.
     token           TEXT    NOT NULL,
     inode           INTEGER NOT NULL,
@@ -78,15 +80,13 @@ CREATE TABLE engines (
     UNIQUE (version, contract, runtime, target)
 ) STRICT;
 
--- Where and with what jobs ran: the machine, pinned variables, and what the commands of `record` printed.
+-- Where and with what jobs were handed in: the machine, and the documented variables that they inherit there.
 CREATE TABLE environments (
     environment     INTEGER PRIMARY KEY,
     machine         TEXT    NOT NULL,
     host            TEXT    NOT NULL,
     variables       TEXT    NOT NULL CHECK (json_valid(variables)),
-    recorded        TEXT    NOT NULL CHECK (json_valid(recorded)),
-    -- What brought it about; absent where the run was merely moved to another machine.
-    act             INTEGER REFERENCES acts (act)
+    UNIQUE (machine, host, variables)
 ) STRICT;
 
 -- The tasks of one iteration, as one plan made them.
@@ -121,9 +121,8 @@ CREATE TABLE tasks (
     allow_failure   INTEGER NOT NULL CHECK (allow_failure IN (0, 1)),
     -- Whether it starts although a dependency did not complete.
     tolerant        INTEGER NOT NULL CHECK (tolerant IN (0, 1)),
-    -- The task as it is now, and which version of it that is: 1 as planned.
+    -- The task, as it was planned.
     spec            TEXT    NOT NULL,
-    version         INTEGER NOT NULL DEFAULT 1 CHECK (version >= 1),
     CHECK (state NOT IN ('failed', 'skipped') OR reason IS NOT NULL),
     CHECK ((retry_at_ms IS NULL) = (retry_set_ms IS NULL)),
     CHECK (retry_at_ms IS NULL OR state = 'running')
@@ -142,15 +141,6 @@ CREATE INDEX tasks_undelivered ON tasks (iteration, task_key) WHERE delivered IS
 CREATE INDEX tasks_lost ON tasks (task_key) WHERE state = 'running' AND reason_code = 'lost';
 -- Tasks by state, for a person.
 CREATE INDEX tasks_notable ON tasks (state, task_key) WHERE state IN ('running', 'failed', 'cancelled', 'skipped');
-
--- What tasks were before they were amended, with the act that replaced each version.
-CREATE TABLE task_specs (
-    task_key        INTEGER NOT NULL REFERENCES tasks (task_key),
-    version         INTEGER NOT NULL CHECK (version >= 1),
-    spec            TEXT    NOT NULL,
-    replaced_by     INTEGER NOT NULL REFERENCES acts (act),
-    PRIMARY KEY (task_key, version)
-) STRICT, WITHOUT ROWID;
 
 -- How many tasks are in each state.
 CREATE TABLE task_counts (
@@ -189,8 +179,7 @@ CREATE TABLE attempts (
     data            TEXT    CHECK (data IS NULL OR json_valid(data)),
     created_at_ms   INTEGER NOT NULL,
     ended_at_ms     INTEGER,
-    -- Which version of its task it carries out.
-    version         INTEGER NOT NULL DEFAULT 1,
+    -- Where it was handed in.
     environment     INTEGER REFERENCES environments (environment),
     -- Of the job, where its backend tells: what the outside calls it, where it ran, when, and what it used.
     external_id     TEXT,
@@ -201,9 +190,6 @@ CREATE TABLE attempts (
     stopped_ms      INTEGER,
     cpu_ms          INTEGER,
     memory_peak_mb  INTEGER,
-    -- What it could be reused by, and the run and attempt whose results it took over.
-    reuse_key       BLOB    CHECK (reuse_key IS NULL OR length(reuse_key) = 32),
-    reused_from     TEXT,
     UNIQUE (task_key, number),
     CHECK (state NOT IN ('submitted', 'running', 'waiting_external', 'completed') OR handle IS NOT NULL),
     CHECK (state NOT IN ('failed', 'lost') OR reason IS NOT NULL),

@@ -10,8 +10,10 @@ use crate::ground::machine;
 use rustix::process::{Signal, kill_process_group};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::Child;
 use std::time::{Duration, Instant};
+use wait4::Wait4;
+
+const MIB: u64 = 1024 * 1024;
 
 impl Running {
     /// Whether the process has ended, asked without a descriptor to wait on.
@@ -28,11 +30,8 @@ impl Supervisor {
             // not yet waited for, so the group is still ours: what the command left behind ends with it
             let _ = kill_process_group(running.pid, Signal::KILL);
         }
-        let status = running.child.as_mut().map(Child::wait);
-        let (code, signal) = match &status {
-            Some(Ok(status)) => (status.code(), status.signal()),
-            _ => (None, None),
-        };
+        let ended = running.child.take().and_then(|child| child.wait4().ok());
+        let (code, signal) = ended.map_or((None, None), |ended| (ended.status.code(), ended.status.signal()));
         let unseen = || "it ran, and its supervisor died meanwhile, so how it ended was not seen".to_owned();
         let (reason, message) = match (running.ending, code, signal) {
             (Some(stopped), _, _) => (stopped.reason, stopped.message),
@@ -42,23 +41,29 @@ impl Supervisor {
         };
         // there may be room now for what had none
         self.start_at = None;
-        let attempt = running.job.attempt;
         let started_at = Some(running.started_at);
-        let record = ExitRecord { started_at, ..record(attempt, reason, message) };
-        self.end(running.job.directory.into(), ExitRecord { code, signal, ..record });
+        let record = ExitRecord {
+            started_at,
+            code,
+            signal,
+            cpu_s: ended.map(|ended| (ended.rusage.utime + ended.rusage.stime).as_secs_f64()),
+            memory_peak_mb: ended.map(|ended| ended.rusage.maxrss.div_ceil(MIB)),
+            ..of_job(&running.job, reason, message)
+        };
+        self.end(running.job.directory.into(), record);
     }
 
     /// Ends a job that did not start, or of which that is not known.
     pub(super) fn end_unstarted(&mut self, job: &Job, reason: Reason, message: &str) {
-        let record = record(job.attempt.clone(), reason, Some(message.to_owned()));
+        let record = of_job(job, reason, Some(message.to_owned()));
         let code = (reason == Reason::NotFound).then_some(127);
         self.end(PathBuf::from(&job.directory), ExitRecord { code, ..record });
     }
 
     /// Ends a job that ran, and of which nobody saw how it ended.
     pub(super) fn end_unseen(&mut self, job: &Job, started_at: &str, message: &str) {
-        let record = record(job.attempt.clone(), Reason::Unseen, Some(message.to_owned()));
         let started_at = Some(started_at.to_owned());
+        let record = of_job(job, Reason::Unseen, Some(message.to_owned()));
         self.end(PathBuf::from(&job.directory), ExitRecord { started_at, ..record });
     }
 
@@ -120,6 +125,11 @@ impl Supervisor {
         }
         self.record_at = (!self.unrecorded.is_empty()).then(|| Instant::now() + WRITE_RETRY);
     }
+}
+
+/// An end of now, of a job whose order is known.
+fn of_job(job: &Job, reason: Reason, message: Option<String>) -> ExitRecord {
+    ExitRecord { queued_at: Some(job.queued_at.clone()), ..record(job.attempt.clone(), reason, message) }
 }
 
 /// An end of now.

@@ -9,6 +9,7 @@ use crate::ground::machine;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 impl Supervisor {
@@ -20,11 +21,14 @@ impl Supervisor {
         for order in self.queue.read()? {
             match order {
                 Order::Submit(job) => match open.remove(&job.attempt) {
-                    Some(progress) => self.resume(job, progress),
+                    Some(progress) => {
+                        let settings = self.settings.clone();
+                        self.resume(Job { settings, ..job }, progress);
+                    }
                     None => self.accept(job),
                 },
                 Order::Cancel { attempt } => self.cancel(&attempt),
-                Order::Cores { cores } => self.cores = cores,
+                Order::Settings(settings) => self.settings = Arc::new(settings),
             }
         }
         for (attempt, progress) in open {

@@ -22,7 +22,7 @@ impl Supervisor {
         while self.start_at.is_none() {
             let used: u32 = self.running.iter().map(|running| running.cores).sum();
             let Some(next) = self.claimed.front().or_else(|| self.waiting.front()) else { return };
-            if used + self.cores_of(next) > self.cores.max(1) {
+            if used + self.cores_of(next) > self.settings.cores.max(1) {
                 return;
             }
             if self.claimed.is_empty() && self.claim().is_err() {

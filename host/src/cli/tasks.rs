@@ -1,0 +1,115 @@
+//! `tasks` and `attempts`: what there is of each, in portions, so that a run of any size is listed in little memory.
+use super::Session;
+use super::output::{JsonList, Listing, one_line, print, print_json, reader_went_away, table, tell, time};
+use crate::failure::Failure;
+use crate::model::handle;
+use crate::model::states::TaskState;
+use crate::model::workflow::nearest;
+use crate::store::{AttemptRow, Store, TaskRow};
+use crate::workspace::read_store;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Tasks that are read and printed at once. Nothing is locked while they are printed.
+const PORTION: u32 = 1_000;
+/// Tasks whose ids are compared with one that does not exist.
+const NAMES_COMPARED: u32 = 10_000;
+
+pub(super) fn no_task(store: &Store, id: &str) -> Failure {
+    let failure = Failure::input(format!("the run has no task `{id}`"));
+    let names = store.task_page(None, 0, NAMES_COMPARED).unwrap_or_default();
+    match nearest(id, names.iter().map(|task| task.id.as_str())) {
+        Some(near) => failure.hint(format!("did you mean `{near}`?")),
+        None => failure.hint("`matterstack tasks RUN` lists them"),
+    }
+}
+
+pub(super) fn the_task(store: &Store, id: &str) -> Result<TaskRow, Failure> {
+    store.task(id)?.ok_or_else(|| no_task(store, id))
+}
+
+pub(super) fn tasks(session: &Session, name: &str, state: Option<&str>) -> Result<u8, Failure> {
+    let store = read_store(&session.run(name)?)?;
+    let state = match state {
+        None => None,
+        Some(text) => Some(TaskState::parse(text).ok_or_else(|| {
+            let words: Vec<&str> = TaskState::ALL.iter().map(|state| state.as_str()).collect();
+            Failure::input(format!("`{text}` is no state of a task")).hint(format!("use {}", words.join(", ")))
+        })?),
+    };
+    let mut listing = Listing::new(&["TASK", "ITERATION", "STATE", "OPERATOR", "ATTEMPTS", "WHY"]);
+    let mut list = JsonList::default();
+    let (mut last, mut any) = (0, false);
+    loop {
+        let portion = store.task_page(state, last, PORTION)?;
+        let Some(end) = portion.last().map(|task| task.key) else { break };
+        (last, any) = (end, true);
+        if session.json {
+            let rows = portion.iter().map(|task| task_json(&store, task)).collect::<Result<Vec<_>, _>>()?;
+            print(&list.rows(&rows)?)?;
+        } else {
+            print(&listing.rows(portion.into_iter().map(task_cells)))?;
+        }
+        if reader_went_away(Duration::ZERO) {
+            return Ok(0);
+        }
+    }
+    if session.json {
+        print(list.end())?;
+    } else if !any {
+        tell("no such task");
+    }
+    Ok(0)
+}
+
+fn task_json(store: &Store, task: &TaskRow) -> Result<Value, Failure> {
+    let outputs = if task.state.ended() { store.task_outputs(task.key)? } else { Vec::new() };
+    Ok(json!({
+        "id": task.id, "iteration": task.iteration, "state": task.state, "reason": task.reason,
+        "operator": task.operator, "attempts": task.attempts, "outputs": outputs,
+    }))
+}
+
+fn task_cells(task: TaskRow) -> Vec<String> {
+    let (iteration, state) = (task.iteration.to_string(), task.state.to_string());
+    vec![task.id, iteration, state, task.operator, task.attempts.to_string(), task.reason.unwrap_or_default()]
+}
+
+pub(super) fn attempts(session: &Session, name: &str, task: &str) -> Result<u8, Failure> {
+    let store = read_store(&session.run(name)?)?;
+    let attempts = store.attempts(the_task(&store, task)?.key)?;
+    if session.json {
+        let mut rows = Vec::with_capacity(attempts.len());
+        for attempt in &attempts {
+            rows.push(json!({
+                "attempt_id": attempt.id, "number": attempt.number, "state": attempt.state, "reason": attempt.reason,
+                "external_id": external_id(attempt), "operator": attempt.operator, "directory": attempt.directory,
+                "created_at": time(attempt.created_at_ms), "ended_at": attempt.ended_at_ms.map(time),
+                "outputs": store.outputs(attempt.key)?, "inputs": store.inputs(attempt.key)?,
+                "job": store.job(attempt.key)?, "logs": store.logs(attempt.key)?,
+            }));
+        }
+        return print_json(&rows).map(|()| 0);
+    }
+    if attempts.is_empty() {
+        tell("the task has had no attempt yet");
+        return Ok(0);
+    }
+    let rows = attempts.into_iter().map(|attempt| {
+        let state = attempt.state.to_string();
+        vec![
+            attempt.number.to_string(),
+            state,
+            attempt.directory,
+            time(attempt.created_at_ms),
+            attempt.reason.unwrap_or_default(),
+        ]
+    });
+    print(&table(&["ATTEMPT", "STATE", "DIRECTORY", "CREATED", "WHY"], rows))?;
+    Ok(0)
+}
+
+/// What the outside calls the attempt.
+fn external_id(attempt: &AttemptRow) -> Option<String> {
+    handle::told(attempt.handle.as_deref()?).external_id.as_deref().map(one_line)
+}
