@@ -310,7 +310,7 @@ fn a_job_that_prints_too_much_is_ended_with_a_code_of_its_own() {
 
 #[test]
 fn what_ran_unseen_is_told_from_what_may_never_have_started() {
-    for (point, expected) in [("local.started", "end-unseen"), ("local.starting", "lost")] {
+    for (point, expected) in [("local.started", "end-unseen"), ("local.starting", "start-unseen")] {
         let run = Run::new(1);
         let handle = run.submit("unseen", r#"{"command":"sleep 0.3"}"#);
         run.backends.sync().expect("synced");

@@ -358,3 +358,32 @@ fn task_files_cannot_escape_and_missing_sources_fail_the_attempt() {
     assert_eq!(explained[0]["code"], "staging");
     assert!(explained[0]["sentence"].as_str().expect("a sentence").contains("no output `none`"));
 }
+
+/// What is wrong with a task is told with the line of the file in which it was written, its id, its key and the unit.
+#[test]
+fn an_error_in_a_file_of_tasks_is_told_with_its_line() {
+    let campaign = json!({"plugin": "builtin:workflow", "inputs": {"tasks": "tasks.jsonl"}});
+    let world = World::new(&json!({"campaign": campaign}));
+    let good = |id: &str| format!("{{\"id\": \"{id}\", \"command\": \"true\"}}");
+    let bad = |keys: &str| format!("{{\"id\": \"c\", \"command\": \"true\", {keys}}}");
+    for (keys, words) in [
+        ("\"resources\": {\"walltime_s\": \"1h\"}", ["`resources.walltime_s`", "a number of seconds"]),
+        ("\"resources\": {\"memory\": 5}", ["`resources.memory`", "did you mean `memory_mb`?"]),
+        ("\"env\": {\"N\": 1}", ["`env.N`", "expected a string"]),
+    ] {
+        let lines = [good("a"), String::new(), good("b"), bad(keys), good("d")];
+        for list in [lines.join("\n"), format!("\n[{},{},\n\n{}\n]", lines[0], lines[2], lines[3])] {
+            world.write("tasks.jsonl", &list);
+            refused(&world, &["init", "demo"], 2, &["task 3 (`c`) in line 4 of the list", words[0], words[1]]);
+        }
+    }
+    for (line, words) in [
+        ("{\"id\": \"c\"", "input `tasks`"),
+        ("{\"id\": \"c\", \"id\": \"d\"}", "`id` stands twice"),
+        ("{\"id\": \"c\", \"priority\": NaN}", "`priority`"),
+    ] {
+        world.write("tasks.jsonl", &[good("a"), String::new(), line.to_owned()].join("\n"));
+        refused(&world, &["init", "demo"], 2, &["line 3 of input `tasks`", words]);
+    }
+    nothing_left(&world);
+}

@@ -1,5 +1,5 @@
 //! What a job gets and what it leaves: x bits, patterns, large files, and folders that nobody can read.
-use super::harness::{Done, World, until};
+use super::harness::{Done, World, tasks_config, until};
 use serde_json::{Value, json};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
@@ -309,4 +309,35 @@ fn a_large_file_costs_little_memory_and_lets_others_in() {
     assert!(collecting, "one tick did not take all of it");
     assert!(peak_kb > 0 && peak_kb < 150_000, "{peak_kb} kB");
     until("the end", || world.status()["state"] == "completed");
+}
+
+/// Where a file system can clone files, what is staged shares its blocks with what it is staged from.
+#[test]
+fn clones_fit_where_copies_would_not() {
+    const SIZE: usize = 40_000_000;
+    let disk = crate::support::disk::Disk::with_clones(256);
+    let staged = |n: usize| {
+        let (id, command) = (format!("t{n}"), "sha256sum big | cut -c1-64; [ $0 = 0 ] && printf x >> big; true");
+        json!({"id": id, "operator": "local", "command": ["sh", "-c", command, n.to_string()],
+               "files": {"big": {"path": "scripts/big"}}})
+    };
+    let mut config = tasks_config(&json!((0..8).map(staged).collect::<Vec<_>>()));
+    config["campaign"]["files"] = json!(["scripts/**"]);
+    let world = World::below(&disk.root(), &config);
+    // bytes that nothing makes smaller
+    let mut state = 1_u64;
+    let noise = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    });
+    let big: Vec<u8> = noise.take(SIZE).collect();
+    let digest = matterstack::model::document::sha256(&big);
+    world.write("scripts/none", "");
+    std::fs::write(world.workspace().join("scripts/big"), &big).expect("a file");
+    world.init();
+    world.run(&["loop", "r", "--timeout", "300s"]).code(0);
+    for n in 0..8 {
+        let said = world.run(&["logs", "r", &format!("t{n}")]).code(0).stdout;
+        assert_eq!(said.trim(), digest, "t{n}, also after another has written into its own");
+    }
 }

@@ -251,3 +251,21 @@ fn an_export_says_what_it_cannot_do() {
     let taken = world.run(&["kit", "export", "r", "--out", &out]).code(2);
     assert!(taken.stderr.contains("exists already"), "{taken:?}");
 }
+
+/// What can be executed here can be over there, and what can be over there can be here.
+#[test]
+fn x_bits_travel_in_a_kit_and_in_its_return() {
+    let make = "#!/bin/sh\nprintf '#!/bin/sh\\necho made\\n' > tool\nchmod +x tool\necho plain > data\n";
+    let tasks = json!([
+        {"id": "make", "operator": "kit", "command": ["./make.sh"], "outputs": ["tool", "data"],
+         "files": {"make.sh": {"content": make, "executable": true}}},
+        {"id": "use", "operator": "local", "command": ["sh", "-c", "./tool; [ -x data ] || echo data is none"],
+         "files": {"tool": {"from": "make", "output": "tool"}, "data": {"from": "make", "output": "data"}}},
+    ]);
+    let world = world(&tasks);
+    waiting(&world);
+    let (_cluster, folder) = carried(&world, &[]);
+    import(&world, &returned(&only_kit(&folder))).code(0);
+    world.run(&["loop", "r"]).code(0);
+    assert_eq!(world.run(&["logs", "r", "use"]).code(0).stdout, "made\ndata is none\n");
+}

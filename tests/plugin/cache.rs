@@ -71,21 +71,20 @@ fn a_spoiled_entry_is_replaced() {
         fs::write(path, b"not native code at all, and longer than the header of an entry").unwrap()
     });
     spoil("flipped seal", &|path, mut bytes| {
-        bytes[20] ^= 1;
+        let end = bytes.len();
+        bytes[end - 20] ^= 1;
         fs::write(path, bytes).unwrap();
     });
-    spoil("foreign code", &|path, mut bytes| {
-        let other = b"a whole entry of another program";
-        bytes.truncate(8);
-        bytes.extend_from_slice(&Sha256::digest(other));
-        bytes.extend_from_slice(other);
-        fs::write(path, bytes).unwrap();
+    spoil("foreign code", &|path, bytes| {
+        let (other, mark) = (&b"a whole entry of another program"[..], &bytes[bytes.len() - 40..][..8]);
+        fs::write(path, [other, mark, &Sha256::digest(other)].concat()).unwrap();
     });
     spoil("another plugin's entry", &|path, _| fs::write(path, entry_of_another()).unwrap());
     spoil("another engine's code under a good seal", &|path, _| {
-        let (name, code) = (path.file_name().unwrap().to_str().unwrap(), &entry_of_another()[40..]);
+        let (name, other) = (path.file_name().unwrap().to_str().unwrap(), entry_of_another());
+        let (code, tail) = other.split_at(other.len() - 40);
         let seal = Sha256::new().chain_update(name).chain_update([0]).chain_update(code).finalize();
-        fs::write(path, [b"MSNATIV1", &seal[..], code].concat()).unwrap();
+        fs::write(path, [code, &tail[..8], &seal[..]].concat()).unwrap();
     });
     spoil("pipe", &|path, _| {
         fs::remove_file(path).unwrap();

@@ -1,4 +1,4 @@
-//! A disk of its own for a test: an ext4 file system in a file, which can give up, be taken away and come back.
+//! A disk of its own for a test: a file system in a file, which can give up, be taken away and come back.
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -11,11 +11,20 @@ pub(crate) struct Disk {
 impl Disk {
     /// A mounted file system of some MiB. Nothing reaches it but what is synced, as far as that can be had.
     pub(crate) fn new(mib: u64) -> Self {
+        Self::made(mib, "mkfs.ext4", &["-q", "-F"])
+    }
+
+    /// One on which files can share their blocks (btrfs).
+    pub(crate) fn with_clones(mib: u64) -> Self {
+        Self::made(mib, "mkfs.btrfs", &["-q", "-m", "single"])
+    }
+
+    fn made(mib: u64, make: &str, arguments: &[&str]) -> Self {
         let disk = Self { directory: tempfile::tempdir().expect("a scratch directory"), taken: Vec::new() };
         std::fs::create_dir(disk.root()).expect("a directory");
         let image = std::fs::File::create(disk.image()).expect("an image");
         image.set_len(mib * 1024 * 1024).expect("an image");
-        run("mkfs.ext4", &["-q", "-F", path(&disk.image())]);
+        run(make, &[arguments, &[path(&disk.image())]].concat());
         disk.mount();
         disk
     }

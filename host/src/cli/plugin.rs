@@ -5,7 +5,6 @@ use super::runs::hold;
 use crate::failure::Failure;
 use crate::model::act::Verb;
 use crate::model::code::{Code, Word};
-use crate::model::config::CompileLimits;
 use crate::model::states::RunState;
 use crate::plugin::{Role, builtin, inspect};
 use crate::workspace::{self, Access};
@@ -13,9 +12,15 @@ use clap::Subcommand;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
+/// How the name of a standard plugin begins.
+const BUILTIN: &str = "builtin:";
+
 #[derive(Debug, Subcommand)]
 pub(super) enum PluginCommand {
     /// Show what a plugin is: its world, contract version, imports, and the grants it would need
+    ///
+    /// It is compiled for that, in a process of its own, within `limits.compile` of the workspace in which the file lies, else
+    /// of your own settings, else 2000 MiB of memory and 120 seconds of processor time.
     ///
     /// With --json: world, contract, sha256, size in bytes, exports, imports, and grants (what to add to the
     /// configuration).
@@ -51,7 +56,7 @@ pub(super) fn plugin(session: &Session, command: &PluginCommand) -> Result<u8, F
 }
 
 fn show(session: &Session, file: &str) -> Result<u8, Failure> {
-    let bytes = match file.strip_prefix("builtin:") {
+    let bytes = match file.strip_prefix(BUILTIN) {
         Some(name) => builtin::builtin(name)
             .ok_or_else(|| {
                 let names: Vec<&str> = builtin::names().collect();
@@ -61,7 +66,11 @@ fn show(session: &Session, file: &str) -> Result<u8, Failure> {
         None => std::fs::read(file)
             .map_err(|error| Failure::input(format!("plugin `{file}` cannot be read")).because(error))?,
     };
-    let found = inspect(&workspace::compiler(&CompileLimits::default()), file, &bytes)?;
+    let path = (!file.starts_with(BUILTIN)).then(|| Path::new(file));
+    let workspaces = session.workspaces().ok();
+    let root = workspaces.as_ref().map(|workspaces| workspaces.root());
+    let limits = workspace::compile_limits(path, root, workspace::user_config().as_deref())?;
+    let found = inspect(&workspace::compiler(&limits), file, &bytes)?;
     if session.json {
         return print_json(&found).map(|()| 0);
     }

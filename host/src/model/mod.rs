@@ -14,7 +14,6 @@ pub mod job;
 pub mod limit;
 pub mod misfit;
 pub mod outputs;
-pub mod pattern;
 pub mod reason;
 pub mod remedy;
 pub mod result;
@@ -22,3 +21,5 @@ pub mod schema;
 pub mod states;
 pub mod time;
 pub mod workflow;
+
+pub use matterstack_pattern as pattern;

@@ -1,22 +1,24 @@
 //! Native code of plugins: made once for each plugin and kind of engine, on disk where there is a cache, else kept by this
 //! process.
 //!
-//! An entry is one file: a mark, a seal, and the code. The seal is the SHA-256 of the entry's name, in which the plugin's
+//! An entry is one file: the code, a mark, and a seal. The seal is the SHA-256 of the entry's name, in which the plugin's
 //! digest and the engine stand, and of the code, so that an entry that is cut short, changed, or another plugin's under this name is a
 //! miss, as is one that others may write to: the plugin is compiled again and the entry replaced. The seal is no secret;
-//! who may write to the user's own cache may also start the user's programs.
+//! who may write to the user's own cache may also start the user's programs. The code comes first, so that a call runs it out of
+//! the file: a process that makes one call touches a part of it, and copies nothing.
 use super::engine::{self, Role, Room};
 use super::error::{PluginError, PluginErrorKind};
 use super::{compile, inspect, survey};
 use crate::ground::files::{open_path_with, open_regular_path};
-use crate::ground::machine;
+use crate::ground::machine::{self, FileSystem};
 use crate::model::config::CompileLimits;
 use crate::model::document::sha256;
 use crate::model::limit::Bound;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,10 +26,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-/// The first bytes of an entry.
-const MARK: &[u8; 8] = b"MSNATIV1";
+/// What stands between the code and the seal.
+const MARK: &[u8; 8] = b"MSNATIV2";
+/// Bytes of the seal.
+const SEAL: usize = 32;
 /// Bytes of the mark and the seal.
-const HEAD: usize = MARK.len() + 32;
+const TAIL: usize = MARK.len() + SEAL;
+/// Bytes of an entry that are hashed at once.
+const PIECE: usize = 64 * 1024;
 /// The largest plugin file, in bytes.
 const PLUGIN_MAX: u64 = 512 * 1024 * 1024;
 
@@ -82,8 +88,21 @@ impl Name {
         Self(format!("{digest}-{}.native", engine::mark(role, room)))
     }
 
-    fn seal(&self, code: &[u8]) -> [u8; 32] {
-        Sha256::new().chain_update(&self.0).chain_update([0]).chain_update(code).finalize().into()
+    fn seal(&self, code: &[u8]) -> std::io::Result<[u8; SEAL]> {
+        self.seal_of(&mut { code }, code.len() as u64)
+    }
+
+    /// The seal of so many bytes.
+    fn seal_of(&self, code: &mut impl Read, length: u64) -> std::io::Result<[u8; SEAL]> {
+        let mut hasher = Sha256::new().chain_update(&self.0).chain_update([0]);
+        let (mut piece, mut left) = ([0; PIECE], length);
+        while left > 0 {
+            let most = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+            code.read_exact(&mut piece[..most])?;
+            hasher.update(&piece[..most]);
+            left -= most as u64;
+        }
+        Ok(hasher.finalize().into())
     }
 }
 
@@ -143,11 +162,13 @@ impl Compiler {
         bytes: impl FnOnce() -> Made<Vec<u8>>,
     ) -> Made<Component> {
         let name = Name::new(kind, digest);
-        if let Some(code) = self.cached(&name) {
-            match deserialize(engine, &code) {
-                Ok(component) => return Ok(component),
+        if let Some(entry) = self.sealed(&name) {
+            // Where programs may not be run out of files of the cache, the code is copied.
+            let copied = || self.cached(&name).and_then(|code| deserialize(engine, &code).ok());
+            match map(engine, &entry).or_else(copied) {
+                Some(component) => return Ok(component),
                 // Sound, and another engine's, such as that of an earlier version of ours: it is made again.
-                Err(_) => drop(self.entry(&name).map(fs::remove_file)),
+                None => drop(self.entry(&name).map(fs::remove_file)),
             }
         }
         let code = match self.kept(&name) {
@@ -194,18 +215,27 @@ impl Compiler {
         Ok(code)
     }
 
-    /// The code of a sound entry.
-    fn cached(&self, name: &Name) -> Option<Arc<[u8]>> {
+    /// A sound entry.
+    fn sealed(&self, name: &Name) -> Option<File> {
         let mut file = open_regular_path(&self.entry(name)?).ok()?;
         let metadata = file.metadata().ok()?;
         if metadata.uid() != machine::user_id() || metadata.mode() & 0o022 != 0 {
             return None;
         }
-        let mut head = [0; HEAD];
-        file.read_exact(&mut head).ok()?;
-        let mut code = Vec::with_capacity(usize::try_from(metadata.len()).ok()?);
+        let seal = name.seal_of(&mut file, metadata.len().checked_sub(TAIL as u64)?).ok()?;
+        let mut tail = [0; TAIL];
+        file.read_exact(&mut tail).ok()?;
+        (tail[..MARK.len()] == MARK[..] && tail[MARK.len()..] == seal).then_some(file)
+    }
+
+    /// The code of a sound entry.
+    fn cached(&self, name: &Name) -> Option<Arc<[u8]>> {
+        let mut file = self.sealed(name)?;
+        file.rewind().ok()?;
+        let mut code = Vec::new();
         file.read_to_end(&mut code).ok()?;
-        (head[..MARK.len()] == MARK[..] && head[MARK.len()..] == name.seal(&code)).then(|| code.into())
+        code.truncate(code.len().checked_sub(TAIL)?);
+        Some(code.into())
     }
 }
 
@@ -221,6 +251,19 @@ fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
     unsafe { Component::deserialize(engine, code) }
 }
 
+#[allow(unsafe_code, reason = "native code can be loaded in no other way; the safety comment says what is checked")]
+fn map(engine: &Engine, entry: &File) -> Option<Component> {
+    // the file that was looked at, whatever has its name now
+    let path = format!("/proc/self/fd/{}", entry.as_raw_fd());
+    // From a server, it could vanish under a call.
+    if machine::file_system(Path::new(&path)).ok()? == FileSystem::Shared {
+        return None;
+    }
+    // SAFETY: as for `deserialize`. The file is this user's alone, and nobody writes into an entry: another is put in its
+    // place, which leaves this one as it is.
+    unsafe { Component::deserialize_file(engine, path) }.ok()
+}
+
 fn make_directory(cache: &Path) -> std::io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(cache)
 }
@@ -233,10 +276,11 @@ fn write(cache: &Path, name: &Name, code: &[u8]) -> std::io::Result<()> {
     let writer = WRITERS.fetch_add(1, Ordering::Relaxed);
     let aside = cache.join(format!("{}.{}-{writer}.tmp", name.0, std::process::id()));
     let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+    let seal = name.seal(code)?;
     let written = file
-        .write_all(MARK)
-        .and_then(|()| file.write_all(&name.seal(code)))
-        .and_then(|()| file.write_all(code))
+        .write_all(code)
+        .and_then(|()| file.write_all(MARK))
+        .and_then(|()| file.write_all(&seal))
         .and_then(|()| fs::rename(&aside, cache.join(&name.0)));
     if written.is_err() {
         // A disk that is full shall not also keep the beginning of an entry.

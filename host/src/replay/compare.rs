@@ -151,63 +151,98 @@ pub(super) fn first_difference(
     came: &Came,
 ) -> Option<Difference> {
     let (input, record) = (recorded.input, &recorded.input.record);
-    let of = |aspect, path: String, recorded: &str, replayed: &str| {
-        let (recorded, replayed) = (beginning(recorded), beginning(replayed));
-        let (decision, attempt, kind) = (record.number, record.attempt, record.kind);
-        Some(Difference { place, decision, attempt, kind, aspect, path, recorded, replayed })
-    };
-    let whole = String::new;
+    // What the host itself could not take had an answer of the campaign.
+    let refused_by_host = record.outcome == DecisionOutcome::BadOutput && input.answer.is_some();
+    let found = in_what_was_given(input, input_sha256, came).or_else(|| match refused_by_host {
+        true => {
+            Found::in_documents(Aspect::Answer, Some(input.answer.as_deref().unwrap_or_default()), Some(&came.said))
+        }
+        false => in_what_came(recorded, came).or_else(|| in_what_it_took(recorded, came)),
+    })?;
+    Some(Difference {
+        place,
+        decision: record.number,
+        attempt: record.attempt,
+        kind: record.kind,
+        aspect: found.aspect,
+        path: found.path,
+        recorded: beginning(&found.recorded),
+        replayed: beginning(&found.replayed),
+    })
+}
+
+/// Something that came out otherwise.
+struct Found {
+    aspect: Aspect,
+    path: String,
+    recorded: String,
+    replayed: String,
+}
+
+impl Found {
+    fn whole(aspect: Aspect, recorded: impl Into<String>, replayed: impl Into<String>) -> Option<Self> {
+        Some(Self { aspect, path: String::new(), recorded: recorded.into(), replayed: replayed.into() })
+    }
+
+    /// Where both are there and differ.
+    fn in_documents(aspect: Aspect, recorded: Option<&str>, replayed: Option<&str>) -> Option<Self> {
+        let (path, recorded, replayed) = documents(recorded?, replayed?)?;
+        Some(Self { aspect, path, recorded, replayed })
+    }
+}
+
+/// The plugin, its files and its arguments.
+fn in_what_was_given(input: &DecisionInput, input_sha256: &str, came: &Came) -> Option<Found> {
+    let record = &input.record;
     if came.never_ran {
         let plugin = input.plugin.as_deref().unwrap_or("(not pinned)");
         let recorded = format!("{plugin} with SHA-256 {}", record.plugin_sha256);
-        return of(Aspect::Plugin, whole(), &recorded, came.error.as_deref().unwrap_or_default());
+        return Found::whole(Aspect::Plugin, recorded, came.error.as_deref().unwrap_or_default());
     }
     if let Some((digest, why)) = &came.missing {
-        return of(Aspect::File, whole(), &format!("it was read: SHA-256 {digest}"), why);
+        return Found::whole(Aspect::File, format!("it was read: SHA-256 {digest}"), why.as_str());
     }
     if input_sha256 != record.input_sha256 {
-        return of(Aspect::Input, whole(), &record.input_sha256, input_sha256);
+        return Found::whole(Aspect::Input, record.input_sha256.as_str(), input_sha256);
     }
-    // What the host itself could not take had an answer of the campaign.
-    let refused_by_host = record.outcome == DecisionOutcome::BadOutput && input.answer.is_some();
-    if refused_by_host {
-        let said = input.answer.as_deref().unwrap_or_default();
-        let (path, one, other) = documents(said, &came.said)?;
-        return of(Aspect::Answer, path, &one, &other);
-    }
+    None
+}
+
+/// How the call ended, its answer, and the state after it.
+fn in_what_came(recorded: &Recorded<'_>, came: &Came) -> Option<Found> {
+    let (input, record) = (recorded.input, &recorded.input.record);
     if came.outcome != record.outcome {
         let ended = |outcome: DecisionOutcome, error: Option<&str>| match error {
             Some(error) => format!("{}: {error}", outcome.as_str()),
             None => outcome.as_str().to_owned(),
         };
         let (one, other) = (ended(record.outcome, record.error.as_deref()), ended(came.outcome, came.error.as_deref()));
-        return of(Aspect::Outcome, whole(), &one, &other);
+        return Found::whole(Aspect::Outcome, one, other);
     }
-    if let (Some(one), Some(other)) = (input.answer.as_deref(), came.rest.as_deref())
-        && let Some((path, one, other)) = documents(one, other)
-    {
-        return of(Aspect::Answer, path, &one, &other);
-    }
-    if let (Some(one), Some(other)) = (recorded.state, came.state.as_deref())
-        && let Some((path, one, other)) = documents(one, other)
-    {
-        return of(Aspect::State, path, &one, &other);
-    }
-    if let (Some(rest), Some(state), Some(digest)) = (&came.rest, &came.state, &record.output_sha256) {
+    let answer = || Found::in_documents(Aspect::Answer, input.answer.as_deref(), came.rest.as_deref());
+    let state = || Found::in_documents(Aspect::State, recorded.state, came.state.as_deref());
+    answer().or_else(state).or_else(|| {
+        let (rest, state, digest) = (came.rest.as_ref()?, came.state.as_ref()?, record.output_sha256.as_ref()?);
         let now = match record.kind {
             DecisionKind::Plan => sha256_of_answer(rest, state),
             DecisionKind::Analyze => sha256(state.as_bytes()),
         };
-        if now != *digest {
-            return of(Aspect::Digest, whole(), digest, &now);
-        }
+        if now == *digest { None } else { Found::whole(Aspect::Digest, digest.as_str(), now) }
+    })
+}
+
+/// The words of its error, and its fuel, which only the same engine gives again.
+fn in_what_it_took(recorded: &Recorded<'_>, came: &Came) -> Option<Found> {
+    let record = &recorded.input.record;
+    if !recorded.same_engine {
+        return None;
     }
-    if recorded.same_engine && came.error != record.error {
+    if came.error != record.error {
         let text = |error: Option<&String>| error.cloned().unwrap_or_default();
-        return of(Aspect::Outcome, whole(), &text(record.error.as_ref()), &text(came.error.as_ref()));
+        return Found::whole(Aspect::Outcome, text(record.error.as_ref()), text(came.error.as_ref()));
     }
-    if recorded.same_engine && came.fuel != record.fuel {
-        return of(Aspect::Fuel, whole(), &record.fuel.to_string(), &came.fuel.to_string());
+    if came.fuel != record.fuel {
+        return Found::whole(Aspect::Fuel, record.fuel.to_string(), came.fuel.to_string());
     }
     None
 }

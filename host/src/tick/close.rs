@@ -353,7 +353,8 @@ fn read_tasks(run: &Run, next: &Next) -> Result<Vec<PlannedTask>, PlanError> {
     }
     let mut tasks = Vec::with_capacity(raw.len());
     for (position, text) in raw.into_iter().enumerate() {
-        let (task, json) = read_task(position, text.get(), &run.config)?;
+        let text = text.get();
+        let (task, json) = read_task(position, text, &run.config).map_err(|error| error.at(text, document))?;
         tasks.push((task, json));
     }
     let exists = |id: &TaskId| Ok::<_, PlanError>(known > 0 && run.store.has_task(id.as_str())?);

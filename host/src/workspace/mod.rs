@@ -12,7 +12,7 @@ mod pin;
 
 pub(crate) use artifacts::RunFiles;
 pub use backup::back_up;
-pub use config::{Resolved, amended, backend_config, read_run_config, resolve, set_value, user_config};
+pub use config::{Resolved, amended, backend_config, compile_limits, read_run_config, resolve, set_value, user_config};
 pub use init::{Init, Made, init, now_ms, stopwatch};
 pub use open::{
     Access, HeldRun, act, check_plugins, compile_ahead, compile_upgrade, compiler, config_document, find_plugin,

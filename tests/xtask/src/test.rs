@@ -5,18 +5,28 @@ use crate::tools::{self, Tool};
 use anyhow::{Context, Result, bail};
 use std::fmt;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// A test that needs what no program brings.
 struct Needy {
     test: &'static str,
+    /// Whether it is among those that take minutes.
+    slow: bool,
     /// Why it cannot run here, if it cannot.
     why_not: fn() -> Option<&'static str>,
 }
 
-const NEEDY: [Needy; 1] =
-    [Needy { test: "a_control_group_out_of_memory_is_tried_again_with_more", why_not: no_memory_groups }];
+const NEEDY: [Needy; 2] = [
+    Needy { test: "a_control_group_out_of_memory_is_tried_again_with_more", slow: true, why_not: no_memory_groups },
+    Needy { test: "clones_fit_where_copies_would_not", slow: false, why_not: not_root },
+];
+
+/// The tests that would run and cannot here, and why.
+fn unable(slow: bool) -> impl Iterator<Item = (&'static str, &'static str)> {
+    NEEDY.iter().filter(move |one| slow || !one.slow).filter_map(|one| Some((one.test, (one.why_not)()?)))
+}
 
 /// How many tests ended how.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -82,8 +92,8 @@ pub(crate) fn test(project: &Project, filters: &[String], slow: bool) -> Result<
         suites.env("PATH", &path).arg("--").args(filters);
         if slow {
             suites.arg("--include-ignored");
-            suites.args(NEEDY.iter().filter(|one| (one.why_not)().is_some()).flat_map(|one| ["--skip", one.test]));
         }
+        suites.args(unable(slow).flat_map(|(test, _)| ["--skip", test]));
         total.add(count(&mut suites, &mut std::io::stdout())?);
     }
     if total == Summary::default() {
@@ -96,24 +106,22 @@ pub(crate) fn test(project: &Project, filters: &[String], slow: bool) -> Result<
 
 /// Says which tests did not run, and counts those that the test binaries were not told of.
 fn told_apart(total: &Summary, filters: &[String], slow: bool) -> Summary {
-    if !slow {
-        if total.ignored > 0 {
-            println!(
-                "{} tests take minutes or need more than this: `cargo xtask test --slow` runs them",
-                total.ignored
-            );
-        }
-        return Summary::default();
+    if !slow && total.ignored > 0 {
+        println!("{} tests take minutes or need more than this: `cargo xtask test --slow` runs them", total.ignored);
     }
     let mut skipped = Summary::default();
-    for Needy { test, why_not } in &NEEDY {
-        let asked = filters.is_empty() || filters.iter().any(|filter| test.contains(filter.as_str()));
-        if let Some(why) = why_not().filter(|_| asked) {
-            println!("`{test}` was skipped: {why}");
-            skipped.ignored += 1;
-        }
+    let asked = |test: &str| filters.is_empty() || filters.iter().any(|filter| test.contains(filter.as_str()));
+    for (test, why) in unable(slow).filter(|(test, _)| asked(test)) {
+        println!("`{test}` was skipped: {why}");
+        skipped.ignored += 1;
     }
     skipped
+}
+
+/// Only root may mount file systems.
+fn not_root() -> Option<&'static str> {
+    let root = std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0);
+    (!root).then_some("only root may mount the file system that it needs")
 }
 
 /// Slurm's daemons hold jobs to their memory only so.
@@ -204,9 +212,10 @@ mod tests {
     #[test]
     fn what_cannot_run_is_counted_and_named_as_it_stands_in_the_suites() {
         let nothing = Summary::default();
-        assert_eq!(told_apart(&nothing, &[], false), nothing);
-        let cannot = NEEDY.iter().filter(|one| (one.why_not)().is_some()).count() as u64;
-        assert_eq!(told_apart(&nothing, &[], true).ignored, cannot);
+        for slow in [false, true] {
+            let cannot = NEEDY.iter().filter(|one| (slow || !one.slow) && (one.why_not)().is_some()).count() as u64;
+            assert_eq!(told_apart(&nothing, &[], slow).ignored, cannot);
+        }
         assert_eq!(told_apart(&nothing, &["no such name".to_owned()], true).ignored, 0);
         let suites = Project::here().expect("a project").root.join("tests");
         for name in NEEDY.iter().map(|one| one.test) {

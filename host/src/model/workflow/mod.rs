@@ -179,12 +179,18 @@ pub enum WorkflowError {
     #[error("the workflow is not an array of tasks: {0}")]
     NoList(String),
     /// A task is not of the form that tasks have; with its id if it has one.
-    #[error("task {position}{}: {why}", .id.as_ref().map(|id| format!(" (`{}`)", id.escape_debug())).unwrap_or_default())]
+    #[error(
+        "task {position}{}{}: {why}",
+        .id.as_ref().map(|id| format!(" (`{}`)", id.escape_debug())).unwrap_or_default(),
+        .line.map(|line| format!(" in line {line} of the list")).unwrap_or_default()
+    )]
     Shape {
         /// Its number in the list, from 1 on.
         position: usize,
         /// Its id.
         id: Option<String>,
+        /// Where its text begins in a list of several lines, from 1 on.
+        line: Option<usize>,
         /// What is wrong, naming the key.
         why: String,
     },
@@ -223,6 +229,20 @@ pub enum WorkflowError {
     TooMany(u64, u64),
 }
 
+impl WorkflowError {
+    /// With the line in which a part of `list` begins, where the list has several.
+    #[must_use]
+    pub fn at(mut self, part: &str, list: &str) -> Self {
+        let before = (part.as_ptr() as usize).checked_sub(list.as_ptr() as usize).and_then(|end| list.get(..end));
+        if let (Self::Shape { line, .. }, Some(before)) = (&mut self, before)
+            && list.contains('\n')
+        {
+            *line = Some(1 + before.matches('\n').count());
+        }
+        self
+    }
+}
+
 /// Reads the task at a position of a list, counted from 0, from its text; returns it with its canonical text. A task that names no operator gets the configuration's
 /// only one.
 ///
@@ -232,9 +252,10 @@ pub fn read_task(position: usize, text: &str, config: &RunConfig) -> Result<(Tas
     let id = |value: &Value| value.get("id").and_then(Value::as_str).map(str::to_owned);
     let mut value = document::read(text.as_bytes(), Dialect::Strict).map_err(|fault| {
         let id = serde_json::from_str::<Value>(text).ok().as_ref().and_then(id);
-        WorkflowError::Shape { position: position + 1, id, why: fault.sentence() }
+        WorkflowError::Shape { position: position + 1, id, line: None, why: fault.sentence() }
     })?;
-    let wrong = |value: &Value, why: String| WorkflowError::Shape { position: position + 1, id: id(value), why };
+    let wrong =
+        |value: &Value, why: String| WorkflowError::Shape { position: position + 1, id: id(value), line: None, why };
     let canonical = |value: &Value| {
         serde_json_canonicalizer::to_string(value)
             .map_err(|error| wrong(value, format!("has no canonical form: {error}")))

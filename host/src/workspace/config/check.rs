@@ -101,17 +101,8 @@ fn check_slurm(name: &str, slurm: &SlurmConfig) -> Result<(), Wrong> {
             return wrong(key, format!("holds `{}`, which is no argument of sbatch", text.escape_debug()));
         }
     }
-    if slurm.extra_args.iter().any(|word| word == "--comment") {
-        return wrong("extra_args", "holds `--comment`; write it as one word: `--comment=TEXT`".to_owned());
-    }
-    let ours = ["--array", "-a", "--job-name", "-J", "--requeue", "--export", "--output", "-o", "--wrap", "--parsable"];
-    // sbatch takes `-a0-3` and `--arr=0-3` as well
-    let is = |word: &str, option: &str| match word.split('=').next().unwrap_or(word) {
-        name if name.starts_with("--") => name.len() > 2 && option.starts_with(name),
-        _ => !option.starts_with("--") && word.starts_with(option),
-    };
-    if let Some(word) = slurm.extra_args.iter().find(|word| ours.iter().any(|option| is(word, option))) {
-        return wrong("extra_args", format!("holds `{word}`, which the backend itself sets"));
+    if let Err(why) = check_extra_args(&slurm.extra_args) {
+        return wrong("extra_args", why);
     }
     if let Some(root) = &slurm.remote_root
         && (root.chars().any(char::is_control) || !root.starts_with(['/', '~', '$']))
@@ -137,6 +128,23 @@ fn check_slurm(name: &str, slurm: &SlurmConfig) -> Result<(), Wrong> {
     }
     at_least_one(&format!("backends.{name}.submits_per_minute"), u64::from(slurm.submits_per_minute))?;
     at_least_one(&format!("backends.{name}.array_max"), u64::from(slurm.array_max))
+}
+
+/// Refuses arguments that the backend itself sets.
+fn check_extra_args(words: &[String]) -> Result<(), String> {
+    let ours = ["--array", "-a", "--job-name", "-J", "--requeue", "--export", "--output", "-o", "--wrap", "--parsable"];
+    if words.iter().any(|word| word == "--comment") {
+        return Err("holds `--comment`; write it as one word: `--comment=TEXT`".to_owned());
+    }
+    // sbatch takes `-a0-3` and `--arr=0-3` as well
+    let is = |word: &str, option: &str| match word.split('=').next().unwrap_or(word) {
+        name if name.starts_with("--") => name.len() > 2 && option.starts_with(name),
+        _ => !option.starts_with("--") && word.starts_with(option),
+    };
+    match words.iter().find(|word| ours.iter().any(|option| is(word, option))) {
+        Some(word) => Err(format!("holds `{word}`, which the backend itself sets")),
+        None => Ok(()),
+    }
 }
 
 fn at_least_one(name: &str, value: u64) -> Result<(), Wrong> {

@@ -6,7 +6,7 @@ pub use layers::set_value;
 
 use crate::failure::{Failure, FailureKind};
 use crate::ground::machine;
-use crate::model::config::{BackendConfig, RunConfig};
+use crate::model::config::{BackendConfig, CompileLimits, RunConfig};
 use crate::model::document::{self, Dialect};
 use crate::model::workflow::nearest;
 use check::check;
@@ -103,6 +103,31 @@ pub fn backend_config(name: &str, file: Option<&Path>, user: Option<&Path>) -> R
     let mut config = layers.parse()?;
     check(&config).map_err(|wrong| layers.failure(wrong))?;
     config.backends.remove(name).ok_or_else(|| Failure::of(FailureKind::Bug, "a backend just read is not there"))
+}
+
+/// What compiling a plugin may take where no run says it: by the configuration of the workspace in which it lies, over the
+/// user's own, over the defaults.
+///
+/// # Errors
+/// If a file cannot be read, or is not a valid configuration as far as these limits go.
+pub fn compile_limits(
+    plugin: Option<&Path>,
+    root: Option<&Path>,
+    user: Option<&Path>,
+) -> Result<CompileLimits, Failure> {
+    let mut layers = Layers::default();
+    let plugin = plugin.and_then(|plugin| std::fs::canonicalize(plugin).ok());
+    let below = plugin.iter().flat_map(|plugin| plugin.ancestors()).skip(1);
+    let below = below.take_while(|folder| root.is_some_and(|root| folder.starts_with(root)));
+    let workspace = below.map(|folder| folder.join("config.json")).find(|path| path.is_file());
+    for path in user.filter(|path| path.exists()).into_iter().chain(workspace.as_deref()) {
+        layers.add_file(path)?;
+    }
+    let found = layers.value.pointer("/limits/compile").cloned().unwrap_or_else(|| json!({}));
+    layers.value = json!({"campaign": {"plugin": "builtin:workflow"}, "limits": {"compile": found}});
+    let config = layers.parse()?;
+    check(&config).map_err(|wrong| layers.failure(wrong))?;
+    Ok(config.limits.compile)
 }
 
 /// Reads a run's resolved configuration from its text.

@@ -127,17 +127,31 @@ fn from_input(ctx: &Context<Params>) -> Result<String, Error> {
         let wrong = "input `tasks` begins with a byte order mark: save it as UTF-8 without one";
         return Err(Error::invalid("tasks", wrong));
     }
-    let trimmed = text.trim_ascii();
-    if trimmed.starts_with('[') {
-        return Ok(if trimmed.len() == text.len() { text } else { trimmed.to_owned() });
+    if let Some(array) = text.trim_ascii().strip_prefix('[') {
+        // what stands before it is left out, but for its lines
+        let lines = text[..text.len() - text.trim_ascii_start().len()].matches('\n').count();
+        return Ok(format!("[{}{array}", "\n".repeat(lines)));
     }
-    let mut array = String::with_capacity(text.len() + 2);
+    one_a_line(&text)
+}
+
+/// The array of tasks that stand one a line. Each stays in its line, so that what is wrong with it is found there.
+fn one_a_line(text: &str) -> Result<String, Error> {
+    let mut array = String::with_capacity(text.len() + text.len() / 64 + 2);
     array.push('[');
-    for line in trimmed.lines().map(str::trim_ascii).filter(|line| !line.is_empty()) {
-        if array.len() > 1 {
-            array.push(',');
+    let mut any = false;
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.trim_ascii();
+        if !line.is_empty() {
+            matterstack_document::check(line).map_err(|fault| {
+                Error::invalid("tasks", format!("line {number} of input `tasks`: {}", fault.sentence()))
+            })?;
+            if std::mem::replace(&mut any, true) {
+                array.push(',');
+            }
+            array.push_str(line);
         }
-        array.push_str(line);
+        array.push('\n');
     }
     array.push(']');
     Ok(array)
@@ -180,8 +194,24 @@ mod tests {
     fn an_input_is_an_array_or_one_task_a_line() {
         let expected = Next::RawWorkflow(r#"[{"id":"a"},{"id":"b"}]"#.into());
         assert_eq!(with_input(" [{\"id\":\"a\"},{\"id\":\"b\"}]\n").unwrap().next, expected);
-        assert_eq!(with_input("{\"id\":\"a\"}\r\n\n{\"id\":\"b\"}\n").unwrap().next, expected);
+        let lines = Next::RawWorkflow("[{\"id\":\"a\"}\n\n,{\"id\":\"b\"}\n]".into());
+        assert_eq!(with_input("{\"id\":\"a\"}\r\n\n{\"id\":\"b\"}\n").unwrap().next, lines);
         assert!(matches!(with_input("\n").unwrap().next, Next::Complete(_)));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_line_is_told_with_its_number() {
+        for (line, words) in [
+            ("{\"id\": \"b\"", "line 3"),
+            ("{\"id\": \"b\"}, {\"id\": \"c\"}", "line 3"),
+            ("{\"id\": \"b\", \"id\": \"c\"}", "`id` stands twice"),
+            ("{\"id\": \"b\", \"input\": {\"n\": 9007199254740993}}", "`input.n`"),
+            ("{\"id\": \"b\", \"priority\": NaN}", "`priority`"),
+        ] {
+            let error = with_input(&format!("{{\"id\":\"a\"}}\n\n{line}\n{{\"id\":\"d\"}}\n")).unwrap_err();
+            let message = &error.detail().message;
+            assert!(message.contains("line 3 of input `tasks`") && message.contains(words), "{line}: {message}");
+        }
     }
 
     #[test]

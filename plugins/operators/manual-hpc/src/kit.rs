@@ -1,7 +1,8 @@
 //! What a kit holds, and how it is written.
 use crate::script;
 use flate2::{Compression, write::GzEncoder};
-use globset::{GlobBuilder, GlobMatcher};
+use matterstack_pattern::{Dots, PATTERNS_MAX, Pattern, Patterns, WEIGHT_MAX};
+use matterstack_sdk::task::{Command, OutputPattern, Resources};
 use matterstack_sdk::work::{self, Entry};
 use matterstack_sdk::{Attempt, Error, json};
 use serde::Deserialize;
@@ -47,25 +48,9 @@ struct Task {
     #[serde(default)]
     env: BTreeMap<String, String>,
     #[serde(default)]
-    outputs: Vec<String>,
+    outputs: Vec<OutputPattern>,
     #[serde(default)]
     resources: Option<Resources>,
-}
-
-/// A command: an argument vector, or a line for a shell.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum Command {
-    Arguments(Vec<String>),
-    Shell(String),
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-pub(crate) struct Resources {
-    pub(crate) cores: Option<u32>,
-    pub(crate) memory_mb: Option<u64>,
-    pub(crate) gpus: Option<u32>,
-    pub(crate) walltime_s: Option<f64>,
 }
 
 /// A kit.
@@ -83,7 +68,7 @@ pub(crate) struct Kit {
     pub(crate) inputs: Vec<String>,
     /// Those of them that can be executed.
     executables: BTreeSet<String>,
-    pub(crate) outputs: Vec<(String, GlobMatcher)>,
+    pub(crate) outputs: Patterns,
     pub(crate) config: Config,
 }
 
@@ -117,7 +102,7 @@ impl Kit {
             resources: task.resources.unwrap_or_default(),
             inputs,
             executables,
-            outputs: matchers(task.outputs)?,
+            outputs: patterns(&task.outputs)?,
             config,
         })
     }
@@ -182,7 +167,7 @@ impl Kit {
             let copied = copied.map_err(|error| io::Error::new(error.kind(), format!("file `{input}`: {error}")))?;
             note(format!("work/{input}"), copied);
         }
-        let outputs: Vec<&String> = self.outputs.iter().map(|(pattern, _)| pattern).collect();
+        let outputs: Vec<&str> = self.outputs.all().iter().map(Pattern::text).collect();
         let manifest = json!({
             "format": "matterstack-kit-1", "name": self.name, "run": self.run, "task": self.task, "attempt": self.attempt,
             "token": self.token, "outputs": outputs, "files": files,
@@ -233,7 +218,7 @@ fn name(task: &str, attempt: &str) -> String {
 
 fn argv(command: Option<Command>) -> Result<Vec<String>, Error> {
     let argv = match command {
-        Some(Command::Arguments(argv)) => argv,
+        Some(Command::Argv(argv)) => argv,
         Some(Command::Shell(line)) => vec!["/bin/sh".to_owned(), "-c".to_owned(), line],
         None => return Err(Error::invalid("no-command", "the task has no `command`")),
     };
@@ -269,11 +254,19 @@ fn check_config(config: &Config) -> Result<(), Error> {
     Ok(())
 }
 
-fn matchers(patterns: Vec<String>) -> Result<Vec<(String, GlobMatcher)>, Error> {
-    let matcher = |pattern: String| {
-        let glob = GlobBuilder::new(&pattern).literal_separator(true).build();
-        let glob = glob.map_err(|error| Error::invalid("outputs", format!("`{pattern}`: {}", error.kind())))?;
-        Ok((pattern, glob.compile_matcher()))
+/// The task's patterns, by the rules by which the host plans them.
+fn patterns(outputs: &[OutputPattern]) -> Result<Patterns, Error> {
+    let wrong = |text: String| Error::invalid("outputs", text);
+    if outputs.len() > PATTERNS_MAX {
+        return Err(wrong(format!("there are {} patterns; {PATTERNS_MAX} are allowed", outputs.len())));
+    }
+    let parse = |output: &OutputPattern| {
+        let text = output.pattern();
+        Pattern::parse(text).map_err(|error| wrong(format!("`{text}`: {error}")))
     };
-    patterns.into_iter().map(matcher).collect()
+    let all: Vec<Pattern> = outputs.iter().map(parse).collect::<Result<_, _>>()?;
+    if all.iter().map(Pattern::weight).sum::<usize>() > WEIGHT_MAX {
+        return Err(wrong("the patterns are too much to be matched together".to_owned()));
+    }
+    Ok(Patterns::new(all, Dots::Written))
 }

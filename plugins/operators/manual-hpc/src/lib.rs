@@ -151,7 +151,7 @@ fn by_word(kit: &Kit, returned: Returned, handle: &mut Handle) -> Result<(Status
 /// Nobody says how the job ended; the files it was run for may tell.
 fn by_files(kit: &Kit, handle: &mut Handle) -> Result<(Status, u64), Error> {
     let waiting = handle.set_aside.clone().unwrap_or_else(|| format!("carry `{}` to its cluster and back", kit.name));
-    if kit.outputs.is_empty() || output::is_empty()? {
+    if kit.outputs.all().is_empty() || output::is_empty()? {
         handle.outputs = None;
         return Ok((waits(&waiting), QUIET_MS));
     }

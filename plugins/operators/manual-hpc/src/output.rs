@@ -1,6 +1,6 @@
 //! `output/`, where a person puts the files that a job left.
 use crate::kit::Kit;
-use globset::GlobMatcher;
+use matterstack_pattern::Pattern;
 use matterstack_sdk::Error;
 use matterstack_sdk::work::{self, Entry};
 use std::fs;
@@ -52,11 +52,17 @@ pub(crate) fn mark() -> Result<String, Error> {
     Ok(work::sha256(format!("{:?}", list()?).as_bytes()))
 }
 
-/// The first of the task's patterns that no file matches.
+/// The first of the task's patterns that no file matches. What a job printed comes back beside `output/`.
 pub(crate) fn missing(kit: &Kit) -> Result<Option<String>, Error> {
-    let files = list()?;
-    let matched = |glob: &GlobMatcher| files.iter().any(|(path, ..)| glob.is_match(path) && !kit.inputs.contains(path));
-    Ok(kit.outputs.iter().find(|(_, glob)| !matched(glob)).map(|(pattern, _)| pattern.clone()))
+    let mut matched = vec![false; kit.outputs.all().len()];
+    let printed = ["stdout", "stderr"].map(str::to_owned);
+    let printed = printed.into_iter().filter(|name| matches!(work::entry(&work::path(name)), Ok(Entry::File(..))));
+    let there = list()?.into_iter().map(|(path, ..)| path).chain(printed);
+    for path in there.filter(|path| !kit.inputs.contains(path)) {
+        kit.outputs.of_path(&path).into_iter().for_each(|position| matched[position] = true);
+    }
+    let missing = kit.outputs.all().iter().zip(matched).find(|(_, matched)| !matched);
+    Ok(missing.map(|(pattern, _)| Pattern::text(pattern).to_owned()))
 }
 
 /// Links what lies in `output/` into the attempt directory, which is what the task's patterns are relative to. May be
@@ -65,7 +71,7 @@ pub(crate) fn bring_up(kit: &Kit) -> Result<(), Error> {
     for (path, ..) in list()? {
         let (from, to) = (work::path("output").join(&path), work::path(&path));
         let failed = |error: io::Error| work::failed("brought up from `output/`", &from, &error);
-        let wanted = kit.outputs.iter().any(|(_, glob)| glob.is_match(&path)) && !kit.inputs.contains(&path);
+        let wanted = kit.outputs.match_path(&path) && !kit.inputs.contains(&path);
         if !wanted || !matches!(work::entry(&to).map_err(failed)?, Entry::Missing) {
             continue;
         }

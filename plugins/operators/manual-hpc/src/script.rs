@@ -19,10 +19,14 @@ fn slurm_lines(kit: &Kit) -> String {
     let wanted = &kit.resources;
     let mut lines =
         vec![format!("--job-name={}", kit.name), "--output=scheduler.out".to_owned(), "--no-requeue".to_owned()];
+    lines.extend(wanted.nodes.map(|nodes| format!("--nodes={nodes}")));
+    lines.extend(wanted.tasks.map(|tasks| format!("--ntasks={tasks}")));
     lines.extend(wanted.cores.map(|cores| format!("--cpus-per-task={cores}")));
     lines.extend(wanted.memory_mb.map(|memory| format!("--mem={memory}M")));
     lines.extend(wanted.gpus.filter(|gpus| *gpus > 0).map(|gpus| format!("--gres=gpu:{gpus}")));
     lines.extend(wanted.walltime_s.map(|seconds| format!("--time={}", (seconds / 60.0).ceil().max(1.0) as u64)));
+    // to the steps: the script itself knows nothing of signals
+    lines.extend(wanted.signal_before_s.map(|seconds| format!("--signal=USR1@{seconds}")));
     lines.into_iter().map(|line| format!("#SBATCH {line}\n")).collect()
 }
 
@@ -118,7 +122,8 @@ echo "$top/$name.tar.gz"
 
 /// Lines that bring together what the task's patterns may match, inputs left out.
 fn gather_outputs(kit: &Kit) -> String {
-    let wanted: Vec<String> = kit.outputs.iter().map(|(pattern, _)| format!("-path {}", for_find(pattern))).collect();
+    let wanted: Vec<String> =
+        kit.outputs.all().iter().map(|pattern| format!("-path {}", for_find(pattern.text()))).collect();
     let inputs: String =
         kit.inputs.iter().map(|path| format!(" ! -path {}", quoted(&format!("./{}", literally(path))))).collect();
     if wanted.is_empty() {
@@ -184,9 +189,9 @@ fn literally(path: &str) -> String {
 
 /// `README.md`, for the person who carries the kit.
 pub(crate) fn readme(kit: &Kit) -> String {
-    let outputs: String = match kit.outputs.as_slice() {
+    let outputs: String = match kit.outputs.all() {
         [] => "nothing but its exit code, `stdout` and `stderr`".to_owned(),
-        outputs => outputs.iter().map(|(pattern, _)| format!("`{pattern}`")).collect::<Vec<_>>().join(", "),
+        outputs => outputs.iter().map(|pattern| format!("`{pattern}`")).collect::<Vec<_>>().join(", "),
     };
     format!(
         r#"# {name}

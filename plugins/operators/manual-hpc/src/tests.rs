@@ -163,3 +163,33 @@ fn what_cannot_become_a_kit_is_invalid() {
         assert_eq!(error.detail().code, code, "{task} {error}");
     }
 }
+
+#[test]
+fn its_patterns_are_those_of_the_host() {
+    for pattern in ["", "/etc/x", "../x", "a/", "[a", "{a", "a\\"] {
+        let task = json!({"id": "a", "command": ["true"], "outputs": [pattern]});
+        assert_eq!(ManualHpc::prepare(&attempt(&task, "{}")).unwrap_err().detail().code, "outputs", "{pattern}");
+    }
+    let outputs = json!([{"pattern": "[!a]*.txt", "keep": "remote"}, "stdout"]);
+    let mut desk = Desk::submitted("patterns", &json!({"id": "a", "command": ["true"], "outputs": outputs}));
+    desk.write("status.json", "{\"status\": \"completed\"}");
+    for not in ["a.txt", ".b.txt", "d/b.txt"] {
+        desk.write(&format!("output/{not}"), "1");
+        assert!(desk.waits().contains("`[!a]*.txt`"), "{not}");
+    }
+    desk.write("output/b.txt", "1");
+    assert!(desk.waits().contains("`stdout`"));
+    desk.write("stdout", "said");
+    assert_eq!(desk.look(), Status::Succeeded);
+}
+
+#[test]
+fn what_a_task_asks_of_a_cluster_stands_in_its_job() {
+    let resources =
+        json!({"cores": 2, "memory_mb": 10, "gpus": 1, "walltime_s": 90, "nodes": 3, "tasks": 4, "signal_before_s": 5});
+    let desk = Desk::submitted("resources", &json!({"id": "a", "command": ["true"], "resources": resources}));
+    let job = fs::read_to_string(desk.directory.join("kit/job.sh")).unwrap();
+    for option in ["cpus-per-task=2", "mem=10M", "gres=gpu:1", "time=2", "nodes=3", "ntasks=4", "signal=USR1@5"] {
+        assert!(job.contains(&format!("#SBATCH --{option}\n")), "{option}: {job}");
+    }
+}

@@ -57,6 +57,15 @@ pub enum OutputPattern {
     },
 }
 
+impl OutputPattern {
+    /// The pattern itself.
+    pub fn pattern(&self) -> &str {
+        match self {
+            Self::Fetched(pattern) | Self::Kept { pattern, .. } => pattern,
+        }
+    }
+}
+
 /// Where output files are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -115,6 +115,9 @@ impl Ground {
             "backends": {"local": {"kind": "local", "cores": peers::AT_ONCE}},
             "limits": limits,
         });
+        if tasks.asked {
+            config["operators"] = json!({"local": {"plugin": "builtin:human"}});
+        }
         match given {
             Given::Inline => config["campaign"]["params"] = json!({"tasks": tasks.all().collect::<Vec<_>>()}),
             Given::File => {
@@ -220,18 +223,23 @@ pub(super) struct Tasks {
     pub(super) command: &'static [&'static str],
     /// One more at the end, which goes on for longer than anything is measured.
     pub(super) one_stays: bool,
+    /// Of people, and no command is run.
+    pub(super) asked: bool,
 }
 
 impl Tasks {
     /// Commands that do nothing, in any order.
     pub(super) fn independent(count: usize) -> Self {
-        Self { count, chained: false, command: &["/bin/true"], one_stays: false }
+        Self { count, chained: false, command: &["/bin/true"], one_stays: false, asked: false }
     }
 
     fn all(&self) -> impl Iterator<Item = Value> {
         let task = |id: String, command: &[&str]| json!({"id": id, "operator": "local", "command": command});
         let many = (0..self.count).map(move |number| {
             let mut task = task(format!("t{number}"), self.command);
+            if self.asked {
+                task["input"] = json!({"instructions": "?"});
+            }
             if self.chained && number > 0 {
                 task["depends_on"] = json!([format!("t{}", number - 1)]);
             }

@@ -22,7 +22,7 @@ use ground::{Given, Ground, Place};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Only the rows whose name contains this text: independent, chain, idle, per-task, after,
-    /// cold-start, plan, million, slurm, ssh
+    /// cold-start, calls, plan, million, slurm, ssh
     row: Option<String>,
     /// Only on the file system in memory, or only on the disk
     #[arg(long, value_enum)]
@@ -48,13 +48,14 @@ enum Measured {
     OnDisk(fn(&Ground) -> Result<()>),
 }
 
-const ROWS: [Row; 10] = [
+const ROWS: [Row; 11] = [
     Row { name: "independent", measured: Measured::Everywhere(rows::independent) },
     Row { name: "chain", measured: Measured::Everywhere(rows::chain) },
     Row { name: "idle", measured: Measured::Everywhere(rows::idle) },
     Row { name: "per-task", measured: Measured::Everywhere(rows::per_task) },
     Row { name: "after", measured: Measured::InEachPlace(rows::after) },
     Row { name: "cold-start", measured: Measured::InEachPlace(rows::cold_start) },
+    Row { name: "calls", measured: Measured::InEachPlace(rows::calls) },
     Row { name: "plan", measured: Measured::Everywhere(rows::plan) },
     Row { name: "million", measured: Measured::InEachPlace(million::million) },
     Row { name: "slurm", measured: Measured::OnDisk(cluster::slurm) },

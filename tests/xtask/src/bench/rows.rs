@@ -185,6 +185,27 @@ pub(super) fn cold_start(ground: &Ground) -> Result<()> {
     Ok(())
 }
 
+/// What a call of a plugin costs, where a call does little: a thousand forms are put to people, each with two calls of an
+/// operator.
+pub(super) fn calls(ground: &Ground) -> Result<()> {
+    const COUNT: usize = 1_000;
+    let limits = json!({"max_active": 2 * COUNT});
+    ground.workspace("calls", Given::File, &Tasks { asked: true, ..Tasks::independent(COUNT) }, &limits)?;
+    let mut costs = Vec::new();
+    for number in 0..FEW {
+        let run = format!("calls-{number}");
+        ground.unmeasured(&["init", "calls", "--run-id", &run])?;
+        costs.push(ground.once(&format!("step {run}"))?);
+        let asked = &ground.status(&run)?["waiting_on"];
+        anyhow::ensure!(asked.as_array().is_some_and(|all| !all.is_empty()), "nobody was asked: {asked}");
+        ground.unmeasured(&["cancel", &run])?;
+    }
+    let step = median(costs)?;
+    let each = format!("{:.0} µs for each call, files and database included", step.cpu_s / COUNT as f64 / 2.0 * 1e6);
+    show(&format!("{COUNT} forms, step"), Some(Given::File), ground.place, step, &each);
+    Ok(())
+}
+
 fn exit_recorded(attempts: &std::path::Path) -> bool {
     let entries = std::fs::read_dir(attempts).into_iter().flatten().flatten();
     entries.into_iter().any(|attempt| attempt.path().join("exit.json").exists())

@@ -181,11 +181,11 @@ const SHELLS: Tool = Tool {
     source: Source::Apt(&["tcsh"]),
 };
 const FILE_SYSTEMS: Tool = Tool {
-    name: "mount and mkfs.ext4",
+    name: "mount, mkfs.ext4 and mkfs.btrfs",
     purpose: "make the disks that fill up, fail and vanish in tests",
-    programs: &["blockdev", "e2fsck", "losetup", "mkfs.ext4", "mount", "umount"],
+    programs: &["blockdev", "e2fsck", "losetup", "mkfs.btrfs", "mkfs.ext4", "mount", "umount"],
     check: &[],
-    source: Source::Apt(&["mount", "e2fsprogs"]),
+    source: Source::Apt(&["mount", "e2fsprogs", "btrfs-progs"]),
 };
 const SLURM: Tool = Tool {
     name: "Slurm",

@@ -31,12 +31,13 @@ pub const WEIGHT_MAX: usize = 60_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
     text: String,
-    pub(crate) alternatives: Vec<Vec<Part>>,
+    /// What its braces stand for, each by its components.
+    pub alternatives: Vec<Vec<Part>>,
 }
 
 /// One component of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Part {
+pub enum Part {
     /// `**`: any number of folders; at the end, any file below.
     Deep,
     /// A name as it stands.
@@ -47,7 +48,7 @@ pub(crate) enum Part {
 
 /// What a name is matched by.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Token {
+pub enum Token {
     /// This character.
     Plain(char),
     /// Any character.
@@ -55,7 +56,12 @@ pub(crate) enum Token {
     /// Any number of characters.
     Star,
     /// One of these ranges, or none of them.
-    Class { negated: bool, ranges: Vec<(char, char)> },
+    Class {
+        /// Whether it is none of them.
+        negated: bool,
+        /// From and to.
+        ranges: Vec<(char, char)>,
+    },
 }
 
 /// Why a text is no pattern, or one that can never match.
