@@ -120,12 +120,15 @@ fn go_on(
     seen: &mut dyn FnMut(Seen<'_>),
 ) -> Result<Option<Ending>, Failure> {
     alarms.forget_outside()?;
+    let opened = stopwatch();
     let ahead = ahead_of(dir, driven)?;
     let lease = dir.lease_in_turn()?;
     let mut current = fresh(dir, driven.take(), ahead)?;
+    let open = opened();
     let (begun, at_ms) = (Instant::now(), now_ms());
-    let moment = Moment { now_ms: at_ms, new_id: &new_attempt_id, spent_ms: &stopwatch() };
-    let tick = step_run(&mut current.run, moment)?;
+    let moment = Moment { now_ms: at_ms, new_id: &new_attempt_id, spent: &stopwatch() };
+    let mut tick = step_run(&mut current.run, moment)?;
+    tick.timings.open = open;
     current.version = current.run.store.data_version()?;
     let noted = lease.note_tick(at_ms, begun.elapsed());
     noted.map_err(|error| Failure::io("writing the run's `lock` file", error))?;

@@ -40,6 +40,20 @@ fn cancel_stops_the_job_outside() {
 }
 
 #[test]
+fn a_tick_says_how_long_its_parts_took_if_asked() {
+    let world = World::with_tasks(&json!([{"id": "a", "operator": "local", "command": "sleep 0.01"}]));
+    world.init();
+    assert!(world.run(&["step", "r", "--json"]).code(0).json().get("timings").is_none());
+    let timings = world.run(&["step", "r", "--json", "--timings"]).code(0).json()["timings"].clone();
+    for part in ["open_ms", "settle_ms", "stop_ms", "poll_ms", "start_ms", "decide_ms"] {
+        assert!(timings[part].as_f64().is_some_and(|ms| ms >= 0.0), "{part}: {timings}");
+    }
+    assert!(timings["open_ms"].as_f64() > Some(0.0), "{timings}");
+    let done = world.run(&["loop", "r", "--timings"]).code(0);
+    assert!(done.stderr.contains("timings in ms: open "), "{done:?}");
+}
+
+#[test]
 fn one_task_can_be_cancelled_and_the_run_goes_on() {
     let world = sleeper();
     world.run(&["cancel", "r", "s"]).code(0);

@@ -185,7 +185,7 @@ fn a_workflow_is_replayed_whatever_becomes_of_its_tasks() {
         }
         let ids = || matterstack::ground::random::new_attempt_id();
         let now_ms = history.fixture.now_ms;
-        let moment = matterstack::tick::Moment { now_ms, new_id: &ids, spent_ms: &|| 0 };
+        let moment = matterstack::tick::Moment { now_ms, new_id: &ids, spent: &|| std::time::Duration::ZERO };
         matterstack::tick::plan_first(&mut history.open(), moment).expect("a plan");
         let state = history.ticks(60);
         // what waits for a person's word is brought back, and ends well this time
@@ -216,7 +216,7 @@ fn a_campaign_that_fails_and_recovers_is_replayed() {
     let now_ms = history.fixture.now_ms;
     matterstack::tick::plan_first(
         &mut history.open(),
-        matterstack::tick::Moment { now_ms, new_id: &ids, spent_ms: &|| 0 },
+        matterstack::tick::Moment { now_ms, new_id: &ids, spent: &|| std::time::Duration::ZERO },
     )
     .expect("a plan");
     for (round, mode) in

@@ -3,9 +3,11 @@
 use super::scripted::{Fixture, act, failed, task};
 use matterstack::model::act::Verb;
 use matterstack::model::contract::{Detail, Status};
-use matterstack::tick::{BUDGET_MS, cancel_run, pause};
+use matterstack::tick::{BUDGET, cancel_run, pause};
 use serde_json::{Value, json};
 
+/// The budget of a tick, in milliseconds.
+const BUDGET_MS: u64 = BUDGET.as_secs() * 1000;
 /// How long a call of the slow operator takes, in milliseconds.
 const SLOW_MS: u64 = 30_000;
 

@@ -17,6 +17,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// What the outside answers, by task; every list is used up from the front, the last entry stays.
 #[derive(Default)]
@@ -235,7 +236,7 @@ impl Fixture {
 
     pub(crate) fn plan(&self) -> Result<u64, matterstack::tick::PlanError> {
         let new_id = || self.id();
-        plan_first(&mut self.open(), Moment { now_ms: self.now_ms, new_id: &new_id, spent_ms: &|| 0 })
+        plan_first(&mut self.open(), Moment { now_ms: self.now_ms, new_id: &new_id, spent: &|| Duration::ZERO })
     }
 
     fn id(&self) -> AttemptId {
@@ -252,8 +253,8 @@ impl Fixture {
     pub(crate) fn tick_of(&self, run: &mut Run) -> Tick {
         let new_id = || self.id();
         self.plugins.edit(|script| script.spent_ms = 0);
-        let spent_ms = || self.plugins.edit(|script| script.spent_ms);
-        let moment = Moment { now_ms: self.now_ms, new_id: &new_id, spent_ms: &spent_ms };
+        let spent = || Duration::from_millis(self.plugins.edit(|script| script.spent_ms));
+        let moment = Moment { now_ms: self.now_ms, new_id: &new_id, spent: &spent };
         let tick = step_run(run, moment).expect("a tick does not fail");
         assert_eq!(run.store.check_invariants().expect("a readable store"), Vec::<String>::new());
         tick

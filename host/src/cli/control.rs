@@ -70,7 +70,7 @@ pub(super) fn cancel(session: &Session, name: &str, task: Option<&str>, reason: 
         None => tick::cancel_run(&mut held.run, &act)?,
     };
     // One tick tells the outside at once, so that nothing runs on because nobody steps.
-    step_run(&mut held.run, Moment { now_ms: now_ms(), new_id: &new_attempt_id, spent_ms: &stopwatch() })?;
+    step_run(&mut held.run, Moment { now_ms: now_ms(), new_id: &new_attempt_id, spent: &stopwatch() })?;
     let what = task.map_or("cancelled".to_owned(), |task| format!("task `{task}` is cancelled"));
     let live = live_of(&held.run, task)?;
     let text = match (changed, live) {

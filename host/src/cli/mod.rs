@@ -61,7 +61,9 @@ enum Command {
     /// Advance a run by one tick
     ///
     /// With --json: run_id, state of the run, reason (why it is in that state, or null), iteration, and how many
-    /// attempts were polled, submitted and finished and how many tasks planned.
+    /// attempts were polled, submitted and finished and how many tasks planned, and more (whether the tick's time was up before
+    /// it had done all that it could). With --timings also timings, in milliseconds: {open_ms, settle_ms, stop_ms, poll_ms,
+    /// start_ms, decide_ms}.
     ///
     /// With --dry-run --json: a list of what would be submitted, each with task, operator, backends that the operator
     /// may use, spec (the task in full), notes (files and needs in words), and script (the job script; for a backend that
@@ -72,12 +74,15 @@ enum Command {
         /// Print what would be submitted, job scripts included, and change nothing
         #[arg(long)]
         dry_run: bool,
+        /// Say how long each part of the tick took
+        #[arg(long, conflicts_with = "dry_run")]
+        timings: bool,
     },
     /// Tick a run until it ends, woken by events
     ///
     /// With --json: run_id, state of the run, reason (why it is in that state, or null), iteration, and how many
-    /// attempts were polled, submitted and finished and how many tasks planned, of all its ticks together; with --all
-    /// one document for each run.
+    /// attempts were polled, submitted and finished and how many tasks planned, of all its ticks together, and with
+    /// --timings how long the parts of them took; with --all one document for each run.
     Loop(runs::LoopArgs),
     /// Show where a run stands
     ///
@@ -413,8 +418,8 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
 fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
     match command {
         Command::Init(arguments) => runs::init(session, &arguments),
-        Command::Step { run, dry_run: true } => runs::dry_run(session, &run),
-        Command::Step { run, dry_run: false } => runs::step(session, &run),
+        Command::Step { run, dry_run: true, .. } => runs::dry_run(session, &run),
+        Command::Step { run, dry_run: false, timings } => runs::step(session, &run, timings),
         Command::Loop(arguments) => runs::drive_runs(session, &arguments),
         Command::Status { run, watch } => show::status(session, &run, watch),
         Command::List => show::list(session),

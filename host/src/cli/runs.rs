@@ -52,6 +52,9 @@ pub(super) struct LoopArgs {
     /// Stop after this time, such as 90s, 30m or 12h
     #[arg(long, value_name = "D", value_parser = duration)]
     timeout: Option<Duration>,
+    /// Say how long each part of its ticks took
+    #[arg(long)]
+    timings: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -159,13 +162,16 @@ fn reach(config: &RunConfig) -> String {
     format!("the campaign can reach:\n{}", lines.join("\n"))
 }
 
-pub(super) fn step(session: &Session, name: &str) -> Result<u8, Failure> {
+pub(super) fn step(session: &Session, name: &str, timings: bool) -> Result<u8, Failure> {
     let dir = session.run(name)?;
+    let opened = stopwatch();
     let mut held = open_run(&dir, Duration::ZERO, Access::Own)?;
     let (begun, at_ms) = (Instant::now(), now_ms());
-    let tick = step_run(&mut held.run, Moment { now_ms: at_ms, new_id: &new_attempt_id, spent_ms: &stopwatch() })?;
+    let open = opened();
+    let mut tick = step_run(&mut held.run, Moment { now_ms: at_ms, new_id: &new_attempt_id, spent: &stopwatch() })?;
+    tick.timings.open = open;
     note_tick(&held.lease, at_ms, begun)?;
-    print_tick(session, &tick)?;
+    print_tick(session, &tick, timings)?;
     match &tick.unloaded {
         Some(unloaded) => Err(Failure::unloaded(&dir, unloaded)),
         None => Ok(ended_badly(&tick.state)),
@@ -182,12 +188,21 @@ fn ended_badly(state: &str) -> u8 {
     u8::from(matches!(RunState::parse(state), Some(RunState::Failed | RunState::Cancelled)))
 }
 
-fn print_tick(session: &Session, tick: &Tick) -> Result<(), Failure> {
+fn print_tick(session: &Session, tick: &Tick, timings: bool) -> Result<(), Failure> {
     if let Some(warning) = &tick.warning {
         tell(&format!("warning: {warning}"));
     }
+    if session.json && timings {
+        let mut document = serde_json::to_value(tick).unwrap_or_default();
+        document["timings"] = serde_json::to_value(tick.timings).unwrap_or_default();
+        return print_json(&document);
+    }
     if session.json {
         return print_json(tick);
+    }
+    if timings {
+        let parts = tick.timings.parts().map(|(part, took)| format!("{part} {:.3}", took.as_secs_f64() * 1000.0));
+        tell(&format!("timings in ms: {}", parts.join(", ")));
     }
     let reason = tick.reason.as_ref().map(|reason| format!(" ({})", one_line(reason))).unwrap_or_default();
     print(&format!(
@@ -220,7 +235,13 @@ pub(super) fn drive_runs(session: &Session, arguments: &LoopArgs) -> Result<u8, 
     let patience = Patience { wait: arguments.wait, deadline };
     if !arguments.all {
         let dir = session.run(arguments.run.as_deref().unwrap_or("latest"))?;
-        return drive_one(session, &dir, patience, interrupt.as_fd(), true);
+        return drive_one(
+            session,
+            &dir,
+            patience,
+            interrupt.as_fd(),
+            Shown { alone: true, timings: arguments.timings },
+        );
     }
     let runs: Vec<RunDir> = session.workspaces()?.runs().into_iter().map(|(_, run)| run).filter(goes_on).collect();
     if runs.is_empty() {
@@ -228,7 +249,7 @@ pub(super) fn drive_runs(session: &Session, arguments: &LoopArgs) -> Result<u8, 
     }
     let codes = std::thread::scope(|scope| {
         let drive = |dir: &RunDir| {
-            drive_one(session, dir, patience, interrupt.as_fd(), false)
+            drive_one(session, dir, patience, interrupt.as_fd(), Shown { alone: false, timings: arguments.timings })
                 .unwrap_or_else(|failure| super::report::report(&failure))
         };
         let start = |dir| std::thread::Builder::new().spawn_scoped(scope, move || drive(dir));
@@ -268,14 +289,23 @@ fn interrupts() -> Result<UnixStream, Failure> {
     work().map_err(|error: std::io::Error| Failure::machine("listening for signals", error))
 }
 
+/// What a person sees of a `loop`.
+#[derive(Clone, Copy)]
+struct Shown {
+    /// Whether it is the only one of this process.
+    alone: bool,
+    /// Whether it says how long the parts of its ticks took.
+    timings: bool,
+}
+
 fn drive_one(
     session: &Session,
     dir: &RunDir,
     patience: Patience,
     interrupt: BorrowedFd<'_>,
-    alone: bool,
+    shown: Shown,
 ) -> Result<u8, Failure> {
-    let mut progress = Progress::new(&dir.id(), alone);
+    let mut progress = Progress::new(&dir.id(), shown.alone);
     let mut total = Tick::default();
     let ending = drive(dir, patience, interrupt, &mut |seen| match seen {
         Seen::Tick(run, tick) => {
@@ -284,6 +314,7 @@ fn drive_one(
                 submitted: total.submitted + tick.submitted,
                 finished: total.finished + tick.finished,
                 planned: total.planned + tick.planned,
+                timings: total.timings.plus(tick.timings),
                 warning: total.warning.take().or_else(|| tick.warning.clone()),
                 ..tick.clone()
             };
@@ -293,7 +324,7 @@ fn drive_one(
     });
     progress.finish();
     let ending = ending?;
-    print_tick(session, &total)?;
+    print_tick(session, &total, shown.timings)?;
     let run = dir.address();
     Ok(match ending {
         Ending::Completed => 0,

@@ -3,7 +3,11 @@ use super::attempt_dir::{is_printed, own_name};
 use super::id::TaskId;
 use super::pattern::{Dots, PATTERNS_MAX, Pattern, Patterns, WEIGHT_MAX, plain_path};
 use super::workflow::{FileSource, PlannedTask, Task, WorkflowError, nearest};
+use std::borrow::Cow;
 use std::collections::HashMap;
+
+/// Characters of a pattern that a sentence shows.
+const SHOWN_MAX: usize = 100;
 
 /// Which of a task's patterns one is, as errors name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +22,14 @@ impl List {
             Self::Outputs => "output",
             Self::Carry => "carry",
         }
+    }
+}
+
+/// The beginning of a pattern, for a sentence.
+fn beginning(pattern: &str) -> Cow<'_, str> {
+    match pattern.char_indices().nth(SHOWN_MAX) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &pattern[..end])),
+        None => Cow::Borrowed(pattern),
     }
 }
 
@@ -42,17 +54,18 @@ pub fn refuse_bad_patterns(task: &Task) -> Result<(), WorkflowError> {
     }
     let mut weights = [0, 0];
     for (list, text) in outputs.chain(carried) {
+        let shown = beginning(text);
         let pattern = match Pattern::parse(text) {
             Ok(pattern) => pattern,
-            Err(error) => return wrong(format!("{} pattern `{text}`: {error}", list.word())),
+            Err(error) => return wrong(format!("{} pattern `{shown}`: {error}", list.word())),
         };
         let weight = &mut weights[usize::from(list == List::Carry)];
         *weight += pattern.weight();
         if *weight > WEIGHT_MAX {
-            return wrong(format!("its {} patterns are too much to be matched together, at `{text}`", list.word()));
+            return wrong(format!("its {} patterns are too much to be matched together, at `{shown}`", list.word()));
         }
         if let Some(why) = never_matches(task, list, &pattern) {
-            return wrong(format!("{} pattern `{text}` can never match: {why}", list.word()));
+            return wrong(format!("{} pattern `{shown}` can never match: {why}", list.word()));
         }
     }
     Ok(())

@@ -26,6 +26,7 @@ mod stage;
 mod start;
 mod stop;
 mod submit;
+mod timings;
 mod turn;
 mod verdict;
 mod walk;
@@ -42,7 +43,8 @@ pub use decision::{
 pub use preview::{Preview, would_start};
 pub use settlement::{Settlement, settle};
 pub use start::task_with_retries;
-pub use turn::BUDGET_MS;
+pub use timings::Timings;
+pub use turn::BUDGET;
 
 use crate::ground::carriage::Allowance;
 use crate::model::code::Code;
@@ -54,6 +56,7 @@ use crate::plugin::PluginError;
 use crate::run::Run;
 use crate::store::{AttemptRow, Durability, StoreError};
 use std::sync::Arc;
+use std::time::Duration;
 use turn::{Cut, Phase, Turn};
 
 impl Run {
@@ -73,14 +76,14 @@ pub struct Moment<'a> {
     pub now_ms: i64,
     /// A new random attempt id.
     pub new_id: &'a dyn Fn() -> AttemptId,
-    /// How long the tick has been going on, in milliseconds.
-    pub spent_ms: &'a dyn Fn() -> u64,
+    /// How long the tick has been going on.
+    pub spent: &'a dyn Fn() -> Duration,
 }
 
 impl Moment<'_> {
     /// Whether the tick has gone on for long enough: it begins nothing more, and leaves it to the next.
     fn is_over(&self) -> bool {
-        (self.spent_ms)() >= turn::BUDGET_MS
+        (self.spent)() >= turn::BUDGET
     }
 }
 
@@ -105,6 +108,9 @@ pub struct Tick {
     pub iteration: u32,
     /// Whether its time was up before it had done all that it could do now: the next tick goes on at once.
     pub more: bool,
+    /// How long its parts took.
+    #[serde(skip)]
+    pub timings: Timings,
     /// Where its time was up.
     #[serde(skip)]
     pub(crate) cut: Option<Cut>,
@@ -162,12 +168,14 @@ pub fn step_run(run: &mut Run, moment: Moment<'_>) -> Result<Tick, TickError> {
         start::ensure_backends(run)?;
         let turn = Turn::read(run)?;
         for phase in turn.phases() {
+            let begun = (moment.spent)();
             match phase {
                 Phase::Settle => settle::settle_interrupted_submits(run, moment, &turn, &mut tick)?,
                 Phase::Stop => stop::stop_what_is_unwanted(run, moment, &turn, &mut tick)?,
                 Phase::Poll => poll::poll_live_attempts(run, moment, &turn, &mut tick)?,
                 Phase::Advance => advance(run, moment, &turn, &mut tick)?,
             }
+            tick.timings.add(phase, (moment.spent)().saturating_sub(begun));
             finish_cancelling(run, moment)?;
             if tick.cut.is_some() {
                 break;
@@ -194,7 +202,10 @@ fn advance(run: &mut Run, moment: Moment<'_>, turn: &Turn, tick: &mut Tick) -> R
         if tick.cut.is_some() {
             break;
         }
-        if !ended && !close::close_iteration(run, moment, tick)? {
+        let begun = (moment.spent)();
+        let closed = ended || close::close_iteration(run, moment, tick)?;
+        tick.timings.decide += (moment.spent)().saturating_sub(begun);
+        if !closed {
             break;
         }
     }

@@ -4,9 +4,10 @@ use super::{Moment, Run, Tick, TickError};
 use crate::store::{Durability, Waiting};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
-/// How long a tick goes on beginning something, in milliseconds.
-pub const BUDGET_MS: u64 = 2_000;
+/// How long a tick goes on beginning something.
+pub const BUDGET: Duration = Duration::from_secs(2);
 /// What documents a tick holds before it commits what it learnt and drops them, in bytes.
 pub(super) const HELD_MAX_BYTES: u64 = 16 * 1024 * 1024;
 /// What a tick learns before it commits that.
@@ -159,6 +160,7 @@ mod tests {
     use crate::store::Waiting;
     use crate::tick::{Moment, Tick};
     use std::cell::Cell;
+    use std::time::Duration;
 
     fn waiting(operators: &[&str]) -> Vec<Waiting> {
         let of =
@@ -168,9 +170,9 @@ mod tests {
 
     #[test]
     fn operators_take_turns_and_the_one_served_last_comes_last() {
-        let (spent, new_id) = (Cell::new(0), || AttemptId(String::new()));
-        let spent_ms = || spent.get();
-        let moment = Moment { now_ms: 0, new_id: &new_id, spent_ms: &spent_ms };
+        let (elapsed, new_id) = (Cell::new(Duration::ZERO), || AttemptId(String::new()));
+        let spent = || elapsed.get();
+        let moment = Moment { now_ms: 0, new_id: &new_id, spent: &spent };
         let turn = Turn { first: None, served: [(Phase::Poll, "a".to_owned())].into() };
         let mut round = Round::new(Phase::Poll, &turn, waiting(&["a", "a", "a", "b", "c"]));
         let mut tick = Tick::default();
@@ -179,7 +181,7 @@ mod tests {
             order += &round.next(moment, &mut tick).expect("time is left").operator;
         }
         assert_eq!((order.as_str(), tick.cut.clone()), ("bcaa", None));
-        spent.set(super::BUDGET_MS);
+        elapsed.set(super::BUDGET);
         assert!(round.next(moment, &mut tick).is_none());
         assert_eq!(tick.cut, Some(Cut { phase: Phase::Poll, served: Some("a".to_owned()) }));
         assert_eq!(round.left().count(), 1);

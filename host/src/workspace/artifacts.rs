@@ -179,7 +179,7 @@ mod tests {
                 file.set_times(times).expect("times");
                 let error = files.read(&digest, 3, 4).expect_err("changed");
                 assert!(
-                    matches!(&error, GuestError::Other(detail) if detail.code == "changed"
+                    matches!(&error, GuestError::Other(detail) if detail.code == "file-changed"
                     && detail.message.contains("`input` was changed")),
                     "{error:?}"
                 );

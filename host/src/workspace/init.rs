@@ -55,10 +55,10 @@ pub fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
-/// Tells how long ago it was made, in milliseconds.
-pub fn stopwatch() -> impl Fn() -> u64 {
+/// Tells how long ago it was made.
+pub fn stopwatch() -> impl Fn() -> Duration {
     let start = Instant::now();
-    move || start.elapsed().as_millis() as u64
+    move || start.elapsed()
 }
 
 /// Makes a run.
@@ -201,7 +201,7 @@ fn make(
     let now_ms = request.act.at_ms;
     let (mut run, plugins) = assemble(dir, config, store)?;
     plugins.load_all()?;
-    plan_first(&mut run, Moment { now_ms, new_id: &new_attempt_id, spent_ms: &stopwatch() })?;
+    plan_first(&mut run, Moment { now_ms, new_id: &new_attempt_id, spent: &stopwatch() })?;
     Ok(run.config)
 }
 

@@ -8,6 +8,7 @@ use crate::model::act::Act;
 use crate::run::{Run, RunDir};
 use crate::store::{Durability, Identity, RunRow, Store};
 use crate::tick::{Adopted, Moment, adopt_live_attempts};
+use std::time::Duration;
 
 /// The directory of queues and journals, and how its name begins once they are put aside.
 const QUEUES: &str = "backends";
@@ -68,7 +69,7 @@ pub fn adopt(run: &mut Run, act: &Act) -> Result<Adopted, Failure> {
     run.backends.believe_exit_records();
     let why = "the run was adopted; its original may still carry it out";
     // whatever has not been asked about is given up, so all of it is, however long that takes
-    let moment = Moment { now_ms: act.at_ms, new_id: &new_attempt_id, spent_ms: &|| 0 };
+    let moment = Moment { now_ms: act.at_ms, new_id: &new_attempt_id, spent: &|| Duration::ZERO };
     let adopted = adopt_live_attempts(run, moment, why)?;
     let dir = run.dir.clone();
     take_over(&dir, &mut run.store, user, Some(act))?;

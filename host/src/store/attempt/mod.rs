@@ -1,6 +1,8 @@
 //! Attempts: where each stands, and when to ask about it.
+mod look;
+
 use super::word::columns;
-use super::{CarriedInput, Output, Store, StoreError, Writer, changed_one};
+use super::{CarriedInput, Output, StoreError, Writer, changed_one};
 use crate::model::act::Act;
 use crate::model::code::{Code, Word};
 use crate::model::evidence::{JobRecord, LogRecord};
@@ -137,6 +139,9 @@ pub struct SettledAttempt<'a> {
     /// The files that the lost attempt left, in its directory.
     pub outputs: &'a [Output],
 }
+
+/// How often the history notes that an attempt goes from one state to another while the outside has it.
+const FLIPS_MAX: u32 = 20;
 
 impl Writer<'_> {
     /// Records an attempt by a person's word, from its beginning to its end.
@@ -344,190 +349,5 @@ impl Writer<'_> {
             .prepare_cached("UPDATE attempts SET cancel_asked = 2 WHERE attempt_key = ?1 AND cancel_asked = 1")?
             .execute([key])?;
         changed_one(changed, "the attempt")
-    }
-}
-
-const COLUMNS: &str = "a.attempt_key, a.attempt_id, a.task_key, t.task_id, t.spec, a.number, a.operator, a.state, a.directory, \
-     a.handle, a.note, a.waits_for, a.reason_code, a.reason, a.cancel_asked, a.data, a.created_at_ms, a.ended_at_ms";
-
-const LIVE: &str = "a.state NOT IN ('completed', 'failed', 'cancelled', 'lost')";
-
-/// Whether the outside has an attempt.
-const SUBMITTED: &str = "a.state IN ('submitted', 'running', 'waiting_external')";
-
-/// Whether the time of an attempt has come at ?1: it is past, or the clock is now before it was set.
-const DUE: &str = "(a.due_at_ms <= ?1 OR a.due_set_ms > ?1)";
-
-/// How often the history notes that an attempt goes from one state to another while the outside has it.
-const FLIPS_MAX: u32 = 20;
-
-/// Whether a tick can do something about an attempt, given whether it submits anything.
-const GOES_ON: &str = "(?1 OR a.cancel_asked = 1 OR a.state NOT IN ('created', 'prepared'))";
-
-fn attempt_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<AttemptRow> {
-    Ok(AttemptRow {
-        key: row.get(0)?,
-        id: row.get(1)?,
-        task_key: row.get(2)?,
-        task_id: row.get(3)?,
-        task_json: row.get(4)?,
-        number: row.get(5)?,
-        operator: row.get(6)?,
-        state: row.get(7)?,
-        directory: row.get(8)?,
-        handle: row.get(9)?,
-        note: row.get(10)?,
-        waits_for: row.get(11)?,
-        reason_code: row.get(12)?,
-        reason: row.get(13)?,
-        cancel_asked: row.get(14)?,
-        data: row.get(15)?,
-        created_at_ms: row.get(16)?,
-        ended_at_ms: row.get(17)?,
-    })
-}
-
-impl Store {
-    fn attempt_rows<P: rusqlite::Params>(&self, filter: &str, parameters: P) -> Result<Vec<AttemptRow>, StoreError> {
-        let mut statement = self.connection.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM attempts a JOIN tasks t ON t.task_key = a.task_key WHERE {filter}"
-        ))?;
-        let rows = statement.query_map(parameters, attempt_row)?;
-        rows.map(|row| row.map_err(StoreError::from)).collect()
-    }
-
-    /// Attempts of a task, oldest first.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn attempts(&self, task_key: i64) -> Result<Vec<AttemptRow>, StoreError> {
-        self.attempt_rows("a.task_key = ?1 ORDER BY a.number", [task_key])
-    }
-
-    /// Every attempt, in the order made.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn all_attempts(&self) -> Result<Vec<AttemptRow>, StoreError> {
-        self.attempt_rows("1 ORDER BY a.attempt_key", ())
-    }
-
-    /// Attempts in these states, all of them not acknowledged by the outside, whose time has come: the longest due first.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn unsettled_due(&self, now_ms: i64, states: &[AttemptState]) -> Result<Vec<Waiting>, StoreError> {
-        let states: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
-        self.waiting(
-            &format!(
-                "a.state IN ('created', 'prepared', 'submitting') AND a.state IN (SELECT value FROM json_each(?2)) AND {DUE} \
-                 ORDER BY a.due_at_ms, a.attempt_key"
-            ),
-            (now_ms, serde_json::json!(states).to_string()),
-        )
-    }
-
-    fn waiting<P: rusqlite::Params>(&self, filter: &str, parameters: P) -> Result<Vec<Waiting>, StoreError> {
-        let mut statement = self.connection.prepare_cached(&format!(
-            "SELECT a.attempt_key, a.operator, a.due_set_ms FROM attempts a WHERE {filter}"
-        ))?;
-        let rows = statement.query_map(parameters, |row| {
-            Ok(Waiting { key: row.get(0)?, operator: row.get(1)?, seen_ms: row.get(2)? })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    /// Live attempts, at most `most`.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn live_attempts(&self, most: u32) -> Result<Vec<AttemptRow>, StoreError> {
-        self.attempt_rows(&format!("{LIVE} ORDER BY a.attempt_key LIMIT ?1"), [most])
-    }
-
-    /// Attempts that the outside has, to be asked about now: their time has come. The longest due first.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn attempts_due(&self, now_ms: i64) -> Result<Vec<Waiting>, StoreError> {
-        self.waiting(&format!("{LIVE} AND {SUBMITTED} AND {DUE} ORDER BY a.due_at_ms, a.attempt_key"), [now_ms])
-    }
-
-    /// An attempt that the outside has, by its id.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn submitted_attempt(&self, id: &str) -> Result<Option<Waiting>, StoreError> {
-        Ok(self.waiting(&format!("{LIVE} AND {SUBMITTED} AND a.attempt_id = ?1"), [id])?.pop())
-    }
-
-    /// All attempts that the outside has.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn attempts_submitted(&self) -> Result<Vec<Waiting>, StoreError> {
-        self.waiting(&format!("{LIVE} AND {SUBMITTED} ORDER BY a.attempt_key"), ())
-    }
-
-    /// A live attempt by its place in the database.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn live_attempt_at(&self, key: i64) -> Result<Option<AttemptRow>, StoreError> {
-        Ok(self.attempt_rows(&format!("{LIVE} AND a.attempt_key = ?1"), [key])?.pop())
-    }
-
-    /// An attempt by its id, live or ended.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn attempt(&self, id: &str) -> Result<Option<AttemptRow>, StoreError> {
-        Ok(self.attempt_rows("a.attempt_id = ?1", [id])?.pop())
-    }
-
-    /// Attempts a person wants stopped and the outside has not been told; those of which nobody knows whether it has them
-    /// are settled first.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn attempts_to_stop(&self) -> Result<Vec<Waiting>, StoreError> {
-        self.waiting(&format!("{LIVE} AND a.cancel_asked = 1 AND a.state <> 'submitting' ORDER BY a.attempt_key"), ())
-    }
-
-    /// How many attempts are live: of one operator, or of all.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn live_count(&self, operator: Option<&str>) -> Result<u64, StoreError> {
-        let count: i64 = self
-            .connection
-            .prepare_cached("SELECT coalesce(sum(n), 0) FROM live_counts WHERE ?1 IS NULL OR operator = ?1")?
-            .query_row([operator], |row| row.get(0))?;
-        Ok(count as u64)
-    }
-
-    /// Whether any live attempt goes on by itself: waits neither for a person, a kit or an instrument, nor for a scheduler that
-    /// only a person can move or a machine that only a person can go to, and, if the run submits nothing now, has been
-    /// submitted.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn anything_moves(&self, submits: bool) -> Result<bool, StoreError> {
-        let mut statement = self.connection.prepare_cached(&format!(
-            "SELECT 1 FROM attempts a WHERE {LIVE} AND NOT (a.state = 'waiting_external' AND \
-             coalesce(a.waits_for, '') IN ('person', 'kit', 'instrument', 'scheduler', 'machine')) AND {GOES_ON}"
-        ))?;
-        Ok(statement.exists([submits])?)
-    }
-
-    /// When the next live attempt is to be asked about; `submits` as for [`Store::anything_moves`].
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn next_due(&self, submits: bool) -> Result<Option<i64>, StoreError> {
-        Ok(self
-            .connection
-            .prepare_cached(&format!("SELECT min(a.due_at_ms) FROM attempts a WHERE {LIVE} AND {GOES_ON}"))?
-            .query_row([submits], |row| row.get(0))?)
     }
 }
