@@ -127,3 +127,32 @@ fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// Crates that may be compiled twice: they take seconds, and nothing large stands on them.
+    const SMALL: [&str; 4] = ["getrandom", "libc", "once_cell", "serde_json"];
+
+    /// The crates that a package is made of, each with the features that it has there.
+    fn made_of(project: &Project, package: &str) -> BTreeSet<String> {
+        let mut tree = project.cargo(["tree", "--edges", "normal,build", "--prefix", "none", "--format", "{p} {f}"]);
+        let text = output(tree.args(["--package", package])).expect("a tree");
+        text.lines().map(|line| line.trim_end_matches(" (*)").trim_end().to_owned()).collect()
+    }
+
+    #[test]
+    fn what_this_tool_and_the_host_are_made_of_is_compiled_once() {
+        let project = Project::here().expect("a project");
+        let (host, own) = (made_of(&project, "matterstack"), made_of(&project, "xtask"));
+        // name and version
+        let crate_of = |line: &String| line.split(' ').take(2).map(str::to_owned).collect::<Vec<_>>();
+        let shared: BTreeSet<Vec<String>> = host.iter().map(crate_of).collect();
+        assert!(shared.len() > 100, "{} crates", shared.len());
+        let twice = own.iter().filter(|line| shared.contains(&crate_of(line)) && !host.contains(*line));
+        let twice: Vec<&String> = twice.filter(|line| !SMALL.iter().any(|name| crate_of(line)[0] == *name)).collect();
+        assert!(twice.is_empty(), "with features that the host does not ask: {twice:#?}");
+    }
+}

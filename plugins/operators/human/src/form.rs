@@ -1,5 +1,5 @@
 //! What a task asks of a person, and whether an answer will do.
-use jsonschema::PatternOptions;
+use crate::schema::{Mistake, Schema};
 use matterstack_sdk::{Attempt, Error, json, work};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -82,11 +82,9 @@ impl Form {
         self.validator().map(drop)
     }
 
-    /// Patterns come from the campaign: the engine that never backtracks bounds what they can cost.
-    fn validator(&self) -> Result<jsonschema::Validator, Error> {
-        jsonschema::options()
-            .with_pattern_options(PatternOptions::regex())
-            .build(&self.schema)
+    /// Patterns come from the campaign: the engine never backtracks, which bounds what they can cost.
+    fn validator(&self) -> Result<Schema<'_>, Error> {
+        Schema::new(&self.schema)
             .map_err(|error| Error::invalid("schema", format!("`input.schema` is not a usable JSON Schema: {error}")))
     }
 
@@ -108,14 +106,11 @@ impl Form {
             Ok(validator) => validator,
             Err(error) => return Judgement::Invalid(error.detail().message.clone()),
         };
-        let mistakes: Vec<String> = validator
-            .iter_errors(answer)
-            .take(NAMED)
-            .map(|error| match error.instance_path().to_string() {
-                place if place.is_empty() => error.to_string(),
-                place => format!("at `{place}`: {error}"),
-            })
-            .collect();
+        let mistakes = validator.mistakes(answer, NAMED).into_iter().map(|Mistake { place, text }| match place {
+            place if place.is_empty() => text,
+            place => format!("at `{place}`: {text}"),
+        });
+        let mistakes: Vec<String> = mistakes.collect();
         if mistakes.is_empty() { Judgement::Valid } else { Judgement::Invalid(mistakes.join("; ")) }
     }
 }
