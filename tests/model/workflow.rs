@@ -22,7 +22,7 @@ fn planned(tasks: &Value) -> Result<Vec<PlannedTask>, WorkflowError> {
         .iter()
         .map(|task| (serde_json::from_value(task.clone()).unwrap(), task.to_string()))
         .collect();
-    validate(tasks, &config(), &|id| Ok(*id == TaskId::from("earlier")))
+    validate(tasks.into_iter().map(Ok), &config(), &|id| Ok(*id == TaskId::from("earlier")))
 }
 
 fn task(id: &str, more: Value) -> Value {

@@ -100,7 +100,7 @@ fn planned(tasks: &Value, exists: &dyn Fn(&str) -> bool) -> Vec<PlannedTask> {
         task["operator"] = json!("local");
         (serde_json::from_value::<Task>(task.clone()).expect("a task"), task.to_string())
     });
-    validate(tasks.collect(), &config, &|id| Ok::<_, WorkflowError>(exists(id.as_str()))).expect("a valid plan")
+    validate(tasks.map(Ok), &config, &|id| Ok::<_, WorkflowError>(exists(id.as_str()))).expect("a valid plan")
 }
 
 fn new_attempt(id: &str, task_key: i64, number: u32) -> NewAttempt {

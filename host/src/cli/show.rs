@@ -81,15 +81,15 @@ fn workspace_name(session: &Session, dir: &RunDir, made_from: String) -> String 
     place().unwrap_or(made_from)
 }
 
-/// What the run waits for. A ready task is among it only if it waits for capacity, as `explain` says too.
-fn waits_of(dir: &RunDir, store: &Store) -> Result<Vec<WaitRow>, Failure> {
+/// What the run waits for. A ready task is among it only if it waits for capacity, as `explain` says too; no more than `most` of
+/// those, which come last, are looked at.
+fn waits_of(dir: &RunDir, store: &Store, most: usize) -> Result<Vec<WaitRow>, Failure> {
     let mut waits = store.waits(WAITS_MAX)?;
-    if !waits.iter().any(|wait| wait.kind.is(Code::Capacity)) {
-        return Ok(waits);
-    }
+    let Some(first) = waits.iter().position(|wait| wait.kind.is(Code::Capacity)) else { return Ok(waits) };
     // Where the configuration cannot be read nobody knows how much room there is, and `explain` says why.
     let Ok(config) = kept_config(dir) else { return Ok(waits) };
-    for wait in waits.iter_mut().filter(|wait| wait.kind.is(Code::Capacity)) {
+    waits.truncate(first + most);
+    for wait in &mut waits[first..] {
         if let Some(explained) = explain_task(store, &config, dir.address(), &[], &wait.task)? {
             (wait.kind, wait.reason) = (explained.code, Some(explained.sentence));
         }
@@ -106,7 +106,9 @@ fn status_text(session: &Session, dir: &RunDir, store: &Store) -> Result<String,
 fn status_now(session: &Session, dir: &RunDir, store: &Store) -> Result<String, Failure> {
     let row = store.run()?;
     let counts = store.task_counts()?;
-    let waits = if row.state.ended() { Vec::new() } else { waits_of(dir, store)? };
+    // one more than is shown tells a person that there are more
+    let most = if session.json { WAITS_MAX as usize } else { WAITS_SHOWN + 1 };
+    let waits = if row.state.ended() { Vec::new() } else { waits_of(dir, store, most)? };
     let workspace = workspace_name(session, dir, row.workspace);
     let run = dir.address();
     if session.json {

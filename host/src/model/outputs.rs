@@ -120,15 +120,15 @@ pub fn refuse_impossible_sources<E: From<WorkflowError>>(
     let mut positions: Option<HashMap<&str, usize>> = None;
     let mut known: HashMap<&str, Option<Gives>> = HashMap::new();
     for one in planned {
-        for source in one.task.files.values() {
+        for source in one.task.iter().flat_map(|task| task.files.values()) {
             let FileSource::From(from) = source else { continue };
             let positions = positions.get_or_insert_with(|| {
-                planned.iter().enumerate().map(|(position, one)| (one.task.id.as_str(), position)).collect()
+                planned.iter().enumerate().map(|(position, one)| (one.id.as_str(), position)).collect()
             });
             let id = from.from.as_str();
             if !known.contains_key(id) {
                 let gives = match positions.get(id).and_then(|position| planned.get(*position)) {
-                    Some(other) => Some(Gives::of(&other.task)),
+                    Some(other) => Some(other.task.as_deref().map_or_else(Gives::nothing, Gives::of)),
                     None => earlier(&from.from)?.map(|task| Gives::of(&task)),
                 };
                 known.insert(id, gives);
@@ -137,7 +137,7 @@ pub fn refuse_impossible_sources<E: From<WorkflowError>>(
                 && let Some(why) = gives.why_not(&from.output)
             {
                 let text = format!("file `{}` of task `{id}` can never be there: {why}", from.output);
-                return Err(WorkflowError::Value(one.task.id.clone(), text).into());
+                return Err(WorkflowError::Value(one.id.clone(), text).into());
             }
         }
     }
@@ -151,6 +151,11 @@ struct Gives {
 }
 
 impl Gives {
+    /// What a task without outputs and staged files can give.
+    fn nothing() -> Self {
+        Self { patterns: patterns(std::iter::empty()), staged: Vec::new() }
+    }
+
     fn of(task: &Task) -> Self {
         let patterns = patterns(task.outputs.iter().map(super::workflow::OutputPattern::pattern));
         Self { patterns, staged: task.files.keys().cloned().collect() }

@@ -281,18 +281,25 @@ impl Store {
         (operator, key): (&str, i64),
         most: u64,
     ) -> Result<Vec<TaskRow>, StoreError> {
-        // the words stand in the text, since the indexes are partial ones
+        // the words stand in the text, since the indexes are partial ones; that of `tasks_notable` has to be named whole
+        let notable = |state: TaskState| {
+            format!(
+                "t.state = '{state}' AND t.state IN ('running', 'failed', 'cancelled', 'skipped') AND ?1 IS NOT NULL AND \
+                 t.task_key > ?2 ORDER BY t.task_key"
+            )
+        };
         let filter = match standing {
-            Standing::Ready => {
-                "t.state = 'pending' AND t.blocked = 0 AND (t.operator, t.task_key) > (?1, ?2) ORDER BY t.operator, t.task_key"
-            }
+            Standing::Ready => "t.state = 'pending' AND t.blocked = 0 AND (t.operator, t.task_key) > (?1, ?2) \
+                 ORDER BY t.operator, t.task_key"
+                .to_owned(),
             Standing::Blocked => {
                 "t.state = 'pending' AND t.blocked > 0 AND ?1 IS NOT NULL AND t.task_key > ?2 ORDER BY t.task_key"
+                    .to_owned()
             }
-            Standing::Running => "t.state = 'running' AND ?1 IS NOT NULL AND t.task_key > ?2 ORDER BY t.task_key",
-            Standing::Failed => "t.state = 'failed' AND ?1 IS NOT NULL AND t.task_key > ?2 ORDER BY t.task_key",
-            Standing::Cancelled => "t.state = 'cancelled' AND ?1 IS NOT NULL AND t.task_key > ?2 ORDER BY t.task_key",
-            Standing::Skipped => "t.state = 'skipped' AND ?1 IS NOT NULL AND t.task_key > ?2 ORDER BY t.task_key",
+            Standing::Running => notable(TaskState::Running),
+            Standing::Failed => notable(TaskState::Failed),
+            Standing::Cancelled => notable(TaskState::Cancelled),
+            Standing::Skipped => notable(TaskState::Skipped),
         };
         let mut statement =
             self.connection.prepare_cached(&format!("SELECT {TASK_COLUMNS} FROM tasks t WHERE {filter} LIMIT ?3"))?;

@@ -42,12 +42,12 @@ impl Writer<'_> {
             let blocked = planned.inner.len() + planned.outer.len();
             insert.execute((
                 first + position as i64,
-                planned.task.id.as_str(),
+                planned.id.as_str(),
                 iteration,
-                &planned.task.operator,
+                &planned.operator,
                 blocked as i64,
-                planned.task.allow_failure,
-                planned.task.allow_dependency_failure,
+                planned.allow_failure,
+                planned.allow_dependency_failure,
                 &planned.json,
             ))?;
         }
@@ -83,8 +83,7 @@ impl Writer<'_> {
                     |row| row.get(0),
                 )?;
                 let ended_badly = state.ended() && state != TaskState::Completed;
-                if ended_badly && !planned.task.allow_dependency_failure && self.task_state(key)? == TaskState::Pending
-                {
+                if ended_badly && !planned.allow_dependency_failure && self.task_state(key)? == TaskState::Pending {
                     self.skip(key, other.as_str(), state, now_ms)?;
                 }
             }

@@ -273,15 +273,15 @@ fn plan(run: &mut Run, moment: Moment<'_>) -> Result<u64, Undecided> {
     let Answer { value, fuel, reads } = run.plugins.plan(&asked.context, asked.state());
     crate::ground::failpoint::hit("plan.after");
     let spent = Spent { fuel, reads, said: None };
-    let decision = match value {
+    let mut decision = match value {
         Ok(decision) => decision,
         Err(error) => return Err(asked.undecided(error, spent)),
     };
     let taken = canonical_output(&decision.state, "plan", "state").map_err(PlanError::from).and_then(|state| {
         let tasks = read_tasks(run, &decision.next)?;
         let next = match decision.next {
-            Next::Workflow(_) => workflow(tasks.iter().map(|planned| planned.json.as_str())),
-            Next::Wait | Next::Complete(_) | Next::Fail(_) | Next::Hold(_) => canonical_next(&decision.next)?,
+            Next::Workflow(_) => None,
+            Next::Wait | Next::Complete(_) | Next::Fail(_) | Next::Hold(_) => Some(canonical_next(&decision.next)?),
         };
         Ok((state, next, tasks))
     });
@@ -289,10 +289,19 @@ fn plan(run: &mut Run, moment: Moment<'_>) -> Result<u64, Undecided> {
         Ok(taken) => taken,
         Err(error) => return Err(asked.undecided(error, Spent { said: Some(raw_decision(&decision)), ..spent })),
     };
-    let reason = decision.reason.as_str();
-    let rest = format!("{{\"next\":{next},\"reason\":{}}}", Value::from(reason));
+    let reason = std::mem::take(&mut decision.reason);
+    let reason = reason.as_str();
+    let next = next.unwrap_or_else(|| {
+        // a document of a million tasks is not held twice
+        if let Next::Workflow(document) = &mut decision.next {
+            *document = String::new();
+        }
+        workflow(tasks.iter().map(|planned| &*planned.json))
+    });
+    let mut rest = next;
+    rest.insert_str(0, "{\"next\":");
+    rest.push_str(&format!(",\"reason\":{}}}", Value::from(reason)));
     let (summary, output_sha256) = (summary_of(&state), sha256_of_answer(&rest, &state));
-    drop(next);
     run.store.transaction(Durability::Full, |writer| {
         let came = Came::Answer {
             state: &state,
@@ -351,12 +360,10 @@ fn read_tasks(run: &Run, next: &Next) -> Result<Vec<PlannedTask>, PlanError> {
     if total > run.config.limits.max_tasks {
         return Err(WorkflowError::TooMany(total, run.config.limits.max_tasks).into());
     }
-    let mut tasks = Vec::with_capacity(raw.len());
-    for (position, text) in raw.into_iter().enumerate() {
+    let tasks = raw.into_iter().enumerate().map(|(position, text)| {
         let text = text.get();
-        let (task, json) = read_task(position, text, &run.config).map_err(|error| error.at(text, document))?;
-        tasks.push((task, json));
-    }
+        Ok::<_, PlanError>(read_task(position, text, &run.config).map_err(|error| error.at(text, document))?)
+    });
     let exists = |id: &TaskId| Ok::<_, PlanError>(known > 0 && run.store.has_task(id.as_str())?);
     let planned = validate(tasks, &run.config, &exists)?;
     refuse_impossible_sources(&planned, |id| earlier_task(run, id))?;

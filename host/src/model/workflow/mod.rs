@@ -12,7 +12,8 @@ use crate::model::misfit;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
+use std::rc::Rc;
 
 /// The longest task id, in bytes.
 pub const TASK_ID_MAX_BYTES: usize = 200;
@@ -272,13 +273,21 @@ pub fn read_task(position: usize, text: &str, config: &RunConfig) -> Result<(Tas
     Ok((task, json))
 }
 
-/// A task of a new workflow with its dependencies resolved.
+/// A task of a new workflow with its dependencies resolved: no more of it than the store needs, since there may be a million.
 #[derive(Debug)]
 pub struct PlannedTask {
-    /// The task.
-    pub task: Task,
+    /// Its id.
+    pub id: TaskId,
+    /// The operator key.
+    pub operator: Rc<str>,
+    /// Whether its failure is not the run's.
+    pub allow_failure: bool,
+    /// Whether it starts although a dependency did not complete.
+    pub allow_dependency_failure: bool,
+    /// The task, where it has files or outputs, by which others are judged.
+    pub task: Option<Box<Task>>,
     /// Its JSON text as stored.
-    pub json: String,
+    pub json: Box<str>,
     /// Dependencies inside this workflow, by position.
     pub inner: Vec<usize>,
     /// Dependencies on earlier tasks of the run.
@@ -292,17 +301,20 @@ pub fn stays_inside(path: &str) -> bool {
         && std::path::Path::new(path).components().all(|part| matches!(part, std::path::Component::Normal(_)))
 }
 
-/// Checks a plan's tasks against every rule that needs no store; `exists` tells whether an id is an earlier task.
+/// Checks a plan's tasks, as they are read, against every rule that needs no store; `exists` tells whether an id is an
+/// earlier task.
 ///
 /// # Errors
-/// The first rule that is broken, or what `exists` answers.
+/// The first rule that is broken, or what `exists` or the reading of a task answers.
 pub fn validate<E: From<WorkflowError>>(
-    tasks: Vec<(Task, String)>,
+    tasks: impl Iterator<Item = Result<(Task, String), E>>,
     config: &RunConfig,
     exists: &dyn Fn(&TaskId) -> Result<bool, E>,
 ) -> Result<Vec<PlannedTask>, E> {
-    let mut positions: HashMap<String, usize> = HashMap::with_capacity(tasks.len());
-    for (position, (task, _)) in tasks.iter().enumerate() {
+    let mut planned: Vec<PlannedTask> = Vec::with_capacity(tasks.size_hint().0);
+    let mut operators: BTreeMap<String, Rc<str>> = BTreeMap::new();
+    for (position, read) in tasks.enumerate() {
+        let (task, json) = read?;
         let length = task.id.as_str().len();
         if length == 0 || length > TASK_ID_MAX_BYTES {
             return Err(WorkflowError::IdLength(position, length).into());
@@ -310,25 +322,57 @@ pub fn validate<E: From<WorkflowError>>(
         if task.id.as_str().contains('\0') {
             return Err(WorkflowError::IdNul(position).into());
         }
-        if positions.insert(task.id.0.clone(), position).is_some() || exists(&task.id)? {
-            return Err(WorkflowError::Duplicate(task.id.clone()).into());
+        if exists(&task.id)? {
+            return Err(WorkflowError::Duplicate(task.id).into());
         }
-        validate_task(task, config)?;
+        validate_task(&task, config)?;
+        let operator = match operators.get(&task.operator) {
+            Some(operator) => operator.clone(),
+            None => operators.entry(task.operator.clone()).or_insert_with(|| task.operator.as_str().into()).clone(),
+        };
+        planned.push(PlannedTask {
+            id: task.id.clone(),
+            operator,
+            allow_failure: task.allow_failure,
+            allow_dependency_failure: task.allow_dependency_failure,
+            json: json.into(),
+            inner: Vec::new(),
+            outer: task.dependencies().into_iter().cloned().collect(),
+            task: (!task.files.is_empty() || !task.outputs.is_empty()).then(|| Box::new(task)),
+        });
     }
-    let mut planned = Vec::with_capacity(tasks.len());
-    for (task, json) in tasks {
-        let (mut inner, mut outer) = (Vec::new(), Vec::new());
-        for dependency in task.dependencies() {
-            match positions.get(dependency.as_str()) {
-                Some(&position) => inner.push(position),
-                None if exists(dependency)? => outer.push(dependency.clone()),
-                None => return Err(WorkflowError::UnknownDependency(task.id.clone(), dependency.clone()).into()),
-            }
-        }
-        planned.push(PlannedTask { task, json, inner, outer });
-    }
+    resolve(&mut planned, exists)?;
     refuse_cycles(&planned)?;
     Ok(planned)
+}
+
+/// Tells dependencies inside the workflow from those on earlier tasks, and refuses an id that is there twice.
+fn resolve<E: From<WorkflowError>>(
+    planned: &mut [PlannedTask],
+    exists: &dyn Fn(&TaskId) -> Result<bool, E>,
+) -> Result<(), E> {
+    // by id: an index of another kind would hold every id again
+    let mut order: Vec<usize> = (0..planned.len()).collect();
+    order.sort_by(|a, b| planned[*a].id.as_str().cmp(planned[*b].id.as_str()));
+    let twice = order.windows(2).filter(|pair| planned[pair[0]].id == planned[pair[1]].id).map(|pair| pair[1]).min();
+    if let Some(position) = twice {
+        return Err(WorkflowError::Duplicate(planned[position].id.clone()).into());
+    }
+    for position in 0..planned.len() {
+        let dependencies = std::mem::take(&mut planned[position].outer);
+        let (mut inner, mut outer) = (Vec::new(), Vec::new());
+        for dependency in dependencies {
+            match order.binary_search_by(|other| planned[*other].id.as_str().cmp(dependency.as_str())) {
+                Ok(found) => inner.push(order[found]),
+                Err(_) if exists(&dependency)? => outer.push(dependency),
+                Err(_) => {
+                    return Err(WorkflowError::UnknownDependency(planned[position].id.clone(), dependency).into());
+                }
+            }
+        }
+        (planned[position].inner, planned[position].outer) = (inner, outer);
+    }
+    Ok(())
 }
 
 fn validate_task(task: &Task, config: &RunConfig) -> Result<(), WorkflowError> {
@@ -464,7 +508,7 @@ fn refuse_cycles(planned: &[PlannedTask]) -> Result<(), WorkflowError> {
         }
     }
     match missing.iter().position(|&count| count > 0) {
-        Some(position) => Err(WorkflowError::Cycle(planned[position].task.id.clone())),
+        Some(position) => Err(WorkflowError::Cycle(planned[position].id.clone())),
         None => Ok(()),
     }
 }

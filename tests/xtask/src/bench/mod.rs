@@ -9,6 +9,7 @@ mod ground;
 mod measure;
 mod million;
 mod peers;
+mod record;
 mod rows;
 mod table;
 
@@ -22,7 +23,7 @@ use ground::{Given, Ground, Place};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Only the rows whose name contains this text: independent, chain, idle, per-task, after,
-    /// cold-start, calls, plan, million, slurm, ssh
+    /// cold-start, calls, plan, record, million, slurm, ssh
     row: Option<String>,
     /// Only on the file system in memory, or only on the disk
     #[arg(long, value_enum)]
@@ -48,7 +49,7 @@ enum Measured {
     OnDisk(fn(&Ground) -> Result<()>),
 }
 
-const ROWS: [Row; 11] = [
+const ROWS: [Row; 12] = [
     Row { name: "independent", measured: Measured::Everywhere(rows::independent) },
     Row { name: "chain", measured: Measured::Everywhere(rows::chain) },
     Row { name: "idle", measured: Measured::Everywhere(rows::idle) },
@@ -57,6 +58,7 @@ const ROWS: [Row; 11] = [
     Row { name: "cold-start", measured: Measured::InEachPlace(rows::cold_start) },
     Row { name: "calls", measured: Measured::InEachPlace(rows::calls) },
     Row { name: "plan", measured: Measured::Everywhere(rows::plan) },
+    Row { name: "record", measured: Measured::InEachPlace(record::record) },
     Row { name: "million", measured: Measured::InEachPlace(million::million) },
     Row { name: "slurm", measured: Measured::OnDisk(cluster::slurm) },
     Row { name: "ssh", measured: Measured::OnDisk(cluster::ssh) },
