@@ -83,7 +83,7 @@ fn a_pause_gets_in_between_two_ticks_and_starts_nothing_more() {
 #[test]
 fn what_is_prepared_when_the_time_is_up_is_recorded_as_not_submitted() {
     let mut run = Fixture::new(&json!({}), &[json!([task("a", json!({})), task("b", json!({}))])]);
-    run.plugins.edit(|script| script.call_ms.insert("local".to_owned(), BUDGET_MS / 2 - 1));
+    run.plugins.edit(|script| script.call_ms.insert("local".to_owned(), BUDGET_MS / 2 - 200));
     run.plan().expect("a plan");
     let tick = run.tick();
     assert!(tick.more);

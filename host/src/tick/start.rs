@@ -2,7 +2,7 @@
 use super::again::{self, Again};
 use super::consumed::consumed;
 use super::decide::{self, Claim};
-use super::turn::{HELD_MAX_BYTES, Phase, Round, Turn};
+use super::turn::{BUDGET, HELD_MAX_BYTES, Phase, Round, Turn};
 use super::verdict::{self, Sequel, Verdict, stored_task};
 use super::{Moment, Run, Tick, TickError, key, request, stage, submit};
 use crate::ground::machine;
@@ -158,8 +158,11 @@ fn launch(
 ) -> Result<(), TickError> {
     loop {
         let (mut readied, mut held, mut staged) = (Vec::new(), 0, false);
+        // to submit takes about as long as to make ready, and what is ready should not have to wait for the next tick
+        let half = (moment.spent)() + BUDGET.saturating_sub((moment.spent)()) / 2;
         while (readied.len() as u64) < together
             && held < HELD_MAX_BYTES
+            && (readied.is_empty() || (moment.spent)() < half)
             && let Some(one) = round.next(moment, tick)
         {
             let Some(attempt) = run.store.live_attempt_at(one.key)? else { continue };

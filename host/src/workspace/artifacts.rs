@@ -188,7 +188,7 @@ mod tests {
             assert_eq!(files.read(&digest, size as u64 - 2, 4).expect("read"), b"gg");
             std::fs::remove_file(&path).expect("removed");
             let error = files.read(&digest, 0, 1).expect_err("gone");
-            assert_eq!(error.detail().code, "unreadable");
+            assert_eq!(error.detail().code, "file-unreadable");
         }
     }
 }

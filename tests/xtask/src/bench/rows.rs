@@ -185,24 +185,30 @@ pub(super) fn cold_start(ground: &Ground) -> Result<()> {
     Ok(())
 }
 
-/// What a call of a plugin costs, where a call does little: a thousand forms are put to people, each with two calls of an
+/// What a call of a plugin costs, where no job is started: two hundred forms are put to people, each with two calls of an
 /// operator.
 pub(super) fn calls(ground: &Ground) -> Result<()> {
-    const COUNT: usize = 1_000;
+    const COUNT: usize = 200;
     let limits = json!({"max_active": 2 * COUNT});
     ground.workspace("calls", Given::File, &Tasks { asked: true, ..Tasks::independent(COUNT) }, &limits)?;
     let mut costs = Vec::new();
     for number in 0..FEW {
         let run = format!("calls-{number}");
         ground.unmeasured(&["init", "calls", "--run-id", &run])?;
-        costs.push(ground.once(&format!("step {run}"))?);
-        let asked = &ground.status(&run)?["waiting_on"];
-        anyhow::ensure!(asked.as_array().is_some_and(|all| !all.is_empty()), "nobody was asked: {asked}");
+        // a tick does what its budget allows
+        let mut whole = ground.once(&format!("step {run}"))?;
+        let mut ticks = 1;
+        while ground.status(&run)?["tasks"]["pending"] != 0 {
+            anyhow::ensure!(ticks < 100, "not everybody was asked in {ticks} ticks");
+            whole = whole.and(ground.once(&format!("step {run}"))?);
+            ticks += 1;
+        }
+        costs.push(whole);
         ground.unmeasured(&["cancel", &run])?;
     }
     let step = median(costs)?;
     let each = format!("{:.0} µs for each call, files and database included", step.cpu_s / COUNT as f64 / 2.0 * 1e6);
-    show(&format!("{COUNT} forms, step"), Some(Given::File), ground.place, step, &each);
+    show(&format!("{COUNT} forms, put to people"), Some(Given::File), ground.place, step, &each);
     Ok(())
 }
 
