@@ -56,7 +56,8 @@ fn an_operators_word_for_a_failure_leaves_no_lost_task() {
 #[test]
 fn what_can_never_be_done_is_not_tried_again_whatever_its_code() {
     let detail = |code: &str| Detail::new(code, "no");
-    let cases: [(fn(Detail) -> GuestError, usize); 4] =
+    type Case = (fn(Detail) -> GuestError, usize);
+    let cases: [Case; 4] =
         [(GuestError::Invalid, 1), (GuestError::Rejected, 1), (GuestError::Denied, 1), (GuestError::Other, 3)];
     for code in ["invalid", "quota", "exit-code", "plugin-trap", ""] {
         for (error, attempts) in cases {

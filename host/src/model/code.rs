@@ -234,6 +234,11 @@ pub enum Word {
 /// How a plugin's word begins in the store, and wherever else it would read as one of the host's own.
 const GUEST: &str = "plugin:";
 
+/// Whether a plugin's word is told apart from those of the host by a mark.
+fn is_marked(text: &str) -> bool {
+    text.starts_with(GUEST) || Code::parse(text).is_some()
+}
+
 impl Word {
     /// The word that an operator gives for what became of an attempt: those of backends keep their meaning.
     pub fn of_operator(text: &str) -> Self {
@@ -318,7 +323,7 @@ impl fmt::Display for Word {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Own(code) | Self::Limit(code, _) => code.fmt(f),
-            Self::Guest(text) if text.starts_with(GUEST) || Code::parse(text).is_some() => write!(f, "{GUEST}{text}"),
+            Self::Guest(text) if is_marked(text) => write!(f, "{GUEST}{text}"),
             Self::Guest(text) => f.write_str(text),
         }
     }
@@ -326,7 +331,11 @@ impl fmt::Display for Word {
 
 impl PartialEq<&str> for Word {
     fn eq(&self, other: &&str) -> bool {
-        self.to_string() == *other
+        match self {
+            Self::Own(code) | Self::Limit(code, _) => code.as_str() == *other,
+            Self::Guest(text) if is_marked(text) => other.strip_prefix(GUEST) == Some(text),
+            Self::Guest(text) => text == other,
+        }
     }
 }
 

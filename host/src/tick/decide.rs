@@ -87,7 +87,8 @@ mod tests {
 
     #[test]
     fn operators_share_the_room_whatever_their_names() {
-        let cases: [(u64, &[(u64, u64)], &[u64]); 7] = [
+        type Case<'a> = (u64, &'a [(u64, u64)], &'a [u64]);
+        let cases: [Case<'_>; 7] = [
             (10, &[(0, 100), (0, 100)], &[5, 5]),
             (10, &[(0, 2), (0, 100)], &[2, 8]),
             (10, &[(8, 100), (0, 100)], &[1, 9]),
