@@ -15,5 +15,6 @@ mod params;
 mod patience;
 mod printing;
 mod readme;
+mod subject;
 mod supervised;
 mod words;

@@ -17,6 +17,7 @@ mod report;
 mod respond;
 mod runs;
 mod show;
+mod subject;
 mod tasks;
 
 pub use compile::compile;
@@ -70,6 +71,7 @@ enum Command {
     /// writes none, the job as a shell script).
     Step {
         /// The run
+        #[arg(default_value = "latest")]
         run: String,
         /// Print what would be submitted, job scripts included, and change nothing
         #[arg(long)]
@@ -115,11 +117,11 @@ enum Command {
     ///
     /// With --json: a list of all, each with task (null for the run itself), code (a word that the README lists),
     /// sentence, and command (or null). Without it the first 50 are shown.
+    #[command(override_usage = "matterstack explain [OPTIONS] [RUN] [TASK]")]
     Explain {
-        /// The run
-        run: String,
-        /// One task
-        task: Option<String>,
+        /// The run [default: latest], and one task; a single word that names no run is a task of the latest
+        #[arg(num_args = 0..=2, value_name = "RUN")]
+        of: Vec<String>,
     },
     /// List the tasks of a run
     ///
@@ -128,6 +130,7 @@ enum Command {
     /// attempt of a task that has ended, however it ended.
     Tasks {
         /// The run
+        #[arg(default_value = "latest")]
         run: String,
         /// Only tasks in this state
         #[arg(long, value_name = "S")]
@@ -141,18 +144,18 @@ enum Command {
     /// files it consumed beside what stands in the task): [{destination, sha256, from_attempt (null for a pinned file),
     /// from_path}], logs (what was written about it): [{kind, sha256, size}], and job: {external_id, host, node, queued_at,
     /// started_at, stopped_at, cpu_ms, memory_peak_mb}, each null where the outside does not tell.
+    #[command(override_usage = "matterstack attempts [OPTIONS] [RUN] TASK")]
     Attempts {
-        /// The run
-        run: String,
-        /// The task
-        task: String,
+        /// The run [default: latest], and the task
+        #[arg(num_args = 1..=2, required = true, value_name = "RUN")]
+        of: Vec<String>,
     },
     /// Print what an attempt at a task wrote to its standard output and standard error
+    #[command(override_usage = "matterstack logs [OPTIONS] [RUN] TASK")]
     Logs {
-        /// The run
-        run: String,
-        /// The task
-        task: String,
+        /// The run [default: latest], and the task
+        #[arg(num_args = 1..=2, required = true, value_name = "RUN")]
+        of: Vec<String>,
         /// Go on until the attempt ends
         #[arg(short, long)]
         follow: bool,
@@ -165,6 +168,7 @@ enum Command {
     /// With --json: tasks: [{id, state}], and dependencies: [{from, to}], where `to` waits for `from`.
     Graph {
         /// The run
+        #[arg(default_value = "latest")]
         run: String,
         /// The language to print it in
         #[arg(long, value_enum, default_value_t = GraphFormat::Mermaid)]
@@ -175,6 +179,7 @@ enum Command {
     /// With --json: run_id, state of the run, and reason (why it is in that state, or null).
     Pause {
         /// The run
+        #[arg(default_value = "latest")]
         run: String,
         /// Why, for the record
         #[arg(long, value_name = "TEXT")]
@@ -185,6 +190,7 @@ enum Command {
     /// With --json: run_id, state of the run, and reason (why it is in that state, or null).
     Resume {
         /// The run
+        #[arg(default_value = "latest")]
         run: String,
         /// What to tell the campaign; its next plan sees it
         #[arg(long = "set", value_name = "K=V")]
@@ -306,6 +312,7 @@ enum Command {
     /// verified: {files, bytes, intact, changed, missing, unreadable}.
     Evidence {
         /// The run
+        #[arg(default_value = "latest")]
         run: String,
         /// Where to [default: evidence/ in the run directory]
         #[arg(long, value_name = "DIR")]
@@ -333,6 +340,7 @@ enum Command {
     /// With --json: run_id, path, size in bytes, and sha256.
     Backup {
         /// The run
+        #[arg(default_value = "latest")]
         run: String,
         /// Where to; the file must not exist
         #[arg(long, value_name = "FILE")]
@@ -423,10 +431,19 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
         Command::Loop(arguments) => runs::drive_runs(session, &arguments),
         Command::Status { run, watch } => show::status(session, &run, watch),
         Command::List => show::list(session),
-        Command::Explain { run, task } => show::explain(session, &run, task.as_deref()),
+        Command::Explain { of } => {
+            let (run, task) = subject::run_or_task(session, of)?;
+            show::explain(session, &run, task.as_deref())
+        }
         Command::Tasks { run, state } => tasks::tasks(session, &run, state.as_deref()),
-        Command::Attempts { run, task } => tasks::attempts(session, &run, &task),
-        Command::Logs { run, task, follow, attempt } => logs::logs(session, &run, &task, follow, attempt),
+        Command::Attempts { of } => {
+            let (run, task) = subject::task(of);
+            tasks::attempts(session, &run, &task)
+        }
+        Command::Logs { of, follow, attempt } => {
+            let (run, task) = subject::task(of);
+            logs::logs(session, &run, &task, follow, attempt)
+        }
         Command::Graph { run, format } => graph::graph(session, &run, format),
         Command::Pause { run, reason } => control::pause(session, &run, reason.as_deref()),
         Command::Resume { run, sets, reason } => control::resume(session, &run, &sets, reason.as_deref()),

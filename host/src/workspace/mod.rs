@@ -95,7 +95,7 @@ impl Workspaces {
         found
     }
 
-    /// Every run directory, newest last by its id.
+    /// Every run directory, by its id.
     pub fn runs(&self) -> Vec<(String, RunDir)> {
         let mut runs: Vec<_> = self
             .slugs()
@@ -163,11 +163,7 @@ pub fn find_run(name: &str, workspaces: impl FnOnce() -> Result<Workspaces, Fail
     let workspaces = workspaces()?;
     let runs = workspaces.runs();
     if name == "latest" {
-        let latest = runs.last();
-        return latest.map(|(_, run)| addressed(run.clone(), &runs)).ok_or_else(|| {
-            Failure::input(format!("no run in `{}` yet", workspaces.root().display()))
-                .hint("make one with `matterstack init WORKSPACE`")
-        });
+        return latest(&workspaces, &runs).map(|run| addressed(run, &runs));
     }
     if let Some((_, run)) = runs.iter().find(|(_, run)| run.id() == name) {
         return Ok(run.clone());
@@ -182,6 +178,47 @@ pub fn find_run(name: &str, workspaces: impl FnOnce() -> Result<Workspaces, Fail
             Err(Failure::input(what).hint(format!("say more of it: {}", ids.join(", "))))
         }
     }
+}
+
+/// The run that was made last; of the workspace that one stands in, if any.
+fn latest(workspaces: &Workspaces, runs: &[(String, RunDir)]) -> Result<RunDir, Failure> {
+    let here = std::env::current_dir().and_then(std::fs::canonicalize).unwrap_or_default();
+    let inside = |slug: &&String| here.starts_with(workspaces.root().join(slug));
+    let slug = workspaces.slugs().iter().filter(inside).max_by_key(|slug| slug.len()).cloned();
+    let mut all: Vec<&RunDir> =
+        runs.iter().filter(|(of, _)| slug.as_ref().is_none_or(|slug| slug == of)).map(|(_, run)| run).collect();
+    // An id of ours begins with the second in which the run was made; only runs of the last of those are opened, and others.
+    let second = all.iter().filter_map(|run| made_in(&run.id())).max();
+    all.retain(|run| made_in(&run.id()).is_none_or(|at| Some(&at) == second.as_ref()));
+    let newest = all.into_iter().max_by_key(|run| (made_at_ms(run), run.id()));
+    newest.cloned().ok_or_else(|| {
+        let place = slug.map_or_else(|| workspaces.root().to_owned(), |slug| workspaces.root().join(slug));
+        Failure::input(format!("no run in `{}` yet", place.display()))
+            .hint("make one with `matterstack init WORKSPACE`")
+    })
+}
+
+/// The second in which a run was made, as the ids that we give say it.
+fn made_in(id: &str) -> Option<String> {
+    let second = id.get(.."20261123T101500Z".len())?;
+    let as_expected = |(n, byte): (usize, u8)| match n {
+        8 => byte == b'T',
+        15 => byte == b'Z',
+        _ => byte.is_ascii_digit(),
+    };
+    second.bytes().enumerate().all(as_expected).then(|| second.to_owned())
+}
+
+/// When a run was made, in milliseconds since the epoch, by its store; where that cannot be read, by its configuration.
+fn made_at_ms(run: &RunDir) -> i64 {
+    let stored = read_store(run).and_then(|store| Ok(store.run()?.created_at_ms));
+    stored
+        .ok()
+        .or_else(|| {
+            let written = std::fs::metadata(run.config()).and_then(|file| file.modified()).ok()?;
+            written.duration_since(std::time::UNIX_EPOCH).ok().map(|since| since.as_millis() as i64)
+        })
+        .unwrap_or_default()
 }
 
 /// Gives a run its address: its id if that leads here, else its path.
