@@ -120,7 +120,7 @@ enum Command {
     #[command(override_usage = "matterstack explain [OPTIONS] [RUN] [TASK]")]
     Explain {
         /// The run [default: latest], and one task; a single word that names no run is a task of the latest
-        #[arg(num_args = 0..=2, value_name = "RUN")]
+        #[arg(num_args = 0..=2, value_names = ["RUN", "TASK"])]
         of: Vec<String>,
     },
     /// List the tasks of a run
@@ -147,14 +147,14 @@ enum Command {
     #[command(override_usage = "matterstack attempts [OPTIONS] [RUN] TASK")]
     Attempts {
         /// The run [default: latest], and the task
-        #[arg(num_args = 1..=2, required = true, value_name = "RUN")]
+        #[arg(num_args = 1..=2, required = true, value_names = ["RUN", "TASK"])]
         of: Vec<String>,
     },
     /// Print what an attempt at a task wrote to its standard output and standard error
     #[command(override_usage = "matterstack logs [OPTIONS] [RUN] TASK")]
     Logs {
         /// The run [default: latest], and the task
-        #[arg(num_args = 1..=2, required = true, value_name = "RUN")]
+        #[arg(num_args = 1..=2, required = true, value_names = ["RUN", "TASK"])]
         of: Vec<String>,
         /// Go on until the attempt ends
         #[arg(short, long)]
