@@ -251,7 +251,7 @@ fn analyze(run: &mut Run, moment: Moment<'_>, tick: &mut Tick) -> Result<(), Und
 
 /// Whether the tick's time is up before the campaign is asked; the next tick then begins with that.
 fn is_cut(moment: Moment<'_>, tick: &mut Tick) -> bool {
-    if moment.is_over() {
+    if moment.is_over(tick) {
         tick.cut_short(Phase::Advance, None);
     }
     tick.cut.is_some()

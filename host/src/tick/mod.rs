@@ -82,8 +82,13 @@ pub struct Moment<'a> {
 
 impl Moment<'_> {
     /// Whether the tick has gone on for long enough: it begins nothing more, and leaves it to the next.
-    fn is_over(&self) -> bool {
-        (self.spent)() >= turn::BUDGET
+    fn is_over(&self, tick: &Tick) -> bool {
+        self.worked(tick) >= turn::BUDGET
+    }
+
+    /// How long the tick has been at work: without the wait for a cluster's answer, of which every attempt there has the use.
+    fn worked(&self, tick: &Tick) -> Duration {
+        (self.spent)().saturating_sub(tick.waited)
     }
 }
 
@@ -111,6 +116,9 @@ pub struct Tick {
     /// How long its parts took.
     #[serde(skip)]
     pub timings: Timings,
+    /// How long it waited for what backends tell of all their jobs at once.
+    #[serde(skip)]
+    pub(crate) waited: Duration,
     /// Where its time was up.
     #[serde(skip)]
     pub(crate) cut: Option<Cut>,

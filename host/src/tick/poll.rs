@@ -47,7 +47,9 @@ pub(super) fn poll_live_attempts(
     tick: &mut Tick,
 ) -> Result<(), TickError> {
     let known = run.store.cursors()?;
+    let begun = (moment.spent)();
     let changes = run.backends.changes(&known).map_err(|error| TickError::Io("reading backends".to_owned(), error))?;
+    tick.waited += (moment.spent)().saturating_sub(begun);
     let mut seen = BTreeSet::new();
     let mut due = Vec::new();
     for id in changes.attempts.iter().chain(&outside::changed_attempts(run)?) {

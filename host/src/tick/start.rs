@@ -46,7 +46,7 @@ pub(super) fn start_ready_tasks(
     let mut submitted = Vec::new();
     let mut started = false;
     while tick.cut.is_none() {
-        if moment.is_over() {
+        if moment.is_over(tick) {
             tick.cut_short(Phase::Advance, None);
             break;
         }
@@ -159,10 +159,10 @@ fn launch(
     loop {
         let (mut readied, mut held, mut staged) = (Vec::new(), 0, false);
         // to submit takes about as long as to make ready, and what is ready should not have to wait for the next tick
-        let half = (moment.spent)() + BUDGET.saturating_sub((moment.spent)()) / 2;
+        let half = moment.worked(tick) + BUDGET.saturating_sub(moment.worked(tick)) / 2;
         while (readied.len() as u64) < together
             && held < HELD_MAX_BYTES
-            && (readied.is_empty() || (moment.spent)() < half)
+            && (readied.is_empty() || moment.worked(tick) < half)
             && let Some(one) = round.next(moment, tick)
         {
             let Some(attempt) = run.store.live_attempt_at(one.key)? else { continue };

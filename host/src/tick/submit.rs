@@ -37,7 +37,7 @@ pub(super) fn submit_all(
 ) -> Result<Vec<Waiting>, TickError> {
     let mut answers = Vec::with_capacity(attempts.len());
     for attempt in attempts {
-        let over = !answers.is_empty() && moment.is_over();
+        let over = !answers.is_empty() && moment.is_over(tick);
         answers.push(if over { Submitted::NotTried(attempt) } else { submit(run, attempt, tick)? });
     }
     if answers.is_empty() {

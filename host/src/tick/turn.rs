@@ -132,7 +132,7 @@ impl Round {
         if self.queues.is_empty() {
             return None;
         }
-        if moment.is_over() {
+        if moment.is_over(tick) {
             tick.cut_short(self.phase, self.served.take());
             return None;
         }
