@@ -138,7 +138,11 @@ fn an_idle_tick_reads_no_plugin() {
     let world = World::with_tasks(&json!([{"id": "a", "operator": "local", "command": "sleep 60"}]));
     world.init();
     let idle = |tick: &Value| (&tick["polled"], &tick["submitted"]) == (&json!(0), &json!(0));
-    until("a tick has nothing to do", || idle(&world.run(&["step", "r", "--json"]).code(0).json()));
+    let runs = || world.run(&["attempts", "r", "a", "--json"]).code(0).json()[0]["state"] == "running";
+    until("the job runs and a tick has nothing to do", || {
+        let before = runs();
+        idle(&world.run(&["step", "r", "--json"]).code(0).json()) && before
+    });
     fs::rename(world.run_dir("r").join("plugins"), world.root().join("aside")).unwrap();
     let cache = world.root().join("no-cache");
     let cache = [("XDG_CACHE_HOME", cache.to_str().unwrap())];

@@ -50,9 +50,18 @@ fn refusal(limits: &CompileLimits, status: ExitStatus, complaint: &str) -> Plugi
         Some(Signal::INT | Signal::TERM | Signal::HUP | Signal::QUIT) => {
             PluginErrorKind::Unstarted(format!("compiling was interrupted ({status})"))
         }
+        Some(_) if let Some(bytes) = machine_allows_less(limits) => PluginErrorKind::Unstarted(format!(
+            "compiling it took more than the {} MiB of address space that this process may have (`ulimit -v`)",
+            bytes / (1024 * 1024)
+        )),
         // Out of memory, or so deep that the stack is used up; the kernel's own choice of what to kill looks the same.
         Some(_) => PluginErrorKind::Compile(Bound::new("limits.compile.memory_mb", limits.memory_mb)),
     }
+}
+
+/// The address space that this process may have, in bytes, if that is less than a compiler may.
+fn machine_allows_less(limits: &CompileLimits) -> Option<u64> {
+    machine::address_space_limit().filter(|bytes| *bytes < limits.memory_mb.saturating_mul(1024 * 1024))
 }
 
 fn complaint(mut file: File) -> String {
