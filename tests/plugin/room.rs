@@ -42,7 +42,7 @@ fn a_machine_without_room_for_a_call_is_blamed_and_nothing_else() {
     world.init();
     let mut blamed = 0;
     // from where the program itself does not start to where everything works
-    for kb in (60_000..400_000).step_by(20_000) {
+    for kb in (20_000..400_000).step_by(2_000) {
         let done = limited(&world, kb, &["step", "r"]);
         assert!(!world.tasks().contains("failed") && !world.tasks().contains("skipped"), "{kb}: {done:?}");
         match done.code {
