@@ -165,6 +165,12 @@ impl Backends {
         Ok(unacknowledged)
     }
 
+    /// How long submits have waited, since this was asked last, for what clusters tell of themselves: every further submit has
+    /// the use of that.
+    pub fn take_waited(&self) -> Duration {
+        Duration::from_millis(self.slurm.values().map(SlurmBackend::take_waited_ms).sum())
+    }
+
     /// Makes durable what the queues on this machine were told.
     ///
     /// # Errors

@@ -39,6 +39,7 @@ pub(super) fn submit_all(
     for attempt in attempts {
         let over = !answers.is_empty() && moment.is_over(tick);
         answers.push(if over { Submitted::NotTried(attempt) } else { submit(run, attempt, tick)? });
+        tick.waited += run.backends.take_waited();
     }
     if answers.is_empty() {
         return Ok(Vec::new());

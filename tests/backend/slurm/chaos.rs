@@ -126,16 +126,6 @@ fn whatever_happens_nothing_starts_twice_and_the_run_comes_to_its_end() {
                 site.run(&["resume", "r"]).code(0);
             }
             "active" => {}
-            // a daemon that hears nothing of its controller cancels what it has just launched: a person's to repeat
-            "failed" => {
-                let explained = site.run(&["explain", "r", "--json"]).code(0).json();
-                let codes = explained.as_array().expect("a list").iter().map(|one| text(&one["code"]));
-                let known = ["no-exit-record", "dependency-failed", "tasks-failed"];
-                let others: Vec<String> = codes.filter(|code| !known.contains(&code.as_str())).collect();
-                assert!(others.is_empty(), "{others:?} {explained}");
-                eprintln!("failed: {}", tick["reason"]);
-                site.run(&["revive", "r"]).code(0);
-            }
             _ => panic!("{tick} {}", site.run(&["explain", "r"]).stdout),
         }
         false

@@ -73,6 +73,8 @@ struct Memory {
     cancels: BTreeSet<(String, String)>,
     accounts: accounts::Accounts,
     far: site::Far,
+    /// How long submits have waited for what the cluster tells of itself, in milliseconds.
+    waited_ms: u64,
     /// The number of the last change that the tick had made something of when this process began to look.
     seen: u64,
 }
@@ -96,6 +98,7 @@ impl SlurmBackend {
             cancels: BTreeSet::new(),
             accounts: accounts::Accounts::default(),
             far: site::Far::default(),
+            waited_ms: 0,
             seen: 0,
         };
         let Way { transport, queue, clock } = way;

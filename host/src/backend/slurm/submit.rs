@@ -142,7 +142,9 @@ impl SlurmBackend {
             return later(Code::ClusterSilent, format!("the cluster does not answer: {silence}"), interval);
         }
         if head.limits.is_none() || head.limits_doubted {
-            match commands::limits(&*self.transport) {
+            let limits = commands::limits(&*self.transport);
+            memory.waited_ms += u64::try_from(self.clock.now_ms() - now).unwrap_or(0);
+            match limits {
                 Ok(limits) => memory.ledger.head.limits = Some(limits),
                 Err(text) => {
                     return later(Code::ClusterSilent, format!("the cluster does not answer: {text}"), interval);
@@ -152,6 +154,11 @@ impl SlurmBackend {
             memory.ledger.touch();
         }
         Ok(())
+    }
+
+    /// How long submits have waited, since this was asked last, for what the cluster tells of itself, in milliseconds.
+    pub(in crate::backend) fn take_waited_ms(&self) -> u64 {
+        std::mem::take(&mut self.memory().waited_ms)
     }
 
     pub(in crate::backend) fn sync(&self) -> io::Result<Unacknowledged> {
