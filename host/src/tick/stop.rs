@@ -1,5 +1,5 @@
 //! Tells the outside to stop what is not wanted any more.
-use super::turn::{HELD_MAX, Phase, Round, Turn};
+use super::turn::{HELD_MAX, HELD_MAX_BYTES, Phase, Round, Turn};
 use super::verdict::{self, Verdict};
 use super::{Moment, Run, Tick, TickError, key, request};
 use crate::model::code::Code;
@@ -24,11 +24,14 @@ pub(super) fn stop_what_is_unwanted(
 ) -> Result<(), TickError> {
     let mut round = Round::new(Phase::Stop, turn, run.store.attempts_to_stop()?);
     loop {
-        let mut told = Vec::new();
+        let (mut told, mut held) = (Vec::new(), 0);
         while told.len() < HELD_MAX
+            && held < HELD_MAX_BYTES
             && let Some(one) = round.next(moment, tick)
         {
-            told.extend(run.store.live_attempt_at(one.key)?.map(|attempt| tell(run, attempt, tick)));
+            let Some(attempt) = run.store.live_attempt_at(one.key)? else { continue };
+            held += attempt.bytes();
+            told.push(tell(run, attempt, tick));
         }
         if told.is_empty() {
             return Ok(());
