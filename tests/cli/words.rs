@@ -159,13 +159,13 @@ fn a_moved_run_is_of_the_workspace_that_it_lies_in() {
 
 #[test]
 fn what_is_no_file_is_refused_at_once() {
-    let names = ["config.json", "state.sqlite", "lock", "loop.lock"];
+    let names = ["config.json", "state.sqlite", "lock", "lock.next", "loop.lock"];
     for (name, pipe) in names.iter().flat_map(|name| [(name, true), (name, false)]) {
         let world = World::with_tasks(&json!([{"id": "a", "operator": "local", "command": "true"}]));
         world.init();
         let place = world.run_dir("r").join(name);
         let aside = world.run_dir("r").join("aside");
-        // Neither lock need be there yet.
+        // None of the locks need be there yet.
         let _ = std::fs::rename(&place, aside);
         if pipe {
             command("mkfifo", &[], &place);
@@ -175,6 +175,7 @@ fn what_is_no_file_is_refused_at_once() {
         let done = in_time(&world, &["loop", "r"]).code(74);
         assert_eq!(done.stderr.matches("hint:").count(), 1, "{name}: {done:?}");
         assert!(!done.stderr.contains("must have locks"), "{name}: {done:?}");
+        assert!(done.stderr.contains(name), "{name} is not named: {done:?}");
         if *name != "loop.lock" {
             in_time(&world, &["doctor", "r"]).code(74);
             in_time(&world, &["step", "r"]).code(74);

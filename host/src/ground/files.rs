@@ -16,12 +16,20 @@ pub fn read_regular(path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
+    read_whole(file, max).map(Some)
+}
+
+/// Reads an open file whole.
+///
+/// # Errors
+/// If it cannot be read, or has more than `max` bytes.
+pub fn read_whole(file: impl Read, max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > max {
         return Err(io::Error::other(format!("it has more than {max} bytes")));
     }
-    Ok(Some(bytes))
+    Ok(bytes)
 }
 
 /// Opens a regular file for reading. A link is not followed and a pipe does not block: both are errors.
@@ -38,7 +46,10 @@ pub fn open_regular_path(path: &Path) -> io::Result<File> {
 /// # Errors
 /// If it cannot be opened; the kind is `InvalidData` if something else has the name.
 pub fn open_path_with(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
-    let file = options.custom_flags(wary().bits() as i32).open(path)?;
+    let file = match options.custom_flags(wary().bits() as i32).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => return Err(not_regular(path)),
+        file => file?,
+    };
     if file.metadata()?.is_file() { Ok(file) } else { Err(not_regular(path)) }
 }
 

@@ -9,7 +9,7 @@
 use super::engine::{self, Role, Room};
 use super::error::{PluginError, PluginErrorKind};
 use super::{compile, inspect, survey};
-use crate::ground::files::{open_path_with, open_regular_path};
+use crate::ground::files::{open_path_with, open_regular_path, read_whole};
 use crate::ground::machine::{self, FileSystem};
 use crate::model::config::CompileLimits;
 use crate::model::document::sha256;
@@ -57,8 +57,7 @@ impl PluginSource {
         let path = self.path.display();
         let unread = |error: &std::io::Error| PluginErrorKind::Load(format!("`{path}` cannot be read: {error}"));
         let file = open_regular_path(&self.path).map_err(|error| unread(&error))?;
-        let mut bytes = Vec::new();
-        file.take(PLUGIN_MAX + 1).read_to_end(&mut bytes).map_err(|error| unread(&error))?;
+        let bytes = read_whole(file, PLUGIN_MAX).map_err(|error| unread(&error))?;
         let digest = sha256(&bytes);
         if digest != self.sha256 {
             let text = format!("`{path}` has the digest {digest}, and {} is pinned", self.sha256);

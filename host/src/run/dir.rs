@@ -69,6 +69,11 @@ impl RunDir {
         self.root.join("lock")
     }
 
+    /// `lock.next`: who holds it has the next turn at the lease.
+    pub fn gate(&self) -> PathBuf {
+        self.root.join("lock.next")
+    }
+
     /// `loop.lock`
     pub fn loop_lock(&self) -> PathBuf {
         self.root.join("loop.lock")

@@ -66,7 +66,7 @@ impl RunDir {
     pub fn lease(&self, patience: Duration) -> Result<Lease, LeaseError> {
         let start = Instant::now();
         // Who waits stands at the gate, and whoever would take the lease again and again has to pass it too.
-        let _gate = self.locked(&self.join("lock.next"), patience)?;
+        let _gate = self.locked(&self.gate(), patience)?;
         self.lock_file(&self.lock(), patience.saturating_sub(start.elapsed()))
     }
 
@@ -132,7 +132,7 @@ impl RunDir {
                 Ok(()) => return Ok(file),
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
                 Err(TryLockError::WouldBlock) if start.elapsed() >= patience => {
-                    let holder = if path.ends_with("lock.next") { self.lock() } else { path.to_owned() };
+                    let holder = if path == self.gate() { self.lock() } else { path.to_owned() };
                     return Err(LeaseError::Held(self.address().to_owned(), holder_of(&holder)));
                 }
                 // An OS lock has no queue to wait in with a time limit, so the holder is asked again.
@@ -161,7 +161,7 @@ mod tests {
                 lease.is_ok()
             });
             // the waiter stands at the gate before the first holder goes on
-            while dir.locked(&directory.path().join("lock.next"), Duration::ZERO).is_ok() {
+            while dir.locked(&dir.gate(), Duration::ZERO).is_ok() {
                 std::thread::yield_now();
             }
             drop(first);

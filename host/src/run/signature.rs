@@ -1,11 +1,10 @@
 //! Who gave the answer that lies in an attempt directory.
-use crate::ground::files::{open_regular_path, put, read_regular};
+use crate::ground::files::{open_regular_path, put, read_regular, read_whole};
 use crate::ground::machine;
 use crate::model::act::VERSION;
 use crate::model::document::sha256;
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -78,11 +77,7 @@ impl std::fmt::Display for Signature {
 pub(crate) fn signature_of_answer(directory: &Path) -> Option<(Signature, bool)> {
     let file = open_regular_path(&directory.join("response.json")).ok()?;
     let metadata = file.metadata().ok()?;
-    let mut bytes = Vec::new();
-    file.take(ANSWER_MAX + 1).read_to_end(&mut bytes).ok()?;
-    if bytes.len() as u64 > ANSWER_MAX {
-        return None;
-    }
+    let bytes = read_whole(file, ANSWER_MAX).ok()?;
     let signed = read_regular(&directory.join(SIGNATURE), SIGNATURE_MAX).ok().flatten();
     let signed: Option<Signature> = signed.and_then(|text| serde_json::from_slice(&text).ok());
     let signed = signed.filter(|by| by.sha256 == sha256(&bytes)).map(|by| (by, true));

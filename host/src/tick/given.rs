@@ -1,7 +1,7 @@
 //! The acts of people who hold no lease: an answer, or the return of a kit. The tick that takes what they gave records them,
 //! as their signature and the owner of the file tell.
 use crate::ground::digest::digest;
-use crate::ground::files::open_regular;
+use crate::ground::files::{open_regular, read_whole};
 use crate::ground::machine;
 use crate::model::act::{Act, Actor, Verb};
 use crate::store::AttemptRow;
@@ -9,7 +9,6 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, MetadataExt};
 use serde::Deserialize;
 use serde_json::json;
-use std::io::Read;
 use std::path::Path;
 
 /// The longest signature that is read, in bytes.
@@ -65,7 +64,5 @@ pub(super) fn given(directory: &Path, attempt: &AttemptRow) -> Option<Act> {
 fn signature(directory: &Dir, name: &str) -> Option<(Vec<u8>, u32)> {
     let file = open_regular(directory, name).ok()?;
     let owner = file.metadata().ok()?.uid();
-    let mut bytes = Vec::new();
-    file.take(SIGNATURE_MAX + 1).read_to_end(&mut bytes).ok()?;
-    (bytes.len() as u64 <= SIGNATURE_MAX).then_some((bytes, owner))
+    Some((read_whole(file, SIGNATURE_MAX).ok()?, owner))
 }

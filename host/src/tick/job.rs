@@ -1,7 +1,7 @@
 //! What is recorded of the job of an attempt that has ended: what its backend tells, and digests of what was written about it.
 use super::given::given;
 use crate::ground::digest::digest;
-use crate::ground::files::open_regular;
+use crate::ground::files::{open_regular, read_whole};
 use crate::model::attempt_dir::CARRIED;
 use crate::model::document::sha256;
 use crate::model::evidence::{JobRecord, LogKind, LogRecord};
@@ -11,7 +11,6 @@ use crate::model::time::Time;
 use crate::store::{AttemptEnd, AttemptRow, CarriedInput};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use std::io::Read;
 use std::path::Path;
 
 /// The longest exit record that is read, in bytes.
@@ -29,10 +28,11 @@ pub(super) fn note(directory: &Path, attempt: &AttemptRow, end: &mut AttemptEnd)
         let found = open_regular(&directory, kind.file()).and_then(|mut file| digest(&mut file));
         end.logs.extend(found.ok().map(|(sha256, size)| LogRecord { kind, sha256, size }));
     }
-    if let Some(bytes) = read(&directory, CARRIED, CARRIED_MAX) {
+    let read = |name: &str, max: u64| open_regular(&directory, name).and_then(|file| read_whole(file, max)).ok();
+    if let Some(bytes) = read(CARRIED, CARRIED_MAX) {
         end.carried = carried(&String::from_utf8_lossy(&bytes));
     }
-    let Some(bytes) = read(&directory, LogKind::Exit.file(), EXIT_MAX) else { return };
+    let Some(bytes) = read(LogKind::Exit.file(), EXIT_MAX) else { return };
     let Some(exit) = serde_json::from_slice::<ExitRecord>(&bytes).ok().filter(|exit| exit.attempt == attempt.id) else {
         return;
     };
@@ -45,13 +45,6 @@ pub(super) fn note(directory: &Path, attempt: &AttemptRow, end: &mut AttemptEnd)
     end.job.stopped_at = time(Some(&exit.ended_at)).filter(|_| end.job.started_at.is_some());
     end.job.cpu_ms = exit.cpu_s.filter(|s| *s >= 0.0).map(|s| (s * 1000.0) as u64);
     end.job.memory_peak_mb = exit.memory_peak_mb;
-}
-
-/// The bytes of a file, if it is a regular one and no longer than this.
-fn read(directory: &Dir, name: &str, most: u64) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    open_regular(directory, name).ok()?.take(most + 1).read_to_end(&mut bytes).ok()?;
-    (bytes.len() as u64 <= most).then_some(bytes)
 }
 
 /// What a cluster's list of carried files tells; see [`CARRIED`].
