@@ -1,6 +1,7 @@
-//! The documentation lists every word of the host's own, with its meaning as the code has it.
+//! The documentation lists every word of the host's own, with its meaning as the code has it, and every limit.
 use crate::support::root;
 use matterstack::model::code::{Code, Place};
+use matterstack::model::config::Limit;
 use std::fs;
 
 /// All pages that a person reads.
@@ -25,5 +26,13 @@ fn every_code_is_documented() {
     for place in [Place::Run, Place::Plugin, Place::Task, Place::Kind, Place::Job] {
         let table = table(place);
         assert!(pages.contains(&table), "the documentation lacks this table:\n{table}");
+    }
+}
+
+#[test]
+fn every_limit_is_documented() {
+    let pages = pages();
+    for limit in Limit::ALL {
+        assert!(pages.contains(&format!("`{limit}`")), "the documentation lacks `{limit}`");
     }
 }

@@ -58,3 +58,9 @@ fn build(packages: &[String]) -> PathBuf {
     assert!(cargo.status().expect("cargo").success(), "{packages:?} do not build");
     target.join("wasm32-wasip2/guest")
 }
+
+/// Processor time of this thread, in seconds: what a busy machine does not add to.
+pub(crate) fn thread_cpu_s() -> f64 {
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    spent.tv_sec as f64 + spent.tv_nsec as f64 / 1e9
+}
