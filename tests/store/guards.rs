@@ -129,7 +129,10 @@ fn what_somebody_else_has_changed_is_not_changed_again() {
         place.write(|writer| writer.set_retry(key + 1, 9, 7, &why())),
         place.write(|writer| writer.clear_retry(key)),
         place.write(|writer| writer.cancel_told(stale.key)),
-        place.write(|writer| writer.set_due(stale.key + 1, 9, 7)),
+        place.write(|writer| {
+            let path = [AttemptState::Prepared, AttemptState::Submitting];
+            writer.move_attempt(&stale, &path, None, Some(9), 7)
+        }),
     ];
     for (number, result) in refused.into_iter().enumerate() {
         assert!(matches!(result, Err(StoreError::Row(_))), "{number}: {result:?}");

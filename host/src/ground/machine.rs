@@ -37,7 +37,12 @@ pub fn boot_id() -> io::Result<String> {
     if let Ok(id) = std::env::var("MATTERSTACK_TEST_BOOT_ID") {
         return Ok(id);
     }
-    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+    static BOOT: OnceLock<String> = OnceLock::new();
+    if let Some(id) = BOOT.get() {
+        return Ok(id.clone());
+    }
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    Ok(BOOT.get_or_init(|| id.trim().to_owned()).clone())
 }
 
 /// The machine's name on the network.

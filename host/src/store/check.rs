@@ -10,8 +10,8 @@ const RULES: &[(&str, &str)] = &[
     (
         "live counts do not match the attempts of operator",
         "SELECT c.operator FROM live_counts c WHERE c.n <> (SELECT count(*) FROM attempts a WHERE a.operator = c.operator AND \
-         a.state NOT IN ('completed', 'failed', 'cancelled', 'lost')) UNION SELECT a.operator FROM attempts a WHERE \
-         a.state NOT IN ('completed', 'failed', 'cancelled', 'lost') AND a.operator NOT IN (SELECT operator FROM live_counts)",
+         a.ended_at_ms IS NULL) UNION SELECT a.operator FROM attempts a WHERE \
+         a.ended_at_ms IS NULL AND a.operator NOT IN (SELECT operator FROM live_counts)",
     ),
     (
         "open tasks do not match the workflow",
@@ -27,13 +27,13 @@ const RULES: &[(&str, &str)] = &[
     (
         "a live attempt belongs to a task that is not running",
         "SELECT a.attempt_id FROM attempts a JOIN tasks t ON t.task_key = a.task_key WHERE t.state <> 'running' AND \
-         a.state NOT IN ('completed', 'failed', 'cancelled', 'lost')",
+         a.ended_at_ms IS NULL",
     ),
     (
         "a running task has neither a live attempt nor a reason to wait",
         "SELECT t.task_id FROM tasks t WHERE t.state = 'running' AND t.retry_at_ms IS NULL AND \
          coalesce(t.reason_code, '') <> 'lost' AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.task_key = t.task_key AND \
-         a.state NOT IN ('completed', 'failed', 'cancelled', 'lost'))",
+         a.ended_at_ms IS NULL)",
     ),
     (
         "a completed task has no completed attempt",
@@ -48,7 +48,7 @@ const RULES: &[(&str, &str)] = &[
     (
         "an ended run has a live attempt",
         "SELECT a.attempt_id FROM attempts a, run r WHERE r.state IN ('completed', 'failed', 'cancelled') AND \
-         a.state NOT IN ('completed', 'failed', 'cancelled', 'lost')",
+         a.ended_at_ms IS NULL",
     ),
     (
         "decisions are not numbered without gaps",

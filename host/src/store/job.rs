@@ -86,26 +86,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Keeps what is known of the job of an attempt that ends.
-    pub(super) fn keep_job(&self, key: i64, job: &JobRecord, logs: &[LogRecord]) -> Result<(), StoreError> {
-        if *job != JobRecord::default() {
-            self.connection
-                .prepare_cached(
-                    "UPDATE attempts SET external_id = ?2, host = ?3, node = ?4, queued_ms = ?5, started_ms = ?6, \
-                     stopped_ms = ?7, cpu_ms = ?8, memory_peak_mb = ?9 WHERE attempt_key = ?1",
-                )?
-                .execute((
-                    key,
-                    &job.external_id,
-                    &job.host,
-                    &job.node,
-                    job.queued_at.map(|time| time.0),
-                    job.started_at.map(|time| time.0),
-                    job.stopped_at.map(|time| time.0),
-                    job.cpu_ms.map(|ms| ms as i64),
-                    job.memory_peak_mb.map(|mb| mb as i64),
-                ))?;
-        }
+    /// Keeps what was written about an attempt.
+    pub(super) fn keep_logs(&self, key: i64, logs: &[LogRecord]) -> Result<(), StoreError> {
         let mut keep = self
             .connection
             .prepare_cached("INSERT INTO logs (attempt_key, kind, sha256, size) VALUES (?1, ?2, unhex(?3), ?4)")?;

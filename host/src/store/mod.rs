@@ -40,6 +40,7 @@ pub use waiting::{News, WaitRow, Watched};
 
 use crate::model::config::Journal;
 use crate::model::states::{AttemptState, IllegalTransition, RunState, TaskState};
+use rusqlite::config::DbConfig;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use serde::de::DeserializeOwned;
@@ -176,6 +177,8 @@ impl Store {
         };
         connection.busy_timeout(BUSY)?;
         connection.set_prepared_statement_cache_capacity(128);
+        // A statement keeps its plan: else each of those that partial indexes serve is compiled again for every value bound to it.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         let wanted = if wal { "wal" } else { "delete" };
         let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
         if mode != wanted {

@@ -90,17 +90,20 @@ impl Writer<'_> {
     ) -> Result<(), StoreError> {
         from.become_state(to)?;
         let (code, text) = columns(reason);
-        let (id, iteration): (String, u32) = self
+        let changed = self
             .connection
             .prepare_cached(
                 "UPDATE tasks SET state = ?3, reason_code = ?4, reason = ?5, retry_at_ms = NULL, retry_set_ms = NULL \
-                 WHERE task_key = ?1 AND state = ?2 RETURNING task_id, iteration",
+                 WHERE task_key = ?1 AND state = ?2",
             )?
-            .query_row((key, from.as_str(), to.as_str(), code, text), |row| Ok((row.get(0)?, row.get(1)?)))
-            .map_err(|error| match error {
-                rusqlite::Error::QueryReturnedNoRows => StoreError::Row(format!("task {key} is not `{from}`")),
-                other => other.into(),
-            })?;
+            .execute((key, from.as_str(), to.as_str(), code, text))?;
+        if changed != 1 {
+            return Err(StoreError::Row(format!("task {key} is not `{from}`")));
+        }
+        let (id, iteration): (String, u32) = self
+            .connection
+            .prepare_cached("SELECT task_id, iteration FROM tasks WHERE task_key = ?1")?
+            .query_row([key], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let mut count = self.connection.prepare_cached("UPDATE task_counts SET n = n + ?2 WHERE state = ?1")?;
         count.execute((from.as_str(), -1))?;
         count.execute((to.as_str(), 1))?;
@@ -134,7 +137,7 @@ impl Writer<'_> {
             .connection
             .prepare(
                 "SELECT t.task_key FROM tasks t WHERE t.state = 'running' AND NOT EXISTS (SELECT 1 FROM attempts a WHERE \
-                 a.task_key = t.task_key AND a.state NOT IN ('completed', 'failed', 'cancelled', 'lost'))",
+                 a.task_key = t.task_key AND a.ended_at_ms IS NULL)",
             )?
             .query_map([], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
@@ -284,7 +287,7 @@ impl Store {
         // the words stand in the text, since the indexes are partial ones; that of `tasks_notable` has to be named whole
         let notable = |state: TaskState| {
             format!(
-                "t.state = '{state}' AND t.state IN ('running', 'failed', 'cancelled', 'skipped') AND ?1 IS NOT NULL AND \
+                "t.state = '{state}' AND t.state NOT IN ('pending', 'completed') AND ?1 IS NOT NULL AND \
                  t.task_key > ?2 ORDER BY t.task_key"
             )
         };
@@ -344,7 +347,7 @@ impl Store {
     pub fn live_tasks_of(&self, operator: &str) -> Result<Vec<String>, StoreError> {
         self.ids(
             "SELECT t.task_id FROM attempts a JOIN tasks t ON t.task_key = a.task_key WHERE a.operator = ?1 AND \
-             a.state NOT IN ('completed', 'failed', 'cancelled', 'lost') ORDER BY a.attempt_key",
+             a.ended_at_ms IS NULL ORDER BY a.attempt_key",
             operator,
         )
     }

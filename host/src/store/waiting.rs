@@ -37,20 +37,20 @@ pub struct Watched {
 const QUERIES: &[&str] = &[
     "SELECT t.task_id, a.attempt_id, a.operator, coalesce(a.waits_for, 'person'), a.created_at_ms, a.reason FROM attempts a \
      JOIN tasks t ON t.task_key = a.task_key WHERE a.state = 'waiting_external' AND \
-     a.state NOT IN ('completed', 'failed', 'cancelled', 'lost') ORDER BY a.attempt_key LIMIT ?1",
+     a.ended_at_ms IS NULL ORDER BY a.attempt_key LIMIT ?1",
     "SELECT t.task_id, NULL, t.operator, 'lost', NULL, t.reason FROM tasks t WHERE t.state = 'running' AND \
      t.reason_code = 'lost' ORDER BY t.task_key LIMIT ?1",
     "SELECT t.task_id, a.attempt_id, a.operator, 'unknown-submit', a.created_at_ms, a.reason FROM attempts a JOIN tasks t \
-     ON t.task_key = a.task_key WHERE a.state = 'submitting' AND a.state IN ('created', 'prepared', 'submitting') \
-     ORDER BY a.attempt_key LIMIT ?1",
+     ON t.task_key = a.task_key WHERE a.state = 'submitting' AND \
+     (a.state = 'created' OR a.state = 'prepared' OR a.state = 'submitting') ORDER BY a.attempt_key LIMIT ?1",
     "SELECT t.task_id, NULL, t.operator, 'retry', t.retry_set_ms, t.reason FROM tasks t WHERE t.retry_at_ms IS NOT NULL \
      ORDER BY t.retry_at_ms LIMIT ?1",
     "SELECT t.task_id, a.attempt_id, a.operator, 'scheduler', a.created_at_ms, a.reason FROM attempts a JOIN tasks t \
      ON t.task_key = a.task_key WHERE a.state = 'submitted' AND \
-     a.state NOT IN ('completed', 'failed', 'cancelled', 'lost') ORDER BY a.attempt_key LIMIT ?1",
+     a.ended_at_ms IS NULL ORDER BY a.attempt_key LIMIT ?1",
     "SELECT t.task_id, a.attempt_id, a.operator, a.reason_code, a.created_at_ms, a.reason FROM attempts a JOIN tasks t \
      ON t.task_key = a.task_key WHERE a.state IN ('created', 'prepared', 'running') AND a.reason_code <> 'progress' AND \
-     a.state NOT IN ('completed', 'failed', 'cancelled', 'lost') ORDER BY a.attempt_key LIMIT ?1",
+     a.ended_at_ms IS NULL ORDER BY a.attempt_key LIMIT ?1",
     "SELECT t.task_id, NULL, t.operator, 'capacity', NULL, NULL FROM tasks t WHERE t.state = 'pending' AND t.blocked = 0 \
      LIMIT ?1",
 ];
@@ -157,7 +157,7 @@ impl Store {
         let mut statement = self.connection.prepare_cached(
             "SELECT a.attempt_id, a.directory, a.due_set_ms FROM attempts a WHERE (a.state = 'waiting_external' OR \
              (a.state = 'running' AND a.operator IN (SELECT value FROM json_each(?1)))) AND \
-             a.state NOT IN ('completed', 'failed', 'cancelled', 'lost') ORDER BY a.due_set_ms LIMIT ?2",
+             a.ended_at_ms IS NULL ORDER BY a.due_set_ms LIMIT ?2",
         )?;
         let rows = statement.query_map((serde_json::json!(operators).to_string(), most), |row| {
             Ok(Watched { attempt_id: row.get(0)?, directory: row.get(1)?, asked_ms: row.get(2)? })

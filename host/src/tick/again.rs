@@ -49,7 +49,7 @@ pub(super) fn take(run: &Run, attempt: AttemptRow, tick: &mut Tick) -> Result<Ag
         return Ok(Again::Later(attempt, delay_ms, reason));
     }
     verdict.end.reason.get_or_insert_with(|| Reason::new(Code::CollectedAgain, text));
-    job::note(&run.dir.join(&verdict.attempt.directory), &verdict.attempt, &mut verdict.end);
+    job::note(run, &verdict.attempt, &mut verdict.end);
     verdict.end.takes_over = Some(verdict.attempt.key);
     verdict.attempt = AttemptRow { handle: verdict.attempt.handle, ..attempt };
     Ok(Again::Ended(verdict))

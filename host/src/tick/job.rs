@@ -1,4 +1,5 @@
 //! What is recorded of the job of an attempt that has ended: what its backend tells, and digests of what was written about it.
+use super::Run;
 use super::given::given;
 use crate::ground::digest::digest;
 use crate::ground::files::{open_regular, read_whole};
@@ -11,25 +12,30 @@ use crate::model::time::Time;
 use crate::store::{AttemptEnd, AttemptRow, CarriedInput};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use std::path::Path;
 
 /// The longest exit record that is read, in bytes.
 const EXIT_MAX: u64 = 64 * 1024;
 /// The longest list of carried files that is read, in bytes.
 const CARRIED_MAX: u64 = 16 * 1024 * 1024;
 
-/// Adds to the end of an attempt what is known of its job. What cannot be read is not recorded, and fails nothing.
-pub(super) fn note(directory: &Path, attempt: &AttemptRow, end: &mut AttemptEnd) {
+/// Adds to the end of an attempt what is known of its job, or of what somebody gave in place of one. What cannot be read is
+/// not recorded, and fails nothing.
+pub(super) fn note(run: &Run, attempt: &AttemptRow, end: &mut AttemptEnd) {
+    let directory = &run.dir.join(&attempt.directory);
     let told = attempt.handle.as_deref().map(handle::told).unwrap_or_default();
     end.job = JobRecord { external_id: told.external_id, host: told.host, ..JobRecord::default() };
-    end.act = given(directory, attempt);
+    if !run.config.backend_tells(&attempt.operator) {
+        end.act = given(directory, attempt);
+    }
     let Ok(directory) = Dir::open_ambient_dir(directory, ambient_authority()) else { return };
     for kind in [LogKind::Stdout, LogKind::Stderr] {
         let found = open_regular(&directory, kind.file()).and_then(|mut file| digest(&mut file));
         end.logs.extend(found.ok().map(|(sha256, size)| LogRecord { kind, sha256, size }));
     }
     let read = |name: &str, max: u64| open_regular(&directory, name).and_then(|file| read_whole(file, max)).ok();
-    if let Some(bytes) = read(CARRIED, CARRIED_MAX) {
+    if attempt.task_json.contains("\"carry\"")
+        && let Some(bytes) = read(CARRIED, CARRIED_MAX)
+    {
         end.carried = carried(&String::from_utf8_lossy(&bytes));
     }
     let Some(bytes) = read(LogKind::Exit.file(), EXIT_MAX) else { return };

@@ -209,6 +209,6 @@ fn ended(run: &mut Run, attempt: AttemptRow, status: Status, tick: &mut Tick) ->
         let (to, attempt) = (verdict.attempt.state, verdict.attempt);
         return Ok(Learnt::Progress(Progress { attempt, to, reason: Some(reason), poll_after_ms }));
     }
-    job::note(&run.dir.join(&verdict.attempt.directory), &verdict.attempt, &mut verdict.end);
+    job::note(run, &verdict.attempt, &mut verdict.end);
     Ok(Learnt::End(verdict))
 }

@@ -202,11 +202,9 @@ fn intend(
             match one {
                 Readied::Yes(mut attempt, _) => {
                     writer.keep_inputs(attempt.key, inputs.get(&attempt.key).map_or(&[], Vec::as_slice))?;
-                    if attempt.state == AttemptState::Created {
-                        writer.set_attempt_state(&attempt, AttemptState::Prepared, None, now)?;
-                        attempt.state = AttemptState::Prepared;
-                    }
-                    writer.set_attempt_state(&attempt, AttemptState::Submitting, None, now)?;
+                    let fresh = [AttemptState::Prepared, AttemptState::Submitting];
+                    let path = if attempt.state == AttemptState::Created { &fresh[..] } else { &fresh[1..] };
+                    writer.move_attempt(&attempt, path, None, None, now)?;
                     attempt.state = AttemptState::Submitting;
                     submitting.push(attempt);
                 }

@@ -93,17 +93,13 @@ fn record(
     match answer {
         Submitted::Yes(attempt) => {
             let reason = bare.get(&attempt.key).map(|text| Reason::new(Code::NotCarried, text.as_str()));
-            writer.set_attempt_state(attempt, AttemptState::Submitted, reason.as_ref(), now)?;
-            if told(attempt) { writer.set_due(attempt.key, now + BACKEND_TELLS_MS, now) } else { Ok(()) }
+            let due = told(attempt).then_some(now + BACKEND_TELLS_MS);
+            writer.move_attempt(attempt, &[AttemptState::Submitted], reason.as_ref(), due, now)
         }
         Submitted::Later(attempt, delay_ms, reason) => {
-            writer.set_attempt_state(attempt, AttemptState::Prepared, Some(reason), now)?;
-            writer.set_due(attempt.key, now + delay_ms, now)
+            writer.move_attempt(attempt, &[AttemptState::Prepared], Some(reason), Some(now + delay_ms), now)
         }
-        Submitted::NotTried(attempt) => {
-            writer.set_attempt_state(attempt, AttemptState::Prepared, None, now)?;
-            writer.set_due(attempt.key, 0, now)
-        }
+        Submitted::NotTried(attempt) => writer.move_attempt(attempt, &[AttemptState::Prepared], None, Some(0), now),
         Submitted::Unknown(attempt, reason) => writer.note_attempt(attempt, now + RECONCILE_MS, Some(reason), now),
         Submitted::No(verdict) => verdict::apply(writer, verdict, now),
     }

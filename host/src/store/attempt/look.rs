@@ -6,7 +6,7 @@ use crate::store::{Store, StoreError};
 const COLUMNS: &str = "a.attempt_key, a.attempt_id, a.task_key, t.task_id, t.spec, a.number, a.operator, a.state, a.directory, \
      a.handle, a.note, a.waits_for, a.reason_code, a.reason, a.cancel_asked, a.data, a.created_at_ms, a.ended_at_ms";
 
-const LIVE: &str = "a.state NOT IN ('completed', 'failed', 'cancelled', 'lost')";
+const LIVE: &str = "a.ended_at_ms IS NULL";
 
 /// Whether the outside has an attempt.
 const SUBMITTED: &str = "a.state IN ('submitted', 'running', 'waiting_external')";
@@ -73,7 +73,7 @@ impl Store {
         let states: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
         self.waiting(
             &format!(
-                "a.state IN ('created', 'prepared', 'submitting') AND a.state IN (SELECT value FROM json_each(?2)) AND {DUE} \
+                "(a.state = 'created' OR a.state = 'prepared' OR a.state = 'submitting') AND a.state IN (SELECT value FROM json_each(?2)) AND {DUE} \
                  ORDER BY a.due_at_ms, a.attempt_key"
             ),
             (now_ms, serde_json::json!(states).to_string()),

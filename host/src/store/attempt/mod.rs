@@ -8,7 +8,7 @@ use crate::model::code::{Code, Word};
 use crate::model::evidence::{JobRecord, LogRecord};
 use crate::model::reason::Reason;
 use crate::model::states::AttemptState;
-use rusqlite::OptionalExtension;
+use rusqlite::{ToSql, params};
 
 /// An attempt, with what a call about it needs of its task.
 #[derive(Debug, Clone)]
@@ -208,38 +208,59 @@ impl Writer<'_> {
         reason: Option<&Reason>,
         now_ms: i64,
     ) -> Result<(), StoreError> {
-        let from = attempt.state;
-        let to = from.become_state(to)?;
+        self.move_attempt(attempt, &[to], reason, None, now_ms)
+    }
+
+    /// Moves a live attempt through live states to the last of them, and sets when to ask about it there, if that is given.
+    ///
+    /// # Errors
+    /// If the attempt is not where the row says, or cannot go there.
+    pub fn move_attempt(
+        &self,
+        attempt: &AttemptRow,
+        path: &[AttemptState],
+        reason: Option<&Reason>,
+        due_at_ms: Option<i64>,
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        let mut to = attempt.state;
+        for state in path {
+            to = to.become_state(*state)?;
+        }
         let (code, text) = columns(reason);
-        let flip = from.is_outside() && to.is_outside();
-        let flips: Option<u32> = self
-            .connection
-            .prepare_cached(
-                "UPDATE attempts SET state = ?3, handle = ?4, waits_for = ?5, reason_code = ?6, reason = ?7, \
-                 flips = flips + ?8, environment = CASE ?3 WHEN 'submitting' THEN (SELECT environment FROM run) ELSE environment \
-                 END WHERE attempt_key = ?1 AND state = ?2 RETURNING flips",
-            )?
-            .query_row(
-                (
-                    attempt.key,
-                    from.as_str(),
-                    to.as_str(),
-                    &attempt.handle,
-                    &attempt.waits_for,
-                    code,
-                    text,
-                    flip,
-                ),
-                |row| row.get(0),
-            )
-            .optional()?;
-        changed_one(usize::from(flips.is_some()), "the attempt")?;
+        let flip = attempt.state.is_outside() && to.is_outside();
+        // what is not set is not named, so that its indexes are left alone
+        let due = if due_at_ms.is_some() { ", due_at_ms = ?9, due_set_ms = ?10" } else { "" };
+        let environment =
+            if path.contains(&AttemptState::Submitting) { ", environment = (SELECT environment FROM run)" } else { "" };
+        let mut update = self.connection.prepare_cached(&format!(
+            "UPDATE attempts SET state = ?3, handle = ?4, waits_for = ?5, reason_code = ?6, reason = ?7, flips = flips + ?8{due}{environment} \
+             WHERE attempt_key = ?1 AND state = ?2"
+        ))?;
+        let (from, target) = (attempt.state.as_str(), to.as_str());
+        let mut values: Vec<&dyn ToSql> =
+            vec![&attempt.key, &from, &target, &attempt.handle, &attempt.waits_for, &code, &text, &flip];
+        if let Some(due) = &due_at_ms {
+            values.extend([due as &dyn ToSql, &now_ms]);
+        }
+        changed_one(update.execute(values.as_slice())?, "the attempt")?;
         // how far an attempt is, and to and fro outside without end, is shown but no part of the history
-        if flip && flips.is_some_and(|flips| flips > FLIPS_MAX) {
+        if flip && self.flips(attempt.key)? > FLIPS_MAX {
             return Ok(());
         }
         let text = text.filter(|_| reason.is_some_and(|reason| !reason.is(Code::Progress)));
-        self.record(now_ms, "attempt", &attempt.id, (Some(from.as_str()), to.as_str()), text)
+        let mut from = attempt.state;
+        for state in path {
+            let text = text.filter(|_| *state == to);
+            self.record(now_ms, "attempt", &attempt.id, (Some(from.as_str()), state.as_str()), text)?;
+            from = *state;
+        }
+        Ok(())
+    }
+
+    fn flips(&self, key: i64) -> Result<u32, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT flips FROM attempts WHERE attempt_key = ?1")?;
+        Ok(statement.query_row([key], |row| row.get(0))?)
     }
 
     /// Notes what was learnt about a live attempt without a change of state, and when to ask again.
@@ -264,21 +285,6 @@ impl Writer<'_> {
         changed_one(changed, "the attempt")
     }
 
-    /// Sets when to ask about a live attempt again.
-    ///
-    /// # Errors
-    /// If it has ended.
-    pub fn set_due(&self, key: i64, due_at_ms: i64, now_ms: i64) -> Result<(), StoreError> {
-        let changed = self
-            .connection
-            .prepare_cached(
-                "UPDATE attempts SET due_at_ms = ?2, due_set_ms = ?3 WHERE attempt_key = ?1 AND \
-                 state NOT IN ('completed', 'failed', 'cancelled', 'lost')",
-            )?
-            .execute((key, due_at_ms, now_ms))?;
-        changed_one(changed, "the attempt")
-    }
-
     /// Lets an attempt be asked about now, and keeps its place among those that wait for that.
     ///
     /// # Errors
@@ -296,22 +302,32 @@ impl Writer<'_> {
     pub fn end_attempt(&self, attempt: &AttemptRow, end: &AttemptEnd, now_ms: i64) -> Result<(), StoreError> {
         let to = attempt.state.become_state(end.state)?;
         let (code, text) = columns(end.reason.as_ref());
+        let job = &end.job;
         let changed = self
             .connection
             .prepare_cached(
                 "UPDATE attempts SET state = ?3, handle = ?4, reason_code = ?5, reason = ?6, data = ?7, ended_at_ms = ?8, \
-                 waits_for = NULL WHERE attempt_key = ?1 AND state = ?2",
+                 waits_for = NULL, external_id = ?9, host = ?10, node = ?11, queued_ms = ?12, started_ms = ?13, stopped_ms = ?14, \
+                 cpu_ms = ?15, memory_peak_mb = ?16 WHERE attempt_key = ?1 AND state = ?2",
             )?
-            .execute((
+            .execute(params![
                 attempt.key,
                 attempt.state.as_str(),
                 to.as_str(),
-                &attempt.handle,
+                attempt.handle,
                 code,
                 text,
-                &end.data,
+                end.data,
                 now_ms,
-            ))?;
+                job.external_id,
+                job.host,
+                job.node,
+                job.queued_at.map(|time| time.0),
+                job.started_at.map(|time| time.0),
+                job.stopped_at.map(|time| time.0),
+                job.cpu_ms.map(|ms| ms as i64),
+                job.memory_peak_mb.map(|mb| mb as i64),
+            ])?;
         changed_one(changed, "the attempt")?;
         let counted = self
             .connection
@@ -319,7 +335,7 @@ impl Writer<'_> {
             .execute([&attempt.operator])?;
         changed_one(counted, "the count of live attempts")?;
         self.keep_outputs(attempt.key, &end.outputs)?;
-        self.keep_job(attempt.key, &end.job, &end.logs)?;
+        self.keep_logs(attempt.key, &end.logs)?;
         self.keep_carried(attempt.key, &end.carried)?;
         end.takes_over.map(|from| self.take_inputs_over(attempt.key, from)).transpose()?;
         end.act.as_ref().map(|act| self.add_act(act)).transpose()?;
@@ -333,7 +349,7 @@ impl Writer<'_> {
     pub fn ask_cancel(&self, task_key: Option<i64>) -> Result<(), StoreError> {
         self.connection.execute(
             "UPDATE attempts SET cancel_asked = 1, due_at_ms = 0 WHERE cancel_asked = 0 AND (?1 IS NULL OR task_key = ?1) \
-             AND state NOT IN ('completed', 'failed', 'cancelled', 'lost')",
+             AND ended_at_ms IS NULL",
             [task_key],
         )?;
         Ok(())

@@ -1,6 +1,8 @@
 -- Tells a run of ours from other databases, and from those of before the record ("MSTR").
 PRAGMA application_id = 1297306706;
 
+-- Rules on tables that every attempt writes spell `IN` out: SQLite makes a table of a list of more than two words at each write.
+
 -- One run: its own row, and what its last decision left. Times are milliseconds since the epoch, documents JSON text.
 CREATE TABLE run (
     one             INTEGER PRIMARY KEY CHECK (one = 1),
@@ -104,7 +106,8 @@ CREATE TABLE tasks (
     task_id         TEXT    NOT NULL UNIQUE CHECK (length(CAST(task_id AS BLOB)) BETWEEN 1 AND 200),
     iteration       INTEGER NOT NULL REFERENCES workflows (iteration),
     operator        TEXT    NOT NULL,
-    state           TEXT    NOT NULL CHECK (state IN ('pending', 'running', 'completed', 'failed', 'cancelled', 'skipped')),
+    state           TEXT    NOT NULL CHECK (state = 'pending' OR state = 'running' OR state = 'completed' OR state = 'failed'
+                                            OR state = 'cancelled' OR state = 'skipped'),
     -- Dependencies that have not ended well yet: zero means ready.
     blocked         INTEGER NOT NULL CHECK (blocked >= 0),
     reason_code     TEXT,
@@ -140,7 +143,7 @@ CREATE INDEX tasks_undelivered ON tasks (iteration, task_key) WHERE delivered IS
 -- Which running tasks wait for a person's word on a lost attempt.
 CREATE INDEX tasks_lost ON tasks (task_key) WHERE state = 'running' AND reason_code = 'lost';
 -- Tasks by state, for a person.
-CREATE INDEX tasks_notable ON tasks (state, task_key) WHERE state IN ('running', 'failed', 'cancelled', 'skipped');
+CREATE INDEX tasks_notable ON tasks (state, task_key) WHERE state NOT IN ('pending', 'completed');
 
 -- How many tasks are in each state.
 CREATE TABLE task_counts (
@@ -162,8 +165,9 @@ CREATE TABLE attempts (
     task_key        INTEGER NOT NULL REFERENCES tasks (task_key),
     number          INTEGER NOT NULL CHECK (number >= 1),
     operator        TEXT    NOT NULL,
-    state           TEXT    NOT NULL CHECK (state IN ('created', 'prepared', 'submitting', 'submitted', 'running',
-                                                      'waiting_external', 'completed', 'failed', 'cancelled', 'lost')),
+    state           TEXT    NOT NULL CHECK (state = 'created' OR state = 'prepared' OR state = 'submitting' OR state = 'submitted'
+                                            OR state = 'running' OR state = 'waiting_external' OR state = 'completed'
+                                            OR state = 'failed' OR state = 'cancelled' OR state = 'lost'),
     directory       TEXT    NOT NULL,
     handle          TEXT    CHECK (handle IS NULL OR json_valid(handle)),
     note            TEXT    CHECK (note IS NULL OR json_valid(note)),
@@ -173,7 +177,7 @@ CREATE TABLE attempts (
     -- When to ask about it, and when that was decided.
     due_at_ms       INTEGER NOT NULL DEFAULT 0,
     due_set_ms      INTEGER NOT NULL DEFAULT 0,
-    cancel_asked    INTEGER NOT NULL DEFAULT 0 CHECK (cancel_asked IN (0, 1, 2)),
+    cancel_asked    INTEGER NOT NULL DEFAULT 0 CHECK (cancel_asked BETWEEN 0 AND 2),
     -- How often it went to and fro while the outside had it. The history notes the first of them only.
     flips           INTEGER NOT NULL DEFAULT 0,
     data            TEXT    CHECK (data IS NULL OR json_valid(data)),
@@ -191,21 +195,20 @@ CREATE TABLE attempts (
     cpu_ms          INTEGER,
     memory_peak_mb  INTEGER,
     UNIQUE (task_key, number),
-    CHECK (state NOT IN ('submitted', 'running', 'waiting_external', 'completed') OR handle IS NOT NULL),
+    CHECK (handle IS NOT NULL OR NOT (state = 'submitted' OR state = 'running' OR state = 'waiting_external' OR state = 'completed')),
     CHECK (state NOT IN ('failed', 'lost') OR reason IS NOT NULL),
-    CHECK ((ended_at_ms IS NOT NULL) = (state IN ('completed', 'failed', 'cancelled', 'lost')))
+    CHECK ((ended_at_ms IS NOT NULL) = (state = 'completed' OR state = 'failed' OR state = 'cancelled' OR state = 'lost'))
 ) STRICT;
 -- A task has at most one live attempt.
-CREATE UNIQUE INDEX attempts_one_live_per_task ON attempts (task_key)
-    WHERE state NOT IN ('completed', 'failed', 'cancelled', 'lost');
+CREATE UNIQUE INDEX attempts_one_live_per_task ON attempts (task_key) WHERE ended_at_ms IS NULL;
 -- Which live attempts are to be asked about.
-CREATE INDEX attempts_due ON attempts (due_at_ms) WHERE state NOT IN ('completed', 'failed', 'cancelled', 'lost');
+CREATE INDEX attempts_due ON attempts (due_at_ms) WHERE ended_at_ms IS NULL;
 -- Which live attempts the outside has not acknowledged.
-CREATE INDEX attempts_unsettled ON attempts (attempt_key) WHERE state IN ('created', 'prepared', 'submitting');
+CREATE INDEX attempts_unsettled ON attempts (attempt_key) WHERE state = 'created' OR state = 'prepared' OR state = 'submitting';
 -- The same after the clock jumped back.
-CREATE INDEX attempts_due_set ON attempts (due_set_ms) WHERE state NOT IN ('completed', 'failed', 'cancelled', 'lost');
+CREATE INDEX attempts_due_set ON attempts (due_set_ms) WHERE ended_at_ms IS NULL;
 -- Which attempts are live, by operator.
-CREATE INDEX attempts_live ON attempts (operator, state) WHERE state NOT IN ('completed', 'failed', 'cancelled', 'lost');
+CREATE INDEX attempts_live ON attempts (operator, state) WHERE ended_at_ms IS NULL;
 -- Which attempts a person wants stopped and the outside has not been told.
 CREATE INDEX attempts_to_cancel ON attempts (attempt_key) WHERE cancel_asked = 1;
 
@@ -241,7 +244,7 @@ CREATE INDEX outputs_by_digest ON outputs (sha256);
 -- What the host and the job wrote about an attempt: standard output, standard error and exit record, unless empty.
 CREATE TABLE logs (
     attempt_key     INTEGER NOT NULL REFERENCES attempts (attempt_key),
-    kind            TEXT    NOT NULL CHECK (kind IN ('stdout', 'stderr', 'exit')),
+    kind            TEXT    NOT NULL CHECK (kind = 'stdout' OR kind = 'stderr' OR kind = 'exit'),
     sha256          BLOB    NOT NULL CHECK (length(sha256) = 32),
     size            INTEGER NOT NULL CHECK (size > 0),
     PRIMARY KEY (attempt_key, kind)
@@ -316,7 +319,7 @@ CREATE TABLE cursors (
 CREATE TABLE history (
     seq             INTEGER PRIMARY KEY,
     at_ms           INTEGER NOT NULL,
-    kind            TEXT    NOT NULL CHECK (kind IN ('run', 'workflow', 'task', 'attempt', 'config')),
+    kind            TEXT    NOT NULL CHECK (kind = 'run' OR kind = 'workflow' OR kind = 'task' OR kind = 'attempt' OR kind = 'config'),
     subject         TEXT    NOT NULL,
     from_state      TEXT,
     to_state        TEXT    NOT NULL,
