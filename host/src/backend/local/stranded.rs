@@ -46,8 +46,11 @@ fn stranded(process: &Path) -> Option<StrandedSupervisor> {
     let mark = |path: &Path| fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
     let trouble = if has_given_up(&cwd) {
         Stranding::DiskGaveUp
-    } else if !directory.to_string_lossy().ends_with(" (deleted)") && mark(&cwd) != mark(&directory) {
-        // of a run that was removed it leaves by itself
+    } else if !directory.to_string_lossy().ends_with(" (deleted)")
+        && mark(&cwd)? != mark(&directory).unwrap_or_default()
+        // of a run that was removed, perhaps just now, it leaves by itself
+        && fs::read_link(&cwd).is_ok_and(|now| now == directory)
+    {
         Stranding::Elsewhere
     } else {
         return None;
