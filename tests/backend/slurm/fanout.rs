@@ -32,7 +32,9 @@ fn a_thousand_tasks_are_three_calls_at_most_and_one_poll() {
     site.init();
     let path = counting(&site);
     let started = Instant::now();
-    let tick = site.run_with(&["step", "r", "--json"], &[("PATH", &path)]).json();
+    // a tick's time is no part of what is claimed here, and a busy machine must not cut it short
+    let one_tick = [("PATH", path.as_str()), ("MATTERSTACK_TEST_STILL", "1")];
+    let tick = site.run_with(&["step", "r", "--json"], &one_tick).json();
     let took = started.elapsed();
     assert_eq!(tick["submitted"], 1000, "{tick}");
     assert!(calls(&site, "sbatch") <= 3, "{} calls", calls(&site, "sbatch"));
@@ -42,12 +44,12 @@ fn a_thousand_tasks_are_three_calls_at_most_and_one_poll() {
     site.look_with(&[("PATH", &path)]);
     assert!(site.looked_at_ms() > steps && calls(&site, "squeue") == before + 1);
     let started = Instant::now();
-    site.run_with(&["cancel", "r"], &[("PATH", &path)]).code(0);
+    site.run_with(&["cancel", "r"], &one_tick).code(0);
     let asked = started.elapsed();
     let mut ticks = Vec::new();
     until("all are cancelled", || {
         let started = Instant::now();
-        let state = site.run_with(&["step", "r", "--json"], &[("PATH", &path)]).json()["state"].clone();
+        let state = site.run_with(&["step", "r", "--json"], &one_tick).json()["state"].clone();
         ticks.push(started.elapsed());
         state == "cancelled"
     });
