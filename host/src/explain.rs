@@ -39,16 +39,26 @@ struct Seen<'a> {
     row: RunRow,
 }
 
+/// What is to be explained beside what the store tells.
+#[derive(Debug, Clone, Copy)]
+pub struct Beside<'a> {
+    /// What leads a command to the run.
+    pub address: &'a str,
+    /// Supervisors of its backends that somebody stopped.
+    pub stopped: &'a [StoppedSupervisor],
+    /// Pinned files of which the workspace has another copy now.
+    pub changed: &'a [String],
+}
+
 /// Explains the run and the tasks of it that do not move: hands over at most `most` explanations and returns how many more
-/// there are. The commands name the run by `address`, and `stopped` are the supervisors of its backends that somebody
-/// stopped.
+/// there are.
 ///
 /// # Errors
 /// What `each` answers, or that the store cannot be read.
 pub fn explain_run<E: From<StoreError>>(
     store: &Store,
     config: &RunConfig,
-    (address, stopped): (&str, &[StoppedSupervisor]),
+    Beside { address, stopped, changed }: Beside<'_>,
     most: u64,
     mut each: impl FnMut(Explanation) -> Result<(), E>,
 ) -> Result<u64, E> {
@@ -65,6 +75,15 @@ pub fn explain_run<E: From<StoreError>>(
     };
     if let Some(one) = seen.run() {
         tell(one)?;
+    }
+    if let [first, rest @ ..] = changed {
+        let more = if rest.is_empty() { String::new() } else { format!(" and of {} more", rest.len()) };
+        tell(Explanation {
+            task: None,
+            code: Code::FilesChanged.into(),
+            sentence: format!("the workspace has another copy of `{first}`{more} than the run"),
+            command: Some(format!("matterstack amend {address} file {}", positional(first))),
+        })?;
     }
     for supervisor in stopped {
         let (code, sentence, command) = of_stopped(supervisor);
@@ -230,6 +249,14 @@ impl Seen<'_> {
             TaskState::Pending if task.blocked > 0 => self.blocked(task)?,
             TaskState::Pending => self.ready(task)?,
             TaskState::Running => self.running(task)?,
+            TaskState::Completed if task.stale => {
+                let text = "it completed, and what it computed with has been changed since";
+                (
+                    Code::Stale.into(),
+                    text.to_owned(),
+                    self.command(&format!("rerun {} --recursive", positional(&task.id))),
+                )
+            }
             TaskState::Completed => (Code::Completed.into(), "the task completed".to_owned(), None),
             TaskState::Failed | TaskState::Cancelled | TaskState::Skipped => self.ended(task),
         };
@@ -247,17 +274,22 @@ impl Seen<'_> {
         let command = match task.state {
             TaskState::Failed if mended.is_some() => mended,
             TaskState::Failed if task.attempts > 0 && !code.is(Code::Rejected) => self.command(&format!("logs {id}")),
-            _ if task.iteration != self.row.iteration => None,
-            _ if matches!(self.row.state, RunState::Completed | RunState::Cancelling) => None,
+            _ if !self.takes_back() && task.iteration != self.row.iteration => None,
+            _ if self.row.state == RunState::Cancelling => None,
+            TaskState::Skipped if self.row.state == RunState::Completed => None,
             _ if revive => self.command("revive"),
             _ => self.command(&format!("rerun {id}")),
         };
         (code, sentence, command)
     }
 
-    /// Whether the task is of the iteration that goes on.
+    fn takes_back(&self) -> bool {
+        self.config.campaign.can_take_back()
+    }
+
+    /// Whether the task is of an iteration that goes on.
     fn can_rerun(&self, task: &TaskRow) -> bool {
-        !self.row.state.ended() && task.iteration == self.row.iteration
+        !self.row.state.ended() && (self.takes_back() || task.iteration == self.row.iteration)
     }
 
     fn blocked(&self, task: &TaskRow) -> Result<Told, StoreError> {

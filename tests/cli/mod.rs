@@ -9,6 +9,7 @@ mod golden;
 pub(crate) mod harness;
 mod looking;
 mod making;
+mod mending;
 mod notify;
 mod ownership;
 mod params;

@@ -42,7 +42,7 @@ fn an_amend_reaches_into_large_parameters() {
     world.init();
     let before = config(&world)["pinned"]["params"].clone();
     let mut tasks = large();
-    tasks[0]["command"] = json!("false");
+    tasks.as_array_mut().expect("a list").push(json!({"id": "one more", "operator": "local", "command": "true"}));
     world.run(&["amend", "r", "--set", &format!("campaign.params.tasks={tasks}")]).code(0);
     let after = config(&world)["pinned"]["params"].clone();
     assert_ne!(before["sha256"], after["sha256"]);

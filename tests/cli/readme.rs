@@ -16,6 +16,7 @@ const GIVEN_ELSEWHERE: [&str; 3] = ["cargo xtask demo", "cargo xtask test", "car
 const README: &str = "README.md";
 const CAMPAIGN: &str = "docs/campaign-in-rust.md";
 const CLUSTER: &str = "docs/slurm.md";
+const MENDING: &str = "docs/mending.md";
 const CONTRIBUTING: &str = "CONTRIBUTING.md";
 
 /// A fenced block: its language and its lines.
@@ -135,8 +136,25 @@ fn the_campaign_in_rust_finds_the_minimum() {
 }
 
 #[test]
+fn a_run_is_mended_and_grows_as_its_page_says() {
+    let directory = tempfile::tempdir().expect("a scratch directory");
+    let given: Vec<String> = blocks(MENDING)
+        .iter()
+        .filter(|block| block.language == "sh")
+        .map(|block| give(directory.path(), &block.text))
+        .collect();
+    let [_, mended, amended, grown] = &given[..] else { panic!("{} blocks", given.len()) };
+    assert!(mended.contains("2 failed") && mended.contains("differs in the workspace"), "{mended}");
+    assert!(mended.contains(": completed"), "{mended}");
+    assert!(amended.contains("completed (stale)"), "{amended}");
+    assert!(grown.contains("4 tasks, 0 pending, 0 running, 4 completed"), "{grown}");
+}
+
+#[test]
 fn no_page_has_commands_that_nobody_gives() {
-    for name in pages().iter().filter(|name| ![README, CAMPAIGN, CLUSTER, CONTRIBUTING].contains(&name.as_str())) {
+    for name in
+        pages().iter().filter(|name| ![README, CAMPAIGN, CLUSTER, CONTRIBUTING, MENDING].contains(&name.as_str()))
+    {
         assert!(blocks(name).iter().all(|block| block.language != "sh"), "{name} has commands; a test must give them");
     }
 }

@@ -87,8 +87,7 @@ fn hints_for_a_run_given_as_a_directory_name_the_directory() {
     let real = std::fs::canonicalize(&elsewhere).expect("a path").display().to_string();
     let name = format!("'{real}'");
     for (arguments, hint) in [
-        (vec!["resume", &real], format!("`matterstack revive {name}`")),
-        (vec!["rerun", &real, "--", "-a b"], format!("`matterstack revive {name}`")),
+        (vec!["rerun", &real, "nothing"], format!("`matterstack tasks {name}`")),
         (vec!["cancel", &real, "nothing"], format!("`matterstack tasks {name}`")),
         (vec!["kit", "export", &real], format!("`matterstack explain {name}`")),
         (vec!["kit", "export", &real, "nothing"], format!("`matterstack tasks {name}`")),

@@ -73,7 +73,7 @@ fn nothing_changes_while_nothing_changes() {
     assert_eq!(done.stdout, "else/where/report.md\nelse/where/evidence.json\n");
     let out = world.root().parent().expect("a parent").join("else/where");
     assert_eq!(bytes(&out), first, "the place does not matter");
-    world.run(&["revive", "r"]).code(2);
+    world.run(&["rerun", "r", "nobody"]).code(2);
     assert_eq!(bytes(&evidence_dir(&world)), first);
 }
 

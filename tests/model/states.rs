@@ -41,7 +41,7 @@ fn runs() {
         ("paused", "active held cancelling"),
         ("held", "active paused cancelling"),
         ("cancelling", "cancelled"),
-        ("completed", ""),
+        ("completed", "active"),
         ("failed", "active"),
         ("cancelled", "active"),
     ];

@@ -174,6 +174,7 @@ fn host_results() -> [host_result::TaskResult; 4] {
             size: 1 << 40,
             remote: Some(host::RemotePlace { backend: "hpc".into(), path: "/scratch/o".into() }),
         }],
+        supersedes: Some(Failed),
     })
 }
 
@@ -197,6 +198,7 @@ fn results_are_the_same_on_both_sides() {
                 size: 1 << 40,
                 remote: Some(sdk::RemotePlace { backend: "hpc".into(), path: "/scratch/o".into() }),
             }],
+            supersedes: Some(Failed),
         };
         crosses::<sdk::TaskResult, host_result::TaskResult>(&sdk);
         assert_eq!(serde_json::to_value(&sdk).unwrap(), serde_json::to_value(&host).unwrap());

@@ -154,12 +154,10 @@ fn everything(store: &Store) -> String {
     for attempt in store.all_attempts().expect("attempts") {
         text += &format!("{attempt:?} {:?}\n", store.outputs(attempt.key).expect("outputs"));
     }
-    let iteration = store.run().expect("a run").iteration;
-    if iteration > 0 {
-        let progress = store.workflow_progress(iteration).expect("progress");
+    for (iteration, open) in store.open_workflows().expect("workflows") {
         // before that not all tasks have an outcome
-        let results = (progress.0 == 0).then(|| store.undelivered(iteration, 100, usize::MAX).expect("results"));
-        text += &format!("{progress:?} {results:?}\n");
+        let results = (open == 0).then(|| store.undelivered(iteration, 100, usize::MAX).expect("results"));
+        text += &format!("{iteration} {open} {results:?}\n");
     }
     text + &format!(
         "{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n",

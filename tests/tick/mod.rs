@@ -7,7 +7,7 @@ mod stuck;
 mod trouble;
 mod words;
 
-use matterstack::explain::{Explanation, explain_run};
+use matterstack::explain::{Beside, Explanation, explain_run};
 use matterstack::model::config::RunConfig;
 use matterstack::store::{Store, StoreError};
 
@@ -23,15 +23,16 @@ pub(crate) fn results_of_one_failure() -> serde_json::Value {
 
 /// What is said of a run and of every task of it that does not move.
 pub(crate) fn explained(store: &Store, config: &RunConfig, address: &str) -> Vec<Explanation> {
+    let beside = Beside { address, stopped: &[], changed: &[] };
     let mut all = Vec::new();
-    let more = explain_run(store, config, (address, &[]), u64::MAX, |one| {
+    let more = explain_run(store, config, beside, u64::MAX, |one| {
         all.push(one);
         Ok::<_, StoreError>(())
     });
     assert_eq!(more.expect("an explanation"), 0);
     for most in [0, 1, 3] {
         let mut told = Vec::new();
-        let more = explain_run(store, config, (address, &[]), most, |one| {
+        let more = explain_run(store, config, beside, most, |one| {
             told.push(one);
             Ok::<_, StoreError>(())
         });

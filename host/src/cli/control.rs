@@ -7,9 +7,8 @@ use crate::failure::Failure;
 use crate::ground::random::new_attempt_id;
 use crate::model::act::Verb;
 use crate::model::config::RunConfig;
-use crate::model::states::RunState;
 use crate::run::Run;
-use crate::tick::{self, Adopted, ControlError, Moment, Selection, Settlement, step_run};
+use crate::tick::{self, Adopted, ControlError, Moment, Settlement, step_run};
 use crate::workspace::{self, Access, act, now_ms, set_value, stopwatch, write_config};
 use serde_json::{Value, json};
 
@@ -21,6 +20,7 @@ impl From<ControlError> for Failure {
             }
             ControlError::Store(error) => error.into(),
             ControlError::Tick(error) => error.into(),
+            ControlError::Workflow(error) => Failure::input(error.to_string()),
         }
     }
 }
@@ -31,7 +31,12 @@ fn told(session: &Session, run: &Run, sentence: &str) -> Result<u8, Failure> {
 }
 
 /// Says it with how many things it was done to, under a key of the JSON.
-fn told_count(session: &Session, run: &Run, sentence: &str, count: Option<(&str, u64)>) -> Result<u8, Failure> {
+pub(super) fn told_count(
+    session: &Session,
+    run: &Run,
+    sentence: &str,
+    count: Option<(&str, u64)>,
+) -> Result<u8, Failure> {
     let row = run.store.run()?;
     tell(&format!("run `{}`: {sentence}", run.dir.address()));
     if session.json {
@@ -102,14 +107,32 @@ pub(super) fn amend(session: &Session, name: &str, sets: &[String], reason: Opti
         held = hold(session, name, Access::Own)?;
         config = amended(&held.run, sets)?;
     }
-    let run = &mut held.run;
-    workspace::check_plugins(&run.dir, &config)?;
+    if config == held.run.config {
+        return Err(Failure::input(format!("nothing is changed: the run has {} so already", keys(sets))));
+    }
+    workspace::check_plugins(&held.run.dir, &config)?;
     let act = act(Verb::Amend, json!({"set": sets}), reason);
+    if workspace::lists_otherwise(&held.run, &config) {
+        let (run, added) = workspace::grow(held.run, config, &act)?;
+        return told_count(session, &run, &grown(added), Some(("added", added)));
+    }
+    let run = &mut held.run;
     let quotas = config.limits != run.config.limits;
     write_config(run, config, &act)?;
     let again = if quotas { tick::collect_again(run, act.at_ms)? } else { 0 };
     let more = if again > 0 { format!("; what {again} task(s) left is collected again") } else { String::new() };
     told(session, run, &format!("amended: {}{more}", sets.join(", ")))
+}
+
+/// The keys that are set, for a sentence.
+fn keys(sets: &[String]) -> String {
+    let keys = sets.iter().map(|set| format!("`{}`", set.split_once('=').map_or(set.as_str(), |(key, _)| key)));
+    keys.collect::<Vec<_>>().join(", ")
+}
+
+/// What a list that has grown comes to, in words.
+pub(super) fn grown(added: u64) -> String {
+    format!("amended; {added} task(s) of the list are new and planned: the next `step` or `loop` starts them")
 }
 
 /// The configuration of the run with these values in it, its plugins pinned.
@@ -128,27 +151,13 @@ fn refuse_fixed(set: &str) -> Result<(), Failure> {
     let plugin = key.starts_with("operators.") && key.ends_with(".plugin");
     if plugin && key.split('.').count() == 3 {
         return Err(Failure::input(format!("`{key}` is pinned for the life of the run"))
-            .hint("`matterstack plugin upgrade RUN FILE --operator KEY` puts another plugin in its place"));
+            .hint("`matterstack amend RUN plugin FILE --operator KEY` puts another plugin in its place"));
     }
     if !open && !params {
         return Err(Failure::input(format!("`{key}` cannot be amended"))
             .hint("limits, operators, backends and campaign.params can; for anything else make a new run"));
     }
     Ok(())
-}
-
-pub(super) fn rerun(session: &Session, name: &str, selection: &Selection, reason: Option<&str>) -> Result<u8, Failure> {
-    let mut held = hold(session, name, Access::Own)?;
-    let Selection { task, state, operator, recursive } = selection;
-    let arguments = json!({"task": task, "state": state, "operator": operator, "recursive": recursive});
-    let count = tick::rerun(&mut held.run, selection, &act(Verb::Rerun, arguments, reason))?;
-    let state = held.run.store.run()?.state;
-    let next = match state {
-        RunState::Active => "the next `step` or `loop` starts them",
-        _ => "the run needs `resume` before they start",
-    };
-    let text = format!("{count} task(s) are pending again; {next}");
-    told_count(session, &held.run, &text, Some(("pending_again", count)))
 }
 
 pub(super) fn revive(session: &Session, name: &str, reason: Option<&str>) -> Result<u8, Failure> {

@@ -8,6 +8,7 @@ mod evidence;
 mod graph;
 mod kit;
 mod logs;
+mod mend;
 mod output;
 mod plugin;
 mod progress;
@@ -90,7 +91,8 @@ enum Command {
     ///
     /// With --json: run_id, workspace, state, reason (why it is in that state, or null), iteration, tasks: {total,
     /// pending, running, completed, failed, cancelled, skipped} (counts), waiting_on (at most 100 things), summary (the
-    /// campaign's own line, or null), last_tick ({at, host, took_ms}, or null), driven (whether a process advances it now;
+    /// campaign's own line, or null), stale (how many completed tasks are), changed_files (pinned files of which the workspace has
+    /// another copy), last_tick ({at, host, took_ms}, or null), driven (whether a process advances it now;
     /// null if it has ended, or another machine did last), result (what the campaign ended with, or null), created_at, and ended_at (null
     /// until it has ended).
     ///
@@ -126,7 +128,7 @@ enum Command {
     /// List the tasks of a run
     ///
     /// With --json: a list, each with id, iteration, state, reason (or null), operator, attempts (how many there were),
-    /// and outputs: [{path, sha256, size in bytes, remote: {backend, path} if it stayed on a cluster}], those of the last
+    /// stale (whether what it completed with has been changed since), and outputs: [{path, sha256, size in bytes, remote: {backend, path} if it stayed on a cluster}], those of the last
     /// attempt of a task that has ended, however it ended.
     Tasks {
         /// The run
@@ -185,7 +187,7 @@ enum Command {
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },
-    /// Let a paused or held run go on
+    /// Let a paused or held run go on, or bring an ended one back with the tasks that did not complete
     ///
     /// With --json: run_id, state of the run, and reason (why it is in that state, or null).
     Resume {
@@ -212,41 +214,20 @@ enum Command {
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },
-    /// Change the configuration of a run: limits, operators, backends, campaign.params
+    /// Change what a run goes by: its configuration, its tasks, its files, its plugins
+    ///
+    /// Each change is recorded, says what it reached, and is refused where it reaches nothing.
     ///
     /// With --json: run_id, state of the run, and reason (why it is in that state, or null).
-    Amend {
-        /// The run
-        run: String,
-        /// A value to change
-        #[arg(long = "set", value_name = "K=V", required = true)]
-        sets: Vec<String>,
-        /// Why, for the record
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
-    },
-    /// Bring failed or lost tasks of the current iteration back to pending
+    Amend(mend::AmendArgs),
+    /// Bring tasks back to pending that failed, are lost or have ended otherwise, changed or as they were
+    ///
+    /// A run that has ended goes on. Where the workspace has another copy of a file that the tasks name, say which one is meant:
+    /// --file, --changed or --pinned; at a terminal it is asked.
     ///
     /// With --json: run_id, state of the run, and reason (why it is in that state, or null), and pending_again (how
     /// many tasks came back).
-    Rerun {
-        /// The run
-        run: String,
-        /// One task [default: every failed task]
-        task: Option<String>,
-        /// Also what completed or failed after them
-        #[arg(long)]
-        recursive: bool,
-        /// Every task in this state: failed, lost, cancelled, skipped or completed
-        #[arg(long, value_name = "S", conflicts_with = "task")]
-        state: Option<String>,
-        /// Only tasks of this operator
-        #[arg(long, value_name = "O", conflicts_with = "task")]
-        operator: Option<String>,
-        /// Why, for the record
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
-    },
+    Rerun(mend::RerunArgs),
     /// Bring a failed or cancelled run back, with the tasks that did not complete
     ///
     /// With --json: run_id, state of the run, and reason (why it is in that state, or null), and pending_again (how
@@ -448,10 +429,10 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
         Command::Pause { run, reason } => control::pause(session, &run, reason.as_deref()),
         Command::Resume { run, sets, reason } => control::resume(session, &run, &sets, reason.as_deref()),
         Command::Cancel { run, task, reason } => control::cancel(session, &run, task.as_deref(), reason.as_deref()),
-        Command::Amend { run, sets, reason } => control::amend(session, &run, &sets, reason.as_deref()),
-        Command::Rerun { run, task, recursive, state, operator, reason } => {
-            let selection = crate::tick::Selection { task, state, operator, recursive };
-            control::rerun(session, &run, &selection, reason.as_deref())
+        Command::Amend(arguments) => mend::amend(session, arguments),
+        Command::Rerun(arguments) => {
+            let (run, task) = subject::run_or_task(session, arguments.of.clone())?;
+            mend::rerun(session, &run, task, &arguments)
         }
         Command::Revive { run, reason } => control::revive(session, &run, reason.as_deref()),
         Command::Settle { run, task, completed, failed: _, reason } => {

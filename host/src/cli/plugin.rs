@@ -83,7 +83,7 @@ fn show(session: &Session, file: &str) -> Result<u8, Failure> {
     Ok(0)
 }
 
-fn upgrade(
+pub(super) fn upgrade(
     session: &Session,
     name: &str,
     file: &Path,
@@ -100,7 +100,7 @@ fn upgrade(
             "run `{}` is {}; a plugin makes no difference to it",
             row.run_id, row.state
         ))
-        .hint(format!("`matterstack revive {}` brings a failed or cancelled run back first", run.dir.address())));
+        .hint(format!("`matterstack resume {}` brings it back first", run.dir.address())));
     }
     let mut config = run.config.clone();
     let plugin = match operator {

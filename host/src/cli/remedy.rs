@@ -5,8 +5,7 @@ use crate::model::remedy::Remedy;
 /// The sentence for what would help; `run` is what leads a command to the run.
 pub(super) fn rendered(remedy: &Remedy, run: &str) -> String {
     match remedy {
-        Remedy::Revive => format!("`matterstack revive {run}` brings it back"),
-        Remedy::ReviveTasks => format!("`matterstack revive {run}` brings the run and its failed tasks back"),
+        Remedy::NameTask => format!("`matterstack rerun {run} TASK` brings a completed task back"),
         Remedy::NewRun => "make a new run with `matterstack init`".to_owned(),
         Remedy::NewRunPastEarlier => {
             "that task is of an earlier iteration, which is over: make a new run with `matterstack init`".to_owned()
@@ -22,7 +21,7 @@ pub(super) fn rendered(remedy: &Remedy, run: &str) -> String {
         Remedy::GiveUp(task) => {
             format!("`matterstack settle {run} {} --failed`, or `rerun`", positional(task.as_str()))
         }
-        Remedy::NameState => "use failed, lost, cancelled, skipped or completed".to_owned(),
+        Remedy::NameState => "use failed, lost, cancelled, skipped, completed or stale".to_owned(),
         Remedy::LetEnd => format!(
             "let them end, or stop them with `matterstack cancel {run} TASK` and `matterstack step {run}`, then amend"
         ),

@@ -3,7 +3,7 @@ use super::Session;
 use super::output::{JsonList, json_text, one_line, print, print_json, reader_went_away, table, tell, time};
 use super::tasks::no_task;
 use crate::backend::stopped_supervisors;
-use crate::explain::{explain_run, explain_task, outside_command};
+use crate::explain::{Beside, explain_run, explain_task, outside_command};
 use crate::failure::{Failure, FailureKind};
 use crate::ground::machine::Watch;
 use crate::ground::words::positional;
@@ -11,7 +11,7 @@ use crate::model::code::Code;
 use crate::model::states::RunState;
 use crate::run::{LastTick, RunDir};
 use crate::store::{Store, WaitRow};
-use crate::workspace::{kept_config, now_ms, open_for_reading, read_store};
+use crate::workspace::{changed_files, kept_config, now_ms, open_for_reading, read_store};
 use serde_json::{Value, json};
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -111,12 +111,15 @@ fn status_now(session: &Session, dir: &RunDir, store: &Store) -> Result<String, 
     let waits = if row.state.ended() { Vec::new() } else { waits_of(dir, store, most)? };
     let workspace = workspace_name(session, dir, row.workspace);
     let run = dir.address();
+    let stale = store.stale_tasks()?;
+    let changed = kept_config(dir).map(|config| changed_files(dir, &config, false)).unwrap_or_default();
     if session.json {
         let waiting: Vec<Value> = waits.iter().map(|wait| wait_json(run, wait)).collect();
         return json_text(&json!({
             "run_id": row.run_id, "workspace": workspace, "state": row.state, "reason": row.reason,
             "iteration": row.iteration, "tasks": counts, "waiting_on": waiting,
             "summary": row.summary, "last_tick": dir.last_tick(), "driven": driven(dir, row.state),
+            "stale": stale, "changed_files": changed,
             "result": row.result.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok()),
             "created_at": time(row.created_at_ms), "ended_at": row.ended_at_ms.map(time),
         }));
@@ -141,6 +144,7 @@ fn status_now(session: &Session, dir: &RunDir, store: &Store) -> Result<String, 
     if let Some(result) = &row.result {
         text += &format!("result: {}\n", beginning(&one_line(result)));
     }
+    text += &mendable(run, stale, &changed);
     if !waits.is_empty() {
         let rows = waits.iter().take(WAITS_SHOWN).map(|wait| {
             let why = wait.reason.clone().unwrap_or_default();
@@ -156,6 +160,21 @@ fn status_now(session: &Session, dir: &RunDir, store: &Store) -> Result<String, 
         }
     }
     Ok(text)
+}
+
+/// What has been changed since tasks completed, and what would make use of it.
+fn mendable(run: &str, stale: u64, changed: &[String]) -> String {
+    let mut text = String::new();
+    if stale > 0 {
+        let command = format!("matterstack rerun {run} --state stale --recursive");
+        text += &format!("{stale} completed task(s) are stale: `{command}` runs them again\n");
+    }
+    if let [first, rest @ ..] = changed {
+        let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+        let command = format!("matterstack amend {run} file {}", positional(first));
+        text += &format!("{}{more} differs in the workspace: `{command}` takes it into the run\n", one_line(first));
+    }
+    text
 }
 
 /// Whether a process advances the run; nothing for one that has ended, or where that cannot be told.
@@ -277,6 +296,8 @@ pub(super) fn explain(session: &Session, name: &str, task: Option<&str>) -> Resu
     let dir = session.run(name)?;
     let (store, config) = open_for_reading(&dir)?;
     let (run, stopped) = (dir.address(), stopped_supervisors(dir.root(), &config));
+    let changed = changed_files(&dir, &config, false);
+    let beside = Beside { address: run, stopped: &stopped, changed: &changed };
     let mut list = JsonList::default();
     let mut all = Vec::new();
     let more = match task {
@@ -284,14 +305,14 @@ pub(super) fn explain(session: &Session, name: &str, task: Option<&str>) -> Resu
             all.push(explain_task(&store, &config, run, &stopped, id)?.ok_or_else(|| no_task(&store, id))?);
             0
         }
-        None if session.json => explain_run(&store, &config, (run, &stopped), u64::MAX, |one| {
+        None if session.json => explain_run(&store, &config, beside, u64::MAX, |one| {
             all.push(one);
             if all.len() < PRINTED_AT_ONCE {
                 return Ok(());
             }
             print(&list.rows(&std::mem::take(&mut all))?)
         })?,
-        None => explain_run(&store, &config, (run, &stopped), EXPLAINED_SHOWN, |one| {
+        None => explain_run(&store, &config, beside, EXPLAINED_SHOWN, |one| {
             all.push(one);
             Ok::<_, Failure>(())
         })?,

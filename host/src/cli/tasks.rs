@@ -66,12 +66,15 @@ fn task_json(store: &Store, task: &TaskRow) -> Result<Value, Failure> {
     let outputs = if task.state.ended() { store.task_outputs(task.key)? } else { Vec::new() };
     Ok(json!({
         "id": task.id, "iteration": task.iteration, "state": task.state, "reason": task.reason,
-        "operator": task.operator, "attempts": task.attempts, "outputs": outputs,
+        "operator": task.operator, "attempts": task.attempts, "stale": task.stale && task.state == TaskState::Completed,
+        "outputs": outputs,
     }))
 }
 
 fn task_cells(task: TaskRow) -> Vec<String> {
-    let (iteration, state) = (task.iteration.to_string(), task.state.to_string());
+    let stale = task.stale && task.state == TaskState::Completed;
+    let state = if stale { format!("{} (stale)", task.state) } else { task.state.to_string() };
+    let iteration = task.iteration.to_string();
     vec![task.id, iteration, state, task.operator, task.attempts.to_string(), task.reason.unwrap_or_default()]
 }
 

@@ -58,6 +58,7 @@ codes! {
         PlannedNothing = "planned-nothing": "the campaign planned nothing twice in a row";
         Stuck = "stuck": "nothing is live, nothing can start and no back-off ends: the sentence says why; `resume` tries again";
         Revived = "revived": "a person brought the run back";
+        FilesChanged = "files-changed": "the workspace has another copy of files that the run has pinned: `amend … file` takes it into the run";
         SupervisorStopped = "supervisor-stopped": "somebody stopped the process that watches the local jobs; the command lets it go on";
     }
     Plugin {
@@ -106,6 +107,7 @@ codes! {
         Collecting = "collecting": "its outputs are large, and are hashed in turns; of a live attempt `staging` says the same of its files";
         CollectedAgain = "collected-again": "what was over a quota was collected again after that was raised";
         InputChanged = "input-changed": "the job wrote into a file that it had with `\"stage\": \"link\"`";
+        Stale = "stale": "the task completed, and what it computed with has been changed since: by `amend`, or because a task that it took files from has run again";
         Staging = "staging": "a file for the task could not be put in place";
         Completed = "completed": "the task, or the run, has ended so";
         Failed = "failed": "the task, or the run, has ended so, and no other word is known";

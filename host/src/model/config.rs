@@ -5,6 +5,9 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+/// The standard campaign that runs a list of tasks.
+pub const WORKFLOW: &str = "builtin:workflow";
+
 fn object() -> Value {
     Value::Object(Map::new())
 }
@@ -77,6 +80,17 @@ pub struct CampaignConfig {
     /// When `analyze` is called.
     #[serde(default)]
     pub analyze: AnalyzeMode,
+    /// Whether the campaign can take back a result that it has received, once the task has run again: such a result comes with
+    /// `supersedes`. `builtin:workflow` can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub takes_back: Option<bool>,
+}
+
+impl CampaignConfig {
+    /// Whether the campaign can take back a result that it has received.
+    pub fn can_take_back(&self) -> bool {
+        self.takes_back.unwrap_or(self.plugin == WORKFLOW)
+    }
 }
 
 /// When `analyze` is called.

@@ -4,10 +4,8 @@ use crate::model::id::TaskId;
 /// What a person can do about a refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Remedy {
-    /// Bring the run back.
-    Revive,
-    /// Bring the run and its failed tasks back.
-    ReviveTasks,
+    /// Name the completed task that is to come back.
+    NameTask,
     /// Make a new run: this one has gone further.
     NewRun,
     /// Make a new run: a task of an earlier iteration, which is over, stands in the way.

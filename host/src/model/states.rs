@@ -86,7 +86,7 @@ impl RunState {
             | (Paused, Active | Held | Cancelling)
             | (Held, Active | Paused | Cancelling)
             | (Cancelling, Cancelled)
-            | (Failed | Cancelled, Active) => Ok(to),
+            | (Completed | Failed | Cancelled, Active) => Ok(to),
             _ => self.refuse(to),
         }
     }

@@ -3,6 +3,7 @@
 //! Every state change goes through a state machine's `become_state`, carries its precondition, and adds one row to the
 //! history in the same transaction. A crash inside a transaction leaves the state before it.
 mod act;
+mod amend;
 mod attempt;
 mod backup;
 mod check;
@@ -26,6 +27,7 @@ mod waiting;
 mod word;
 mod workflow;
 
+pub use amend::AmendedTask;
 pub use attempt::{AttemptEnd, AttemptRow, NewAttempt, SettledAttempt, Waiting};
 pub use decision::{Came, DecisionInput, NewDecision};
 pub use job::{CarriedInput, NewInput};
@@ -84,6 +86,9 @@ pub enum StoreError {
     /// A row is not what the schema promises, or was changed by somebody else.
     #[error("{0}")]
     Row(String),
+    /// A task would wait for itself.
+    #[error("task `{0}` would depend on itself, directly or through others")]
+    Circle(String),
     /// Every task that was to come back would be skipped again.
     #[error("every task would be skipped again, because one that it depends on did not complete")]
     NothingBack,

@@ -143,7 +143,7 @@ impl Snapshot<'_> {
         let sql = "SELECT t.task_id, t.iteration, t.operator, t.state, t.reason_code, t.reason, \
              (SELECT count(*) FROM attempts a WHERE a.task_key = t.task_key), \
              (SELECT min(a.created_at_ms) FROM attempts a WHERE a.task_key = t.task_key), \
-             (SELECT max(a.ended_at_ms) FROM attempts a WHERE a.task_key = t.task_key), t.spec, t.delivered \
+             (SELECT max(a.ended_at_ms) FROM attempts a WHERE a.task_key = t.task_key), t.spec, t.delivered, t.version, t.stale, t.task_key \
              FROM tasks t ORDER BY t.task_key";
         let map = |row: &Row<'_>| {
             let state: TaskState = row.get(3)?;
@@ -160,6 +160,9 @@ impl Snapshot<'_> {
                 ended_at: ended.filter(|_| state.ended()).map(Time),
                 delivered: row.get::<_, Option<i64>>(10)?.map(|number| number as u64),
                 spec: document(row.get_ref(9)?.as_str().unwrap_or_default())?,
+                version: row.get(11)?,
+                stale: row.get(12)?,
+                versions: self.store.task_versions(row.get_ref(11)?.as_i64().unwrap_or(1), row.get(13)?)?,
             })
         };
         self.store.each(sql, map, each)
@@ -174,7 +177,7 @@ impl Snapshot<'_> {
         each: impl FnMut((i64, AttemptRecord)) -> Result<(), E>,
     ) -> Result<(), E> {
         let sql = "SELECT a.attempt_key, a.attempt_id, t.task_id, a.number, a.operator, a.state, a.reason_code, a.reason, \
-             a.directory, a.handle, a.data, a.created_at_ms, a.ended_at_ms, a.environment \
+             a.directory, a.handle, a.data, a.created_at_ms, a.ended_at_ms, a.environment, a.version \
              FROM attempts a JOIN tasks t ON t.task_key = a.task_key ORDER BY a.attempt_key";
         let map = |row: &Row<'_>| {
             let key: i64 = row.get(0)?;
@@ -182,6 +185,7 @@ impl Snapshot<'_> {
                 attempt_id: row.get(1)?,
                 task: row.get(2)?,
                 number: row.get(3)?,
+                version: row.get(14)?,
                 operator: row.get(4)?,
                 state: row.get(5)?,
                 reason_code: row.get(6)?,

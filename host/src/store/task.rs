@@ -32,6 +32,8 @@ pub struct TaskRow {
     pub retry_at_ms: Option<i64>,
     /// Whether the campaign expects that it may fail.
     pub allow_failure: bool,
+    /// Whether it completed on what has been changed since.
+    pub stale: bool,
 }
 
 /// How tasks stand that have not completed. Of those that are pending, the ready ones come by operator.
@@ -205,11 +207,12 @@ fn task_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<TaskRow> {
         retry_at_ms: row.get(8)?,
         allow_failure: row.get(9)?,
         attempts: row.get(10)?,
+        stale: row.get(11)?,
     })
 }
 
 const TASK_COLUMNS: &str = "t.task_key, t.task_id, t.iteration, t.operator, t.state, t.blocked, t.reason_code, t.reason, \
-     t.retry_at_ms, t.allow_failure, (SELECT count(*) FROM attempts a WHERE a.task_key = t.task_key)";
+     t.retry_at_ms, t.allow_failure, (SELECT count(*) FROM attempts a WHERE a.task_key = t.task_key), t.stale";
 
 impl Store {
     pub(super) fn task_rows<P: rusqlite::Params>(

@@ -97,7 +97,7 @@ impl Writer<'_> {
     /// If the database cannot be written.
     pub fn deliver(&self, iteration: u32, up_to: i64, decision: u64) -> Result<(), StoreError> {
         self.connection.execute(
-            "UPDATE tasks SET delivered = ?3 WHERE iteration = ?1 AND task_key <= ?2 AND delivered IS NULL",
+            "UPDATE tasks SET delivered = ?3, superseded = NULL WHERE iteration = ?1 AND task_key <= ?2 AND delivered IS NULL",
             (iteration, up_to, decision as i64),
         )?;
         Ok(())
@@ -115,15 +115,17 @@ impl Writer<'_> {
 }
 
 impl Store {
-    /// Tasks of an iteration that have not ended, and whether its results have all been analyzed.
+    /// The iterations that go on or whose results have not all been analyzed, in order, each with how many of its tasks have not
+    /// ended.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn workflow_progress(&self, iteration: u32) -> Result<(u64, bool), StoreError> {
-        Ok(self
-            .connection
-            .prepare_cached("SELECT open_tasks, analyzed_at_ms IS NOT NULL FROM workflows WHERE iteration = ?1")?
-            .query_row([iteration], |row| Ok((row.get::<_, i64>(0)? as u64, row.get(1)?)))?)
+    pub fn open_workflows(&self) -> Result<Vec<(u32, u64)>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT iteration, open_tasks FROM workflows WHERE analyzed_at_ms IS NULL ORDER BY iteration",
+        )?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Whether `analyze` has received any outcome of an iteration.
@@ -151,7 +153,7 @@ impl Store {
     ) -> Result<Option<(i64, Vec<TaskResult>)>, StoreError> {
         let mut statement = self.connection.prepare_cached(
             "SELECT t.task_key, t.task_id, t.state, t.reason_code, t.reason, t.allow_failure, a.attempt_key, a.attempt_id, \
-             a.number, a.data, a.reason_code, a.reason FROM tasks t LEFT JOIN attempts a ON a.task_key = t.task_key AND \
+             a.number, a.data, t.superseded FROM tasks t LEFT JOIN attempts a ON a.task_key = t.task_key AND \
              a.number = (SELECT max(b.number) FROM attempts b WHERE b.task_key = t.task_key) \
              WHERE t.iteration = ?1 AND t.delivered IS NULL ORDER BY t.task_key LIMIT ?2",
         )?;
@@ -181,6 +183,7 @@ impl Store {
                 attempts: row.get::<_, Option<u32>>(8)?.unwrap_or(0),
                 data,
                 outputs,
+                supersedes: row.get::<_, Option<TaskState>>(10)?.and_then(Outcome::of),
             });
         }
         Ok(last.map(|key| (key, results)))

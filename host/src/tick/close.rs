@@ -54,12 +54,14 @@ pub(super) fn close_iteration(run: &mut Run, moment: Moment<'_>, tick: &mut Tick
         return Ok(false);
     }
     if row.iteration > 0 {
-        let (open, analyzed) = run.store.workflow_progress(row.iteration)?;
-        if open > 0 {
+        let workflows = run.store.open_workflows()?;
+        if workflows.iter().any(|(_, open)| *open > 0) {
             return Ok(false);
         }
-        if !analyzed && !held_by(run, moment, |run| analyze(run, moment, tick))? {
-            return Ok(false);
+        for (iteration, _) in workflows {
+            if !held_by(run, moment, |run| analyze(run, iteration, moment, tick))? {
+                return Ok(false);
+            }
         }
     }
     if is_cut(moment, tick) {
@@ -116,6 +118,7 @@ fn bad_plan(error: &WorkflowError) -> Word {
         | WorkflowError::IdLength(..)
         | WorkflowError::IdNul(_)
         | WorkflowError::Duplicate(_)
+        | WorkflowError::Differs(_)
         | WorkflowError::UnknownDependency(..)
         | WorkflowError::Cycle(_)
         | WorkflowError::UnknownOperator(..)
@@ -206,16 +209,16 @@ impl Asked {
     }
 }
 
-/// Folds the results of the ended iteration into the campaign's state, in bounded batches.
-fn analyze(run: &mut Run, moment: Moment<'_>, tick: &mut Tick) -> Result<(), Undecided> {
+/// Folds the results of an ended iteration into the campaign's state, in bounded batches.
+fn analyze(run: &mut Run, iteration: u32, moment: Moment<'_>, tick: &mut Tick) -> Result<(), Undecided> {
     while !is_cut(moment, tick) {
         let row = run.store.run()?;
-        let Some((last, results)) = run.store.undelivered(row.iteration, RESULTS_PER_CALL, RESULTS_MAX_BYTES)? else {
-            run.store.transaction(Durability::Lazy, |writer| writer.close_workflow(row.iteration, moment.now_ms))?;
+        let Some((last, results)) = run.store.undelivered(iteration, RESULTS_PER_CALL, RESULTS_MAX_BYTES)? else {
+            run.store.transaction(Durability::Lazy, |writer| writer.close_workflow(iteration, moment.now_ms))?;
             return Ok(());
         };
         let finished = canonical_value(&results).map_err(|error| StoreError::Row(error.to_string()))?;
-        let asked = Asked::new(run, DecisionKind::Analyze, (&row, row.iteration), Some(finished), moment)?;
+        let asked = Asked::new(run, DecisionKind::Analyze, (&row, iteration), Some(finished), moment)?;
         crate::ground::failpoint::hit("analyze.before");
         let Answer { value, fuel, reads } = run.plugins.analyze(
             &asked.context,
@@ -243,7 +246,7 @@ fn analyze(run: &mut Run, moment: Moment<'_>, tick: &mut Tick) -> Result<(), Und
                 output_sha256: &output_sha256,
             };
             asked.record(writer, &spent, came)?;
-            writer.deliver(row.iteration, last, asked.context.decision)
+            writer.deliver(iteration, last, asked.context.decision)
         })?;
     }
     Ok(())
@@ -257,8 +260,8 @@ fn is_cut(moment: Moment<'_>, tick: &mut Tick) -> bool {
     tick.cut.is_some()
 }
 
-/// Asks the campaign for the next decision and records it with what it planned, in one transaction. Returns how many
-/// tasks were planned.
+/// Asks the campaign for the first decision and records it with what it planned, in one transaction. Returns how many tasks
+/// were planned.
 ///
 /// # Errors
 /// If the campaign fails or answers with something the contract does not allow; then nothing is recorded.
@@ -266,7 +269,68 @@ pub fn plan_first(run: &mut Run, moment: Moment<'_>) -> Result<u64, PlanError> {
     plan(run, moment).map_err(|undecided| undecided.error)
 }
 
+/// Plans what the amended list of a campaign has more than the run; the run's configuration is the amended one already.
+///
+/// # Errors
+/// If the campaign fails or answers with something the contract does not allow, or the list says something else of a task that
+/// the run has.
+pub fn propose_growth(run: &Run, moment: Moment<'_>) -> Result<Proposal, PlanError> {
+    propose(run, moment, Known::PassedOver).map_err(|undecided| undecided.error)
+}
+
 fn plan(run: &mut Run, moment: Moment<'_>) -> Result<u64, Undecided> {
+    let proposal = propose(run, moment, Known::Refused)?;
+    run.store.transaction(Durability::Full, |writer| proposal.take(writer))?;
+    Ok(proposal.planned())
+}
+
+/// What becomes of a planned task whose id the run has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// The plan is refused.
+    Refused,
+    /// It is passed over if it is as it was planned, or as it was amended.
+    PassedOver,
+}
+
+/// A plan that was asked for and that breaks no rule.
+pub struct Proposal {
+    asked: Asked,
+    spent: Spent,
+    row: RunRow,
+    next: Next,
+    state: String,
+    rest: String,
+    reason: String,
+    tasks: Vec<PlannedTask>,
+}
+
+impl Proposal {
+    /// How many tasks it adds to the run.
+    pub fn planned(&self) -> u64 {
+        self.tasks.len() as u64
+    }
+
+    /// Records it, and does what it says.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub fn take(&self, writer: &Writer<'_>) -> Result<(), StoreError> {
+        let (summary, output_sha256) = (summary_of(&self.state), sha256_of_answer(&self.rest, &self.state));
+        let came = Came::Answer {
+            state: &self.state,
+            rest: &self.rest,
+            next: Some(self.next.word()),
+            reason: &self.reason,
+            summary: summary.as_deref(),
+            output_sha256: &output_sha256,
+        };
+        self.asked.record(writer, &self.spent, came)?;
+        follow(writer, &self.asked, (&self.row, &self.reason), &self.next, &self.tasks)
+    }
+}
+
+fn propose(run: &Run, moment: Moment<'_>, known: Known) -> Result<Proposal, Undecided> {
     let row = run.store.run()?;
     let asked = Asked::new(run, DecisionKind::Plan, (&row, row.iteration + 1), None, moment)?;
     crate::ground::failpoint::hit("plan.before");
@@ -278,19 +342,15 @@ fn plan(run: &mut Run, moment: Moment<'_>) -> Result<u64, Undecided> {
         Err(error) => return Err(asked.undecided(error, spent)),
     };
     let taken = canonical_output(&decision.state, "plan", "state").map_err(PlanError::from).and_then(|state| {
-        let tasks = read_tasks(run, &decision.next)?;
-        let next = match decision.next {
-            Next::Workflow(_) => None,
-            Next::Wait | Next::Complete(_) | Next::Fail(_) | Next::Hold(_) => Some(canonical_next(&decision.next)?),
-        };
+        let tasks = read_tasks(run, &decision.next, known)?;
+        let whole = known == Known::PassedOver || !matches!(decision.next, Next::Workflow(_));
+        let next = if whole { Some(canonical_next(&decision.next)?) } else { None };
         Ok((state, next, tasks))
     });
     let (state, next, tasks) = match taken {
         Ok(taken) => taken,
         Err(error) => return Err(asked.undecided(error, Spent { said: Some(raw_decision(&decision)), ..spent })),
     };
-    let reason = std::mem::take(&mut decision.reason);
-    let reason = reason.as_str();
     let next = next.unwrap_or_else(|| {
         // a document of a million tasks is not held twice
         if let Next::Workflow(document) = &mut decision.next {
@@ -300,21 +360,8 @@ fn plan(run: &mut Run, moment: Moment<'_>) -> Result<u64, Undecided> {
     });
     let mut rest = next;
     rest.insert_str(0, "{\"next\":");
-    rest.push_str(&format!(",\"reason\":{}}}", Value::from(reason)));
-    let (summary, output_sha256) = (summary_of(&state), sha256_of_answer(&rest, &state));
-    run.store.transaction(Durability::Full, |writer| {
-        let came = Came::Answer {
-            state: &state,
-            rest: &rest,
-            next: Some(decision.next.word()),
-            reason,
-            summary: summary.as_deref(),
-            output_sha256: &output_sha256,
-        };
-        asked.record(writer, &spent, came)?;
-        follow(writer, &asked, (&row, reason), &decision.next, &tasks)
-    })?;
-    Ok(tasks.len() as u64)
+    rest.push_str(&format!(",\"reason\":{}}}", Value::from(decision.reason.as_str())));
+    Ok(Proposal { asked, spent, row, next: decision.next, state, rest, reason: decision.reason, tasks })
 }
 
 /// Does what a plan says.
@@ -349,25 +396,42 @@ fn follow(
 }
 
 /// Reads a plan's tasks one at a time, so that a large plan is never held as a tree of values.
-fn read_tasks(run: &Run, next: &Next) -> Result<Vec<PlannedTask>, PlanError> {
+fn read_tasks(run: &Run, next: &Next, passed: Known) -> Result<Vec<PlannedTask>, PlanError> {
     let Next::Workflow(document) = next else { return Ok(Vec::new()) };
     let raw: Vec<&RawValue> = serde_json::from_str(document).map_err(|error| {
         let fault = document::check(document).err();
         WorkflowError::NoList(fault.map_or_else(|| error.to_string(), |fault| fault.sentence()))
     })?;
     let known = run.store.task_counts()?.total;
-    let total = known + raw.len() as u64;
+    let total = if passed == Known::PassedOver { raw.len() as u64 } else { known + raw.len() as u64 };
     if total > run.config.limits.max_tasks {
         return Err(WorkflowError::TooMany(total, run.config.limits.max_tasks).into());
     }
-    let tasks = raw.into_iter().enumerate().map(|(position, text)| {
+    let tasks = raw.into_iter().enumerate().filter_map(|(position, text)| {
         let text = text.get();
-        Ok::<_, PlanError>(read_task(position, text, &run.config).map_err(|error| error.at(text, document))?)
+        let read = read_task(position, text, &run.config).map_err(|error| PlanError::from(error.at(text, document)));
+        match read {
+            Ok(task) if passed == Known::PassedOver => match is_known(run, &task) {
+                Ok(true) => None,
+                Ok(false) => Some(Ok(task)),
+                Err(error) => Some(Err(error)),
+            },
+            read => Some(read),
+        }
     });
     let exists = |id: &TaskId| Ok::<_, PlanError>(known > 0 && run.store.has_task(id.as_str())?);
     let planned = validate(tasks, &run.config, &exists)?;
     refuse_impossible_sources(&planned, |id| earlier_task(run, id))?;
     Ok(planned)
+}
+
+/// Whether the run has a task just so, as it was planned or amended.
+fn is_known(run: &Run, (task, json): &(Task, String)) -> Result<bool, PlanError> {
+    let Some(row) = run.store.task(task.id.as_str())? else { return Ok(false) };
+    if run.store.has_version(row.key, json)? {
+        return Ok(true);
+    }
+    Err(WorkflowError::Differs(task.id.clone()).into())
 }
 
 /// A task that was planned earlier.

@@ -2,10 +2,10 @@
 use super::{Run, TickError};
 use crate::model::act::Act;
 use crate::model::code::Code;
-use crate::model::id::TaskId;
 use crate::model::reason::Reason;
 use crate::model::remedy::Remedy;
 use crate::model::states::{RunState, TaskState};
+use crate::model::workflow::WorkflowError;
 use crate::store::{Durability, RunRow, StoreError, TaskRow, Writer};
 
 /// Why a request was not granted.
@@ -27,19 +27,9 @@ pub enum ControlError {
     /// The tick refused.
     #[error(transparent)]
     Tick(#[from] TickError),
-}
-
-/// Which tasks `rerun` brings back.
-#[derive(Debug, Clone, Default)]
-pub struct Selection {
-    /// One task by its id.
-    pub task: Option<String>,
-    /// Every task of a state; `lost` for those that wait for a person's word on a lost attempt.
-    pub state: Option<String>,
-    /// Every task of an operator.
-    pub operator: Option<String>,
-    /// Also what completed or failed after them.
-    pub recursive: bool,
+    /// A task would not be one that could be planned.
+    #[error(transparent)]
+    Workflow(#[from] WorkflowError),
 }
 
 pub(super) fn not_now(run: &Run, what: impl Into<String>, remedy: Option<Remedy>) -> ControlError {
@@ -68,11 +58,11 @@ pub fn pause(run: &mut Run, act: &Act) -> Result<bool, ControlError> {
     }
 }
 
-/// Lets a paused or held run go on; `supplied` (JSON text) is what a person tells the campaign. Returns whether anything
-/// changed.
+/// Lets a paused or held run go on, and brings an ended one back; `supplied` (JSON text) is what a person tells the campaign.
+/// Returns whether anything changed.
 ///
 /// # Errors
-/// If the run has ended or is being cancelled.
+/// If the run is being cancelled.
 pub fn resume(run: &mut Run, supplied: Option<&str>, act: &Act) -> Result<bool, ControlError> {
     let row = run.store.run()?;
     match row.state {
@@ -88,12 +78,13 @@ pub fn resume(run: &mut Run, supplied: Option<&str>, act: &Act) -> Result<bool, 
             })?;
             Ok(true)
         }
-        RunState::Failed | RunState::Cancelled => {
-            let what = format!("run `{}` is {} and cannot be resumed", row.run_id, row.state);
-            Err(not_now(run, what, Some(Remedy::Revive)))
+        RunState::Failed | RunState::Cancelled | RunState::Completed => {
+            bring_back(run, supplied, act)?;
+            Ok(true)
         }
-        RunState::Cancelling | RunState::Completed => {
-            Err(not_now(run, format!("run `{}` is {} and cannot be resumed", row.run_id, row.state), None))
+        RunState::Cancelling => {
+            let what = format!("run `{}` is being cancelled and cannot be resumed", row.run_id);
+            Err(not_now(run, what, None))
         }
     }
 }
@@ -175,58 +166,8 @@ pub(super) fn known_task(run: &Run, id: &str) -> Result<TaskRow, ControlError> {
         .ok_or_else(|| not_now(run, format!("run `{}` has no task `{id}`", run.dir.id()), Some(Remedy::ListTasks)))
 }
 
-/// Brings ended and lost tasks of the current iteration back to pending. Returns how many came back.
-///
-/// # Errors
-/// If the run has ended, nothing was selected, or a task is live or of an earlier iteration.
-pub fn rerun(run: &mut Run, selection: &Selection, act: &Act) -> Result<u64, ControlError> {
-    let row = run.store.run()?;
-    if row.state.ended() || row.state == RunState::Cancelling {
-        let remedy = match row.state {
-            RunState::Failed | RunState::Cancelled => Remedy::ReviveTasks,
-            RunState::Active | RunState::Paused | RunState::Held | RunState::Cancelling | RunState::Completed => {
-                Remedy::NewRun
-            }
-        };
-        let what = format!("run `{}` is {}; its tasks cannot be rerun", row.run_id, row.state);
-        return Err(not_now(run, what, Some(remedy)));
-    }
-    let chosen = select(run, selection)?;
-    if let Some(task) = chosen.iter().find(|task| task.iteration != row.iteration) {
-        let what = format!(
-            "task `{}` is of iteration {}, which the campaign has built on; only iteration {} can be rerun",
-            task.id, task.iteration, row.iteration
-        );
-        return Err(not_now(run, what, Some(Remedy::NewRun)));
-    }
-    let keys: Vec<i64> = chosen.iter().map(|task| task.key).collect();
-    bring_back(run, &keys, selection.recursive, act)
-}
-
-fn bring_back(run: &mut Run, keys: &[i64], recursive: bool, act: &Act) -> Result<u64, ControlError> {
-    let now_ms = act.at_ms;
-    let row = run.store.run()?;
-    let folded = run.store.delivered_any(row.iteration)?;
-    let result = run.store.transaction(Durability::Full, |writer| {
-        writer.add_act(act)?;
-        let count = writer.rerun(keys, recursive, "brought back by a person", now_ms)?;
-        if count == 0 {
-            return Err(StoreError::NothingBack);
-        }
-        // The campaign has seen results of this iteration: it starts again from the state it planned with.
-        if folded { writer.reopen_workflow(row.iteration) } else { Ok(()) }?;
-        let stuck = is_held_by(&row, Code::Stuck);
-        go_on(writer, &row, stuck, now_ms)?;
-        Ok(count)
-    });
-    match result {
-        Err(StoreError::NothingBack) => Err(skipped_again(run, &row, keys)?),
-        other => Ok(other?),
-    }
-}
-
 /// Whether the host itself holds the run for this reason; a campaign's word for holding, whatever it is, does not count.
-fn is_held_by(row: &RunRow, code: Code) -> bool {
+pub(super) fn is_held_by(row: &RunRow, code: Code) -> bool {
     row.state == RunState::Held && row.reason_code.as_ref().is_some_and(|word| word.is(code))
 }
 
@@ -239,77 +180,45 @@ pub(super) fn go_on(writer: &Writer<'_>, row: &RunRow, unstuck: bool, now_ms: i6
     Ok(())
 }
 
-/// Why the tasks that were to come back cannot, and what would bring them back.
-fn skipped_again(run: &Run, row: &RunRow, keys: &[i64]) -> Result<ControlError, StoreError> {
-    for &key in keys {
-        let Some(cause) = run.store.held_back_by(key)? else { continue };
-        let what = format!("every task would be skipped again, because task `{}` is {}", cause.id, cause.state);
-        let current = cause.iteration == row.iteration;
-        let remedy = if current { Remedy::Rerun(TaskId(cause.id)) } else { Remedy::NewRunPastEarlier };
-        return Ok(not_now(run, what, Some(remedy)));
-    }
-    Ok(StoreError::NothingBack.into())
-}
-
-fn select(run: &Run, selection: &Selection) -> Result<Vec<TaskRow>, ControlError> {
-    if let Some(id) = &selection.task {
-        let task = known_task(run, id)?;
-        return match waits_for_nobody(&task) {
-            true => Ok(vec![task]),
-            false => Err(not_now(
-                run,
-                format!("task `{id}` is {}; only an ended or lost task can be rerun", task.state),
-                Some(Remedy::Explain(TaskId(id.clone()))),
-            )),
-        };
-    }
-    let wanted = selection.state.as_deref().unwrap_or("failed");
-    let state = match wanted {
-        "lost" => TaskState::Running,
-        text => TaskState::parse(text)
-            .filter(|state| state.ended())
-            .ok_or_else(|| not_now(run, format!("`{text}` is no state to rerun"), Some(Remedy::NameState)))?,
-    };
-    let iteration = run.store.run()?.iteration;
-    let mut tasks = run.store.tasks(Some(state), selection.operator.as_deref())?;
-    tasks.retain(|task| waits_for_nobody(task) && task.iteration == iteration);
-    if tasks.is_empty() {
-        let of = selection.operator.as_ref().map(|key| format!(" of operator `{key}`")).unwrap_or_default();
-        return Err(not_now(run, format!("iteration {iteration} has no {wanted} task{of} to rerun"), None));
-    }
-    Ok(tasks)
-}
-
-/// Whether a task has ended, or its attempt is lost and only a person can go on.
-fn waits_for_nobody(task: &TaskRow) -> bool {
-    let lost = task.reason_code.as_ref().is_some_and(|word| word.is(Code::Lost));
-    task.state.ended() || (task.state == TaskState::Running && lost)
-}
-
-/// Brings a failed or cancelled run back, with the tasks of its last iteration that did not complete. Returns how many
-/// tasks came back.
+/// Brings an ended run back, with the tasks of its last iteration that did not complete; of a campaign that takes results back,
+/// with those of every iteration. Returns how many tasks came back.
 ///
 /// # Errors
-/// If the run is neither failed nor cancelled.
+/// If the run has not ended, or has completed and nothing would come back.
 pub fn revive(run: &mut Run, act: &Act) -> Result<u64, ControlError> {
+    bring_back(run, None, act)
+}
+
+fn bring_back(run: &mut Run, supplied: Option<&str>, act: &Act) -> Result<u64, ControlError> {
     let now_ms = act.at_ms;
     let row = run.store.run()?;
-    if !matches!(row.state, RunState::Failed | RunState::Cancelled) {
-        return Err(not_now(run, format!("run `{}` is {}, neither failed nor cancelled", row.run_id, row.state), None));
+    if !row.state.ended() {
+        return Err(not_now(run, format!("run `{}` is {}, and has not ended", row.run_id, row.state), None));
     }
+    let takes_back = run.config.campaign.can_take_back();
     let mut keys = Vec::new();
     for state in [TaskState::Failed, TaskState::Cancelled, TaskState::Skipped] {
+        let tasks = run.store.tasks(Some(state), None)?;
         keys.extend(
-            run.store.tasks(Some(state), None)?.into_iter().filter(|t| t.iteration == row.iteration).map(|t| t.key),
+            tasks.into_iter().filter(|task| takes_back || task.iteration == row.iteration).map(|task| task.key),
         );
+    }
+    if row.state == RunState::Completed && keys.is_empty() && supplied.is_none() {
+        let what = format!("run `{}` is completed, and every task of it", row.run_id);
+        return Err(not_now(run, what, Some(Remedy::NameTask)));
     }
     Ok(run.store.transaction(Durability::Full, |writer| {
         writer.add_act(act)?;
-        let count = writer.rerun(&keys, false, "the run was revived", now_ms)?;
-        if row.iteration > 0 {
+        let count = writer.rerun(&keys, false, "the run was brought back", now_ms)?;
+        if takes_back {
+            writer.take_back()?;
+        } else if row.iteration > 0 {
             writer.reopen_workflow(row.iteration)?;
         }
-        let reason = Reason::new(Code::Revived, "revived by a person");
+        if supplied.is_some() {
+            writer.supply(supplied)?;
+        }
+        let reason = Reason::new(Code::Revived, "brought back by a person");
         writer.set_run_state(row.state, RunState::Active, Some(&reason), now_ms)?;
         Ok(count)
     })?)

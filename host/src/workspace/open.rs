@@ -14,7 +14,7 @@ use crate::model::document::sha256;
 use crate::model::id::OperatorKey;
 use crate::plugin::{Compiler, HostSettings, PluginHost, PluginSource, Role};
 use crate::run::{Lease, Run, RunDir};
-use crate::store::{Durability, NewConfig, NewEnvironment, RunRow, Store};
+use crate::store::{Durability, NewConfig, NewEnvironment, RunRow, Store, StoreError, Writer};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -216,19 +216,33 @@ pub fn act(verb: Verb, arguments: Value, reason: Option<&str>) -> Act {
 /// # Errors
 /// If the disk or the store fails; then the old configuration holds.
 pub fn write_config(run: &mut Run, config: RunConfig, act: &Act) -> Result<(), Failure> {
+    write_config_with(run, config, act, |_, _| Ok::<_, StoreError>(()))
+}
+
+/// Changes a run's configuration, and with it what `also` changes, which is given the number of the act.
+///
+/// # Errors
+/// If the disk or the store fails, or what `also` answers; then the old configuration holds.
+pub fn write_config_with<T>(
+    run: &mut Run,
+    config: RunConfig,
+    act: &Act,
+    also: impl FnOnce(&Writer<'_>, i64) -> Result<T, StoreError>,
+) -> Result<T, Failure> {
     let text = config_text(&config)?;
     let plugins = config.pinned.as_ref().map(|pinned| pinned.plugins.clone()).unwrap_or_default();
     let next = next_config(&run.dir);
     pin::write(&next, |file| file.write_all(text.as_bytes()))?;
-    run.store.transaction(Durability::Full, |writer| {
+    let done = run.store.transaction(Durability::Full, |writer| {
         let number = writer.add_act(act)?;
-        writer.set_config(NewConfig { text: &text, plugins: &plugins }, number)
+        writer.set_config(NewConfig { text: &text, plugins: &plugins }, number)?;
+        also(writer, number)
     })?;
     crate::ground::failpoint::hit("config.rename");
     std::fs::rename(&next, run.dir.config())
         .map_err(|error| Failure::machine("putting config.json in place", error))?;
     run.config = config;
-    Ok(())
+    Ok(done)
 }
 
 /// A run's configuration with its parameters in it, as a document that `--set` can change.

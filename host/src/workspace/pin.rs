@@ -101,7 +101,7 @@ pub(super) fn store_plugin(bytes: &[u8], stem: &str, run: &RunDir) -> Result<Pin
 }
 
 /// The path of something inside the workspace, links resolved.
-fn confined(workspace: &Path, relative: &str, place: &str) -> Result<PathBuf, Failure> {
+pub(super) fn confined(workspace: &Path, relative: &str, place: &str) -> Result<PathBuf, Failure> {
     let path = Path::new(relative);
     let inside = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     let outside = || {
@@ -216,7 +216,7 @@ impl Search<'_> {
 }
 
 /// Copies a file into the run, in pieces.
-fn copy(from: &Path, run: &RunDir, path: String) -> Result<PinnedFile, Failure> {
+pub(super) fn copy(from: &Path, run: &RunDir, path: String) -> Result<PinnedFile, Failure> {
     let unreadable = |error| Failure::machine(format!("`{}` cannot be read", from.display()), error);
     let mut source = File::open(from).map_err(unreadable)?;
     let executable = is_executable(&source.metadata().map_err(unreadable)?);

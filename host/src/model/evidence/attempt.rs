@@ -16,6 +16,8 @@ pub struct AttemptRecord {
     pub task: String,
     /// Its number at the task, from 1.
     pub number: u32,
+    /// The version of the task that it carried out.
+    pub version: u32,
     /// The operator key.
     pub operator: String,
     /// Where it stands.

@@ -168,6 +168,24 @@ pub struct TaskRecord {
     pub started_at: Option<Time>,
     /// When its last attempt ended, if the task has ended.
     pub ended_at: Option<Time>,
+    /// The task as it stands, in the very text that was recorded.
+    pub spec: Verbatim,
+    /// Which version of it that is: 1 as planned, one more with each amendment.
+    pub version: u32,
+    /// Whether it completed on what has been changed since.
+    pub stale: bool,
+    /// The versions of a task that was amended, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub versions: Vec<TaskVersion>,
+}
+
+/// One version of a task that was amended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TaskVersion {
+    /// Its number, from 1.
+    pub version: u32,
+    /// The act that made it; absent for the task as planned.
+    pub act: Option<i64>,
     /// The task, in the very text that was recorded.
     pub spec: Verbatim,
 }

@@ -1,6 +1,8 @@
 //! Tasks and the workflow they form: the published shapes and the rules a plan must keep.
+mod change;
 mod file;
 
+pub use change::TaskChange;
 pub use file::{
     ContentSource, FileSource, FromSource, Keep, KeptPattern, OutputPattern, PathSource, RemotePlace, Stage,
 };
@@ -162,6 +164,15 @@ pub struct OomRetry {
 }
 
 impl Task {
+    /// Whether another task computes the same, however long that may take and however often it is tried.
+    pub fn computes_like(&self, other: &Self) -> bool {
+        self.operator == other.operator
+            && self.command == other.command
+            && self.files == other.files
+            && self.env == other.env
+            && self.input == other.input
+    }
+
     /// Every task that must end first: `depends_on`, then the sources of its files, each once.
     pub fn dependencies(&self) -> Vec<&TaskId> {
         let sources = self.files.values().filter_map(|source| match source {
@@ -207,6 +218,9 @@ pub enum WorkflowError {
     /// An id is used twice.
     #[error("task id `{0}` is used twice")]
     Duplicate(TaskId),
+    /// A list that has grown holds a task of the run with another text.
+    #[error("task `{0}` is in the run already, and the list says something else of it")]
+    Differs(TaskId),
     /// A dependency is no task of the run.
     #[error("task `{0}` depends on `{1}`, which is not in the run")]
     UnknownDependency(TaskId, TaskId),
@@ -251,7 +265,7 @@ impl WorkflowError {
 /// If it is not of the form that tasks have; naming its id, the key, and what is wanted there.
 pub fn read_task(position: usize, text: &str, config: &RunConfig) -> Result<(Task, String), WorkflowError> {
     let id = |value: &Value| value.get("id").and_then(Value::as_str).map(str::to_owned);
-    let mut value = document::read(text.as_bytes(), Dialect::Strict).map_err(|fault| {
+    let value = document::read(text.as_bytes(), Dialect::Strict).map_err(|fault| {
         let id = serde_json::from_str::<Value>(text).ok().as_ref().and_then(id);
         WorkflowError::Shape { position: position + 1, id, line: None, why: fault.sentence() }
     })?;
@@ -261,14 +275,14 @@ pub fn read_task(position: usize, text: &str, config: &RunConfig) -> Result<(Tas
         serde_json_canonicalizer::to_string(value)
             .map_err(|error| wrong(value, format!("has no canonical form: {error}")))
     };
+    let mut task = misfit::fit::<Task>(&value).map_err(|misfit| wrong(&value, misfit.to_string()))?;
     let mut keys = config.operators.keys();
     if let (Some(only), None) = (keys.next(), keys.next())
-        && value.is_object()
         && value.get("operator").is_none()
     {
-        value["operator"] = only.as_str().into();
+        task.operator = only.clone();
     }
-    let task = misfit::fit::<Task>(&value).map_err(|misfit| wrong(&value, misfit.to_string()))?;
+    // just as the campaign said it, so that the record is its answer
     let json = canonical(&value)?;
     Ok((task, json))
 }
@@ -292,6 +306,22 @@ pub struct PlannedTask {
     pub inner: Vec<usize>,
     /// Dependencies on earlier tasks of the run.
     pub outer: Vec<TaskId>,
+}
+
+impl PlannedTask {
+    /// A task of which only what it takes and gives is to be judged.
+    pub fn to_be_judged(task: Task) -> Self {
+        Self {
+            id: task.id.clone(),
+            operator: task.operator.as_str().into(),
+            allow_failure: task.allow_failure,
+            allow_dependency_failure: task.allow_dependency_failure,
+            json: Box::default(),
+            inner: Vec::new(),
+            outer: Vec::new(),
+            task: Some(Box::new(task)),
+        }
+    }
 }
 
 /// Whether a destination stays inside the attempt directory, by its text alone.

@@ -3,7 +3,9 @@ use super::{AttemptRow, Waiting};
 use crate::model::states::AttemptState;
 use crate::store::{Store, StoreError};
 
-const COLUMNS: &str = "a.attempt_key, a.attempt_id, a.task_key, t.task_id, t.spec, a.number, a.operator, a.state, a.directory, \
+const COLUMNS: &str = "a.attempt_key, a.attempt_id, a.task_key, t.task_id, \
+     CASE a.version WHEN t.version THEN t.spec ELSE (SELECT s.spec FROM task_specs s WHERE s.task_key = a.task_key AND \
+     s.version = a.version) END, a.number, a.operator, a.state, a.directory, \
      a.handle, a.note, a.waits_for, a.reason_code, a.reason, a.cancel_asked, a.data, a.created_at_ms, a.ended_at_ms";
 
 const LIVE: &str = "a.ended_at_ms IS NULL";

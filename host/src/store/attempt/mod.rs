@@ -21,7 +21,7 @@ pub struct AttemptRow {
     pub task_key: i64,
     /// The task's id.
     pub task_id: String,
-    /// The task's JSON text.
+    /// The task's JSON text, in the version that it carries out.
     pub task_json: String,
     /// Its number at the task, from 1.
     pub number: u32,
@@ -153,8 +153,9 @@ impl Writer<'_> {
         let of = settled.of;
         let handle = serde_json::json!({"settled": of.id}).to_string();
         self.connection.execute(
-            "INSERT INTO attempts (attempt_id, task_key, number, operator, state, directory, handle, reason_code, reason, \
-             environment, created_at_ms, ended_at_ms) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, environment, ?10, ?10 FROM attempts WHERE attempt_key = ?11",
+            "INSERT INTO attempts (attempt_id, task_key, number, version, operator, state, directory, handle, reason_code, reason, \
+             environment, created_at_ms, ended_at_ms) SELECT ?1, ?2, ?3, version, ?4, ?5, ?6, ?7, ?8, ?9, environment, ?10, ?10 \
+             FROM attempts WHERE attempt_key = ?11",
             (
                 &settled.id,
                 of.task_key,
@@ -172,6 +173,9 @@ impl Writer<'_> {
         let key = self.connection.last_insert_rowid();
         self.keep_outputs(key, settled.outputs)?;
         self.take_over(key, of.key)?;
+        if to == AttemptState::Completed {
+            self.stale_by_output(of.task_key, key)?;
+        }
         self.record(now_ms, "attempt", &settled.id, (None, "created"), None)?;
         self.record(now_ms, "attempt", &settled.id, (Some("created"), to.as_str()), Some(&settled.reason.text))
     }
@@ -183,11 +187,17 @@ impl Writer<'_> {
     pub fn create_attempt(&self, new: &NewAttempt, now_ms: i64) -> Result<i64, StoreError> {
         self.connection
             .prepare_cached(
-                "INSERT INTO attempts (attempt_id, task_key, number, operator, state, directory, created_at_ms) \
-                 VALUES (?1, ?2, ?3, ?4, 'created', ?5, ?6)",
+                "INSERT INTO attempts (attempt_id, task_key, number, version, operator, state, directory, created_at_ms) \
+                 VALUES (?1, ?2, ?3, (SELECT version FROM tasks WHERE task_key = ?2), ?4, 'created', ?5, ?6)",
             )?
             .execute((&new.id, new.task_key, new.number, &new.operator, &new.directory, now_ms))?;
         let key = self.connection.last_insert_rowid();
+        if new.number > 1 {
+            // what it is going to consume is what there is now
+            let mut fresh =
+                self.connection.prepare_cached("UPDATE tasks SET stale = 0 WHERE task_key = ?1 AND stale = 1")?;
+            fresh.execute([new.task_key])?;
+        }
         self.connection
             .prepare_cached(
                 "INSERT INTO live_counts (operator, n) VALUES (?1, 1) ON CONFLICT (operator) DO UPDATE SET n = n + 1",
@@ -339,6 +349,9 @@ impl Writer<'_> {
         self.keep_carried(attempt.key, &end.carried)?;
         end.takes_over.map(|from| self.take_inputs_over(attempt.key, from)).transpose()?;
         end.act.as_ref().map(|act| self.add_act(act)).transpose()?;
+        if to == AttemptState::Completed && attempt.number > 1 {
+            self.stale_by_output(attempt.task_key, attempt.key)?;
+        }
         self.record(now_ms, "attempt", &attempt.id, (Some(attempt.state.as_str()), to.as_str()), text)
     }
 

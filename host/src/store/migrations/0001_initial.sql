@@ -100,6 +100,8 @@ CREATE TABLE workflows (
     created_at_ms   INTEGER NOT NULL,
     analyzed_at_ms  INTEGER
 ) STRICT;
+-- Which iterations go on, or have results that are not analyzed.
+CREATE INDEX workflows_open ON workflows (iteration) WHERE analyzed_at_ms IS NULL;
 
 CREATE TABLE tasks (
     task_key        INTEGER PRIMARY KEY,
@@ -121,11 +123,16 @@ CREATE TABLE tasks (
     retry_set_ms    INTEGER,
     -- The decision whose `analyze` received the outcome.
     delivered       INTEGER,
+    -- The outcome that a campaign has received and that a rerun takes back: the next one is delivered in its place.
+    superseded      TEXT,
     allow_failure   INTEGER NOT NULL CHECK (allow_failure IN (0, 1)),
     -- Whether it starts although a dependency did not complete.
     tolerant        INTEGER NOT NULL CHECK (tolerant IN (0, 1)),
-    -- The task, as it was planned.
+    -- The task as it stands now, and which version of it that is.
     spec            TEXT    NOT NULL,
+    version         INTEGER NOT NULL DEFAULT 1 CHECK (version >= 1),
+    -- Whether it completed on what has been changed since.
+    stale           INTEGER NOT NULL DEFAULT 0 CHECK (stale IN (0, 1)),
     CHECK (state NOT IN ('failed', 'skipped') OR reason IS NOT NULL),
     CHECK ((retry_at_ms IS NULL) = (retry_set_ms IS NULL)),
     CHECK (retry_at_ms IS NULL OR state = 'running')
@@ -144,6 +151,19 @@ CREATE INDEX tasks_undelivered ON tasks (iteration, task_key) WHERE delivered IS
 CREATE INDEX tasks_lost ON tasks (task_key) WHERE state = 'running' AND reason_code = 'lost';
 -- Tasks by state, for a person.
 CREATE INDEX tasks_notable ON tasks (state, task_key) WHERE state NOT IN ('pending', 'completed');
+
+-- Which completed tasks have become stale.
+CREATE INDEX tasks_stale ON tasks (task_key) WHERE stale = 1;
+
+-- Every version of the tasks that were amended; the first is as planned, and has no act.
+CREATE TABLE task_specs (
+    task_key        INTEGER NOT NULL REFERENCES tasks (task_key),
+    version         INTEGER NOT NULL CHECK (version >= 1),
+    spec            TEXT    NOT NULL,
+    act             INTEGER REFERENCES acts (act),
+    PRIMARY KEY (task_key, version),
+    CHECK ((act IS NULL) = (version = 1))
+) STRICT, WITHOUT ROWID;
 
 -- How many tasks are in each state.
 CREATE TABLE task_counts (
@@ -164,6 +184,8 @@ CREATE TABLE attempts (
     attempt_id      TEXT    NOT NULL UNIQUE,
     task_key        INTEGER NOT NULL REFERENCES tasks (task_key),
     number          INTEGER NOT NULL CHECK (number >= 1),
+    -- The version of the task that it carries out.
+    version         INTEGER NOT NULL DEFAULT 1 CHECK (version >= 1),
     operator        TEXT    NOT NULL,
     state           TEXT    NOT NULL CHECK (state = 'created' OR state = 'prepared' OR state = 'submitting' OR state = 'submitted'
                                             OR state = 'running' OR state = 'waiting_external' OR state = 'completed'

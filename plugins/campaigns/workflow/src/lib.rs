@@ -3,7 +3,9 @@
 //!
 //! The tasks' text goes to the host as it stands, which validates it anyway. A task that failed or was skipped fails
 //! the run unless it says `allow_failure`.
-use matterstack_sdk::{Campaign, Context, Decision, Detail, Error, Next, Outcome, TaskResult, artifacts, json};
+use matterstack_sdk::{
+    Campaign, Context, Decision, Detail, Error, Next, Outcome, OutputFile, TaskResult, artifacts, json,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -38,6 +40,9 @@ pub struct State {
     unallowed: u64,
     /// The first of them.
     unallowed_ids: Vec<String>,
+    /// Tells the list that was planned last from others.
+    #[serde(default)]
+    list: String,
 }
 
 impl State {
@@ -51,6 +56,9 @@ impl State {
     }
 
     fn add(&mut self, result: TaskResult) {
+        if let Some(earlier) = result.supersedes {
+            self.take_back(earlier, &result);
+        }
         self.total += 1;
         *self.count_of(result.outcome) += 1;
         if fails(result.outcome, &result) {
@@ -58,6 +66,17 @@ impl State {
             if self.unallowed_ids.len() < NAMED_FAILURES {
                 self.unallowed_ids.push(result.task);
             }
+        }
+    }
+
+    /// Forgets how a task had ended that has run again.
+    fn take_back(&mut self, earlier: Outcome, result: &TaskResult) {
+        self.total = self.total.saturating_sub(1);
+        let count = self.count_of(earlier);
+        *count = count.saturating_sub(1);
+        if fails(earlier, result) {
+            self.unallowed = self.unallowed.saturating_sub(1);
+            self.unallowed_ids.retain(|id| *id != result.task);
         }
     }
 
@@ -85,6 +104,12 @@ impl Campaign for Workflow {
         let Some(state) = state else {
             return first(ctx);
         };
+        let list = fingerprint(ctx)?;
+        if state.list != list {
+            // What has grown is planned whole: the host passes over the tasks that it knows, and refuses those that differ.
+            let state = State { list, ..state };
+            return Ok(Decision::new(state, Next::RawWorkflow(listed(ctx)?), "run what the list has more"));
+        }
         if state.unallowed > 0 {
             let failure = state.failure();
             let reason = failure.message.clone();
@@ -104,25 +129,47 @@ impl Campaign for Workflow {
 }
 
 fn first(ctx: &Context<Params>) -> Result<Decision<State>, Error> {
+    let tasks = listed(ctx)?;
+    let state = State { list: fingerprint(ctx)?, ..State::default() };
+    if tasks[1..].trim_start() == "]" {
+        let none = json!({"total": 0, "completed": 0, "failed": 0, "skipped": 0, "cancelled": 0});
+        return Ok(Decision::new(state, Next::Complete(none), "there are no tasks"));
+    }
+    Ok(Decision::new(state, Next::RawWorkflow(tasks), "run every task of the list"))
+}
+
+/// The list, as an array.
+fn listed(ctx: &Context<Params>) -> Result<String, Error> {
     let tasks = match &ctx.params.tasks {
         Some(tasks) => tasks.get().to_owned(),
         None => from_input(ctx)?,
     };
-    if !tasks.starts_with('[') {
-        return Err(Error::invalid("tasks", "`campaign.params.tasks` must be an array of tasks"));
+    if tasks.starts_with('[') {
+        Ok(tasks)
+    } else {
+        Err(Error::invalid("tasks", "`campaign.params.tasks` must be an array of tasks"))
     }
-    if tasks[1..].trim_start() == "]" {
-        let none = json!({"total": 0, "completed": 0, "failed": 0, "skipped": 0, "cancelled": 0});
-        return Ok(Decision::new(State::default(), Next::Complete(none), "there are no tasks"));
-    }
-    Ok(Decision::new(State::default(), Next::RawWorkflow(tasks), "run every task of the list"))
+}
+
+/// Tells one list from another: the digest of the input, or a hash of what the parameters hold (FNV-1a, 64 bits).
+fn fingerprint(ctx: &Context<Params>) -> Result<String, Error> {
+    let Some(tasks) = &ctx.params.tasks else { return Ok(input(ctx)?.sha256.clone()) };
+    let hash = tasks
+        .get()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    Ok(format!("{hash:016x}"))
+}
+
+/// The input that holds the list.
+fn input(ctx: &Context<Params>) -> Result<&OutputFile, Error> {
+    ctx.inputs.get("tasks").ok_or_else(|| {
+        Error::invalid("no-tasks", "give the tasks in `campaign.params.tasks`, or in an input named `tasks`")
+    })
 }
 
 fn from_input(ctx: &Context<Params>) -> Result<String, Error> {
-    let file = ctx.inputs.get("tasks").ok_or_else(|| {
-        Error::invalid("no-tasks", "give the tasks in `campaign.params.tasks`, or in an input named `tasks`")
-    })?;
-    let text = artifacts::read_text(file)?;
+    let text = artifacts::read_text(input(ctx)?)?;
     if text.starts_with('\u{feff}') {
         let wrong = "input `tasks` begins with a byte order mark: save it as UTF-8 without one";
         return Err(Error::invalid("tasks", wrong));
@@ -160,7 +207,6 @@ fn one_a_line(text: &str) -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use matterstack_sdk::OutputFile;
 
     fn context(params: &str) -> Context<Params> {
         Context::first(serde_json::from_str(params).unwrap())
@@ -180,7 +226,8 @@ mod tests {
     fn next_after(results: &[&str]) -> Next {
         let ctx = context(r#"{"tasks":[]}"#);
         let results = results.iter().map(|text| result(text)).collect();
-        let state = Workflow::analyze(&ctx, State::default(), results).unwrap();
+        let begun = State { list: fingerprint(&ctx).unwrap(), ..State::default() };
+        let state = Workflow::analyze(&ctx, begun, results).unwrap();
         Workflow::plan(&ctx, Some(state)).unwrap().next
     }
 
@@ -188,6 +235,16 @@ mod tests {
     fn tasks_of_params_go_out_as_they_are() {
         let decision = Workflow::plan(&context(r#"{"tasks": [ {"id": "a", "x": 1.50} ]}"#), None).unwrap();
         assert_eq!(decision.next, Next::RawWorkflow(r#"[ {"id": "a", "x": 1.50} ]"#.into()));
+    }
+
+    #[test]
+    fn a_list_that_has_grown_is_planned_again() {
+        let Decision { state, .. } = Workflow::plan(&context(r#"{"tasks":[{"id":"a"}]}"#), None).unwrap();
+        let grown = context(r#"{"tasks":[{"id":"a"},{"id":"b"}]}"#);
+        let decision = Workflow::plan(&grown, Some(state)).unwrap();
+        assert_eq!(decision.next, Next::RawWorkflow(r#"[{"id":"a"},{"id":"b"}]"#.into()));
+        let again = Workflow::plan(&grown, Some(decision.state)).unwrap();
+        assert!(matches!(again.next, Next::Complete(_)));
     }
 
     #[test]
@@ -228,6 +285,15 @@ mod tests {
         let Next::Fail(detail) = next_after(&[failed, skipped]) else { panic!("the run did not fail") };
         assert_eq!(detail.code, "tasks-failed");
         assert_eq!(detail.message, "2 of 2 tasks failed or were skipped: `a`, `b`");
+    }
+
+    #[test]
+    fn a_result_that_is_taken_back_counts_no_more() {
+        let failed = r#"{"task":"a","outcome":"failed"}"#;
+        let other = r#"{"task":"b","outcome":"completed"}"#;
+        let mended = r#"{"task":"a","outcome":"completed","supersedes":"failed"}"#;
+        let Next::Complete(counts) = next_after(&[failed, other, mended]) else { panic!("the run did not complete") };
+        assert_eq!(counts, json!({"total": 2, "completed": 2, "failed": 0, "skipped": 0, "cancelled": 0}));
     }
 
     #[test]

@@ -1,0 +1,298 @@
+//! Commands by which a person mends a run: `amend … task`, `amend … file`, and `rerun`.
+use super::Session;
+use super::control::told_count;
+use super::runs::hold;
+use crate::failure::Failure;
+use crate::ground::words::positional;
+use crate::model::act::{Act, Verb};
+use crate::model::config::RunConfig;
+use crate::model::states::RunState;
+use crate::model::workflow::TaskChange;
+use crate::run::Run;
+use crate::store::{StoreError, Writer};
+use crate::tick::{self, Mended, Rerun, Selection};
+use crate::workspace::{self, Access, Exchanged, act};
+use clap::{Args, Subcommand};
+use serde_json::json;
+use std::io::{BufRead, IsTerminal};
+use std::path::PathBuf;
+
+/// Files that a sentence names.
+const NAMED: usize = 3;
+
+#[derive(Debug, Args)]
+#[command(override_usage = "matterstack rerun [OPTIONS] [RUN] [TASK]")]
+pub(super) struct RerunArgs {
+    /// The run [default: latest], and a task or a pattern of ids [default: every failed task]
+    #[arg(num_args = 0..=2, value_names = ["RUN", "TASK"])]
+    pub(super) of: Vec<String>,
+    /// Also what completed or failed after them
+    #[arg(long)]
+    recursive: bool,
+    /// Every task in this state: failed, lost, cancelled, skipped, completed, or stale
+    #[arg(long, value_name = "S")]
+    state: Option<String>,
+    /// Only tasks of this operator
+    #[arg(long, value_name = "O")]
+    operator: Option<String>,
+    /// Change the tasks first, as `amend … task` does
+    #[arg(long = "set", value_name = "K=V")]
+    sets: Vec<String>,
+    /// Take the workspace's copy of a pinned file first, as `amend … file` does
+    #[arg(long = "file", value_name = "PATH", conflicts_with_all = ["changed", "pinned"])]
+    files: Vec<String>,
+    /// Take the workspace's copy of every file that the tasks name and that differs there
+    #[arg(long, conflicts_with = "pinned")]
+    changed: bool,
+    /// Run with the copies that the run has, whatever stands in the workspace
+    #[arg(long)]
+    pinned: bool,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(subcommand_negates_reqs = true, override_usage = "matterstack amend [RUN] config|task|file|plugin …")]
+pub(super) struct AmendArgs {
+    /// The run
+    #[arg(default_value = "latest")]
+    run: String,
+    /// As `config K=V`
+    #[arg(long = "set", value_name = "K=V", required = true, hide = true)]
+    sets: Vec<String>,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT", global = true)]
+    reason: Option<String>,
+    #[command(subcommand)]
+    what: Option<AmendCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum AmendCommand {
+    /// Change the configuration: limits, operators, backends, campaign.params
+    Config {
+        /// A value to change; JSON if it parses, else text; dots separate keys
+        #[arg(required = true, value_name = "K=V")]
+        sets: Vec<String>,
+    },
+    /// Change tasks: command, files, env, resources, retry, outputs, operator, priority, input, depends_on
+    ///
+    /// What has not started runs as changed; what is live goes on as it was begun, and a further attempt is as changed; what has
+    /// ended stays until `rerun`.
+    Task {
+        /// A task's id, or a pattern of ids
+        #[arg(value_name = "PATTERN")]
+        pattern: String,
+        /// A value to change, such as resources.walltime_s=3600; `null` takes the key away
+        #[arg(required = true, value_name = "K=V")]
+        sets: Vec<String>,
+    },
+    /// Take the workspace's present copy of a file into the run
+    ///
+    /// The old copy stays in the run, and tasks that completed on it are stale until they run again.
+    File {
+        /// Its path in the workspace
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<String>,
+    },
+    /// Put another plugin in the place of the campaign's or an operator's, and let a run it held go on
+    Plugin {
+        /// The .wasm file
+        file: PathBuf,
+        /// The operator whose plugin it is [default: the campaign's]
+        #[arg(long, value_name = "KEY")]
+        operator: Option<String>,
+    },
+}
+
+pub(super) fn amend(session: &Session, given: AmendArgs) -> Result<u8, Failure> {
+    let AmendArgs { run, sets, reason, what } = given;
+    let reason = reason.as_deref();
+    match what {
+        None => super::control::amend(session, &run, &sets, reason),
+        Some(AmendCommand::Config { sets }) => super::control::amend(session, &run, &sets, reason),
+        Some(AmendCommand::Task { pattern, sets }) => amend_task(session, &run, (&pattern, &sets), reason),
+        Some(AmendCommand::File { paths }) => amend_file(session, &run, &paths, reason),
+        Some(AmendCommand::Plugin { file, operator }) => {
+            super::plugin::upgrade(session, &run, &file, operator.as_deref(), reason)
+        }
+    }
+}
+
+/// Reads what is to be changed of tasks.
+fn changes(sets: &[String]) -> Result<Vec<TaskChange>, Failure> {
+    let read = |set: &String| {
+        TaskChange::parse(set).map_err(|(what, hint)| Failure::input(format!("`{set}`: {what}")).hint(hint))
+    };
+    sets.iter().map(read).collect()
+}
+
+fn amend_task(
+    session: &Session,
+    run: &str,
+    (pattern, sets): (&str, &[String]),
+    reason: Option<&str>,
+) -> Result<u8, Failure> {
+    let changes = changes(sets)?;
+    let mut held = hold(session, run, Access::Own)?;
+    let act = act(Verb::Amend, json!({"task": pattern, "set": sets}), reason);
+    let mended = tick::mend(&mut held.run, pattern, &changes, &act)?;
+    let text = reached(&mended, pattern, held.run.dir.address());
+    told_count(session, &held.run, &text, Some(("amended", mended.waiting + mended.live + mended.ended)))
+}
+
+/// What a change of tasks comes to, in words.
+fn reached(mended: &Mended, pattern: &str, run: &str) -> String {
+    let mut parts = Vec::new();
+    if mended.waiting > 0 {
+        parts.push(format!("{} task(s) that have not started run as changed", mended.waiting));
+    }
+    if mended.live > 0 {
+        parts.push(format!("{} go on as they were begun, and a further attempt is as changed", mended.live));
+    }
+    if mended.ended > 0 {
+        let command = format!("matterstack rerun {run} {}", positional(pattern));
+        parts.push(format!("{} have ended and stay as they are: `{command}` runs them again", mended.ended));
+    }
+    if mended.unchanged > 0 {
+        parts.push(format!("{} were so already", mended.unchanged));
+    }
+    format!("amended; {}", parts.join("; "))
+}
+
+fn amend_file(session: &Session, run: &str, paths: &[String], reason: Option<&str>) -> Result<u8, Failure> {
+    let mut held = hold(session, run, Access::Own)?;
+    let run = &mut held.run;
+    let mut config = run.config.clone();
+    let exchanged = workspace::take_files(&run.dir, &mut config, paths)?;
+    if exchanged.is_empty() {
+        return Err(Failure::input(format!("nothing is changed: the run has {} as in the workspace", named(paths)))
+            .hint("edit the file in the workspace first"));
+    }
+    let act = act(Verb::Amend, json!({"files": exchanged}), reason);
+    if workspace::lists_otherwise(run, &config) {
+        let (run, added) = workspace::grow(held.run, config, &act)?;
+        return told_count(session, &run, &super::control::grown(added), Some(("added", added)));
+    }
+    let stale = workspace::write_config_with(run, config, &act, |writer, _| mark_stale(writer, &exchanged))?;
+    let paths: Vec<String> = exchanged.iter().map(|one| one.path.clone()).collect();
+    let mut text = format!("{} is taken from the workspace for every attempt from now on", named(&paths));
+    if stale > 0 {
+        text += &format!(
+            "; {stale} completed task(s) used the old file and stay: `matterstack rerun {} --state stale --recursive` runs them \
+             again",
+            run.dir.address()
+        );
+    }
+    told_count(session, run, &text, Some(("stale", stale)))
+}
+
+fn mark_stale(writer: &Writer<'_>, exchanged: &[Exchanged]) -> Result<u64, StoreError> {
+    exchanged.iter().map(|one| writer.stale_by_file(&one.path, &one.after)).sum()
+}
+
+/// Names of files, for a sentence.
+fn named(paths: &[String]) -> String {
+    let mut shown: Vec<String> = paths.iter().take(NAMED).map(|path| format!("`{path}`")).collect();
+    if paths.len() > NAMED {
+        shown.push(format!("{} more", paths.len() - NAMED));
+    }
+    shown.join(", ")
+}
+
+pub(super) fn rerun(session: &Session, run: &str, task: Option<String>, given: &RerunArgs) -> Result<u8, Failure> {
+    if task.is_some() && (given.state.is_some() || given.operator.is_some()) {
+        return Err(Failure::input("a task is named already; `--state` and `--operator` choose among all tasks"));
+    }
+    let changes = changes(&given.sets)?;
+    let selection =
+        Selection { task, state: given.state.clone(), operator: given.operator.clone(), recursive: given.recursive };
+    let mut held = hold(session, run, Access::Own)?;
+    let run = &mut held.run;
+    let mut chosen = Rerun::of(run, &selection)?;
+    let mut config = run.config.clone();
+    let files = files(run, &chosen, given)?;
+    let exchanged = workspace::take_files(&run.dir, &mut config, &files)?;
+    chosen.change(run, &config, &changes)?;
+    let arguments = json!({
+        "task": selection.task, "state": selection.state, "operator": selection.operator, "recursive": selection.recursive,
+        "set": given.sets, "files": exchanged,
+    });
+    let (count, stale) =
+        carry_out(run, &chosen, (config, &exchanged), &act(Verb::Rerun, arguments, given.reason.as_deref()))?;
+    let next = match run.store.run()?.state {
+        RunState::Active => "the next `step` or `loop` starts them",
+        RunState::Paused
+        | RunState::Held
+        | RunState::Cancelling
+        | RunState::Completed
+        | RunState::Failed
+        | RunState::Cancelled => "the run needs `resume` before they start",
+    };
+    let mut text = format!("{count} task(s) are pending again; {next}");
+    if chosen.changed() > 0 {
+        text += &format!("; {} were changed", chosen.changed());
+    }
+    if !exchanged.is_empty() {
+        let paths: Vec<String> = exchanged.iter().map(|one| one.path.clone()).collect();
+        text += &format!("; {} is taken from the workspace", named(&paths));
+    }
+    if stale > 0 {
+        text += &format!("; {stale} completed task(s) used what has changed and stay: --recursive, or --state stale");
+    }
+    told_count(session, run, &text, Some(("pending_again", count)))
+}
+
+/// Brings the chosen tasks back in one act, with the files and changes it comes with. Returns how many came back, and how many
+/// completed tasks are stale now.
+fn carry_out(
+    run: &mut Run,
+    chosen: &Rerun,
+    (config, exchanged): (RunConfig, &[Exchanged]),
+    act: &Act,
+) -> Result<(u64, u64), Failure> {
+    let count = if exchanged.is_empty() {
+        chosen.carry_out(run, act)?
+    } else {
+        workspace::write_config_with(run, config, act, |writer, number| {
+            mark_stale(writer, exchanged)?;
+            chosen.bring_back(writer, number, act.at_ms)
+        })?
+    };
+    Ok((count, run.store.stale_tasks()?))
+}
+
+/// The files that are to be taken from the workspace first. Where a file that the tasks name differs there, nobody can know which
+/// copy is meant.
+fn files(run: &Run, chosen: &Rerun, given: &RerunArgs) -> Result<Vec<String>, Failure> {
+    if given.pinned || !given.files.is_empty() {
+        return Ok(given.files.clone());
+    }
+    let used = chosen.files(run)?;
+    let mut differ = if used.is_empty() { Vec::new() } else { workspace::changed_files(&run.dir, &run.config, true) };
+    differ.retain(|path| used.contains(path));
+    if differ.is_empty() || given.changed || wants_the_workspaces(&differ)? {
+        return Ok(differ);
+    }
+    Ok(Vec::new())
+}
+
+/// Asks at a terminal which copies are to be used.
+fn wants_the_workspaces(differ: &[String]) -> Result<bool, Failure> {
+    let what = format!("{} differs from the copy that the run has", named(differ));
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Err(Failure::input(what).hint(
+            "say --changed to take the workspace's copy into the run, or --pinned to run with the copy that it has",
+        ));
+    }
+    super::output::tell(&format!("{what}; take the workspace's copy? [y/n]"));
+    let mut answer = String::new();
+    let read = std::io::stdin().lock().read_line(&mut answer);
+    read.map_err(|error| Failure::machine("the answer cannot be read", error))?;
+    match answer.trim() {
+        "y" | "yes" => Ok(true),
+        "n" | "no" => Ok(false),
+        _ => Err(Failure::input("neither yes nor no; nothing is changed")),
+    }
+}
