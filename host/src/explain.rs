@@ -73,7 +73,7 @@ pub fn explain_run<E: From<StoreError>>(
         }
         Ok(most - told)
     };
-    if let Some(one) = seen.run() {
+    if let Some(one) = seen.run()? {
         tell(one)?;
     }
     if let [first, rest @ ..] = changed {
@@ -166,6 +166,11 @@ pub fn outside_command(kind: Option<&Word>, run: &str, task: &str) -> String {
     }
 }
 
+/// Whether the last of a task's attempts ran, and nobody saw how it ended.
+fn ran_unseen(attempts: &[AttemptRow]) -> bool {
+    attempts.last().and_then(|last| last.reason_code.as_ref()).is_some_and(|word| word.is(Code::EndUnseen))
+}
+
 impl Seen<'_> {
     fn command(&self, rest: &str) -> Option<String> {
         let (verb, arguments) = rest.split_once(' ').unwrap_or((rest, ""));
@@ -216,11 +221,11 @@ impl Seen<'_> {
         }
     }
 
-    fn run(&self) -> Option<Explanation> {
+    fn run(&self) -> Result<Option<Explanation>, StoreError> {
         let reason = self.row.reason.clone().unwrap_or_default();
         let word = self.row.reason_code.clone();
         let (code, sentence, command): Told = match self.row.state {
-            RunState::Active | RunState::Completed => return None,
+            RunState::Active | RunState::Completed => return Ok(None),
             RunState::Paused => (Code::Paused.into(), "a person paused the run".to_owned(), self.command("resume")),
             RunState::Cancelling => {
                 let text = "the run is being cancelled; it waits for what is live to stop".to_owned();
@@ -231,7 +236,7 @@ impl Seen<'_> {
             RunState::Held => {
                 let word = word.unwrap_or(Code::Held.into());
                 let command = match word.own() {
-                    Some(Code::Lost) => self.command("rerun --state lost"),
+                    Some(Code::Lost) => self.lost_tasks()?,
                     Some(Code::PluginError | Code::PlannedNothing | Code::Stuck) => self.command("resume"),
                     Some(other) if other.is_of_plugin() => self
                         .raise(&word, "resume")
@@ -241,7 +246,25 @@ impl Seen<'_> {
                 (word, reason, command)
             }
         };
-        Some(Explanation { task: None, code, sentence, command })
+        Ok(Some(Explanation { task: None, code, sentence, command }))
+    }
+
+    /// What helps a run that waits for its lost tasks: all of them are brought back at once, unless one would run twice.
+    fn lost_tasks(&self) -> Result<Option<String>, StoreError> {
+        for task in self.store.standing_tasks(Standing::Running, u64::MAX) {
+            let task = task?;
+            let attempts = self.store.attempts(task.key)?;
+            if ran_unseen(&attempts) {
+                return Ok(self.lost_task(&task.id, &attempts));
+            }
+        }
+        Ok(self.command("rerun --state lost"))
+    }
+
+    /// What helps a lost task: of one that ran, a person first looks for what it left.
+    fn lost_task(&self, id: &str, attempts: &[AttemptRow]) -> Option<String> {
+        let id = positional(id);
+        self.command(&if ran_unseen(attempts) { format!("settle {id} --completed") } else { format!("rerun {id}") })
     }
 
     fn task(&self, task: &TaskRow) -> Result<Explanation, StoreError> {
@@ -340,12 +363,7 @@ impl Seen<'_> {
         if let Some(at) = task.retry_at_ms {
             return Ok((Code::Retry.into(), format!("retry-at {}: {reason}", Time(at)), self.command("step")));
         }
-        let ran = attempts
-            .last()
-            .and_then(|attempt| attempt.reason_code.as_ref())
-            .is_some_and(|word| word.is(Code::EndUnseen));
-        let command = if ran { format!("settle {id} --completed") } else { format!("rerun {id}") };
-        Ok((Code::Lost.into(), reason, self.command(&command)))
+        Ok((Code::Lost.into(), reason, self.lost_task(&task.id, &attempts)))
     }
 
     /// The supervisor that carries out the attempts of an operator, if it was stopped.

@@ -172,6 +172,21 @@ fn a_person_takes_the_outputs_of_what_ran_unseen() {
 }
 
 #[test]
+fn nothing_advises_to_run_again_what_ran_unseen() {
+    let world = World::with_tasks(&json!([]));
+    world.write("config.json", &super::harness::tasks_config(&waits(&world)).to_string());
+    unseen(&world);
+    let status = world.run(&["status", "r", "--json"]).code(0).json();
+    assert_eq!(status["waiting_on"][0]["hint"], "matterstack explain r a", "{status}");
+    assert!(status["reason"].as_str().is_some_and(|text| text.contains("`settle`, `rerun` or `cancel`")), "{status}");
+    let explained = world.run(&["explain", "r", "--json"]).code(0).json();
+    for (line, task) in [(0, Value::Null), (1, json!("a"))] {
+        assert_eq!(explained[line]["task"], task, "{explained}");
+        assert_eq!(explained[line]["command"], "matterstack settle r a --completed", "{explained}");
+    }
+}
+
+#[test]
 fn what_is_not_there_cannot_be_settled_as_completed() {
     let world = World::with_tasks(&json!([]));
     world.write("config.json", &super::harness::tasks_config(&waits(&world)).to_string());

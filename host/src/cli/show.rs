@@ -233,7 +233,6 @@ fn beginning(text: &str) -> String {
 fn wait_hint(run: &str, wait: &WaitRow) -> Option<String> {
     let task = positional(&wait.task);
     match wait.kind.own() {
-        Some(Code::Lost) => Some(format!("matterstack rerun {run} {task}")),
         Some(Code::Person | Code::Kit | Code::Instrument) => Some(outside_command(Some(&wait.kind), run, &wait.task)),
         // what is merely queued has no reason
         Some(Code::Scheduler) if wait.reason.is_none() => None,

@@ -247,7 +247,8 @@ fn hold_if_stuck(run: &mut Run, moment: Moment<'_>, changed: bool) -> Result<(),
     let lost = run.store.lost_tasks()?;
     let retry = run.store.next_retry()?;
     let reason = if lost > 0 && retry.is_none() && !decide::anything_ready(run)? {
-        Reason::new(Code::Lost, format!("{lost} lost task(s) wait for `rerun` or `cancel`, and nothing else can move"))
+        let text = format!("{lost} lost task(s) wait for `settle`, `rerun` or `cancel`, and nothing else can move");
+        Reason::new(Code::Lost, text)
     } else if !changed && retry.is_none_or(|at| at <= moment.now_ms) {
         Reason::new(Code::Stuck, why_stuck(run)?)
     } else {
