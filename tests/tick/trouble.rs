@@ -236,6 +236,32 @@ fn staged_files_cannot_leave_the_attempt_directory_through_a_link() {
 }
 
 #[test]
+fn what_a_job_puts_in_the_way_of_a_directory_costs_the_attempt_alone() {
+    let own = "operators/local/a-00000000000000000000000000000001";
+    for place in ["operators/local", own] {
+        for files in [json!({}), json!({"sub/x": {"content": "secret"}})] {
+            for linked in [false, true] {
+                let workflow = json!([task("a", json!({"files": files})), {"id": "b", "operator": "other"}]);
+                let mut run = Fixture::new(&json!({}), &[workflow]);
+                run.plan().expect("a plan");
+                let place = run.dir().join(place);
+                std::fs::create_dir_all(place.parent().expect("a parent")).expect("a directory");
+                if linked {
+                    std::os::unix::fs::symlink(run.dir().join("nowhere/at/all"), &place).expect("a link");
+                } else {
+                    std::fs::write(&place, "in the way").expect("a file");
+                }
+                run.tick_to_end();
+                assert_eq!(run.tasks(), "a=failed b=completed", "{} {files} {linked}", place.display());
+                let task = run.open().store.task("a").expect("a task").expect("there");
+                assert_eq!(task.reason_code, Some(Code::Staging.into()));
+                assert!(task.reason.expect("a reason").contains("cannot be made or opened"));
+            }
+        }
+    }
+}
+
+#[test]
 fn a_failure_by_timeout_gives_the_next_attempt_more_time() {
     let mut run = one(json!({
         "resources": {"walltime_s": 10}, "retry": {"max_attempts": 2, "backoff_s": 0, "on": {"timeout": {"walltime_factor": 2}}},

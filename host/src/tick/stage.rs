@@ -48,10 +48,11 @@ pub(super) struct Staged {
 /// Makes the attempt directory and puts into it the task's files, and what it carries over from the attempt before.
 pub(super) fn stage(run: &Run, task: &Task, attempt: &AttemptRow, allowance: &Allowance) -> Result<Staged, StageError> {
     let directory = &run.dir.join(&attempt.directory);
-    let failed = |error| StageError::Machine(format!("making attempt directory `{}`", directory.display()), error);
+    // jobs write where the run lies, and one may have put anything in the way
+    let failed = |error| blame(error, format!("attempt directory `{}` cannot be made or opened", directory.display()));
     match std::fs::create_dir(directory) {
         Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => std::fs::create_dir_all(directory).map_err(failed)?,
         Err(error) => return Err(failed(error)),
     }
