@@ -184,9 +184,10 @@ impl From<PluginError> for Failure {
             PluginErrorKind::Compile(_) => {
                 Self::of(FailureKind::Plugin, text).hint("raise that limit in config.json, or make the plugin smaller")
             }
-            PluginErrorKind::Load(_) | PluginErrorKind::Trap(_) | PluginErrorKind::BadOutput(_) => {
-                Self::of(FailureKind::Plugin, text)
-            }
+            PluginErrorKind::Load(_)
+            | PluginErrorKind::Trap(_)
+            | PluginErrorKind::Refusals(_)
+            | PluginErrorKind::BadOutput(_) => Self::of(FailureKind::Plugin, text),
         }
     }
 }
@@ -218,6 +219,7 @@ impl Failure {
             | PluginErrorKind::Fuel(_)
             | PluginErrorKind::Memory(_)
             | PluginErrorKind::Limit(_)
+            | PluginErrorKind::Refusals(_)
             | PluginErrorKind::Guest(_)
             | PluginErrorKind::BadOutput(_) => format!(
                 "restore the file, or put another plugin in its place with `matterstack plugin upgrade {run} FILE \

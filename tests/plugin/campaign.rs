@@ -56,6 +56,23 @@ fn misbehaviours_are_told_apart() {
     check("huge-output", "plugin-limit", "`limits.plugin.output_mb` is 4");
 }
 
+/// Each refusal stands in the record, so that there is an end to them which no setting raises.
+#[test]
+fn refused_reads_have_an_end_of_their_own() {
+    for host_calls in [10_000, 10_001, 1_000_000] {
+        let error = hostile(PluginLimits { host_calls, ..limits() }).plan(json!({"mode": "many-reads"})).unwrap_err();
+        let settable = host_calls == 10_000;
+        assert_eq!(error.kind.code(), "plugin-limit", "{host_calls}: {error}");
+        assert_eq!(error.kind.word().limit().is_some(), settable, "{host_calls}: {error}");
+        assert_eq!(
+            error.to_string().contains("`limits.plugin.host_calls` is 10000"),
+            settable,
+            "{host_calls}: {error}"
+        );
+        assert_eq!(error.to_string().contains("more than 10000 files"), !settable, "{host_calls}: {error}");
+    }
+}
+
 /// Random bytes cost the host, not the plugin's fuel: they are counted, before they are made.
 #[test]
 fn randomness_has_an_end() {

@@ -121,6 +121,7 @@ fn what_the_campaign_does_wrong_holds_the_run_and_loses_nothing() {
         (PluginErrorKind::Memory(Bound::new("limits.plugin.memory_mb", 10)), "plugin-memory"),
         (PluginErrorKind::Deadline(Bound::new("limits.plugin.call_ms", 10)), "plugin-deadline"),
         (PluginErrorKind::Limit(Bound::new("limits.plugin.host_calls", 10)), "plugin-limit"),
+        (PluginErrorKind::Refusals(10), "plugin-limit"),
         (PluginErrorKind::BadOutput("no JSON".to_owned()), "plugin-bad-output"),
         (PluginErrorKind::Load("no component".to_owned()), "plugin-load"),
         (PluginErrorKind::Guest(GuestError::Other(Detail::new("x", "no"))), "plugin-error"),

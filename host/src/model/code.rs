@@ -71,7 +71,7 @@ codes! {
         PluginDeadline = "plugin-deadline": "an operator's call took longer than `limits.plugin.call_ms`, or a campaign's longer than its fuse `limits.plugin.plan_ms`";
         PluginFuel = "plugin-fuel": "a campaign's call used up `limits.plugin.fuel`";
         PluginMemory = "plugin-memory": "memories and tables of a plugin together were more than `limits.plugin.memory_mb`";
-        PluginLimit = "plugin-limit": "another limit of a call: the sentence names its key, as `limits.plugin.output_mb` or `limits.plugin.handles`";
+        PluginLimit = "plugin-limit": "another limit of a call: the sentence names its key, as `limits.plugin.output_mb` or `limits.plugin.handles`, unless it is fixed";
         PluginError = "plugin-error": "a plugin answered with an error";
         PluginBadOutput = "plugin-bad-output": "a plugin answered with what the contract does not allow";
     }

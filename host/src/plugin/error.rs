@@ -55,6 +55,9 @@ pub enum PluginErrorKind {
     /// Another limit was hit.
     #[error("passed a limit: {0}")]
     Limit(Bound),
+    /// Asked for more files that it may not read than one call may: that number, which no setting raises.
+    #[error("asked for more than {0} files that the run has not got or that it may not read")]
+    Refusals(u64),
     /// Answered with an error.
     #[error("{0}")]
     Guest(GuestError),
@@ -74,6 +77,7 @@ impl PluginErrorKind {
             | Self::Fuel(_)
             | Self::Memory(_)
             | Self::Limit(_)
+            | Self::Refusals(_)
             | Self::Guest(_)
             | Self::BadOutput(_) => false,
         }
@@ -102,6 +106,7 @@ impl PluginErrorKind {
             | Self::Unstarted(_)
             | Self::Starved(_)
             | Self::Trap(_)
+            | Self::Refusals(_)
             | Self::Guest(_)
             | Self::BadOutput(_) => None,
         }
@@ -119,7 +124,7 @@ impl PluginErrorKind {
             Self::Deadline(_) => Code::PluginDeadline,
             Self::Fuel(_) => Code::PluginFuel,
             Self::Memory(_) => Code::PluginMemory,
-            Self::Limit(_) => Code::PluginLimit,
+            Self::Limit(_) | Self::Refusals(_) => Code::PluginLimit,
             Self::Guest(_) => Code::PluginError,
             Self::BadOutput(_) => Code::PluginBadOutput,
         }
@@ -131,7 +136,7 @@ impl PluginErrorKind {
             Self::Load(_) | Self::Compile(_) | Self::NotGranted { .. } | Self::Unstarted(_) | Self::Starved(_) => None,
             Self::Trap(_) => Some(DecisionOutcome::Trap),
             Self::Deadline(_) => Some(DecisionOutcome::Deadline),
-            Self::Fuel(_) | Self::Memory(_) | Self::Limit(_) => Some(DecisionOutcome::Limit),
+            Self::Fuel(_) | Self::Memory(_) | Self::Limit(_) | Self::Refusals(_) => Some(DecisionOutcome::Limit),
             Self::Guest(_) => Some(DecisionOutcome::Error),
             Self::BadOutput(_) => Some(DecisionOutcome::BadOutput),
         }
@@ -157,6 +162,7 @@ impl PluginErrorKind {
             | Self::Fuel(_)
             | Self::Memory(_)
             | Self::Limit(_)
+            | Self::Refusals(_)
             | Self::BadOutput(_) => self.word(),
         }
     }

@@ -7,7 +7,6 @@ use super::given::LogLevel;
 use super::state::CallState;
 use crate::backend::{Compute, JobKey};
 use crate::model::contract::{Detail, GuestError, ReadRefused};
-use crate::model::limit::Bound;
 use std::time::Instant;
 
 /// Bytes that one `artifacts.read` returns at most.
@@ -53,8 +52,7 @@ impl artifacts::Host for CallState {
                 self.reads.digests.insert(digest);
             }
             Err(_) if self.reads.refused.len() >= REFUSED_MAX => {
-                let bound = Bound::new("limits.plugin.host_calls", REFUSED_MAX as u64);
-                return self.end(PluginErrorKind::Limit(bound));
+                return self.end(PluginErrorKind::Refusals(REFUSED_MAX as u64));
             }
             Err(error) => self.reads.refused.push(ReadRefused { seq, answer: error.clone() }),
         }

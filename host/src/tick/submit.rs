@@ -136,6 +136,7 @@ fn submit(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Submitt
             | PluginErrorKind::Trap(_)
             | PluginErrorKind::Memory(_)
             | PluginErrorKind::Limit(_)
+            | PluginErrorKind::Refusals(_)
             | PluginErrorKind::BadOutput(_) => broken_off(run, attempt, &error),
             PluginErrorKind::Guest(guest) => not_submitted(attempt, guest, error.to_string()),
             PluginErrorKind::Deadline(_)

@@ -90,7 +90,7 @@ fn misbehave(mode: &str) {
         "exit" => std::process::exit(3),
         "stack" => drop(std::hint::black_box(descend(1))),
         "sleep" => std::thread::sleep(Duration::from_secs(3600)),
-        "many-reads" => (0..10_000).for_each(|_| drop(artifacts::read("0", 0, 1))),
+        "many-reads" => (0..10_001).for_each(|_| drop(artifacts::read("0", 0, 1))),
         "log-flood" => {
             for line in 0..1_000_000 {
                 log::write(log::Level::Info, &format!("line {line} {}", "x".repeat(1000)));
