@@ -152,33 +152,37 @@ fn ask(run: &mut Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Learnt
             return Ok(Learnt::Progress(goes_on_unasked(attempt, &error)));
         }
     };
-    if let Some(handle) = report.handle.clone() {
-        attempt.handle = Some(handle);
-    }
-    let after = report.poll_after_ms.unwrap_or(NEXT_TICK_MS);
-    let goes_on = |mut attempt: AttemptRow, to, reason: Option<Reason>, poll_after_ms| {
-        attempt.task_json = String::new();
-        let reason = reason.map(|reason| Reason { text: reason.text.chars().take(NOTE_MAX).collect(), ..reason });
-        Ok(Learnt::Progress(Progress { attempt, to, reason, poll_after_ms }))
-    };
-    let state = attempt.state;
-    match report.status {
-        Status::Queued => goes_on(attempt, AttemptState::Submitted, None, after),
+    attempt.handle = report.handle.or(attempt.handle);
+    let after = report.poll_after_ms;
+    let (state, reason, sequel) = match report.status {
+        Status::Queued => return Ok(goes_on(attempt, AttemptState::Submitted, None, after)),
         Status::Running(progress) => {
             let reason = progress.map(|text| Reason::new(Code::Progress, text));
-            goes_on(attempt, AttemptState::Running, reason, after)
+            return Ok(goes_on(attempt, AttemptState::Running, reason, after));
         }
         Status::Waiting(kind, detail) => {
             let kind = Word::of_kind(&kind);
             attempt.waits_for = Some(kind.clone());
-            goes_on(attempt, AttemptState::WaitingExternal, Some(Reason::new(kind, detail)), after)
+            return Ok(goes_on(attempt, AttemptState::WaitingExternal, Some(Reason::new(kind, detail)), after));
         }
         Status::Unavailable(detail) => {
-            let after = report.poll_after_ms.unwrap_or(UNAVAILABLE_MS);
-            goes_on(attempt, state, Some(Reason::of_operator(detail)), after)
+            let (to, after) = (attempt.state, after.or(Some(UNAVAILABLE_MS)));
+            return Ok(goes_on(attempt, to, Some(Reason::of_operator(detail)), after));
         }
-        status => ended(run, attempt, status, tick),
-    }
+        Status::Succeeded => (AttemptState::Completed, None, Sequel::Policy),
+        Status::Failed(detail) => (AttemptState::Failed, Some(Reason::of_operator(detail)), Sequel::Policy),
+        Status::Cancelled => (AttemptState::Cancelled, Some(Reason::new(Code::Cancelled, "cancelled")), Sequel::Policy),
+        Status::NotStarted(detail) => (AttemptState::Failed, Some(Reason::of_operator(detail)), Sequel::Misfire),
+        Status::Lost(detail) => (AttemptState::Lost, Some(Reason::of_operator(detail)), Sequel::Policy),
+    };
+    ended(run, Verdict { attempt, end: AttemptEnd::new(state, reason), sequel }, tick)
+}
+
+/// What a poll learnt of an attempt that goes on, and when it is asked about again.
+fn goes_on(mut attempt: AttemptRow, to: AttemptState, reason: Option<Reason>, after_ms: Option<u64>) -> Learnt {
+    attempt.task_json = String::new();
+    let reason = reason.map(|reason| Reason { text: reason.text.chars().take(NOTE_MAX).collect(), ..reason });
+    Learnt::Progress(Progress { attempt, to, reason, poll_after_ms: after_ms.unwrap_or(NEXT_TICK_MS) })
 }
 
 /// A poll that failed changes no verdict; the attempt is asked about again.
@@ -192,20 +196,13 @@ fn goes_on_unasked(attempt: AttemptRow, error: &PluginError) -> Progress {
     }
 }
 
-fn ended(run: &mut Run, attempt: AttemptRow, status: Status, tick: &mut Tick) -> Result<Learnt, TickError> {
-    let (state, reason, sequel) = match status {
-        Status::Succeeded => (AttemptState::Completed, None, Sequel::Policy),
-        Status::Failed(detail) => (AttemptState::Failed, Some(Reason::of_operator(detail)), Sequel::Policy),
-        Status::Cancelled => (AttemptState::Cancelled, Some(Reason::new(Code::Cancelled, "cancelled")), Sequel::Policy),
-        Status::NotStarted(detail) => (AttemptState::Failed, Some(Reason::of_operator(detail)), Sequel::Misfire),
-        Status::Lost(detail) => (AttemptState::Lost, Some(Reason::of_operator(detail)), Sequel::Policy),
-        Status::Queued | Status::Running(_) | Status::Waiting(..) | Status::Unavailable(_) => {
-            return Err(TickError::Store(StoreError::Row("bug: a live status taken for an end".to_owned())));
-        }
-    };
-    let mut verdict = Verdict { attempt, end: AttemptEnd::new(state, reason), sequel };
-    let has_results = matches!(state, AttemptState::Completed | AttemptState::Failed) && sequel != Sequel::Misfire;
-    if has_results && let Gathered::Later(poll_after_ms, reason) = gather::gather(run, &mut verdict, tick)? {
+/// Collects an attempt that has ended.
+fn ended(run: &Run, mut verdict: Verdict, tick: &mut Tick) -> Result<Learnt, TickError> {
+    let left_results = matches!(verdict.end.state, AttemptState::Completed | AttemptState::Failed);
+    if left_results
+        && verdict.sequel != Sequel::Misfire
+        && let Gathered::Later(poll_after_ms, reason) = gather::gather(run, &mut verdict, tick)?
+    {
         let (to, attempt) = (verdict.attempt.state, verdict.attempt);
         return Ok(Learnt::Progress(Progress { attempt, to, reason: Some(reason), poll_after_ms }));
     }

@@ -8,7 +8,7 @@ use crate::ground::files::open_regular;
 use crate::ground::machine;
 use crate::model::attempt_dir::PART;
 use crate::model::pattern::plain_path;
-use crate::model::workflow::{FileSource, Task};
+use crate::model::workflow::{FileSource, FromSource, PathSource, Task};
 use crate::store::{AttemptRow, NewInput};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
@@ -112,7 +112,12 @@ pub(super) fn changed_link(
 ) -> Result<Option<String>, CollectError> {
     for (destination, source) in task.files.iter().filter(|(_, source)| source.is_linked()) {
         let unreadable = |error| CollectError::Unreadable(destination.clone(), error);
-        let Ok(found) = Found::of(run, source) else { continue };
+        let found = match source {
+            FileSource::Content(_) => continue,
+            FileSource::Path(path) => Found::pinned(run, path),
+            FileSource::From(from) => Found::output(run, from),
+        };
+        let Ok(found) = found else { continue };
         let root = Dir::open_ambient_dir(directory, ambient_authority()).map_err(unreadable)?;
         // one that the job replaced by another is its own
         let Ok(linked) = open_regular(&root, destination) else { continue };
@@ -167,47 +172,46 @@ struct Found {
 }
 
 impl Found {
-    /// Looks up a file that is not given by its text.
-    fn of(run: &Run, source: &FileSource) -> Result<Self, StageError> {
-        match source {
-            FileSource::Content(_) => Err(StageError::Task("bug: a text is looked for as a file".to_owned())),
-            FileSource::Path(path) => {
-                let pinned = run.config.pinned.as_ref().and_then(|pinned| pinned.files.get(&path.path));
-                let pinned =
-                    pinned.ok_or_else(|| StageError::Task(format!("file `{}` is not pinned in the run", path.path)))?;
-                Ok(Self {
-                    name: format!("pinned file `{}`", pinned.path),
-                    root: run.dir.root().to_owned(),
-                    path: pinned.path.clone(),
-                    sha256: pinned.sha256.clone(),
-                    executable: Some(path.executable.unwrap_or(pinned.executable)),
-                    changed: format!("pinned file `{}` was changed after init", pinned.path),
-                    linked: path.is_linked(),
-                })
-            }
-            FileSource::From(from) => {
-                let found = run.store.output_of(from.from.as_str(), &plain_path(&from.output));
-                let found = found.map_err(|error| StageError::Task(error.to_string()))?;
-                let (directory, output) = found
-                    .ok_or_else(|| StageError::Task(format!("task `{}` has no output `{}`", from.from, from.output)))?;
-                Ok(Self {
-                    name: format!("output `{directory}/{}` of task `{}`", output.path, from.from),
-                    root: run.dir.join(&directory),
-                    path: output.path,
-                    sha256: output.sha256,
-                    executable: from.executable,
-                    changed: format!("output `{}` of task `{}` was changed", from.output, from.from),
-                    linked: from.is_linked(),
-                })
-            }
-        }
+    /// Looks up a file that was brought into the run when it was made.
+    fn pinned(run: &Run, path: &PathSource) -> Result<Self, StageError> {
+        let pinned = run.config.pinned.as_ref().and_then(|pinned| pinned.files.get(&path.path));
+        let pinned =
+            pinned.ok_or_else(|| StageError::Task(format!("file `{}` is not pinned in the run", path.path)))?;
+        Ok(Self {
+            name: format!("pinned file `{}`", pinned.path),
+            root: run.dir.root().to_owned(),
+            path: pinned.path.clone(),
+            sha256: pinned.sha256.clone(),
+            executable: Some(path.executable.unwrap_or(pinned.executable)),
+            changed: format!("pinned file `{}` was changed after init", pinned.path),
+            linked: path.is_linked(),
+        })
+    }
+
+    /// Looks up a file that another task left.
+    fn output(run: &Run, from: &FromSource) -> Result<Self, StageError> {
+        let found = run.store.output_of(from.from.as_str(), &plain_path(&from.output));
+        let found = found.map_err(|error| StageError::Task(error.to_string()))?;
+        let (directory, output) =
+            found.ok_or_else(|| StageError::Task(format!("task `{}` has no output `{}`", from.from, from.output)))?;
+        Ok(Self {
+            name: format!("output `{directory}/{}` of task `{}`", output.path, from.from),
+            root: run.dir.join(&directory),
+            path: output.path,
+            sha256: output.sha256,
+            executable: from.executable,
+            changed: format!("output `{}` of task `{}` was changed", from.output, from.from),
+            linked: from.is_linked(),
+        })
     }
 }
 
 impl Staging<'_> {
     fn file(&mut self, run: &Run, destination: &str, source: &FileSource) -> Result<(), StageError> {
-        let FileSource::Content(content) = source else {
-            return self.found(destination, &Found::of(run, source)?);
+        let content = match source {
+            FileSource::Content(content) => content,
+            FileSource::Path(path) => return self.found(destination, &Found::pinned(run, path)?),
+            FileSource::From(from) => return self.found(destination, &Found::output(run, from)?),
         };
         let executable = content.executable.unwrap_or(false);
         let written = write_new(&self.into, destination, content.content.as_bytes(), executable);
