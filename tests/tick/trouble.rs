@@ -103,6 +103,48 @@ fn what_never_started_does_not_use_up_the_attempts() {
     assert_eq!(run.open().store.task("a").expect("a task").expect("there").attempts, 3);
 }
 
+/// Ticks, an hour apart, until the task has ended or had this many attempts; the number of its attempts, and its state.
+fn attempts_of(run: &mut Fixture, most: u32) -> (u32, String) {
+    loop {
+        run.now_ms += 3_600_000;
+        run.tick();
+        let task = run.open().store.task("a").expect("a task").expect("there");
+        if task.state.ended() || task.attempts >= most {
+            return (task.attempts, task.state.to_string());
+        }
+    }
+}
+
+#[test]
+fn ten_starts_in_a_row_that_fail_are_the_end_of_a_task() {
+    let away = || Status::NotStarted(Detail::new("node-failed", "the node went away"));
+    let times = |count: usize| std::iter::repeat_with(away).take(count);
+    let cases = [
+        (1, times(10).collect::<Vec<Status>>(), (10, "failed")),
+        (1, times(9).chain([Status::Succeeded]).collect(), (10, "completed")),
+        (
+            2,
+            times(9).chain([failed("exit-code")]).chain(times(9)).chain([Status::Succeeded]).collect(),
+            (20, "completed"),
+        ),
+        (2, times(9).chain([failed("exit-code")]).chain(times(10)).collect(), (20, "failed")),
+    ];
+    for (max_attempts, statuses, (attempts, state)) in cases {
+        let mut run = one(json!({"retry": {"max_attempts": max_attempts}}));
+        run.statuses("a", statuses);
+        run.plan().expect("a plan");
+        assert_eq!(attempts_of(&mut run, 30), (attempts, state.to_owned()), "{max_attempts}");
+    }
+}
+
+#[test]
+fn what_there_is_no_room_for_is_tried_as_often_as_it_takes() {
+    let mut run = one(json!({}));
+    run.statuses("a", [Status::NotStarted(Detail::new("no-room", "the disk is full"))]);
+    run.plan().expect("a plan");
+    assert_eq!(attempts_of(&mut run, 30), (30, "running".to_owned()));
+}
+
 #[test]
 fn an_outside_that_does_not_answer_changes_no_verdict() {
     let mut run = one(json!({}));

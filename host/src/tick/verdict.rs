@@ -6,7 +6,7 @@ use crate::model::states::{AttemptState, TaskState};
 use crate::model::workflow::{Retry, Task};
 use crate::store::{AttemptEnd, AttemptRow, StoreError, Writer};
 
-/// Attempts in a row that may fail to start, through no fault of the task, before a person is asked.
+/// The attempts in a row that may fail to start through no fault of the task: after so many it has failed.
 const MISFIRES_MAX: u32 = 10;
 /// The shortest back-off, in milliseconds, also where a task asks for none.
 const BACKOFF_MIN_MS: f64 = 100.0;
