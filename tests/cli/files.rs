@@ -87,6 +87,11 @@ fn what_can_never_match_is_refused_when_it_is_planned() {
         (outputs(&"{a,b}".repeat(200)), "more than 64 alternatives"),
         (outputs(&"?".repeat(20_000)), "20000 bytes; 1024 are allowed"),
         (json!([shell("a", "true", json!({"outputs": heavy}))]), "too much to be matched together"),
+        (json!([shell("a", "true", json!({"outputs": vec!["x"; 1001]}))]), "1001 output patterns; 256 are allowed"),
+        (
+            json!([shell("a", "true", json!({"retry": {"carry": vec!["x"; 1001]}}))]),
+            "1001 carry patterns; 256 are allowed",
+        ),
         (json!([shell("a", "true", json!({"outputs": vec!["x"; 300]}))]), "300 output patterns; 256 are allowed"),
         (outputs("exit.json"), "`exit.json` is a name for what the host writes"),
         (outputs(".claim/*"), "`.claim` is a name for what the host writes"),

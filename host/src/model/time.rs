@@ -2,8 +2,8 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 
-/// The longest delay that a plugin may ask for, in milliseconds: thirty days.
-const DELAY_MAX_MS: u64 = 30 * 86_400_000;
+/// The longest delay that a plugin may ask for, in milliseconds: a week.
+pub const DELAY_MAX_MS: u64 = 7 * 86_400_000;
 
 /// A delay that a plugin asks for, within what can be waited for, in milliseconds.
 pub fn delay_ms(asked_ms: u64) -> i64 {

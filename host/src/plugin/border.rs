@@ -10,6 +10,7 @@ use crate::model::contract::{
     AttemptRequest, Context, Decision, Detail, Found, GuestError, Next, Status, StatusReport,
 };
 use crate::model::document;
+use crate::model::time::DELAY_MAX_MS;
 
 /// The longest word by which programs tell causes apart, in bytes.
 const WORD_MAX: usize = 64;
@@ -17,8 +18,6 @@ const WORD_MAX: usize = 64;
 const SENTENCE_MAX: usize = 4_000;
 /// The largest handle, note or progress document, in bytes.
 const NOTE_MAX: usize = 64 * 1024;
-/// The longest time that a plugin may ask to be left alone, in milliseconds: a week.
-const PAUSE_MAX_MS: u64 = 7 * 24 * 3_600_000;
 
 type Checked<T> = Result<T, PluginErrorKind>;
 
@@ -61,7 +60,7 @@ fn detail_from_wit(detail: types::Detail) -> Detail {
 }
 
 fn pause(ms: u64) -> u64 {
-    ms.min(PAUSE_MAX_MS)
+    ms.min(DELAY_MAX_MS)
 }
 
 /// A backend's error as the contract has it.

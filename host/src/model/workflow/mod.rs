@@ -29,8 +29,6 @@ const DEPENDENCIES_MAX: usize = 100_000;
 const FILES_MAX: usize = 100_000;
 /// The most entries of `env` of one task.
 const VARIABLES_MAX: usize = 10_000;
-/// The most patterns in `outputs`, and in `retry.carry`, of one task.
-const PATTERNS_MAX: usize = 1_000;
 /// The longest name of a file, in bytes.
 const NAME_MAX_BYTES: usize = 255;
 /// The longest path of a staged file inside its attempt directory, in bytes.
@@ -209,10 +207,10 @@ pub enum WorkflowError {
     /// A task names no operator, and the configuration has not exactly one.
     #[error("task `{0}` names no operator; {1}")]
     NoOperator(TaskId, String),
-    /// An id is empty or too long.
+    /// The id of the task at a place, counted from 1, is empty or too long.
     #[error("task {0} has an id of {1} bytes; 1 to {TASK_ID_MAX_BYTES} are allowed")]
     IdLength(usize, usize),
-    /// An id holds the one character that neither SQL nor a command line can carry.
+    /// The id of the task at a place, counted from 1, holds the one character that neither SQL nor a command line can carry.
     #[error("task {0} has an id with a NUL character")]
     IdNul(usize),
     /// An id is used twice.
@@ -347,10 +345,10 @@ pub fn validate<E: From<WorkflowError>>(
         let (task, json) = read?;
         let length = task.id.as_str().len();
         if length == 0 || length > TASK_ID_MAX_BYTES {
-            return Err(WorkflowError::IdLength(position, length).into());
+            return Err(WorkflowError::IdLength(position + 1, length).into());
         }
         if task.id.as_str().contains('\0') {
-            return Err(WorkflowError::IdNul(position).into());
+            return Err(WorkflowError::IdNul(position + 1).into());
         }
         if exists(&task.id)? {
             return Err(WorkflowError::Duplicate(task.id).into());
@@ -422,14 +420,12 @@ fn validate_task(task: &Task, config: &RunConfig) -> Result<(), WorkflowError> {
     validate_values(task)
 }
 
-/// Refuses lists that are longer than anybody means them to be.
+/// Refuses lists that are longer than anybody means them to be; patterns are counted where they are read.
 fn validate_lengths(task: &Task) -> Result<(), WorkflowError> {
     let lists = [
         ("depends_on", task.depends_on.len(), DEPENDENCIES_MAX),
         ("files", task.files.len(), FILES_MAX),
         ("env", task.env.len(), VARIABLES_MAX),
-        ("outputs", task.outputs.len(), PATTERNS_MAX),
-        ("retry.carry", task.retry.carry.len(), PATTERNS_MAX),
     ];
     match lists.into_iter().find(|(_, length, most)| length > most) {
         Some((key, length, most)) => {
