@@ -4,6 +4,7 @@ use super::harness::PROGRAM;
 use crate::support::slurm::{Cluster, Plan};
 use crate::support::sshd::Sshd;
 use matterstack::backend::local::INHERITED;
+use matterstack::model::attempt_dir::NAMES;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -45,6 +46,34 @@ fn pages() -> Vec<String> {
     pages.sort();
     assert!(pages.len() > 10, "{pages:?}");
     pages
+}
+
+/// Every page there is, relative to the root.
+fn all_pages() -> Vec<String> {
+    let mut pages = Vec::new();
+    let mut folders = vec![root()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry")) {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let passed_over = name.starts_with('.') || ["target", "runs", "node_modules"].contains(&name.as_str());
+            if entry.file_type().expect("a type").is_dir() && !passed_over {
+                folders.push(entry.path());
+            } else if name.ends_with(".md") {
+                let path = entry.path();
+                pages.push(path.strip_prefix(root()).expect("below the root").to_str().expect("UTF-8").to_owned());
+            }
+        }
+    }
+    assert!(pages.len() > 20 && pages.iter().any(|page| page == "plugins/operators/compute/README.md"), "{pages:?}");
+    pages
+}
+
+/// The anchors of a page's headings, as GitHub makes them.
+fn anchors(page: &Path) -> Vec<String> {
+    let text = fs::read_to_string(page).expect("a page");
+    let headings = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+    headings.map(|heading| heading.to_lowercase().chars().filter(kept).collect::<String>().replace(' ', "-")).collect()
 }
 
 fn blocks(name: &str) -> Vec<Block> {
@@ -161,15 +190,18 @@ fn no_page_has_commands_that_nobody_gives() {
 
 #[test]
 fn every_link_leads_somewhere() {
-    for name in pages() {
-        let text = page(&name);
+    for name in all_pages() {
+        let (text, own) = (page(&name), root().join(&name));
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let path = target.split('#').next().unwrap_or_default();
-            if target.contains("://") || path.is_empty() {
+            let (path, anchor) = target.split_once('#').map_or((target, None), |(path, anchor)| (path, Some(anchor)));
+            if target.contains("://") {
                 continue;
             }
-            let place = root().join(&name).parent().expect("a folder").join(path);
+            let place = if path.is_empty() { own.clone() } else { own.parent().expect("a folder").join(path) };
             assert!(place.exists(), "{name} links to `{target}`, which is not there");
+            if let Some(anchor) = anchor {
+                assert!(anchors(&place).iter().any(|there| there == anchor), "{name} links to `{target}`: no heading");
+            }
         }
     }
 }
@@ -217,6 +249,8 @@ fn its_tables_are_complete() {
         words.iter().filter(|word| !page.contains(&format!("`{word}`"))).cloned().collect::<Vec<String>>()
     };
     assert_eq!(missing("docs/environment.md", &INHERITED.map(str::to_owned)), [] as [&str; 0], "variables of jobs");
+    assert_eq!(missing("docs/environment.md", &heeded()), [] as [&str; 0], "variables that the host heeds");
+    assert_eq!(missing("docs/files.md", &NAMES.map(str::to_owned)), [] as [&str; 0], "names of the host's own");
     let places = fs::read_dir(root().join("host/src"))
         .expect("the host's sources")
         .map(|entry| format!("host/src/{}", entry.expect("an entry").file_name().to_string_lossy()));
@@ -227,6 +261,48 @@ fn its_tables_are_complete() {
     for code in exit_codes() {
         assert!(exit.contains(&format!("\n| {code} | ")), "exit code {code}");
     }
+}
+
+/// The variables that the host's sources read of the environment.
+fn heeded() -> Vec<String> {
+    let mut names = Vec::new();
+    let mut folders = vec![root().join("host/src")];
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(path).unwrap_or_default();
+            for before in ["env::var(\"", "env::var_os(\"", "env = \""] {
+                names.extend(text.split(before).skip(1).filter_map(|rest| rest.split('"').next().map(str::to_owned)));
+            }
+        }
+    }
+    assert!(
+        ["HOME", "MATTERSTACK_WORKSPACES", "MATTERSTACK_FAILPOINT"].iter().all(|name| names.contains(&(*name).into()))
+    );
+    names
+}
+
+#[test]
+fn it_names_the_commands_that_mean_the_latest_run() {
+    let help = |arguments: &[&str]| {
+        let done = Command::new(PROGRAM).args(arguments).arg("--help").output().expect("the binary runs");
+        String::from_utf8(done.stdout).expect("text")
+    };
+    let all = help(&[]);
+    let (_, listed) = all.split_once("Commands:\n").expect("commands");
+    let commands = listed.lines().take_while(|line| !line.is_empty()).filter(|line| line.starts_with("  "));
+    let commands = commands.filter_map(|line| line.split_whitespace().next()).filter(|command| *command != "help");
+    let mut means_latest: Vec<&str> = commands.filter(|name| help(&[name]).contains("[default: latest]")).collect();
+    let text = page(README);
+    let (_, sentence) = text.split_once("`latest` is the run that was made last").expect("the sentence");
+    let (sentence, _) = sentence.split_once("mean it where no run is named").expect("its end");
+    let mut named: Vec<&str> = sentence.split('`').skip(1).step_by(2).collect();
+    means_latest.sort_unstable();
+    named.sort_unstable();
+    assert_eq!(named, means_latest);
 }
 
 #[test]

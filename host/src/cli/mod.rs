@@ -117,7 +117,7 @@ enum Command {
     List,
     /// Say why tasks do not move, and which command would help
     ///
-    /// With --json: a list of all, each with task (null for the run itself), code (a word that the README lists),
+    /// With --json: a list of all, each with task (null for the run itself), code (a word that docs/explain.md lists),
     /// sentence, and command (or null). Without it the first 50 are shown.
     #[command(override_usage = "matterstack explain [OPTIONS] [RUN] [TASK]")]
     Explain {

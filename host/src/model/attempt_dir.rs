@@ -37,7 +37,7 @@ pub const AFTER: &str = ".matterstack-after";
 pub const PART: &str = ".matterstack-part";
 
 /// Every name but those that begin with [`PREFIX`].
-const NAMES: [&str; 9] = [STDOUT, STDERR, EXIT, EXIT_PART, JOB_SCRIPT, CANCEL, CLAIM, FETCHED, PULLED];
+pub const NAMES: [&str; 9] = [STDOUT, STDERR, EXIT, EXIT_PART, JOB_SCRIPT, CANCEL, CLAIM, FETCHED, PULLED];
 
 /// The host's own name that a path in an attempt directory is, or lies below.
 pub fn own_name(path: &str) -> Option<&str> {
