@@ -99,7 +99,8 @@ enum Command {
     /// Each entry of waiting_on has task, attempt (its id, or null), operator, kind (person, kit, instrument,
     /// scheduler, queue, machine, retry, capacity, unknown-submit, lost, a code of `explain` such as turned-away or
     /// cluster-silent, or a word of the operator's own), since (or null), hint (a command that helps, or null), and reason
-    /// (or null). A task that the next tick starts waits for nothing.
+    /// (or null). Of kind scheduler is every attempt that is in a queue outside, also in that of local jobs. A task that the
+    /// next tick starts waits for nothing.
     ///
     /// With --watch: one document for each change. Times are RFC 3339 in UTC with milliseconds.
     Status {

@@ -234,7 +234,7 @@ fn wait_hint(run: &str, wait: &WaitRow) -> Option<String> {
     let task = positional(&wait.task);
     match wait.kind.own() {
         Some(Code::Person | Code::Kit | Code::Instrument) => Some(outside_command(Some(&wait.kind), run, &wait.task)),
-        // what is merely queued has no reason
+        // what is merely in the queue has no reason
         Some(Code::Scheduler) if wait.reason.is_none() => None,
         Some(Code::Retry | Code::UnknownSubmit) => None,
         _ => Some(format!("matterstack explain {run} {task}")),

@@ -118,7 +118,7 @@ codes! {
         Person = "person": "waits for a person, outside";
         Kit = "kit": "waits for a kit to be carried to a cluster and back";
         Instrument = "instrument": "waits for an instrument, outside";
-        Scheduler = "scheduler": "waits for a scheduler that only a person can move";
+        Scheduler = "scheduler": "the attempt is in the queue outside: accepted and not started, or held back there until a person moves it, as the sentence then says";
         Queue = "queue": "the cluster says why it does not start the job yet, and that may pass: limits of the account, nodes that are away";
         Machine = "machine": "a local job on another machine, which alone can tell how it ends";
         Waiting = "waiting": "waits for something else outside";

@@ -12,8 +12,8 @@ pub struct WaitRow {
     pub attempt: Option<String>,
     /// The operator key.
     pub operator: String,
-    /// The kind of thing: what an operator says, else `scheduler`, `retry`, `capacity`, `unknown-submit`, `lost`, or the word
-    /// of the reason.
+    /// The kind of thing: what an operator says, else `scheduler` (accepted outside, and not started), `retry`, `capacity`,
+    /// `unknown-submit`, `lost`, or the word of the reason.
     pub kind: Word,
     /// Since when, in milliseconds since the epoch.
     pub since_ms: Option<i64>,
