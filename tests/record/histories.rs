@@ -143,7 +143,7 @@ impl History {
         let mut state = String::new();
         for _ in 0..most {
             self.fixture.now_ms += 5_000;
-            state = self.fixture.tick_of(&mut self.open()).state;
+            state = self.fixture.tick_of(&mut self.open()).state.to_string();
             if state != "active" && state != "cancelling" {
                 break;
             }

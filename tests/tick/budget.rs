@@ -60,7 +60,7 @@ fn slow_polls_starve_neither_starts_nor_stops() {
     }
     cancel_run(&mut run.open(), &act(Verb::Cancel, 0)).expect("a cancel");
     for _ in 0..300 {
-        if run.tick().state == "cancelled" {
+        if run.tick().state.as_str() == "cancelled" {
             return;
         }
     }
@@ -93,7 +93,7 @@ fn what_is_prepared_when_the_time_is_up_is_recorded_as_not_submitted() {
     let states: Vec<&str> = store.all_attempts().expect("attempts").iter().map(|one| one.state.as_str()).collect();
     assert_eq!(states, ["submitted", "prepared"], "nothing is left in doubt");
     run.plugins.edit(|script| script.call_ms.clear());
-    assert_eq!(run.tick_to_end().0.state, "completed");
+    assert_eq!(run.tick_to_end().0.state.as_str(), "completed");
     assert!(!run.calls().iter().any(|call| call.starts_with("reconcile")));
 }
 
@@ -118,7 +118,7 @@ fn the_machine_without_room_uses_up_no_attempts() {
     run.plan().expect("a plan");
     for _ in 0..100 {
         run.now_ms += 30_000;
-        let state = run.tick().state;
+        let state = run.tick().state.to_string();
         assert_ne!(state, "failed");
         if state == "completed" {
             return;
@@ -150,7 +150,7 @@ fn documents_are_recorded_and_dropped_in_bounded_batches() {
     let mut run = Fixture::new(&json!({}), &[Value::Array(tasks)]);
     run.plugins.edit(|script| script.document_bytes = Some(4 << 20));
     run.plan().expect("a plan");
-    assert_eq!(run.tick_to_end().0.state, "completed");
+    assert_eq!(run.tick_to_end().0.state.as_str(), "completed");
     let (collected, held) = run.plugins.edit(|script| (script.collected, script.held_max));
     assert_eq!(collected, 20);
     assert!(held <= 5, "{held} documents of 4 MiB were held at once");
@@ -163,7 +163,7 @@ fn progress_and_to_and_fro_do_not_fill_the_history() {
     let flips = (0..200).map(|n| if n % 2 == 0 { Status::Running(Some(note.clone())) } else { Status::Queued });
     run.statuses("a", flips.chain([Status::Succeeded]));
     run.plan().expect("a plan");
-    assert_eq!(run.tick_to_end().0.state, "completed");
+    assert_eq!(run.tick_to_end().0.state.as_str(), "completed");
     let history = run.open().store.history().expect("a history");
     let bytes: usize = history.iter().filter_map(|row| row.reason.as_ref()).map(String::len).sum();
     assert!(history.len() < 50 && bytes < 10_000, "{} rows of {bytes} bytes", history.len());

@@ -20,7 +20,7 @@ fn two_tasks_in_sequence_run_to_completion() {
     assert_eq!((tick.polled, tick.submitted, tick.finished), (2, 1, 1), "a tick drains");
     assert_eq!(run.tasks(), "a=completed b=running");
     let tick = run.tick();
-    assert_eq!(tick.state, "completed");
+    assert_eq!(tick.state.as_str(), "completed");
     assert_eq!(run.tasks(), "a=completed b=completed");
     let row = run.open().store.run().expect("the run");
     assert_eq!(row.result.as_deref(), Some(r#"{"done":true}"#));
@@ -105,7 +105,7 @@ fn a_retry_waits_for_its_back_off_and_survives_a_clock_that_jumps_back() {
     run.now_ms -= 500_000;
     assert_eq!(run.tick().submitted, 1, "a clock before the time it was set makes it due");
     let (tick, _) = run.tick_to_end();
-    assert_eq!(tick.state, "completed");
+    assert_eq!(tick.state.as_str(), "completed");
     let store = run.open().store;
     let attempts = store.attempts(store.task("a").expect("a task").expect("there").key).expect("attempts");
     assert_eq!(
@@ -127,7 +127,7 @@ fn caps_of_the_run_and_of_an_operator_hold() {
         run.tick();
         assert!(run.open().store.live_count(None).expect("a count") <= 3);
     }
-    assert_eq!(run.tick_to_end().0.state, "completed");
+    assert_eq!(run.tick_to_end().0.state.as_str(), "completed");
 
     let mut run =
         Fixture::new(&json!({"operators": {"local": {"plugin": "scripted", "max_active": 1}}}), &[json!(tasks)]);
@@ -148,7 +148,7 @@ fn a_paused_run_goes_on_with_what_is_live_and_starts_nothing() {
     assert_eq!(run.tick().finished, 1);
     assert_eq!((run.tick().state.as_str(), run.tasks().as_str()), ("paused", "a=completed b=pending"));
     assert!(resume(&mut run.open(), None, &act(Verb::Resume, 0)).expect("a resume"));
-    assert_eq!(run.tick_to_end().0.state, "completed");
+    assert_eq!(run.tick_to_end().0.state.as_str(), "completed");
 }
 
 #[test]
@@ -160,14 +160,14 @@ fn cancelling_stops_what_is_live_and_a_revived_run_completes() {
     run.plan().expect("a plan");
     run.tick();
     assert!(cancel_run(&mut run.open(), &act(Verb::Cancel, 0)).expect("a cancel"));
-    assert_eq!(run.tick_to_end().0.state, "cancelled");
+    assert_eq!(run.tick_to_end().0.state.as_str(), "cancelled");
     assert_eq!(run.tasks(), "a=cancelled b=cancelled c=cancelled");
     assert!(run.calls().contains(&"cancel a".to_owned()));
     assert!(rerun(&mut run.open(), &Selection::default(), &act(Verb::Rerun, 0)).is_err(), "none of its tasks failed");
     run.statuses("a", [Status::Succeeded]);
     run.statuses("c", [Status::Succeeded]);
     assert_eq!(revive(&mut run.open(), &act(Verb::Revive, 0)).expect("a revival"), 3);
-    assert_eq!(run.tick_to_end().0.state, "completed");
+    assert_eq!(run.tick_to_end().0.state.as_str(), "completed");
     assert_eq!(run.tasks(), "a=completed b=completed c=completed");
 }
 
@@ -180,7 +180,7 @@ fn one_task_can_be_cancelled() {
     run.tick();
     assert!(cancel_task(&mut run.open(), "a", &act(Verb::Cancel, 0)).expect("a cancel"));
     assert!(cancel_task(&mut run.open(), "nobody", &act(Verb::Cancel, 0)).is_err());
-    assert_eq!(run.tick_to_end().0.state, "completed");
+    assert_eq!(run.tick_to_end().0.state.as_str(), "completed");
     assert_eq!(run.tasks(), "a=cancelled b=skipped c=completed");
 }
 
@@ -192,14 +192,14 @@ fn a_rerun_brings_back_what_hangs_on_it_and_its_results_are_analyzed_again() {
     run.statuses("b", [failed("exit-code")]);
     run.plugins.edit(|script| script.plans.push_back(Ok(Next::Hold(Detail::new("look", "look at b")))));
     run.plan().expect("a plan");
-    assert_eq!(run.tick_to_end().0.state, "held");
+    assert_eq!(run.tick_to_end().0.state.as_str(), "held");
     assert_eq!(run.tasks(), "a=completed b=failed c=skipped");
     run.statuses("b", [Status::Succeeded]);
     let selection = Selection { task: Some("b".to_owned()), ..Selection::default() };
     assert_eq!(rerun(&mut run.open(), &selection, &act(Verb::Rerun, 0)).expect("a rerun"), 2);
     assert!(rerun(&mut run.open(), &selection, &act(Verb::Rerun, 0)).is_err(), "a pending task cannot be rerun");
     resume(&mut run.open(), Some(r#"{"ok":true}"#), &act(Verb::Resume, 0)).expect("a resume");
-    assert_eq!(run.tick_to_end().0.state, "completed");
+    assert_eq!(run.tick_to_end().0.state.as_str(), "completed");
     assert_eq!(run.tasks(), "a=completed b=completed c=completed");
     let seen = run.plugins.edit(|script| script.results.len());
     assert_eq!(seen, 6, "three results, and the three again from the state that was planned with");
@@ -220,7 +220,7 @@ fn a_recursive_rerun_takes_what_completed_on_it() {
     let selection = Selection { task: Some("a".to_owned()), recursive: true, ..Selection::default() };
     assert_eq!(rerun(&mut run.open(), &selection, &act(Verb::Rerun, 0)).expect("a rerun"), 2);
     run.statuses("z", [Status::Succeeded]);
-    assert_eq!(run.tick_to_end().0.state, "completed");
+    assert_eq!(run.tick_to_end().0.state.as_str(), "completed");
     let store = run.open().store;
     let attempts = store.task("b").expect("a task").expect("there").attempts;
     assert_eq!(attempts, 2);

@@ -7,6 +7,7 @@ use matterstack::model::contract::{
 };
 use matterstack::model::evidence::EngineRecord;
 use matterstack::model::id::{AttemptId, OperatorKey};
+use matterstack::model::states::RunState;
 use matterstack::plugin::{Answer, PluginError, PluginErrorKind, Plugins};
 use matterstack::run::{Run, RunDir};
 use matterstack::store::{Durability, Identity, NewConfig, NewRun, Store};
@@ -264,7 +265,7 @@ impl Fixture {
     pub(crate) fn tick_to_end(&mut self) -> (Tick, usize) {
         for count in 1..=500 {
             let tick = self.tick();
-            if tick.state != "active" && tick.state != "cancelling" {
+            if !matches!(tick.state, RunState::Active | RunState::Cancelling) {
                 return (tick, count);
             }
         }

@@ -77,10 +77,10 @@ fn simulate(seed: u64) {
     for _ in 0..300 {
         run.now_ms += 4_000 * random.below(3) as i64;
         let tick = run.tick();
-        if tick.state == "completed" {
+        if tick.state.as_str() == "completed" {
             return;
         }
-        if tick.state == "held" {
+        if tick.state.as_str() == "held" {
             let explained = crate::tick::explained(&run.open().store, &run.config, "r");
             assert!(
                 explained.iter().any(|one| one.code == "lost" && one.command.is_some()),

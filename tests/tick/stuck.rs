@@ -51,7 +51,7 @@ fn rerun_of_what_would_be_skipped_again_is_refused_with_the_command_that_helps()
     }
     assert_eq!(run.tasks(), "a=failed b=failed x=skipped y=skipped l=running", "nothing of it was kept");
     run.statuses("l", [Status::Succeeded]);
-    assert_eq!(run.tick_to_end().0.state, "completed");
+    assert_eq!(run.tick_to_end().0.state.as_str(), "completed");
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn rerun_of_one_of_two_failed_dependencies_brings_back_that_one_alone() {
         "`x` and `y` come back with the last"
     );
     run.statuses("l", [Status::Succeeded]);
-    assert_eq!(run.tick_to_end().0.state, "completed");
+    assert_eq!(run.tick_to_end().0.state.as_str(), "completed");
     assert_eq!(run.tasks(), "a=completed b=completed x=completed y=completed l=completed");
 }
 
@@ -89,12 +89,12 @@ fn revive_skips_again_what_an_earlier_iteration_denies() {
     }
     assert_eq!(run.tasks(), "old=failed x=skipped f=running");
     cancel_run(&mut run.open(), &act(Verb::Cancel, 0)).expect("a cancel");
-    assert_eq!(run.tick_to_end().0.state, "cancelled");
+    assert_eq!(run.tick_to_end().0.state.as_str(), "cancelled");
     assert_eq!(revive(&mut run.open(), &act(Verb::Revive, 0)).expect("a revival"), 1, "only `f` can run");
     assert_eq!(run.tasks(), "old=failed x=skipped f=pending");
     run.statuses("f", [Status::Succeeded]);
     run.plugins.edit(|script| script.cancelled.clear());
-    assert_eq!(run.tick_to_end().0.state, "completed");
+    assert_eq!(run.tick_to_end().0.state.as_str(), "completed");
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_run_in_which_nothing_can_move_is_held_and_says_why() {
     assert!(tick.reason.expect("a reason").contains("no operator `local`"));
     run.config.operators = operators;
     resume(&mut run.open(), None, &act(Verb::Resume, 0)).expect("a resume");
-    assert_eq!(run.tick_to_end().0.state, "completed");
+    assert_eq!(run.tick_to_end().0.state.as_str(), "completed");
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn a_back_off_is_not_stuck() {
         Fixture::new(&json!({}), &[json!([task("a", json!({"retry": {"max_attempts": 2, "backoff_s": 5}}))])]);
     run.statuses("a", [failed("exit-code"), Status::Succeeded]);
     run.plan().expect("a plan");
-    assert_eq!(run.tick_to_end().0.state, "completed");
+    assert_eq!(run.tick_to_end().0.state.as_str(), "completed");
 }
 
 #[test]
@@ -128,14 +128,14 @@ fn a_rerun_of_the_last_lost_task_lets_the_run_go_on() {
     run.statuses("a", lost());
     run.statuses("b", lost());
     run.plan().expect("a plan");
-    assert_eq!(run.tick_to_end().0.state, "held");
+    assert_eq!(run.tick_to_end().0.state.as_str(), "held");
     run.statuses("a", [Status::Succeeded]);
     rerun(&mut run.open(), &of_task("a"), &act(Verb::Rerun, 0)).expect("a rerun");
     assert_eq!(run.open().store.run().expect("the run").state.as_str(), "held", "`b` is lost still");
     run.statuses("b", [Status::Succeeded]);
     rerun(&mut run.open(), &of_task("b"), &act(Verb::Rerun, 0)).expect("a rerun");
     assert_eq!((run.open().store.run().expect("the run").state.as_str(), held_code(&run)), ("active", None));
-    assert_eq!(run.tick_to_end().0.state, "completed");
+    assert_eq!(run.tick_to_end().0.state.as_str(), "completed");
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn what_is_not_submitted_when_a_run_is_paused_moves_nothing() {
         (Some(Code::RunPaused), Some("matterstack resume run"))
     );
     resume(&mut run.open(), None, &act(Verb::Resume, 0)).expect("a resume");
-    assert_eq!(run.tick_to_end().0.state, "completed");
+    assert_eq!(run.tick_to_end().0.state.as_str(), "completed");
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn a_plugin_that_cannot_be_loaded_fails_nothing() {
         let told = live.reason_code.and_then(|word| word.own());
         assert!(told == Some(Code::PluginLoad) || call == "cancel", "{call}: {told:?}");
         run.plugins.edit(|script| script.unloaded = None);
-        assert_eq!(run.tick_to_end().0.state, "completed", "{call}");
+        assert_eq!(run.tick_to_end().0.state.as_str(), "completed", "{call}");
         assert_eq!(run.open().store.task("a").expect("a task").expect("there").attempts, 1, "{call}");
     }
 }

@@ -37,7 +37,7 @@ fn a_lost_answer_of_submit_is_settled_by_reconcile() {
         let live = run.open().store.all_attempts().expect("attempts");
         assert_eq!(live[0].state.as_str(), "submitting");
         assert_eq!(live[0].reason_code, Some(Word::Limit(Code::PluginDeadline, Limit::CallMs)));
-        assert_eq!(run.tick_to_end().0.state, "completed");
+        assert_eq!(run.tick_to_end().0.state.as_str(), "completed");
         assert_eq!(submits(&run), expected);
     }
 }
@@ -51,7 +51,7 @@ fn a_submit_that_was_turned_away_is_tried_again_under_the_same_attempt() {
         script.prepare.insert("a".to_owned(), [Err(busy), Ok(())].into());
     });
     run.plan().expect("a plan");
-    assert_eq!(run.tick_to_end().0.state, "completed");
+    assert_eq!(run.tick_to_end().0.state.as_str(), "completed");
     let store = run.open().store;
     assert_eq!(store.task("a").expect("a task").expect("there").attempts, 1);
 }
@@ -73,7 +73,7 @@ fn a_lost_attempt_waits_for_a_person() {
     run.statuses("a", [lost()]);
     run.plan().expect("a plan");
     let (tick, _) = run.tick_to_end();
-    assert_eq!(tick.state, "held");
+    assert_eq!(tick.state.as_str(), "held");
     assert!(tick.reason.expect("a reason").contains("lost"));
     assert_eq!(submits(&run), 1);
     run.statuses("a", [Status::Succeeded]);
@@ -81,7 +81,7 @@ fn a_lost_attempt_waits_for_a_person() {
         Selection { state: Some("lost".to_owned()), operator: Some("local".to_owned()), ..Selection::default() };
     assert_eq!(rerun(&mut run.open(), &selection, &act(Verb::Rerun, 0)).expect("a rerun"), 1);
     resume(&mut run.open(), None, &act(Verb::Resume, 0)).expect("a resume");
-    assert_eq!(run.tick_to_end().0.state, "completed");
+    assert_eq!(run.tick_to_end().0.state.as_str(), "completed");
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_lost_attempt_is_followed_by_another_if_the_task_says_so() {
     let mut run = one(json!({"retry": {"max_attempts": 2, "backoff_s": 0, "on": {"lost": true}}}));
     run.statuses("a", [lost(), Status::Succeeded]);
     run.plan().expect("a plan");
-    assert_eq!(run.tick_to_end().0.state, "completed");
+    assert_eq!(run.tick_to_end().0.state.as_str(), "completed");
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn what_never_started_does_not_use_up_the_attempts() {
     run.statuses("a", [misfire.clone(), misfire, Status::Succeeded]);
     run.plan().expect("a plan");
     let end = run.tick_to_end().0;
-    assert_eq!(end.state, "completed");
+    assert_eq!(end.state.as_str(), "completed");
     assert_eq!(run.open().store.task("a").expect("a task").expect("there").attempts, 3);
 }
 
@@ -151,7 +151,7 @@ fn an_outside_that_does_not_answer_changes_no_verdict() {
     let away = Status::Unavailable(Detail::new("unavailable", "no answer"));
     run.statuses("a", [away.clone(), away, Status::Succeeded]);
     run.plan().expect("a plan");
-    assert_eq!(run.tick_to_end().0.state, "completed");
+    assert_eq!(run.tick_to_end().0.state.as_str(), "completed");
     assert_eq!(submits(&run), 1);
 }
 
@@ -172,12 +172,12 @@ fn what_the_campaign_does_wrong_holds_the_run_and_loses_nothing() {
         let mut run = one(json!({}));
         run.plan().expect("a plan");
         run.plugins.edit(|script| script.analyses.push_back(kind));
-        assert_eq!(run.tick_to_end().0.state, "held");
+        assert_eq!(run.tick_to_end().0.state.as_str(), "held");
         let row = run.open().store.run().expect("the run");
         assert_eq!(row.reason_code.and_then(|word| word.own()).expect("a word of ours"), code);
         assert!(row.result.is_none());
         resume(&mut run.open(), None, &act(Verb::Resume, 0)).expect("a resume");
-        assert_eq!(run.tick_to_end().0.state, "completed");
+        assert_eq!(run.tick_to_end().0.state.as_str(), "completed");
     }
 }
 
@@ -219,10 +219,10 @@ fn planning_nothing_twice_holds_the_run() {
     let mut run = Fixture::new(&json!({}), &[]);
     run.plugins.edit(|script| script.plans.extend([Ok(Next::Wait), Ok(Next::Wait)]));
     run.plan().expect("a plan");
-    assert_eq!(run.tick_to_end().0.state, "held");
+    assert_eq!(run.tick_to_end().0.state.as_str(), "held");
     assert_eq!(run.open().store.run().expect("the run").reason_code, Some(Code::PlannedNothing.into()));
     resume(&mut run.open(), None, &act(Verb::Resume, 0)).expect("a resume");
-    assert_eq!(run.tick_to_end().0.state, "completed");
+    assert_eq!(run.tick_to_end().0.state.as_str(), "completed");
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn no_pattern_collects_what_the_host_writes() {
         for name in own.into_iter().chain([".exited", "exit.json.mine"]) {
             std::fs::write(directory.join(name), name).expect("a file");
         }
-        assert_eq!(run.tick_to_end().0.state, "completed");
+        assert_eq!(run.tick_to_end().0.state.as_str(), "completed");
         let store = run.open().store;
         let outputs = store.task_outputs(store.task("a").expect("a task").expect("there").key).expect("outputs");
         let paths: Vec<&str> = outputs.iter().map(|output| output.path.as_str()).collect();
@@ -311,5 +311,5 @@ fn a_failure_by_timeout_gives_the_next_attempt_more_time() {
     }));
     run.statuses("a", [failed("timeout"), Status::Succeeded]);
     run.plan().expect("a plan");
-    assert_eq!(run.tick_to_end().0.state, "completed");
+    assert_eq!(run.tick_to_end().0.state.as_str(), "completed");
 }

@@ -14,7 +14,7 @@ fn holds_with(word: &str) -> Fixture {
     run.plugins.edit(|script| script.plans.push_back(Ok(Next::Hold(Detail::new(word, "what now?")))));
     run.statuses("b", [failed("lost")]);
     run.plan().expect("a plan");
-    assert_eq!(run.tick_to_end().0.state, "held", "{word}");
+    assert_eq!(run.tick_to_end().0.state.as_str(), "held", "{word}");
     run
 }
 
@@ -36,7 +36,7 @@ fn a_campaign_that_holds_with_a_word_of_the_hosts_is_let_go_by_a_person_alone() 
         cancel_task(&mut run.open(), "b", &act(Verb::Cancel, 0)).expect("a cancel");
         assert_eq!(run.open().store.run().expect("the run").state.as_str(), "held", "{word}: a cancel is no answer");
         resume(&mut run.open(), None, &act(Verb::Resume, 0)).expect("a resume");
-        assert_eq!(run.tick_to_end().0.state, "completed", "{word}");
+        assert_eq!(run.tick_to_end().0.state.as_str(), "completed", "{word}");
     }
 }
 
@@ -99,6 +99,6 @@ fn a_kind_of_its_own_is_waited_for_as_something_outside() {
         run.tick();
         let waits = run.open().store.waits(9).expect("readable");
         assert_eq!(waits[0].kind, Word::Guest(kind.to_owned()));
-        assert_eq!(run.tick_to_end().0.state, "completed");
+        assert_eq!(run.tick_to_end().0.state.as_str(), "completed");
     }
 }

@@ -174,7 +174,7 @@ pub(super) fn step(session: &Session, name: &str, timings: bool) -> Result<u8, F
     print_tick(session, &tick, timings)?;
     match &tick.unloaded {
         Some(unloaded) => Err(Failure::unloaded(&dir, unloaded)),
-        None => Ok(ended_badly(&tick.state)),
+        None => Ok(ended_badly(tick.state)),
     }
 }
 
@@ -184,8 +184,8 @@ fn note_tick(lease: &Lease, at_ms: i64, begun: Instant) -> Result<(), Failure> {
     noted.map_err(|error| Failure::machine("writing the run's `lock` file", error))
 }
 
-fn ended_badly(state: &str) -> u8 {
-    u8::from(matches!(RunState::parse(state), Some(RunState::Failed | RunState::Cancelled)))
+fn ended_badly(state: RunState) -> u8 {
+    u8::from(matches!(state, RunState::Failed | RunState::Cancelled))
 }
 
 fn print_tick(session: &Session, tick: &Tick, timings: bool) -> Result<(), Failure> {
@@ -306,25 +306,27 @@ fn drive_one(
     shown: Shown,
 ) -> Result<u8, Failure> {
     let mut progress = Progress::new(&dir.id(), shown.alone);
-    let mut total = Tick::default();
+    let mut total: Option<Tick> = None;
     let ending = drive(dir, patience, interrupt, &mut |seen| match seen {
         Seen::Tick(run, tick) => {
-            total = Tick {
-                polled: total.polled + tick.polled,
-                submitted: total.submitted + tick.submitted,
-                finished: total.finished + tick.finished,
-                planned: total.planned + tick.planned,
-                timings: total.timings.plus(tick.timings),
-                warning: total.warning.take().or_else(|| tick.warning.clone()),
+            let before = total.take().unwrap_or_default();
+            total = Some(Tick {
+                polled: before.polled + tick.polled,
+                submitted: before.submitted + tick.submitted,
+                finished: before.finished + tick.finished,
+                planned: before.planned + tick.planned,
+                timings: before.timings.plus(tick.timings),
+                warning: before.warning.or_else(|| tick.warning.clone()),
                 ..tick.clone()
-            };
+            });
             progress.show(run, tick);
         }
         Seen::Trouble(failure) => tell(&format!("{}: waits, and goes on by itself: {failure}", dir.address())),
     });
     progress.finish();
     let ending = ending?;
-    print_tick(session, &total, shown.timings)?;
+    // a disk that fails from the beginning lets nothing be done
+    total.iter().try_for_each(|total| print_tick(session, total, shown.timings))?;
     let run = dir.address();
     Ok(match ending {
         Ending::Completed => 0,

@@ -1,4 +1,4 @@
-//! The three state machines. Each has one `become` that lists the legal pairs.
+//! The three state machines. Each has one `become_state` that lists the legal pairs; its default is how a life begins.
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -18,7 +18,7 @@ pub struct IllegalTransition {
 macro_rules! states {
     ($(#[$doc:meta])* $name:ident, $machine:literal, { $($(#[$vdoc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
         #[serde(rename_all = "snake_case")]
         pub enum $name { $($(#[$vdoc])* $variant),+ }
 
@@ -53,6 +53,7 @@ states! {
     /// Where a run stands.
     RunState, "run", {
         /// Ticks advance it.
+        #[default]
         Active = "active",
         /// A person asked it to start nothing new.
         Paused = "paused",
@@ -96,6 +97,7 @@ states! {
     /// Where a task stands.
     TaskState, "task", {
         /// Not started: waits for dependencies or capacity.
+        #[default]
         Pending = "pending",
         /// Has an attempt, or waits between two.
         Running = "running",
@@ -154,6 +156,7 @@ states! {
     /// Where an attempt stands.
     AttemptState, "attempt", {
         /// Its id is known; its directory may exist.
+        #[default]
         Created = "created",
         /// `prepare` returned, or a submit was turned away for a while.
         Prepared = "prepared",

@@ -102,7 +102,7 @@ pub struct Tick {
     /// The run.
     pub run_id: String,
     /// The state it is in now.
-    pub state: String,
+    pub state: RunState,
     /// Why.
     pub reason: Option<String>,
     /// Attempts asked about.
@@ -200,7 +200,7 @@ pub fn step_run(run: &mut Run, moment: Moment<'_>) -> Result<Tick, TickError> {
     }
     tick.warning = notify::tell(run)?.or(tick.warning.take());
     let after = run.store.run()?;
-    tick.state = after.state.to_string();
+    tick.state = after.state;
     tick.reason = after.reason;
     tick.iteration = after.iteration;
     Ok(tick)

@@ -269,6 +269,10 @@ fn a_backend_is_checked_step_by_step() {
     let sockets = [("XDG_RUNTIME_DIR", sockets.path().to_str().expect("UTF-8"))];
     let done = far.world.run_with(&["backend", "check", "cluster", "--workspace", "demo"], &sockets).code(74);
     assert!(done.stdout.starts_with("TROUBLE  login") && done.stdout.contains("-o ControlPersist=yes -fN"), "{done:?}");
+    let nowhere = [("PATH", "/nonexistent")];
+    let done = far.world.run_with(&["backend", "check", "cluster", "--workspace", "demo"], &nowhere).code(74);
+    let said = ["program `ssh` not found", "install the OpenSSH client"];
+    assert!(said.iter().all(|words| done.stdout.contains(words)), "{done:?}");
 }
 
 #[test]

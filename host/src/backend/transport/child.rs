@@ -18,17 +18,36 @@ const BYTES_PER_S: f64 = 64.0 * 1024.0;
 /// A pipe holds no more than this many chunks, however large a process has made it.
 const CHUNKS_AT_ONCE: usize = 16;
 
+/// Why there is no end of a child to tell of.
+#[derive(Debug)]
+pub(super) enum NoEnd {
+    /// There is no such program.
+    NotFound(String),
+    /// It could not be started: the sentence.
+    NotStarted(String),
+    /// It was started, and how it ended is not known: the sentence.
+    Lost(String),
+}
+
+impl From<NoEnd> for NoAnswer {
+    fn from(no_end: NoEnd) -> Self {
+        match no_end {
+            NoEnd::NotFound(program) => Self::Unreachable(format!("program `{program}` not found")),
+            NoEnd::NotStarted(text) => Self::Unreachable(text),
+            NoEnd::Lost(text) => Self::Lost(text),
+        }
+    }
+}
+
 /// Runs the command, which is the script of `call` in some shell, to its end. A child that is late is killed with its
 /// process group; what a child that ended has left running is let be.
-pub(super) fn run(mut command: Command, call: Exec<'_>) -> Result<Finished, NoAnswer> {
+pub(super) fn run(mut command: Command, call: Exec<'_>) -> Result<Finished, NoEnd> {
     let program = command.get_program().to_string_lossy().into_owned();
     command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.stdin(if call.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
-    let mut child = crate::backend::program::spawn(&mut command).map_err(|error| {
-        NoAnswer::Unreachable(match error.kind() {
-            io::ErrorKind::NotFound => format!("program `{program}` not found"),
-            _ => format!("program `{program}` cannot be started: {error}"),
-        })
+    let mut child = crate::backend::program::spawn(&mut command).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => NoEnd::NotFound(program.clone()),
+        _ => NoEnd::NotStarted(format!("program `{program}` cannot be started: {error}")),
     })?;
     let group = Pid::from_child(&child);
     let heard = Conversation::new(&mut child, call).and_then(Conversation::hold);
@@ -36,8 +55,8 @@ pub(super) fn run(mut command: Command, call: Exec<'_>) -> Result<Finished, NoAn
         // not yet waited for, so the group is still ours
         let _ = kill_process_group(group, Signal::KILL);
     }
-    let status = child.wait().map_err(|error| NoAnswer::Lost(format!("`{program}` cannot be waited for: {error}")))?;
-    let (stdout, stderr) = heard.map_err(NoAnswer::Lost)?;
+    let status = child.wait().map_err(|error| NoEnd::Lost(format!("`{program}` cannot be waited for: {error}")))?;
+    let (stdout, stderr) = heard.map_err(NoEnd::Lost)?;
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1);
     Ok(Finished { code, stdout, stderr })
 }

@@ -10,7 +10,7 @@ impl Transport for Here {
     fn exec(&self, call: Exec<'_>) -> Result<Finished, NoAnswer> {
         let mut command = Command::new("/bin/sh");
         command.arg("-c").arg(call.script);
-        child::run(command, call)
+        Ok(child::run(command, call)?)
     }
 }
 

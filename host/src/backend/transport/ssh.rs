@@ -5,8 +5,9 @@
 //! fails before that provably started nothing. What a login prints around the script is told apart by markers that
 //! nobody can guess, and the script's own exit code comes in one of them: without it the answer is lost. A crash leaves
 //! at worst the shared connection, which closes itself when it has been idle.
+use super::child::{self, NoEnd};
 use super::frame::{Frame, Source, between, bootstrap};
-use super::{Exec, Finished, NoAnswer, Transport, child};
+use super::{Exec, Finished, NoAnswer, Transport};
 use crate::ground::words::quoted;
 use crate::model::document::{hex, sha256};
 use std::cell::Cell;
@@ -134,11 +135,13 @@ impl Ssh {
                 Ok(Finished { code, stdout, stderr: between(&stderr, &token) })
             }
             (Ok(ended), None) if sent => Err(SshError::Lost(cut(&ended))),
-            (Err(NoAnswer::Lost(why)), None) if sent => Err(SshError::Lost(why)),
+            (Err(NoEnd::Lost(why)), None) if sent => Err(SshError::Lost(why)),
             (Ok(ended), None) => Err(SshError::Unreachable(self.trouble(&self.unmuffled(ended), &printed))),
-            (Err(NoAnswer::Lost(why) | NoAnswer::Unreachable(why)), None) => {
-                Err(SshError::Unreachable(self.silence(&why)))
+            (Err(NoEnd::NotFound(program)), None) => {
+                let what = format!("program `{program}` not found");
+                Err(SshError::Unreachable(trouble("no-ssh", what, "install the OpenSSH client")))
             }
+            (Err(NoEnd::Lost(why) | NoEnd::NotStarted(why)), None) => Err(SshError::Unreachable(self.silence(&why))),
         }
     }
 
@@ -180,9 +183,6 @@ impl Ssh {
 
     /// Nothing came from the other side.
     fn silence(&self, why: &str) -> Trouble {
-        if why.contains("`ssh` not found") {
-            return trouble("no-ssh", "program `ssh` not found".to_owned(), "install the OpenSSH client");
-        }
         let what = format!("`{}` did not answer over ssh: {why}", self.host);
         trouble("timed-out", what, "check the network, and that the host is up")
     }
