@@ -1,4 +1,5 @@
 //! What a person is told when something cannot be done: what, which thing, why, and what would help.
+use crate::ground::files::is_link;
 use crate::ground::machine;
 use crate::plugin::{PluginError, PluginErrorKind};
 use crate::run::{LeaseError, RunDir};
@@ -126,11 +127,6 @@ const DAMAGED: &str = "`matterstack doctor RUN` says which rules are broken; res
 
 /// What helps where the disk is full or does not let itself be written.
 const MAKE_ROOM: &str = "nothing was lost: make room or mend the permission, then repeat the command";
-
-/// Whether a link was found where none is followed.
-fn is_link(cause: &io::Error) -> bool {
-    cause.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
-}
 
 /// What helps where a lease's file cannot be opened or locked.
 fn lease_hint(run: &str, cause: &io::Error) -> String {

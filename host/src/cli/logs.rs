@@ -4,7 +4,7 @@ use super::show::refuse_to_stay;
 use super::tasks::the_task;
 use super::{Session, shown};
 use crate::failure::Failure;
-use crate::ground::files::open_regular_path;
+use crate::ground::files::{is_link, open_regular_path};
 use crate::ground::words::positional;
 use crate::model::states::AttemptState;
 use crate::store::{AttemptRow, Store};
@@ -63,11 +63,6 @@ pub(super) fn logs(
         tell(&format!("attempt {} has written nothing; its files are in {}", attempt.number, shown(&directory)));
     }
     Ok(0)
-}
-
-/// Whether a link was found where none is followed.
-fn is_link(error: &std::io::Error) -> bool {
-    error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
 }
 
 /// A file that is printed as it grows.

@@ -19,6 +19,11 @@ pub fn read_regular(path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
     read_whole(file, max).map(Some)
 }
 
+/// Whether an error says that a link was found where none is followed.
+pub fn is_link(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
+}
+
 /// Reads an open file whole.
 ///
 /// # Errors

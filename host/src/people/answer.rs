@@ -9,7 +9,7 @@ use crate::ground::files::{lock, new_file, put, read_regular};
 use crate::ground::words::positional;
 use crate::model::code::Code;
 use crate::model::contract::{AttemptRequest, Status};
-use crate::model::id::{AttemptId, OperatorKey, RunId, TaskId};
+use crate::model::id::OperatorKey;
 use crate::model::states::{AttemptState, RunState};
 use crate::run::{Run, SIGNATURE, Signature, signature_of_answer};
 use crate::store::AttemptRow;
@@ -17,7 +17,6 @@ use serde_json::Value;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// The largest file of a question, in bytes.
 const QUESTION_MAX: u64 = 16 * 1024 * 1024;
@@ -114,7 +113,9 @@ fn too_late(run: &Run, attempt: &AttemptRow, asked: bool) -> Result<Failure, Fai
         RunState::Failed | RunState::Cancelled => {
             failure.hint(format!("the run has ended; `matterstack revive {address}` brings back what did not complete"))
         }
-        _ => failure.hint(format!("`matterstack rerun {address} {}` asks again", positional(task))),
+        RunState::Active | RunState::Paused | RunState::Held | RunState::Cancelling => {
+            failure.hint(format!("`matterstack rerun {address} {}` asks again", positional(task)))
+        }
     })
 }
 
@@ -169,19 +170,11 @@ impl Question {
     }
 
     fn ask(&self, run: &Run, trial: &Path) -> Result<Judgement, Failure> {
-        let config = run.config.operators.get(&self.attempt.operator).map(|operator| operator.config.to_string());
         let request = AttemptRequest {
-            run_id: RunId(self.run_id.clone()),
-            attempt_id: AttemptId(self.attempt.id.clone()),
-            task_id: TaskId(self.attempt.task_id.clone()),
-            number: self.attempt.number,
-            task: self.attempt.task_json.clone(),
-            handle: self.attempt.handle.clone(),
-            note: None,
-            config: config.unwrap_or_else(|| "{}".to_owned()),
             directory: trial.to_owned(),
-            inputs: Arc::default(),
+            note: None,
             cancelled: false,
+            ..run.request(&self.attempt, self.attempt.task_json.clone())
         };
         let report = run.plugins.check_status(&OperatorKey(self.attempt.operator.clone()), &request)?;
         Ok(match report.status {

@@ -7,15 +7,17 @@ mod ticked;
 pub use dir::RunDir;
 pub use lease::{Lease, LeaseError};
 pub use signature::{ANSWER_MAX, Signature};
-pub(crate) use signature::{SIGNATURE, sign_what_came_by_hand, signature_of_answer};
+pub(crate) use signature::{SIGNATURE, SIGNATURE_MAX, sign_what_came_by_hand, signature_of_answer};
 pub use ticked::LastTick;
 
 use crate::backend::Backends;
 use crate::ground::files::read_regular;
 use crate::model::config::RunConfig;
+use crate::model::contract::AttemptRequest;
 use crate::model::document::{canonical, sha256};
+use crate::model::id::{AttemptId, RunId, TaskId};
 use crate::plugin::Plugins;
-use crate::store::Store;
+use crate::store::{AttemptRow, Store};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -41,6 +43,24 @@ impl Run {
     /// If the file that holds them cannot be read, or is not the one that was pinned.
     pub fn params(&self) -> io::Result<String> {
         read_params(&self.dir, &self.config)
+    }
+
+    /// What an operator is told about an attempt at a task, which is given by its text.
+    pub(crate) fn request(&self, attempt: &AttemptRow, task: String) -> AttemptRequest {
+        let config = self.config.operators.get(&attempt.operator).map(|operator| operator.config.to_string());
+        AttemptRequest {
+            run_id: RunId(self.dir.id()),
+            attempt_id: AttemptId(attempt.id.clone()),
+            task_id: TaskId(attempt.task_id.clone()),
+            number: attempt.number,
+            task,
+            handle: attempt.handle.clone(),
+            note: attempt.note.clone(),
+            config: config.unwrap_or_else(|| "{}".to_owned()),
+            directory: self.dir.join(&attempt.directory),
+            inputs: Arc::default(),
+            cancelled: attempt.cancel_asked > 0,
+        }
     }
 }
 

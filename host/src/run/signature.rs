@@ -13,7 +13,7 @@ pub const ANSWER_MAX: u64 = 16 * 1024 * 1024;
 /// Who gave the answer.
 pub(crate) const SIGNATURE: &str = "response.by.json";
 /// The largest signature, in bytes.
-const SIGNATURE_MAX: u64 = 64 * 1024;
+pub(crate) const SIGNATURE_MAX: u64 = 64 * 1024;
 
 /// Who did something from outside, and when.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -1,4 +1,5 @@
 //! Walks a store and lists every broken rule, for tests and `doctor`.
+use super::attempt::FLIPS_MAX;
 use super::{Store, StoreError};
 
 /// A rule, and the query that finds what breaks it.
@@ -71,7 +72,7 @@ const RULES: &[(&str, &str)] = &[
     (
         "the last history row of attempt disagrees with its state",
         "SELECT a.attempt_id FROM attempts a LEFT JOIN (SELECT subject, to_state, max(seq) FROM history WHERE kind = 'attempt' \
-         GROUP BY subject) h ON h.subject = a.attempt_id WHERE h.to_state IS NOT a.state AND NOT (a.flips > 20 AND \
+         GROUP BY subject) h ON h.subject = a.attempt_id WHERE h.to_state IS NOT a.state AND NOT (a.flips > :flips_max AND \
          a.state IN ('submitted', 'running', 'waiting_external') AND h.to_state IN ('submitted', 'running', 'waiting_external'))",
     ),
 ];
@@ -93,7 +94,10 @@ impl Store {
         }
         for (rule, query) in RULES {
             let mut statement = self.connection.prepare(query)?;
-            let mut rows = statement.query([])?;
+            if let Some(at) = statement.parameter_index(":flips_max")? {
+                statement.raw_bind_parameter(at, FLIPS_MAX)?;
+            }
+            let mut rows = statement.raw_query();
             while let Some(row) = rows.next()? {
                 let value: rusqlite::types::Value = row.get(0)?;
                 broken.push(format!("{rule} {value:?}"));

@@ -2,7 +2,7 @@
 use super::collect::{CollectError, Collected};
 use super::start::UNLOADED_MS;
 use super::verdict::{Sequel, Verdict, stored_task};
-use super::{Run, Tick, TickError, collect, key, request, stage};
+use super::{Run, Tick, TickError, collect, key, stage};
 use crate::ground::carriage::{Allowance, Carriage};
 use crate::model::code::Code;
 use crate::model::contract::GuestError;
@@ -39,7 +39,7 @@ pub(super) fn gather(run: &Run, verdict: &mut Verdict, tick: &mut Tick) -> Resul
         Gathered::Yes if ["\"outputs\"", "\"link\""].iter().any(|word| verdict.attempt.task_json.contains(word)) => {
             gather_files(run, verdict, &tick.allowance)
         }
-        gathered => Ok(gathered),
+        gathered @ (Gathered::Yes | Gathered::Later(..)) => Ok(gathered),
     }
 }
 
@@ -47,7 +47,7 @@ pub(super) fn gather(run: &Run, verdict: &mut Verdict, tick: &mut Tick) -> Resul
 fn gather_document(run: &Run, verdict: &mut Verdict, tick: &mut Tick) -> Gathered {
     let Verdict { attempt, end, .. } = verdict;
     crate::ground::failpoint::hit("collect-results.before");
-    let answer = run.plugins.collect_results(&key(attempt), &request(run, attempt, attempt.task_json.clone()));
+    let answer = run.plugins.collect_results(&key(attempt), &run.request(attempt, attempt.task_json.clone()));
     crate::ground::failpoint::hit("collect-results.after");
     match answer {
         Ok(data) => {

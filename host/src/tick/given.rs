@@ -4,6 +4,7 @@ use crate::ground::digest::digest;
 use crate::ground::files::{open_regular, read_whole};
 use crate::ground::machine;
 use crate::model::act::{Act, Actor, Verb};
+use crate::run::{SIGNATURE, SIGNATURE_MAX, Signature};
 use crate::store::AttemptRow;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, MetadataExt};
@@ -11,19 +12,11 @@ use serde::Deserialize;
 use serde_json::json;
 use std::path::Path;
 
-/// The longest signature that is read, in bytes.
-const SIGNATURE_MAX: u64 = 64 * 1024;
-
 /// Who gave something, as it stands beside what was given.
 #[derive(Debug, Deserialize)]
-struct Signature {
-    user: String,
-    uid: u32,
-    host: String,
-    at: String,
-    sha256: String,
-    #[serde(default)]
-    version: Option<String>,
+struct Given {
+    #[serde(flatten)]
+    by: Signature,
     /// The return of a kit is named by its seal.
     #[serde(default)]
     seal: Option<String>,
@@ -33,22 +26,22 @@ struct Signature {
 pub(super) fn given(directory: &Path, attempt: &AttemptRow) -> Option<Act> {
     let directory = Dir::open_ambient_dir(directory, ambient_authority()).ok()?;
     let answer = || {
-        let (bytes, _) = signature(&directory, "response.by.json")?;
+        let (bytes, _) = signature(&directory, SIGNATURE)?;
         let mut response = open_regular(&directory, "response.json").ok()?;
         let owner = response.metadata().ok()?.uid();
         let (digest, _) = digest(&mut response).ok()?;
-        let signed: Signature = serde_json::from_slice(&bytes).ok()?;
+        let signed: Given = serde_json::from_slice(&bytes).ok()?;
         // a note that belongs to another answer says nothing
-        (signed.sha256 == digest).then_some((Verb::Respond, signed, owner))
+        (signed.by.sha256 == digest).then_some((Verb::Respond, signed, owner))
     };
     let returned = || {
         let (bytes, owner) = signature(&directory, "import.json")?;
-        Some((Verb::KitImport, serde_json::from_slice::<Signature>(&bytes).ok()?, owner))
+        Some((Verb::KitImport, serde_json::from_slice::<Given>(&bytes).ok()?, owner))
     };
-    let (verb, signed, owner) = answer().or_else(returned)?;
+    let (verb, Given { by: signed, seal }, owner) = answer().or_else(returned)?;
     let at = signed.at.parse::<jiff::Timestamp>().ok()?;
     let mut arguments = json!({"task": attempt.task_id, "attempt": attempt.id, "sha256": signed.sha256});
-    if let Some(seal) = signed.seal {
+    if let Some(seal) = seal {
         arguments["seal"] = seal.into();
     }
     let mut by = Actor { user_id: signed.uid, user: signed.user, host: signed.host, version: signed.version };

@@ -52,14 +52,12 @@ pub use turn::BUDGET;
 
 use crate::ground::carriage::Allowance;
 use crate::model::code::Code;
-use crate::model::contract::AttemptRequest;
-use crate::model::id::{AttemptId, OperatorKey, RunId, TaskId};
+use crate::model::id::{AttemptId, OperatorKey};
 use crate::model::reason::Reason;
 use crate::model::states::RunState;
 use crate::plugin::PluginError;
 use crate::run::Run;
 use crate::store::{AttemptRow, Durability, StoreError};
-use std::sync::Arc;
 use std::time::Duration;
 use turn::{Cut, Phase, Turn};
 
@@ -269,24 +267,6 @@ fn why_stuck(run: &Run) -> Result<String, TickError> {
     let open = run.store.open_tasks(1)?;
     let task = open.first().map_or(String::new(), |task| format!(": task `{}` is {}", task.id, task.state));
     Ok(format!("nothing is live and nothing can start{task}"))
-}
-
-/// What an operator is told about an attempt.
-fn request(run: &Run, attempt: &AttemptRow, task: String) -> AttemptRequest {
-    let config = run.config.operators.get(&attempt.operator).map(|operator| operator.config.to_string());
-    AttemptRequest {
-        run_id: RunId(run.dir.id()),
-        attempt_id: AttemptId(attempt.id.clone()),
-        task_id: TaskId(attempt.task_id.clone()),
-        number: attempt.number,
-        task,
-        handle: attempt.handle.clone(),
-        note: attempt.note.clone(),
-        config: config.unwrap_or_else(|| "{}".to_owned()),
-        directory: run.dir.join(&attempt.directory),
-        inputs: Arc::default(),
-        cancelled: attempt.cancel_asked > 0,
-    }
 }
 
 /// Whether an operator is granted a backend.

@@ -3,7 +3,7 @@ use super::gather::{self, Gathered, NEXT_TICK_MS, UNAVAILABLE_MS};
 use super::start::UNLOADED_MS;
 use super::turn::{HELD_MAX, HELD_MAX_BYTES, Phase, Round, Turn};
 use super::verdict::{self, Sequel, Verdict};
-use super::{Moment, Run, Tick, TickError, job, key, outside, request};
+use super::{Moment, Run, Tick, TickError, job, key, outside};
 use crate::model::code::{Code, Word};
 use crate::model::contract::Status;
 use crate::model::reason::Reason;
@@ -143,7 +143,7 @@ fn ask(run: &mut Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Learnt
         crate::run::sign_what_came_by_hand(&run.dir.join(&attempt.directory));
     }
     crate::ground::failpoint::hit("check-status.before");
-    let answer = run.plugins.check_status(&key(&attempt), &request(run, &attempt, attempt.task_json.clone()));
+    let answer = run.plugins.check_status(&key(&attempt), &run.request(&attempt, attempt.task_json.clone()));
     crate::ground::failpoint::hit("check-status.after");
     let report = match answer {
         Ok(report) => report,

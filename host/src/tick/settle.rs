@@ -1,7 +1,7 @@
 //! Settles submits that an earlier tick left undecided.
 use super::turn::{HELD_MAX, HELD_MAX_BYTES, Phase, Round, Turn};
 use super::verdict::{self, Verdict};
-use super::{Moment, Run, Tick, TickError, key, request, submit};
+use super::{Moment, Run, Tick, TickError, key, submit};
 use crate::model::code::Code;
 use crate::model::contract::Found;
 use crate::model::reason::Reason;
@@ -62,7 +62,7 @@ pub(super) fn settle_interrupted_submits(
 /// Asks the operator whether a submit under the attempt's key took effect.
 pub(super) fn reconcile(run: &Run, attempt: &AttemptRow) -> Result<Found, PluginError> {
     crate::ground::failpoint::hit("reconcile.before");
-    let answer = run.plugins.reconcile(&key(attempt), &request(run, attempt, attempt.task_json.clone()));
+    let answer = run.plugins.reconcile(&key(attempt), &run.request(attempt, attempt.task_json.clone()));
     crate::ground::failpoint::hit("reconcile.after");
     answer
 }

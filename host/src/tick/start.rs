@@ -2,9 +2,10 @@
 use super::again::{self, Again};
 use super::consumed::consumed;
 use super::decide::{self, Claim};
+use super::gather::NEXT_TICK_MS;
 use super::turn::{BUDGET, HELD_MAX_BYTES, Phase, Round, Turn};
 use super::verdict::{self, Sequel, Verdict, stored_task};
-use super::{Moment, Run, Tick, TickError, key, request, stage, submit};
+use super::{Moment, Run, Tick, TickError, key, stage, submit};
 use crate::ground::machine;
 use crate::model::code::{Code, Word};
 use crate::model::contract::GuestError;
@@ -17,8 +18,6 @@ use crate::run::RunDir;
 use crate::store::{AttemptRow, Durability, NewAttempt, NewInput, TaskSpec, Waiting};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// When to go on with what is too much for one tick, in milliseconds.
-const NEXT_TICK_MS: i64 = 0;
 /// When to try again what was turned away without a hint, in milliseconds.
 const TURNED_AWAY_MS: i64 = 5_000;
 /// The soonest that what was turned away is tried again, whatever the hint, in milliseconds.
@@ -243,7 +242,7 @@ fn ready(run: &Run, attempt: AttemptRow, staged: &mut bool, tick: &mut Tick) -> 
             return Ok(Readied::Later(attempt, TURNED_AWAY_MS, Reason::new(Code::TurnedAway, text)));
         }
         Err(stage::StageError::PutAside(text)) => {
-            return Ok(Readied::Later(attempt, NEXT_TICK_MS, Reason::new(Code::Staging, text)));
+            return Ok(Readied::Later(attempt, delay_ms(NEXT_TICK_MS), Reason::new(Code::Staging, text)));
         }
         Err(stage::StageError::Task(text)) => {
             let reason = Reason::new(Code::Staging, text);
@@ -252,7 +251,7 @@ fn ready(run: &Run, attempt: AttemptRow, staged: &mut bool, tick: &mut Tick) -> 
     };
     let json = attempt_json(run, &attempt, &task)?;
     crate::ground::failpoint::hit("prepare.before");
-    let answer = run.plugins.prepare(&key(&attempt), &request(run, &attempt, json));
+    let answer = run.plugins.prepare(&key(&attempt), &run.request(&attempt, json));
     crate::ground::failpoint::hit("prepare.after");
     Ok(match answer {
         Ok(()) => Readied::Yes(attempt, carried),

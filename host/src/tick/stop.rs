@@ -1,7 +1,7 @@
 //! Tells the outside to stop what is not wanted any more.
 use super::turn::{HELD_MAX, HELD_MAX_BYTES, Phase, Round, Turn};
 use super::verdict::{self, Verdict};
-use super::{Moment, Run, Tick, TickError, key, request};
+use super::{Moment, Run, Tick, TickError, key};
 use crate::model::code::Code;
 use crate::model::reason::Reason;
 use crate::model::states::AttemptState;
@@ -58,7 +58,7 @@ fn tell(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Told {
         return Told::NotNeeded(Verdict::cancelled(attempt));
     }
     crate::ground::failpoint::hit("cancel.before");
-    let answer = run.plugins.cancel(&key(&attempt), &request(run, &attempt, attempt.task_json.clone()));
+    let answer = run.plugins.cancel(&key(&attempt), &run.request(&attempt, attempt.task_json.clone()));
     crate::ground::failpoint::hit("cancel.after");
     match answer {
         Ok(()) => Told::Yes(attempt.key),

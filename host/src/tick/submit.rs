@@ -1,7 +1,7 @@
 //! Submits attempts whose intent is committed, and records the answers.
 use super::start::{UNLOADED_MS, attempt_json, refused, told, turned_away_ms};
 use super::verdict::{self, Sequel, Verdict, stored_task};
-use super::{Moment, Run, Tick, TickError, inputs, key, request, settle};
+use super::{Moment, Run, Tick, TickError, inputs, key, settle};
 use crate::backend::Unacknowledged;
 use crate::model::code::{Code, Word};
 use crate::model::contract::{AttemptRequest, Found, GuestError};
@@ -119,7 +119,7 @@ fn submit(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Submitt
     let json = attempt_json(run, &attempt, &task)?;
     let inputs = Arc::new(inputs::of(run, &attempt, &task)?);
     crate::ground::failpoint::hit("submit.before");
-    let request = AttemptRequest { inputs, ..request(run, &attempt, json) };
+    let request = AttemptRequest { inputs, ..run.request(&attempt, json) };
     let answer = run.plugins.submit(&key(&attempt), &request);
     crate::ground::failpoint::hit("submit.after");
     Ok(match answer {

@@ -141,7 +141,7 @@ pub struct SettledAttempt<'a> {
 }
 
 /// How often the history notes that an attempt goes from one state to another while the outside has it.
-const FLIPS_MAX: u32 = 20;
+pub(super) const FLIPS_MAX: u32 = 20;
 
 impl Writer<'_> {
     /// Records an attempt by a person's word, from its beginning to its end.
