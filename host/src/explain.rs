@@ -294,14 +294,23 @@ impl Seen<'_> {
         let rerun = if self.can_rerun(task) { format!("rerun {id}") } else { "revive".to_owned() };
         let goes_on = revive || self.can_rerun(task);
         let mended = goes_on.then(|| self.mend_operator(&task.operator, &code, &rerun)).flatten();
-        let command = match task.state {
-            TaskState::Failed if mended.is_some() => mended,
-            TaskState::Failed if task.attempts > 0 && !code.is(Code::Rejected) => self.command(&format!("logs {id}")),
-            _ if !self.takes_back() && task.iteration != self.row.iteration => None,
-            _ if self.row.state == RunState::Cancelling => None,
-            TaskState::Skipped if self.row.state == RunState::Completed => None,
-            _ if revive => self.command("revive"),
-            _ => self.command(&format!("rerun {id}")),
+        let failed = task.state == TaskState::Failed;
+        let command = if failed && mended.is_some() {
+            mended
+        } else if failed && task.attempts > 0 && !code.is(Code::Rejected) {
+            self.command(&format!("logs {id}"))
+        } else if !self.takes_back() && task.iteration != self.row.iteration {
+            None
+        } else {
+            match self.row.state {
+                RunState::Cancelling => None,
+                // by itself it would be skipped again
+                RunState::Completed if task.state == TaskState::Skipped => None,
+                RunState::Failed | RunState::Cancelled => self.command("revive"),
+                RunState::Active | RunState::Paused | RunState::Held | RunState::Completed => {
+                    self.command(&format!("rerun {id}"))
+                }
+            }
         };
         (code, sentence, command)
     }

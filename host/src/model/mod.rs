@@ -1,4 +1,5 @@
 //! Plain values and rules of the domain. Nothing here reads a file, a clock or the environment.
+#![warn(clippy::wildcard_enum_match_arm)]
 pub mod act;
 pub mod attempt_dir;
 pub mod code;

@@ -150,7 +150,7 @@ pub(super) fn over_quota(error: CollectError, limits: &Limits) -> CollectError {
             let text = format!("the output files are larger together than allowed, at `{path}`: `{limit}` is {most}");
             CollectError::Quota(text, Some(limit))
         }
-        other => other,
+        other @ (CollectError::Quota(..) | CollectError::Unreadable(..) | CollectError::PutAside(_)) => other,
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! A tick looks, decides, acts and returns; it never waits for outside work. A crash at any point leaves a state from
 //! which the next tick goes on: every effect has its intent committed before it and its record after it.
+#![warn(clippy::wildcard_enum_match_arm)]
 mod adopt;
 mod again;
 mod amend;

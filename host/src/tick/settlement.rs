@@ -64,13 +64,11 @@ pub fn settle(
 /// The attempt that a person is asked about.
 fn lost_attempt(run: &Run, task: &TaskRow) -> Result<AttemptRow, ControlError> {
     let last = run.store.attempts(task.key)?.pop();
-    match last {
-        Some(attempt) if attempt.state == AttemptState::Lost && task.state == TaskState::Running => Ok(attempt),
-        _ => {
-            let what = format!("task `{}` is {}, and no attempt at it is lost", task.id, task.state);
-            Err(not_now(run, what, Some(Remedy::Explain(TaskId(task.id.clone())))))
-        }
-    }
+    let waits = |attempt: &AttemptRow| attempt.state == AttemptState::Lost && task.state == TaskState::Running;
+    last.filter(waits).ok_or_else(|| {
+        let what = format!("task `{}` is {}, and no attempt at it is lost", task.id, task.state);
+        not_now(run, what, Some(Remedy::Explain(TaskId(task.id.clone()))))
+    })
 }
 
 /// The outputs that the lost attempt left, whole: a person waits for them.
