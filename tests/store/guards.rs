@@ -133,6 +133,33 @@ fn what_somebody_else_has_changed_is_not_changed_again() {
             let path = [AttemptState::Prepared, AttemptState::Submitting];
             writer.move_attempt(&stale, &path, None, Some(9), 7)
         }),
+        place.write(|writer| writer.make_due(stale.key + 1)),
+        place.write(|writer| writer.note_attempt(&stale, 9, Some(&why()), 7)),
+        place.write(|writer| writer.set_task_reason(key + 1, Some(&why()))),
+        place.write(|writer| writer.count_try(key + 1, true).map(|_| ())),
+    ];
+    for (number, result) in refused.into_iter().enumerate() {
+        assert!(matches!(result, Err(StoreError::Row(_))), "{number}: {result:?}");
+    }
+    assert_eq!(everything_at(&place.path()), before);
+}
+
+#[test]
+fn of_what_has_ended_nothing_is_noted() {
+    let place = with_attempt();
+    let key = place.key("t");
+    let running = (TaskState::Pending, TaskState::Running);
+    place.write(|writer| writer.set_task_state(key, running, None, 6)).expect("a legal move");
+    place.write(|writer| advance(writer, &place.attempt("x"), AttemptState::Failed)).expect("a legal move");
+    let failed = (TaskState::Running, TaskState::Failed);
+    place.write(|writer| writer.set_task_state(key, failed, Some(&why()), 6)).expect("a legal move");
+    let (ended, before) = (place.attempt("x"), everything_at(&place.path()));
+    let refused = [
+        place.write(|writer| writer.note_attempt(&ended, 9, Some(&why()), 7)),
+        place.write(|writer| writer.make_due(ended.key)),
+        place.write(|writer| writer.set_task_reason(key, Some(&why()))),
+        place.write(|writer| writer.count_try(key, true).map(|_| ())),
+        place.write(|writer| writer.count_try(key, false).map(|_| ())),
     ];
     for (number, result) in refused.into_iter().enumerate() {
         assert!(matches!(result, Err(StoreError::Row(_))), "{number}: {result:?}");

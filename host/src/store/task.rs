@@ -1,10 +1,10 @@
 //! Tasks: where each stands, and why.
 use super::word::columns;
-use super::{Store, StoreError, Writer};
+use super::{Store, StoreError, Writer, changed_one};
 use crate::model::code::Word;
 use crate::model::reason::Reason;
 use crate::model::states::{TaskCounts, TaskState};
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 use std::collections::BTreeMap;
 
 /// A task as a person or a report sees it.
@@ -118,16 +118,17 @@ impl Writer<'_> {
         self.record(now_ms, "task", &id, (Some(from.as_str()), to.as_str()), text)
     }
 
-    /// Notes why a task does not move, without a change of state.
+    /// Notes why a running task does not move, without a change of state.
     ///
     /// # Errors
-    /// If the database cannot be written.
+    /// If it does not run.
     pub fn set_task_reason(&self, key: i64, reason: Option<&Reason>) -> Result<(), StoreError> {
         let (code, text) = columns(reason);
-        self.connection
-            .prepare_cached("UPDATE tasks SET reason_code = ?2, reason = ?3 WHERE task_key = ?1")?
+        let changed = self
+            .connection
+            .prepare_cached("UPDATE tasks SET reason_code = ?2, reason = ?3 WHERE task_key = ?1 AND state = 'running'")?
             .execute((key, code, text))?;
-        Ok(())
+        changed_one(changed, "the task")
     }
 
     /// Cancels every running task that has no live attempt: between two attempts, or lost.
@@ -149,17 +150,21 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Counts an attempt against the task's tries, or against those in a row that never started.
+    /// Counts an attempt of a running task against its tries, or among the starts in a row that failed. Returns both numbers.
     ///
     /// # Errors
-    /// If the database cannot be written.
+    /// If the task does not run.
     pub fn count_try(&self, key: i64, started: bool) -> Result<(u32, u32), StoreError> {
         let sql = if started {
-            "UPDATE tasks SET tries = tries + 1, misfires = 0 WHERE task_key = ?1 RETURNING tries, misfires"
+            "UPDATE tasks SET tries = tries + 1, misfires = 0 WHERE task_key = ?1 AND state = 'running' \
+             RETURNING tries, misfires"
         } else {
-            "UPDATE tasks SET misfires = misfires + 1 WHERE task_key = ?1 RETURNING tries, misfires"
+            "UPDATE tasks SET misfires = misfires + 1 WHERE task_key = ?1 AND state = 'running' RETURNING tries, misfires"
         };
-        Ok(self.connection.prepare_cached(sql)?.query_row([key], |row| Ok((row.get(0)?, row.get(1)?)))?)
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let counted = statement.query_row([key], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        changed_one(usize::from(counted.is_some()), "the task")?;
+        Ok(counted.unwrap_or_default())
     }
 
     /// Cancels every task that has not started.

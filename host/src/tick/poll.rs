@@ -110,22 +110,21 @@ pub(super) fn ask_all(run: &mut Run, moment: Moment<'_>, round: &mut Round, tick
         }
         tick.finished += learnt.iter().filter(|one| matches!(one, Learnt::End(_))).count() as u64;
         run.store.transaction(Durability::Full, |writer| {
-            learnt.iter().try_for_each(|one| record(writer, one, moment.now_ms))
+            learnt.into_iter().try_for_each(|one| record(writer, one, moment.now_ms))
         })?;
     }
 }
 
-fn record(writer: &Writer<'_>, learnt: &Learnt, now_ms: i64) -> Result<(), StoreError> {
+fn record(writer: &Writer<'_>, learnt: Learnt, now_ms: i64) -> Result<(), StoreError> {
     match learnt {
-        Learnt::End(verdict) => verdict::apply(writer, verdict, now_ms),
-        Learnt::Progress(progress) => {
-            let unchanged = cancel_failed(&progress.attempt);
-            let reason = progress.reason.as_ref().or(unchanged.as_ref());
-            if progress.attempt.state != progress.to {
-                writer.set_attempt_state(&progress.attempt, progress.to, reason, now_ms)?;
+        Learnt::End(verdict) => verdict::apply(writer, &verdict, now_ms),
+        Learnt::Progress(Progress { mut attempt, to, reason, poll_after_ms }) => {
+            let reason = reason.or_else(|| cancel_failed(&attempt));
+            if attempt.state != to {
+                writer.set_attempt_state(&attempt, to, reason.as_ref(), now_ms)?;
+                attempt.state = to;
             }
-            let due = now_ms + delay_ms(progress.poll_after_ms);
-            writer.note_attempt(&progress.attempt, due, reason, now_ms)
+            writer.note_attempt(&attempt, now_ms + delay_ms(poll_after_ms), reason.as_ref(), now_ms)
         }
     }
 }

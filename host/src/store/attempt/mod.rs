@@ -276,7 +276,7 @@ impl Writer<'_> {
     /// Notes what was learnt about a live attempt without a change of state, and when to ask again.
     ///
     /// # Errors
-    /// If the database cannot be written.
+    /// If the attempt is not where the row says, or has ended.
     pub fn note_attempt(
         &self,
         attempt: &AttemptRow,
@@ -288,20 +288,31 @@ impl Writer<'_> {
         let changed = self
             .connection
             .prepare_cached(
-                "UPDATE attempts SET handle = ?2, note = ?3, waits_for = ?4, reason_code = ?5, reason = ?6, due_at_ms = ?7, \
-                 due_set_ms = ?8 WHERE attempt_key = ?1",
+                "UPDATE attempts SET handle = ?3, note = ?4, waits_for = ?5, reason_code = ?6, reason = ?7, due_at_ms = ?8, \
+                 due_set_ms = ?9 WHERE attempt_key = ?1 AND state = ?2 AND ended_at_ms IS NULL",
             )?
-            .execute((attempt.key, &attempt.handle, &attempt.note, &attempt.waits_for, code, text, due_at_ms, now_ms))?;
+            .execute((
+                attempt.key,
+                attempt.state.as_str(),
+                &attempt.handle,
+                &attempt.note,
+                &attempt.waits_for,
+                code,
+                text,
+                due_at_ms,
+                now_ms,
+            ))?;
         changed_one(changed, "the attempt")
     }
 
-    /// Lets an attempt be asked about now, and keeps its place among those that wait for that.
+    /// Lets a live attempt be asked about now, and keeps its place among those that wait for that.
     ///
     /// # Errors
-    /// If the database cannot be written.
+    /// If it has ended.
     pub fn make_due(&self, key: i64) -> Result<(), StoreError> {
-        let mut statement =
-            self.connection.prepare_cached("UPDATE attempts SET due_at_ms = 0 WHERE attempt_key = ?1")?;
+        let mut statement = self
+            .connection
+            .prepare_cached("UPDATE attempts SET due_at_ms = 0 WHERE attempt_key = ?1 AND ended_at_ms IS NULL")?;
         changed_one(statement.execute([key])?, "the attempt")
     }
 
