@@ -100,7 +100,7 @@ impl From<StoreError> for Failure {
                 .hint("the file is untouched; restore it from a backup, or look at it with `sqlite3 FILE .recover`"),
             StoreError::Busy => Self::of(FailureKind::Busy, text),
             StoreError::Disk(_) => Self::of(FailureKind::Disk, text).hint(MAKE_ROOM),
-            StoreError::Denied(_) | StoreError::Unsettled(_) => Self::of(FailureKind::Machine, text).hint(MAKE_ROOM),
+            StoreError::Denied(_) | StoreError::LogUnread(_) => Self::of(FailureKind::Machine, text).hint(MAKE_ROOM),
             StoreError::Illegal(_) | StoreError::NothingBack | StoreError::Circle(_) => {
                 Self::of(FailureKind::Input, text)
             }

@@ -26,12 +26,12 @@ impl From<ControlError> for Failure {
 }
 
 /// Says what a command did: the run's state as data, the sentence for a person.
-fn told(session: &Session, run: &Run, sentence: &str) -> Result<u8, Failure> {
-    told_count(session, run, sentence, None)
+fn say(session: &Session, run: &Run, sentence: &str) -> Result<u8, Failure> {
+    say_count(session, run, sentence, None)
 }
 
 /// Says it with how many things it was done to, under a key of the JSON.
-pub(super) fn told_count(
+pub(super) fn say_count(
     session: &Session,
     run: &Run,
     sentence: &str,
@@ -53,7 +53,7 @@ pub(super) fn pause(session: &Session, name: &str, reason: Option<&str>) -> Resu
     let mut held = hold(session, name, Access::Own)?;
     let changed = tick::pause(&mut held.run, &act(Verb::Pause, json!({}), reason))?;
     let text = if changed { "paused; what is live goes on" } else { "was paused already" };
-    told(session, &held.run, text)
+    say(session, &held.run, text)
 }
 
 pub(super) fn resume(session: &Session, name: &str, sets: &[String], reason: Option<&str>) -> Result<u8, Failure> {
@@ -64,7 +64,7 @@ pub(super) fn resume(session: &Session, name: &str, sets: &[String], reason: Opt
     let act = act(Verb::Resume, json!({"set": sets}), reason);
     let changed = tick::resume(&mut held.run, supplied.as_deref(), &act)?;
     let text = if changed { "active; the next `step` or `loop` goes on" } else { "was active already" };
-    told(session, &held.run, text)
+    say(session, &held.run, text)
 }
 
 pub(super) fn cancel(session: &Session, name: &str, task: Option<&str>, reason: Option<&str>) -> Result<u8, Failure> {
@@ -83,7 +83,7 @@ pub(super) fn cancel(session: &Session, name: &str, task: Option<&str>, reason: 
         (true, 0) => what,
         (true, live) => format!("{what}; {live} attempt(s) have been told to stop, `step` or `loop` sees them end"),
     };
-    told_count(session, &held.run, &text, Some(("live", live)))
+    say_count(session, &held.run, &text, Some(("live", live)))
 }
 
 /// How many attempts of the run, or of one task, are live.
@@ -114,14 +114,14 @@ pub(super) fn amend(session: &Session, name: &str, sets: &[String], reason: Opti
     let act = act(Verb::Amend, json!({"set": sets}), reason);
     if workspace::lists_otherwise(&held.run, &config) {
         let (run, added) = workspace::grow(held.run, config, &act)?;
-        return told_count(session, &run, &grown(added), Some(("added", added)));
+        return say_count(session, &run, &grown(added), Some(("added", added)));
     }
     let run = &mut held.run;
     let quotas = config.limits != run.config.limits;
     write_config(run, config, &act)?;
     let again = if quotas { tick::collect_again(run, act.at_ms)? } else { 0 };
     let more = if again > 0 { format!("; what {again} task(s) left is collected again") } else { String::new() };
-    told(session, run, &format!("amended: {}{more}", sets.join(", ")))
+    say(session, run, &format!("amended: {}{more}", sets.join(", ")))
 }
 
 /// The keys that are set, for a sentence.
@@ -164,7 +164,7 @@ pub(super) fn revive(session: &Session, name: &str, reason: Option<&str>) -> Res
     let mut held = hold(session, name, Access::Own)?;
     let count = tick::revive(&mut held.run, &act(Verb::Revive, json!({}), reason))?;
     let text = format!("active again; {count} task(s) are pending again");
-    told_count(session, &held.run, &text, Some(("pending_again", count)))
+    say_count(session, &held.run, &text, Some(("pending_again", count)))
 }
 
 pub(super) fn settle(
@@ -179,7 +179,7 @@ pub(super) fn settle(
     let act = act(Verb::Settle, json!({"task": task, "completed": completed}), reason);
     tick::settle(&mut held.run, task, to, &act, &new_attempt_id)?;
     let what = if completed { "completed, with the outputs that its lost attempt left" } else { "given up" };
-    told(session, &held.run, &format!("task `{task}` is {what}"))
+    say(session, &held.run, &format!("task `{task}` is {what}"))
 }
 
 pub(super) fn adopt(session: &Session, name: &str, reason: Option<&str>) -> Result<u8, Failure> {
@@ -188,5 +188,5 @@ pub(super) fn adopt(session: &Session, name: &str, reason: Option<&str>) -> Resu
     let text = format!(
         "this directory and this user are now its own; {taken} attempt(s) had ended and were taken, {lost} were given up as lost"
     );
-    told_count(session, &held.run, &text, Some(("lost", lost)))
+    say_count(session, &held.run, &text, Some(("lost", lost)))
 }

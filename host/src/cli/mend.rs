@@ -1,6 +1,6 @@
 //! Commands by which a person mends a run: `amend … task`, `amend … file`, and `rerun`.
 use super::Session;
-use super::control::told_count;
+use super::control::say_count;
 use super::runs::hold;
 use crate::failure::Failure;
 use crate::ground::words::positional;
@@ -139,7 +139,7 @@ fn amend_task(
     let act = act(Verb::Amend, json!({"task": pattern, "set": sets}), reason);
     let mended = tick::mend(&mut held.run, pattern, &changes, &act)?;
     let text = reached(&mended, pattern, held.run.dir.address());
-    told_count(session, &held.run, &text, Some(("amended", mended.waiting + mended.live + mended.ended)))
+    say_count(session, &held.run, &text, Some(("amended", mended.waiting + mended.live + mended.ended)))
 }
 
 /// What a change of tasks comes to, in words.
@@ -173,7 +173,7 @@ fn amend_file(session: &Session, run: &str, paths: &[String], reason: Option<&st
     let act = act(Verb::Amend, json!({"files": exchanged}), reason);
     if workspace::lists_otherwise(run, &config) {
         let (run, added) = workspace::grow(held.run, config, &act)?;
-        return told_count(session, &run, &super::control::grown(added), Some(("added", added)));
+        return say_count(session, &run, &super::control::grown(added), Some(("added", added)));
     }
     let stale = workspace::write_config_with(run, config, &act, |writer, _| mark_stale(writer, &exchanged))?;
     let paths: Vec<String> = exchanged.iter().map(|one| one.path.clone()).collect();
@@ -185,7 +185,7 @@ fn amend_file(session: &Session, run: &str, paths: &[String], reason: Option<&st
             run.dir.address()
         );
     }
-    told_count(session, run, &text, Some(("stale", stale)))
+    say_count(session, run, &text, Some(("stale", stale)))
 }
 
 fn mark_stale(writer: &Writer<'_>, exchanged: &[Exchanged]) -> Result<u64, StoreError> {
@@ -241,7 +241,7 @@ pub(super) fn rerun(session: &Session, run: &str, task: Option<String>, given: &
     if stale > 0 {
         text += &format!("; {stale} completed task(s) used what has changed and stay: --recursive, or --state stale");
     }
-    told_count(session, run, &text, Some(("pending_again", count)))
+    say_count(session, run, &text, Some(("pending_again", count)))
 }
 
 /// Brings the chosen tasks back in one act, with the files and changes it comes with. Returns how many came back, and how many

@@ -3,8 +3,8 @@
 //! It is written from one unchanging view of the store, whatever state the run is in, and holds no time of its own: while
 //! nothing changes, neither does a byte. It takes no lease and changes nothing of the run. Rows go to disk as they are
 //! read, so a large run is never held in memory whole. A crash leaves an earlier bundle as it was.
-mod aside;
 mod document;
+mod draft;
 mod markdown;
 mod report;
 mod verify;
@@ -18,8 +18,8 @@ use crate::model::evidence::{FileKind, Finding, Integrity, PluginRecord, RunReco
 use crate::model::schema;
 use crate::run::RunDir;
 use crate::store::{Snapshot, Store};
-use aside::Aside;
 use document::DocumentWriter;
+use draft::Draft;
 use report::Report;
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom};
@@ -80,16 +80,16 @@ type Document<'a> = DocumentWriter<BufWriter<&'a File>>;
 /// If the store cannot be read, the directory cannot be written, or another process is writing to it.
 pub fn write(dir: &RunDir, out: &Path) -> Result<Written, Failure> {
     let store = Store::read(&dir.database())?;
-    let aside = Aside::begin(out)?;
-    let failed = |error| aside.failed(error);
-    let mut document = DocumentWriter::begin(BufWriter::with_capacity(256 * 1024, aside.document())).map_err(failed)?;
+    let draft = Draft::begin(out)?;
+    let failed = |error| draft.failed(error);
+    let mut document = DocumentWriter::begin(BufWriter::with_capacity(256 * 1024, draft.document())).map_err(failed)?;
     // An `amend` may put another config.json in place once the view is taken.
     let before = std::fs::read(dir.config()).unwrap_or_default();
     let (run, mut report, found, plugins, attempts) = store.snapshot(|view| {
         let run = view.run()?;
         let found = find_config(dir, &run.config_sha256, before);
         let plugins = plugins(view, found.config.as_ref())?;
-        let scratch = aside.scratch().map_err(failed)?;
+        let scratch = draft.scratch().map_err(failed)?;
         let longest = view.longest_task_id()?;
         let mut report = Report::new(run.clone(), longest, found.config.as_ref(), &plugins, scratch).map_err(failed)?;
         begin(&mut document, &run, &found, &plugins).map_err(failed)?;
@@ -118,9 +118,9 @@ pub fn write(dir: &RunDir, out: &Path) -> Result<Written, Failure> {
     document.end_list().map_err(failed)?;
     document.value("verified", &verified).map_err(failed)?;
     document.end().map_err(failed)?;
-    let mut file = aside.document();
+    let mut file = draft.document();
     let (sha256, _) = file.seek(SeekFrom::Start(0)).and_then(|_| digest(&mut file)).map_err(failed)?;
-    let (document, report) = aside.put_in_place(|out| report.finish(&verified, &sha256, out))?;
+    let (document, report) = draft.put_in_place(|out| report.finish(&verified, &sha256, out))?;
     Ok(Written { run, document, report, sha256, verified, findings })
 }
 

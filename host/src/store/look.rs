@@ -22,7 +22,7 @@ impl Store {
             Ok((connection, held)) => (connection, false, held),
             Err(error) => match instead(path, &error) {
                 Some((connection, alone)) => (connection, alone, None),
-                None if needs_its_log(path, &error) => return Err(StoreError::Unsettled(path.to_owned())),
+                None if needs_its_log(path, &error) => return Err(StoreError::LogUnread(path.to_owned())),
                 None => return Err(Self::name(path, error.into())),
             },
         };

@@ -79,7 +79,7 @@ pub enum StoreError {
     #[error(
         "what was last written to `{0}` stands in the log beside it, which cannot be read where nothing can be written"
     )]
-    Unsettled(PathBuf),
+    LogUnread(PathBuf),
     /// A state machine has no such transition.
     #[error(transparent)]
     Illegal(#[from] IllegalTransition),

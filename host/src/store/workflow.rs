@@ -30,7 +30,7 @@ impl Writer<'_> {
         self.connection.execute("UPDATE task_counts SET n = n + ?1 WHERE state = 'pending'", [tasks.len() as i64])?;
         let text = format!("{} tasks", tasks.len());
         self.record(now_ms, "workflow", &iteration.to_string(), (None, "planned"), Some(&text))?;
-        self.settle_earlier(first, tasks, now_ms)
+        self.apply_earlier(first, tasks, now_ms)
     }
 
     fn insert_tasks(&self, first: i64, iteration: u32, tasks: &[PlannedTask]) -> Result<(), StoreError> {
@@ -72,7 +72,7 @@ impl Writer<'_> {
     }
 
     /// Applies what earlier tasks of the run, which new ones depend on, have already come to.
-    fn settle_earlier(&self, first: i64, tasks: &[PlannedTask], now_ms: i64) -> Result<(), StoreError> {
+    fn apply_earlier(&self, first: i64, tasks: &[PlannedTask], now_ms: i64) -> Result<(), StoreError> {
         for (position, planned) in tasks.iter().enumerate().filter(|(_, planned)| !planned.outer.is_empty()) {
             let key = first + position as i64;
             self.connection.execute(&format!("UPDATE tasks SET blocked = ({UNMET}) WHERE task_key = ?1"), [key])?;

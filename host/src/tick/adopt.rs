@@ -1,6 +1,6 @@
 //! What becomes of live attempts when somebody else takes a run over.
 use super::poll::ask_all;
-use super::settle::reconcile;
+use super::reconcile::reconcile;
 use super::turn::{Phase, Round, Turn};
 use super::verdict::{self, Sequel, Verdict};
 use super::{Moment, Run, Tick, TickError};

@@ -47,7 +47,7 @@ pub(super) fn stage(
         RanAt::There(backend) => {
             let from = (backend.as_str(), before.id.as_str());
             match run.backends.fetch_carried(from, &attempt.id, &task.retry.carry, staging.directory) {
-                Ok(()) => fetched(task, &run.config.limits, staging).map_err(|error| told(error, &what())),
+                Ok(()) => fetched(task, &run.config.limits, staging).map_err(|error| not_carried(error, &what())),
                 Err(GuestError::Transient(detail, _)) => Err(StageError::Later(format!(
                     "what attempt {} left is on backend `{backend}`: {}",
                     before.number, detail.message
@@ -57,7 +57,7 @@ pub(super) fn stage(
         }
         RanAt::Here => {
             let left = Left { directory: &left_at, task, handle: before.handle.as_deref() };
-            copy(left, &run.config.limits, staging).map_err(|error| told(error, &what()))
+            copy(left, &run.config.limits, staging).map_err(|error| not_carried(error, &what()))
         }
     };
     let from = |(path, sha256): (String, String)| NewInput {
@@ -70,7 +70,7 @@ pub(super) fn stage(
 }
 
 /// Why nothing is carried over, as staging tells it.
-fn told(error: CollectError, what: &str) -> StageError {
+fn not_carried(error: CollectError, what: &str) -> StageError {
     match error {
         CollectError::Unreadable(path, error) => blame(error, format!("{what}: `{path}`")),
         CollectError::Quota(text, _) => StageError::Task(format!("{what}: {text}")),

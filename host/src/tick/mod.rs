@@ -1,4 +1,4 @@
-//! One step of one run: lease, settle, poll, collect, decide, start, analyze, plan.
+//! One step of one run: lease, reconcile, poll, collect, decide, start, analyze, plan.
 //!
 //! A tick looks, decides, acts and returns; it never waits for outside work. A crash at any point leaves a state from
 //! which the next tick goes on: every effect has its intent committed before it and its record after it.
@@ -14,16 +14,16 @@ mod control;
 mod decide;
 mod decision;
 mod gather;
-mod given;
+mod handover;
 mod inputs;
-mod job;
+mod job_end;
 mod mend;
 mod notify;
 mod outside;
 mod poll;
 mod preview;
+mod reconcile;
 mod rerun;
-mod settle;
 mod settlement;
 mod stage;
 mod start;
@@ -181,7 +181,7 @@ pub fn step_run(run: &mut Run, moment: Moment<'_>) -> Result<Tick, TickError> {
         for phase in turn.phases() {
             let begun = (moment.spent)();
             match phase {
-                Phase::Settle => settle::settle_interrupted_submits(run, moment, &turn, &mut tick)?,
+                Phase::Reconcile => reconcile::reconcile_interrupted_submits(run, moment, &turn, &mut tick)?,
                 Phase::Stop => stop::stop_what_is_unwanted(run, moment, &turn, &mut tick)?,
                 Phase::Poll => poll::poll_live_attempts(run, moment, &turn, &mut tick)?,
                 Phase::Advance => advance(run, moment, &turn, &mut tick)?,

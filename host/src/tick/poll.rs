@@ -3,7 +3,7 @@ use super::gather::{self, Gathered, NEXT_TICK_MS, UNAVAILABLE_MS};
 use super::start::UNLOADED_MS;
 use super::turn::{HELD_MAX, HELD_MAX_BYTES, Phase, Round, Turn};
 use super::verdict::{self, Sequel, Verdict};
-use super::{Moment, Run, Tick, TickError, job, key, outside};
+use super::{Moment, Run, Tick, TickError, job_end, key, outside};
 use crate::model::code::{Code, Word};
 use crate::model::contract::Status;
 use crate::model::reason::Reason;
@@ -205,6 +205,6 @@ fn ended(run: &Run, mut verdict: Verdict, tick: &mut Tick) -> Result<Learnt, Tic
         let (to, attempt) = (verdict.attempt.state, verdict.attempt);
         return Ok(Learnt::Progress(Progress { attempt, to, reason: Some(reason), poll_after_ms }));
     }
-    job::note(run, &verdict.attempt, &mut verdict.end);
+    job_end::note(run, &verdict.attempt, &mut verdict.end);
     Ok(Learnt::End(verdict))
 }

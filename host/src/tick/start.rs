@@ -41,7 +41,7 @@ pub(super) fn start_ready_tasks(
 ) -> Result<Vec<Waiting>, TickError> {
     // attempts started together: their intents share one commit, and on a cluster they share arrays
     let together = run.backends.batch_size();
-    let mut left = run.store.unsettled_due(moment.now_ms, &[AttemptState::Created, AttemptState::Prepared])?;
+    let mut left = run.store.unacknowledged_due(moment.now_ms, &[AttemptState::Created, AttemptState::Prepared])?;
     let mut submitted = Vec::new();
     let mut started = false;
     while tick.cut.is_none() {
@@ -260,21 +260,21 @@ fn ready(run: &Run, attempt: AttemptRow, staged: &mut bool, tick: &mut Tick) -> 
         }
         Err(error) if error.kind.says_nothing() => {
             tick.note_unloaded(&attempt, &error);
-            Readied::Later(attempt, UNLOADED_MS, told(&error))
+            Readied::Later(attempt, UNLOADED_MS, reason_of(&error))
         }
         Err(error) => Readied::No(refused(attempt, &error)),
     })
 }
 
 /// What an error of a plugin says about an attempt.
-pub(super) fn told(error: &PluginError) -> Reason {
+pub(super) fn reason_of(error: &PluginError) -> Reason {
     Reason::new(error.kind.word_of_operator(), error.to_string())
 }
 
 /// An attempt that its operator turned down: what can never be done is not tried again.
 pub(super) fn refused(attempt: AttemptRow, error: &PluginError) -> Verdict {
     let sequel = if error.kind.is_for_good() { Sequel::Nothing } else { Sequel::Policy };
-    Verdict::failed(attempt, told(error), sequel)
+    Verdict::failed(attempt, reason_of(error), sequel)
 }
 
 /// When to try again what was turned away, in milliseconds from now.

@@ -1,7 +1,7 @@
 //! Submits attempts whose intent is committed, and records the answers.
-use super::start::{UNLOADED_MS, attempt_json, refused, told, turned_away_ms};
+use super::start::{UNLOADED_MS, attempt_json, reason_of, refused, turned_away_ms};
 use super::verdict::{self, Sequel, Verdict, stored_task};
-use super::{Moment, Run, Tick, TickError, inputs, key, settle};
+use super::{Moment, Run, Tick, TickError, inputs, key, reconcile};
 use crate::backend::Unacknowledged;
 use crate::model::code::{Code, Word};
 use crate::model::contract::{AttemptRequest, Found, GuestError};
@@ -52,7 +52,7 @@ pub(super) fn submit_all(
         answers = answers.into_iter().map(|answer| after_sync(answer, &mut failed)).collect();
     }
     let config = &run.config;
-    let told = |attempt: &AttemptRow| config.backend_tells(&attempt.operator);
+    let tells = |attempt: &AttemptRow| config.backend_tells(&attempt.operator);
     let (went_bare_ids, mut bare) = (run.backends.went_bare(), Bare::new());
     for answer in &answers {
         if let Submitted::Yes(attempt) = answer
@@ -62,7 +62,7 @@ pub(super) fn submit_all(
         }
     }
     run.store.transaction(Durability::Lazy, |writer| {
-        answers.iter().try_for_each(|answer| record(writer, answer, (&told, &bare), moment.now_ms))
+        answers.iter().try_for_each(|answer| record(writer, answer, (&tells, &bare), moment.now_ms))
     })?;
     let mut untold = Vec::new();
     for answer in answers {
@@ -71,7 +71,7 @@ pub(super) fn submit_all(
                 tick.submitted += 1;
                 tick.warning = tick.warning.take().or_else(|| bare.remove(&attempt.key));
                 let waiting = Waiting { key: attempt.key, operator: attempt.operator.clone(), seen_ms: moment.now_ms };
-                untold.extend((!told(&attempt)).then_some(waiting));
+                untold.extend((!tells(&attempt)).then_some(waiting));
             }
             Submitted::No(_) => tick.finished += 1,
             Submitted::Later(..) | Submitted::NotTried(_) | Submitted::Unknown(..) => {}
@@ -83,17 +83,17 @@ pub(super) fn submit_all(
 /// The sentences on attempts that found nothing of the one before, by their place in the database.
 type Bare = BTreeMap<i64, String>;
 
-/// Records what became of a submit; `told` says whether a backend tells when there is something to ask about the attempt.
+/// Records what became of a submit; `tells` says whether a backend tells when there is something to ask about the attempt.
 fn record(
     writer: &Writer<'_>,
     answer: &Submitted,
-    (told, bare): (&dyn Fn(&AttemptRow) -> bool, &Bare),
+    (tells, bare): (&dyn Fn(&AttemptRow) -> bool, &Bare),
     now: i64,
 ) -> Result<(), StoreError> {
     match answer {
         Submitted::Yes(attempt) => {
             let reason = bare.get(&attempt.key).map(|text| Reason::new(Code::NotCarried, text.as_str()));
-            let due = told(attempt).then_some(now + BACKEND_TELLS_MS);
+            let due = tells(attempt).then_some(now + BACKEND_TELLS_MS);
             writer.move_attempt(attempt, &[AttemptState::Submitted], reason.as_ref(), due, now)
         }
         Submitted::Later(attempt, delay_ms, reason) => {
@@ -130,7 +130,7 @@ fn submit(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Submitt
         Err(error) => match &error.kind {
             kind if kind.never_ran() => {
                 tick.note_unloaded(&attempt, &error);
-                Submitted::Later(attempt, UNLOADED_MS, told(&error))
+                Submitted::Later(attempt, UNLOADED_MS, reason_of(&error))
             }
             PluginErrorKind::Guest(GuestError::Other(_))
             | PluginErrorKind::Trap(_)
@@ -157,7 +157,7 @@ fn submit(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Submitt
 /// whether anything came of it: if provably nothing did, the attempt has failed, and the task's own retry policy says what
 /// follows.
 fn broken_off(run: &Run, mut attempt: AttemptRow, error: &PluginError) -> Submitted {
-    match settle::reconcile(run, &attempt) {
+    match reconcile::reconcile(run, &attempt) {
         Ok(Found::Yes(handle)) => {
             attempt.handle = Some(handle);
             Submitted::Yes(attempt)

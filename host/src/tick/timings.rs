@@ -9,9 +9,9 @@ pub struct Timings {
     /// Opening the run: configuration, database, plugins.
     #[serde(serialize_with = "milliseconds", rename = "open_ms")]
     pub open: Duration,
-    /// Asking what became of submits whose answer was lost.
+    /// Asking what became of submits whose answer was lost; documents have always called it `settle`.
     #[serde(serialize_with = "milliseconds", rename = "settle_ms")]
-    pub settle: Duration,
+    pub reconcile: Duration,
     /// Telling the outside to stop what is not wanted.
     #[serde(serialize_with = "milliseconds", rename = "stop_ms")]
     pub stop: Duration,
@@ -29,15 +29,15 @@ pub struct Timings {
 impl Timings {
     /// The parts by name, in their order.
     pub fn parts(&self) -> [(&'static str, Duration); 6] {
-        let Self { open, settle, stop, poll, start, decide } = *self;
-        [("open", open), ("settle", settle), ("stop", stop), ("poll", poll), ("start", start), ("decide", decide)]
+        let Self { open, reconcile, stop, poll, start, decide } = *self;
+        [("open", open), ("settle", reconcile), ("stop", stop), ("poll", poll), ("start", start), ("decide", decide)]
     }
 
     /// Adds those of another tick.
     pub fn plus(self, other: Self) -> Self {
         Self {
             open: self.open + other.open,
-            settle: self.settle + other.settle,
+            reconcile: self.reconcile + other.reconcile,
             stop: self.stop + other.stop,
             poll: self.poll + other.poll,
             start: self.start + other.start,
@@ -48,7 +48,7 @@ impl Timings {
     /// Notes how long a part took. What it decided in between has been noted by then, and is no part of it.
     pub(super) fn add(&mut self, phase: Phase, took: Duration) {
         match phase {
-            Phase::Settle => self.settle += took,
+            Phase::Reconcile => self.reconcile += took,
             Phase::Stop => self.stop += took,
             Phase::Poll => self.poll += took,
             Phase::Advance => self.start += took.saturating_sub(self.decide),

@@ -18,7 +18,7 @@ pub(super) const HELD_MAX: usize = 500;
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Phase {
     /// Asks what became of submits whose answer was lost.
-    Settle,
+    Reconcile,
     /// Tells the outside to stop what is not wanted.
     Stop,
     /// Asks about live attempts.
@@ -28,7 +28,7 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    const ALL: [Self; 4] = [Self::Settle, Self::Stop, Self::Poll, Self::Advance];
+    const ALL: [Self; 4] = [Self::Reconcile, Self::Stop, Self::Poll, Self::Advance];
 
     /// The parts of a tick, beginning with this one.
     pub(super) fn round_from(self) -> impl Iterator<Item = Self> {
@@ -59,7 +59,7 @@ impl Turn {
 
     /// The parts of this tick, in their order.
     pub(super) fn phases(&self) -> Vec<Phase> {
-        self.first.unwrap_or(Phase::Settle).round_from().collect()
+        self.first.unwrap_or(Phase::Reconcile).round_from().collect()
     }
 
     /// The operator that was served last in a part.
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn every_part_of_a_tick_has_its_turn() {
-        assert_eq!(Phase::Advance.next(), Phase::Settle);
+        assert_eq!(Phase::Advance.next(), Phase::Reconcile);
         for first in Phase::ALL {
             let mut round: Vec<Phase> = first.round_from().collect();
             assert_eq!(round[0], first);

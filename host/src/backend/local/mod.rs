@@ -7,17 +7,17 @@
 mod aside;
 mod ended;
 mod index;
-mod job;
 mod journal;
 mod lock;
 mod queue;
 mod record;
 mod running;
+mod starter;
 mod stranded;
 mod supervisor;
 
-pub use job::{INHERITED, inherited};
 pub use lock::{StoppedSupervisor, stopped_supervisor};
+pub use starter::{INHERITED, inherited};
 pub use stranded::{StrandedSupervisor, Stranding, stranded_supervisors};
 pub use supervisor::supervise;
 

@@ -3,12 +3,12 @@
 //! It refuses to guess: what it did not see end is never a success. Killed at any point it leaves a journal from which the
 //! next one goes on without starting a command twice.
 use super::ended::Ended;
-use super::job::Starter;
 use super::journal::Journal;
 use super::lock;
 use super::queue::Queue;
 use super::record::{Entry, Job, Order, Process, Reign, Settings, open_own};
 use super::running::Running;
+use super::starter::Starter;
 use crate::backend::exit::{ExitRecord, Reason};
 use crate::ground::failpoint;
 use crate::ground::machine::{self, Watch};

@@ -95,13 +95,13 @@ impl SlurmBackend {
             return Ok((Status::Unavailable(Detail::of(Code::ClusterSilent, text)), SILENT_MS));
         }
         let grace = self.grace_ms();
-        let settled = now.saturating_sub(job.since_ms) >= grace;
+        let lasted = now.saturating_sub(job.since_ms) >= grace;
         Ok(match stage {
             Stage::Queued => (Status::Queued, POLL_AFTER_MS),
             Stage::Running => (Status::Running(None), POLL_AFTER_MS),
             Stage::Stuck => (state::held_back(&job.id, &job.reason), POLL_AFTER_MS),
             Stage::Unknown => (state::of_unknown_word(&job.id, &job.word), POLL_AFTER_MS),
-            Stage::Ended(_) if !settled => (Status::Running(None), grace.max(50) as u64),
+            Stage::Ended(_) if !lasted => (Status::Running(None), grace.max(50) as u64),
             Stage::Ended(_) => (self.judge(memory, key, element, stage, &job.reason)?, POLL_AFTER_MS),
             Stage::Gone => self.forgotten(memory, key, element, job, now)?,
         })

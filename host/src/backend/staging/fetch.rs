@@ -98,7 +98,7 @@ impl Carrier<'_> {
             (Err(error), Ok(_)) => return Err(here(error)),
             (Ok(received), Ok(_)) => received,
         };
-        wanted.iter().map(|one| Ok((one.attempt.clone(), received.settle(one).map_err(here)?))).collect()
+        wanted.iter().map(|one| Ok((one.attempt.clone(), received.deliver(one).map_err(here)?))).collect()
     }
 }
 
@@ -355,7 +355,7 @@ impl Received {
     }
 
     /// Puts one attempt's files in place, if all of them came.
-    fn settle(&self, one: &Wanted) -> io::Result<Fetched> {
+    fn deliver(&self, one: &Wanted) -> io::Result<Fetched> {
         let Some(attempt) = self.attempts.get(&one.attempt) else { return Ok(Fetched::Gone) };
         if attempt.gone {
             return Ok(Fetched::Gone);

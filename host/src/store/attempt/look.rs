@@ -71,7 +71,7 @@ impl Store {
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn unsettled_due(&self, now_ms: i64, states: &[AttemptState]) -> Result<Vec<Waiting>, StoreError> {
+    pub fn unacknowledged_due(&self, now_ms: i64, states: &[AttemptState]) -> Result<Vec<Waiting>, StoreError> {
         let states: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
         self.waiting(
             &format!(

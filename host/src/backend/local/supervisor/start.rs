@@ -1,7 +1,7 @@
 //! Claims jobs and starts them: a claim is durable before the first of its jobs starts.
-use super::super::job::NotStarted;
 use super::super::record::{Entry, Job, now};
 use super::super::running::{Running, first_look, walltime, warn_at};
+use super::super::starter::NotStarted;
 use super::Supervisor;
 use crate::ground::failpoint;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};

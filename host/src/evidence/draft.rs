@@ -14,14 +14,14 @@ pub(super) const REPORT: &str = "report.md";
 /// A bundle that is being written. If it is dropped before it is put in place, nothing is left of it; a process that is
 /// killed leaves files that end in `.part`, which the next one takes over.
 #[derive(Debug)]
-pub(super) struct Aside {
+pub(super) struct Draft {
     directory: PathBuf,
     made_directory: bool,
     document: File,
     in_place: bool,
 }
 
-impl Aside {
+impl Draft {
     /// Makes the directory where needed and takes the right to write the bundle in it.
     pub(super) fn begin(directory: &Path) -> Result<Self, Failure> {
         let failed = |error| cannot_write(directory, error);
@@ -43,9 +43,9 @@ impl Aside {
                 return Err(failed(error));
             }
         };
-        let aside = Self { directory: directory.to_owned(), made_directory, document, in_place: false };
-        aside.document.set_len(0).map_err(failed)?;
-        Ok(aside)
+        let draft = Self { directory: directory.to_owned(), made_directory, document, in_place: false };
+        draft.document.set_len(0).map_err(failed)?;
+        Ok(draft)
     }
 
     /// The document, to be written.
@@ -91,7 +91,7 @@ impl Aside {
     }
 }
 
-impl Drop for Aside {
+impl Drop for Draft {
     fn drop(&mut self) {
         if self.in_place {
             return;

@@ -1,4 +1,4 @@
-//! Settles submits that an earlier tick left undecided.
+//! Reconciles submits that an earlier tick left undecided.
 use super::turn::{HELD_MAX, HELD_MAX_BYTES, Phase, Round, Turn};
 use super::verdict::{self, Verdict};
 use super::{Moment, Run, Tick, TickError, key, submit};
@@ -14,7 +14,7 @@ use crate::store::{AttemptRow, Durability, StoreError, Writer};
 const ASK_AGAIN_MS: i64 = 2_000;
 
 /// What a `reconcile` told.
-enum Settled {
+enum Reconciled {
     Found(AttemptRow),
     NeverWill(Verdict),
     Again(AttemptRow),
@@ -23,34 +23,34 @@ enum Settled {
 
 /// Asks `reconcile` about every attempt in `submitting`: yes adopts it, no submits it under the same key, unknown leaves
 /// it where it is.
-pub(super) fn settle_interrupted_submits(
+pub(super) fn reconcile_interrupted_submits(
     run: &mut Run,
     moment: Moment<'_>,
     turn: &Turn,
     tick: &mut Tick,
 ) -> Result<(), TickError> {
     let now = moment.now_ms;
-    let mut round = Round::new(Phase::Settle, turn, run.store.unsettled_due(now, &[AttemptState::Submitting])?);
+    let mut round = Round::new(Phase::Reconcile, turn, run.store.unacknowledged_due(now, &[AttemptState::Submitting])?);
     let submits = run.store.run()?.state == RunState::Active;
     loop {
-        let (mut settled, mut held) = (Vec::new(), 0);
-        while settled.len() < HELD_MAX
+        let (mut reconciled, mut held) = (Vec::new(), 0);
+        while reconciled.len() < HELD_MAX
             && held < HELD_MAX_BYTES
             && let Some(one) = round.next(moment, tick)
         {
             let Some(attempt) = run.store.live_attempt_at(one.key)? else { continue };
             held += attempt.bytes();
-            settled.push(settle(run, attempt, tick));
+            reconciled.push(ask(run, attempt, tick));
         }
-        if settled.is_empty() {
+        if reconciled.is_empty() {
             return Ok(());
         }
         run.store.transaction(Durability::Full, |writer| {
-            settled.iter().try_for_each(|one| record(writer, one, submits, now))
+            reconciled.iter().try_for_each(|one| record(writer, one, submits, now))
         })?;
-        let again = settled.into_iter().filter_map(|one| match one {
-            Settled::Again(attempt) => Some(attempt),
-            Settled::Found(_) | Settled::NeverWill(_) | Settled::Unknown(..) => None,
+        let again = reconciled.into_iter().filter_map(|one| match one {
+            Reconciled::Again(attempt) => Some(attempt),
+            Reconciled::Found(_) | Reconciled::NeverWill(_) | Reconciled::Unknown(..) => None,
         });
         if submits {
             // The poll that follows asks about them, as about all that is due.
@@ -68,39 +68,41 @@ pub(super) fn reconcile(run: &Run, attempt: &AttemptRow) -> Result<Found, Plugin
 }
 
 /// Asks about one attempt.
-fn settle(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Settled {
+fn ask(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Reconciled {
     match reconcile(run, &attempt) {
         Ok(Found::Yes(handle)) => {
             attempt.handle = Some(handle);
-            Settled::Found(attempt)
+            Reconciled::Found(attempt)
         }
-        Ok(Found::No) if attempt.cancel_asked > 0 => Settled::NeverWill(Verdict::cancelled(attempt)),
-        Ok(Found::No) => Settled::Again(attempt),
+        Ok(Found::No) if attempt.cancel_asked > 0 => Reconciled::NeverWill(Verdict::cancelled(attempt)),
+        Ok(Found::No) => Reconciled::Again(attempt),
         Ok(Found::Unknown(note, after_ms)) => {
             let told = "the operator cannot tell yet whether the submit took effect";
             let said = serde_json::from_str::<serde_json::Value>(&note).ok();
             let said = said.as_ref().and_then(|note| note.get("message")?.as_str());
             let text = said.map_or_else(|| told.to_owned(), |said| format!("{told}: {said}"));
             attempt.note = Some(note);
-            Settled::Unknown(attempt, delay_ms(after_ms), Reason::new(Code::UnknownSubmit, text))
+            Reconciled::Unknown(attempt, delay_ms(after_ms), Reason::new(Code::UnknownSubmit, text))
         }
         Err(error) => {
             tick.note_unloaded(&attempt, &error);
             let reason = Reason::new(error.kind.word_of_operator(), format!("reconcile failed: {error}"));
-            Settled::Unknown(attempt, ASK_AGAIN_MS, reason)
+            Reconciled::Unknown(attempt, ASK_AGAIN_MS, reason)
         }
     }
 }
 
-fn record(writer: &Writer<'_>, settled: &Settled, submits: bool, now: i64) -> Result<(), StoreError> {
-    match settled {
-        Settled::Found(attempt) => {
+fn record(writer: &Writer<'_>, reconciled: &Reconciled, submits: bool, now: i64) -> Result<(), StoreError> {
+    match reconciled {
+        Reconciled::Found(attempt) => {
             let reason = Reason::new(Code::Found, "found outside");
             writer.set_attempt_state(attempt, AttemptState::Submitted, Some(&reason), now)
         }
-        Settled::NeverWill(verdict) => verdict::apply(writer, verdict, now),
-        Settled::Again(_) if submits => Ok(()),
-        Settled::Again(attempt) => writer.set_attempt_state(attempt, AttemptState::Prepared, None, now),
-        Settled::Unknown(attempt, delay_ms, reason) => writer.note_attempt(attempt, now + delay_ms, Some(reason), now),
+        Reconciled::NeverWill(verdict) => verdict::apply(writer, verdict, now),
+        Reconciled::Again(_) if submits => Ok(()),
+        Reconciled::Again(attempt) => writer.set_attempt_state(attempt, AttemptState::Prepared, None, now),
+        Reconciled::Unknown(attempt, delay_ms, reason) => {
+            writer.note_attempt(attempt, now + delay_ms, Some(reason), now)
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! What is recorded of the job of an attempt that has ended: what its backend tells, and digests of what was written about it.
-use super::Run;
-use super::given::given;
+use super::{Run, handover};
 use crate::ground::digest::digest;
 use crate::ground::files::{open_regular, read_whole};
 use crate::model::attempt_dir::CARRIED;
@@ -25,7 +24,7 @@ pub(super) fn note(run: &Run, attempt: &AttemptRow, end: &mut AttemptEnd) {
     let told = attempt.handle.as_deref().map(handle::told).unwrap_or_default();
     end.job = JobRecord { external_id: told.external_id, host: told.host, ..JobRecord::default() };
     if !run.config.backend_tells(&attempt.operator) {
-        end.act = given(directory, attempt);
+        end.act = handover::act(directory, attempt);
     }
     let Ok(directory) = Dir::open_ambient_dir(directory, ambient_authority()) else { return };
     for kind in [LogKind::Stdout, LogKind::Stderr] {

@@ -23,7 +23,7 @@ struct Given {
 }
 
 /// What was given to an attempt that ended by it, as an act; nothing if nobody gave anything.
-pub(super) fn given(directory: &Path, attempt: &AttemptRow) -> Option<Act> {
+pub(super) fn act(directory: &Path, attempt: &AttemptRow) -> Option<Act> {
     let directory = Dir::open_ambient_dir(directory, ambient_authority()).ok()?;
     let answer = || {
         let (bytes, _) = signature(&directory, SIGNATURE)?;
