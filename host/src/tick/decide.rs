@@ -1,5 +1,4 @@
-//! Which tasks may start: a pure rule over counts, and its reading from the store.
-use super::{Run, TickError};
+//! How many tasks of which operator may start: pure rules over counts.
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -54,16 +53,6 @@ pub(super) fn shares(room: u64, claims: &[Claim]) -> Vec<u64> {
         }
     }
     shares
-}
-
-/// Whether any task is ready, room or not.
-pub(super) fn anything_ready(run: &Run) -> Result<bool, TickError> {
-    for operator in run.config.operators.keys() {
-        if !run.store.ready_tasks(operator, 1)?.is_empty() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 #[cfg(test)]

@@ -68,7 +68,12 @@ impl Run {
     /// # Errors
     /// If the store cannot be read.
     pub fn has_ready_task(&self) -> Result<bool, TickError> {
-        decide::anything_ready(self)
+        for operator in self.config.operators.keys() {
+            if !self.store.ready_tasks(operator, 1)?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
@@ -245,7 +250,7 @@ fn hold_if_stuck(run: &mut Run, moment: Moment<'_>, changed: bool) -> Result<(),
     }
     let lost = run.store.lost_tasks()?;
     let retry = run.store.next_retry()?;
-    let reason = if lost > 0 && retry.is_none() && !decide::anything_ready(run)? {
+    let reason = if lost > 0 && retry.is_none() && !run.has_ready_task()? {
         let text = format!("{lost} lost task(s) wait for `settle`, `rerun` or `cancel`, and nothing else can move");
         Reason::new(Code::Lost, text)
     } else if !changed && retry.is_none_or(|at| at <= moment.now_ms) {
