@@ -381,6 +381,18 @@ impl Seen<'_> {
         self.stopped.iter().find(|supervisor| granted.contains(&supervisor.backend))
     }
 
+    /// What keeps an attempt from being submitted, if that is the run.
+    fn not_submitted(&self) -> Option<Told> {
+        let told = |code: Code, text: &str, command| Some((code.into(), text.to_owned(), self.command(command)));
+        match self.row.state {
+            RunState::Paused => told(Code::RunPaused, "not submitted yet, and the run is paused", "resume"),
+            RunState::Held => told(Code::RunHeld, "not submitted yet, and the run is held", "explain"),
+            RunState::Active | RunState::Cancelling | RunState::Completed | RunState::Failed | RunState::Cancelled => {
+                None
+            }
+        }
+    }
+
     fn live(&self, attempt: &AttemptRow, id: &str) -> Told {
         let handed_in = matches!(attempt.state, AttemptState::Submitted | AttemptState::Running);
         if let Some(supervisor) = self.stopped_of(&attempt.operator).filter(|_| handed_in) {
@@ -390,13 +402,12 @@ impl Seen<'_> {
         let code = |otherwise: Code| attempt.reason_code.clone().unwrap_or(otherwise.into());
         let is = |code: Code| attempt.reason_code.as_ref().is_some_and(|word| word.is(code));
         let mend = attempt.reason_code.as_ref().and_then(|word| self.mend_operator(&attempt.operator, word, "step"));
+        if matches!(attempt.state, AttemptState::Created | AttemptState::Prepared)
+            && let Some(waits) = self.not_submitted()
+        {
+            return waits;
+        }
         match attempt.state {
-            AttemptState::Created | AttemptState::Prepared if self.row.state == RunState::Paused => {
-                (Code::RunPaused.into(), "not submitted yet, and the run is paused".to_owned(), self.command("resume"))
-            }
-            AttemptState::Created | AttemptState::Prepared if self.row.state == RunState::Held => {
-                (Code::RunHeld.into(), "not submitted yet, and the run is held".to_owned(), self.command("explain"))
-            }
             AttemptState::Created | AttemptState::Prepared | AttemptState::Submitted | AttemptState::Running
                 if mend.is_some() =>
             {

@@ -23,12 +23,7 @@ pub(super) fn logs(
     let dir = session.run(name)?;
     let mut store = read_store(&dir)?;
     let key = the_task(&store, task)?.key;
-    let find = |store: &Store| -> Result<Option<AttemptRow>, Failure> {
-        let mut attempts = store.attempts(key)?;
-        attempts.retain(|attempt| number.is_none_or(|number| attempt.number == number));
-        Ok(attempts.pop())
-    };
-    let attempt = find(&store)?.ok_or_else(|| match number {
+    let attempt = the_attempt(&store, key, number)?.ok_or_else(|| match number {
         Some(number) => Failure::input(format!("task `{task}` has no attempt {number}")),
         None => Failure::input(format!("task `{task}` has had no attempt yet")).hint(format!(
             "`matterstack explain {} {}` says why",
@@ -63,6 +58,13 @@ pub(super) fn logs(
         tell(&format!("attempt {} has written nothing; its files are in {}", attempt.number, shown(&directory)));
     }
     Ok(0)
+}
+
+/// The attempt of a task that has this number; without one, the last.
+fn the_attempt(store: &Store, key: i64, number: Option<u32>) -> Result<Option<AttemptRow>, Failure> {
+    let mut attempts = store.attempts(key)?;
+    attempts.retain(|attempt| number.is_none_or(|number| attempt.number == number));
+    Ok(attempts.pop())
 }
 
 /// A file that is printed as it grows.

@@ -449,13 +449,15 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
         Command::Plugin(command) => plugin::plugin(session, &command),
         Command::Backend(command) => backend::backend(session, &command),
         Command::Doctor { run } => doctor::doctor(session, run.as_deref()),
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "matterstack", &mut script);
-            output::print(&String::from_utf8_lossy(&script))?;
-            Ok(0)
-        }
+        Command::Completions { shell } => completions(shell),
     }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<u8, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "matterstack", &mut script);
+    output::print(&String::from_utf8_lossy(&script))?;
+    Ok(0)
 }
 
 /// A path as a person would type it from here.

@@ -146,18 +146,22 @@ fn status_now(session: &Session, dir: &RunDir, store: &Store) -> Result<String, 
     }
     text += &mendable(run, stale, &changed);
     if !waits.is_empty() {
-        let rows = waits.iter().take(WAITS_SHOWN).map(|wait| {
-            let why = wait.reason.clone().unwrap_or_default();
-            let hint = wait_hint(run, wait).unwrap_or_default();
-            vec![wait.kind.to_string(), wait.task.clone(), wait.operator.clone(), why, hint]
-        });
-        text += &format!("\n{}", table(&["WAITS FOR", "TASK", "OPERATOR", "WHY", "COMMAND THAT HELPS"], rows));
-        if waits.len() > WAITS_SHOWN {
-            text += &format!(
-                "and more, in all {}; `matterstack explain {run} --json` lists them\n",
-                totals(store, &waits)?
-            );
-        }
+        text += &waits_text(run, store, &waits)?;
+    }
+    Ok(text)
+}
+
+/// What the run waits for, as a table and the numbers of what is left out.
+fn waits_text(run: &str, store: &Store, waits: &[WaitRow]) -> Result<String, Failure> {
+    let rows = waits.iter().take(WAITS_SHOWN).map(|wait| {
+        let why = wait.reason.clone().unwrap_or_default();
+        let hint = wait_hint(run, wait).unwrap_or_default();
+        vec![wait.kind.to_string(), wait.task.clone(), wait.operator.clone(), why, hint]
+    });
+    let mut text = format!("\n{}", table(&["WAITS FOR", "TASK", "OPERATOR", "WHY", "COMMAND THAT HELPS"], rows));
+    if waits.len() > WAITS_SHOWN {
+        let totals = totals(store, waits)?;
+        text += &format!("and more, in all {totals}; `matterstack explain {run} --json` lists them\n");
     }
     Ok(text)
 }

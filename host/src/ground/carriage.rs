@@ -182,6 +182,24 @@ impl Carriage {
         Ok(carried)
     }
 
+    /// Goes to where a file was put aside, if this one was, else to its beginning.
+    fn take_up(
+        &mut self,
+        path: &str,
+        stamp: &Stamp,
+        from: &mut std::fs::File,
+        to: Option<&mut File>,
+    ) -> io::Result<Hashing> {
+        let open = self.open.take().filter(|open| open.path == path && open.stamp == *stamp);
+        let hashing = open.and_then(|open| Hashing::taken_up(&open.state, open.size)).unwrap_or_default();
+        from.seek(SeekFrom::Start(hashing.size()))?;
+        if let Some(to) = to {
+            to.set_len(hashing.size())?;
+            to.seek(SeekFrom::Start(hashing.size()))?;
+        }
+        Ok(hashing)
+    }
+
     fn go_on(
         &mut self,
         path: &str,
@@ -199,13 +217,7 @@ impl Carriage {
         let too_large =
             |size: u64| if size > most { Err(io::Error::from(io::ErrorKind::FileTooLarge)) } else { Ok(()) };
         too_large(stamp.size())?;
-        let open = self.open.take().filter(|open| open.path == path && open.stamp == stamp);
-        let mut hashing = open.and_then(|open| Hashing::taken_up(&open.state, open.size)).unwrap_or_default();
-        from.seek(SeekFrom::Start(hashing.size()))?;
-        if let Some(to) = &mut to {
-            to.set_len(hashing.size())?;
-            to.seek(SeekFrom::Start(hashing.size()))?;
-        }
+        let mut hashing = self.take_up(path, &stamp, from, to.as_deref_mut())?;
         let mut buffer = vec![0_u8; PIECE.min(usize::try_from(stamp.size()).unwrap_or(PIECE) + 1)];
         loop {
             if allowance.is_used_up() {

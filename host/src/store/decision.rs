@@ -131,7 +131,14 @@ impl Writer<'_> {
                 new.fuel as i64,
             ])?;
         self.keep_reads(self.connection.last_insert_rowid(), new.reads)?;
-        let Came::Answer { state, .. } = came else { return Ok(()) };
+        match came {
+            Came::Answer { state, .. } => self.take_answer(new, state),
+            Came::Failure { .. } => Ok(()),
+        }
+    }
+
+    /// Lets the run go by the state that a decision was answered with.
+    fn take_answer(&self, new: &NewDecision<'_>, state: &str) -> Result<(), StoreError> {
         self.keep_state(new.number, state, new.former)?;
         let sql = match new.kind {
             DecisionKind::Plan => "UPDATE run SET decisions = ?1, state_of = ?1, supplied = NULL",

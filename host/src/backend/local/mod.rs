@@ -333,14 +333,9 @@ impl LocalBackend {
         let report = |status, handle| StatusReport { status, handle, poll_after_ms: Some(POLL_AFTER_MS) };
         let mut client = self.client();
         if given.machine != machine::machine_id() {
-            if let Some(record) = believed(&client, key) {
-                return Ok(report(record.status(), None));
-            }
-            let waiting = Status::Waiting(
-                "machine".to_owned(),
-                format!("runs on {}, where a tick can tell how it ends", given.host),
-            );
-            return Ok(report(waiting, None));
+            let text = format!("runs on {}, where a tick can tell how it ends", given.host);
+            let there = || Status::Waiting("machine".to_owned(), text);
+            return Ok(report(believed(&client, key).map_or_else(there, |record| record.status()), None));
         }
         let refreshed = client.index.refresh(&self.directory);
         let known = match refreshed.and_then(|()| self.look_up(&mut client, attempt)) {
@@ -358,19 +353,13 @@ impl LocalBackend {
             }
             Known::State(state) => state,
             Known::Nothing if client.submitted.contains(attempt) => State::Queued,
-            Known::Aside | Known::Nothing => {
-                let lost = match (believed(&client, key), known) {
-                    (Some(record), _) => record.status(),
-                    (None, Known::Aside) => Status::Lost(Detail::of(
-                        Code::StartUnseen,
-                        "its queue is a copy or of another version, and whether it ran is not known",
-                    )),
-                    (None, _) => Status::Lost(Detail::of(
-                        Code::Vanished,
-                        "the queue does not hold it, so it cannot start any more",
-                    )),
-                };
-                return Ok(report(lost, None));
+            Known::Aside => {
+                let text = "its queue is a copy or of another version, and whether it ran is not known";
+                return Ok(report(believed_or_lost(&client, key, Code::StartUnseen, text), None));
+            }
+            Known::Nothing => {
+                let text = "the queue does not hold it, so it cannot start any more";
+                return Ok(report(believed_or_lost(&client, key, Code::Vanished, text), None));
             }
         };
         if let Some(record) = believed(&client, key) {
@@ -432,6 +421,11 @@ fn unavailable(error: &io::Error) -> GuestError {
         Detail::of(Code::LocalBackend, format!("cannot use the files of the local backend: {error}")),
         None,
     )
+}
+
+/// What an exit record says that may be believed; else that the job is lost, and why.
+fn believed_or_lost(client: &Client, key: JobKey<'_>, code: Code, why: &str) -> Status {
+    believed(client, key).map_or_else(|| Status::Lost(Detail::of(code, why)), |record| record.status())
 }
 
 /// The exit record in the attempt's directory, where that is believed.

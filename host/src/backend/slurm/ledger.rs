@@ -201,24 +201,7 @@ impl Ledger {
             job.since_ms = job.since_ms.min(now_ms);
         }
         self.head.accounts_ms = self.head.accounts_ms.map(|at| at.min(now_ms));
-        let mut shown = HashSet::with_capacity(rows.len());
-        for (element, Seen { id, word, reason, placed }) in rows {
-            // another job under this name is somebody's copy
-            if self.jobs.get(&element).is_some_and(|old| !old.id.is_empty() && old.id != id) {
-                continue;
-            }
-            let new = Job { id, word, reason, placed, changed: number, since_ms: now_ms };
-            match self.jobs.get_mut(&element) {
-                // of two jobs with one name, a live one tells more
-                Some(old) if shown.contains(&element) && !matches!(old.stage(), Stage::Ended(_)) => {}
-                Some(old) if tells_the_same(old, &new) => {
-                    *old = Job { changed: old.changed, since_ms: old.since_ms, ..new };
-                }
-                Some(old) => *old = new,
-                None => drop(self.jobs.insert(element.clone(), new)),
-            }
-            shown.insert(element);
-        }
+        let shown = self.take_in_rows(rows, now_ms);
         for (element, id) in withdrawn {
             let (word, reason) = (WITHDRAWN.to_owned(), String::new());
             self.jobs.entry(element).or_insert(Job {
@@ -249,6 +232,30 @@ impl Ledger {
         });
         self.head.changes = number;
         self.dirty = true;
+    }
+
+    /// Takes in the jobs that a poll showed, as its change. Returns their elements.
+    fn take_in_rows(&mut self, rows: Vec<(Element, Seen)>, now_ms: i64) -> HashSet<Element> {
+        let changed = self.head.changes + 1;
+        let mut shown = HashSet::with_capacity(rows.len());
+        for (element, Seen { id, word, reason, placed }) in rows {
+            // another job under this name is somebody's copy
+            if self.jobs.get(&element).is_some_and(|old| !old.id.is_empty() && old.id != id) {
+                continue;
+            }
+            let new = Job { id, word, reason, placed, changed, since_ms: now_ms };
+            match self.jobs.get_mut(&element) {
+                // of two jobs with one name, a live one tells more
+                Some(old) if shown.contains(&element) && !matches!(old.stage(), Stage::Ended(_)) => {}
+                Some(old) if tells_the_same(old, &new) => {
+                    *old = Job { changed: old.changed, since_ms: old.since_ms, ..new };
+                }
+                Some(old) => *old = new,
+                None => drop(self.jobs.insert(element.clone(), new)),
+            }
+            shown.insert(element);
+        }
+        shown
     }
 
     /// The arrays of which any job is remembered.

@@ -133,23 +133,7 @@ l=$(
         place = carrier.place(),
         own = own.join("|"),
     );
-    for one in wanted {
-        let attempt = quoted(&one.attempt);
-        let (mut all, mut none) = (vec![pattern::files(&one.outputs)], Vec::new());
-        if one.own {
-            all.extend(own.iter().cloned());
-            none.extend((!one.keep.is_empty()).then(|| pattern::files(&one.keep)));
-        } else {
-            none.push(own_expression());
-        }
-        let (all, none, folders) =
-            (quoted(&all.join("|")), quoted(&none.join("|")), quoted(&pattern::folders(&one.outputs)));
-        let _ = writeln!(text, "pick {attempt} {all} {none} {folders}");
-        if !one.keep.is_empty() {
-            let (files, folders) = (quoted(&pattern::files(&one.keep)), quoted(&pattern::folders(&one.keep)));
-            let _ = writeln!(text, "kept {attempt} {files} {folders}");
-        }
-    }
+    wanted.iter().for_each(|one| pick(&mut text, one, &own));
     let _ = write!(
         text,
         r#")
@@ -161,6 +145,25 @@ echo '{FILES_FOLLOW}'
 "#
     );
     text
+}
+
+/// Adds the lines that pick one attempt's files, and those that stay; `own` are the names of the host's.
+fn pick(script: &mut String, one: &Wanted, own: &[String]) {
+    let attempt = quoted(&one.attempt);
+    let (mut all, mut none) = (vec![pattern::files(&one.outputs)], Vec::new());
+    if one.own {
+        all.extend(own.iter().cloned());
+        none.extend((!one.keep.is_empty()).then(|| pattern::files(&one.keep)));
+    } else {
+        none.push(own_expression());
+    }
+    let (all, none, folders) =
+        (quoted(&all.join("|")), quoted(&none.join("|")), quoted(&pattern::folders(&one.outputs)));
+    let _ = writeln!(script, "pick {attempt} {all} {none} {folders}");
+    if !one.keep.is_empty() {
+        let (files, folders) = (quoted(&pattern::files(&one.keep)), quoted(&pattern::folders(&one.keep)));
+        let _ = writeln!(script, "kept {attempt} {files} {folders}");
+    }
 }
 
 /// The part of a shell script with which a job's wrapper notes, in the job's directory and once its command has ended, the

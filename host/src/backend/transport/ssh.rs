@@ -187,6 +187,23 @@ impl Ssh {
         trouble("timed-out", what, "check the network, and that the host is up")
     }
 
+    /// The host takes none of the keys; `last` is the end of what the client said.
+    fn refused(&self, said: &str, last: &str) -> Trouble {
+        let host = &self.host;
+        let remedy = format!(
+            "if the login asks for a password or a one-time code, open the connection first: {}; if your key has a \
+             passphrase, load it into the agent with `ssh-add`; otherwise name a key that the host accepts in the ssh \
+             configuration",
+            self.opening_command()
+        );
+        let Some(line) = said.lines().map(str::trim).find(|line| is_unread_key(line)) else {
+            return trouble("permission-denied", format!("`{host}` refused the login: {last}"), &remedy);
+        };
+        let what = format!("`{host}` refused the login: {last}; and a key was not tried: {line}");
+        let remedy = format!("name the right file as `IdentityFile`, yours alone by `chmod 600`; else, {remedy}");
+        trouble("permission-denied", what, &remedy)
+    }
+
     /// Reads from what the client said why no shell began.
     fn trouble(&self, ended: &Finished, printed: &[u8]) -> Trouble {
         let said = String::from_utf8_lossy(&ended.stderr);
@@ -209,18 +226,7 @@ impl Ssh {
         }
         if has("Permission denied") || has("Too many authentication failures") || has("No more authentication methods")
         {
-            let remedy = format!(
-                "if the login asks for a password or a one-time code, open the connection first: {}; if your key has a \
-                 passphrase, load it into the agent with `ssh-add`; otherwise name a key that the host accepts in the ssh \
-                 configuration",
-                self.opening_command()
-            );
-            let Some(line) = said.lines().map(str::trim).find(|line| is_unread_key(line)) else {
-                return trouble("permission-denied", format!("`{host}` refused the login: {last}"), &remedy);
-            };
-            let what = format!("`{host}` refused the login: {last}; and a key was not tried: {line}");
-            let remedy = format!("name the right file as `IdentityFile`, yours alone by `chmod 600`; else, {remedy}");
-            return trouble("permission-denied", what, &remedy);
+            return self.refused(&said, last);
         }
         if has("Could not resolve hostname") {
             let remedy = "name it as `ssh` knows it, or add it to the ssh configuration";
