@@ -81,8 +81,8 @@ fn ten_thousand_live_jobs_are_one_poll() {
     let line = "PartitionName=main Nodes=ALL Default=YES State=DOWN";
     let site = Site::new(Plan::default().line(line).line("MaxArraySize=20001"), &tasks(10_000, "true"));
     site.init();
-    site.step();
-    assert_eq!(site.cluster.jobs("%i").len(), 10_000);
+    // as many ticks as that takes of two seconds each
+    site.step_until("all are handed in", |_| site.cluster.jobs("%i").len() == 10_000);
     until("what was due at first has been asked", || site.step()["polled"].as_u64() == Some(0));
     let path = site.shims(&[("squeue", "echo call >> HERE/squeue.calls; exec REAL \"$@\"")]);
     site.wait_for_poll();
