@@ -128,6 +128,7 @@ mod tests {
                     size: 20,
                     remote: None,
                 }],
+                supersedes: None,
             });
             let results = results.collect();
             state = Some(artifacts::with_files(files, || Bisect::analyze(&ctx, decision.state, results)).unwrap());

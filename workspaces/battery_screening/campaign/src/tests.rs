@@ -35,6 +35,7 @@ fn ended(task: &str, outcome: Outcome, output: Option<&str>) -> TaskResult {
         allow_failure: true,
         data: None,
         outputs: output.map(file).into_iter().collect(),
+        supersedes: None,
     }
 }
 

@@ -38,6 +38,7 @@ fn ended(task: &str, outcome: Outcome, data: Option<Value>) -> TaskResult {
         allow_failure: true,
         data,
         outputs: vec![],
+        supersedes: None,
     }
 }
 

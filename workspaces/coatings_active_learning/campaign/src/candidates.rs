@@ -188,6 +188,7 @@ pub(crate) mod tests {
             allow_failure: true,
             data: None,
             outputs: vec![],
+            supersedes: None,
         }
     }
 

@@ -28,6 +28,7 @@ fn ended(task: String, outcome: Ended, reason: &str) -> TaskResult {
         allow_failure: false,
         data: None,
         outputs: vec![],
+        supersedes: None,
     }
 }
 
