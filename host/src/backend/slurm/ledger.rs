@@ -194,7 +194,7 @@ impl Ledger {
     /// is gone, the queue is watched for some times `grace_ms`.
     pub(super) fn take_in(&mut self, poll: Shown, seen: u64, now_ms: i64, grace_ms: i64) {
         let number = self.head.changes + 1;
-        let Shown { jobs: rows, arrays, withdrawn, shown_ms, .. } = poll;
+        let Shown { jobs: rows, arrays, withdrawn, shown_ms, waited_ms, .. } = poll;
         let answered_ms = std::mem::replace(&mut self.head.answered_ms, now_ms);
         // after a clock was set back nothing may wait until it has caught up
         for job in self.jobs.values_mut() {
@@ -223,7 +223,7 @@ impl Ledger {
             let waited = matches!(job.stage(), Stage::Queued | Stage::Stuck) && !job.placed;
             let stands = job.id.split_once('_').is_some_and(|(array, _)| arrays.contains(array));
             // what ended since it was last known to wait would still be shown
-            let unbroken = (0..shown_ms).contains(&(now_ms - answered_ms.max(job.since_ms)));
+            let unbroken = (0..shown_ms).contains(&(now_ms + waited_ms - answered_ms.max(job.since_ms)));
             let word = if unbroken && waited && stands { WITHDRAWN } else { GONE };
             *job = Job { word: word.to_owned(), changed: number, since_ms: now_ms, ..job.clone() };
         }
@@ -315,7 +315,7 @@ mod tests {
 
     #[test]
     fn an_element_that_leaves_its_array_alone_was_cancelled() {
-        let cancelled = Stage::Ended(super::super::state::End::Cancelled);
+        let cancelled = Stage::Ended(super::super::state::End::Withdrawn);
         let pending = |index: u32| ("7", Some(index), "PENDING", "Priority");
         let rest = ("7", None, "CANCELLED", "Priority");
         // what is shown next, after how long, and what becomes of the elements 0 and 1, of which 0 runs
@@ -350,6 +350,22 @@ mod tests {
             ledger.take_in(Shown::default(), 0, 20 + after, 1000);
             let now: Vec<Stage> = words(&ledger).iter().map(|(.., stage)| *stage).filter(|s| *s == cancelled).collect();
             assert_eq!(now, before, "{rows:?}");
+        }
+    }
+
+    #[test]
+    fn a_controller_that_answers_late_may_have_forgotten_what_ended() {
+        for (waited_ms, expected) in [(500, Stage::Ended(super::super::state::End::Withdrawn)), (3000, Stage::Gone)] {
+            let directory = tempfile::tempdir().expect("a scratch directory");
+            let mut ledger = Ledger::new(directory.path().join("queue.jsonl"));
+            ledger.refresh().expect("a ledger");
+            for index in [0, 1] {
+                ledger.expect(Element { array: "a".to_owned(), index }, format!("7_{index}"), 0);
+            }
+            let both = [("7", Some(0), "RUNNING", "None"), ("7", Some(1), "PENDING", "Priority")];
+            ledger.take_in(shown(&both, 2000), 0, 10, 1000);
+            ledger.take_in(Shown { waited_ms, ..shown(&both[..1], 2000) }, 0, 510, 1000);
+            assert_eq!(words(&ledger)[1].2, expected, "after {waited_ms} ms");
         }
     }
 

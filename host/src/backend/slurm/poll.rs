@@ -135,6 +135,7 @@ impl SlurmBackend {
                     let element = |index| Element { array: array.clone(), index };
                     shown.withdrawn.extend((0..count).map(|index| (element(index), id(index))));
                 }
+                shown.waited_ms = look.answered_ms - look.asked_ms;
                 memory.ledger.take_in(shown, seen, now, self.grace_ms());
                 self.forget_arrays(memory, rows);
             }

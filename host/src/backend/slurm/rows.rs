@@ -39,6 +39,8 @@ pub(super) struct Shown {
     pub(super) withdrawn: Vec<(Element, String)>,
     /// For how long the queue shows what has ended, in milliseconds; 0 if that is not known.
     pub(super) shown_ms: i64,
+    /// How long the cluster took to answer, in milliseconds: what it shows may be of any moment meanwhile.
+    pub(super) waited_ms: i64,
 }
 
 /// What a poll showed of one job.

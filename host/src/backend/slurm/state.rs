@@ -26,6 +26,8 @@ pub(super) enum End {
     Completed,
     Failed,
     Cancelled,
+    /// It waited, and left the queue while its array stands: cancelled alone, as far as can be told from that.
+    Withdrawn,
     /// Cancelled on its nodes: by a person, or by a node that could not launch it.
     CancelledThere,
     Timeout,
@@ -88,7 +90,7 @@ pub(super) fn stage(word: &str, reason: &str, placed: bool) -> Stage {
     match word {
         UNSEEN => Stage::Queued,
         GONE => Stage::Gone,
-        WITHDRAWN => Stage::Ended(End::Cancelled),
+        WITHDRAWN => Stage::Ended(End::Withdrawn),
         "PENDING" if stuck(reason) => Stage::Stuck,
         "PENDING" | "REQUEUED" | "REQUEUE_FED" => Stage::Queued,
         "REQUEUE_HOLD" | "SPECIAL_EXIT" | "RESV_DEL_HOLD" => Stage::Stuck,
@@ -169,6 +171,7 @@ pub(super) fn without_record(stage: Stage, reason: &str, started: bool) -> Statu
     let failed = |code: Code, text: &str| Status::Failed(Detail::of(code, text));
     let never = |code: Code, text: String| Status::NotStarted(Detail::of(code, text));
     match (stage, started) {
+        (Stage::Ended(End::Withdrawn), false) => Status::Cancelled,
         (Stage::Ended(End::Cancelled), _) | (Stage::Ended(End::CancelledThere), true) => Status::Cancelled,
         (Stage::Ended(End::Failed), false) if reason == "BadConstraints" => {
             failed(Code::BadConstraints, "the cluster has no nodes that could run it (BadConstraints)")
@@ -243,6 +246,9 @@ mod tests {
             ("PREEMPTED", bad(), "failed exit-code"),
             ("PENDING", stopped(), "failed requeued"),
             ("RUNNING", good(), "succeeded"),
+            // it did not only wait, then
+            ("withdrawn", good(), "succeeded"),
+            ("withdrawn", bad(), "failed exit-code"),
             ("gone", good(), "succeeded"),
             ("gone", bad(), "failed exit-code"),
             ("gone", stopped(), "failed terminated"),
@@ -266,6 +272,7 @@ mod tests {
             ("BOOT_FAIL", "None", "never launch-failed", "lost node-fail"),
             ("PREEMPTED", "None", "never preempted", "failed preempted"),
             ("DEADLINE", "DeadLine", "failed timeout", "failed timeout"),
+            ("withdrawn", "", "cancelled", "lost vanished"),
             ("gone", "", "never vanished", "lost vanished"),
         ];
         for (state, reason, unstarted, started) in cases {
