@@ -213,6 +213,52 @@ fn a_command_that_dies_is_finished_or_repeated() {
     assert_eq!(starts(&world.run_dir("r")).values().sum::<usize>(), 1);
 }
 
+/// A run that failed, and whose script was mended in the workspace since.
+fn failed() -> World {
+    let world = World::with_tasks(&json!([
+        {"id": "a", "command": "echo started >> started.log; echo 1 > out.txt", "outputs": ["out.txt"]},
+        {"id": "b", "command": "echo started >> started.log; sh b.sh",
+            "files": {"b.sh": {"path": "scripts/b.sh"}, "in.txt": {"from": "a", "output": "out.txt"}}},
+    ]));
+    world.write("scripts/b.sh", "exit 3");
+    world.init();
+    world.run(&["loop", "r"]).code(1);
+    world.write("scripts/b.sh", "cat in.txt");
+    world
+}
+
+#[test]
+fn an_act_that_dies_anywhere_is_done_or_not_begun() {
+    let grown = json!([
+        {"id": "a", "command": "echo started >> started.log; echo 1 > out.txt", "outputs": ["out.txt"]},
+        {"id": "c", "command": "echo started >> started.log"},
+    ]);
+    let list = format!("campaign.params.tasks={grown}");
+    let acts: [(&[&str], &[&str]); 4] = [
+        (&["rerun", "r", "b", "--changed", "--set", "env.N=1"], &["a=completed b=completed"]),
+        (&["amend", "r", "file", "scripts/b.sh"], &["a=completed b=failed"]),
+        (&["amend", "r", "task", "b", "command=true"], &["a=completed b=failed"]),
+        (&["amend", "r", "config", &list], &["a=completed b=failed c=completed"]),
+    ];
+    for (act, ends) in acts {
+        let points = passages(&failed(), act);
+        assert!(points.iter().any(|(name, _)| name == "store.before-commit"), "{points:?}");
+        for_each_point(&points, |name, n| {
+            let world = failed();
+            let point = format!("{act:?} {name}:{n}");
+            let died = world.run_with(act, &[("MATTERSTACK_FAILPOINT", &format!("{name}:{n}"))]).code.is_none();
+            assert!(died, "{point} was not reached");
+            // what was done already is refused as nothing new, and is not done twice
+            let again = world.run(act);
+            assert!(matches!(again.code, Some(0 | 2)), "{point}: {again:?}");
+            world.step_to_end();
+            assert!(ends.contains(&world.tasks().as_str()), "{point}: {}", world.tasks());
+            check(&world, &point);
+            died
+        });
+    }
+}
+
 /// Every failpoint that the sources name.
 fn named(directory: &Path, names: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path()) {

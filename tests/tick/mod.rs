@@ -4,6 +4,7 @@ mod life;
 pub(crate) mod scripted;
 mod simulation;
 mod stuck;
+mod trials;
 mod trouble;
 mod words;
 

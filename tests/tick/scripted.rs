@@ -236,8 +236,13 @@ impl Fixture {
     }
 
     pub(crate) fn plan(&self) -> Result<u64, matterstack::tick::PlanError> {
+        self.plan_of(&mut self.open())
+    }
+
+    /// The first plan, by the run as it was opened.
+    pub(crate) fn plan_of(&self, run: &mut Run) -> Result<u64, matterstack::tick::PlanError> {
         let new_id = || self.id();
-        plan_first(&mut self.open(), Moment { now_ms: self.now_ms, new_id: &new_id, spent: &|| Duration::ZERO })
+        plan_first(run, Moment { now_ms: self.now_ms, new_id: &new_id, spent: &|| Duration::ZERO })
     }
 
     fn id(&self) -> AttemptId {

@@ -5,22 +5,22 @@ use matterstack::plugin::PluginErrorKind;
 use serde_json::{Value, json};
 
 /// A small generator, so that a seed is a test case for ever (xorshift64*).
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, n: u64) -> u64 {
+    pub(super) fn below(&mut self, n: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % n
     }
 
-    fn one_in(&mut self, n: u64) -> bool {
+    pub(super) fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
 }
 
-fn workflow(random: &mut Random, iteration: usize) -> Value {
+pub(super) fn workflow(random: &mut Random, iteration: usize) -> Value {
     let count = 1 + random.below(12) as usize;
     let tasks = (0..count).map(|n| {
         let depends: Vec<String> =
@@ -35,7 +35,7 @@ fn workflow(random: &mut Random, iteration: usize) -> Value {
     Value::Array(tasks.collect())
 }
 
-fn behave(run: &Fixture, id: &str, random: &mut Random) {
+pub(super) fn behave(run: &Fixture, id: &str, random: &mut Random) {
     let detail = || Detail::new("simulated", "simulated");
     let mut statuses = Vec::new();
     for _ in 0..random.below(4) {
