@@ -88,14 +88,15 @@ fn randomness_has_an_end() {
 
 #[test]
 fn a_fuse_ends_what_fuel_would_let_go_on() {
-    let limits = PluginLimits { plan_ms: 300, fuel: 1 << 60, output_mb: 1_000_000, memory_mb: 512, ..limits() };
+    // long enough for a plan that does nothing, however busy the machine is
+    let limits = PluginLimits { plan_ms: 1500, fuel: 1 << 60, output_mb: 1_000_000, memory_mb: 512, ..limits() };
     let bench = hostile(limits);
     for mode in ["loop", "random-flood", "log-empty"] {
         let start = Instant::now();
         let error = bench.plan(json!({"mode": mode})).unwrap_err();
         let PluginErrorKind::Deadline(bound) = error.kind else { panic!("{mode}: {error}") };
-        assert_eq!((bound.key, bound.value), ("limits.plugin.plan_ms", 300), "{mode}");
-        assert!((300..5000).contains(&start.elapsed().as_millis()), "{mode}: {:?}", start.elapsed());
+        assert_eq!((bound.key, bound.value), ("limits.plugin.plan_ms", 1500), "{mode}");
+        assert!((1500..20_000).contains(&start.elapsed().as_millis()), "{mode}: {:?}", start.elapsed());
         bench.plan(json!({})).unwrap();
     }
 }
