@@ -5,6 +5,7 @@ use super::pin;
 use crate::failure::Failure;
 use crate::ground::digest::digest;
 use crate::ground::files::open_regular_path;
+use crate::ground::machine;
 use crate::ground::random::new_attempt_id;
 use crate::ground::words::positional;
 use crate::model::act::Act;
@@ -116,6 +117,10 @@ pub fn take_files(dir: &RunDir, config: &mut RunConfig, paths: &[String]) -> Res
             pinned.files.insert(path.clone(), file);
         }
         exchanged.push(Exchanged { path, before, after });
+    }
+    if !exchanged.is_empty() {
+        // the names of the copies too, before a configuration that pins them is committed
+        machine::sync_file_system(dir.root()).map_err(|error| Failure::io("making the copies durable", error))?;
     }
     Ok(exchanged)
 }
