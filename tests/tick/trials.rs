@@ -146,12 +146,8 @@ fn interfere(run: &mut Run, random: &mut Random, now_ms: i64) {
     };
     match done {
         Ok(()) | Err(ControlError::NotNow { .. }) => {}
-        Err(error) => panic!("{} of a run that is {}: {error}", some_verb(&row.state), row.state),
+        Err(error) => panic!("an act upon a run that is {}: {error}", row.state),
     }
-}
-
-fn some_verb(state: &RunState) -> &'static str {
-    if state.ended() { "an act upon the end" } else { "an act" }
 }
 
 /// Lives one life; returns how often its process died.

@@ -4,6 +4,7 @@ use super::decision::{
     workflow,
 };
 use super::turn::Phase;
+use super::verdict::earlier_task;
 use super::{Moment, Run, Tick, TickError};
 use crate::model::code::{Code, Word};
 use crate::model::config::Limit;
@@ -421,7 +422,7 @@ fn read_tasks(run: &Run, next: &Next, passed: Known) -> Result<Vec<PlannedTask>,
     });
     let exists = |id: &TaskId| Ok::<_, PlanError>(known > 0 && run.store.has_task(id.as_str())?);
     let planned = validate(tasks, &run.config, &exists)?;
-    refuse_impossible_sources(&planned, |id| earlier_task(run, id))?;
+    refuse_impossible_sources(&planned, |id| Ok::<_, PlanError>(earlier_task(run, id)?))?;
     Ok(planned)
 }
 
@@ -432,12 +433,6 @@ fn is_known(run: &Run, (task, json): &(Task, String)) -> Result<bool, PlanError>
         return Ok(true);
     }
     Err(WorkflowError::Differs(task.id.clone()).into())
-}
-
-/// A task that was planned earlier.
-fn earlier_task(run: &Run, id: &TaskId) -> Result<Option<Task>, PlanError> {
-    let Some(row) = run.store.task(id.as_str())? else { return Ok(None) };
-    Ok(Some(super::verdict::stored_task(&run.store.task_json(row.key)?)?))
 }
 
 fn campaign_digest(run: &Run) -> String {

@@ -1,7 +1,7 @@
 //! Changes of tasks that were planned: checked as a plan is, and kept as a further version of each.
 use super::control::{known_task, not_now};
-use super::verdict::stored_task;
-use super::{ControlError, Run, TickError};
+use super::verdict::{earlier_task, stored_task};
+use super::{ControlError, Run};
 use crate::model::act::Act;
 use crate::model::config::RunConfig;
 use crate::model::document::canonical_value;
@@ -128,7 +128,7 @@ pub(super) fn amended(
     });
     let amended: Vec<AmendedTask> = amended.collect();
     planned.extend(takers(run, &before, &ids)?);
-    refuse_impossible_sources(&planned, |id| earlier(run, id))?;
+    refuse_impossible_sources(&planned, |id| Ok::<_, ControlError>(earlier_task(run, id)?))?;
     Ok(amended)
 }
 
@@ -147,9 +147,4 @@ fn takers(run: &Run, changed: &[(i64, Task)], ids: &BTreeSet<TaskId>) -> Result<
         }
     }
     Ok(takers.into_values().collect())
-}
-
-fn earlier(run: &Run, id: &TaskId) -> Result<Option<Task>, ControlError> {
-    let Some(row) = run.store.task(id.as_str())? else { return Ok(None) };
-    Ok(Some(stored_task(&run.store.task_json(row.key)?).map_err(|error: TickError| error)?))
 }

@@ -1,6 +1,7 @@
 //! What the end of an attempt means for its task.
-use super::TickError;
+use super::{Run, TickError};
 use crate::model::code::Code;
+use crate::model::id::TaskId;
 use crate::model::reason::Reason;
 use crate::model::states::{AttemptState, TaskState};
 use crate::model::workflow::{Retry, Task};
@@ -59,6 +60,12 @@ struct Policy {
 /// Parses a task as stored.
 pub(super) fn stored_task(json: &str) -> Result<Task, TickError> {
     serde_json::from_str(json).map_err(|error| TickError::Store(StoreError::Row(format!("stored task: {error}"))))
+}
+
+/// A task that was planned earlier.
+pub(super) fn earlier_task(run: &Run, id: &TaskId) -> Result<Option<Task>, TickError> {
+    let Some(row) = run.store.task(id.as_str())? else { return Ok(None) };
+    stored_task(&run.store.task_json(row.key)?).map(Some)
 }
 
 /// Ends the attempt and moves its task on, in the caller's transaction.
