@@ -6,7 +6,8 @@ use crate::model::config::RunConfig;
 use crate::model::states::{AttemptState, RunState, TaskState};
 use crate::model::time::Time;
 use crate::store::{AttemptRow, RunRow, Standing, Store, StoreError, TaskRow};
-use crate::tick::{Capacity, room};
+use crate::run::Run;
+use crate::tick::{Answer, Capacity, TickError, explain_reuse, room};
 use serde::Serialize;
 
 /// Dependencies that a sentence names.
@@ -121,6 +122,20 @@ pub fn explain_task(
 ) -> Result<Option<Explanation>, StoreError> {
     let seen = Seen { store, config, address, stopped, row: store.run()? };
     store.task(id)?.map(|task| seen.task(&task)).transpose()
+}
+
+/// Explains why a task takes, or does not take, what an earlier attempt of another run left; nothing if there is no such task.
+///
+/// # Errors
+/// If the store cannot be read, or the machine fails.
+pub fn explain_task_reuse(run: &Run, id: &str) -> Result<Option<Explanation>, TickError> {
+    let Some(Answer { code, sentence }) = explain_reuse(run, id)? else { return Ok(None) };
+    let run = run.dir.address();
+    let command = match code {
+        Code::Reused => Some(format!("matterstack rerun {run} {}", positional(id))),
+        _ => None,
+    };
+    Ok(Some(Explanation { task: Some(id.to_owned()), code: code.into(), sentence, command }))
 }
 
 /// The word for a task that has ended and of which no other is known.

@@ -146,7 +146,7 @@ fn amended(run: &Run, sets: &[String]) -> Result<RunConfig, Failure> {
 /// Refuses what a run fixes for its life.
 fn refuse_fixed(set: &str) -> Result<(), Failure> {
     let key = set.split_once('=').map_or(set, |(key, _)| key);
-    let open = ["limits", "operators", "backends"].iter().any(|top| key == *top || key.starts_with(&format!("{top}.")));
+    let open = ["limits", "operators", "backends", "reuse"].iter().any(|top| key == *top || key.starts_with(&format!("{top}.")));
     let params = key == "campaign.params" || key.starts_with("campaign.params.");
     let plugin = key.starts_with("operators.") && key.ends_with(".plugin");
     if plugin && key.split('.').count() == 3 {
@@ -155,7 +155,7 @@ fn refuse_fixed(set: &str) -> Result<(), Failure> {
     }
     if !open && !params {
         return Err(Failure::input(format!("`{key}` cannot be amended"))
-            .hint("limits, operators, backends and campaign.params can; for anything else make a new run"));
+            .hint("limits, operators, backends, reuse and campaign.params can; for anything else make a new run"));
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ mod remedy;
 mod replay;
 mod report;
 mod respond;
+mod reuse;
 mod runs;
 mod show;
 mod subject;
@@ -125,11 +126,16 @@ enum Command {
         /// The run [default: latest], and one task; a single word that names no run is a task of the latest
         #[arg(num_args = 0..=2, value_names = ["RUN", "TASK"])]
         of: Vec<String>,
+        /// Say why the task takes, or does not take, what an earlier attempt of another run left: the codes are `reused`,
+        /// `reusable` (it would) and `not-reused`
+        #[arg(long)]
+        reuse: bool,
     },
     /// List the tasks of a run
     ///
     /// With --json: a list, each with id, iteration, state, reason (or null), operator, attempts (how many there were),
-    /// stale (whether what it completed with has been changed since), and outputs: [{path, sha256, size in bytes, remote: {backend, path} if it stayed on a cluster}], those of the last
+    /// stale (whether what it completed with has been changed since), reused (where its results come from, if it ran nothing: {run,
+    /// attempt, origin (the attempt that ran)}, or null), and outputs: [{path, sha256, size in bytes, remote: {backend, path} if it stayed on a cluster}], those of the last
     /// attempt of a task that has ended, however it ended.
     Tasks {
         /// The run
@@ -146,7 +152,8 @@ enum Command {
     /// run), created_at, ended_at (or null), outputs: [{path, sha256, size, remote}], also of those that failed, inputs (the
     /// files it consumed beside what stands in the task): [{destination, sha256, from_attempt (null for a pinned file),
     /// from_path}], logs (what was written about it): [{kind, sha256, size}], and job: {external_id, host, node, queued_at,
-    /// started_at, stopped_at, cpu_ms, memory_peak_mb}, each null where the outside does not tell.
+    /// started_at, stopped_at, cpu_ms, memory_peak_mb}, each null where the outside does not tell, and reused (whose results it
+    /// took, if it ran nothing: {run, attempt, origin (the attempt that ran)}, or null).
     #[command(override_usage = "matterstack attempts [OPTIONS] [RUN] TASK")]
     Attempts {
         /// The run [default: latest], and the task
@@ -262,6 +269,9 @@ enum Command {
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },
+    /// Say which results later runs must not take
+    #[command(subcommand)]
+    Reuse(reuse::ReuseCommand),
     /// Make a copied or another user's run one's own
     ///
     /// Live attempts are asked about first, and what has ended is taken with its results; the others are given up as lost,
@@ -413,7 +423,11 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
         Command::Loop(arguments) => runs::drive_runs(session, &arguments),
         Command::Status { run, watch } => show::status(session, &run, watch),
         Command::List => show::list(session),
-        Command::Explain { of } => {
+        Command::Explain { of, reuse: true } => {
+            let (run, task) = subject::task(of);
+            show::explain_reuse(session, &run, &task)
+        }
+        Command::Explain { of, reuse: false } => {
             let (run, task) = subject::run_or_task(session, of)?;
             show::explain(session, &run, task.as_deref())
         }
@@ -439,6 +453,7 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
         Command::Settle { run, task, completed, failed: _, reason } => {
             control::settle(session, &run, &task, completed, reason.as_deref())
         }
+        Command::Reuse(command) => reuse::reuse(session, &command),
         Command::Adopt { run, reason } => control::adopt(session, &run, reason.as_deref()),
         Command::Respond(arguments) => respond::respond(session, &arguments),
         Command::Kit(command) => kit::kit(session, &command),

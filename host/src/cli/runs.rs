@@ -10,10 +10,10 @@ use crate::model::config::{Grants, RunConfig};
 use crate::model::schema;
 use crate::model::states::RunState;
 use crate::run::{Lease, RunDir};
-use crate::tick::{Moment, Tick, step_run, would_start};
+use crate::tick::{Moment, Survey, Tick, step_run, would_start};
 use crate::workspace::{self, Access, Init, Made, Resolved, now_ms, open_run, stopwatch, user_config};
 use clap::{Args, Subcommand, ValueEnum};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -37,6 +37,9 @@ pub(super) struct InitArgs {
     /// The id of the run [default: made from the time]
     #[arg(long, value_name = "ID")]
     run_id: Option<String>,
+    /// Whose results its tasks take in place of running: a run of the workspace, `workspace` for all of them, or `none`
+    #[arg(long, value_name = "RUN|workspace|none")]
+    reuse: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -123,23 +126,44 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 pub(super) fn init(session: &Session, arguments: &InitArgs) -> Result<u8, Failure> {
     let workspaces = session.workspaces()?;
     let user = user_config();
-    let Made { dir: run, config, implied } = workspace::init(&Init {
+    let Made { dir: run, config, implied, reusable } = workspace::init(&Init {
         workspaces: &workspaces,
         slug: &arguments.workspace,
         config: arguments.config.as_deref(),
         user_config: user.as_deref(),
         sets: &arguments.sets,
         run_id: arguments.run_id.as_deref(),
-        act: workspace::act(Verb::Init, json!({"workspace": arguments.workspace, "set": arguments.sets}), None),
+        reuse: arguments.reuse.as_deref(),
+        act: workspace::act(Verb::Init, init_act(arguments), None),
     })?;
     implied.iter().for_each(|text| tell(text));
     tell(&reach(&config));
+    reusable.iter().for_each(|survey| tell(&would_reuse(survey)));
     if session.json {
         print_json(&json!({"run_id": run.id(), "path": run.root()}))?;
     } else {
         print(&format!("{}\n", run.id()))?;
     }
     Ok(0)
+}
+
+/// The arguments of `init`, for the record.
+fn init_act(arguments: &InitArgs) -> Value {
+    let mut recorded = json!({"workspace": arguments.workspace, "set": arguments.sets});
+    if let Some(from) = &arguments.reuse {
+        recorded["reuse"] = json!(from);
+    }
+    recorded
+}
+
+/// What a new run would take over, for a person.
+fn would_reuse(survey: &Survey) -> String {
+    let Survey { ready, found, passed } = survey;
+    let passed: String = passed.iter().map(|why| format!("\n  passed over: {why}")).collect();
+    format!(
+        "reuse: earlier runs have results for {found} of the {ready} task(s) that can start now; those of what depends on them are \
+         looked for when it is ready{passed}"
+    )
 }
 
 /// What the campaign can reach through its operators, said before anything runs.

@@ -3,7 +3,7 @@ use super::Session;
 use super::output::{JsonList, json_text, one_line, print, print_json, reader_went_away, table, tell, time};
 use super::tasks::no_task;
 use crate::backend::stopped_supervisors;
-use crate::explain::{Beside, explain_run, explain_task, outside_command};
+use crate::explain::{Beside, Explanation, explain_run, explain_task, explain_task_reuse, outside_command};
 use crate::failure::{Failure, FailureKind};
 use crate::ground::machine::Watch;
 use crate::ground::words::positional;
@@ -11,7 +11,7 @@ use crate::model::code::Code;
 use crate::model::states::RunState;
 use crate::run::{LastTick, RunDir};
 use crate::store::{Store, WaitRow};
-use crate::workspace::{changed_files, kept_config, now_ms, open_for_reading, read_store};
+use crate::workspace::{changed_files, kept_config, now_ms, open_for_reading, open_to_look, read_store};
 use serde_json::{Value, json};
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -327,6 +327,14 @@ pub(super) fn explain(session: &Session, name: &str, task: Option<&str>) -> Resu
     if all.is_empty() {
         tell("nothing is stuck");
     }
+    print_explanations(all)?;
+    if more > 0 {
+        tell(&format!("and {more} more; `matterstack explain {} --json` prints all", dir.address()));
+    }
+    Ok(0)
+}
+
+fn print_explanations(all: Vec<Explanation>) -> Result<(), Failure> {
     let rows = all.into_iter().map(|one| {
         let subject = one.task.unwrap_or_else(|| "(the run)".to_owned());
         vec![subject, one.code.to_string(), one.sentence, one.command.unwrap_or_default()]
@@ -335,8 +343,14 @@ pub(super) fn explain(session: &Session, name: &str, task: Option<&str>) -> Resu
     if rows.peek().is_some() {
         print(&table(&["TASK", "CODE", "WHY", "COMMAND THAT HELPS"], rows))?;
     }
-    if more > 0 {
-        tell(&format!("and {more} more; `matterstack explain {} --json` prints all", dir.address()));
+    Ok(())
+}
+
+pub(super) fn explain_reuse(session: &Session, name: &str, task: &str) -> Result<u8, Failure> {
+    let run = open_to_look(&session.run(name)?)?;
+    let one = explain_task_reuse(&run, task)?.ok_or_else(|| no_task(&run.store, task))?;
+    if session.json {
+        return print_json(&[one]).map(|()| 0);
     }
-    Ok(0)
+    print_explanations(vec![one]).map(|()| 0)
 }

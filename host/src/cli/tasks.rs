@@ -48,7 +48,8 @@ pub(super) fn tasks(session: &Session, name: &str, state: Option<&str>) -> Resul
             let rows = portion.iter().map(|task| task_json(&store, task)).collect::<Result<Vec<_>, _>>()?;
             print(&list.rows(&rows)?)?;
         } else {
-            print(&listing.rows(portion.into_iter().map(task_cells)))?;
+            let rows = portion.into_iter().map(|task| task_cells(&store, task)).collect::<Result<Vec<_>, _>>()?;
+            print(&listing.rows(rows.into_iter()))?;
         }
         if reader_went_away(Duration::ZERO) {
             return Ok(0);
@@ -67,15 +68,19 @@ fn task_json(store: &Store, task: &TaskRow) -> Result<Value, Failure> {
     Ok(json!({
         "id": task.id, "iteration": task.iteration, "state": task.state, "reason": task.reason,
         "operator": task.operator, "attempts": task.attempts, "stale": task.stale && task.state == TaskState::Completed,
-        "outputs": outputs,
+        "reused": if task.state.ended() { store.task_reused(task.key)? } else { None }, "outputs": outputs,
     }))
 }
 
-fn task_cells(task: TaskRow) -> Vec<String> {
-    let stale = task.stale && task.state == TaskState::Completed;
-    let state = if stale { format!("{} (stale)", task.state) } else { task.state.to_string() };
+fn task_cells(store: &Store, task: TaskRow) -> Result<Vec<String>, Failure> {
+    let completed = task.state == TaskState::Completed;
+    let state = match () {
+        () if completed && task.stale => format!("{} (stale)", task.state),
+        () if completed && store.task_reused(task.key)?.is_some() => format!("{} (reused)", task.state),
+        () => task.state.to_string(),
+    };
     let iteration = task.iteration.to_string();
-    vec![task.id, iteration, state, task.operator, task.attempts.to_string(), task.reason.unwrap_or_default()]
+    Ok(vec![task.id, iteration, state, task.operator, task.attempts.to_string(), task.reason.unwrap_or_default()])
 }
 
 pub(super) fn attempts(session: &Session, name: &str, task: &str) -> Result<u8, Failure> {
@@ -89,7 +94,7 @@ pub(super) fn attempts(session: &Session, name: &str, task: &str) -> Result<u8, 
                 "external_id": external_id(attempt), "operator": attempt.operator, "directory": attempt.directory,
                 "created_at": time(attempt.created_at_ms), "ended_at": attempt.ended_at_ms.map(time),
                 "outputs": store.outputs(attempt.key)?, "inputs": store.inputs(attempt.key)?,
-                "job": store.job(attempt.key)?, "logs": store.logs(attempt.key)?,
+                "job": store.job(attempt.key)?, "logs": store.logs(attempt.key)?, "reused": store.reused(attempt.key)?,
             }));
         }
         return print_json(&rows).map(|()| 0);

@@ -248,6 +248,50 @@ impl Carriage {
     }
 }
 
+/// Brings a file that nobody writes to any more, as [`Carriage::bring`] does, but a large one with the same bytes on the disk: as a
+/// clone, else as a second name of the same file, where the file system can.
+///
+/// # Errors
+/// Those of [`Carriage::bring`].
+pub fn share(
+    carriage: &mut Carriage,
+    from: &mut std::fs::File,
+    (root, path): (&Dir, &str),
+    into: &Dir,
+    what: Bring<'_>,
+    allowance: &Allowance,
+) -> io::Result<Carried> {
+    let before = from.metadata()?;
+    if before.len() < CLONED_MIN {
+        return carriage.bring(from, into, what, allowance);
+    }
+    // under a name of its own: what was read is not brought yet
+    let carried = carriage.hash(from, &format!("{path} as it was left"), what.most, allowance)?;
+    let Carried::Whole(digested) = &carried else { return Ok(carried) };
+    if what.sha256.is_some_and(|sha256| sha256 != digested.sha256) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it was changed"));
+    }
+    let part = open_part(into, what.part, false)?;
+    let cloned = rustix::fs::ioctl_ficlone(&part, &*from).is_ok();
+    if cloned {
+        put_part_in_place(into, &part, what)?;
+    } else {
+        into.remove_file(what.part)?;
+        make_way(into, Path::new(what.destination))?;
+        if root.hard_link(path, into, what.destination).is_err() {
+            return carriage.bring(from, into, what, allowance);
+        }
+    }
+    let brought = super::files::open_regular(into, what.destination)?.into_std();
+    let same = cloned || Stamp::of(&brought.metadata()?).same_file(&Stamp::of(&before));
+    // a second name changes what the system says of the file, but not when it was written
+    if same && from.metadata()?.modified()? == before.modified()? {
+        return Ok(carried);
+    }
+    into.remove_file(what.destination)?;
+    Err(io::Error::new(io::ErrorKind::InvalidData, "it was changed"))
+}
+
 /// The file in which another waits until it is whole. Whatever else has the name is removed first.
 fn open_part(into: &Dir, part: &str, begun: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();

@@ -1,12 +1,16 @@
 //! SHA-256 of streams, in pieces, so that a large file is never held in memory, and so that its digest can be put aside and
 //! taken up again by another process.
+use super::files::open_regular_path;
 use crate::model::document::hex;
 use serde::{Deserialize, Serialize};
 use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::fs::Metadata;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// The bytes that are read at once.
 pub const PIECE: usize = 256 * 1024;
@@ -61,6 +65,33 @@ impl Hashing {
 /// If reading fails.
 pub fn digest(source: &mut impl Read) -> io::Result<(String, u64)> {
     copy_hashed(source, &mut io::sink())
+}
+
+/// Digests of files that this process has read, with what they were like then.
+static READ: Mutex<BTreeMap<PathBuf, (Stamp, String)>> = Mutex::new(BTreeMap::new());
+/// How many of them are kept.
+const READ_MAX: usize = 10_000;
+
+/// The digest of a regular file. One that has not been changed since this process read it is not read again.
+///
+/// # Errors
+/// If it cannot be read, or is no regular file.
+pub fn digest_of(path: &Path) -> io::Result<String> {
+    let path = std::fs::canonicalize(path)?;
+    let mut file = open_regular_path(&path)?;
+    let stamp = Stamp::of(&file.metadata()?);
+    let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((known, sha256)) = read.get(&path)
+        && *known == stamp
+    {
+        return Ok(sha256.clone());
+    }
+    let (sha256, _) = digest(&mut file)?;
+    if read.len() >= READ_MAX {
+        read.clear();
+    }
+    read.insert(path, (stamp, sha256.clone()));
+    Ok(sha256)
 }
 
 /// Copies all that can be read, and tells its digest and its size.

@@ -64,6 +64,11 @@ pub fn survive_file_size_limit() -> io::Result<()> {
     signal_hook::flag::register(rustix::process::Signal::XFSZ.as_raw(), std::sync::Arc::default()).map(drop)
 }
 
+/// The architecture that this program was built for, as `x86_64`.
+pub fn architecture() -> &'static str {
+    std::env::consts::ARCH
+}
+
 /// The cores that this process may use, by affinity and control group; at least one.
 pub fn usable_cores() -> u32 {
     std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX))

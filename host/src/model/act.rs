@@ -33,6 +33,8 @@ pub enum Verb {
     Settle,
     /// Answered a question.
     Respond,
+    /// Took a result out of what later runs may reuse.
+    ReuseReject,
     /// Brought back what a cluster that cannot be reached has computed.
     KitImport,
 }
@@ -52,6 +54,7 @@ impl Verb {
             Self::Adopt => "adopt",
             Self::Settle => "settle",
             Self::Respond => "respond",
+            Self::ReuseReject => "reuse_reject",
             Self::KitImport => "kit_import",
         }
     }
@@ -93,7 +96,7 @@ pub struct ActRecord {
     /// When.
     pub at: Time,
     /// What it does: `init`, `pause`, `resume`, `cancel`, `amend`, `upgrade`, `rerun`, `revive`, `adopt`, `settle`, `respond`,
-    /// `kit_import`, and what later versions add.
+    /// `reuse_reject`, `kit_import`, and what later versions add.
     pub verb: String,
     /// Its arguments, an object.
     pub arguments: Value,

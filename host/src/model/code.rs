@@ -106,6 +106,9 @@ codes! {
         OutputQuota = "output-quota": "the attempt left more than `limits.attempt_files` or `limits.attempt_mb` allows, or folders nested too deep; once `amend` has raised them, what it left is collected again";
         Collecting = "collecting": "its outputs are large, and are hashed in turns; of a live attempt `staging` says the same of its files";
         CollectedAgain = "collected-again": "what was over a quota was collected again after that was raised";
+        Reused = "reused": "the task did not run: it has the results of an earlier attempt, of another run";
+        Reusable = "reusable": "an earlier attempt has the results that the task would take in place of running";
+        NotReused = "not-reused": "no earlier attempt has results that the task could take; the sentence says why";
         InputChanged = "input-changed": "the job wrote into a file that it had with `\"stage\": \"link\"`";
         Stale = "stale": "the task completed, and what it computed with has been changed since: by `amend`, or because a task that it took files from has run again";
         Staging = "staging": "a file for the task could not be put in place";

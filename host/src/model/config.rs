@@ -1,4 +1,5 @@
 //! `config.json`: what a person writes, and its resolved form inside a run.
+use super::reuse::ReuseConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -44,6 +45,9 @@ pub struct RunConfig {
     /// How the StateStore keeps its journal.
     #[serde(default)]
     pub store: StoreConfig,
+    /// When tasks take what earlier attempts of other runs left, in place of running.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reuse: Option<ReuseConfig>,
     /// Who is told when the run waits for a person or has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notify: Option<NotifyConfig>,

@@ -14,6 +14,10 @@ pub struct Told {
 pub fn told(handle: &str) -> Told {
     let whole = || Told { external_id: Some(handle.to_owned()), host: None };
     let Ok(value) = serde_json::from_str::<Value>(handle) else { return whole() };
+    // an attempt that took earlier results has no job
+    if value.get("reused").is_some() {
+        return Told::default();
+    }
     let inner = ["handle", "job"].iter().find_map(|key| value.get(key)).unwrap_or(&value);
     let host = inner.get("host").and_then(Value::as_str).map(str::to_owned);
     if let Some(id) = inner.get("external_id").and_then(Value::as_str) {
@@ -38,6 +42,7 @@ mod tests {
             (r#"{"job":{"host":"h","process":{"pid":7}}}"#, Some("h:7"), Some("h")),
             (r#"{"host":"h"}"#, None, Some("h")),
             ("{}", Some("{}"), None),
+            (r#"{"reused":{"run":"r","attempt":"a"}}"#, None, None),
             ("odd", Some("odd"), None),
         ];
         for (handle, id, host) in cases {

@@ -18,6 +18,7 @@ pub mod outputs;
 pub mod reason;
 pub mod remedy;
 pub mod result;
+pub mod reuse;
 pub mod schema;
 pub mod states;
 pub mod time;

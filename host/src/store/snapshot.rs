@@ -200,6 +200,8 @@ impl Snapshot<'_> {
                 inputs: self.store.inputs(key)?,
                 logs: self.store.logs(key)?,
                 outputs: self.store.outputs(key)?,
+                reuse_key: self.store.reuse_key(key)?.map(|key| key.sha256),
+                reused: self.store.reused(key)?,
             };
             Ok((key, record))
         };

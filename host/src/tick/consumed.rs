@@ -1,18 +1,13 @@
 //! Which files an attempt consumes, by digest, and where each comes from. What stands in the task itself is not among them.
-use super::{Run, TickError};
+use super::Run;
 use crate::model::pattern::plain_path;
 use crate::model::workflow::{FileSource, Task};
-use crate::store::{AttemptRow, NewInput};
+use crate::store::{NewInput, StoreError};
 
-/// What an attempt at this task is given beside what it carries over. A file that is missing is left out: staging has failed
-/// the attempt for it.
-pub(super) fn consumed(run: &Run, attempt: &AttemptRow, carried: Vec<NewInput>) -> Result<Vec<NewInput>, TickError> {
-    let mut inputs = carried;
-    // Most tasks have no files, and need not be parsed to find that out.
-    if !attempt.task_json.contains("\"files\"") {
-        return Ok(inputs);
-    }
-    let task: Task = super::verdict::stored_task(&attempt.task_json)?;
+/// What an attempt at this task is given beside what it carries over. A file that is missing is left out: staging fails the
+/// attempt for it.
+pub(super) fn consumed(run: &Run, task: &Task) -> Result<Vec<NewInput>, StoreError> {
+    let mut inputs = Vec::with_capacity(task.files.len());
     for (destination, source) in &task.files {
         inputs.extend(match source {
             FileSource::Content(_) => None,

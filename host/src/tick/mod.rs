@@ -24,6 +24,7 @@ mod poll;
 mod preview;
 mod reconcile;
 mod rerun;
+mod reuse;
 mod settlement;
 mod stage;
 mod start;
@@ -46,6 +47,7 @@ pub use decision::{
 pub use mend::{Mended, mend};
 pub use preview::{Preview, would_start};
 pub use rerun::{Rerun, Selection, rerun};
+pub use reuse::{Answer, Survey, explain_reuse, reject, survey};
 pub use settlement::{Settlement, settle};
 pub use start::task_with_retries;
 pub use timings::Timings;

@@ -3,6 +3,7 @@ use super::again::{self, Again};
 use super::consumed::consumed;
 use super::decide::{self, Claim};
 use super::gather::NEXT_TICK_MS;
+use super::reuse::{Reuse, Served, Serving};
 use super::turn::{BUDGET, HELD_MAX_BYTES, Phase, Round, Turn};
 use super::verdict::{self, Sequel, Verdict, stored_task};
 use super::{Moment, Run, Tick, TickError, key, stage, submit};
@@ -10,13 +11,14 @@ use crate::ground::machine;
 use crate::model::code::{Code, Word};
 use crate::model::contract::GuestError;
 use crate::model::reason::Reason;
+use crate::model::reuse::ReuseKey;
 use crate::model::states::{AttemptState, TaskState};
 use crate::model::time::delay_ms;
 use crate::model::workflow::{Task, WALLTIME_MAX_S};
 use crate::plugin::{PluginError, PluginErrorKind};
 use crate::run::RunDir;
 use crate::store::{AttemptRow, Durability, NewAttempt, NewInput, TaskSpec, Waiting};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// When to try again what was turned away without a hint, in milliseconds.
 const TURNED_AWAY_MS: i64 = 5_000;
@@ -42,7 +44,7 @@ pub(super) fn start_ready_tasks(
     // attempts started together: their intents share one commit, and on a cluster they share arrays
     let together = run.backends.batch_size();
     let mut left = run.store.unacknowledged_due(moment.now_ms, &[AttemptState::Created, AttemptState::Prepared])?;
-    let mut submitted = Vec::new();
+    let (mut submitted, mut reuse) = (Vec::new(), Reuse::default());
     let mut started = false;
     while tick.cut.is_none() {
         if moment.is_over(tick) {
@@ -58,7 +60,7 @@ pub(super) fn start_ready_tasks(
         }
         started = true;
         let mut round = Round::new(Phase::Advance, turn, std::mem::take(&mut left));
-        launch(run, moment, &mut round, together, (&mut submitted, tick))?;
+        launch(run, moment, &mut round, together, (&mut submitted, &mut reuse, tick))?;
     }
     if started {
         ensure_backends(run)?;
@@ -139,11 +141,13 @@ fn create(run: &mut Run, moment: Moment<'_>, chosen: &[TaskSpec]) -> Result<Vec<
 }
 
 enum Readied {
-    /// It is staged, with what it carries over from an earlier attempt.
-    Yes(AttemptRow, Vec<NewInput>),
+    /// It is staged, with what it consumes, and by what later runs find what it leaves.
+    Yes(AttemptRow, Vec<NewInput>, Option<ReuseKey>),
     Later(AttemptRow, i64, Reason),
     /// It has ended with what an earlier one left.
     Again(Verdict),
+    /// It has ended with what one of another run left.
+    Reused(Box<Served>),
     No(Verdict),
 }
 
@@ -153,7 +157,7 @@ fn launch(
     moment: Moment<'_>,
     round: &mut Round,
     together: u64,
-    (submitted, tick): (&mut Vec<Waiting>, &mut Tick),
+    (submitted, reuse, tick): (&mut Vec<Waiting>, &mut Reuse, &mut Tick),
 ) -> Result<(), TickError> {
     loop {
         let (mut readied, mut held, mut staged) = (Vec::new(), 0, false);
@@ -166,7 +170,7 @@ fn launch(
         {
             let Some(attempt) = run.store.live_attempt_at(one.key)? else { continue };
             held += attempt.bytes();
-            readied.push(ready(run, attempt, &mut staged, tick)?);
+            readied.push(ready(run, attempt, &mut staged, (reuse, tick))?);
         }
         if readied.is_empty() {
             return Ok(());
@@ -185,22 +189,17 @@ fn launch(
 fn intend(
     run: &mut Run,
     moment: Moment<'_>,
-    mut readied: Vec<Readied>,
+    readied: Vec<Readied>,
     tick: &mut Tick,
 ) -> Result<Vec<AttemptRow>, TickError> {
     let now = moment.now_ms;
-    let mut inputs = BTreeMap::new();
-    for one in &mut readied {
-        if let Readied::Yes(attempt, carried) = one {
-            inputs.insert(attempt.key, consumed(run, attempt, std::mem::take(carried))?);
-        }
-    }
     let mut submitting = Vec::with_capacity(readied.len());
     run.store.transaction(Durability::Full, |writer| {
         for one in readied {
             match one {
-                Readied::Yes(mut attempt, _) => {
-                    writer.keep_inputs(attempt.key, inputs.get(&attempt.key).map_or(&[], Vec::as_slice))?;
+                Readied::Yes(mut attempt, inputs, reuse) => {
+                    writer.keep_inputs(attempt.key, &inputs)?;
+                    reuse.map_or(Ok(()), |key| writer.keep_reuse_key(attempt.key, &key))?;
                     let fresh = [AttemptState::Prepared, AttemptState::Submitting];
                     let path = if attempt.state == AttemptState::Created { &fresh[..] } else { &fresh[1..] };
                     writer.move_attempt(&attempt, path, None, None, now)?;
@@ -214,6 +213,10 @@ fn intend(
                     tick.finished += 1;
                     again::record(writer, verdict, now)?;
                 }
+                Readied::Reused(served) => {
+                    tick.finished += 1;
+                    served.record(writer, now)?;
+                }
                 Readied::No(verdict) => {
                     tick.finished += 1;
                     verdict::apply(writer, &verdict, now)?;
@@ -225,17 +228,40 @@ fn intend(
     Ok(submitting)
 }
 
-fn ready(run: &Run, attempt: AttemptRow, staged: &mut bool, tick: &mut Tick) -> Result<Readied, TickError> {
+fn ready(
+    run: &Run,
+    attempt: AttemptRow,
+    staged: &mut bool,
+    (reuse, tick): (&mut Reuse, &mut Tick),
+) -> Result<Readied, TickError> {
     let attempt = match again::take(run, attempt, tick)? {
         Again::No(attempt) => attempt,
         Again::Ended(verdict) => return Ok(Readied::Again(verdict)),
         Again::Later(attempt, after_ms, reason) => return Ok(Readied::Later(attempt, delay_ms(after_ms), reason)),
     };
     let task = stored_task(&attempt.task_json)?;
-    let carried = match stage::stage(run, &task, &attempt, &tick.allowance) {
+    let mut inputs = consumed(run, &task)?;
+    let mut keys = reuse.keys(run, (&attempt.operator, &attempt.directory), &task, &inputs)?.unwrap_or_default();
+    let attempt = match reuse.serve(run, attempt, (&task, &inputs), &keys, &tick.allowance)? {
+        Serving::No(attempt) => attempt,
+        Serving::Yes(served) => {
+            *staged = true;
+            return Ok(Readied::Reused(served));
+        }
+        Serving::Later(attempt, text) => {
+            return Ok(Readied::Later(attempt, delay_ms(NEXT_TICK_MS), Reason::new(Code::Staging, text)));
+        }
+    };
+    match stage::stage(run, &task, &attempt, &tick.allowance) {
         Ok(done) => {
             *staged |= done.any;
-            done.carried
+            let own = |input: &NewInput| !inputs.iter().any(|other| other.destination == input.destination);
+            let carried: Vec<NewInput> = done.carried.into_iter().filter(own).collect();
+            if !carried.is_empty() {
+                inputs.extend(carried);
+                let places = (attempt.operator.as_str(), attempt.directory.as_str());
+                keys = reuse.keys(run, places, &task, &inputs)?.unwrap_or_default();
+            }
         }
         Err(stage::StageError::Machine(text, error)) => return Err(TickError::Io(text, error)),
         Err(stage::StageError::Later(text)) => {
@@ -248,13 +274,13 @@ fn ready(run: &Run, attempt: AttemptRow, staged: &mut bool, tick: &mut Tick) -> 
             let reason = Reason::new(Code::Staging, text);
             return Ok(Readied::No(Verdict::failed(attempt, reason, Sequel::Policy)));
         }
-    };
+    }
     let json = attempt_json(run, &attempt, &task)?;
     crate::ground::failpoint::hit("prepare.before");
     let answer = run.plugins.prepare(&key(&attempt), &run.request(&attempt, json));
     crate::ground::failpoint::hit("prepare.after");
     Ok(match answer {
-        Ok(()) => Readied::Yes(attempt, carried),
+        Ok(()) => Readied::Yes(attempt, inputs, keys.into_iter().next()),
         Err(PluginError { kind: PluginErrorKind::Guest(GuestError::Transient(detail, delay)), .. }) => {
             Readied::Later(attempt, turned_away_ms(delay), Reason::new(Code::TurnedAway, detail.message))
         }

@@ -1,14 +1,15 @@
 //! Makes a run: aside, with its first plan, and then renamed into place. A crash leaves nothing that is taken for a run.
 use super::open::assemble;
-use super::{Resolved, Workspaces, is_run_id, pin, resolve};
+use super::{Resolved, Workspaces, find_among, is_run_id, pin, resolve};
 use crate::failure::{Failure, FailureKind};
 use crate::ground::random::new_attempt_id;
 use crate::ground::{failpoint, machine};
 use crate::model::act::Act;
 use crate::model::config::RunConfig;
+use crate::model::reuse::WORKSPACE;
 use crate::run::{Lease, LeaseError, RunDir};
 use crate::store::{Durability, NewConfig, NewRun, Store};
-use crate::tick::{Moment, plan_first};
+use crate::tick::{Moment, Survey, plan_first, survey};
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 use std::io::{ErrorKind, Write};
@@ -17,6 +18,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The beginning of the name of a directory in which a run is being made.
 const ASIDE: &str = ".init-";
+/// What `--reuse` says where nothing is to be reused.
+const NO_REUSE: &str = "none";
 /// How often another directory is made after one was cleared away in the instant before it was leased.
 const MAKE_TRIES: u32 = 100;
 
@@ -35,6 +38,8 @@ pub struct Init<'a> {
     pub sets: &'a [String],
     /// The id the run shall have.
     pub run_id: Option<&'a str>,
+    /// Whose results its tasks take, in place of what the configuration says: a run of the workspace, `workspace` or `none`.
+    pub reuse: Option<&'a str>,
     /// The command, for the record.
     pub act: Act,
 }
@@ -48,6 +53,8 @@ pub struct Made {
     pub config: RunConfig,
     /// What the configuration left out and was implied, for a person.
     pub implied: Option<String>,
+    /// What it would take of earlier runs, if it reuses anything.
+    pub reusable: Option<Survey>,
 }
 
 /// Now, in milliseconds since the epoch.
@@ -69,8 +76,9 @@ pub fn stopwatch() -> impl Fn() -> Duration {
 pub fn init(request: &Init<'_>) -> Result<Made, Failure> {
     let workspace = request.workspaces.workspace(request.slug)?;
     let file = request.config.map_or_else(|| workspace.join("config.json"), Path::to_owned);
-    let Resolved { config, implied } = resolve(&file, request.user_config, request.sets)?;
+    let Resolved { mut config, implied } = resolve(&file, request.user_config, request.sets)?;
     let runs = workspace.join("runs");
+    name_source(&mut config, request, &runs)?;
     std::fs::create_dir_all(&runs)
         .map_err(|error| Failure::machine(format!("`{}` cannot be made", runs.display()), error))?;
     remove_abandoned(&runs);
@@ -87,12 +95,39 @@ pub fn init(request: &Init<'_>) -> Result<Made, Failure> {
         return Err(taken(&id));
     }
     let (aside, lease) = Aside::make(&runs, &id)?;
-    let config = make(request, &workspace, &aside.path, &id, config)?;
+    let (config, reusable) = make(request, &workspace, &aside.path, &id, config)?;
     failpoint::hit("init.rename");
     aside.publish(&place, &runs, &id)?;
     // held until the run is in its place: what has no holder is taken for abandoned
     drop(lease);
-    Ok(Made { dir: RunDir::new(place), config, implied })
+    Ok(Made { dir: RunDir::new(place), config, implied, reusable })
+}
+
+/// Says from which run results are taken, by its whole id: what `latest` or a beginning of an id means is settled here.
+fn name_source(config: &mut RunConfig, request: &Init<'_>, runs: &Path) -> Result<(), Failure> {
+    let given = request.reuse.filter(|word| *word != NO_REUSE).map(str::to_owned);
+    let configured = config.reuse.as_ref().and_then(|reuse| reuse.from.clone());
+    let from = if request.reuse.is_some() { given } else { configured };
+    let found = match from {
+        Some(name) if name != WORKSPACE => Some(run_of_workspace(&name, request, runs)?),
+        other => other,
+    };
+    if found.is_some() || config.reuse.is_some() {
+        config.reuse.get_or_insert_default().from = found;
+    }
+    Ok(())
+}
+
+/// The id of a run of the workspace. Whether it can be read is seen when something is taken from it.
+fn run_of_workspace(name: &str, request: &Init<'_>, runs: &Path) -> Result<String, Failure> {
+    let exists = |id: &str| is_run_id(id) && runs.join(id).symlink_metadata().is_ok();
+    if exists(name) {
+        return Ok(name.to_owned());
+    }
+    let known: Vec<(String, RunDir)> =
+        request.workspaces.runs().into_iter().filter(|(_, run)| run.root().parent() == Some(runs)).collect();
+    let found = find_among(name, &known)?;
+    Ok(found.id())
 }
 
 fn taken(id: &str) -> Failure {
@@ -178,7 +213,7 @@ fn make(
     aside: &Path,
     id: &str,
     mut config: RunConfig,
-) -> Result<RunConfig, Failure> {
+) -> Result<(RunConfig, Option<Survey>), Failure> {
     let dir = RunDir::named(aside, id);
     config.pinned = Some(pin::pin_everything(&config, workspace, &dir)?);
     pin::pin_params(&mut config, &dir)?;
@@ -203,7 +238,8 @@ fn make(
     let (mut run, plugins) = assemble(dir, config, store)?;
     plugins.load_all()?;
     plan_first(&mut run, Moment { now_ms, new_id: &new_attempt_id, spent: &stopwatch() })?;
-    Ok(run.config)
+    let reusable = survey(&run)?;
+    Ok((run.config, reusable))
 }
 
 /// The text of a resolved configuration.

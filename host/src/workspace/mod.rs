@@ -170,10 +170,23 @@ pub fn find_run(name: &str, workspaces: impl FnOnce() -> Result<Workspaces, Fail
     if let Some((_, run)) = runs.iter().find(|(_, run)| run.id() == name) {
         return Ok(run.clone());
     }
+    one_that_begins(name, &runs)
+}
+
+/// The run of a workspace whose id, or whose alone, begins with a name; or the one made last, as `latest`.
+fn find_among(name: &str, runs: &[(String, RunDir)]) -> Result<RunDir, Failure> {
+    if name != "latest" {
+        return one_that_begins(name, runs);
+    }
+    let newest = runs.iter().map(|(_, run)| run).max_by_key(|run| (made_at_ms(run), run.id()));
+    newest.cloned().ok_or_else(|| Failure::input("the workspace has no run yet whose results could be taken"))
+}
+
+fn one_that_begins(name: &str, runs: &[(String, RunDir)]) -> Result<RunDir, Failure> {
     let matching: Vec<&RunDir> = runs.iter().map(|(_, run)| run).filter(|run| run.id().starts_with(name)).collect();
     match matching.as_slice() {
         [one] => Ok((*one).clone()),
-        [] => Err(no_run(name, &runs)),
+        [] => Err(no_run(name, runs)),
         several => {
             let ids: Vec<String> = several.iter().take(5).map(|run| run.id()).collect();
             let what = format!("`{name}` is the beginning of {} runs", several.len());

@@ -1,6 +1,7 @@
 //! One try at a task: its job, what it consumed, what it left.
 use crate::model::code::Word;
 use crate::model::result::OutputFile;
+use crate::model::reuse::Reused;
 use crate::model::states::AttemptState;
 use crate::model::time::Time;
 use schemars::JsonSchema;
@@ -44,6 +45,10 @@ pub struct AttemptRecord {
     pub inputs: Vec<InputRecord>,
     /// What was written about it.
     pub logs: Vec<LogRecord>,
+    /// The key by which later runs find what it left, 64 hexadecimal digits; absent if it has none.
+    pub reuse_key: Option<String>,
+    /// Where its results come from, if it ran nothing and took those of an earlier attempt.
+    pub reused: Option<Reused>,
     /// The files it left, with the digests recorded when it ended.
     pub outputs: Vec<OutputFile>,
 }

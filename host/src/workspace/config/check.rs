@@ -30,6 +30,7 @@ pub(super) fn check(config: &RunConfig) -> Result<(), Wrong> {
     }
     exact("campaign.params", &config.campaign.params)?;
     check_operators(config)?;
+    check_reuse(config)?;
     for (name, backend) in &config.backends {
         match backend {
             BackendConfig::Local { cores } => at_least_one(&format!("backends.{name}.cores"), u64::from(*cores))?,
@@ -57,6 +58,25 @@ fn check_operators(config: &RunConfig) -> Result<(), Wrong> {
                 .hint("a run may be moved: write the whole path, such as `/mnt/robot/exchange`"));
         }
         at_least_one(&format!("operators.{key}.max_active"), operator.max_active.unwrap_or(1))?;
+    }
+    Ok(())
+}
+
+fn check_reuse(config: &RunConfig) -> Result<(), Wrong> {
+    let Some(reuse) = &config.reuse else { return Ok(()) };
+    let named = reuse.operators.iter().flatten();
+    if let Some(key) = named.into_iter().find(|key| !config.operators.contains_key(*key)) {
+        let near = nearest(key, config.operators.keys().map(String::as_str));
+        let wrong = Wrong::new("reuse.operators", format!("reuse.operators names `{key}`, which is not configured"));
+        return Err(match near {
+            Some(near) => wrong.hint(format!("did you mean `{near}`?")),
+            None => wrong,
+        });
+    }
+    let name = |from: &&String| from.is_empty() || from.contains(['/', '\0']) || from.starts_with('.');
+    if let Some(from) = reuse.from.as_ref().filter(name) {
+        let what = format!("reuse.from is `{}`, which is no run of the workspace", from.escape_debug());
+        return Err(Wrong::new("reuse.from", what).hint("give the id of a run, `latest`, or `workspace` for all of them"));
     }
     Ok(())
 }

@@ -1,0 +1,159 @@
+//! When a task may take what an earlier attempt left in place of running: the setting, and the key that both must have.
+use super::document::sha256;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Every run of the workspace, as the value of `reuse.from`.
+pub const WORKSPACE: &str = "workspace";
+
+/// Bytes of each part's digest that are kept beside a key: enough to tell which part differs.
+const SHORT: usize = 4;
+
+/// The `reuse` section. Without it nothing is reused.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReuseConfig {
+    /// Where earlier results are looked for: `workspace` (all its other runs) or one of its runs; absent: nowhere.
+    pub from: Option<String>,
+    /// Whose tasks may take earlier results, by operator key; absent: those of every operator that runs commands on backends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operators: Option<Vec<String>>,
+    /// Lists of places that compute alike, by the name of the machine or of the cluster's login node.
+    pub places: Vec<Vec<String>>,
+    /// Whose runs count beside one's own, by user name.
+    pub users: Vec<String>,
+}
+
+macro_rules! parts {
+    ($($variant:ident = $key:literal: $name:literal;)+) => {
+        /// A part of a key. They stand in the order of their names, as canonical JSON has them.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Part { $(#[doc = $name] $variant,)+ }
+
+        impl Part {
+            /// All of them, in the order in which a key is made of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            fn key(self) -> &'static str {
+                match self { $(Self::$variant => $key,)+ }
+            }
+
+            /// What it is, for a sentence.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+        }
+    };
+}
+
+parts! {
+    Command = "command": "the command";
+    Config = "config": "the operator's `config`";
+    Env = "env": "the task's `env`";
+    Files = "files": "the files that it is given";
+    Input = "input": "the task's `input`";
+    Named = "named": "a file that the command names";
+    Operator = "operator": "the operator's plugin";
+    Place = "place": "the place";
+    Setup = "setup": "the backend's `setup` or `template`";
+    Shell = "shell": "the shell";
+}
+
+impl Part {
+    /// In the order in which a difference is told.
+    pub const TOLD: [Self; 10] = [
+        Self::Operator,
+        Self::Config,
+        Self::Command,
+        Self::Named,
+        Self::Shell,
+        Self::Setup,
+        Self::Env,
+        Self::Input,
+        Self::Files,
+        Self::Place,
+    ];
+}
+
+/// What an attempt computes, part by part, each as canonical JSON.
+#[derive(Debug, Clone)]
+pub struct Recipe {
+    texts: [String; Part::ALL.len()],
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Self { texts: std::array::from_fn(|_| "null".to_owned()) }
+    }
+}
+
+impl Recipe {
+    /// Says what a part is, as canonical JSON.
+    pub fn set(&mut self, part: Part, text: String) {
+        self.texts[part as usize] = text;
+    }
+
+    /// The key, and what tells which part of it differs from another's.
+    pub fn key(&self) -> ReuseKey {
+        let mut whole = String::with_capacity(128 + self.texts.iter().map(String::len).sum::<usize>());
+        let mut parts = Vec::with_capacity(Part::ALL.len() * SHORT * 2);
+        for (part, text) in Part::ALL.iter().zip(&self.texts) {
+            whole.push(if whole.is_empty() { '{' } else { ',' });
+            whole += &format!("\"{}\":{text}", part.key());
+            parts.extend_from_slice(&sha256(text.as_bytes()).as_bytes()[..SHORT * 2]);
+        }
+        whole.push('}');
+        ReuseKey { sha256: sha256(whole.as_bytes()), parts: String::from_utf8_lossy(&parts).into_owned() }
+    }
+}
+
+/// The key of an attempt: who has the same one computes the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReuseKey {
+    /// SHA-256 over canonical JSON of all parts, 64 hexadecimal digits.
+    pub sha256: String,
+    /// The beginnings of the digests of its parts, in their order, as hexadecimal digits.
+    pub parts: String,
+}
+
+impl ReuseKey {
+    /// The parts that differ from those of another key, in the order in which they are told.
+    pub fn differing(&self, parts: &str) -> Vec<Part> {
+        let of = |text: &str, part: Part| {
+            let at = part as usize * SHORT * 2;
+            text.get(at..at + SHORT * 2).map(str::to_owned)
+        };
+        Part::TOLD.into_iter().filter(|part| of(&self.parts, *part) != of(parts, *part)).collect()
+    }
+}
+
+/// Where the results of an attempt come from that ran nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Reused {
+    /// The id of the run.
+    pub run: String,
+    /// The id of the attempt there.
+    pub attempt: String,
+    /// The id of the attempt that ran: the same, unless that one had reused results too.
+    pub origin: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Part, Recipe};
+
+    #[test]
+    fn a_key_is_of_all_parts_and_tells_which_differ() {
+        let names: Vec<&str> = Part::ALL.iter().map(|part| part.key()).collect();
+        assert!(names.is_sorted(), "as canonical JSON has them");
+        assert!(Part::ALL.iter().enumerate().all(|(at, part)| *part as usize == at));
+        let recipe = Recipe::default();
+        for &part in Part::ALL {
+            let mut other = recipe.clone();
+            other.set(part, "1".to_owned());
+            assert_ne!(other.key().sha256, recipe.key().sha256, "{part:?}");
+            assert_eq!(other.key().differing(&recipe.key().parts), [part]);
+        }
+        assert_eq!(recipe.key().differing("").len(), Part::TOLD.len(), "what has no parts differs in all");
+    }
+}

@@ -1,0 +1,219 @@
+//! Keys of attempts, by which later runs find what they left, and attempts that took what an earlier one left.
+use super::{Store, StoreError, Writer, changed_one, document};
+use crate::model::code::Code;
+use crate::model::reuse::{ReuseKey, Reused};
+use crate::model::states::TaskState;
+use rusqlite::Row;
+use std::collections::BTreeMap;
+
+/// An attempt of an earlier run that computed something.
+#[derive(Debug, Clone)]
+pub struct Earlier {
+    /// Its place in the database.
+    pub key: i64,
+    /// The attempt's id.
+    pub attempt: String,
+    /// The task's id.
+    pub task: String,
+    /// Its number at the task.
+    pub number: u32,
+    /// Its directory, relative to the run's.
+    pub directory: String,
+    /// The attempt that ran: itself, or the one whose results it took.
+    pub origin: String,
+    /// The beginnings of the digests of the parts of its key.
+    pub parts: String,
+    /// Whether its results can be taken.
+    pub state: EarlierState,
+}
+
+/// Whether the results of an attempt can be taken, as far as its store tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EarlierState {
+    /// They can.
+    Sound,
+    /// A person rejected them.
+    Rejected,
+    /// What it computed with has been changed since.
+    Stale,
+    /// It completed by a person's word.
+    Settled,
+    /// The task has run again since, or goes on.
+    Superseded,
+    /// Some of them stayed on a cluster.
+    Far,
+}
+
+const COLUMNS: &str = "a.attempt_key, a.attempt_id, t.task_id, a.number, a.directory, coalesce(a.reused_origin, a.attempt_id), \
+     lower(hex(a.reuse_parts)), a.reason_code, t.state, t.stale, \
+     EXISTS (SELECT 1 FROM reuse_rejections r WHERE r.attempt_key = a.attempt_key), \
+     EXISTS (SELECT 1 FROM attempts b WHERE b.task_key = a.task_key AND b.number > a.number), \
+     EXISTS (SELECT 1 FROM outputs o WHERE o.attempt_key = a.attempt_key AND o.remote IS NOT NULL)";
+
+fn earlier(row: &Row<'_>) -> rusqlite::Result<Earlier> {
+    let reason: Option<String> = row.get(7)?;
+    let (task, stale): (TaskState, bool) = (row.get(8)?, row.get(9)?);
+    let (rejected, later, far): (bool, bool, bool) = (row.get(10)?, row.get(11)?, row.get(12)?);
+    let state = match () {
+        () if rejected => EarlierState::Rejected,
+        () if reason.as_deref() == Some(Code::Settled.as_str()) => EarlierState::Settled,
+        () if later || task != TaskState::Completed => EarlierState::Superseded,
+        () if stale => EarlierState::Stale,
+        () if far => EarlierState::Far,
+        () => EarlierState::Sound,
+    };
+    Ok(Earlier {
+        key: row.get(0)?,
+        attempt: row.get(1)?,
+        task: row.get(2)?,
+        number: row.get(3)?,
+        directory: row.get(4)?,
+        origin: row.get(5)?,
+        parts: row.get(6)?,
+        state,
+    })
+}
+
+impl Writer<'_> {
+    /// Keeps by which key later runs find what an attempt leaves.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub fn keep_reuse_key(&self, attempt_key: i64, key: &ReuseKey) -> Result<(), StoreError> {
+        let mut keep = self.connection.prepare_cached(
+            "UPDATE attempts SET reuse_key = unhex(?2), reuse_parts = unhex(?3) WHERE attempt_key = ?1",
+        )?;
+        changed_one(keep.execute((attempt_key, &key.sha256, &key.parts))?, "the attempt")
+    }
+
+    /// Keeps that an attempt, which is about to end, has the results of an earlier one, and in which directory.
+    ///
+    /// # Errors
+    /// If the earlier one serves a task of the run already, or the database cannot be written.
+    pub fn keep_reused(&self, attempt_key: i64, reused: &Reused, directory: &str) -> Result<(), StoreError> {
+        let mut keep = self.connection.prepare_cached(
+            "UPDATE attempts SET reused_run = ?2, reused_attempt = ?3, reused_origin = ?4, directory = ?5 \
+             WHERE attempt_key = ?1 AND state = 'created'",
+        )?;
+        let changed = keep.execute((attempt_key, &reused.run, &reused.attempt, &reused.origin, directory))?;
+        changed_one(changed, "the attempt")
+    }
+
+    /// Keeps that nobody shall take the results of an attempt.
+    ///
+    /// # Errors
+    /// If that is so already, or the database cannot be written.
+    pub fn reject_reuse(&self, attempt_key: i64, act: i64) -> Result<(), StoreError> {
+        let mut keep = self
+            .connection
+            .prepare_cached("INSERT OR IGNORE INTO reuse_rejections (attempt_key, act) VALUES (?1, ?2)")?;
+        changed_one(keep.execute((attempt_key, act))?, "the attempt")
+    }
+}
+
+impl Store {
+    /// Completed attempts with this key, oldest first.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn earlier_with_key(&self, sha256: &str) -> Result<Vec<Earlier>, StoreError> {
+        self.earlier("a.reuse_key = unhex(?1) AND a.reuse_key IS NOT NULL AND a.state = 'completed'", sha256)
+    }
+
+    /// Completed attempts at a task that have a key, oldest first.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn earlier_at_task(&self, task: &str) -> Result<Vec<Earlier>, StoreError> {
+        self.earlier("t.task_id = ?1 AND a.reuse_key IS NOT NULL AND a.state = 'completed'", task)
+    }
+
+    /// The completed attempts with a key that were made last, at most `most`.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn earlier_of_all(&self, most: u32) -> Result<Vec<Earlier>, StoreError> {
+        let filter = "a.attempt_key IN (SELECT attempt_key FROM attempts WHERE reuse_key IS NOT NULL AND \
+             state = 'completed' ORDER BY attempt_key DESC LIMIT ?1)";
+        self.earlier(filter, most)
+    }
+
+    fn earlier(&self, filter: &str, parameter: impl rusqlite::ToSql) -> Result<Vec<Earlier>, StoreError> {
+        let mut statement = self.connection.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM attempts a JOIN tasks t ON t.task_key = a.task_key WHERE {filter} ORDER BY a.attempt_key"
+        ))?;
+        let rows = statement.query_map([parameter], earlier)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Whether a task of the run has the results of this attempt.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn has_reused(&self, origin: &str) -> Result<bool, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT 1 FROM attempts WHERE reused_origin = ?1 AND reused_origin IS NOT NULL")?;
+        Ok(statement.exists([origin])?)
+    }
+
+    /// Where the results of an attempt come from, if it ran nothing.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn reused(&self, attempt_key: i64) -> Result<Option<Reused>, StoreError> {
+        self.reused_where("attempt_key = ?1", attempt_key)
+    }
+
+    /// Where the results of a task come from, if its last attempt ran nothing.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn task_reused(&self, task_key: i64) -> Result<Option<Reused>, StoreError> {
+        self.reused_where("attempt_key = (SELECT max(attempt_key) FROM attempts WHERE task_key = ?1)", task_key)
+    }
+
+    fn reused_where(&self, filter: &str, key: i64) -> Result<Option<Reused>, StoreError> {
+        let mut statement = self.connection.prepare_cached(&format!(
+            "SELECT reused_run, reused_attempt, reused_origin FROM attempts WHERE reused_run IS NOT NULL AND {filter}"
+        ))?;
+        let mut rows = statement
+            .query_map([key], |row| Ok(Reused { run: row.get(0)?, attempt: row.get(1)?, origin: row.get(2)? }))?;
+        Ok(rows.next().transpose()?)
+    }
+
+    /// The key of an attempt.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn reuse_key(&self, attempt_key: i64) -> Result<Option<ReuseKey>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT lower(hex(reuse_key)), lower(hex(reuse_parts)) FROM attempts WHERE attempt_key = ?1 AND reuse_key IS NOT NULL",
+        )?;
+        let mut rows =
+            statement.query_map([attempt_key], |row| Ok(ReuseKey { sha256: row.get(0)?, parts: row.get(1)? }))?;
+        Ok(rows.next().transpose()?)
+    }
+
+    /// The variables that the job of an attempt inherited, if one was handed in.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn variables_of(&self, attempt_key: i64) -> Result<Option<BTreeMap<String, String>>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT e.variables FROM attempts a JOIN environments e ON e.environment = a.environment WHERE a.attempt_key = ?1",
+        )?;
+        let mut rows = statement.query([attempt_key])?;
+        rows.next()?.map(|row| document(row.get_ref(0)?.as_str().unwrap_or_default())).transpose()
+    }
+
+    /// Whether a person said that nobody shall take the results of an attempt.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn is_reuse_rejected(&self, attempt_key: i64) -> Result<bool, StoreError> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT 1 FROM reuse_rejections WHERE attempt_key = ?1")?;
+        Ok(statement.exists([attempt_key])?)
+    }
+}

@@ -1,0 +1,220 @@
+//! The key of an attempt: what it computes, by what, where.
+use super::named::{View, named_files};
+use crate::ground::carriage::is_executable;
+use crate::ground::machine;
+use crate::model::config::{BackendConfig, OperatorConfig, RunConfig};
+use crate::model::document::{canonical_value, sha256};
+use crate::model::pattern::plain_path;
+use crate::model::reuse::{Part, Recipe, ReuseKey};
+use crate::model::workflow::{CommandLine, FileSource, Task};
+use crate::run::Run;
+use crate::store::{NewInput, StoreError};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// The operator that runs commands, and what it does with them: raised by a change of it after which the same task may come to
+/// something else, and by no other.
+const COMPUTE: (&str, u32) = ("builtin:compute", 1);
+/// Operators that carry tasks to people and instruments, and kits to where nobody looks.
+const NEVER: [&str; 3] = ["builtin:human", "builtin:experiment", "builtin:manual-hpc"];
+
+/// Why an attempt has no key.
+#[derive(Debug)]
+pub(super) enum Keyless {
+    /// What it computes cannot be told, or is never the same: a sentence.
+    Told(String),
+    Store(StoreError),
+}
+
+impl From<StoreError> for Keyless {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+fn told(text: impl Into<String>) -> Keyless {
+    Keyless::Told(text.into())
+}
+
+/// What the keys of all tasks of an operator have in common.
+#[derive(Debug)]
+pub(super) struct Frame {
+    recipe: Recipe,
+    view: View,
+    /// The places that count as this one, as parts of keys.
+    alike: Vec<String>,
+}
+
+impl Frame {
+    pub(super) fn of(run: &Run, operator: &str) -> Result<Self, Keyless> {
+        let config = &run.config;
+        let settings = config.operators.get(operator);
+        let settings =
+            settings.ok_or_else(|| told(format!("the configuration has no operator `{operator}`")))?;
+        if NEVER.contains(&settings.plugin.as_str())
+            || settings.grants.compute.is_empty()
+            || settings.grants.exchange.is_some()
+        {
+            return Err(told(format!("what people, kits and instruments do is not reused, and `{operator}` asks them")));
+        }
+        let backend = backend_of(config, operator, settings)?;
+        let mut recipe = Recipe::default();
+        recipe.set(Part::Operator, version(run, &settings.plugin)?);
+        recipe.set(Part::Config, text(&settings.config));
+        recipe.set(Part::Setup, text(&setup(backend)));
+        let (view, name, architecture) = place(backend);
+        let place = |name: &str| {
+            let kind = match backend {
+                BackendConfig::Local { .. } => "local",
+                BackendConfig::Slurm(_) => "slurm",
+            };
+            text(&json!({"kind": kind, "name": name, "architecture": architecture}))
+        };
+        recipe.set(Part::Place, place(&name));
+        let places = config.reuse.iter().flat_map(|reuse| &reuse.places).filter(|places| places.contains(&name));
+        let alike = places.flatten().filter(|other| **other != name).map(|other| place(other)).collect();
+        Ok(Self { recipe, view, alike })
+    }
+
+    /// What an attempt at this task computes, given what it consumes beside what stands in the task.
+    pub(super) fn recipe(
+        &self,
+        run: &Run,
+        directory: &str,
+        task: &Task,
+        inputs: &[NewInput],
+    ) -> Result<Recipe, Keyless> {
+        let mut recipe = self.recipe.clone();
+        if let Some(command) = &task.command {
+            recipe.set(Part::Command, text(command));
+            if matches!(command, CommandLine::Shell(_)) {
+                recipe.set(Part::Shell, "[\"/bin/sh\",\"-c\"]".to_owned());
+            }
+            let named = named_files(command, &run.dir.join(directory), self.view).map_err(Keyless::Told)?;
+            if !named.is_empty() {
+                recipe.set(Part::Named, text(&named));
+            }
+        }
+        if !task.env.is_empty() {
+            recipe.set(Part::Env, text(&task.env));
+        }
+        if let Some(input) = &task.input {
+            recipe.set(Part::Input, text(input));
+        }
+        let files = files(run, directory, task, inputs)?;
+        if !files.is_empty() {
+            recipe.set(Part::Files, text(&files));
+        }
+        Ok(recipe)
+    }
+
+    /// The keys that an earlier attempt may have which computed the same: its own first, then those of places that count as this one.
+    pub(super) fn keys(&self, recipe: &Recipe) -> Vec<ReuseKey> {
+        let elsewhere = self.alike.iter().map(|place| {
+            let mut recipe = recipe.clone();
+            recipe.set(Part::Place, place.clone());
+            recipe.key()
+        });
+        std::iter::once(recipe.key()).chain(elsewhere).collect()
+    }
+}
+
+fn text(value: &impl serde::Serialize) -> String {
+    canonical_value(value).unwrap_or_else(|_| "null".to_owned())
+}
+
+/// What stands for an operator's plugin: of ours, whatever release it came with, what it does; of another, its digest.
+fn version(run: &Run, plugin: &str) -> Result<String, Keyless> {
+    let pinned = run.config.pinned.as_ref().and_then(|pinned| pinned.plugins.get(plugin));
+    let digest = pinned.map(|file| file.sha256.as_str()).unwrap_or_default();
+    let (name, version) = COMPUTE;
+    // the first that a run pins under a name is the one of its release; a later one was put in its place by a person
+    let first = run.store.plugin_versions()?.into_iter().find(|one| one.name == plugin);
+    if plugin == name && first.is_none_or(|first| first.sha256 == digest) {
+        return Ok(text(&json!({"format": 1, "plugin": name, "version": version})));
+    }
+    Ok(text(&json!({"format": 1, "plugin": digest})))
+}
+
+/// The backend on which an operator runs commands.
+fn backend_of<'a>(
+    config: &'a RunConfig,
+    operator: &str,
+    settings: &OperatorConfig,
+) -> Result<&'a BackendConfig, Keyless> {
+    let chosen = settings.config.get("backend").and_then(Value::as_str);
+    let granted = settings.grants.compute.iter().map(String::as_str);
+    let name = match (chosen, settings.grants.compute.as_slice()) {
+        (Some(chosen), _) => granted.into_iter().find(|name| *name == chosen),
+        (None, [only]) => Some(only.as_str()),
+        (None, _) => None,
+    };
+    let backend = name.and_then(|name| config.backends.get(name));
+    backend.ok_or_else(|| told(format!("nobody can tell on which backend operator `{operator}` runs it")))
+}
+
+/// What runs before every command of a backend.
+fn setup(backend: &BackendConfig) -> Value {
+    match backend {
+        BackendConfig::Slurm(slurm) if !slurm.setup.is_empty() || slurm.template.is_some() => {
+            json!({"lines": slurm.setup, "may_fail": slurm.setup_may_fail, "template": slurm.template})
+        }
+        BackendConfig::Local { .. } | BackendConfig::Slurm(_) => Value::Null,
+    }
+}
+
+/// Where a backend runs commands: what is seen of it from here, its name, and its architecture where that is known.
+fn place(backend: &BackendConfig) -> (View, String, Option<&'static str>) {
+    let far = match backend {
+        BackendConfig::Local { .. } => None,
+        BackendConfig::Slurm(slurm) => slurm.ssh.as_ref(),
+    };
+    match far {
+        Some(ssh) => (View::Far, ssh.host.clone(), None),
+        None => (View::Here, machine::host_name(), Some(machine::architecture())),
+    }
+}
+
+/// Every file that the attempt is given: its digest, and whether it can be executed.
+fn files(
+    run: &Run,
+    directory: &str,
+    task: &Task,
+    inputs: &[NewInput],
+) -> Result<BTreeMap<String, (String, bool)>, Keyless> {
+    let mut files = BTreeMap::new();
+    for input in inputs {
+        let executable = executes(run, directory, task, input)?;
+        files.insert(input.destination.clone(), (input.sha256.clone(), executable));
+    }
+    for (destination, source) in &task.files {
+        if let FileSource::Content(content) = source {
+            let digest = sha256(content.content.as_bytes());
+            files.insert(destination.clone(), (digest, content.executable.unwrap_or(false)));
+        } else if !files.contains_key(destination) {
+            return Err(told(format!("its file `{destination}` is not there yet")));
+        }
+    }
+    Ok(files)
+}
+
+fn executes(run: &Run, directory: &str, task: &Task, input: &NewInput) -> Result<bool, Keyless> {
+    let path = match task.files.get(&input.destination) {
+        Some(FileSource::Path(path)) => {
+            let pinned = run.config.pinned.as_ref().and_then(|pinned| pinned.files.get(&path.path));
+            return Ok(path.executable.unwrap_or(pinned.is_some_and(|pinned| pinned.executable)));
+        }
+        Some(FileSource::Content(content)) => return Ok(content.executable.unwrap_or(false)),
+        Some(FileSource::From(from)) => {
+            if let Some(executable) = from.executable {
+                return Ok(executable);
+            }
+            let found = run.store.output_of(from.from.as_str(), &plain_path(&from.output))?;
+            found.map(|(made_in, output)| run.dir.join(&made_in).join(output.path))
+        }
+        // it was carried over, and lies in the attempt's own directory
+        None => Some(run.dir.join(directory).join(&input.destination)),
+    };
+    let metadata = path.and_then(|path| std::fs::symlink_metadata(path).ok());
+    Ok(metadata.is_some_and(|metadata| is_executable(&metadata)))
+}
