@@ -16,6 +16,7 @@ mod params;
 mod patience;
 mod printing;
 mod readme;
+mod reuse;
 mod subject;
 mod supervised;
 mod words;

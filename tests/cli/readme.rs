@@ -18,6 +18,7 @@ const README: &str = "README.md";
 const CAMPAIGN: &str = "docs/campaign-in-rust.md";
 const CLUSTER: &str = "docs/slurm.md";
 const MENDING: &str = "docs/mending.md";
+const REUSE: &str = "docs/reuse.md";
 const CONTRIBUTING: &str = "CONTRIBUTING.md";
 
 /// A fenced block: its language and its lines.
@@ -180,9 +181,28 @@ fn a_run_is_mended_and_grows_as_its_page_says() {
 }
 
 #[test]
+fn a_run_takes_what_another_has_computed_as_its_page_says() {
+    let directory = tempfile::tempdir().expect("a scratch directory");
+    let given: Vec<String> = blocks(REUSE)
+        .iter()
+        .filter(|block| block.language == "sh")
+        .map(|block| give(directory.path(), &block.text))
+        .collect();
+    let [second, third] = &given[..] else { panic!("{} blocks", given.len()) };
+    let of = |text: &str, task: &str| {
+        let line = text.lines().rfind(|line| line.split_whitespace().next() == Some(task)).expect("a task");
+        line.contains("completed (reused)")
+    };
+    assert!(second.contains("differs in the files that it is given: `p.upf`"), "{second}");
+    assert_eq!(["si", "ge", "sum"].map(|task| of(second, task)), [true, false, false], "{second}");
+    assert!(third.contains("a person rejected what it left"), "{third}");
+    assert_eq!(["si", "ge", "sum"].map(|task| of(third, task)), [false, true, true], "{third}");
+}
+
+#[test]
 fn no_page_has_commands_that_nobody_gives() {
     for name in
-        pages().iter().filter(|name| ![README, CAMPAIGN, CLUSTER, CONTRIBUTING, MENDING].contains(&name.as_str()))
+        pages().iter().filter(|name| ![README, CAMPAIGN, CLUSTER, CONTRIBUTING, MENDING, REUSE].contains(&name.as_str()))
     {
         assert!(blocks(name).iter().all(|block| block.language != "sh"), "{name} has commands; a test must give them");
     }

@@ -2,6 +2,7 @@
 //! file is made beside the database. It works too where SQLite cannot make the files that readers and writers share: on a full
 //! disk and where nothing can be written. What cannot be read for certain is refused: a database without its log is of the past.
 use super::{BUSY, Store, StoreError, migrate, refuse_stranger};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -26,6 +27,9 @@ impl Store {
                 None => return Err(Self::name(path, error.into())),
             },
         };
+        connection.set_prepared_statement_cache_capacity(64);
+        // as for the owner: a statement keeps its plan
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection
             .execute_batch("PRAGMA query_only = ON; PRAGMA temp_store = MEMORY")
             .map_err(|error| Self::name(path, error.into()))?;

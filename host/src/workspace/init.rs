@@ -124,6 +124,10 @@ fn run_of_workspace(name: &str, request: &Init<'_>, runs: &Path) -> Result<Strin
     if exists(name) {
         return Ok(name.to_owned());
     }
+    if !is_run_id(name) && name != "latest" {
+        return Err(Failure::input(format!("`{name}` cannot be the id of a run"))
+            .hint("results are taken of a run of the workspace, of `workspace` (all of them) or of `none`"));
+    }
     let known: Vec<(String, RunDir)> =
         request.workspaces.runs().into_iter().filter(|(_, run)| run.root().parent() == Some(runs)).collect();
     let found = find_among(name, &known)?;

@@ -39,12 +39,27 @@ impl From<StoreError> for NotTaken {
     }
 }
 
-/// The files of an earlier attempt that a task is to have; or why that attempt cannot serve it.
-pub(super) fn wanted(source: &Source, earlier: &Earlier, task: &Task) -> Result<Vec<Output>, NotTaken> {
+/// What an earlier attempt left that a task is to have.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    outputs: Vec<Output>,
+    data: Option<String>,
+}
+
+/// What a task is to have of an earlier attempt; or why that cannot serve it.
+pub(super) fn wanted(source: &Source, earlier: &Earlier, task: &Task) -> Result<Wanted, NotTaken> {
     let outputs = source.store.outputs(earlier.key)?;
     let attempt = source.store.attempt(&earlier.attempt)?;
-    let then = attempt.and_then(|attempt| serde_json::from_str::<Task>(&attempt.task_json).ok());
-    let then: BTreeSet<String> = then.iter().flat_map(|then| &then.outputs).map(|one| one.pattern().to_owned()).collect();
+    let attempt = attempt.ok_or_else(|| NotTaken::Unfit("it is gone from its run".to_owned()))?;
+    let outputs = files(task, &attempt.task_json, outputs)?;
+    Ok(Wanted { outputs, data: attempt.data })
+}
+
+/// The files that a task is to have of those that another left whose text is given.
+fn files(task: &Task, other: &str, outputs: Vec<Output>) -> Result<Vec<Output>, NotTaken> {
+    let then = serde_json::from_str::<Task>(other).ok();
+    let then: BTreeSet<String> =
+        then.iter().flat_map(|then| &then.outputs).map(|one| one.pattern().to_owned()).collect();
     let now: BTreeSet<String> = task.outputs.iter().map(|one| one.pattern().to_owned()).collect();
     if then == now {
         return Ok(outputs);
@@ -65,7 +80,7 @@ pub(super) fn wanted(source: &Source, earlier: &Earlier, task: &Task) -> Result<
 pub(super) fn take(
     source: &Source,
     earlier: &Earlier,
-    wanted: Vec<Output>,
+    Wanted { outputs: wanted, data }: Wanted,
     into: &Path,
     progress: &mut Carriage,
     allowance: &Allowance,
@@ -75,8 +90,8 @@ pub(super) fn take(
     let to = Dir::open_ambient_dir(into, ambient_authority());
     let to = to.map_err(|error| unfit("the directory for its results cannot be opened", error))?;
     let mut logs = Vec::new();
-    let printed = source.store.logs(earlier.key)?;
-    let data = source.store.attempt(&earlier.attempt)?.and_then(|attempt| attempt.data);
+    let mut printed = source.store.logs(earlier.key)?;
+    printed.retain(|log| log.kind != LogKind::Exit);
     if wanted.is_empty() && printed.is_empty() {
         return Ok(Taken { outputs: wanted, logs, data });
     }
@@ -90,7 +105,7 @@ pub(super) fn take(
     for output in &wanted {
         way.bring(&output.path, &output.sha256, output.size)?;
     }
-    for log in printed.into_iter().filter(|log| log.kind != LogKind::Exit) {
+    for log in printed {
         let named = wanted.iter().any(|output| output.path == log.kind.file());
         match way.bring(log.kind.file(), &log.sha256, log.size) {
             Ok(()) => logs.push(log),
@@ -104,9 +119,9 @@ pub(super) fn take(
 }
 
 /// Looks at these files of an earlier attempt where they lie.
-pub(super) fn look_at(source: &Source, earlier: &Earlier, wanted: &[Output]) -> Result<(), NotTaken> {
+pub(super) fn look_at(source: &Source, earlier: &Earlier, wanted: &Wanted) -> Result<(), NotTaken> {
     let directory = source.dir.join(&earlier.directory);
-    for output in wanted {
+    for output in &wanted.outputs {
         let unfit = |error| unfit_file(&output.path, error);
         let from = Dir::open_ambient_dir(&directory, ambient_authority()).map_err(unfit)?;
         let mut file = open_regular(&from, &output.path).map_err(unfit)?;

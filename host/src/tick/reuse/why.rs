@@ -90,12 +90,15 @@ pub fn explain_reuse(run: &Run, id: &str) -> Result<Option<Answer>, TickError> {
 fn ask(run: &Run, row: TaskRow, reuse: &mut Reuse) -> Result<Asked, TickError> {
     let task = stored_task(&run.store.task_json(row.key)?)?;
     let inputs = consumed(run, &task)?;
-    // where it would lie: a word of the command that leads out of there is looked at
-    let directory = RunDir::attempt_directory(&row.operator, &row.id, &AttemptId(String::new()));
-    let keys = reuse.keys(run, (&row.operator, &directory), &task, &inputs)?;
+    let keys = reuse.keys(run, (&row.operator, &would_lie(&row.operator, &row.id)), &task, &inputs)?;
     let first = run.store.attempts(row.key)?.into_iter().next();
     let recorded = first.map(|attempt| run.store.reuse_key(attempt.key)).transpose()?.flatten();
     Ok(Asked { row, task, inputs, keys, recorded })
+}
+
+/// The directory in which an attempt at a task would lie: words of its command that lead out of there are looked at.
+fn would_lie(operator: &str, id: &str) -> String {
+    RunDir::attempt_directory(operator, id, &AttemptId(String::new()))
 }
 
 /// Looks for an attempt that could serve, else for the one that is nearest.
@@ -256,8 +259,11 @@ pub fn survey(run: &Run) -> Result<Option<Survey>, TickError> {
         let told: &mut Survey = survey.get_or_insert_default();
         for spec in run.store.ready_tasks(operator, SURVEYED_MAX)? {
             told.ready += 1;
-            let Some(row) = run.store.task(&spec.id)? else { continue };
-            let Ok(keys) = ask(run, row, &mut reuse)?.keys else { continue };
+            let task = stored_task(&run.store.task_json(spec.key)?)?;
+            let inputs = consumed(run, &task)?;
+            let Ok(keys) = reuse.keys(run, (operator, &would_lie(operator, &spec.id)), &task, &inputs)? else {
+                continue;
+            };
             let found = reuse.sources(run, settings)?.with_keys(&keys, &spec.id);
             let sound = |one: &&Found| one.earlier.state == EarlierState::Sound && !used.contains(&one.earlier.origin);
             if let Some(one) = found.iter().find(sound) {
