@@ -5,8 +5,8 @@ use crate::model::code::{Code, Word};
 use crate::model::config::RunConfig;
 use crate::model::states::{AttemptState, RunState, TaskState};
 use crate::model::time::Time;
-use crate::store::{AttemptRow, RunRow, Standing, Store, StoreError, TaskRow};
 use crate::run::Run;
+use crate::store::{AttemptRow, RunRow, Standing, Store, StoreError, TaskRow};
 use crate::tick::{Answer, Capacity, TickError, explain_reuse, room};
 use serde::Serialize;
 

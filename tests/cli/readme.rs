@@ -201,8 +201,9 @@ fn a_run_takes_what_another_has_computed_as_its_page_says() {
 
 #[test]
 fn no_page_has_commands_that_nobody_gives() {
-    for name in
-        pages().iter().filter(|name| ![README, CAMPAIGN, CLUSTER, CONTRIBUTING, MENDING, REUSE].contains(&name.as_str()))
+    for name in pages()
+        .iter()
+        .filter(|name| ![README, CAMPAIGN, CLUSTER, CONTRIBUTING, MENDING, REUSE].contains(&name.as_str()))
     {
         assert!(blocks(name).iter().all(|block| block.language != "sh"), "{name} has commands; a test must give them");
     }

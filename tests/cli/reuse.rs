@@ -58,7 +58,8 @@ fn structures(count: usize) -> Value {
                 "files": {"step.sh": {"path": "scripts/step.sh"}, "pseudo.upf": {"path": format!("scripts/{element}")}},
             });
             if let Some(from) = from {
-                task["files"]["before.dat"] = json!({"from": format!("{from}-{n:02}"), "output": format!("{from}.dat")});
+                task["files"]["before.dat"] =
+                    json!({"from": format!("{from}-{n:02}"), "output": format!("{from}.dat")});
             }
             task
         };
@@ -70,7 +71,10 @@ fn structures(count: usize) -> Value {
 #[test]
 fn a_changed_potential_repeats_what_it_reaches_and_nothing_else() {
     let world = World::with_tasks(&structures(60));
-    world.write("scripts/step.sh", "cat pseudo.upf before.dat 2>/dev/null > $1.dat; echo $1 $2 >> $1.dat; echo said $2\n");
+    world.write(
+        "scripts/step.sh",
+        "cat pseudo.upf before.dat 2>/dev/null > $1.dat; echo $1 $2 >> $1.dat; echo said $2\n",
+    );
     world.write("scripts/si.upf", "silicon\n");
     world.write("scripts/ge.upf", "germanium\n");
     world.init();
@@ -89,7 +93,10 @@ fn a_changed_potential_repeats_what_it_reaches_and_nothing_else() {
     assert!(own.iter().all(|id| id[id.len() - 2..] < *"09"), "{own:?}");
     // what was taken is there, with what was printed, and says where it comes from
     let bands = directory(&world, "two", "bands-59");
-    assert_eq!(fs::read(bands.join("bands.dat")).ok(), fs::read(directory(&world, "r", "bands-59").join("bands.dat")).ok());
+    assert_eq!(
+        fs::read(bands.join("bands.dat")).ok(),
+        fs::read(directory(&world, "r", "bands-59").join("bands.dat")).ok()
+    );
     assert_eq!(world.run(&["logs", "two", "bands-59"]).code(0).stdout, "said 59\n");
     let attempt = world.run(&["attempts", "two", "bands-59", "--json"]).code(0).json()[0].clone();
     let then = world.run(&["attempts", "r", "bands-59", "--json"]).code(0).json()[0].clone();
@@ -111,9 +118,8 @@ fn a_changed_potential_repeats_what_it_reaches_and_nothing_else() {
 
 /// So many measurements of one sample, each of which comes to something else.
 fn replicates(count: usize) -> Value {
-    let one = |n: usize| {
-        json!({"id": format!("m-{n}"), "command": "echo $$-$(date +%s%N) > m.dat", "outputs": ["m.dat"]})
-    };
+    let one =
+        |n: usize| json!({"id": format!("m-{n}"), "command": "echo $$-$(date +%s%N) > m.dat", "outputs": ["m.dat"]});
     (0..count).map(one).collect()
 }
 
@@ -164,14 +170,17 @@ fn what_is_not_as_it_was_left_is_computed_again() {
     changed[99_999] = 1;
     fs::write(of(5).join("b.dat"), changed).expect("altered");
     world.run(&["init", "demo", "--run-id", "two", "--reuse", "r"]).code(0);
-    for (task, words) in [("t-0", "`a.dat` is gone"), ("t-1", "`a.dat` was changed"), ("t-3", "`a.dat`"), ("t-5", "`b.dat` was changed")] {
+    for (task, words) in
+        [("t-0", "`a.dat` is gone"), ("t-1", "`a.dat` was changed"), ("t-3", "`a.dat`"), ("t-5", "`b.dat` was changed")]
+    {
         let (code, sentence) = explained(&world, "two", task);
         assert!(code == "not-reused" && sentence.contains(words), "{task}: {sentence}");
     }
     world.run(&["loop", "two"]).code(0);
     assert_eq!(ran(&world, "two"), ["t-0", "t-1", "t-2", "t-3", "t-4", "t-5"]);
     is_sound(&world, "two");
-    let left: Vec<_> = fs::read_dir(world.run_dir("two").join("operators/local")).expect("attempts").flatten().collect();
+    let left: Vec<_> =
+        fs::read_dir(world.run_dir("two").join("operators/local")).expect("attempts").flatten().collect();
     assert_eq!(left.len(), 7, "nothing is left of what was taken for nothing");
 }
 
@@ -205,7 +214,7 @@ fn only_sound_results_are_taken() {
     world.run_with(two, &environment).code(0);
     let (code, sentence) = explained(&world, "two", "again");
     assert_eq!(code, "reusable", "{sentence}");
-    assert!(sentence.contains("`OMP_NUM_THREADS`") && sentence.contains("no part of the key"), "{sentence}");
+    assert!(sentence.contains("`LANG`") && sentence.contains("no part of the key"), "{sentence}");
     for (task, words) in [("rejected", "a person rejected"), ("stale", "it is stale")] {
         let (code, sentence) = explained(&world, "two", task);
         assert!(code == "not-reused" && sentence.contains(words), "{task}: {sentence}");
@@ -262,7 +271,10 @@ fn the_first_difference_is_named() {
     assert_eq!(explained(&world, "named", "u").0, "reusable");
     fs::write(&path, "2").expect("a file");
     let (_, sentence) = explained(&world, "named", "u");
-    assert!(sentence.contains("at task `t`") && sentence.contains("differs in a file that the command names"), "{sentence}");
+    assert!(
+        sentence.contains("at task `t`") && sentence.contains("differs in a file that the command names"),
+        "{sentence}"
+    );
     // where nothing can be told of it
     let untold = [
         (json!(["ls", table.path()]), "the folder"),
@@ -287,7 +299,9 @@ fn the_first_difference_is_named() {
 
 #[test]
 fn people_are_asked_again() {
-    let mut config = tasks_config(&json!([{"id": "ask", "operator": "human", "input": {"instructions": "look", "schema": {"type": "object"}}}]));
+    let mut config = tasks_config(
+        &json!([{"id": "ask", "operator": "human", "input": {"instructions": "look", "schema": {"type": "object"}}}]),
+    );
     config["operators"]["human"] = json!({"plugin": "builtin:human"});
     config["reuse"] = json!({"from": "workspace"});
     let world = World::new(&config);
@@ -335,10 +349,7 @@ fn a_run_that_cannot_be_used_is_passed_over() {
         },
         "cannot be read",
     );
-    made(
-        &|world| database(world, "r").execute_batch("PRAGMA user_version = 99").expect("newer"),
-        "schema version 99",
-    );
+    made(&|world| database(world, "r").execute_batch("PRAGMA user_version = 99").expect("newer"), "schema version 99");
     made(
         &|world| {
             database(world, "r").execute("UPDATE run SET user_id = 4242", []).map(drop).expect("another's");
@@ -348,7 +359,8 @@ fn a_run_that_cannot_be_used_is_passed_over() {
     made(
         &|world| {
             fs::remove_file(file(world)).expect("gone");
-            rustix::fs::mknodat(rustix::fs::CWD, file(world), rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("a pipe");
+            rustix::fs::mknodat(rustix::fs::CWD, file(world), rustix::fs::FileType::Fifo, 0o600.into(), 0)
+                .expect("a pipe");
         },
         "not a regular file",
     );
@@ -475,7 +487,8 @@ fn another_release_of_ours_finds_what_this_one_has_left() {
     let database = database(&world, "r");
     database.execute("UPDATE run SET config_sha256 = ?1", [&whole]).expect("recorded");
     database.execute("UPDATE configs SET sha256 = unhex(?1)", [&whole]).expect("recorded");
-    let sql = "UPDATE plugins SET sha256 = unhex(?1), path = 'plugins/compute-older.wasm' WHERE name = 'builtin:compute'";
+    let sql =
+        "UPDATE plugins SET sha256 = unhex(?1), path = 'plugins/compute-older.wasm' WHERE name = 'builtin:compute'";
     database.execute(sql, [&digest]).expect("recorded");
     drop(database);
     world.run(&["loop", "r"]).code(0);

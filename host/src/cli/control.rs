@@ -146,7 +146,9 @@ fn amended(run: &Run, sets: &[String]) -> Result<RunConfig, Failure> {
 /// Refuses what a run fixes for its life.
 fn refuse_fixed(set: &str) -> Result<(), Failure> {
     let key = set.split_once('=').map_or(set, |(key, _)| key);
-    let open = ["limits", "operators", "backends", "reuse"].iter().any(|top| key == *top || key.starts_with(&format!("{top}.")));
+    let open = ["limits", "operators", "backends", "reuse"]
+        .iter()
+        .any(|top| key == *top || key.starts_with(&format!("{top}.")));
     let params = key == "campaign.params" || key.starts_with("campaign.params.");
     let plugin = key.starts_with("operators.") && key.ends_with(".plugin");
     if plugin && key.split('.').count() == 3 {

@@ -175,7 +175,7 @@ enum Command {
     },
     /// Print the graph of tasks and dependencies
     ///
-    /// With --json: tasks: [{id, state}], and dependencies: [{from, to}], where `to` waits for `from`.
+    /// With --json: tasks: [{id, state, reused (whether it ran nothing and took earlier results)}], and dependencies: [{from, to}], where `to` waits for `from`.
     Graph {
         /// The run
         #[arg(default_value = "latest")]

@@ -158,10 +158,11 @@ fn init_act(arguments: &InitArgs) -> Value {
 
 /// What a new run would take over, for a person.
 fn would_reuse(survey: &Survey) -> String {
-    let Survey { ready, found, passed } = survey;
+    let Survey { ready, more, found, passed } = survey;
+    let first = if *more { "first " } else { "" };
     let passed: String = passed.iter().map(|why| format!("\n  passed over: {why}")).collect();
     format!(
-        "reuse: earlier runs have results for {found} of the {ready} task(s) that can start now; those of what depends on them are \
+        "reuse: earlier runs have results for {found} of the {first}{ready} task(s) that can start now; those of what depends on them are \
          looked for when it is ready{passed}"
     )
 }

@@ -46,6 +46,7 @@ pub(super) struct Report {
     failures: Table,
     attempts: Table,
     attempts_made: u64,
+    attempts_reused: u64,
     waits: Table,
     acts: Table,
     timeline: Table,
@@ -73,6 +74,7 @@ impl Report {
             failures: Table::new(&["task", "state", "attempts", "why"], ROWS_MAX),
             attempts: Table::new(&["task", "attempt", "state", "why", "directory"], ROWS_MAX),
             attempts_made: 0,
+            attempts_reused: 0,
             waits: Table::new(&["waits for", "task", "operator", "why"], ROWS_MAX),
             acts: Table::new(&["time", "command", "with", "by", "why"], ROWS_MAX),
             timeline: Table::new(&["time", "what", "event", "why"], ROWS_MAX),
@@ -168,6 +170,7 @@ impl Report {
 
     pub(super) fn attempt(&mut self, attempt: &AttemptRecord) {
         self.attempts_made += 1;
+        self.attempts_reused += u64::from(attempt.reused.is_some());
         match attempt.state {
             AttemptState::Failed | AttemptState::Lost => self.attempts.push(|| {
                 vec![
@@ -286,6 +289,12 @@ impl Report {
             tasks.running,
             tasks.pending,
         );
+        if self.attempts_reused > 0 {
+            let reused = count(self.attempts_reused, "attempt");
+            text += &format!(
+                "{reused} ran nothing and took the results of earlier runs: `reused` in evidence.json says whose.\n"
+            );
+        }
         if !self.iterations.is_empty() {
             let heading = ["iteration", "planned", "tasks", "completed", "ended otherwise", "analyzed"];
             let mut table = Table::new(&heading, ROWS_MAX);

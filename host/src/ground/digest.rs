@@ -77,20 +77,20 @@ const READ_MAX: usize = 10_000;
 /// # Errors
 /// If it cannot be read, or is no regular file.
 pub fn digest_of(path: &Path) -> io::Result<String> {
-    let path = std::fs::canonicalize(path)?;
-    let mut file = open_regular_path(&path)?;
-    let stamp = Stamp::of(&file.metadata()?);
-    let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((known, sha256)) = read.get(&path)
-        && *known == stamp
-    {
-        return Ok(sha256.clone());
+    let read = || READ.lock().unwrap_or_else(PoisonError::into_inner);
+    let stamp = Stamp::of(&std::fs::metadata(path)?);
+    let known = read().get(path).filter(|(known, _)| *known == stamp).map(|(_, sha256)| sha256.clone());
+    if let Some(sha256) = known {
+        return Ok(sha256);
     }
+    let mut file = open_regular_path(&std::fs::canonicalize(path)?)?;
+    let stamp = Stamp::of(&file.metadata()?);
     let (sha256, _) = digest(&mut file)?;
+    let mut read = read();
     if read.len() >= READ_MAX {
         read.clear();
     }
-    read.insert(path, (stamp, sha256.clone()));
+    read.insert(path.to_owned(), (stamp, sha256.clone()));
     Ok(sha256)
 }
 

@@ -4,7 +4,6 @@ pub use matterstack_document::{
 };
 
 use sha2::{Digest, Sha256};
-use std::fmt::Write;
 
 /// The canonical form (RFC 8785) of JSON text.
 ///
@@ -30,8 +29,7 @@ pub fn sha256(bytes: &[u8]) -> String {
 
 /// Lower-case hexadecimal digits of bytes.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |four: u8| char::from(DIGITS[usize::from(four & 15)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }

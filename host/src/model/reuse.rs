@@ -78,32 +78,37 @@ impl Part {
 /// What an attempt computes, part by part, each as canonical JSON.
 #[derive(Debug, Clone)]
 pub struct Recipe {
-    texts: [String; Part::ALL.len()],
+    /// Each with its digest: most are the same for all tasks of an operator.
+    texts: [(String, String); Part::ALL.len()],
 }
 
 impl Default for Recipe {
     fn default() -> Self {
-        Self { texts: std::array::from_fn(|_| "null".to_owned()) }
+        let none = ("null".to_owned(), sha256(b"null"));
+        Self { texts: std::array::from_fn(|_| none.clone()) }
     }
 }
 
 impl Recipe {
     /// Says what a part is, as canonical JSON.
     pub fn set(&mut self, part: Part, text: String) {
-        self.texts[part as usize] = text;
+        let digest = sha256(text.as_bytes());
+        self.texts[part as usize] = (text, digest);
     }
 
     /// The key, and what tells which part of it differs from another's.
     pub fn key(&self) -> ReuseKey {
-        let mut whole = String::with_capacity(128 + self.texts.iter().map(String::len).sum::<usize>());
-        let mut parts = Vec::with_capacity(Part::ALL.len() * SHORT * 2);
-        for (part, text) in Part::ALL.iter().zip(&self.texts) {
-            whole.push(if whole.is_empty() { '{' } else { ',' });
-            whole += &format!("\"{}\":{text}", part.key());
-            parts.extend_from_slice(&sha256(text.as_bytes()).as_bytes()[..SHORT * 2]);
+        let mut whole = String::with_capacity(128 + self.texts.iter().map(|(text, _)| text.len()).sum::<usize>());
+        let mut parts = String::with_capacity(Part::ALL.len() * SHORT * 2);
+        for (part, (text, digest)) in Part::ALL.iter().zip(&self.texts) {
+            whole += if whole.is_empty() { "{\"" } else { ",\"" };
+            whole += part.key();
+            whole += "\":";
+            whole += text;
+            parts.extend(digest.chars().take(SHORT * 2));
         }
         whole.push('}');
-        ReuseKey { sha256: sha256(whole.as_bytes()), parts: String::from_utf8_lossy(&parts).into_owned() }
+        ReuseKey { sha256: sha256(whole.as_bytes()), parts }
     }
 }
 

@@ -90,12 +90,19 @@ impl Writer<'_> {
     ///
     /// # Errors
     /// If the earlier one serves a task of the run already, or the database cannot be written.
-    pub fn keep_reused(&self, attempt_key: i64, reused: &Reused, directory: &str) -> Result<(), StoreError> {
+    pub fn keep_reused(
+        &self,
+        attempt_key: i64,
+        key: &ReuseKey,
+        reused: &Reused,
+        directory: &str,
+    ) -> Result<(), StoreError> {
+        let Reused { run, attempt, origin } = reused;
         let mut keep = self.connection.prepare_cached(
-            "UPDATE attempts SET reused_run = ?2, reused_attempt = ?3, reused_origin = ?4, directory = ?5 \
-             WHERE attempt_key = ?1 AND state = 'created'",
+            "UPDATE attempts SET reused_run = ?2, reused_attempt = ?3, reused_origin = ?4, directory = ?5, \
+             reuse_key = unhex(?6), reuse_parts = unhex(?7) WHERE attempt_key = ?1 AND state = 'created'",
         )?;
-        let changed = keep.execute((attempt_key, &reused.run, &reused.attempt, &reused.origin, directory))?;
+        let changed = keep.execute((attempt_key, run, attempt, origin, directory, &key.sha256, &key.parts))?;
         changed_one(changed, "the attempt")
     }
 
@@ -112,6 +119,17 @@ impl Writer<'_> {
 }
 
 impl Store {
+    /// Looks at one moment of the database from here on, as long as it is open: many looks then cost less.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn keep_view(&self) -> Result<(), StoreError> {
+        if self.connection.is_autocommit() {
+            self.connection.execute_batch("BEGIN")?;
+        }
+        Ok(())
+    }
+
     /// Completed attempts with this key, oldest first.
     ///
     /// # Errors
@@ -173,6 +191,19 @@ impl Store {
         self.reused_where("attempt_key = (SELECT max(attempt_key) FROM attempts WHERE task_key = ?1)", task_key)
     }
 
+    /// The places of the tasks whose last attempt ran nothing.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn reused_tasks(&self) -> Result<Vec<i64>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT a.task_key FROM attempts a WHERE a.reused_origin IS NOT NULL AND a.number = \
+             (SELECT max(b.number) FROM attempts b WHERE b.task_key = a.task_key)",
+        )?;
+        let keys = statement.query_map([], |row| row.get(0))?;
+        Ok(keys.collect::<Result<_, _>>()?)
+    }
+
     fn reused_where(&self, filter: &str, key: i64) -> Result<Option<Reused>, StoreError> {
         let mut statement = self.connection.prepare_cached(&format!(
             "SELECT reused_run, reused_attempt, reused_origin FROM attempts WHERE reused_run IS NOT NULL AND {filter}"
@@ -212,8 +243,7 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn is_reuse_rejected(&self, attempt_key: i64) -> Result<bool, StoreError> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT 1 FROM reuse_rejections WHERE attempt_key = ?1")?;
+        let mut statement = self.connection.prepare_cached("SELECT 1 FROM reuse_rejections WHERE attempt_key = ?1")?;
         Ok(statement.exists([attempt_key])?)
     }
 }

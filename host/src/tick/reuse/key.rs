@@ -49,13 +49,14 @@ impl Frame {
     pub(super) fn of(run: &Run, operator: &str) -> Result<Self, Keyless> {
         let config = &run.config;
         let settings = config.operators.get(operator);
-        let settings =
-            settings.ok_or_else(|| told(format!("the configuration has no operator `{operator}`")))?;
+        let settings = settings.ok_or_else(|| told(format!("the configuration has no operator `{operator}`")))?;
         if NEVER.contains(&settings.plugin.as_str())
             || settings.grants.compute.is_empty()
             || settings.grants.exchange.is_some()
         {
-            return Err(told(format!("what people, kits and instruments do is not reused, and `{operator}` asks them")));
+            return Err(told(format!(
+                "what people, kits and instruments do is not reused, and `{operator}` asks them"
+            )));
         }
         let backend = backend_of(config, operator, settings)?;
         let mut recipe = Recipe::default();

@@ -63,8 +63,7 @@ impl Served {
     pub(super) fn record(&self, writer: &Writer<'_>, now_ms: i64) -> Result<(), StoreError> {
         let attempt = &self.verdict.attempt;
         writer.keep_inputs(attempt.key, &self.inputs)?;
-        writer.keep_reuse_key(attempt.key, &self.key)?;
-        writer.keep_reused(attempt.key, &self.reused, &attempt.directory)?;
+        writer.keep_reused(attempt.key, &self.key, &self.reused, &attempt.directory)?;
         verdict::apply(writer, &self.verdict, now_ms)
     }
 }
@@ -143,17 +142,13 @@ impl Reuse {
             let Some(source) = self.sources.as_ref().and_then(|sources| sources.all.get(source)) else { continue };
             failpoint::hit("reuse.before");
             let into = run.dir.join(&directory);
-            let taken = wanted(source, &earlier, task)
+            let taken = wanted(source, &earlier, (task, &attempt.task_json))
                 .and_then(|wanted| take(source, &earlier, wanted, &into, &mut progress, allowance));
             failpoint::hit("reuse.after");
             match taken {
                 Ok(taken) => {
                     progress.forget(&aside);
-                    let reused = Reused {
-                        run: source.run.clone(),
-                        attempt: earlier.attempt,
-                        origin: earlier.origin,
-                    };
+                    let reused = Reused { run: source.run.clone(), attempt: earlier.attempt, origin: earlier.origin };
                     self.taken.insert(reused.origin.clone());
                     let said = format!(
                         "it has the results of attempt {} at task `{}` of run `{}`, and ran nothing",

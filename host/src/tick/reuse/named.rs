@@ -83,11 +83,14 @@ fn refuse_images(words: &[Named<'_>]) -> Result<(), String> {
     let Some(program) = runs else { return Ok(()) };
     let pinned = words.iter().any(|word| word.text.contains("@sha256:"));
     // these two also run images that are files, which are named like any other
-    let by_file = ["apptainer", "singularity"].contains(&program) && !words.iter().any(|word| word.text.contains("://"));
+    let by_file =
+        ["apptainer", "singularity"].contains(&program) && !words.iter().any(|word| word.text.contains("://"));
     if pinned || by_file {
         return Ok(());
     }
-    Err(format!("it runs an image of `{program}` by a tag, which may have another content today: name it by `@sha256:…`"))
+    Err(format!(
+        "it runs an image of `{program}` by a tag, which may have another content today: name it by `@sha256:…`"
+    ))
 }
 
 /// Where a word leads, if that is outside of the attempt's own directory.

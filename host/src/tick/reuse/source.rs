@@ -63,7 +63,10 @@ impl Sources {
         let places: Vec<PathBuf> = if from == WORKSPACE {
             let entries = std::fs::read_dir(runs).into_iter().flatten().flatten();
             let shown = entries.filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'));
-            shown.map(|entry| entry.path()).filter(|path| path.join("state.sqlite").symlink_metadata().is_ok()).collect()
+            shown
+                .map(|entry| entry.path())
+                .filter(|path| path.join("state.sqlite").symlink_metadata().is_ok())
+                .collect()
         } else {
             vec![runs.join(from)]
         };
@@ -124,6 +127,7 @@ fn open(dir: &RunDir, reuse: &ReuseConfig) -> Result<Source, String> {
     if store.keeps_others_out() {
         return Err("cannot be read beside others: the disk is full".to_owned());
     }
+    store.keep_view().map_err(|error| unread(&error))?;
     let row = store.run().map_err(|error| unread(&error))?;
     if row.user_id != i64::from(machine::user_id()) {
         let user = u32::try_from(row.user_id).map(machine::user_name_of).unwrap_or_default();

@@ -8,10 +8,11 @@ use crate::model::attempt_dir::PART;
 use crate::model::evidence::{LogKind, LogRecord};
 use crate::model::outputs::patterns;
 use crate::model::pattern::{Pattern, plain_path};
-use crate::model::workflow::{OutputPattern, Task};
+use crate::model::workflow::{OutputPattern, Task, stays_inside};
 use crate::store::{Earlier, Output, StoreError};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
+use serde::de::IgnoredAny;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
@@ -47,11 +48,20 @@ pub(super) struct Wanted {
 }
 
 /// What a task is to have of an earlier attempt; or why that cannot serve it.
-pub(super) fn wanted(source: &Source, earlier: &Earlier, task: &Task) -> Result<Wanted, NotTaken> {
+pub(super) fn wanted(source: &Source, earlier: &Earlier, (task, json): (&Task, &str)) -> Result<Wanted, NotTaken> {
     let outputs = source.store.outputs(earlier.key)?;
     let attempt = source.store.attempt(&earlier.attempt)?;
     let attempt = attempt.ok_or_else(|| NotTaken::Unfit("it is gone from its run".to_owned()))?;
-    let outputs = files(task, &attempt.task_json, outputs)?;
+    // what stands in a database of somebody else's may be anything
+    let paths: BTreeSet<&str> = outputs.iter().map(|output| output.path.as_str()).collect();
+    let odd = paths.len() < outputs.len()
+        || !stays_inside(&attempt.directory)
+        || attempt.data.as_deref().is_some_and(|data| serde_json::from_str::<IgnoredAny>(data).is_err());
+    if odd {
+        return Err(NotTaken::Unfit("what is recorded of it cannot be".to_owned()));
+    }
+    // the same text has the same patterns
+    let outputs = if attempt.task_json == json { outputs } else { files(task, &attempt.task_json, outputs)? };
     Ok(Wanted { outputs, data: attempt.data })
 }
 

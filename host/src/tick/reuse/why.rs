@@ -19,7 +19,7 @@ use crate::tick::{ControlError, TickError};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Tasks that a survey looks at.
-const SURVEYED_MAX: u64 = 10_000;
+const SURVEYED_MAX: u64 = 1_000;
 /// Attempts of a run that are compared with a task which no attempt is like.
 const COMPARED_MAX: u32 = 10_000;
 /// Files or variables that a sentence names.
@@ -42,6 +42,7 @@ fn not_reused(sentence: impl Into<String>) -> Answer {
 struct Asked {
     row: TaskRow,
     task: Task,
+    json: String,
     inputs: Vec<NewInput>,
     keys: Result<Vec<ReuseKey>, String>,
     /// What its first attempt had recorded, if there was one.
@@ -56,10 +57,8 @@ pub fn explain_reuse(run: &Run, id: &str) -> Result<Option<Answer>, TickError> {
     let Some(row) = run.store.task(id)? else { return Ok(None) };
     if let Some(reused) = run.store.task_reused(row.key)? {
         let from = if reused.origin == reused.attempt { "" } else { ", which had them from an earlier run" };
-        let sentence = format!(
-            "it ran nothing: it has the results of attempt `{}` of run `{}`{from}",
-            reused.attempt, reused.run
-        );
+        let sentence =
+            format!("it ran nothing: it has the results of attempt `{}` of run `{}`{from}", reused.attempt, reused.run);
         return Ok(Some(Answer { code: Code::Reused, sentence }));
     }
     let mut reuse = Reuse::default();
@@ -88,12 +87,13 @@ pub fn explain_reuse(run: &Run, id: &str) -> Result<Option<Answer>, TickError> {
 }
 
 fn ask(run: &Run, row: TaskRow, reuse: &mut Reuse) -> Result<Asked, TickError> {
-    let task = stored_task(&run.store.task_json(row.key)?)?;
+    let json = run.store.task_json(row.key)?;
+    let task = stored_task(&json)?;
     let inputs = consumed(run, &task)?;
     let keys = reuse.keys(run, (&row.operator, &would_lie(&row.operator, &row.id)), &task, &inputs)?;
     let first = run.store.attempts(row.key)?.into_iter().next();
     let recorded = first.map(|attempt| run.store.reuse_key(attempt.key)).transpose()?.flatten();
-    Ok(Asked { row, task, inputs, keys, recorded })
+    Ok(Asked { row, task, json, inputs, keys, recorded })
 }
 
 /// The directory in which an attempt at a task would lie: words of its command that lead out of there are looked at.
@@ -120,14 +120,19 @@ fn look(
             None if run.store.has_reused(&found.earlier.origin)? => {
                 "serves another task of this run, and one result stands for one measurement".to_owned()
             }
-            None => match whole(source, &found.earlier, &asked.task) {
+            None => match whole(source, &found.earlier, (&asked.task, &asked.json)) {
                 Ok(()) if began => {
-                    let sentence = format!("{name} computed the same; the task has had an attempt of its own, and what runs again runs");
+                    let sentence = format!(
+                        "{name} computed the same; the task has had an attempt of its own, and what runs again runs"
+                    );
                     return Ok(not_reused(sentence));
                 }
                 Ok(()) => {
                     let other = environment_differs(run, source, &found.earlier);
-                    return Ok(Answer { code: Code::Reusable, sentence: format!("{name} computed the same, and what it left is there{other}") });
+                    return Ok(Answer {
+                        code: Code::Reusable,
+                        sentence: format!("{name} computed the same, and what it left is there{other}"),
+                    });
                 }
                 Err(why) => why,
             },
@@ -153,7 +158,7 @@ fn of_state(state: EarlierState) -> Option<&'static str> {
 }
 
 /// Whether what an attempt left is there as recorded.
-fn whole(source: &Source, earlier: &Earlier, task: &Task) -> Result<(), String> {
+fn whole(source: &Source, earlier: &Earlier, task: (&Task, &str)) -> Result<(), String> {
     wanted(source, earlier, task).and_then(|wanted| look_at(source, earlier, &wanted)).map_err(|error| match error {
         NotTaken::Unfit(why) | NotTaken::PutAside(why) => why,
     })
@@ -239,8 +244,10 @@ fn differing_files(asked: &Asked, source: &Source, earlier: &Earlier) -> Vec<Str
 /// What a run that has just been made would take.
 #[derive(Debug, Default)]
 pub struct Survey {
-    /// Tasks that can start now, as far as they were looked at.
+    /// Tasks that can start now, as far as they were looked at: at most a thousand of an operator.
     pub ready: u64,
+    /// Whether there are more.
+    pub more: bool,
     /// Those of them of which an earlier attempt computed the same.
     pub found: u64,
     /// Why runs are passed over.
@@ -257,7 +264,9 @@ pub fn survey(run: &Run) -> Result<Option<Survey>, TickError> {
     for operator in run.config.operators.keys() {
         let Some(settings) = allowed(&run.config, operator) else { continue };
         let told: &mut Survey = survey.get_or_insert_default();
-        for spec in run.store.ready_tasks(operator, SURVEYED_MAX)? {
+        let ready = run.store.ready_tasks(operator, SURVEYED_MAX)?;
+        told.more |= ready.len() as u64 == SURVEYED_MAX;
+        for spec in ready {
             told.ready += 1;
             let task = stored_task(&run.store.task_json(spec.key)?)?;
             let inputs = consumed(run, &task)?;

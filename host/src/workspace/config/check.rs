@@ -76,7 +76,9 @@ fn check_reuse(config: &RunConfig) -> Result<(), Wrong> {
     let name = |from: &&String| from.is_empty() || from.contains(['/', '\0']) || from.starts_with('.');
     if let Some(from) = reuse.from.as_ref().filter(name) {
         let what = format!("reuse.from is `{}`, which is no run of the workspace", from.escape_debug());
-        return Err(Wrong::new("reuse.from", what).hint("give the id of a run, `latest`, or `workspace` for all of them"));
+        return Err(
+            Wrong::new("reuse.from", what).hint("give the id of a run, `latest`, or `workspace` for all of them")
+        );
     }
     Ok(())
 }

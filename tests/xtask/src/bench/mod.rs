@@ -10,6 +10,7 @@ mod measure;
 mod million;
 mod peers;
 mod record;
+mod reuse;
 mod rows;
 mod table;
 
@@ -23,7 +24,7 @@ use ground::{Given, Ground, Place};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Only the rows whose name contains this text: independent, chain, idle, per-task, after,
-    /// cold-start, calls, plan, record, million, slurm, ssh
+    /// cold-start, calls, plan, record, reuse, million, slurm, ssh
     row: Option<String>,
     /// Only on the file system in memory, or only on the disk
     #[arg(long, value_enum)]
@@ -49,7 +50,7 @@ enum Measured {
     OnDisk(fn(&Ground) -> Result<()>),
 }
 
-const ROWS: [Row; 12] = [
+const ROWS: [Row; 13] = [
     Row { name: "independent", measured: Measured::Everywhere(rows::independent) },
     Row { name: "chain", measured: Measured::Everywhere(rows::chain) },
     Row { name: "idle", measured: Measured::Everywhere(rows::idle) },
@@ -59,6 +60,7 @@ const ROWS: [Row; 12] = [
     Row { name: "calls", measured: Measured::InEachPlace(rows::calls) },
     Row { name: "plan", measured: Measured::Everywhere(rows::plan) },
     Row { name: "record", measured: Measured::InEachPlace(record::record) },
+    Row { name: "reuse", measured: Measured::InEachPlace(reuse::reuse) },
     Row { name: "million", measured: Measured::InEachPlace(million::million) },
     Row { name: "slurm", measured: Measured::OnDisk(cluster::slurm) },
     Row { name: "ssh", measured: Measured::OnDisk(cluster::ssh) },
