@@ -103,6 +103,11 @@ impl Carriage {
         found.map_or_else(Self::default, |found| Self { stored: true, ..found })
     }
 
+    /// Whether an earlier process put something aside.
+    pub fn was_put_aside(&self) -> bool {
+        self.stored
+    }
+
     /// Puts it aside, for a process that goes on.
     ///
     /// # Errors
@@ -251,8 +256,8 @@ impl Carriage {
     }
 }
 
-/// Brings a file that nobody writes to any more, as [`Carriage::bring`] does, but a large one with the same bytes on the disk: as a
-/// clone, else as a second name of the same file, where the file system can.
+/// Brings a file that nobody writes to any more into a directory that nobody looks into yet: a small one is copied at once, a
+/// large one has the same bytes on the disk, as a clone, else as a second name of the same file, where the file system can.
 ///
 /// # Errors
 /// Those of [`Carriage::bring`].
@@ -265,15 +270,23 @@ pub fn share(
     allowance: &Allowance,
 ) -> io::Result<Carried> {
     let before = from.metadata()?;
+    let whole = |digested: &Digested| match what.sha256 {
+        Some(sha256) if sha256 != digested.sha256 => Err(io::Error::new(io::ErrorKind::InvalidData, "it was changed")),
+        _ => Ok(()),
+    };
     if before.len() < CLONED_MIN {
-        return carriage.bring(from, into, what, allowance);
+        let mut bytes = Vec::with_capacity(before.len() as usize);
+        from.take(CLONED_MIN).read_to_end(&mut bytes)?;
+        allowance.take(bytes.len());
+        let digested = Digested { sha256: crate::model::document::sha256(&bytes), size: bytes.len() as u64 };
+        whole(&digested)?;
+        write_new(into, what.destination, &bytes, what.executable)?;
+        return Ok(Carried::Whole(digested));
     }
     // under a name of its own: what was read is not brought yet
     let carried = carriage.hash(from, &format!("{path} as it was left"), what.most, allowance)?;
     let Carried::Whole(digested) = &carried else { return Ok(carried) };
-    if what.sha256.is_some_and(|sha256| sha256 != digested.sha256) {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "it was changed"));
-    }
+    whole(digested)?;
     let part = open_part(into, what.part, false)?;
     let cloned = rustix::fs::ioctl_ficlone(&part, &*from).is_ok();
     if cloned {

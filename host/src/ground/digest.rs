@@ -72,13 +72,14 @@ static READ: Mutex<BTreeMap<PathBuf, (Stamp, String)>> = Mutex::new(BTreeMap::ne
 /// How many of them are kept.
 const READ_MAX: usize = 10_000;
 
-/// The digest of a regular file. One that has not been changed since this process read it is not read again.
+/// The digest of a regular file of which the system has just said this. One that has not been changed since this process read it
+/// is not read again.
 ///
 /// # Errors
 /// If it cannot be read, or is no regular file.
-pub fn digest_of(path: &Path) -> io::Result<String> {
+pub fn digest_of(path: &Path, metadata: &Metadata) -> io::Result<String> {
     let read = || READ.lock().unwrap_or_else(PoisonError::into_inner);
-    let stamp = Stamp::of(&std::fs::metadata(path)?);
+    let stamp = Stamp::of(metadata);
     let known = read().get(path).filter(|(known, _)| *known == stamp).map(|(_, sha256)| sha256.clone());
     if let Some(sha256) = known {
         return Ok(sha256);

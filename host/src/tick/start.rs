@@ -240,42 +240,43 @@ fn ready(
         Again::Later(attempt, after_ms, reason) => return Ok(Readied::Later(attempt, delay_ms(after_ms), reason)),
     };
     let task = stored_task(&attempt.task_json)?;
-    let mut inputs = consumed(run, &task)?;
-    let mut keys = reuse.keys(run, (&attempt.operator, &attempt.directory), &task, &inputs)?.unwrap_or_default();
-    let attempt = match reuse.serve(run, attempt, (&task, &inputs), &keys, &tick.allowance)? {
-        Serving::No(attempt) => attempt,
+    let inputs = consumed(run, &task)?;
+    let keys = reuse.keys(run, (&attempt.operator, &attempt.directory), &task, &inputs)?.unwrap_or_default();
+    match reuse.serve(run, attempt, (&task, &inputs), &keys, &tick.allowance)? {
+        Serving::No(attempt) => prepare(run, attempt, &task, (inputs, keys), staged, (reuse, tick)),
         Serving::Yes(served) => {
             *staged = true;
-            return Ok(Readied::Reused(served));
+            Ok(Readied::Reused(served))
         }
         Serving::Later(attempt, text) => {
-            return Ok(Readied::Later(attempt, delay_ms(NEXT_TICK_MS), Reason::new(Code::Staging, text)));
-        }
-    };
-    match stage::stage(run, &task, &attempt, &tick.allowance) {
-        Ok(done) => {
-            *staged |= done.any;
-            let own = |input: &NewInput| !inputs.iter().any(|other| other.destination == input.destination);
-            let carried: Vec<NewInput> = done.carried.into_iter().filter(own).collect();
-            if !carried.is_empty() {
-                inputs.extend(carried);
-                let places = (attempt.operator.as_str(), attempt.directory.as_str());
-                keys = reuse.keys(run, places, &task, &inputs)?.unwrap_or_default();
-            }
-        }
-        Err(stage::StageError::Machine(text, error)) => return Err(TickError::Io(text, error)),
-        Err(stage::StageError::Later(text)) => {
-            return Ok(Readied::Later(attempt, TURNED_AWAY_MS, Reason::new(Code::TurnedAway, text)));
-        }
-        Err(stage::StageError::PutAside(text)) => {
-            return Ok(Readied::Later(attempt, delay_ms(NEXT_TICK_MS), Reason::new(Code::Staging, text)));
-        }
-        Err(stage::StageError::Task(text)) => {
-            let reason = Reason::new(Code::Staging, text);
-            return Ok(Readied::No(Verdict::failed(attempt, reason, Sequel::Policy)));
+            Ok(Readied::Later(attempt, delay_ms(NEXT_TICK_MS), Reason::new(Code::Staging, text)))
         }
     }
-    let json = attempt_json(run, &attempt, &task)?;
+}
+
+/// Stages an attempt that is to run, and lets its operator prepare it.
+fn prepare(
+    run: &Run,
+    attempt: AttemptRow,
+    task: &Task,
+    (mut inputs, mut keys): (Vec<NewInput>, Vec<ReuseKey>),
+    staged: &mut bool,
+    (reuse, tick): (&mut Reuse, &mut Tick),
+) -> Result<Readied, TickError> {
+    let carried = match stage::stage(run, task, &attempt, &tick.allowance) {
+        Ok(done) => {
+            *staged |= done.any;
+            done.carried
+        }
+        Err(error) => return not_staged(attempt, error),
+    };
+    if !carried.is_empty() {
+        let own = |input: &NewInput| !inputs.iter().any(|other| other.destination == input.destination);
+        let carried: Vec<NewInput> = carried.into_iter().filter(own).collect();
+        inputs.extend(carried);
+        keys = reuse.keys(run, (&attempt.operator, &attempt.directory), task, &inputs)?.unwrap_or_default();
+    }
+    let json = attempt_json(run, &attempt, task)?;
     crate::ground::failpoint::hit("prepare.before");
     let answer = run.plugins.prepare(&key(&attempt), &run.request(&attempt, json));
     crate::ground::failpoint::hit("prepare.after");
@@ -289,6 +290,20 @@ fn ready(
             Readied::Later(attempt, UNLOADED_MS, reason_of(&error))
         }
         Err(error) => Readied::No(refused(attempt, &error)),
+    })
+}
+
+/// What becomes of an attempt whose files could not be put in place.
+fn not_staged(attempt: AttemptRow, error: stage::StageError) -> Result<Readied, TickError> {
+    Ok(match error {
+        stage::StageError::Machine(text, error) => return Err(TickError::Io(text, error)),
+        stage::StageError::Later(text) => Readied::Later(attempt, TURNED_AWAY_MS, Reason::new(Code::TurnedAway, text)),
+        stage::StageError::PutAside(text) => {
+            Readied::Later(attempt, delay_ms(NEXT_TICK_MS), Reason::new(Code::Staging, text))
+        }
+        stage::StageError::Task(text) => {
+            Readied::No(Verdict::failed(attempt, Reason::new(Code::Staging, text), Sequel::Policy))
+        }
     })
 }
 

@@ -20,9 +20,9 @@ use crate::model::reason::Reason;
 use crate::model::reuse::{ReuseConfig, ReuseKey, Reused};
 use crate::model::states::AttemptState;
 use crate::model::workflow::Task;
-use crate::store::{AttemptEnd, AttemptRow, EarlierState, NewInput, StoreError, Writer};
+use crate::store::{AttemptEnd, AttemptRow, Earlier, EarlierState, NewInput, StoreError, Writer};
 use key::{Frame, Keyless};
-use source::{Found, Sources};
+use source::Sources;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use take::{NotTaken, Taken, take, wanted};
@@ -131,31 +131,29 @@ impl Reuse {
         let directory = format!("{}{DIRECTORY}", attempt.directory);
         let aside = run.dir.progress(&attempt.id);
         let mut progress = Carriage::read(&aside);
-        let found = self.sources(run, reuse)?.with_keys(keys, &attempt.task_id);
-        for Found { source, earlier } in found {
-            if earlier.state != EarlierState::Sound
-                || self.taken.contains(&earlier.origin)
-                || run.store.has_reused(&earlier.origin)?
-            {
+        for found in self.sources(run, reuse)?.with_keys(keys, &attempt.task_id) {
+            if !self.may_serve(run, &found.earlier)? {
                 continue;
             }
-            let Some(source) = self.sources.as_ref().and_then(|sources| sources.all.get(source)) else { continue };
-            failpoint::hit("reuse.before");
+            let Some(source) = self.sources.as_ref().and_then(|sources| sources.all.get(found.source)) else {
+                continue;
+            };
             let into = run.dir.join(&directory);
-            let taken = wanted(source, &earlier, (task, &attempt.task_json))
-                .and_then(|wanted| take(source, &earlier, wanted, &into, &mut progress, allowance));
+            if !progress.was_put_aside() {
+                // a tick that died here may have left something of another attempt's
+                clear(&into);
+            }
+            failpoint::hit("reuse.before");
+            let taken = wanted(source, &found.earlier, (task, &attempt.task_json))
+                .and_then(|wanted| take(source, &found.earlier, wanted, &into, &mut progress, allowance));
             failpoint::hit("reuse.after");
             match taken {
                 Ok(taken) => {
                     progress.forget(&aside);
-                    let reused = Reused { run: source.run.clone(), attempt: earlier.attempt, origin: earlier.origin };
-                    self.taken.insert(reused.origin.clone());
-                    let said = format!(
-                        "it has the results of attempt {} at task `{}` of run `{}`, and ran nothing",
-                        earlier.number, earlier.task, reused.run
-                    );
                     let attempt = AttemptRow { directory, ..attempt };
-                    return Ok(Serving::Yes(Box::new(served(attempt, said, taken, (reused, key, inputs)))));
+                    let served = served(attempt, (&source.run, found.earlier), taken, (key, inputs));
+                    self.taken.insert(served.reused.origin.clone());
+                    return Ok(Serving::Yes(Box::new(served)));
                 }
                 Err(NotTaken::PutAside(text)) => {
                     progress
@@ -172,6 +170,13 @@ impl Reuse {
         clear(&run.dir.join(&directory));
         Ok(Serving::No(attempt))
     }
+
+    /// Whether the results of an earlier attempt can be taken, as far as the stores tell: an attempt serves one task of a run.
+    fn may_serve(&self, run: &Run, earlier: &Earlier) -> Result<bool, TickError> {
+        Ok(earlier.state == EarlierState::Sound
+            && !self.taken.contains(&earlier.origin)
+            && !run.store.has_reused(&earlier.origin)?)
+    }
 }
 
 /// Removes what was taken for nothing. What stays is in nobody's way: the attempt has another directory.
@@ -181,10 +186,13 @@ fn clear(directory: &Path) {
 
 fn served(
     mut attempt: AttemptRow,
-    said: String,
+    (run, earlier): (&str, Earlier),
     taken: Taken,
-    (reused, key, inputs): (Reused, &ReuseKey, &[NewInput]),
+    (key, inputs): (&ReuseKey, &[NewInput]),
 ) -> Served {
+    let Earlier { number, task, .. } = &earlier;
+    let said = format!("it has the results of attempt {number} at task `{task}` of run `{run}`, and ran nothing");
+    let reused = Reused { run: run.to_owned(), attempt: earlier.attempt, origin: earlier.origin };
     let handle = serde_json::json!({"reused": {"run": reused.run, "attempt": reused.attempt}});
     attempt.handle = Some(handle.to_string());
     let mut end = AttemptEnd::new(AttemptState::Completed, Some(Reason::new(Code::Reused, said)));

@@ -142,7 +142,7 @@ fn content(path: &Path, shown: &str) -> Result<Option<String>, String> {
         let most = READ_MAX / 1024 / 1024;
         return Err(format!("its command names `{shown}`, which has more than {most} MiB and is not read for that"));
     }
-    digest_of(path).map(Some).map_err(unread)
+    digest_of(path, &metadata).map(Some).map_err(unread)
 }
 
 #[cfg(test)]
