@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub const WORKSPACE: &str = "workspace";
 
 /// Bytes of each part's digest that are kept beside a key: enough to tell which part differs.
-const SHORT: usize = 4;
+const SHORT: usize = 2;
 
 /// The `reuse` section. Without it nothing is reused.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

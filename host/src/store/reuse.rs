@@ -44,8 +44,9 @@ pub enum EarlierState {
     Far,
 }
 
-const COLUMNS: &str = "a.attempt_key, a.attempt_id, t.task_id, a.number, a.directory, coalesce(a.reused_origin, a.attempt_id), \
-     lower(hex(a.reuse_parts)), a.reason_code, t.state, t.stale, \
+const COLUMNS: &str = "a.attempt_key, a.attempt_id, t.task_id, a.number, a.directory, \
+     coalesce((SELECT u.origin FROM reused u WHERE u.attempt_key = a.attempt_key), a.attempt_id), \
+     lower(hex(k.parts)), a.reason_code, t.state, t.stale, \
      EXISTS (SELECT 1 FROM reuse_rejections r WHERE r.attempt_key = a.attempt_key), \
      EXISTS (SELECT 1 FROM attempts b WHERE b.task_key = a.task_key AND b.number > a.number), \
      EXISTS (SELECT 1 FROM outputs o WHERE o.attempt_key = a.attempt_key AND o.remote IS NOT NULL)";
@@ -81,7 +82,7 @@ impl Writer<'_> {
     /// If the database cannot be written.
     pub fn keep_reuse_key(&self, attempt_key: i64, key: &ReuseKey) -> Result<(), StoreError> {
         let mut keep = self.connection.prepare_cached(
-            "UPDATE attempts SET reuse_key = unhex(?2), reuse_parts = unhex(?3) WHERE attempt_key = ?1",
+            "INSERT OR REPLACE INTO reuse_keys (attempt_key, sha256, parts) VALUES (?1, unhex(?2), unhex(?3))",
         )?;
         changed_one(keep.execute((attempt_key, &key.sha256, &key.parts))?, "the attempt")
     }
@@ -90,20 +91,14 @@ impl Writer<'_> {
     ///
     /// # Errors
     /// If the earlier one serves a task of the run already, or the database cannot be written.
-    pub fn keep_reused(
-        &self,
-        attempt_key: i64,
-        key: &ReuseKey,
-        reused: &Reused,
-        directory: &str,
-    ) -> Result<(), StoreError> {
-        let Reused { run, attempt, origin } = reused;
-        let mut keep = self.connection.prepare_cached(
-            "UPDATE attempts SET reused_run = ?2, reused_attempt = ?3, reused_origin = ?4, directory = ?5, \
-             reuse_key = unhex(?6), reuse_parts = unhex(?7) WHERE attempt_key = ?1 AND state = 'created'",
-        )?;
-        let changed = keep.execute((attempt_key, run, attempt, origin, directory, &key.sha256, &key.parts))?;
-        changed_one(changed, "the attempt")
+    pub fn keep_reused(&self, attempt_key: i64, reused: &Reused, directory: &str) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached("INSERT INTO reused (attempt_key, run, attempt, origin) VALUES (?1, ?2, ?3, ?4)")?
+            .execute((attempt_key, &reused.run, &reused.attempt, &reused.origin))?;
+        let mut keep = self
+            .connection
+            .prepare_cached("UPDATE attempts SET directory = ?2 WHERE attempt_key = ?1 AND state = 'created'")?;
+        changed_one(keep.execute((attempt_key, directory))?, "the attempt")
     }
 
     /// Keeps that nobody shall take the results of an attempt.
@@ -135,7 +130,7 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn earlier_with_key(&self, sha256: &str) -> Result<Vec<Earlier>, StoreError> {
-        self.earlier("a.reuse_key = unhex(?1) AND a.reuse_key IS NOT NULL AND a.state = 'completed'", sha256)
+        self.earlier("substr(k.sha256, 1, 8) = substr(unhex(?1), 1, 8) AND k.sha256 = unhex(?1)", sha256)
     }
 
     /// Completed attempts at a task that have a key, oldest first.
@@ -143,7 +138,7 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn earlier_at_task(&self, task: &str) -> Result<Vec<Earlier>, StoreError> {
-        self.earlier("t.task_id = ?1 AND a.reuse_key IS NOT NULL AND a.state = 'completed'", task)
+        self.earlier("t.task_id = ?1", task)
     }
 
     /// The completed attempts with a key that were made last, at most `most`.
@@ -151,14 +146,14 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn earlier_of_all(&self, most: u32) -> Result<Vec<Earlier>, StoreError> {
-        let filter = "a.attempt_key IN (SELECT attempt_key FROM attempts WHERE reuse_key IS NOT NULL AND \
-             state = 'completed' ORDER BY attempt_key DESC LIMIT ?1)";
+        let filter = "k.attempt_key IN (SELECT attempt_key FROM reuse_keys ORDER BY attempt_key DESC LIMIT ?1)";
         self.earlier(filter, most)
     }
 
     fn earlier(&self, filter: &str, parameter: impl rusqlite::ToSql) -> Result<Vec<Earlier>, StoreError> {
         let mut statement = self.connection.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM attempts a JOIN tasks t ON t.task_key = a.task_key WHERE {filter} ORDER BY a.attempt_key"
+            "SELECT {COLUMNS} FROM reuse_keys k JOIN attempts a ON a.attempt_key = k.attempt_key JOIN tasks t \
+             ON t.task_key = a.task_key WHERE a.state = 'completed' AND {filter} ORDER BY k.attempt_key"
         ))?;
         let rows = statement.query_map([parameter], earlier)?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -169,9 +164,7 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn has_reused(&self, origin: &str) -> Result<bool, StoreError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT 1 FROM attempts WHERE reused_origin = ?1 AND reused_origin IS NOT NULL")?;
+        let mut statement = self.connection.prepare_cached("SELECT 1 FROM reused WHERE origin = ?1")?;
         Ok(statement.exists([origin])?)
     }
 
@@ -197,7 +190,7 @@ impl Store {
     /// If the database cannot be read.
     pub fn reused_tasks(&self) -> Result<Vec<i64>, StoreError> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT a.task_key FROM attempts a WHERE a.reused_origin IS NOT NULL AND a.number = \
+            "SELECT a.task_key FROM reused u JOIN attempts a ON a.attempt_key = u.attempt_key WHERE a.number = \
              (SELECT max(b.number) FROM attempts b WHERE b.task_key = a.task_key)",
         )?;
         let keys = statement.query_map([], |row| row.get(0))?;
@@ -205,9 +198,8 @@ impl Store {
     }
 
     fn reused_where(&self, filter: &str, key: i64) -> Result<Option<Reused>, StoreError> {
-        let mut statement = self.connection.prepare_cached(&format!(
-            "SELECT reused_run, reused_attempt, reused_origin FROM attempts WHERE reused_run IS NOT NULL AND {filter}"
-        ))?;
+        let mut statement =
+            self.connection.prepare_cached(&format!("SELECT run, attempt, origin FROM reused WHERE {filter}"))?;
         let mut rows = statement
             .query_map([key], |row| Ok(Reused { run: row.get(0)?, attempt: row.get(1)?, origin: row.get(2)? }))?;
         Ok(rows.next().transpose()?)
@@ -218,9 +210,9 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn reuse_key(&self, attempt_key: i64) -> Result<Option<ReuseKey>, StoreError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT lower(hex(reuse_key)), lower(hex(reuse_parts)) FROM attempts WHERE attempt_key = ?1 AND reuse_key IS NOT NULL",
-        )?;
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT lower(hex(sha256)), lower(hex(parts)) FROM reuse_keys WHERE attempt_key = ?1")?;
         let mut rows =
             statement.query_map([attempt_key], |row| Ok(ReuseKey { sha256: row.get(0)?, parts: row.get(1)? }))?;
         Ok(rows.next().transpose()?)

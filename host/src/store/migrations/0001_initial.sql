@@ -216,15 +216,7 @@ CREATE TABLE attempts (
     stopped_ms      INTEGER,
     cpu_ms          INTEGER,
     memory_peak_mb  INTEGER,
-    -- What it computes, as SHA-256, by which later runs find what it left, and the beginnings of the digests of the parts of that.
-    reuse_key       BLOB    CHECK (reuse_key IS NULL OR length(reuse_key) = 32),
-    reuse_parts     BLOB,
-    -- Of one that ran nothing: the run and the attempt whose results it took, and the attempt that made them.
-    reused_run      TEXT,
-    reused_attempt  TEXT,
-    reused_origin   TEXT,
     UNIQUE (task_key, number),
-    CHECK ((reused_run IS NULL) = (reused_attempt IS NULL) AND (reused_run IS NULL) = (reused_origin IS NULL)),
     CHECK (handle IS NOT NULL OR NOT (state = 'submitted' OR state = 'running' OR state = 'waiting_external' OR state = 'completed')),
     CHECK (state NOT IN ('failed', 'lost') OR reason IS NOT NULL),
     CHECK ((ended_at_ms IS NOT NULL) = (state = 'completed' OR state = 'failed' OR state = 'cancelled' OR state = 'lost'))
@@ -241,10 +233,24 @@ CREATE INDEX attempts_due_set ON attempts (due_set_ms) WHERE ended_at_ms IS NULL
 CREATE INDEX attempts_live ON attempts (operator, state) WHERE ended_at_ms IS NULL;
 -- Which attempts a person wants stopped and the outside has not been told.
 CREATE INDEX attempts_to_cancel ON attempts (attempt_key) WHERE cancel_asked = 1;
--- What another run with this key can take.
-CREATE INDEX attempts_reuse ON attempts (reuse_key) WHERE reuse_key IS NOT NULL AND state = 'completed';
--- An earlier attempt serves one task of the run.
-CREATE UNIQUE INDEX attempts_reused ON attempts (reused_origin) WHERE reused_origin IS NOT NULL;
+-- What attempts compute, as SHA-256, by which later runs find what they left, with the beginnings of the digests of its parts.
+-- Apart from the attempts, whose rows grow while they go on.
+CREATE TABLE reuse_keys (
+    attempt_key     INTEGER PRIMARY KEY REFERENCES attempts (attempt_key),
+    sha256          BLOB    NOT NULL CHECK (length(sha256) = 32),
+    parts           BLOB    NOT NULL
+) STRICT;
+-- Which attempts have a key.
+CREATE INDEX reuse_keys_found ON reuse_keys (substr(sha256, 1, 8));
+
+-- Attempts that ran nothing: the run and the attempt whose results they took, and the attempt that made these, which serves one
+-- task of the run.
+CREATE TABLE reused (
+    attempt_key     INTEGER PRIMARY KEY REFERENCES attempts (attempt_key),
+    run             TEXT    NOT NULL,
+    attempt         TEXT    NOT NULL,
+    origin          TEXT    NOT NULL UNIQUE
+) STRICT;
 
 -- Attempts whose results nobody shall reuse, by a person's word.
 CREATE TABLE reuse_rejections (

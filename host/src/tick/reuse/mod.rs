@@ -63,7 +63,8 @@ impl Served {
     pub(super) fn record(&self, writer: &Writer<'_>, now_ms: i64) -> Result<(), StoreError> {
         let attempt = &self.verdict.attempt;
         writer.keep_inputs(attempt.key, &self.inputs)?;
-        writer.keep_reused(attempt.key, &self.key, &self.reused, &attempt.directory)?;
+        writer.keep_reuse_key(attempt.key, &self.key)?;
+        writer.keep_reused(attempt.key, &self.reused, &attempt.directory)?;
         verdict::apply(writer, &self.verdict, now_ms)
     }
 }
