@@ -49,7 +49,7 @@ pub(super) fn tasks(session: &Session, name: &str, state: Option<&str>) -> Resul
             print(&list.rows(&rows)?)?;
         } else {
             let rows = portion.into_iter().map(|task| task_cells(&store, task)).collect::<Result<Vec<_>, _>>()?;
-            print(&listing.rows(rows.into_iter()))?;
+            print(&listing.rows(rows))?;
         }
         if reader_went_away(Duration::ZERO) {
             return Ok(0);

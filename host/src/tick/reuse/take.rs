@@ -144,10 +144,11 @@ pub(super) fn look_at(source: &Source, earlier: &Earlier, wanted: &Wanted) -> Re
 }
 
 fn unfit_file(path: &str, error: io::Error) -> NotTaken {
-    NotTaken::Unfit(match error.kind() {
-        io::ErrorKind::NotFound => format!("its file `{path}` is gone"),
-        io::ErrorKind::InvalidData => format!("its file `{path}` was changed"),
-        _ => format!("its file `{path}` cannot be taken: {error}"),
+    let kind = error.kind();
+    NotTaken::Unfit(match () {
+        () if kind == io::ErrorKind::NotFound => format!("its file `{path}` is gone"),
+        () if kind == io::ErrorKind::InvalidData => format!("its file `{path}` was changed"),
+        () => format!("its file `{path}` cannot be taken: {error}"),
     })
 }
 
