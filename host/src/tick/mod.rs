@@ -6,12 +6,12 @@
 mod adopt;
 mod again;
 mod amend;
+mod capacity;
 mod carry;
 mod close;
 mod collect;
 mod consumed;
 mod control;
-mod decide;
 mod decision;
 mod gather;
 mod handover;
@@ -37,9 +37,9 @@ mod walk;
 pub use adopt::{Adopted, adopt_live_attempts};
 pub use again::collect_again;
 pub use amend::refuse_amendment;
+pub use capacity::{Capacity, room};
 pub use close::{PlanError, Proposal, plan_first, propose_growth};
 pub use control::{ControlError, cancel_run, cancel_task, pause, release, resume, revive};
-pub use decide::{Capacity, room};
 pub use decision::{
     canonical_next, canonical_output, context_of, input_digest, raw_decision, raw_state, sha256_of_answer,
 };

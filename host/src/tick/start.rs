@@ -1,7 +1,7 @@
 //! Starts attempts: create, stage and prepare, commit the intent; [`submit`] does the rest.
 use super::again::{self, Again};
+use super::capacity::{self, Capacity, Claim};
 use super::consumed::consumed;
-use super::decide::{self, Claim};
 use super::gather::NEXT_TICK_MS;
 use super::turn::{BUDGET, HELD_MAX_BYTES, Phase, Round, Turn};
 use super::verdict::{self, Sequel, Verdict, stored_task};
@@ -80,7 +80,7 @@ pub(super) fn choose(run: &Run, now_ms: i64, most: u64, behind: &BTreeSet<String
     let mut claimants = Vec::new();
     for (operator, settings) in run.config.operators.iter().filter(|(operator, _)| !behind.contains(*operator)) {
         let live = run.store.live_count(Some(operator))?;
-        let own = decide::room(decide::Capacity {
+        let own = capacity::room(Capacity {
             run_live,
             run_max: run.config.limits.max_active,
             operator_live: live,
@@ -101,7 +101,7 @@ pub(super) fn choose(run: &Run, now_ms: i64, most: u64, behind: &BTreeSet<String
     }
     let claims: Vec<Claim> =
         claimants.iter().map(|one| Claim { live: one.live, wanted: one.tasks.len() as u64 }).collect();
-    let shares = decide::shares(room, &claims);
+    let shares = capacity::shares(room, &claims);
     Ok(claimants.into_iter().zip(shares).flat_map(|(one, share)| one.tasks.into_iter().take(share as usize)).collect())
 }
 

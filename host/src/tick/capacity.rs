@@ -1,4 +1,4 @@
-//! How many tasks of which operator may start: pure rules over counts.
+//! How many tasks of which operator may start: pure rules over counts. Which of them, and whether any, is not said here.
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
