@@ -6,6 +6,7 @@
 mod adopt;
 mod again;
 mod amend;
+mod ask;
 mod capacity;
 mod carry;
 mod close;
@@ -13,6 +14,7 @@ mod collect;
 mod consumed;
 mod control;
 mod decision;
+mod follow;
 mod gather;
 mod handover;
 mod inputs;
@@ -37,8 +39,9 @@ mod walk;
 pub use adopt::{Adopted, adopt_live_attempts};
 pub use again::collect_again;
 pub use amend::refuse_amendment;
+pub use ask::{Proposal, plan_first, propose_growth};
 pub use capacity::{Capacity, room};
-pub use close::{PlanError, Proposal, plan_first, propose_growth};
+pub use close::PlanError;
 pub use control::{ControlError, cancel_run, cancel_task, pause, release, resume, revive};
 pub use decision::{
     canonical_next, canonical_output, context_of, input_digest, raw_decision, raw_state, sha256_of_answer,
