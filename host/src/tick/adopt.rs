@@ -1,4 +1,5 @@
-//! What becomes of live attempts when somebody else takes a run over.
+//! What becomes of live attempts when somebody else takes a run over. What is learnt is recorded as it comes, and the
+//! run is taken over last: after a crash `adopt` is given again, and begins with what is live still.
 use super::poll::ask_all;
 use super::reconcile::reconcile;
 use super::turn::{Phase, Round, Turn};

@@ -1,5 +1,6 @@
-//! What an attempt left that had more than it was allowed to: once a quota is raised, a new attempt takes it from where it
-//! lies. Nothing is computed twice.
+//! What an attempt left that had more than it was allowed to: once a quota is raised, a new attempt takes it from where
+//! it lies. Nothing is computed twice. Until its end is recorded the new attempt stays as it was, and after a crash the
+//! next tick takes it again.
 use super::gather::{Gathered, gather};
 use super::verdict::{self, Sequel, Verdict};
 use super::{ControlError, Run, Tick, TickError, job_end};

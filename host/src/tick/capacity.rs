@@ -1,4 +1,5 @@
-//! How many tasks of which operator may start: pure rules over counts. Which of them, and whether any, is not said here.
+//! How many tasks of which operator may start: pure rules over counts. Which tasks those are, and whether it is time to
+//! start any, is decided elsewhere.
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 

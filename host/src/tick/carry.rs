@@ -1,5 +1,6 @@
 //! What a task carries from one attempt to the next (`retry.carry`): here it is copied before the operator is asked to
-//! prepare; on a cluster it is copied over there by the submit, and never crosses the wire.
+//! prepare; on a cluster it is copied over there by the submit, and never crosses the wire. What a crash leaves of a
+//! copy is in the directory of an attempt that is not submitted, and replaced when that is staged again.
 use super::collect::{CollectError, Left, over_quota, own_files};
 use super::stage::{Brought, StageError, Staging, blame};
 use super::walk::{Own, Walk};

@@ -1,5 +1,5 @@
-//! The exact texts of a decision: what the campaign is handed, and what its answer is taken for. A tick makes them, and a
-//! replay makes them again.
+//! The exact texts of a decision: what the campaign is handed, and what its answer is taken for. A tick makes them, and
+//! a replay makes them again. Nothing is written here.
 use super::TickError;
 use crate::model::config::RunConfig;
 use crate::model::contract::{Context, Decision, Detail, Next};

@@ -1,4 +1,5 @@
-//! Fetches what an ended attempt left: its output document and its files.
+//! Fetches what an ended attempt left: its output document and its files. All that is kept before the end is recorded
+//! is how far a large file has been read: after a crash the attempt is asked about and gathered again.
 use super::collect::{CollectError, Collected};
 use super::start::UNLOADED_MS;
 use super::verdict::{Sequel, Verdict, stored_task};

@@ -1,5 +1,6 @@
-//! The acts of people who hold no lease: an answer, or the return of a kit. The tick that takes what they gave records them,
-//! as their signature and the owner of the file tell.
+//! The acts of people who hold no lease: an answer, or the return of a kit. The tick that takes what they gave records
+//! them, as their signature and the owner of the file tell, together with the end of the attempt: after a crash there
+//! is both or neither.
 use crate::ground::digest::digest;
 use crate::ground::files::{open_regular, read_whole};
 use crate::ground::machine;

@@ -1,4 +1,5 @@
-//! Inputs that an earlier task left on a cluster: they go from there to where they are needed, and nowhere else.
+//! Inputs that an earlier task left on a cluster: they go from there to where they are needed, and nowhere else. What a
+//! crash leaves of a fetch is fetched anew when the attempt is staged again.
 use super::stage::StageError;
 use super::{Run, TickError, carry, may_use};
 use crate::model::contract::GuestError;

@@ -1,4 +1,5 @@
-//! What is recorded of the job of an attempt that has ended: what its backend tells, and digests of what was written about it.
+//! What is recorded of the job of an attempt that has ended: what its backend tells, and digests of what was written
+//! about it. It reads alone; what it finds is recorded with the end.
 use super::{Run, handover};
 use crate::ground::digest::digest;
 use crate::ground::files::{open_regular, read_whole};

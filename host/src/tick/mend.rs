@@ -1,4 +1,5 @@
-//! Changes of tasks that were planned: checked as a plan is, and kept as a further version of each.
+//! Changes of tasks that were planned: checked as a plan is, and kept as a further version of each. All of a change is
+//! one transaction: a crash before it leaves the tasks as they were.
 use super::control::{known_task, not_now};
 use super::verdict::{earlier_task, stored_task};
 use super::{ControlError, Run};

@@ -1,4 +1,5 @@
-//! Asks operators about live attempts, and records what they say.
+//! Asks operators about live attempts, and records what they say. How far backends were read is kept after that: what a
+//! crash loses is told, asked about and collected again.
 use super::gather::{self, Gathered, NEXT_TICK_MS, UNAVAILABLE_MS};
 use super::start::UNLOADED_MS;
 use super::turn::{HELD_MAX, HELD_MAX_BYTES, Phase, Round, Turn};

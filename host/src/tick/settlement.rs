@@ -1,5 +1,6 @@
-//! A person's word on an attempt of which nobody knows how it ended: its outputs are taken, or it is given up, and nothing
-//! runs again.
+//! A person's word on an attempt of which nobody knows how it ended: its outputs are taken, or it is given up, and
+//! nothing runs again. The word and what follows from it are one transaction; a crash before it leaves the attempt
+//! lost.
 use super::collect::{Collected, Left, collect_outputs};
 use super::control::{go_on, known_task, not_now};
 use super::verdict::stored_task;

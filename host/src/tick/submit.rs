@@ -1,4 +1,5 @@
-//! Submits attempts whose intent is committed, and records the answers.
+//! Submits attempts whose intent is committed, and records the answers. What a crash leaves `submitting`, whether its
+//! submit took effect or not, the next tick reconciles.
 use super::start::{UNLOADED_MS, attempt_json, reason_of, refused, turned_away_ms};
 use super::verdict::{self, Sequel, Verdict, stored_task};
 use super::{Moment, Run, Tick, TickError, inputs, key, reconcile};

@@ -1,5 +1,6 @@
-//! How long a tick may take, and whose turn it is where one was cut short: then no operator and no kind of work waits for
-//! more than the one call that each of the others has under way.
+//! How long a tick may take, and whose turn it is where one was cut short: then no operator and no kind of work waits
+//! for more than the one call that each of the others has under way. Where a crash keeps a tick from leaving a turn,
+//! that of the tick before holds, and no work is lost by it.
 use super::{Moment, Run, Tick, TickError};
 use crate::store::{Durability, Waiting};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,5 @@
-//! What the end of an attempt means for its task.
+//! What the end of an attempt means for its task. Both change in the caller's transaction: after a crash there is both
+//! or neither.
 use super::{Run, TickError};
 use crate::model::code::Code;
 use crate::model::id::TaskId;
