@@ -4,6 +4,7 @@ mod files;
 mod guards;
 mod invariants;
 mod life;
+mod outlook;
 mod record;
 
 use matterstack::model::act::{Act, Actor, Verb};
@@ -154,10 +155,11 @@ fn everything(store: &Store) -> String {
     for attempt in store.all_attempts().expect("attempts") {
         text += &format!("{attempt:?} {:?}\n", store.outputs(attempt.key).expect("outputs"));
     }
-    for (iteration, open) in store.open_workflows().expect("workflows") {
-        // before that not all tasks have an outcome
-        let results = (open == 0).then(|| store.undelivered(iteration, 100, usize::MAX).expect("results"));
-        text += &format!("{iteration} {open} {results:?}\n");
+    let outlook = store.outlook(&["local"]).expect("an outlook");
+    text += &format!("{outlook:?}\n");
+    // before that not all tasks have an outcome
+    for iteration in (1..=outlook.iteration).filter(|_| outlook.open == 0) {
+        text += &format!("{:?}\n", store.undelivered(iteration, 100, usize::MAX).expect("results"));
     }
     text + &format!(
         "{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n",

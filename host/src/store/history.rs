@@ -27,15 +27,6 @@ impl Writer<'_> {
 }
 
 impl Store {
-    /// The place of the newest row; 0 before the first.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn history_end(&self) -> Result<i64, StoreError> {
-        let mut statement = self.connection.prepare_cached("SELECT coalesce(max(seq), 0) FROM history")?;
-        Ok(statement.query_row([], |row| row.get(0))?)
-    }
-
     /// The history, oldest first.
     ///
     /// # Errors

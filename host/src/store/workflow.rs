@@ -115,19 +115,6 @@ impl Writer<'_> {
 }
 
 impl Store {
-    /// The iterations that go on or whose results have not all been analyzed, in order, each with how many of its tasks have not
-    /// ended.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn open_workflows(&self) -> Result<Vec<(u32, u64)>, StoreError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT iteration, open_tasks FROM workflows WHERE analyzed_at_ms IS NULL ORDER BY iteration",
-        )?;
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
     /// Whether `analyze` has received any outcome of an iteration.
     ///
     /// # Errors

@@ -39,34 +39,28 @@ impl From<crate::store::StoreError> for PlanError {
     }
 }
 
-/// Analyzes an ended iteration and plans the next, at most once a tick. Tells whether there is something to start.
-pub(super) fn close_iteration(run: &mut Run, moment: Moment<'_>, tick: &mut Tick) -> Result<bool, TickError> {
-    let row = run.store.run()?;
-    if tick.decided {
-        return Ok(false);
-    }
-    if row.iteration > 0 {
-        let workflows = run.store.open_workflows()?;
-        if workflows.iter().any(|(_, open)| *open > 0) {
-            return Ok(false);
-        }
-        for (iteration, _) in workflows {
-            if !held_by(run, moment, |run| analyze(run, iteration, moment, tick))? {
-                return Ok(false);
-            }
-        }
-    }
+/// Analyzes an iteration of which every task has ended, as far as time allows.
+pub(super) fn analyze_iteration(
+    run: &mut Run,
+    iteration: u32,
+    moment: Moment<'_>,
+    tick: &mut Tick,
+) -> Result<(), TickError> {
+    held_by(run, moment, |run| analyze(run, iteration, moment, tick))
+}
+
+/// Asks for the next plan, at most once a tick; what it planned is there to be started.
+pub(super) fn plan_next(run: &mut Run, moment: Moment<'_>, tick: &mut Tick) -> Result<(), TickError> {
     if is_cut(moment, tick) {
-        return Ok(false);
+        return Ok(());
     }
     tick.decided = true;
-    let mut planned = 0;
-    let went_on = held_by(run, moment, |run| {
-        planned = plan(run, moment)?;
+    held_by(run, moment, |run| {
+        let planned = plan(run, moment)?;
+        tick.planned += planned;
+        tick.started &= planned == 0;
         Ok(())
-    })?;
-    tick.planned += planned;
-    Ok(went_on && planned > 0)
+    })
 }
 
 /// Does a decision; what the campaign does wrong is recorded, holds the run with that reason and loses nothing.
@@ -74,9 +68,9 @@ fn held_by(
     run: &mut Run,
     moment: Moment<'_>,
     decision: impl FnOnce(&mut Run) -> Result<(), Undecided>,
-) -> Result<bool, TickError> {
+) -> Result<(), TickError> {
     let Undecided { error, asked, answer } = match decision(run) {
-        Ok(()) => return Ok(true),
+        Ok(()) => return Ok(()),
         Err(undecided) => undecided,
     };
     let (reason, outcome) = match error {
@@ -97,7 +91,7 @@ fn held_by(
         }
         writer.set_run_state(RunState::Active, RunState::Held, Some(&reason), moment.now_ms)
     })?;
-    Ok(false)
+    Ok(())
 }
 
 /// The word for a plan that breaks a rule, with the limit where that is one.

@@ -1,4 +1,6 @@
-//! Starts attempts: create, stage and prepare, commit the intent; [`submit`] does the rest.
+//! Starts attempts: create, stage and prepare, commit the intent; [`submit`] does the rest. A crash leaves attempts
+//! that are created or prepared, which the next tick goes on with before it starts others, or `submitting`, which it
+//! reconciles.
 use super::again::{self, Again};
 use super::capacity::{self, Capacity, Claim};
 use super::consumed::consumed;
@@ -25,9 +27,8 @@ const TURNED_AWAY_MIN_MS: i64 = 100;
 /// When to try again what waits for a plugin that could not be loaded, in milliseconds.
 pub(super) const UNLOADED_MS: i64 = 1_000;
 
-/// Wakes the backends that have unsettled work.
-pub(super) fn ensure_backends(run: &Run) -> Result<(), TickError> {
-    let live = run.store.live_count(None)? > 0;
+/// Wakes the backends, which may have unsettled work while attempts are live.
+pub(super) fn ensure_backends(run: &Run, live: bool) -> Result<(), TickError> {
     run.backends.ensure(live).map_err(|error| TickError::Io("starting the backend's supervisor".to_owned(), error))
 }
 
@@ -61,7 +62,7 @@ pub(super) fn start_ready_tasks(
         launch(run, moment, &mut round, together, (&mut submitted, tick))?;
     }
     if started {
-        ensure_backends(run)?;
+        ensure_backends(run, run.store.live_count(None)? > 0)?;
     }
     Ok(submitted)
 }
