@@ -199,13 +199,13 @@ impl Failure {
         let (error, key) = (&unloaded.error, &unloaded.operator);
         let hint = match &error.kind {
             PluginErrorKind::NotGranted { grant, .. } => {
-                format!("grant it with `matterstack amend {run} --set operators.{key}.grants.…`: {grant}")
+                format!("grant it with `matterstack amend {run} config operators.{key}.grants.…`: {grant}")
             }
             PluginErrorKind::Unstarted(_) | PluginErrorKind::Starved(_) => {
                 return Self::of(FailureKind::Machine, error.to_string()).hint(GIVE_MORE);
             }
             PluginErrorKind::Compile(bound) => format!(
-                "raise that limit with `matterstack amend {run} --set {}={}`; until then its attempts stay where they are",
+                "raise that limit with `matterstack amend {run} config {}={}`; until then its attempts stay where they are",
                 bound.key,
                 bound.value.saturating_mul(2)
             ),
@@ -218,7 +218,7 @@ impl Failure {
             | PluginErrorKind::Refusals(_)
             | PluginErrorKind::Guest(_)
             | PluginErrorKind::BadOutput(_) => format!(
-                "restore the file, or put another plugin in its place with `matterstack plugin upgrade {run} FILE \
+                "restore the file, or put another plugin in its place with `matterstack amend {run} plugin FILE \
                  --operator {key}`; until then its attempts stay where they are"
             ),
         };

@@ -174,7 +174,7 @@ fn configuration(dir: &RunDir, store: &Store) -> Check {
         _ => bad(
             "configuration",
             "config.json was changed by hand",
-            "undo the change, and make it with `matterstack amend`",
+            &format!("undo the change, and make it with `matterstack amend {} config KEY=VALUE`", dir.address()),
         ),
     }
 }

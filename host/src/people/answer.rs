@@ -111,7 +111,7 @@ fn too_late(run: &Run, attempt: &AttemptRow, asked: bool) -> Result<Failure, Fai
     Ok(match run.store.run()?.state {
         RunState::Completed => failure,
         RunState::Failed | RunState::Cancelled => {
-            failure.hint(format!("the run has ended; `matterstack revive {address}` brings back what did not complete"))
+            failure.hint(format!("the run has ended; `matterstack resume {address}` brings back what did not complete"))
         }
         RunState::Active | RunState::Paused | RunState::Held | RunState::Cancelling => {
             failure.hint(format!("`matterstack rerun {address} {}` asks again", positional(task)))
