@@ -98,6 +98,9 @@ impl From<StoreError> for Failure {
             StoreError::Missing(_) => Self::of(FailureKind::Machine, text).hint("restore it from a backup"),
             StoreError::Corrupt(..) => Self::of(FailureKind::Machine, text)
                 .hint("the file is untouched; restore it from a backup, or look at it with `sqlite3 FILE .recover`"),
+            StoreError::Damaged(_) => Self::of(FailureKind::Machine, text)
+                .hint("restore state.sqlite from a backup, or look at it with `sqlite3 state.sqlite .recover`"),
+            StoreError::Setting { .. } => Self::of(FailureKind::Machine, text).hint(OTHER_JOURNAL),
             StoreError::Busy => Self::of(FailureKind::Busy, text),
             StoreError::Disk(_) => Self::of(FailureKind::Disk, text).hint(MAKE_ROOM),
             StoreError::Denied(_) | StoreError::LogUnread(_) => Self::of(FailureKind::Machine, text).hint(MAKE_ROOM),
@@ -124,6 +127,10 @@ impl From<TickError> for Failure {
 
 /// What helps where a row is not what the schema promises.
 const DAMAGED: &str = "`matterstack doctor RUN` says which rules are broken; restore state.sqlite from a backup";
+
+/// What helps where a file system does not let SQLite work as a commit needs it.
+const OTHER_JOURNAL: &str =
+    "nothing was written: put the run on another file system, or make it with `store.journal` set to `rollback`";
 
 /// What helps where the disk is full or does not let itself be written.
 const MAKE_ROOM: &str = "nothing was lost: make room or mend the permission, then repeat the command";
@@ -238,10 +245,22 @@ impl From<PlanError> for Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::Failure;
+    use super::{Failure, FailureKind};
     use crate::run::{LeaseError, RunDir};
+    use crate::store::StoreError;
     use std::io::{Error, ErrorKind};
     use std::time::Duration;
+
+    #[test]
+    fn a_setting_of_the_database_is_not_told_as_damage() {
+        let setting = StoreError::Setting { name: "journal_mode", wanted: "wal", kept: "delete".to_owned() };
+        let Failure { kind, hint, .. } = setting.into();
+        let hint = hint.unwrap_or_default();
+        assert_eq!(kind, FailureKind::Machine);
+        assert!(hint.contains("`store.journal`") && !hint.contains("backup"), "{hint}");
+        let damaged = Failure::from(StoreError::Damaged("malformed".to_owned())).hint.unwrap_or_default();
+        assert!(damaged.contains("restore state.sqlite from a backup"), "{damaged}");
+    }
 
     #[test]
     fn a_lease_that_is_not_given_says_what_helps() {
