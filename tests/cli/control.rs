@@ -135,7 +135,10 @@ fn amended_limits_hold_at_once_and_a_hand_edited_configuration_is_refused() {
     let text = std::fs::read_to_string(&path).expect("config.json");
     std::fs::write(&path, text.replace("\"cores\": 2", "\"cores\": 3")).expect("an edit");
     let refused = world.run(&["step", "r"]).code(2);
-    assert!(refused.stderr.contains("changed by hand") && refused.stderr.contains("amend r config KEY=VALUE"), "{refused:?}");
+    assert!(
+        refused.stderr.contains("changed by hand") && refused.stderr.contains("amend r config KEY=VALUE"),
+        "{refused:?}"
+    );
     std::fs::write(&path, text).expect("the edit undone");
     assert_eq!(world.step_to_end()["state"], "completed");
 }

@@ -179,7 +179,7 @@ impl Question {
         let report = run.plugins.check_status(&OperatorKey(self.attempt.operator.clone()), &request)?;
         Ok(match report.status {
             Status::Succeeded | Status::Failed(_) => Judgement::Valid,
-            Status::Waiting(_, text) => Judgement::Invalid(why_not(report.handle.as_deref()).unwrap_or(text)),
+            Status::Waiting { detail, .. } => Judgement::Invalid(why_not(report.handle.as_deref()).unwrap_or(detail)),
             other => Judgement::Invalid(format!("the operator answered {other:?}")),
         })
     }

@@ -255,8 +255,8 @@ fn ready(run: &Run, attempt: AttemptRow, staged: &mut bool, tick: &mut Tick) -> 
     crate::ground::failpoint::hit("prepare.after");
     Ok(match answer {
         Ok(()) => Readied::Yes(attempt, carried),
-        Err(PluginError { kind: PluginErrorKind::Guest(GuestError::Transient(detail, delay)), .. }) => {
-            Readied::Later(attempt, turned_away_ms(delay), Reason::new(Code::TurnedAway, detail.message))
+        Err(PluginError { kind: PluginErrorKind::Guest(GuestError::Transient { detail, retry_after_ms }), .. }) => {
+            Readied::Later(attempt, turned_away_ms(retry_after_ms), Reason::new(Code::TurnedAway, detail.message))
         }
         Err(error) if error.kind.says_nothing() => {
             tick.note_unloaded(&attempt, &error);
