@@ -1,11 +1,11 @@
 //! The command line: the only place that prints or exits.
 mod backend;
 mod backup;
-mod compile;
 mod control;
 mod doctor;
 mod evidence;
 mod graph;
+mod inner;
 mod kit;
 mod logs;
 mod mend;
@@ -21,7 +21,7 @@ mod show;
 mod subject;
 mod tasks;
 
-pub use compile::compile;
+pub use inner::{compile, supervise};
 
 use crate::failure::{Failure, FailureKind};
 use crate::run::RunDir;

@@ -41,6 +41,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// The first argument of the process that supervises jobs.
+pub const SUPERVISE: &str = "__supervise";
 /// How many submitted jobs are handed to the supervisor before the batch is complete.
 const FLUSH_AT_BYTES: usize = 16 * 1024;
 /// A change is told by [`super::Backends::changes`]; this is only a safety net.
@@ -267,7 +269,7 @@ impl LocalBackend {
 
     fn start_supervisor(&self, program: &Path) -> io::Result<()> {
         let mut command = std::process::Command::new(program);
-        command.arg("__supervise").arg(&self.directory);
+        command.arg(SUPERVISE).arg(&self.directory);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let named =
             |error: io::Error| io::Error::new(error.kind(), format!("program `{}`: {error}", program.display()));

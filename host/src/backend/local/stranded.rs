@@ -36,7 +36,7 @@ pub fn stranded_supervisors() -> Vec<StrandedSupervisor> {
 fn stranded(process: &Path) -> Option<StrandedSupervisor> {
     let pid = process.file_name()?.to_str()?.parse().ok()?;
     let command = fs::read(process.join("cmdline")).ok()?;
-    let ours = command.split(|byte| *byte == 0).nth(1) == Some(b"__supervise");
+    let ours = command.split(|byte| *byte == 0).nth(1) == Some(super::SUPERVISE.as_bytes());
     if !ours || fs::metadata(process).ok()?.uid() != machine::user_id() {
         return None;
     }
