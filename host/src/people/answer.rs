@@ -196,8 +196,7 @@ impl Question {
             return Err(failure);
         }
         let signature = Signature::of(answer, now_ms);
-        let signed = serde_json::to_string(&signature).unwrap_or_default() + "\n";
-        put(&self.directory.join(SIGNATURE), signed.as_bytes(), true).map_err(failed)?;
+        put(&self.directory.join(SIGNATURE), signature.to_line().as_bytes(), true).map_err(failed)?;
         match put(&self.place(), answer, false) {
             Ok(()) => Ok(signature),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

@@ -300,7 +300,8 @@ pub(super) fn attempt_json(run: &Run, attempt: &AttemptRow, task: &Task) -> Resu
             source.set_executable();
         }
     }
-    Ok(serde_json::to_string(&task).unwrap_or_else(|_| attempt.task_json.clone()))
+    // as it was planned it would run without the time or the memory that earlier attempts lacked
+    Ok(serde_json::to_string(&task).unwrap_or_else(|error| panic!("bug: a task has no JSON: {error}")))
 }
 
 /// A task with its walltime and memory multiplied for every earlier attempt that ran out of them.
