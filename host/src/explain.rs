@@ -123,16 +123,6 @@ pub fn explain_task(
     store.task(id)?.map(|task| seen.task(&task)).transpose()
 }
 
-/// The word for a task that has ended and of which no other is known.
-fn of_state(state: TaskState) -> Code {
-    match state {
-        TaskState::Failed => Code::Failed,
-        TaskState::Cancelled => Code::Cancelled,
-        TaskState::Skipped => Code::Skipped,
-        TaskState::Completed | TaskState::Pending | TaskState::Running => Code::Completed,
-    }
-}
-
 /// The word for a task that could start if the run were active; nothing if the run is.
 fn where_not_active(state: RunState) -> Option<Code> {
     match state {
@@ -278,14 +268,17 @@ impl Seen<'_> {
                 )
             }
             TaskState::Completed => (Code::Completed.into(), "the task completed".to_owned(), None),
-            TaskState::Failed | TaskState::Cancelled | TaskState::Skipped => self.ended(task),
+            TaskState::Failed => self.ended(task, Code::Failed),
+            TaskState::Cancelled => self.ended(task, Code::Cancelled),
+            TaskState::Skipped => self.ended(task, Code::Skipped),
         };
         Ok(Explanation { task: Some(task.id.clone()), code, sentence, command })
     }
 
-    fn ended(&self, task: &TaskRow) -> Told {
+    /// Why a task did not complete; `otherwise` is the word for it where no other is known.
+    fn ended(&self, task: &TaskRow, otherwise: Code) -> Told {
         let id = positional(&task.id);
-        let code = task.reason_code.clone().unwrap_or_else(|| of_state(task.state).into());
+        let code = task.reason_code.clone().unwrap_or(otherwise.into());
         let sentence = task.reason.clone().unwrap_or_else(|| format!("the task is {}", task.state));
         let comes_back = matches!(self.row.state, RunState::Failed | RunState::Cancelled);
         let again = if self.can_rerun(task) { format!("rerun {id}") } else { "resume".to_owned() };
