@@ -119,6 +119,7 @@ impl From<TickError> for Failure {
     fn from(error: TickError) -> Self {
         match error {
             TickError::Store(error) => error.into(),
+            TickError::Unasked(error) => Self::machine("asking the campaign failed", error).hint(GIVE_MORE),
             TickError::Io(what, cause) => Self::io(format!("{what} failed"), cause)
                 .hint("nothing was lost: mend the cause, then repeat the command"),
         }
@@ -237,7 +238,7 @@ impl From<PlanError> for Failure {
     fn from(error: PlanError) -> Self {
         match error {
             PlanError::Plugin(error) => error.into(),
-            PlanError::Workflow(error) => Self::of(FailureKind::Input, format!("plan: {error}")),
+            PlanError::Workflow(_) => Self::of(FailureKind::Input, error.to_string()),
             PlanError::Tick(error) => error.into(),
         }
     }
@@ -246,8 +247,11 @@ impl From<PlanError> for Failure {
 #[cfg(test)]
 mod tests {
     use super::{Failure, FailureKind};
+    use crate::model::workflow::WorkflowError;
+    use crate::plugin::{PluginError, PluginErrorKind};
     use crate::run::{LeaseError, RunDir};
     use crate::store::StoreError;
+    use crate::tick::{PlanError, TickError};
     use std::io::{Error, ErrorKind};
     use std::time::Duration;
 
@@ -260,6 +264,24 @@ mod tests {
         assert!(hint.contains("`store.journal`") && !hint.contains("backup"), "{hint}");
         let damaged = Failure::from(StoreError::Damaged("malformed".to_owned())).hint.unwrap_or_default();
         assert!(damaged.contains("restore state.sqlite from a backup"), "{damaged}");
+    }
+
+    #[test]
+    fn a_plan_that_breaks_a_rule_is_told_once() {
+        let plan = PlanError::from(WorkflowError::NoList("it is a number".to_owned()));
+        assert!(std::error::Error::source(&plan).is_none(), "the text holds the cause already");
+        let (text, failure) = (plan.to_string(), Failure::from(plan));
+        assert!(text.starts_with("plan: ") && text.contains("it is a number"), "{text}");
+        assert_eq!((failure.what, failure.cause), (text, None));
+    }
+
+    #[test]
+    fn a_machine_that_does_not_let_the_campaign_be_asked_is_named() {
+        let kind = PluginErrorKind::Starved("no memory".to_owned());
+        let error = PluginError { plugin: "campaign".to_owned(), call: Some("plan"), kind };
+        let Failure { kind, what, cause, hint } = TickError::Unasked(error).into();
+        assert_eq!((kind, what.as_str()), (FailureKind::Machine, "asking the campaign failed"));
+        assert!(cause.unwrap_or_default().contains("no memory") && hint.unwrap_or_default().contains("free memory"));
     }
 
     #[test]

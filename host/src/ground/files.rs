@@ -85,10 +85,11 @@ pub fn new_file(path: &Path) -> io::Result<File> {
 pub fn probe(directory: &Path) -> io::Result<Duration> {
     let path = directory.join(format!(".doctor-{}", super::machine::user_id()));
     let start = Instant::now();
-    let written = open_path_with(File::options().create(true).truncate(true).write(true), &path).and_then(|mut file| {
-        file.write_all(b"doctor")?;
-        file.sync_all()
-    });
+    let written =
+        open_path_with(File::options().create(true).truncate(true).write(true), &path).and_then(|mut file| {
+            file.write_all(b"doctor")?;
+            file.sync_all()
+        });
     let taken = start.elapsed();
     let removed = match fs::remove_file(&path) {
         // another process tried the same directory in the same moment
