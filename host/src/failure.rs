@@ -104,7 +104,7 @@ impl From<StoreError> for Failure {
             StoreError::Busy => Self::of(FailureKind::Busy, text),
             StoreError::Disk(_) => Self::of(FailureKind::Disk, text).hint(MAKE_ROOM),
             StoreError::Denied(_) | StoreError::LogUnread(_) => Self::of(FailureKind::Machine, text).hint(MAKE_ROOM),
-            StoreError::Illegal(_) | StoreError::NothingBack | StoreError::Circle(_) => {
+            StoreError::Exists(_) | StoreError::Illegal(_) | StoreError::NothingBack | StoreError::Circle(_) => {
                 Self::of(FailureKind::Input, text)
             }
             StoreError::Row(_) => Self::of(FailureKind::Machine, "the database holds what no matterstack writes")

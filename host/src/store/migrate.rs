@@ -13,8 +13,11 @@ fn version(connection: &Connection) -> Result<i64, StoreError> {
     Ok(connection.query_row("PRAGMA user_version", [], |row| row.get(0))?)
 }
 
-/// Creates the newest schema in an empty database.
-pub(super) fn create(connection: &Connection) -> Result<(), StoreError> {
+/// Creates the newest schema in an empty database; refuses one that has a schema.
+pub(super) fn create(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    if version(connection)? > 0 {
+        return Err(StoreError::Exists(path.to_owned()));
+    }
     apply(connection, MIGRATIONS)
 }
 

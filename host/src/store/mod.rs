@@ -55,6 +55,9 @@ pub enum StoreError {
     /// The file does not exist.
     #[error("no database `{0}`")]
     Missing(PathBuf),
+    /// A new run was to be made where one is.
+    #[error("there is a database `{0}` already")]
+    Exists(PathBuf),
     /// Written by a later version.
     #[error("database `{0}` has schema version {1}; this matterstack knows up to {2}")]
     TooNew(PathBuf, i64, i64),
@@ -163,7 +166,7 @@ impl Store {
         made.map_err(|error| StoreError::Disk(format!("{}: {error}", path.display())))?;
         let connection = Connection::open(path)?;
         let store = Self::configure(connection, journal, network)?;
-        migrate::create(&store.connection)?;
+        migrate::create(&store.connection, path)?;
         Ok(store)
     }
 
