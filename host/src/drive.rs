@@ -130,8 +130,7 @@ fn go_on(
     let mut tick = step_run(&mut current.run, moment)?;
     tick.timings.open = open;
     current.version = current.run.store.data_version()?;
-    let noted = lease.note_tick(at_ms, begun.elapsed());
-    noted.map_err(|error| Failure::io("writing the run's `lock` file", error))?;
+    note_tick(&lease, at_ms, begun)?;
     drop(lease);
     seen(Seen::Tick(&current.run, &tick));
     if let Some(unloaded) = &tick.unloaded {
@@ -195,7 +194,17 @@ impl Trouble {
     }
 }
 
-fn watching(error: std::io::Error) -> Failure {
+/// Notes in the lock file when a tick began and how long it took.
+///
+/// # Errors
+/// If the file cannot be written; the tick has been made.
+pub fn note_tick(lease: &Lease, at_ms: i64, begun: Instant) -> Result<(), Failure> {
+    let noted = lease.note_tick(at_ms, begun.elapsed());
+    noted.map_err(|error| Failure::io("writing the run's `lock` file", error))
+}
+
+/// What is told where a run cannot be watched.
+pub fn watching(error: std::io::Error) -> Failure {
     Failure::io("watching the run", error)
 }
 
@@ -402,4 +411,17 @@ fn queue_is_long(run: &Run) -> Result<bool, Failure> {
 fn interrupted(interrupt: BorrowedFd<'_>) -> Result<bool, Failure> {
     let ready = machine::poll_readable(&[interrupt], Some(Duration::ZERO));
     Ok(ready.map_err(watching)?.first() == Some(&true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::watching;
+    use crate::failure::FailureKind;
+    use std::io::{Error, ErrorKind};
+
+    #[test]
+    fn a_disk_in_trouble_is_waited_for_wherever_it_shows() {
+        assert_eq!(watching(Error::from(ErrorKind::StorageFull)).kind, FailureKind::Disk);
+        assert_eq!(watching(Error::from(ErrorKind::PermissionDenied)).kind, FailureKind::Machine);
+    }
 }

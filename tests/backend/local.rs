@@ -120,7 +120,7 @@ pub(super) fn code(status: &Status) -> &str {
         Status::NotStarted(_) => "not-started",
         Status::Queued => "queued",
         Status::Running(_) => "running",
-        Status::Waiting(..) => "waiting",
+        Status::Waiting { .. } => "waiting",
         Status::Unavailable(_) => "unavailable",
     }
 }

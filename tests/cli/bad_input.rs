@@ -154,7 +154,7 @@ fn a_pinned_plugin_that_was_changed_is_not_run() {
     let cold = world.root().join("cold");
     let cold = [("XDG_CACHE_HOME", cold.to_str().expect("UTF-8"))];
     let refused = world.run_with(&["step", "r"], &cold).code(4);
-    for word in ["is pinned", "plugin upgrade r FILE --operator local"] {
+    for word in ["is pinned", "amend r plugin FILE --operator local"] {
         assert!(refused.stderr.contains(word), "{refused:?}");
     }
     until("its time", || world.run_with(&["loop", "r"], &cold).code == Some(4));

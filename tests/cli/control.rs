@@ -128,14 +128,17 @@ fn amended_limits_hold_at_once_and_a_hand_edited_configuration_is_refused() {
     assert_eq!(world.run(&["step", "r", "--json"]).code(0).json()["submitted"], 1);
     let explained = world.run(&["explain", "r", "t3", "--json"]).code(0).json();
     assert_eq!(explained[0]["code"], "capacity");
-    assert!(explained[0]["command"].as_str().expect("a command").contains("amend r --set limits.max_active=2"));
-    world.run(&["amend", "r", "--set", "limits.max_active=4", "--reason", "more"]).code(0);
+    assert!(explained[0]["command"].as_str().expect("a command").contains("amend r config limits.max_active=2"));
+    world.run(&["amend", "r", "config", "limits.max_active=4", "--reason", "more"]).code(0);
     assert_eq!(world.run(&["step", "r", "--json"]).code(0).json()["submitted"], 3);
     let path = world.run_dir("r").join("config.json");
     let text = std::fs::read_to_string(&path).expect("config.json");
     std::fs::write(&path, text.replace("\"cores\": 2", "\"cores\": 3")).expect("an edit");
     let refused = world.run(&["step", "r"]).code(2);
-    assert!(refused.stderr.contains("changed by hand") && refused.stderr.contains("amend"), "{refused:?}");
+    assert!(
+        refused.stderr.contains("changed by hand") && refused.stderr.contains("amend r config KEY=VALUE"),
+        "{refused:?}"
+    );
     std::fs::write(&path, text).expect("the edit undone");
     assert_eq!(world.step_to_end()["state"], "completed");
 }
@@ -186,6 +189,8 @@ fn an_amendment_that_would_strand_something_is_refused() {
     assert!(refused.stderr.contains("operator `local`") && refused.stderr.contains("`s`"), "{refused:?}");
     let refused = world.run(&["amend", "r", "--set", "operators.local.grants={}"]).code(2);
     assert!(refused.stderr.contains("backend `local`") && refused.stderr.contains("matterstack cancel"), "{refused:?}");
+    let refused = world.run(&["amend", "r", "--set", "operators.local.plugin=other.wasm"]).code(2);
+    assert!(refused.stderr.contains("`matterstack amend r plugin FILE --operator local`"), "{refused:?}");
     let new = r#"operators.more={"plugin": "builtin:compute"}"#;
     let refused = world.run(&["amend", "r", "--set", new]).code(4);
     assert!(refused.stderr.contains("does not grant"), "{refused:?}");

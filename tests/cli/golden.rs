@@ -124,7 +124,7 @@ fn errors_say_what_which_why_and_what_helps() {
 fn help_is_the_manual() {
     let world = World::with_tasks(&json!([]));
     golden(&world, "help", &["--help"], 0);
-    for command in ["init", "step", "loop", "status", "explain", "rerun", "amend", "evidence", "doctor"] {
+    for command in ["init", "step", "loop", "status", "explain", "rerun", "amend", "plugin", "evidence", "doctor"] {
         golden(&world, &format!("help-{command}"), &[command, "--help"], 0);
     }
 }

@@ -140,7 +140,8 @@ fn a_store_that_comes_to_a_network_file_system_changes_its_journal() {
 fn a_store_is_never_made_over_another() {
     let place = Place::new(Journal::Wal);
     let before = everything_at(&place.path());
-    assert!(Store::create(&place.path(), Journal::Wal, false).is_err());
+    let refused = Store::create(&place.path(), Journal::Wal, false);
+    assert!(matches!(refused, Err(StoreError::Exists(_))), "{refused:?}");
     assert_eq!(everything_at(&place.path()), before);
 }
 

@@ -1,5 +1,6 @@
 //! A seed makes the workflow and what the outside answers; the run ends, or says who can move it.
 use super::scripted::{Fixture, failed, task};
+use matterstack::model::code::Code;
 use matterstack::model::contract::{Detail, Found, GuestError, Status};
 use matterstack::plugin::PluginErrorKind;
 use serde_json::{Value, json};
@@ -42,7 +43,7 @@ pub(super) fn behave(run: &Fixture, id: &str, random: &mut Random) {
         statuses.push(match random.below(8) {
             0 => Status::Queued,
             1 => Status::Running(None),
-            2 => Status::Waiting("scheduler".to_owned(), "later".to_owned()),
+            2 => Status::waiting(Code::Scheduler, "later"),
             3 => Status::Unavailable(detail()),
             4 => Status::NotStarted(detail()),
             5 => Status::Lost(detail()),
@@ -53,11 +54,11 @@ pub(super) fn behave(run: &Fixture, id: &str, random: &mut Random) {
     run.statuses(id, statuses);
     let submit = match random.below(6) {
         0 => Some(PluginErrorKind::Trap("simulated".to_owned())),
-        1 => Some(PluginErrorKind::Guest(GuestError::Transient(detail(), Some(10)))),
+        1 => Some(PluginErrorKind::Guest(GuestError::Transient { detail: detail(), retry_after_ms: Some(10) })),
         2 => Some(PluginErrorKind::Guest(GuestError::Rejected(detail()))),
         _ => None,
     };
-    let found = [Found::No, Found::Yes("{}".to_owned()), Found::Unknown("{}".to_owned(), 10)];
+    let found = [Found::No, Found::Yes("{}".to_owned()), Found::Unknown { note: "{}".to_owned(), poll_after_ms: 10 }];
     run.plugins.edit(|script| {
         script.submit.insert(id.to_owned(), submit.map(Err).into_iter().collect());
         let first = found[random.below(3) as usize].clone();

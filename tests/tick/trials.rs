@@ -104,7 +104,7 @@ impl Plugins for World {
         self.pass(|| {
             let started = self.started.borrow().contains_key(attempt.attempt_id.as_str());
             self.scripted.reconcile(operator, attempt).map(|found| match (found, started) {
-                (unknown @ Found::Unknown(..), _) => unknown,
+                (unknown @ Found::Unknown { .. }, _) => unknown,
                 (_, true) => Found::Yes("{}".to_owned()),
                 (_, false) => Found::No,
             })

@@ -150,7 +150,7 @@ impl Backends {
                 CarryError::NoAnswer(NoAnswer::Unreachable(text) | NoAnswer::Lost(text)) => {
                     let text =
                         format!("`{}` is on backend `{}`, which does not answer: {text}", file.path, file.backend);
-                    GuestError::Transient(Detail::of(Code::ClusterSilent, text), None)
+                    GuestError::transient(Code::ClusterSilent, text)
                 }
                 other => gone(format!("`{}` cannot be fetched from backend `{}`: {other}", file.path, file.backend)),
             });

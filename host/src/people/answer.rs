@@ -111,7 +111,7 @@ fn too_late(run: &Run, attempt: &AttemptRow, asked: bool) -> Result<Failure, Fai
     Ok(match run.store.run()?.state {
         RunState::Completed => failure,
         RunState::Failed | RunState::Cancelled => {
-            failure.hint(format!("the run has ended; `matterstack revive {address}` brings back what did not complete"))
+            failure.hint(format!("the run has ended; `matterstack resume {address}` brings back what did not complete"))
         }
         RunState::Active | RunState::Paused | RunState::Held | RunState::Cancelling => {
             failure.hint(format!("`matterstack rerun {address} {}` asks again", positional(task)))
@@ -179,7 +179,7 @@ impl Question {
         let report = run.plugins.check_status(&OperatorKey(self.attempt.operator.clone()), &request)?;
         Ok(match report.status {
             Status::Succeeded | Status::Failed(_) => Judgement::Valid,
-            Status::Waiting(_, text) => Judgement::Invalid(why_not(report.handle.as_deref()).unwrap_or(text)),
+            Status::Waiting { detail, .. } => Judgement::Invalid(why_not(report.handle.as_deref()).unwrap_or(detail)),
             other => Judgement::Invalid(format!("the operator answered {other:?}")),
         })
     }
@@ -196,8 +196,7 @@ impl Question {
             return Err(failure);
         }
         let signature = Signature::of(answer, now_ms);
-        let signed = serde_json::to_string(&signature).unwrap_or_default() + "\n";
-        put(&self.directory.join(SIGNATURE), signed.as_bytes(), true).map_err(failed)?;
+        put(&self.directory.join(SIGNATURE), signature.to_line().as_bytes(), true).map_err(failed)?;
         match put(&self.place(), answer, false) {
             Ok(()) => Ok(signature),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

@@ -275,7 +275,7 @@ impl<'a> Replayer<'a> {
         let numbers = (record.iteration, record.number);
         let params = read_params(self.dir, &campaign.config)
             .map_err(|error| Failure::machine("campaign.params of a recorded config.json", error))?;
-        let context = context_of((&campaign.config, params), self.run_id, numbers, record.at.0, supplied)?;
+        let context = context_of((&campaign.config, params), self.run_id, numbers, record.at.0, supplied);
         campaign.files.begin(input.refusals.clone());
         let mut came = match record.kind {
             DecisionKind::Plan => plan(campaign.host.plan(&context, state)),

@@ -51,6 +51,11 @@ impl Signature {
         }
     }
 
+    /// Its JSON, as it stands beside an answer.
+    pub fn to_line(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|error| panic!("bug: a signature has no JSON: {error}")) + "\n"
+    }
+
     /// Signs the bytes of a file as its owner.
     fn of_owner(bytes: &[u8], metadata: &fs::Metadata) -> Self {
         let at = metadata.modified().ok().and_then(|at| jiff::Timestamp::try_from(at).ok()).unwrap_or_default();
@@ -90,7 +95,6 @@ pub(crate) fn sign_what_came_by_hand(directory: &Path) {
     if let Some((signature, false)) = signature_of_answer(directory)
         && directory.join("schema.json").is_file()
     {
-        let text = serde_json::to_string(&signature).unwrap_or_default() + "\n";
-        let _ = put(&directory.join(SIGNATURE), text.as_bytes(), true);
+        let _ = put(&directory.join(SIGNATURE), signature.to_line().as_bytes(), true);
     }
 }

@@ -49,7 +49,7 @@ pub(super) fn stage(
             let from = (backend.as_str(), before.id.as_str());
             match run.backends.fetch_carried(from, &attempt.id, &task.retry.carry, staging.directory) {
                 Ok(()) => fetched(task, &run.config.limits, staging).map_err(|error| not_carried(error, &what())),
-                Err(GuestError::Transient(detail, _)) => Err(StageError::Later(format!(
+                Err(GuestError::Transient { detail, .. }) => Err(StageError::Later(format!(
                     "what attempt {} left is on backend `{backend}`: {}",
                     before.number, detail.message
                 ))),

@@ -6,7 +6,7 @@ use super::turn::Phase;
 use super::{Moment, Run, Tick, TickError};
 use crate::model::code::{Code, Word};
 use crate::model::config::Limit;
-use crate::model::document::{canonical_value, sha256};
+use crate::model::document::{canonical_own, sha256};
 use crate::model::evidence::{DecisionKind, DecisionOutcome};
 use crate::model::reason::Reason;
 use crate::model::states::RunState;
@@ -27,10 +27,16 @@ pub enum PlanError {
     Plugin(#[from] PluginError),
     /// It answered with something the contract does not allow.
     #[error("plan: {0}")]
-    Workflow(#[from] WorkflowError),
+    Workflow(WorkflowError),
     /// The store or the machine failed.
     #[error(transparent)]
     Tick(#[from] TickError),
+}
+
+impl From<WorkflowError> for PlanError {
+    fn from(error: WorkflowError) -> Self {
+        Self::Workflow(error)
+    }
 }
 
 impl From<crate::store::StoreError> for PlanError {
@@ -77,11 +83,11 @@ fn held_by(
         PlanError::Tick(error) => return Err(error),
         PlanError::Plugin(error) if error.kind.is_machine() => {
             // It says nothing about the campaign; another tick, or another machine, asks it again.
-            return Err(TickError::Io("asking the campaign".to_owned(), std::io::Error::other(error.to_string())));
+            return Err(TickError::Unasked(error));
         }
         PlanError::Plugin(error) => (Reason::new(error.kind.word(), error.to_string()), error.kind.outcome()),
-        PlanError::Workflow(error) => {
-            (Reason::new(bad_plan(&error), format!("plan: {error}")), Some(DecisionOutcome::BadOutput))
+        PlanError::Workflow(ref bad) => {
+            (Reason::new(bad_plan(bad), error.to_string()), Some(DecisionOutcome::BadOutput))
         }
     };
     run.store.transaction(Durability::Full, |writer| {
@@ -122,7 +128,7 @@ fn analyze(run: &mut Run, iteration: u32, moment: Moment<'_>, tick: &mut Tick) -
             run.store.transaction(Durability::Lazy, |writer| writer.close_workflow(iteration, moment.now_ms))?;
             return Ok(());
         };
-        let finished = canonical_value(&results).map_err(|error| StoreError::Row(error.to_string()))?;
+        let finished = canonical_own(&results);
         let question = Question { kind: DecisionKind::Analyze, row: &row, iteration, finished: Some(finished) };
         let asked = Asked::new(run, question, moment)?;
         crate::ground::failpoint::hit("analyze.before");

@@ -57,9 +57,9 @@ fn gather_document(run: &Run, verdict: &mut Verdict, tick: &mut Tick) -> Gathere
             }
             end.data = data;
         }
-        Err(PluginError { kind: PluginErrorKind::Guest(GuestError::Transient(detail, delay)), .. }) => {
+        Err(PluginError { kind: PluginErrorKind::Guest(GuestError::Transient { detail, retry_after_ms }), .. }) => {
             let text = format!("it has ended, and its results cannot be fetched yet: {}", detail.message);
-            return Gathered::Later(delay.unwrap_or(UNAVAILABLE_MS), Reason::new(Code::CollectFailed, text));
+            return Gathered::Later(retry_after_ms.unwrap_or(UNAVAILABLE_MS), Reason::new(Code::CollectFailed, text));
         }
         Err(error) if error.kind.says_nothing() => {
             tick.note_unloaded(attempt, &error);

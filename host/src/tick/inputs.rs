@@ -38,7 +38,7 @@ pub(super) fn stage(
     }
     match run.backends.pull(&file(kept), directory, destination) {
         Ok(()) => Ok(true),
-        Err(GuestError::Transient(detail, _)) => Err(StageError::Later(detail.message)),
+        Err(GuestError::Transient { detail, .. }) => Err(StageError::Later(detail.message)),
         Err(error) => Err(StageError::Task(error.detail().message.clone())),
     }
 }

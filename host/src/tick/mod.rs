@@ -170,6 +170,9 @@ pub enum TickError {
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The machine did not let the campaign be asked, which says nothing about the campaign.
+    #[error("asking the campaign failed: {0}")]
+    Unasked(PluginError),
     /// The machine failed: what was being done, and why it failed.
     #[error("{0}")]
     Io(String, #[source] std::io::Error),

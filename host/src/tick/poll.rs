@@ -160,7 +160,7 @@ fn ask(run: &mut Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Learnt
             let reason = progress.map(|text| Reason::new(Code::Progress, text));
             return Ok(goes_on(attempt, AttemptState::Running, reason, after));
         }
-        Status::Waiting(kind, detail) => {
+        Status::Waiting { kind, detail } => {
             let kind = Word::of_kind(&kind);
             attempt.waits_for = Some(kind.clone());
             return Ok(goes_on(attempt, AttemptState::WaitingExternal, Some(Reason::new(kind, detail)), after));

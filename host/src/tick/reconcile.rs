@@ -77,13 +77,13 @@ fn ask(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Reconciled {
         }
         Ok(Found::No) if attempt.cancel_asked > 0 => Reconciled::NeverWill(Verdict::cancelled(attempt)),
         Ok(Found::No) => Reconciled::Again(attempt),
-        Ok(Found::Unknown(note, after_ms)) => {
+        Ok(Found::Unknown { note, poll_after_ms }) => {
             let told = "the operator cannot tell yet whether the submit took effect";
             let said = serde_json::from_str::<serde_json::Value>(&note).ok();
             let said = said.as_ref().and_then(|note| note.get("message")?.as_str());
             let text = said.map_or_else(|| told.to_owned(), |said| format!("{told}: {said}"));
             attempt.note = Some(note);
-            Reconciled::Unknown(attempt, delay_ms(after_ms), Reason::new(Code::UnknownSubmit, text))
+            Reconciled::Unknown(attempt, delay_ms(poll_after_ms), Reason::new(Code::UnknownSubmit, text))
         }
         Err(error) => {
             tick.note_unloaded(&attempt, &error);

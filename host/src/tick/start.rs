@@ -256,8 +256,8 @@ fn ready(run: &Run, attempt: AttemptRow, staged: &mut bool, tick: &mut Tick) -> 
     crate::ground::failpoint::hit("prepare.after");
     Ok(match answer {
         Ok(()) => Readied::Yes(attempt, carried),
-        Err(PluginError { kind: PluginErrorKind::Guest(GuestError::Transient(detail, delay)), .. }) => {
-            Readied::Later(attempt, turned_away_ms(delay), Reason::new(Code::TurnedAway, detail.message))
+        Err(PluginError { kind: PluginErrorKind::Guest(GuestError::Transient { detail, retry_after_ms }), .. }) => {
+            Readied::Later(attempt, turned_away_ms(retry_after_ms), Reason::new(Code::TurnedAway, detail.message))
         }
         Err(error) if error.kind.says_nothing() => {
             tick.note_unloaded(&attempt, &error);
@@ -301,7 +301,8 @@ pub(super) fn attempt_json(run: &Run, attempt: &AttemptRow, task: &Task) -> Resu
             source.set_executable();
         }
     }
-    Ok(serde_json::to_string(&task).unwrap_or_else(|_| attempt.task_json.clone()))
+    // as it was planned it would run without the time or the memory that earlier attempts lacked
+    Ok(serde_json::to_string(&task).unwrap_or_else(|error| panic!("bug: a task has no JSON: {error}")))
 }
 
 /// A task with its walltime and memory multiplied for every earlier attempt that ran out of them.

@@ -164,7 +164,7 @@ fn broken_off(run: &Run, mut attempt: AttemptRow, error: &PluginError) -> Submit
             Submitted::Yes(attempt)
         }
         Ok(Found::No) => Submitted::No(refused(attempt, error)),
-        Ok(Found::Unknown(..)) | Err(_) => Submitted::Unknown(attempt, unheard(error)),
+        Ok(Found::Unknown { .. }) | Err(_) => Submitted::Unknown(attempt, unheard(error)),
     }
 }
 
@@ -176,8 +176,8 @@ fn unheard(error: &PluginError) -> Reason {
 /// What an error says about a submit: provably without effect, for now or for good, or nobody knows.
 fn not_submitted(attempt: AttemptRow, error: &GuestError, text: String) -> Submitted {
     match error {
-        GuestError::Transient(_, delay) => {
-            Submitted::Later(attempt, turned_away_ms(*delay), Reason::new(Code::TurnedAway, text))
+        GuestError::Transient { retry_after_ms, .. } => {
+            Submitted::Later(attempt, turned_away_ms(*retry_after_ms), Reason::new(Code::TurnedAway, text))
         }
         GuestError::Invalid(_) | GuestError::Rejected(_) | GuestError::Denied(_) => {
             let reason = Reason::new(Word::of_operator(&error.detail().code), text);

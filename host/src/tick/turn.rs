@@ -81,7 +81,10 @@ impl Turn {
             }
         }
         if self != before {
-            let text = (self != Self::default()).then(|| serde_json::to_string(&self).unwrap_or_default());
+            let text = |turn: &Self| {
+                serde_json::to_string(turn).unwrap_or_else(|error| panic!("bug: a turn has no JSON: {error}"))
+            };
+            let text = (self != Self::default()).then(|| text(&self));
             run.store.transaction(Durability::Lazy, |writer| writer.set_turn(text.as_deref()))?;
         }
         Ok(())

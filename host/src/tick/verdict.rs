@@ -6,7 +6,7 @@ use crate::model::id::TaskId;
 use crate::model::reason::Reason;
 use crate::model::states::{AttemptState, TaskState};
 use crate::model::workflow::{Retry, Task};
-use crate::store::{AttemptEnd, AttemptRow, StoreError, Writer};
+use crate::store::{self, AttemptEnd, AttemptRow, StoreError, Writer};
 
 /// The attempts in a row that may fail to start through no fault of the task: after so many it has failed.
 const MISFIRES_MAX: u32 = 10;
@@ -60,7 +60,7 @@ struct Policy {
 
 /// Parses a task as stored.
 pub(super) fn stored_task(json: &str) -> Result<Task, TickError> {
-    serde_json::from_str(json).map_err(|error| TickError::Store(StoreError::Row(format!("stored task: {error}"))))
+    Ok(store::document(json)?)
 }
 
 /// A task that was planned earlier.
@@ -102,7 +102,7 @@ fn after_failure(writer: &Writer<'_>, verdict: &Verdict, reason: &Reason, now_ms
     if attempt.cancel_asked > 0 {
         return writer.set_task_state(key, (TaskState::Running, TaskState::Cancelled), Some(reason), now_ms);
     }
-    let task: Policy = serde_json::from_str(&attempt.task_json).map_err(|error| StoreError::Row(error.to_string()))?;
+    let task: Policy = store::document(&attempt.task_json)?;
     let lost = verdict.end.state == AttemptState::Lost;
     let infrastructure = !lost && reason.word.own().is_some_and(Code::is_infrastructure);
     let misfired = verdict.sequel == Sequel::Misfire || infrastructure;

@@ -215,9 +215,9 @@ fn a_wrong_partition_is_named_and_mended_by_the_command_shown() {
     site.run(&["loop", "r"]).code(1);
     let explained = site.run(&["explain", "r", "a", "--json"]).code(0).json()[0].clone();
     assert!(explained["code"] == "refused" && explained["sentence"].to_string().contains("mian"), "{explained}");
-    assert_eq!(explained["command"], "matterstack amend r --set backends.cluster.KEY=VALUE && matterstack revive r");
-    site.run(&["amend", "r", "--set", "backends.cluster.partition=main"]).code(0);
-    site.run(&["revive", "r"]).code(0);
+    assert_eq!(explained["command"], "matterstack amend r config backends.cluster.KEY=VALUE && matterstack resume r");
+    site.run(&["amend", "r", "config", "backends.cluster.partition=main"]).code(0);
+    site.run(&["resume", "r"]).code(0);
     assert_eq!(site.step_to_end()["state"], "completed");
     site.check();
 }

@@ -147,8 +147,5 @@ impl SlurmBackend {
 }
 
 fn unavailable(error: &io::Error) -> GuestError {
-    GuestError::Transient(
-        Detail::of(Code::SlurmBackend, format!("cannot use the files of the Slurm backend: {error}")),
-        None,
-    )
+    GuestError::transient(Code::SlurmBackend, format!("cannot use the files of the Slurm backend: {error}"))
 }
