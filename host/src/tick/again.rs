@@ -2,7 +2,7 @@
 //! lies. Nothing is computed twice.
 use super::gather::{Gathered, gather};
 use super::verdict::{self, Sequel, Verdict};
-use super::{ControlError, Run, Tick, TickError, job_end};
+use super::{ControlError, Moment, Run, Tick, TickError, job_end};
 use crate::backend::RanAt;
 use crate::model::code::Code;
 use crate::model::reason::Reason;
@@ -34,7 +34,7 @@ pub(super) enum Again {
 }
 
 /// Takes what the attempt before left, if this one has its directory.
-pub(super) fn take(run: &Run, attempt: AttemptRow, tick: &mut Tick) -> Result<Again, TickError> {
+pub(super) fn take(run: &Run, attempt: AttemptRow, moment: Moment<'_>, tick: &mut Tick) -> Result<Again, TickError> {
     if attempt.number == 1 {
         return Ok(Again::No(attempt));
     }
@@ -49,7 +49,7 @@ pub(super) fn take(run: &Run, attempt: AttemptRow, tick: &mut Tick) -> Result<Ag
         return Ok(Again::Later(attempt, delay_ms, reason));
     }
     verdict.end.reason.get_or_insert_with(|| Reason::new(Code::CollectedAgain, text));
-    job_end::note(run, &verdict.attempt, &mut verdict.end);
+    job_end::note(run, &verdict.attempt, &mut verdict.end, moment);
     verdict.end.takes_over = Some(verdict.attempt.key);
     verdict.attempt = AttemptRow { handle: verdict.attempt.handle, ..attempt };
     Ok(Again::Ended(verdict))

@@ -86,6 +86,8 @@ pub struct Moment<'a> {
     pub new_id: &'a dyn Fn() -> AttemptId,
     /// How long the tick has been going on.
     pub spent: &'a dyn Fn() -> Duration,
+    /// The name of a user, by number.
+    pub user_name: &'a dyn Fn(u32) -> String,
 }
 
 impl Moment<'_> {

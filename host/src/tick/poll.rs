@@ -101,7 +101,7 @@ pub(super) fn ask_all(run: &mut Run, moment: Moment<'_>, round: &mut Round, tick
         {
             let Some(attempt) = run.store.live_attempt_at(one.key)? else { continue };
             tick.polled += 1;
-            let one = ask(run, attempt, tick)?;
+            let one = ask(run, attempt, moment, tick)?;
             held += one.bytes();
             learnt.push(one);
         }
@@ -137,9 +137,9 @@ fn cancel_failed(attempt: &AttemptRow) -> Option<Reason> {
 }
 
 /// Asks about one attempt, and collects it if it ended.
-fn ask(run: &mut Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Learnt, TickError> {
+fn ask(run: &Run, mut attempt: AttemptRow, moment: Moment<'_>, tick: &mut Tick) -> Result<Learnt, TickError> {
     if !run.config.backend_tells(&attempt.operator) {
-        crate::run::sign_what_came_by_hand(&run.dir.join(&attempt.directory));
+        crate::run::sign_what_came_by_hand(&run.dir.join(&attempt.directory), moment.user_name);
     }
     crate::ground::failpoint::hit("check-status.before");
     let answer = run.plugins.check_status(&key(&attempt), &run.request(&attempt, attempt.task_json.clone()));
@@ -174,7 +174,7 @@ fn ask(run: &mut Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Learnt
         Status::NotStarted(detail) => (AttemptState::Failed, Some(Reason::of_operator(detail)), Sequel::Misfire),
         Status::Lost(detail) => (AttemptState::Lost, Some(Reason::of_operator(detail)), Sequel::Policy),
     };
-    ended(run, Verdict { attempt, end: AttemptEnd::new(state, reason), sequel }, tick)
+    ended(run, Verdict { attempt, end: AttemptEnd::new(state, reason), sequel }, moment, tick)
 }
 
 /// What a poll learnt of an attempt that goes on, and when it is asked about again.
@@ -196,7 +196,7 @@ fn goes_on_unasked(attempt: AttemptRow, error: &PluginError) -> Progress {
 }
 
 /// Collects an attempt that has ended.
-fn ended(run: &Run, mut verdict: Verdict, tick: &mut Tick) -> Result<Learnt, TickError> {
+fn ended(run: &Run, mut verdict: Verdict, moment: Moment<'_>, tick: &mut Tick) -> Result<Learnt, TickError> {
     let left_results = matches!(verdict.end.state, AttemptState::Completed | AttemptState::Failed);
     if left_results
         && verdict.sequel != Sequel::Misfire
@@ -205,6 +205,6 @@ fn ended(run: &Run, mut verdict: Verdict, tick: &mut Tick) -> Result<Learnt, Tic
         let (to, attempt) = (verdict.attempt.state, verdict.attempt);
         return Ok(Learnt::Progress(Progress { attempt, to, reason: Some(reason), poll_after_ms }));
     }
-    job_end::note(run, &verdict.attempt, &mut verdict.end);
+    job_end::note(run, &verdict.attempt, &mut verdict.end, moment);
     Ok(Learnt::End(verdict))
 }

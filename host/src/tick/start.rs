@@ -166,7 +166,7 @@ fn launch(
         {
             let Some(attempt) = run.store.live_attempt_at(one.key)? else { continue };
             held += attempt.bytes();
-            readied.push(ready(run, attempt, &mut staged, tick)?);
+            readied.push(ready(run, attempt, moment, &mut staged, tick)?);
         }
         if readied.is_empty() {
             return Ok(());
@@ -225,8 +225,14 @@ fn intend(
     Ok(submitting)
 }
 
-fn ready(run: &Run, attempt: AttemptRow, staged: &mut bool, tick: &mut Tick) -> Result<Readied, TickError> {
-    let attempt = match again::take(run, attempt, tick)? {
+fn ready(
+    run: &Run,
+    attempt: AttemptRow,
+    moment: Moment<'_>,
+    staged: &mut bool,
+    tick: &mut Tick,
+) -> Result<Readied, TickError> {
+    let attempt = match again::take(run, attempt, moment, tick)? {
         Again::No(attempt) => attempt,
         Again::Ended(verdict) => return Ok(Readied::Again(verdict)),
         Again::Later(attempt, after_ms, reason) => return Ok(Readied::Later(attempt, delay_ms(after_ms), reason)),
