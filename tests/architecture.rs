@@ -81,6 +81,7 @@ fn each_outside_library_has_one_home() {
     only(&["store/"], &["rusqlite"]);
     only(&["plugin/"], &["wasmtime", "wasmtime_wasi", "wasmparser"]);
     only(&["cli/", "main.rs"], &["clap::", "comfy_table", "indicatif"]);
+    only(&["ground/random.rs"], &["getrandom"]);
 }
 
 #[test]
