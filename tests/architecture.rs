@@ -377,6 +377,45 @@ fn what_reads_outside_is_found_through_what_calls_it() {
     }
 }
 
+#[test]
+fn no_transaction_is_open_while_a_plugin_or_a_program_runs() {
+    let calls = ["plugins.", "backends.", "(run,", "(run)", "&run,", "&run)", ".request("];
+    let holds = ["Run", "Plugins", "Backends"];
+    let of_words = |code: &str| code.split(|c: char| !c.is_alphanumeric()).any(|word| holds.contains(&word));
+    let (mut transactions, mut writers) = (0, 0);
+    for (name, code) in sources().into_iter().filter(|(name, _)| !name.starts_with("store/")) {
+        for (at, word) in code.match_indices(".transaction(") {
+            transactions += 1;
+            let work = in_parentheses(&code[at + word.len()..]);
+            let call = calls.iter().find(|call| work.contains(**call));
+            assert_eq!(call, None, "in a transaction of host/src/{name}:\n{work}");
+        }
+        for (at, word) in code.match_indices("fn ") {
+            let rest = &code[at + word.len()..];
+            let arguments = rest.split_once('(').map_or("", |(_, rest)| in_parentheses(rest));
+            if arguments.contains(": &Writer<") {
+                writers += 1;
+                assert!(!of_words(arguments), "in host/src/{name}, `{arguments}` has a writer and what can be called");
+            }
+        }
+    }
+    assert!(transactions > 25 && writers > 10, "{transactions} {writers}");
+}
+
+/// What stands before the parenthesis that closes one opened just before.
+fn in_parentheses(text: &str) -> &str {
+    let mut depth = 1_u32;
+    let end = text.find(|c: char| {
+        match c {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            _ => {}
+        }
+        depth == 0
+    });
+    &text[..end.unwrap_or(text.len())]
+}
+
 /// Public items that tests alone use, and why they are there.
 const FOR_TESTS: [&str; 1] = [
     // the supervisor of a test is started from the real binary, which the test itself is not

@@ -252,7 +252,8 @@ impl Store {
     }
 }
 
-/// Everything that changes the store; exists only inside a transaction.
+/// Everything that changes the store; exists only inside a transaction. Whoever is given one is given no run with its plugins
+/// and backends, which a test follows: so none of those runs while a transaction is open.
 #[derive(Debug)]
 pub struct Writer<'a> {
     connection: &'a Connection,
