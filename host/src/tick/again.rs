@@ -6,7 +6,7 @@ use super::{ControlError, Moment, Run, Tick, TickError, job_end};
 use crate::backend::RanAt;
 use crate::model::code::Code;
 use crate::model::reason::Reason;
-use crate::model::states::{AttemptState, RunState, TaskState};
+use crate::model::states::{AttemptOutcome, AttemptState, RunState, TaskState};
 use crate::store::{AttemptEnd, AttemptRow, Durability, Store, StoreError, Writer};
 
 /// The attempt of a task that left more than it may, if that was its last one.
@@ -43,7 +43,7 @@ pub(super) fn take(run: &Run, attempt: AttemptRow, moment: Moment<'_>, tick: &mu
         return Ok(Again::No(attempt));
     }
     let text = format!("what attempt {} left was collected again", before.number);
-    let end = AttemptEnd::new(AttemptState::Completed, None);
+    let end = AttemptEnd::new(AttemptOutcome::Completed, None);
     let mut verdict = Verdict { attempt: before, end, sequel: Sequel::Policy };
     if let Gathered::Later(delay_ms, reason) = gather(run, &mut verdict, tick)? {
         return Ok(Again::Later(attempt, delay_ms, reason));

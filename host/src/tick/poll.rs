@@ -7,7 +7,7 @@ use super::{Moment, Run, Tick, TickError, job_end, key, outside};
 use crate::model::code::{Code, Word};
 use crate::model::contract::Status;
 use crate::model::reason::Reason;
-use crate::model::states::AttemptState;
+use crate::model::states::{AttemptOutcome, AttemptState};
 use crate::model::time::delay_ms;
 use crate::plugin::PluginError;
 use crate::store::{AttemptEnd, AttemptRow, Durability, StoreError, Waiting, Writer};
@@ -153,7 +153,7 @@ fn ask(run: &Run, mut attempt: AttemptRow, moment: Moment<'_>, tick: &mut Tick) 
     };
     attempt.handle = report.handle.or(attempt.handle);
     let after = report.poll_after_ms;
-    let (state, reason, sequel) = match report.status {
+    let (outcome, reason, sequel) = match report.status {
         Status::Queued => return Ok(goes_on(attempt, AttemptState::Submitted, None, after)),
         Status::Running(progress) => {
             let reason = progress.map(|text| Reason::new(Code::Progress, text));
@@ -168,13 +168,15 @@ fn ask(run: &Run, mut attempt: AttemptRow, moment: Moment<'_>, tick: &mut Tick) 
             let (to, after) = (attempt.state, after.or(Some(UNAVAILABLE_MS)));
             return Ok(goes_on(attempt, to, Some(Reason::of_operator(detail)), after));
         }
-        Status::Succeeded => (AttemptState::Completed, None, Sequel::Policy),
-        Status::Failed(detail) => (AttemptState::Failed, Some(Reason::of_operator(detail)), Sequel::Policy),
-        Status::Cancelled => (AttemptState::Cancelled, Some(Reason::new(Code::Cancelled, "cancelled")), Sequel::Policy),
-        Status::NotStarted(detail) => (AttemptState::Failed, Some(Reason::of_operator(detail)), Sequel::Misfire),
-        Status::Lost(detail) => (AttemptState::Lost, Some(Reason::of_operator(detail)), Sequel::Policy),
+        Status::Succeeded => (AttemptOutcome::Completed, None, Sequel::Policy),
+        Status::Failed(detail) => (AttemptOutcome::Failed, Some(Reason::of_operator(detail)), Sequel::Policy),
+        Status::Cancelled => {
+            (AttemptOutcome::Cancelled, Some(Reason::new(Code::Cancelled, "cancelled")), Sequel::Policy)
+        }
+        Status::NotStarted(detail) => (AttemptOutcome::Failed, Some(Reason::of_operator(detail)), Sequel::Misfire),
+        Status::Lost(detail) => (AttemptOutcome::Lost, Some(Reason::of_operator(detail)), Sequel::Policy),
     };
-    ended(run, Verdict { attempt, end: AttemptEnd::new(state, reason), sequel }, moment, tick)
+    ended(run, Verdict { attempt, end: AttemptEnd::new(outcome, reason), sequel }, moment, tick)
 }
 
 /// What a poll learnt of an attempt that goes on, and when it is asked about again.
@@ -197,7 +199,7 @@ fn goes_on_unasked(attempt: AttemptRow, error: &PluginError) -> Progress {
 
 /// Collects an attempt that has ended.
 fn ended(run: &Run, mut verdict: Verdict, moment: Moment<'_>, tick: &mut Tick) -> Result<Learnt, TickError> {
-    let left_results = matches!(verdict.end.state, AttemptState::Completed | AttemptState::Failed);
+    let left_results = matches!(verdict.end.outcome, AttemptOutcome::Completed | AttemptOutcome::Failed);
     if left_results
         && verdict.sequel != Sequel::Misfire
         && let Gathered::Later(poll_after_ms, reason) = gather::gather(run, &mut verdict, tick)?

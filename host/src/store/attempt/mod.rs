@@ -7,7 +7,7 @@ use crate::model::act::Act;
 use crate::model::code::{Code, Word};
 use crate::model::evidence::{JobRecord, LogRecord};
 use crate::model::reason::Reason;
-use crate::model::states::AttemptState;
+use crate::model::states::{AttemptOutcome, AttemptState};
 use rusqlite::{ToSql, params};
 
 /// An attempt, with what a call about it needs of its task.
@@ -88,8 +88,8 @@ pub struct NewAttempt {
 /// How an attempt ended.
 #[derive(Debug, Clone)]
 pub struct AttemptEnd {
-    /// An ended state.
-    pub state: AttemptState,
+    /// The state that it ended in.
+    pub outcome: AttemptOutcome,
     /// Why; needed for failed and lost.
     pub reason: Option<Reason>,
     /// The output document.
@@ -110,9 +110,9 @@ pub struct AttemptEnd {
 
 impl AttemptEnd {
     /// An end that left nothing.
-    pub fn new(state: AttemptState, reason: Option<Reason>) -> Self {
+    pub fn new(outcome: AttemptOutcome, reason: Option<Reason>) -> Self {
         Self {
-            state,
+            outcome,
             reason,
             data: None,
             outputs: Vec::new(),
@@ -133,7 +133,7 @@ pub struct SettledAttempt<'a> {
     /// The lost attempt.
     pub of: &'a AttemptRow,
     /// Completed or failed.
-    pub state: AttemptState,
+    pub outcome: AttemptOutcome,
     /// Who says so and why.
     pub reason: &'a Reason,
     /// The files that the lost attempt left, in its directory.
@@ -147,9 +147,9 @@ impl Writer<'_> {
     /// Records an attempt by a person's word, from its beginning to its end.
     ///
     /// # Errors
-    /// If the state is not an end, or the database cannot be written.
+    /// If a new attempt cannot end so, or the database cannot be written.
     pub fn settle_attempt(&self, settled: &SettledAttempt<'_>, now_ms: i64) -> Result<(), StoreError> {
-        let to = AttemptState::Created.become_state(settled.state)?;
+        let to = AttemptState::Created.become_state(settled.outcome.into())?;
         let of = settled.of;
         let handle = serde_json::json!({"settled": of.id}).to_string();
         self.connection.execute(
@@ -321,7 +321,7 @@ impl Writer<'_> {
     /// # Errors
     /// If it has ended already.
     pub fn end_attempt(&self, attempt: &AttemptRow, end: &AttemptEnd, now_ms: i64) -> Result<(), StoreError> {
-        let to = attempt.state.become_state(end.state)?;
+        let to = attempt.state.become_state(end.outcome.into())?;
         let (code, text) = columns(end.reason.as_ref());
         let job = &end.job;
         let changed = self
