@@ -28,7 +28,7 @@ mod word;
 mod workflow;
 
 pub use amend::AmendedTask;
-pub use attempt::{AttemptEnd, AttemptRow, NewAttempt, SettledAttempt, Waiting};
+pub use attempt::{AttemptEnd, AttemptRow, Cancel, NewAttempt, SettledAttempt, Waiting};
 pub use decision::{Came, DecisionInput, NewDecision};
 pub use job::{CarriedInput, NewInput};
 pub use output::{KeptOutput, Output};

@@ -10,7 +10,7 @@ use crate::model::reason::Reason;
 use crate::model::states::{AttemptOutcome, AttemptState};
 use crate::model::time::delay_ms;
 use crate::plugin::PluginError;
-use crate::store::{AttemptEnd, AttemptRow, Durability, StoreError, Waiting, Writer};
+use crate::store::{AttemptEnd, AttemptRow, Cancel, Durability, StoreError, Waiting, Writer};
 use std::collections::BTreeSet;
 
 /// Characters of what an operator says of an attempt that goes on, of which each poll brings more.
@@ -132,7 +132,7 @@ fn record(writer: &Writer<'_>, learnt: Learnt, now_ms: i64) -> Result<(), StoreE
 /// Why the outside could not be told to stop the attempt: a person must go on seeing that while nothing else is to say.
 fn cancel_failed(attempt: &AttemptRow) -> Option<Reason> {
     let told =
-        attempt.reason_code.as_ref().is_some_and(|word| word.is(Code::CancelFailed)) && attempt.cancel_asked == 1;
+        attempt.reason_code.as_ref().is_some_and(|word| word.is(Code::CancelFailed)) && attempt.cancel == Cancel::Asked;
     attempt.reason.clone().filter(|_| told).map(|text| Reason::new(Code::CancelFailed, text))
 }
 

@@ -91,7 +91,7 @@ pub(super) fn apply(writer: &Writer<'_>, verdict: &Verdict, now_ms: i64) -> Resu
 fn after_failure(writer: &Writer<'_>, verdict: &Verdict, reason: &Reason, now_ms: i64) -> Result<(), StoreError> {
     let attempt = &verdict.attempt;
     let key = attempt.task_key;
-    if attempt.cancel_asked > 0 {
+    if attempt.cancel.is_wanted() {
         return writer.set_task_state(key, (TaskState::Running, TaskState::Cancelled), Some(reason), now_ms);
     }
     let task: Policy = serde_json::from_str(&attempt.task_json).map_err(|error| StoreError::Row(error.to_string()))?;

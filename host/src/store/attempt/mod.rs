@@ -8,6 +8,7 @@ use crate::model::code::{Code, Word};
 use crate::model::evidence::{JobRecord, LogRecord};
 use crate::model::reason::Reason;
 use crate::model::states::{AttemptOutcome, AttemptState};
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{ToSql, params};
 
 /// An attempt, with what a call about it needs of its task.
@@ -41,14 +42,43 @@ pub struct AttemptRow {
     pub reason_code: Option<Word>,
     /// Why, for a person.
     pub reason: Option<String>,
-    /// 0: nobody wants it stopped; 1: somebody does; 2: the outside has been told.
-    pub cancel_asked: u8,
+    /// Whether it is to be stopped.
+    pub cancel: Cancel,
     /// The output document.
     pub data: Option<String>,
     /// When it was made.
     pub created_at_ms: i64,
     /// When it ended.
     pub ended_at_ms: Option<i64>,
+}
+
+/// Whether an attempt is to be stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancel {
+    /// Nobody wants that.
+    No,
+    /// Somebody does; the outside has not been told.
+    Asked,
+    /// The outside has been told.
+    Told,
+}
+
+impl Cancel {
+    /// Whether somebody wants it stopped, told or not.
+    pub fn is_wanted(self) -> bool {
+        self != Self::No
+    }
+}
+
+impl FromSql for Cancel {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        match value.as_i64()? {
+            0 => Ok(Self::No),
+            1 => Ok(Self::Asked),
+            2 => Ok(Self::Told),
+            other => Err(FromSqlError::OutOfRange(other)),
+        }
+    }
 }
 
 /// An attempt that is to be seen to, without its documents.
