@@ -1,6 +1,7 @@
 //! `loop`: ticks a run until it ends or nobody but a person can move it. It keeps nothing that matters; killed at any
 //! point, the next `loop` or `step` goes on.
 use crate::failure::{Failure, FailureKind};
+use crate::ground::failpoint;
 use crate::ground::machine::{self, Watch};
 use crate::model::config::BackendConfig;
 use crate::model::states::RunState;
@@ -340,6 +341,8 @@ fn sleep(
     let supervised = run.backends.has_local() && run.store.anything_moves(false)?;
     let until = Instant::now() + limit;
     let until = deadline.map_or(until, |deadline| deadline.min(until));
+    // from here on whatever happens wakes it: tests wait for this before they let something happen
+    failpoint::hit("loop.waits");
     loop {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {

@@ -47,7 +47,7 @@ impl Agent {
         let socket = place.join("agent").display().to_string();
         let child = Command::new("ssh-agent").args(["-D", "-a", &socket]).stdout(Stdio::null()).spawn();
         let agent = Self { child: child.expect("`ssh-agent` runs; install openssh-client"), socket };
-        crate::support::sshd::until("the agent listens", || Path::new(&agent.socket).exists());
+        crate::support::until("the agent listens", || Path::new(&agent.socket).exists());
         agent
     }
 

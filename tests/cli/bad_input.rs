@@ -1,5 +1,6 @@
 //! Bad input gets one clear error and the documented exit code, and loses nothing.
-use super::harness::{World, tasks_config, until};
+use super::harness::{World, tasks_config};
+use crate::support::until;
 use matterstack::run::RunDir;
 use serde_json::{Value, json};
 use std::os::unix::fs::symlink;

@@ -1,5 +1,6 @@
 //! A person is told once of what only a person can move.
-use super::harness::{World, tasks_config, until};
+use super::harness::{World, tasks_config};
+use crate::support::until;
 use serde_json::{Value, json};
 
 fn world(command: &Value) -> World {

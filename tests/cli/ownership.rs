@@ -1,6 +1,7 @@
 //! Whose a run is: moved, mounted again, copied, adopted; and a person's word on what nobody saw end.
-use super::harness::{World, until};
+use super::harness::World;
 use crate::support::disk::Disk;
+use crate::support::until;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,6 +1,7 @@
 //! What is printed reaches its reader, or the command says that it could not: a full disk is an error, a reader that goes away is
 //! not, and nothing that somebody else wrote commands a terminal.
-use super::harness::{World, until};
+use super::harness::World;
+use crate::support::until;
 use serde_json::json;
 use std::fs::File;
 use std::io::{BufRead, BufReader};

@@ -5,8 +5,9 @@ mod liars;
 mod trouble;
 
 use crate::cli::harness::{Done, World};
-use crate::support::slurm::{Cluster, Plan, until};
+use crate::support::slurm::{Cluster, Plan};
 use crate::support::sshd::{HOST, Link, Sshd, Wire};
+use crate::support::until;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
