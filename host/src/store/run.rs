@@ -96,7 +96,7 @@ impl Store {
             .prepare_cached(
                 "SELECT run_id, workspace, state, reason_code, reason, iteration, decisions, idle_plans, \
                  (SELECT d.summary FROM decisions d WHERE d.number = state_of AND d.outcome = 'answered'), result, supplied, \
-                 config_sha256, token, inode, born_ns, volume, user_id, created_at_ms, ended_at_ms FROM run",
+                 lower(hex(config_sha256)), token, inode, born_ns, volume, user_id, created_at_ms, ended_at_ms FROM run",
             )?
             .query_row([], |row| {
                 Ok(RunRow {
@@ -144,7 +144,7 @@ impl Writer<'_> {
     pub fn create_run(&self, run: &NewRun<'_>) -> Result<(), StoreError> {
         self.connection.execute(
             "INSERT INTO run (one, run_id, workspace, state, config_sha256, token, inode, born_ns, volume, user_id, created_at_ms) \
-             VALUES (1, ?1, ?2, 'active', ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+             VALUES (1, ?1, ?2, 'active', unhex(?3), ?4, ?5, ?6, ?7, ?8, ?9)",
             (
                 run.run_id,
                 run.workspace,
