@@ -1,4 +1,5 @@
 //! Tasks: where each stands, and why.
+use super::history::Subject;
 use super::word::columns;
 use super::{Store, StoreError, Writer, changed_one};
 use crate::model::code::Word;
@@ -115,7 +116,7 @@ impl Writer<'_> {
                 .prepare_cached("UPDATE workflows SET open_tasks = open_tasks + ?2 WHERE iteration = ?1")?
                 .execute((iteration, opened))?;
         }
-        self.record(now_ms, "task", &id, (Some(from.as_str()), to.as_str()), text)
+        self.record(now_ms, Subject::Task(&id), (Some(from.as_str()), to.as_str()), text)
     }
 
     /// Notes why a running task does not move, without a change of state.
