@@ -1,6 +1,6 @@
 //! What a person may do to a run while jobs are at work.
-use super::harness::World;
 use crate::support::until;
+use crate::support::world::World;
 use matterstack::run::RunDir;
 use serde_json::json;
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
 //! Questions to people, and their answers.
 use super::{attempt, directory, record, waiting, waits_on, woken, world};
-use crate::cli::harness::{Done, PROGRAM, World};
+use crate::support::world::{Done, PROGRAM, World};
 use serde_json::{Value, json};
 use std::process::{Command, Stdio};
 

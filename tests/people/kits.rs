@@ -1,6 +1,6 @@
 //! Kits that go to a cluster and come back, with their scripts run as a person runs them.
 use super::{attempt, directory, record, waiting, waits_on, woken, world};
-use crate::cli::harness::World;
+use crate::support::world::World;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -40,7 +40,7 @@ pub(super) fn returned(kit: &Path) -> PathBuf {
     PathBuf::from(String::from_utf8(packed.stdout).expect("UTF-8").trim())
 }
 
-pub(super) fn import(world: &World, file: &Path) -> crate::cli::harness::Done {
+pub(super) fn import(world: &World, file: &Path) -> crate::support::world::Done {
     world.run(&["kit", "import", file.to_str().expect("UTF-8")])
 }
 

@@ -1,7 +1,7 @@
 //! Experiments that a laboratory carries out.
 use super::{attempt, config, directory, record, waiting, waits_on, woken};
-use crate::cli::harness::World;
 use crate::support::until;
+use crate::support::world::World;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;

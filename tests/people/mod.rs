@@ -5,8 +5,8 @@ mod kits;
 mod labs;
 mod returns;
 
-use crate::cli::harness::World;
 use crate::support::until_within;
+use crate::support::world::World;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::Child;

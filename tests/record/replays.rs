@@ -1,6 +1,6 @@
 //! `replay` through the binary: runs that were amended, rerun, revived and upgraded, and whose campaign failed.
-use crate::cli::harness::{World, tasks_config};
 use crate::support::guest;
+use crate::support::world::{World, tasks_config};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 

@@ -1,8 +1,8 @@
 //! A workspace of the repository, copied to a root of its own and run through the binary.
 use super::workspace;
-use crate::cli::harness::{Done, PROGRAM, World};
 use crate::support::component;
 use crate::support::slurm::{Cluster, Plan};
+use crate::support::world::{Done, PROGRAM, World};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};

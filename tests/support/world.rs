@@ -1,5 +1,5 @@
 //! Runs the `matterstack` binary as a person does, in a directory and an environment of its own.
-use crate::support::until;
+use super::until;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -76,7 +76,7 @@ impl World {
         command.args(arguments).current_dir(self.directory.path()).env_clear();
         // Native code is shared by all tests; everything else is this world's own.
         let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache");
-        command.env("PATH", crate::support::path()).env("HOME", self.directory.path()).env("XDG_CACHE_HOME", cache);
+        command.env("PATH", super::path()).env("HOME", self.directory.path()).env("XDG_CACHE_HOME", cache);
         command
     }
 
