@@ -1,5 +1,5 @@
 //! The plugin host with real guests.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 mod cache;
 mod campaign;
 mod compile;

@@ -242,7 +242,7 @@ fn unstarted(error: wasmtime::Error) -> PluginErrorKind {
     PluginErrorKind::Unstarted(format!("{error:#}"))
 }
 
-#[allow(unsafe_code, reason = "native code can be loaded in no other way; the safety comment says what is checked")]
+#[expect(unsafe_code, reason = "native code can be loaded in no other way; the safety comment says what is checked")]
 fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: these very bytes, which nobody else can reach, are what a process of our own program made of this plugin for
     // this engine, or carry the seal that `write` gave to such. wasmtime itself refuses code of another version or with
@@ -250,7 +250,7 @@ fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
     unsafe { Component::deserialize(engine, code) }
 }
 
-#[allow(unsafe_code, reason = "native code can be loaded in no other way; the safety comment says what is checked")]
+#[expect(unsafe_code, reason = "native code can be loaded in no other way; the safety comment says what is checked")]
 fn map(engine: &Engine, entry: &File) -> Option<Component> {
     // the file that was looked at, whatever has its name now
     let path = format!("/proc/self/fd/{}", entry.as_raw_fd());
