@@ -93,7 +93,7 @@ fn gather_files(run: &Run, verdict: &mut Verdict, allowance: &Allowance) -> Resu
     let mut progress = Carriage::read(&aside);
     let collected = collect::collect_outputs(left, kept.collect(), &run.config.limits, &mut progress, allowance);
     let looked = collected.and_then(|collected| {
-        Ok((stage::changed_link(run, &task, left.directory, (&mut progress, allowance))?, collected))
+        Ok((stage::changed_link(run, &task, left.directory, &mut progress, allowance)?, collected))
     });
     match looked {
         Ok((changed, Collected { outputs, missing })) => {

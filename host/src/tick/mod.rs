@@ -41,7 +41,7 @@ pub use close::{PlanError, Proposal, plan_first, propose_growth};
 pub use control::{ControlError, cancel_run, cancel_task, pause, release, resume, revive};
 pub use decide::{Capacity, room};
 pub use decision::{
-    canonical_next, canonical_output, context_of, input_digest, raw_decision, raw_state, sha256_of_answer,
+    Occasion, canonical_next, canonical_output, context_of, input_digest, raw_decision, raw_state, sha256_of_answer,
 };
 pub use mend::{Mended, mend};
 pub use preview::{Preview, would_start};

@@ -58,7 +58,7 @@ pub(super) fn start_ready_tasks(
         }
         started = true;
         let mut round = Round::new(Phase::Advance, turn, std::mem::take(&mut left));
-        launch(run, moment, &mut round, together, (&mut submitted, tick))?;
+        submitted.extend(launch(run, moment, &mut round, together, tick)?);
     }
     if started {
         ensure_backends(run)?;
@@ -147,14 +147,15 @@ enum Readied {
     No(Verdict),
 }
 
-/// Stages, prepares, commits the intent and submits, batch by batch, while there is time.
+/// Stages, prepares, commits the intent and submits, batch by batch, while there is time. Returns as [`submit::submit_all`].
 fn launch(
     run: &mut Run,
     moment: Moment<'_>,
     round: &mut Round,
     together: u64,
-    (submitted, tick): (&mut Vec<Waiting>, &mut Tick),
-) -> Result<(), TickError> {
+    tick: &mut Tick,
+) -> Result<Vec<Waiting>, TickError> {
+    let mut submitted = Vec::new();
     loop {
         let (mut readied, mut held, mut staged) = (Vec::new(), 0, false);
         // to submit takes about as long as to make ready, and what is ready should not have to wait for the next tick
@@ -169,7 +170,7 @@ fn launch(
             readied.push(ready(run, attempt, moment, &mut staged, tick)?);
         }
         if readied.is_empty() {
-            return Ok(());
+            return Ok(submitted);
         }
         if staged {
             // A job must not find its files empty because the power failed after its queue was written and before they were.

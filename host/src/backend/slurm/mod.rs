@@ -87,7 +87,7 @@ pub(super) struct Way {
 
 impl SlurmBackend {
     /// The backend `name` of the run with this directory and id, reached this way.
-    pub(super) fn new((run, run_id): (&Path, &str), name: &str, settings: SlurmConfig, way: Way) -> Self {
+    pub(super) fn new(run: &Path, run_id: &str, name: &str, settings: SlurmConfig, way: Way) -> Self {
         let directory = run.join("backends").join(name);
         let memory = Memory {
             ledger: Ledger::new(directory.join("queue.jsonl")),
