@@ -1,13 +1,13 @@
 //! `loop`: ticks a run until it ends or nobody but a person can move it. It keeps nothing that matters; killed at any
 //! point, the next `loop` or `step` goes on.
 use crate::failure::{Failure, FailureKind};
+use crate::ground::failpoint;
 use crate::ground::machine::{self, Watch};
-use crate::ground::random::new_attempt_id;
 use crate::model::config::BackendConfig;
 use crate::model::states::RunState;
 use crate::run::{Lease, Run, RunDir};
-use crate::tick::{Moment, Tick, step_run};
-use crate::workspace::{Access, Ahead, now_ms, open_leased, stopwatch};
+use crate::tick::{Tick, step_run};
+use crate::workspace::{Access, Ahead, moment, now_ms, open_leased, stopwatch};
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -126,8 +126,7 @@ fn go_on(
     let mut current = fresh(dir, driven.take(), ahead)?;
     let open = opened();
     let (begun, at_ms) = (Instant::now(), now_ms());
-    let moment = Moment { now_ms: at_ms, new_id: &new_attempt_id, spent: &stopwatch() };
-    let mut tick = step_run(&mut current.run, moment)?;
+    let mut tick = step_run(&mut current.run, moment(at_ms, &stopwatch()))?;
     tick.timings.open = open;
     current.version = current.run.store.data_version()?;
     note_tick(&lease, at_ms, begun)?;
@@ -351,6 +350,8 @@ fn sleep(
     let supervised = run.backends.has_local() && run.store.anything_moves(false)?;
     let until = Instant::now() + limit;
     let until = deadline.map_or(until, |deadline| deadline.min(until));
+    // from here on whatever happens wakes it: tests wait for this before they let something happen
+    failpoint::hit("loop.waits");
     loop {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {

@@ -1,5 +1,6 @@
 //! Bad input gets one clear error and the documented exit code, and loses nothing.
-use super::harness::{World, tasks_config, until};
+use crate::support::until;
+use crate::support::world::{World, tasks_config};
 use matterstack::run::RunDir;
 use serde_json::{Value, json};
 use std::os::unix::fs::symlink;
@@ -222,7 +223,7 @@ fn two_ticks_at_once_are_one_tick_and_one_refusal() {
 /// Runs a script in which a directory of the world is on a small or read-only file system of its own; needs no rights but
 /// user namespaces.
 pub(crate) fn in_mounts(world: &World, script: &str) -> Option<String> {
-    let program = super::harness::PROGRAM;
+    let program = crate::support::world::PROGRAM;
     let script = format!("set -u; M='{program}'; R='{}'; {script}", world.root().display());
     let output = Command::new("unshare")
         .args(["-rm", "sh", "-c", &script])

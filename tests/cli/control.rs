@@ -1,5 +1,6 @@
 //! What a person may do to a run while jobs are at work.
-use super::harness::{World, until};
+use crate::support::until;
+use crate::support::world::World;
 use matterstack::run::RunDir;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -146,9 +147,7 @@ fn amended_limits_hold_at_once_and_a_hand_edited_configuration_is_refused() {
 #[test]
 fn loop_is_alone_and_heeds_its_timeout() {
     let world = sleeper();
-    let mut first = world.command(&["loop", "r"]).stderr(std::process::Stdio::null()).spawn().expect("a loop");
-    until("the lock of the loop", || world.run_dir("r").join("loop.lock").exists());
-    std::thread::sleep(Duration::from_millis(200));
+    let mut first = world.waiting_loop(&[]);
     let second = world.run(&["loop", "r"]).code(3);
     assert!(second.stderr.contains("another `loop`"), "{second:?}");
     world.run(&["step", "r"]).code(0);
@@ -209,8 +208,7 @@ fn a_paused_loop_with_nothing_submitted_ends() {
 #[test]
 fn a_running_loop_hears_a_control_command() {
     let world = sleeper();
-    let mut driver = world.command(&["loop", "r"]).stderr(std::process::Stdio::null()).spawn().expect("a loop");
-    std::thread::sleep(Duration::from_millis(200));
+    let mut driver = world.waiting_loop(&[]);
     let start = Instant::now();
     world.run(&["cancel", "r"]).code(0);
     assert_eq!(driver.wait().expect("an end").code(), Some(1));

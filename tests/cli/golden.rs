@@ -1,5 +1,5 @@
 //! What the commands print, in one file for each case below `golden/`. `UPDATE_GOLDEN=1` rewrites them.
-use super::harness::World;
+use crate::support::world::World;
 use matterstack::ground::machine::host_name;
 use serde_json::{Value, json};
 use std::path::Path;

@@ -1,5 +1,6 @@
 //! Local jobs through the binary: what a plan may stage, and a supervisor that is killed under a `loop`.
-use super::harness::{PROGRAM, World, until};
+use crate::support::until;
+use crate::support::world::{PROGRAM, World};
 use serde_json::json;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

@@ -1,5 +1,6 @@
 //! What a person reads leads where it says, and agrees with itself.
-use super::harness::{Done, World, tasks_config, until};
+use crate::support::until;
+use crate::support::world::{Done, World, tasks_config};
 use matterstack::run::RunDir;
 use serde_json::{Value, json};
 use std::path::Path;

@@ -1,5 +1,5 @@
 //! The plugin host with real guests.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 mod cache;
 mod campaign;
 mod compile;
@@ -10,8 +10,8 @@ mod operator;
 mod room;
 mod through_the_binary;
 
-use crate::cli::harness::PROGRAM;
 use crate::support::guest;
+use crate::support::world::PROGRAM;
 use matterstack::backend::{Compute, JobKey};
 use matterstack::model::config::{CompileLimits, Grants, PluginLimits};
 use matterstack::model::contract::{

@@ -1,7 +1,7 @@
 //! Every way in which a plugin can misbehave, through the binary: what the store, `explain` and the exit codes say, and
 //! that nothing hangs, nothing is lost and nobody else is disturbed.
-use crate::cli::harness::{Done, World, tasks_config};
 use crate::support::guest;
+use crate::support::world::{Done, World, tasks_config};
 use matterstack::plugin::builtin;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};

@@ -147,7 +147,7 @@ fn a_store_is_never_made_over_another() {
 
 #[test]
 fn a_look_in_the_same_process_takes_no_lock_away() {
-    let world = crate::cli::harness::World::with_tasks(&serde_json::json!([]));
+    let world = crate::support::world::World::with_tasks(&serde_json::json!([]));
     world.init();
     let path = world.run_dir("r").join("state.sqlite");
     let mut store = Store::open(&path, Journal::Wal, false).expect("it opens");

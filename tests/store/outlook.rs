@@ -3,7 +3,7 @@ use super::{Place, busy, end, planned, why};
 use matterstack::model::code::Code;
 use matterstack::model::config::Journal;
 use matterstack::model::reason::Reason;
-use matterstack::model::states::{AttemptState, RunState, TaskState};
+use matterstack::model::states::{AttemptOutcome, RunState, TaskState};
 use matterstack::store::Outlook;
 use serde_json::json;
 
@@ -40,7 +40,7 @@ fn what_is_live_open_and_ready_is_counted() {
 fn back_offs_and_lost_attempts_are_marked() {
     let place = busy();
     let (attempt, key) = (place.attempt("b"), place.key("b"));
-    place.write(|writer| writer.end_attempt(&attempt, &end(AttemptState::Failed), 70)).expect("it ends");
+    place.write(|writer| writer.end_attempt(&attempt, &end(AttemptOutcome::Failed), 70)).expect("it ends");
     assert_eq!(outlook(&place).live, 0);
     place.write(|writer| writer.set_retry(key, 500, 70, &why())).expect("a back-off");
     assert_eq!((outlook(&place).retry_at_ms, outlook(&place).lost), (Some(500), false));

@@ -1,25 +1,10 @@
 //! A seed makes the workflow and what the outside answers; the run ends, or says who can move it.
 use super::scripted::{Fixture, failed, task};
+use crate::support::random::Random;
 use matterstack::model::code::Code;
 use matterstack::model::contract::{Detail, Found, GuestError, Status};
 use matterstack::plugin::PluginErrorKind;
 use serde_json::{Value, json};
-
-/// A small generator, so that a seed is a test case for ever (xorshift64*).
-pub(super) struct Random(pub(super) u64);
-
-impl Random {
-    pub(super) fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % n
-    }
-
-    pub(super) fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-}
 
 pub(super) fn workflow(random: &mut Random, iteration: usize) -> Value {
     let count = 1 + random.below(12) as usize;
@@ -67,7 +52,7 @@ pub(super) fn behave(run: &Fixture, id: &str, random: &mut Random) {
 }
 
 fn simulate(seed: u64) {
-    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut random = Random::of(seed);
     let workflows: Vec<Value> = (0..1 + random.below(3) as usize).map(|n| workflow(&mut random, n)).collect();
     let settings = json!({"limits": {"max_active": 1 + random.below(5)}});
     let mut run = Fixture::new(&settings, &workflows);

@@ -9,8 +9,8 @@ use crate::ground::words::quoted;
 use crate::model::act::Verb;
 use crate::model::config::RunConfig;
 use crate::run::Run;
-use crate::tick::{self, Adopted, ControlError, Moment, Settlement, step_run};
-use crate::workspace::{self, Access, act, now_ms, set_value, stopwatch, write_config};
+use crate::tick::{self, Adopted, ControlError, Settlement, step_run};
+use crate::workspace::{self, Access, act, moment, now_ms, set_value, stopwatch, write_config};
 use serde_json::{Value, json};
 
 impl From<ControlError> for Failure {
@@ -76,7 +76,7 @@ pub(super) fn cancel(session: &Session, name: &str, task: Option<&str>, reason: 
         None => tick::cancel_run(&mut held.run, &act)?,
     };
     // One tick tells the outside at once, so that nothing runs on because nobody steps.
-    step_run(&mut held.run, Moment { now_ms: now_ms(), new_id: &new_attempt_id, spent: &stopwatch() })?;
+    step_run(&mut held.run, moment(now_ms(), &stopwatch()))?;
     let what = task.map_or("cancelled".to_owned(), |task| format!("task `{task}` is cancelled"));
     let live = live_of(&held.run, task)?;
     let text = match (changed, live) {

@@ -6,6 +6,7 @@
 use crate::explain::outside_command;
 use crate::failure::Failure;
 use crate::ground::files::{lock, new_file, put, read_regular};
+use crate::ground::machine;
 use crate::ground::words::positional;
 use crate::model::code::Code;
 use crate::model::contract::{AttemptRequest, Status};
@@ -140,7 +141,7 @@ impl Question {
     /// Says that there is an answer already, and whose it is.
     fn answered(&self) -> Option<Failure> {
         self.place().symlink_metadata().ok()?;
-        let signature = signature_of_answer(&self.directory).map(|(signature, _)| signature);
+        let signature = signature_of_answer(&self.directory, &machine::user_name_of).map(|(signature, _)| signature);
         let who = match signature {
             Some(by) if by.by_hand => format!("by hand, by {by}"),
             Some(by) => format!("by {by}"),

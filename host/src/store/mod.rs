@@ -29,7 +29,7 @@ mod word;
 mod workflow;
 
 pub use amend::AmendedTask;
-pub use attempt::{AttemptEnd, AttemptRow, NewAttempt, SettledAttempt, Waiting};
+pub use attempt::{AttemptEnd, AttemptRow, Cancel, NewAttempt, SettledAttempt, Waiting};
 pub use decision::{Came, DecisionInput, NewDecision};
 pub use job::{CarriedInput, NewInput};
 pub use outlook::Outlook;
@@ -267,7 +267,8 @@ impl Store {
     }
 }
 
-/// Everything that changes the store; exists only inside a transaction.
+/// Everything that changes the store; exists only inside a transaction. Whoever is given one is given no run with its plugins
+/// and backends, which a test follows: so none of those runs while a transaction is open.
 #[derive(Debug)]
 pub struct Writer<'a> {
     connection: &'a Connection,

@@ -1,5 +1,6 @@
 //! The workflow of an iteration: the tasks one plan made, and which of their outcomes `analyze` has received.
 use super::dependency::UNMET;
+use super::history::Subject;
 use super::{Store, StoreError, Writer};
 use crate::model::code::Word;
 use crate::model::result::{Outcome, TaskResult};
@@ -29,7 +30,7 @@ impl Writer<'_> {
         self.insert_dependencies(first, tasks)?;
         self.connection.execute("UPDATE task_counts SET n = n + ?1 WHERE state = 'pending'", [tasks.len() as i64])?;
         let text = format!("{} tasks", tasks.len());
-        self.record(now_ms, "workflow", &iteration.to_string(), (None, "planned"), Some(&text))?;
+        self.record(now_ms, Subject::Workflow(iteration), (None, "planned"), Some(&text))?;
         self.apply_earlier(first, tasks, now_ms)
     }
 

@@ -8,7 +8,7 @@ use super::{Moment, Run, Tick, TickError};
 use crate::model::code::Code;
 use crate::model::contract::Found;
 use crate::model::reason::Reason;
-use crate::model::states::AttemptState;
+use crate::model::states::{AttemptOutcome, AttemptState};
 use crate::store::{AttemptEnd, Durability};
 
 /// What was found of the attempts of a run that was taken over.
@@ -34,7 +34,7 @@ pub fn adopt_live_attempts(run: &mut Run, moment: Moment<'_>, why: &str) -> Resu
     let lost = left.len() as u64;
     run.store.transaction(Durability::Full, |writer| {
         for attempt in left {
-            let end = AttemptEnd::new(AttemptState::Lost, Some(Reason::new(Code::Adopted, why)));
+            let end = AttemptEnd::new(AttemptOutcome::Lost, Some(Reason::new(Code::Adopted, why)));
             verdict::apply(writer, &Verdict { attempt, end, sequel: Sequel::Policy }, moment.now_ms)?;
         }
         Ok(())

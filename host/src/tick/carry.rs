@@ -5,7 +5,7 @@ use super::collect::{CollectError, Left, over_quota, own_files};
 use super::stage::{Brought, StageError, Staging, blame};
 use super::walk::{Own, Walk};
 use super::{Run, TickError};
-use crate::backend::RanAt;
+use crate::backend::{LeftThere, RanAt};
 use crate::ground::carriage::is_executable;
 use crate::ground::files::open_regular;
 use crate::model::config::Limits;
@@ -46,8 +46,8 @@ pub(super) fn stage(
         RanAt::Forgotten => Ok(Vec::new()),
         RanAt::There(backend) if super::may_use(run, &attempt.operator, &backend) => Ok(Vec::new()),
         RanAt::There(backend) => {
-            let from = (backend.as_str(), before.id.as_str());
-            match run.backends.fetch_carried(from, &attempt.id, &task.retry.carry, staging.directory) {
+            let left = LeftThere { backend: &backend, attempt: &before.id, patterns: &task.retry.carry };
+            match run.backends.fetch_carried(left, &attempt.id, staging.directory) {
                 Ok(()) => fetched(task, &run.config.limits, staging).map_err(|error| not_carried(error, &what())),
                 Err(GuestError::Transient { detail, .. }) => Err(StageError::Later(format!(
                     "what attempt {} left is on backend `{backend}`: {}",

@@ -12,7 +12,7 @@ use crate::model::reason::Reason;
 use crate::model::states::RunState;
 use crate::model::workflow::WorkflowError;
 use crate::plugin::{Answer, PluginError};
-use crate::store::{Came, Durability, StoreError};
+use crate::store::{Came, Durability};
 
 /// Results handed to one call of `analyze`.
 const RESULTS_PER_CALL: u32 = 1_000;

@@ -18,26 +18,39 @@ pub(super) fn context(run: &Run, row: &RunRow, now_ms: i64, iteration: u32) -> R
     let params = run.params().map_err(|error| TickError::Io("reading campaign.params".to_owned(), error))?;
     let supplied = row.supplied.as_deref().map(store::document::<Value>).transpose()?;
     let supplied = supplied.as_ref().map(canonical_own);
-    Ok(context_of((&run.config, params), &row.run_id, (iteration, row.decisions + 1), now_ms, supplied))
+    let occasion = Occasion { run_id: &row.run_id, iteration, decision: row.decisions + 1, now_ms };
+    Ok(context_of(occasion, &run.config, params, supplied))
 }
 
-/// The context of a decision: of an iteration, with this number, and with these parameters as canonical text. Its documents are canonical JSON, and the campaign is
-/// handed just that text: what is hashed and recorded is what it saw.
+/// Which decision a campaign is asked for, and when.
+#[derive(Debug, Clone, Copy)]
+pub struct Occasion<'a> {
+    /// The run's id.
+    pub run_id: &'a str,
+    /// The iteration that it is about.
+    pub iteration: u32,
+    /// Its number in the run, from 1.
+    pub decision: u64,
+    /// When, in milliseconds since the epoch.
+    pub now_ms: i64,
+}
+
+/// The context of a decision, with `campaign.params` and what a person supplied, both as canonical text. Its documents are
+/// canonical JSON, and the campaign is handed just that text: what is hashed and recorded is what it saw.
 pub fn context_of(
-    (config, params): (&RunConfig, String),
-    run_id: &str,
-    (iteration, decision): (u32, u64),
-    now_ms: i64,
+    occasion: Occasion<'_>,
+    config: &RunConfig,
+    params: String,
     supplied: Option<String>,
 ) -> Context {
     let pinned = config.pinned.iter().flat_map(|pinned| &pinned.inputs);
     let inputs: serde_json::Map<String, Value> =
         pinned.map(|(name, file)| (name.clone(), json!({"sha256": file.sha256, "size": file.size}))).collect();
     Context {
-        run_id: RunId(run_id.to_owned()),
-        iteration,
-        decision,
-        now_ms: now_ms.max(0) as u64,
+        run_id: RunId(occasion.run_id.to_owned()),
+        iteration: occasion.iteration,
+        decision: occasion.decision,
+        now_ms: occasion.now_ms.max(0) as u64,
         seed: config.campaign.seed,
         params,
         inputs: canonical_own(&inputs),

@@ -8,7 +8,7 @@ use crate::ground::carriage::{Allowance, Carriage};
 use crate::model::code::Code;
 use crate::model::contract::GuestError;
 use crate::model::reason::Reason;
-use crate::model::states::AttemptState;
+use crate::model::states::AttemptOutcome;
 use crate::plugin::{PluginError, PluginErrorKind};
 use crate::store::{AttemptEnd, Output};
 
@@ -52,7 +52,7 @@ fn gather_document(run: &Run, verdict: &mut Verdict, tick: &mut Tick) -> Gathere
     crate::ground::failpoint::hit("collect-results.after");
     match answer {
         Ok(data) => {
-            if end.state == AttemptState::Completed {
+            if end.outcome == AttemptOutcome::Completed {
                 end.reason = data.as_deref().and_then(summary).map(|text| Reason::new(Code::Completed, text));
             }
             end.data = data;
@@ -68,7 +68,7 @@ fn gather_document(run: &Run, verdict: &mut Verdict, tick: &mut Tick) -> Gathere
         }
         Err(error) => {
             let text = format!("its results could not be collected: {error}");
-            let for_good = error.kind.is_for_good() && end.state == AttemptState::Completed;
+            let for_good = error.kind.is_for_good() && end.outcome == AttemptOutcome::Completed;
             fail(end, Reason::new(error.kind.word_of_operator(), text));
             if for_good {
                 verdict.sequel = Sequel::Nothing;
@@ -94,7 +94,7 @@ fn gather_files(run: &Run, verdict: &mut Verdict, allowance: &Allowance) -> Resu
     let mut progress = Carriage::read(&aside);
     let collected = collect::collect_outputs(left, kept.collect(), &run.config.limits, &mut progress, allowance);
     let looked = collected.and_then(|collected| {
-        Ok((stage::changed_link(run, &task, left.directory, (&mut progress, allowance))?, collected))
+        Ok((stage::changed_link(run, &task, left.directory, &mut progress, allowance)?, collected))
     });
     match looked {
         Ok((changed, Collected { outputs, missing })) => {
@@ -126,8 +126,8 @@ fn gather_files(run: &Run, verdict: &mut Verdict, allowance: &Allowance) -> Resu
 
 /// Fails an attempt that had succeeded; what had failed before keeps its first reason.
 fn fail(end: &mut AttemptEnd, reason: Reason) {
-    if end.state == AttemptState::Completed {
-        end.state = AttemptState::Failed;
+    if end.outcome == AttemptOutcome::Completed {
+        end.outcome = AttemptOutcome::Failed;
         end.reason = Some(reason);
     }
 }

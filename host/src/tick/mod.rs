@@ -46,7 +46,7 @@ pub use capacity::{Capacity, room};
 pub use close::PlanError;
 pub use control::{ControlError, cancel_run, cancel_task, pause, release, resume, revive};
 pub use decision::{
-    canonical_next, canonical_output, context_of, input_digest, raw_decision, raw_state, sha256_of_answer,
+    Occasion, canonical_next, canonical_output, context_of, input_digest, raw_decision, raw_state, sha256_of_answer,
 };
 pub use mend::{Mended, mend};
 pub use preview::{Preview, would_start};
@@ -85,6 +85,8 @@ pub struct Moment<'a> {
     pub new_id: &'a dyn Fn() -> AttemptId,
     /// How long the tick has been going on.
     pub spent: &'a dyn Fn() -> Duration,
+    /// The name of a user, by number.
+    pub user_name: &'a dyn Fn(u32) -> String,
 }
 
 impl Moment<'_> {

@@ -75,7 +75,7 @@ fn ask(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Reconciled {
             attempt.handle = Some(handle);
             Reconciled::Found(attempt)
         }
-        Ok(Found::No) if attempt.cancel_asked > 0 => Reconciled::NeverWill(Verdict::cancelled(attempt)),
+        Ok(Found::No) if attempt.cancel.is_wanted() => Reconciled::NeverWill(Verdict::cancelled(attempt)),
         Ok(Found::No) => Reconciled::Again(attempt),
         Ok(Found::Unknown { note, poll_after_ms }) => {
             let told = "the operator cannot tell yet whether the submit took effect";

@@ -110,7 +110,8 @@ pub(super) fn changed_link(
     run: &Run,
     task: &Task,
     directory: &Path,
-    (carriage, allowance): (&mut Carriage, &Allowance),
+    carriage: &mut Carriage,
+    allowance: &Allowance,
 ) -> Result<Option<String>, CollectError> {
     for (destination, source) in task.files.iter().filter(|(_, source)| source.is_linked()) {
         let unreadable = |error| CollectError::Unreadable(destination.clone(), error);

@@ -59,7 +59,7 @@ pub(super) fn start_ready_tasks(
         }
         started = true;
         let mut round = Round::new(Phase::Advance, turn, std::mem::take(&mut left));
-        launch(run, moment, &mut round, together, (&mut submitted, tick))?;
+        submitted.extend(launch(run, moment, &mut round, together, tick)?);
     }
     if started {
         ensure_backends(run, run.store.live_count(None)? > 0)?;
@@ -148,14 +148,15 @@ enum Readied {
     No(Verdict),
 }
 
-/// Stages, prepares, commits the intent and submits, batch by batch, while there is time.
+/// Stages, prepares, commits the intent and submits, batch by batch, while there is time. Returns as [`submit::submit_all`].
 fn launch(
     run: &mut Run,
     moment: Moment<'_>,
     round: &mut Round,
     together: u64,
-    (submitted, tick): (&mut Vec<Waiting>, &mut Tick),
-) -> Result<(), TickError> {
+    tick: &mut Tick,
+) -> Result<Vec<Waiting>, TickError> {
+    let mut submitted = Vec::new();
     loop {
         let (mut readied, mut held, mut staged) = (Vec::new(), 0, false);
         // to submit takes about as long as to make ready, and what is ready should not have to wait for the next tick
@@ -167,10 +168,10 @@ fn launch(
         {
             let Some(attempt) = run.store.live_attempt_at(one.key)? else { continue };
             held += attempt.bytes();
-            readied.push(ready(run, attempt, &mut staged, tick)?);
+            readied.push(ready(run, attempt, moment, &mut staged, tick)?);
         }
         if readied.is_empty() {
-            return Ok(());
+            return Ok(submitted);
         }
         if staged {
             // A job must not find its files empty because the power failed after its queue was written and before they were.
@@ -226,8 +227,14 @@ fn intend(
     Ok(submitting)
 }
 
-fn ready(run: &Run, attempt: AttemptRow, staged: &mut bool, tick: &mut Tick) -> Result<Readied, TickError> {
-    let attempt = match again::take(run, attempt, tick)? {
+fn ready(
+    run: &Run,
+    attempt: AttemptRow,
+    moment: Moment<'_>,
+    staged: &mut bool,
+    tick: &mut Tick,
+) -> Result<Readied, TickError> {
+    let attempt = match again::take(run, attempt, moment, tick)? {
         Again::No(attempt) => attempt,
         Again::Ended(verdict) => return Ok(Readied::Again(verdict)),
         Again::Later(attempt, after_ms, reason) => return Ok(Readied::Later(attempt, delay_ms(after_ms), reason)),

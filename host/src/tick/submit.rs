@@ -63,7 +63,7 @@ pub(super) fn submit_all(
         }
     }
     run.store.transaction(Durability::Lazy, |writer| {
-        answers.iter().try_for_each(|answer| record(writer, answer, (&tells, &bare), moment.now_ms))
+        answers.iter().try_for_each(|answer| record(writer, answer, &tells, &bare, moment.now_ms))
     })?;
     let mut untold = Vec::new();
     for answer in answers {
@@ -88,7 +88,8 @@ type Bare = BTreeMap<i64, String>;
 fn record(
     writer: &Writer<'_>,
     answer: &Submitted,
-    (tells, bare): (&dyn Fn(&AttemptRow) -> bool, &Bare),
+    tells: &dyn Fn(&AttemptRow) -> bool,
+    bare: &Bare,
     now: i64,
 ) -> Result<(), StoreError> {
     match answer {

@@ -176,7 +176,7 @@ mod tests {
     fn operators_take_turns_and_the_one_served_last_comes_last() {
         let (elapsed, new_id) = (Cell::new(Duration::ZERO), || AttemptId(String::new()));
         let spent = || elapsed.get();
-        let moment = Moment { now_ms: 0, new_id: &new_id, spent: &spent };
+        let moment = Moment { now_ms: 0, new_id: &new_id, spent: &spent, user_name: &|user| user.to_string() };
         let turn = Turn { first: None, served: [(Phase::Poll, "a".to_owned())].into() };
         let mut round = Round::new(Phase::Poll, &turn, waiting(&["a", "a", "a", "b", "c"]));
         let mut tick = Tick::default();

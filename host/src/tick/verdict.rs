@@ -4,7 +4,7 @@ use super::{Run, TickError};
 use crate::model::code::Code;
 use crate::model::id::TaskId;
 use crate::model::reason::Reason;
-use crate::model::states::{AttemptState, TaskState};
+use crate::model::states::{AttemptOutcome, TaskState};
 use crate::model::workflow::{Retry, Task};
 use crate::store::{self, AttemptEnd, AttemptRow, StoreError, Writer};
 
@@ -41,13 +41,13 @@ pub(super) enum Sequel {
 impl Verdict {
     /// The end of an attempt that failed.
     pub(super) fn failed(attempt: AttemptRow, reason: Reason, sequel: Sequel) -> Self {
-        Self { attempt, end: AttemptEnd::new(AttemptState::Failed, Some(reason)), sequel }
+        Self { attempt, end: AttemptEnd::new(AttemptOutcome::Failed, Some(reason)), sequel }
     }
 
     /// The end of an attempt that was stopped before the outside had it.
     pub(super) fn cancelled(attempt: AttemptRow) -> Self {
         let reason = Reason::new(Code::Cancelled, "cancelled before it was submitted");
-        Self { attempt, end: AttemptEnd::new(AttemptState::Cancelled, Some(reason)), sequel: Sequel::Misfire }
+        Self { attempt, end: AttemptEnd::new(AttemptOutcome::Cancelled, Some(reason)), sequel: Sequel::Misfire }
     }
 }
 
@@ -75,21 +75,14 @@ pub(super) fn apply(writer: &Writer<'_>, verdict: &Verdict, now_ms: i64) -> Resu
     writer.end_attempt(attempt, &verdict.end, now_ms)?;
     let reason = verdict.end.reason.as_ref();
     let running = TaskState::Running;
-    match verdict.end.state {
-        AttemptState::Completed => {
+    match verdict.end.outcome {
+        AttemptOutcome::Completed => {
             writer.set_task_state(attempt.task_key, (running, TaskState::Completed), None, now_ms)
         }
-        AttemptState::Cancelled => {
+        AttemptOutcome::Cancelled => {
             writer.set_task_state(attempt.task_key, (running, TaskState::Cancelled), reason, now_ms)
         }
-        AttemptState::Created
-        | AttemptState::Prepared
-        | AttemptState::Submitting
-        | AttemptState::Submitted
-        | AttemptState::Running
-        | AttemptState::WaitingExternal
-        | AttemptState::Failed
-        | AttemptState::Lost => {
+        AttemptOutcome::Failed | AttemptOutcome::Lost => {
             let unsaid = Reason::new(Code::Failed, "it failed");
             after_failure(writer, verdict, reason.unwrap_or(&unsaid), now_ms)
         }
@@ -99,11 +92,11 @@ pub(super) fn apply(writer: &Writer<'_>, verdict: &Verdict, now_ms: i64) -> Resu
 fn after_failure(writer: &Writer<'_>, verdict: &Verdict, reason: &Reason, now_ms: i64) -> Result<(), StoreError> {
     let attempt = &verdict.attempt;
     let key = attempt.task_key;
-    if attempt.cancel_asked > 0 {
+    if attempt.cancel.is_wanted() {
         return writer.set_task_state(key, (TaskState::Running, TaskState::Cancelled), Some(reason), now_ms);
     }
     let task: Policy = store::document(&attempt.task_json)?;
-    let lost = verdict.end.state == AttemptState::Lost;
+    let lost = verdict.end.outcome == AttemptOutcome::Lost;
     let infrastructure = !lost && reason.word.own().is_some_and(Code::is_infrastructure);
     let misfired = verdict.sequel == Sequel::Misfire || infrastructure;
     let (tries, misfires) = writer.count_try(key, !misfired)?;

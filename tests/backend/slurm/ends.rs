@@ -1,6 +1,7 @@
 //! How jobs end, as a real Slurm shows it: the rows of its state table that need no minutes.
 use super::{Site, task, text};
-use crate::support::slurm::{LONG, Plan, cannot_limit_memory, until};
+use crate::support::slurm::{Plan, cannot_limit_memory};
+use crate::support::{LONG, until};
 use serde_json::json;
 
 /// Waits until a job has started its command, and gives its id.

@@ -1,6 +1,7 @@
 //! What depends on the time, by a clock that the test holds in its hand: a real cluster behind a real sshd.
-use crate::support::slurm::{Cluster, Plan, until};
+use crate::support::slurm::{Cluster, Plan};
 use crate::support::sshd::{HOST, Sshd};
+use crate::support::until;
 use matterstack::backend::{Backends, Clock, Compute, JobKey};
 use matterstack::model::config::{SlurmConfig, SshConfig};
 use matterstack::model::contract::{Found, GuestError};

@@ -287,7 +287,8 @@ impl SlurmBackend {
         &self,
         memory: &mut Memory,
         array: &str,
-        (members, errands): (&[Member], &[Errand]),
+        members: &[Member],
+        errands: &[Errand],
         wrapper: &str,
     ) -> Result<BTreeMap<String, String>, GuestError> {
         let Some(carrier) = self.carrier() else { return Ok(BTreeMap::new()) };

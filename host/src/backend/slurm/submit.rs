@@ -195,7 +195,7 @@ impl SlurmBackend {
         memory.arrays.write(&array.name, array.members.clone(), &wrapper)?;
         self.note_patterns(memory, &array.name, array.patterns.clone())?;
         failpoint::hit("slurm.array-written");
-        let gone = match self.put(memory, &array.name, (&array.members, &array.errands), &wrapper) {
+        let gone = match self.put(memory, &array.name, &array.members, &array.errands, &wrapper) {
             Ok(gone) => gone,
             Err(error) => return Ok(Err(error)),
         };
