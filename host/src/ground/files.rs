@@ -7,6 +7,9 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+/// The bytes that a small file is read into at once.
+const FIRST: usize = 2 * 1024;
+
 /// Reads a regular file whole; nothing if there is none. A link is not followed and a pipe does not block: both are errors,
 /// and so is more than `max` bytes.
 ///
@@ -30,7 +33,8 @@ pub fn is_link(error: &io::Error) -> bool {
 /// # Errors
 /// If it cannot be read, or has more than `max` bytes.
 pub fn read_whole(file: impl Read, max: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    // room from the start: an empty vector is filled in steps of a few bytes
+    let mut bytes = Vec::with_capacity(FIRST);
     file.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > max {
         return Err(io::Error::other(format!("it has more than {max} bytes")));

@@ -339,6 +339,11 @@ impl LocalBackend {
             let there = || Status::waiting(Code::Machine, text);
             return Ok(report(believed(&client, key).map_or_else(there, |record| record.status()), None));
         }
+        if let Some(record) = client.index.known_end(attempt) {
+            let status = record.status();
+            client.submitted.remove(attempt);
+            return Ok(report(status, None));
+        }
         let refreshed = client.index.refresh(&self.directory);
         let known = match refreshed.and_then(|()| self.look_up(&mut client, attempt)) {
             Err(error) if Foreign::of(&error).is_some() => {
