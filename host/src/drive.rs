@@ -418,11 +418,11 @@ fn interrupted(interrupt: BorrowedFd<'_>) -> Result<bool, Failure> {
 mod tests {
     use super::watching;
     use crate::failure::FailureKind;
-    use std::io::{Error, ErrorKind};
+    use rustix::io::Errno;
 
     #[test]
     fn a_disk_in_trouble_is_waited_for_wherever_it_shows() {
-        assert_eq!(watching(Error::from(ErrorKind::StorageFull)).kind, FailureKind::Disk);
-        assert_eq!(watching(Error::from(ErrorKind::PermissionDenied)).kind, FailureKind::Machine);
+        assert_eq!(watching(Errno::NOSPC.into()).kind, FailureKind::Disk);
+        assert_eq!(watching(Errno::ACCESS.into()).kind, FailureKind::Machine);
     }
 }
