@@ -1,10 +1,10 @@
 //! `doctor`: checks the machine, and a run if one is named.
 use super::Session;
 use super::output::{print_json, table, tell};
-use super::report::exit_code;
+use super::report::FOUND;
 use crate::backend::{StoppedSupervisor, StrandedSupervisor, Stranding, stopped_supervisors, stranded_supervisors};
 use crate::evidence::verify_pinned;
-use crate::failure::{Failure, FailureKind};
+use crate::failure::Failure;
 use crate::ground::files::{probe, read_regular};
 use crate::ground::machine::{self, FileSystem};
 use crate::model::document::sha256;
@@ -61,7 +61,7 @@ pub(super) fn doctor(session: &Session, name: Option<&str>) -> Result<u8, Failur
         super::output::print(&table(&["CHECK", "", "FOUND", "WHAT HELPS"], rows))?;
     }
     tell(if sound { "everything is sound" } else { "there is trouble" });
-    Ok(if sound { 0 } else { exit_code(FailureKind::Machine) })
+    Ok(if sound { 0 } else { FOUND })
 }
 
 fn boot() -> Check {

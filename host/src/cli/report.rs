@@ -5,6 +5,9 @@ use crate::ground::words::one_line;
 use crate::model::states::RunState;
 use std::io::Write;
 
+/// The exit code of a command that looks for trouble (`doctor`, `replay`) and found some.
+pub(super) const FOUND: u8 = 1;
+
 /// The exit code of a kind of failure.
 pub(super) fn exit_code(kind: FailureKind) -> u8 {
     match kind {
