@@ -81,6 +81,7 @@ fn each_outside_library_has_one_home() {
     only(&["store/"], &["rusqlite"]);
     only(&["plugin/"], &["wasmtime", "wasmtime_wasi", "wasmparser"]);
     only(&["cli/", "main.rs"], &["clap::", "comfy_table", "indicatif"]);
+    only(&["ground/random.rs"], &["getrandom"]);
 }
 
 #[test]
@@ -216,21 +217,203 @@ fn names_in_braces_are_read_too() {
     assert_eq!(first_names("{store::{A, B}, tick::c, run};"), ["store", "tick", "run"]);
 }
 
+/// What reads the clock, the environment or chance.
+const OUTSIDE: [&str; 9] = [
+    "SystemTime",
+    "Instant::now",
+    "Timestamp::now",
+    "Zoned::now",
+    "std::env",
+    "env::var",
+    "getrandom",
+    "rand::",
+    "RandomState",
+];
+
+/// What ticks may call although it reads one of these, and why.
+const MAY_READ: [&str; 2] = [
+    // a test that lets the host die says where in the environment
+    "failpoint::hit",
+    // what is being written lies under a name that nobody guesses, and never keeps it
+    "files::put",
+];
+
+/// A free function or a method: the file it stands in, its name, and its code.
+struct Function {
+    file: String,
+    name: String,
+    body: String,
+}
+
+impl Function {
+    /// What the paths of its callers may call its module: by its file's name, or by its room's, which hands it on.
+    fn modules(&self) -> [&str; 2] {
+        let parts: Vec<&str> = self.file.trim_end_matches(".rs").trim_end_matches("/mod").split('/').collect();
+        [parts[parts.len() - 1], parts[0]]
+    }
+
+    fn may_read(&self) -> bool {
+        self.modules().iter().any(|module| MAY_READ.contains(&format!("{module}::{}", self.name).as_str()))
+    }
+
+    /// Whether it calls another: by its name in the same file, or as its module's, or by a name that its file imports.
+    fn calls(&self, other: &Self, imports: &BTreeMap<String, String>) -> bool {
+        let imported = |module: &str| {
+            let of = |part: &str| part.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == other.name);
+            let named = |part: &str| called(part, module).any(|before| is_whole(before) && of(&part[before.len()..]));
+            imports[&self.file].split(';').any(named)
+        };
+        if self.file == other.file || other.modules().into_iter().any(imported) {
+            return called(&self.body, &other.name).any(|before| is_whole(before) && !before.ends_with('.'));
+        }
+        let qualified = |before: &str| {
+            let module = before.strip_suffix("::");
+            let of = |word: &str| module.and_then(|path| path.strip_suffix(word)).is_some_and(is_whole);
+            other.modules().into_iter().any(of)
+        };
+        called(&self.body, &other.name).any(qualified)
+    }
+}
+
+/// Whether a word begins after this.
+fn is_whole(before: &str) -> bool {
+    !before.ends_with(|c: char| c.is_alphanumeric() || c == '_')
+}
+
+/// What stands before each place at which a name ends as a word of its own.
+fn called<'a>(body: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
+    let after = move |at: usize| body[at + name.len()..].chars().next();
+    let whole = move |at: &usize| !after(*at).is_some_and(|c| c.is_alphanumeric() || c == '_');
+    body.match_indices(name).map(|(at, _)| at).filter(whole).map(|at| &body[..at])
+}
+
+/// The functions of a file, without those of its tests.
+fn functions(file: &str, code: &str) -> Vec<Function> {
+    let code = code.split("#[cfg(test)]").next().unwrap_or_default();
+    let mut found = Vec::new();
+    for (at, word) in code.match_indices("fn ") {
+        let rest = &code[at + word.len()..];
+        let name: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        let (mut depth, mut start) = (0_u32, None);
+        for (place, c) in rest.char_indices() {
+            match c {
+                '{' => {
+                    start.get_or_insert(place);
+                    depth += 1;
+                }
+                '}' => depth = depth.saturating_sub(1),
+                ';' if start.is_none() => break,
+                _ => {}
+            }
+            if let (Some(start), 0) = (start, depth) {
+                found.push(Function { file: file.to_owned(), name, body: rest[start..=place].to_owned() });
+                break;
+            }
+        }
+    }
+    found
+}
+
+/// The functions of these files that read the clock, the environment or chance, themselves or through free functions that they
+/// call. Methods are followed only within their file.
+fn readers(files: &[(String, String)]) -> Vec<String> {
+    let functions: Vec<Function> = files.iter().flat_map(|(file, code)| functions(file, code)).collect();
+    let uses = |code: &str| code.split_inclusive(';').filter(|part| part.contains("use ")).collect::<String>();
+    let imports: BTreeMap<String, String> = files.iter().map(|(file, code)| (file.clone(), uses(code))).collect();
+    let says = |one: &Function| OUTSIDE.iter().any(|word| one.body.contains(word));
+    let (mut open, mut rest): (Vec<&Function>, Vec<&Function>) = functions.iter().partition(|one| says(one));
+    let mut readers = Vec::new();
+    while let Some(reader) = open.pop() {
+        readers.push(format!("{}: {}", reader.file, reader.name));
+        if reader.may_read() {
+            continue;
+        }
+        let (callers, others) = rest.into_iter().partition(|one| one.calls(reader, &imports));
+        rest = others;
+        open.extend::<Vec<&Function>>(callers);
+    }
+    readers.sort();
+    readers
+}
+
+/// The rooms whose calls from a tick are followed. Backends and plugins are outside of a tick: they have clocks of their own.
+const FOLLOWED: [&str; 5] = ["model", "ground", "store", "run", "tick"];
+
 #[test]
 fn ticks_and_rules_read_neither_clock_nor_environment_nor_chance() {
-    let outside = [
-        "SystemTime",
-        "Instant::now",
-        "Timestamp::now",
-        "Zoned::now",
-        "std::env",
-        "env::var",
-        "getrandom",
-        "rand::",
-        "RandomState",
-    ];
-    never("tick/", &outside);
-    never("model/", &outside);
+    never("tick/", &OUTSIDE);
+    never("model/", &OUTSIDE);
+    let mut files = sources();
+    files.retain(|(file, _)| FOLLOWED.iter().any(|room| file.starts_with(&format!("{room}/"))));
+    let readers = readers(&files);
+    // the walk does see what is there, through several calls
+    let there = ["ground/machine.rs: user_name", "ground/machine.rs: user_name_of", "ground/files.rs: put"];
+    assert!(there.iter().all(|one| readers.iter().any(|found| found == one)), "{readers:?}");
+    let within: Vec<&String> =
+        readers.iter().filter(|reader| reader.starts_with("tick/") || reader.starts_with("model/")).collect();
+    assert!(within.is_empty(), "these reach a clock, the environment or chance, which are arguments: {within:?}");
+}
+
+#[test]
+fn what_reads_outside_is_found_through_what_calls_it() {
+    let file = |name: &str, code: &str| (name.to_owned(), code.to_owned());
+    let ground = file("ground/a.rs", "pub fn now() { Instant::now() } pub fn later() { now() } pub fn still() { 1 }");
+    let other = |code: &str| readers(&[ground.clone(), file("tick/b.rs", code)]);
+    let alone = ["ground/a.rs: later", "ground/a.rs: now"].map(str::to_owned).to_vec();
+    let with = [alone.clone(), vec!["tick/b.rs: f".to_owned()]].concat();
+    for code in
+        ["fn f() { ground::a::later() }", "use x::a::{still, later}; fn f() { later() }", "fn f() { g(a::now) }"]
+    {
+        assert_eq!(other(code), with, "{code}");
+    }
+    for code in [
+        "fn f() { a::still() }",
+        "fn f() { x.later() }",
+        "fn f() { now_ms }",
+        "use b::a::still; fn f() { still() }",
+        "fn f() { aa::now() }",
+    ] {
+        assert_eq!(other(code), alone, "{code}");
+    }
+}
+
+#[test]
+fn no_transaction_is_open_while_a_plugin_or_a_program_runs() {
+    let calls = ["plugins.", "backends.", "(run,", "(run)", "&run,", "&run)", ".request("];
+    let holds = ["Run", "Plugins", "Backends"];
+    let of_words = |code: &str| code.split(|c: char| !c.is_alphanumeric()).any(|word| holds.contains(&word));
+    let (mut transactions, mut writers) = (0, 0);
+    for (name, code) in sources().into_iter().filter(|(name, _)| !name.starts_with("store/")) {
+        for (at, word) in code.match_indices(".transaction(") {
+            transactions += 1;
+            let work = in_parentheses(&code[at + word.len()..]);
+            let call = calls.iter().find(|call| work.contains(**call));
+            assert_eq!(call, None, "in a transaction of host/src/{name}:\n{work}");
+        }
+        for (at, word) in code.match_indices("fn ") {
+            let rest = &code[at + word.len()..];
+            let arguments = rest.split_once('(').map_or("", |(_, rest)| in_parentheses(rest));
+            if arguments.contains(": &Writer<") {
+                writers += 1;
+                assert!(!of_words(arguments), "in host/src/{name}, `{arguments}` has a writer and what can be called");
+            }
+        }
+    }
+    assert!(transactions > 25 && writers > 10, "{transactions} {writers}");
+}
+
+/// What stands before the parenthesis that closes one opened just before.
+fn in_parentheses(text: &str) -> &str {
+    let mut depth = 1_u32;
+    let end = text.find(|c: char| {
+        match c {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            _ => {}
+        }
+        depth == 0
+    });
+    &text[..end.unwrap_or(text.len())]
 }
 
 /// Public items that tests alone use, and why they are there.

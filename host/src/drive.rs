@@ -1,13 +1,13 @@
 //! `loop`: ticks a run until it ends or nobody but a person can move it. It keeps nothing that matters; killed at any
 //! point, the next `loop` or `step` goes on.
 use crate::failure::{Failure, FailureKind};
+use crate::ground::failpoint;
 use crate::ground::machine::{self, Watch};
-use crate::ground::random::new_attempt_id;
 use crate::model::config::BackendConfig;
 use crate::model::states::RunState;
 use crate::run::{Lease, Run, RunDir};
-use crate::tick::{Moment, Tick, step_run};
-use crate::workspace::{Access, Ahead, now_ms, open_leased, stopwatch};
+use crate::tick::{Tick, step_run};
+use crate::workspace::{Access, Ahead, moment, now_ms, open_leased, stopwatch};
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -126,12 +126,10 @@ fn go_on(
     let mut current = fresh(dir, driven.take(), ahead)?;
     let open = opened();
     let (begun, at_ms) = (Instant::now(), now_ms());
-    let moment = Moment { now_ms: at_ms, new_id: &new_attempt_id, spent: &stopwatch() };
-    let mut tick = step_run(&mut current.run, moment)?;
+    let mut tick = step_run(&mut current.run, moment(at_ms, &stopwatch()))?;
     tick.timings.open = open;
     current.version = current.run.store.data_version()?;
-    let noted = lease.note_tick(at_ms, begun.elapsed());
-    noted.map_err(|error| Failure::io("writing the run's `lock` file", error))?;
+    note_tick(&lease, at_ms, begun)?;
     drop(lease);
     seen(Seen::Tick(&current.run, &tick));
     if let Some(unloaded) = &tick.unloaded {
@@ -195,7 +193,17 @@ impl Trouble {
     }
 }
 
-fn watching(error: std::io::Error) -> Failure {
+/// Notes in the lock file when a tick began and how long it took.
+///
+/// # Errors
+/// If the file cannot be written; the tick has been made.
+pub fn note_tick(lease: &Lease, at_ms: i64, begun: Instant) -> Result<(), Failure> {
+    let noted = lease.note_tick(at_ms, begun.elapsed());
+    noted.map_err(|error| Failure::io("writing the run's `lock` file", error))
+}
+
+/// What is told where a run cannot be watched.
+pub fn watching(error: std::io::Error) -> Failure {
     Failure::io("watching the run", error)
 }
 
@@ -342,6 +350,8 @@ fn sleep(
     let supervised = run.backends.has_local() && run.store.anything_moves(false)?;
     let until = Instant::now() + limit;
     let until = deadline.map_or(until, |deadline| deadline.min(until));
+    // from here on whatever happens wakes it: tests wait for this before they let something happen
+    failpoint::hit("loop.waits");
     loop {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -402,4 +412,17 @@ fn queue_is_long(run: &Run) -> Result<bool, Failure> {
 fn interrupted(interrupt: BorrowedFd<'_>) -> Result<bool, Failure> {
     let ready = machine::poll_readable(&[interrupt], Some(Duration::ZERO));
     Ok(ready.map_err(watching)?.first() == Some(&true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::watching;
+    use crate::failure::FailureKind;
+    use rustix::io::Errno;
+
+    #[test]
+    fn a_disk_in_trouble_is_waited_for_wherever_it_shows() {
+        assert_eq!(watching(Errno::NOSPC.into()).kind, FailureKind::Disk);
+        assert_eq!(watching(Errno::ACCESS.into()).kind, FailureKind::Machine);
+    }
 }

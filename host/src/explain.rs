@@ -124,7 +124,8 @@ pub fn explain_task(
     store.task(id)?.map(|task| seen.task(&task)).transpose()
 }
 
-/// Explains why a task takes, or does not take, what an earlier attempt of another run left; nothing if there is no such task.
+/// Explains why a task takes, or does not take, what an earlier attempt of another run left; nothing if there is no
+/// such task.
 ///
 /// # Errors
 /// If the store cannot be read, or the machine fails.
@@ -136,16 +137,6 @@ pub fn explain_task_reuse(run: &Run, id: &str) -> Result<Option<Explanation>, Ti
         _ => None,
     };
     Ok(Some(Explanation { task: Some(id.to_owned()), code: code.into(), sentence, command }))
-}
-
-/// The word for a task that has ended and of which no other is known.
-fn of_state(state: TaskState) -> Code {
-    match state {
-        TaskState::Failed => Code::Failed,
-        TaskState::Cancelled => Code::Cancelled,
-        TaskState::Skipped => Code::Skipped,
-        TaskState::Completed | TaskState::Pending | TaskState::Running => Code::Completed,
-    }
 }
 
 /// The word for a task that could start if the run were active; nothing if the run is.
@@ -200,7 +191,7 @@ impl Seen<'_> {
 
     /// Changes a setting, and then does what goes on from there.
     fn amend(&self, set: &str, then: &str) -> Option<String> {
-        Some(format!("{} && {}", self.command(&format!("amend --set {}", quoted(set)))?, self.command(then)?))
+        Some(format!("{} && {}", self.command(&format!("amend config {}", quoted(set)))?, self.command(then)?))
     }
 
     /// The only backend that an operator may use.
@@ -228,10 +219,7 @@ impl Seen<'_> {
                 Some(format!("matterstack backend check {backend} --workspace {workspace}"))
             }
             Code::Config => self.amend(&format!("operators.{operator}.config=VALUE"), then),
-            code if code.is_of_plugin() => {
-                let run = self.address;
-                Some(format!("matterstack plugin upgrade {run} FILE --operator {operator}"))
-            }
+            code if code.is_of_plugin() => self.command(&format!("amend plugin FILE --operator {operator}")),
             _ => None,
         }
     }
@@ -246,16 +234,16 @@ impl Seen<'_> {
                 let text = "the run is being cancelled; it waits for what is live to stop".to_owned();
                 (Code::Cancelling.into(), text, self.command("step"))
             }
-            RunState::Failed => (word.unwrap_or(Code::Failed.into()), reason, self.command("revive")),
-            RunState::Cancelled => (word.unwrap_or(Code::Cancelled.into()), reason, self.command("revive")),
+            RunState::Failed => (word.unwrap_or(Code::Failed.into()), reason, self.command("resume")),
+            RunState::Cancelled => (word.unwrap_or(Code::Cancelled.into()), reason, self.command("resume")),
             RunState::Held => {
                 let word = word.unwrap_or(Code::Held.into());
                 let command = match word.own() {
                     Some(Code::Lost) => self.lost_tasks()?,
                     Some(Code::PluginError | Code::PlannedNothing | Code::Stuck) => self.command("resume"),
-                    Some(other) if other.is_of_plugin() => self
-                        .raise(&word, "resume")
-                        .or_else(|| Some(format!("matterstack plugin upgrade {} FILE", self.address))),
+                    Some(other) if other.is_of_plugin() => {
+                        self.raise(&word, "resume").or_else(|| self.command("amend plugin FILE"))
+                    }
                     _ => self.command("resume --set KEY=VALUE"),
                 };
                 (word, reason, command)
@@ -296,19 +284,22 @@ impl Seen<'_> {
                 )
             }
             TaskState::Completed => (Code::Completed.into(), "the task completed".to_owned(), None),
-            TaskState::Failed | TaskState::Cancelled | TaskState::Skipped => self.ended(task),
+            TaskState::Failed => self.ended(task, Code::Failed),
+            TaskState::Cancelled => self.ended(task, Code::Cancelled),
+            TaskState::Skipped => self.ended(task, Code::Skipped),
         };
         Ok(Explanation { task: Some(task.id.clone()), code, sentence, command })
     }
 
-    fn ended(&self, task: &TaskRow) -> Told {
+    /// Why a task did not complete; `otherwise` is the word for it where no other is known.
+    fn ended(&self, task: &TaskRow, otherwise: Code) -> Told {
         let id = positional(&task.id);
-        let code = task.reason_code.clone().unwrap_or_else(|| of_state(task.state).into());
+        let code = task.reason_code.clone().unwrap_or(otherwise.into());
         let sentence = task.reason.clone().unwrap_or_else(|| format!("the task is {}", task.state));
-        let revive = matches!(self.row.state, RunState::Failed | RunState::Cancelled);
-        let rerun = if self.can_rerun(task) { format!("rerun {id}") } else { "revive".to_owned() };
-        let goes_on = revive || self.can_rerun(task);
-        let mended = goes_on.then(|| self.mend_operator(&task.operator, &code, &rerun)).flatten();
+        let comes_back = matches!(self.row.state, RunState::Failed | RunState::Cancelled);
+        let again = if self.can_rerun(task) { format!("rerun {id}") } else { "resume".to_owned() };
+        let goes_on = comes_back || self.can_rerun(task);
+        let mended = goes_on.then(|| self.mend_operator(&task.operator, &code, &again)).flatten();
         let failed = task.state == TaskState::Failed;
         let command = if failed && mended.is_some() {
             mended
@@ -321,7 +312,7 @@ impl Seen<'_> {
                 RunState::Cancelling => None,
                 // by itself it would be skipped again
                 RunState::Completed if task.state == TaskState::Skipped => None,
-                RunState::Failed | RunState::Cancelled => self.command("revive"),
+                RunState::Failed | RunState::Cancelled => self.command("resume"),
                 RunState::Active | RunState::Paused | RunState::Held | RunState::Completed => {
                     self.command(&format!("rerun {id}"))
                 }
@@ -373,7 +364,7 @@ impl Seen<'_> {
             }
             _ => ("limits.max_active".to_owned(), capacity.run_live, capacity.run_max),
         };
-        let command = self.command(&format!("amend --set {name}={}", max * 2));
+        let command = self.command(&format!("amend config {name}={}", max * 2));
         told(Code::Capacity, format!("ready, and {live} attempts are live where {name} allows {max}"), command)
     }
 

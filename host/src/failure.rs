@@ -98,10 +98,13 @@ impl From<StoreError> for Failure {
             StoreError::Missing(_) => Self::of(FailureKind::Machine, text).hint("restore it from a backup"),
             StoreError::Corrupt(..) => Self::of(FailureKind::Machine, text)
                 .hint("the file is untouched; restore it from a backup, or look at it with `sqlite3 FILE .recover`"),
+            StoreError::Damaged(_) => Self::of(FailureKind::Machine, text)
+                .hint("restore state.sqlite from a backup, or look at it with `sqlite3 state.sqlite .recover`"),
+            StoreError::Setting { .. } => Self::of(FailureKind::Machine, text).hint(OTHER_JOURNAL),
             StoreError::Busy => Self::of(FailureKind::Busy, text),
             StoreError::Disk(_) => Self::of(FailureKind::Disk, text).hint(MAKE_ROOM),
             StoreError::Denied(_) | StoreError::LogUnread(_) => Self::of(FailureKind::Machine, text).hint(MAKE_ROOM),
-            StoreError::Illegal(_) | StoreError::NothingBack | StoreError::Circle(_) => {
+            StoreError::Exists(_) | StoreError::Illegal(_) | StoreError::NothingBack | StoreError::Circle(_) => {
                 Self::of(FailureKind::Input, text)
             }
             StoreError::Row(_) => Self::of(FailureKind::Machine, "the database holds what no matterstack writes")
@@ -116,6 +119,7 @@ impl From<TickError> for Failure {
     fn from(error: TickError) -> Self {
         match error {
             TickError::Store(error) => error.into(),
+            TickError::Unasked(error) => Self::machine("asking the campaign failed", error).hint(GIVE_MORE),
             TickError::Io(what, cause) => Self::io(format!("{what} failed"), cause)
                 .hint("nothing was lost: mend the cause, then repeat the command"),
         }
@@ -124,6 +128,10 @@ impl From<TickError> for Failure {
 
 /// What helps where a row is not what the schema promises.
 const DAMAGED: &str = "`matterstack doctor RUN` says which rules are broken; restore state.sqlite from a backup";
+
+/// What helps where a file system does not let SQLite work as a commit needs it.
+const OTHER_JOURNAL: &str =
+    "nothing was written: put the run on another file system, or make it with `store.journal` set to `rollback`";
 
 /// What helps where the disk is full or does not let itself be written.
 const MAKE_ROOM: &str = "nothing was lost: make room or mend the permission, then repeat the command";
@@ -199,13 +207,13 @@ impl Failure {
         let (error, key) = (&unloaded.error, &unloaded.operator);
         let hint = match &error.kind {
             PluginErrorKind::NotGranted { grant, .. } => {
-                format!("grant it with `matterstack amend {run} --set operators.{key}.grants.…`: {grant}")
+                format!("grant it with `matterstack amend {run} config operators.{key}.grants.…`: {grant}")
             }
             PluginErrorKind::Unstarted(_) | PluginErrorKind::Starved(_) => {
                 return Self::of(FailureKind::Machine, error.to_string()).hint(GIVE_MORE);
             }
             PluginErrorKind::Compile(bound) => format!(
-                "raise that limit with `matterstack amend {run} --set {}={}`; until then its attempts stay where they are",
+                "raise that limit with `matterstack amend {run} config {}={}`; until then its attempts stay where they are",
                 bound.key,
                 bound.value.saturating_mul(2)
             ),
@@ -218,7 +226,7 @@ impl Failure {
             | PluginErrorKind::Refusals(_)
             | PluginErrorKind::Guest(_)
             | PluginErrorKind::BadOutput(_) => format!(
-                "restore the file, or put another plugin in its place with `matterstack plugin upgrade {run} FILE \
+                "restore the file, or put another plugin in its place with `matterstack amend {run} plugin FILE \
                  --operator {key}`; until then its attempts stay where they are"
             ),
         };
@@ -230,7 +238,7 @@ impl From<PlanError> for Failure {
     fn from(error: PlanError) -> Self {
         match error {
             PlanError::Plugin(error) => error.into(),
-            PlanError::Workflow(error) => Self::of(FailureKind::Input, format!("plan: {error}")),
+            PlanError::Workflow(_) => Self::of(FailureKind::Input, error.to_string()),
             PlanError::Tick(error) => error.into(),
         }
     }
@@ -238,10 +246,43 @@ impl From<PlanError> for Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::Failure;
+    use super::{Failure, FailureKind};
+    use crate::model::workflow::WorkflowError;
+    use crate::plugin::{PluginError, PluginErrorKind};
     use crate::run::{LeaseError, RunDir};
+    use crate::store::StoreError;
+    use crate::tick::{PlanError, TickError};
     use std::io::{Error, ErrorKind};
     use std::time::Duration;
+
+    #[test]
+    fn a_setting_of_the_database_is_not_told_as_damage() {
+        let setting = StoreError::Setting { name: "journal_mode", wanted: "wal", kept: "delete".to_owned() };
+        let Failure { kind, hint, .. } = setting.into();
+        let hint = hint.unwrap_or_default();
+        assert_eq!(kind, FailureKind::Machine);
+        assert!(hint.contains("`store.journal`") && !hint.contains("backup"), "{hint}");
+        let damaged = Failure::from(StoreError::Damaged("malformed".to_owned())).hint.unwrap_or_default();
+        assert!(damaged.contains("restore state.sqlite from a backup"), "{damaged}");
+    }
+
+    #[test]
+    fn a_plan_that_breaks_a_rule_is_told_once() {
+        let plan = PlanError::from(WorkflowError::NoList("it is a number".to_owned()));
+        assert!(std::error::Error::source(&plan).is_none(), "the text holds the cause already");
+        let (text, failure) = (plan.to_string(), Failure::from(plan));
+        assert!(text.starts_with("plan: ") && text.contains("it is a number"), "{text}");
+        assert_eq!((failure.what, failure.cause), (text, None));
+    }
+
+    #[test]
+    fn a_machine_that_does_not_let_the_campaign_be_asked_is_named() {
+        let kind = PluginErrorKind::Starved("no memory".to_owned());
+        let error = PluginError { plugin: "campaign".to_owned(), call: Some("plan"), kind };
+        let Failure { kind, what, cause, hint } = TickError::Unasked(error).into();
+        assert_eq!((kind, what.as_str()), (FailureKind::Machine, "asking the campaign failed"));
+        assert!(cause.unwrap_or_default().contains("no memory") && hint.unwrap_or_default().contains("free memory"));
+    }
 
     #[test]
     fn a_lease_that_is_not_given_says_what_helps() {

@@ -5,7 +5,18 @@
 //! that knows SQL, [`backend`] starts programs, [`plugin`] is the only place that knows wasmtime. [`run`] is a run directory,
 //! its lease and what an opened run holds. [`tick`] joins them into one step. [`failure`] and [`explain`] say what went wrong
 //! and why nothing moves, [`people`] brings in answers and kits, [`evidence`] writes what a run leaves for others.
-//! [`workspace`] finds, makes and opens runs, [`replay`] makes their decisions again, [`drive`] is the loop, and [`cli`] is the only place that prints.
+//! [`workspace`] finds, makes and opens runs, [`replay`] makes their decisions again, [`drive`] is the loop, and [`cli`] is
+//! the only place that prints.
+//!
+//! What holds always, beside the order of the rooms:
+//!
+//! - What may reach outside is committed as intent before, and its answer after. A first start and recovery are one path.
+//! - No transaction is open while a plugin or an outside program runs: what writes gets a [`store::Writer`] and no run.
+//! - Every change of a state goes through the one function of its state machine, carries its precondition, and adds a row to
+//!   the history in the same transaction.
+//! - Nothing in [`tick`] or [`model`] reads the clock, the environment or randomness: they are arguments.
+//! - A plugin cannot fail a tick. It can fail its own attempt, or hold its own run with a recorded reason.
+//! - A tick reads what is due, changed or ready through indexes, and never all tasks.
 pub mod backend;
 pub mod cli;
 pub mod drive;

@@ -6,12 +6,8 @@ fn main() -> ExitCode {
     let _ = matterstack::ground::machine::survive_file_size_limit();
     let mut arguments = std::env::args_os().skip(1);
     let command = arguments.next();
-    if command.as_ref().is_some_and(|command| command == "__supervise") {
-        let Some(directory) = arguments.next() else { return ExitCode::from(2) };
-        return match matterstack::backend::local::supervise(std::path::Path::new(&directory)) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::from(74),
-        };
+    if command.as_ref().is_some_and(|command| command == matterstack::backend::local::SUPERVISE) {
+        return matterstack::cli::supervise(arguments);
     }
     if command.is_some_and(|command| command == matterstack::plugin::COMPILE) {
         return matterstack::cli::compile(arguments);

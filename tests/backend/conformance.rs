@@ -1,7 +1,8 @@
 //! The same cases over every backend, through the binary: how a job ends, what it leaves, and how it is stopped.
-use crate::cli::harness::{Done, World};
-use crate::support::slurm::{Cluster, Plan, until};
+use crate::support::slurm::{Cluster, Plan};
 use crate::support::sshd::{HOST, Sshd};
+use crate::support::until;
+use crate::support::world::{Done, World};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 

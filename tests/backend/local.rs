@@ -103,12 +103,10 @@ impl Run {
     }
 }
 
-pub(super) fn until(mut condition: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !condition() {
-        assert!(started.elapsed() < Duration::from_secs(20), "nothing happened for 20 s");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+/// Waits for what a supervisor does.
+#[track_caller]
+pub(super) fn until(condition: impl FnMut() -> bool) {
+    crate::support::until_within(Duration::from_secs(20), "what a supervisor does", condition);
 }
 
 pub(super) fn code(status: &Status) -> &str {
@@ -120,7 +118,7 @@ pub(super) fn code(status: &Status) -> &str {
         Status::NotStarted(_) => "not-started",
         Status::Queued => "queued",
         Status::Running(_) => "running",
-        Status::Waiting(..) => "waiting",
+        Status::Waiting { .. } => "waiting",
         Status::Unavailable(_) => "unavailable",
     }
 }

@@ -213,7 +213,7 @@ fn nothing_is_handed_to_a_supervisor_of_another_format() {
         let key = JobKey { attempt_id: &id, task_id: &TaskId::from("t"), directory: &directory };
         let job = r#"{"command":"true"}"#;
         match fresh.submit("local", key, job, &Inputs::default()) {
-            Err(GuestError::Transient(detail, Some(_))) => {
+            Err(GuestError::Transient { detail, retry_after_ms: Some(_) }) => {
                 assert_eq!(detail.code, "other-format");
                 assert!(detail.message.contains("format 7") && detail.message.contains("have ended"), "{detail:?}");
             }
@@ -244,7 +244,7 @@ fn what_has_no_room_waits_for_a_job_to_end() {
     let mut supervisor = supervise.spawn().expect("prlimit");
     for (attempt, handle) in attempts.iter().zip(&handles) {
         until(|| match run.status(attempt, handle) {
-            Status::Waiting(kind, why) => {
+            Status::Waiting { kind, detail: why } => {
                 assert!(kind == "capacity" && why.contains("Too many open files"), "{kind}: {why}");
                 false
             }

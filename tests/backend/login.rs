@@ -1,7 +1,7 @@
 //! Logging in is the ssh client's business: what a person has arranged for `ssh` works here as well, through the binary.
-use crate::cli::harness::{Done, World};
 use crate::support::slurm::{Cluster, Plan};
 use crate::support::sshd::{HOST, Sshd, keygen, program};
+use crate::support::world::{Done, World};
 use serde_json::json;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -47,7 +47,7 @@ impl Agent {
         let socket = place.join("agent").display().to_string();
         let child = Command::new("ssh-agent").args(["-D", "-a", &socket]).stdout(Stdio::null()).spawn();
         let agent = Self { child: child.expect("`ssh-agent` runs; install openssh-client"), socket };
-        crate::support::sshd::until("the agent listens", || Path::new(&agent.socket).exists());
+        crate::support::until("the agent listens", || Path::new(&agent.socket).exists());
         agent
     }
 

@@ -1,5 +1,6 @@
 //! The ssh transport against a real sshd: what passes, what is told apart, and what a failing link leaves behind.
-use crate::support::sshd::{HOST, Link, Sshd, Wire, keygen, program, signal, until};
+use crate::support::sshd::{HOST, Link, Sshd, Wire, keygen, program, signal};
+use crate::support::until;
 use matterstack::backend::transport::ssh::{Ssh, SshError};
 use matterstack::backend::transport::{Exec, Finished};
 use std::fs;

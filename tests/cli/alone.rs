@@ -1,5 +1,5 @@
 //! The installed binary by itself: no file of the project, no setting, nothing cached.
-use super::harness::{PROGRAM, tasks_config};
+use crate::support::world::{PROGRAM, tasks_config};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;

@@ -1,5 +1,6 @@
 //! Bad input gets one clear error and the documented exit code, and loses nothing.
-use super::harness::{World, tasks_config, until};
+use crate::support::until;
+use crate::support::world::{World, tasks_config};
 use matterstack::run::RunDir;
 use serde_json::{Value, json};
 use std::os::unix::fs::symlink;
@@ -154,13 +155,13 @@ fn a_pinned_plugin_that_was_changed_is_not_run() {
     let cold = world.root().join("cold");
     let cold = [("XDG_CACHE_HOME", cold.to_str().expect("UTF-8"))];
     let refused = world.run_with(&["step", "r"], &cold).code(4);
-    for word in ["is pinned", "plugin upgrade r FILE --operator local"] {
+    for word in ["is pinned", "amend r plugin FILE --operator local"] {
         assert!(refused.stderr.contains(word), "{refused:?}");
     }
     until("its time", || world.run_with(&["loop", "r"], &cold).code == Some(4));
     let explained = world.run(&["explain", "r", "a", "--json"]).code(0).json();
     assert_eq!(explained[0]["code"], "plugin-load", "{explained}");
-    world.run(&["doctor", "r"]).code(74);
+    world.run(&["doctor", "r"]).code(1);
     for (path, bytes) in pinned {
         std::fs::write(path, bytes).expect("the file as it was");
     }
@@ -222,7 +223,7 @@ fn two_ticks_at_once_are_one_tick_and_one_refusal() {
 /// Runs a script in which a directory of the world is on a small or read-only file system of its own; needs no rights but
 /// user namespaces.
 pub(crate) fn in_mounts(world: &World, script: &str) -> Option<String> {
-    let program = super::harness::PROGRAM;
+    let program = crate::support::world::PROGRAM;
     let script = format!("set -u; M='{program}'; R='{}'; {script}", world.root().display());
     let output = Command::new("unshare")
         .args(["-rm", "sh", "-c", &script])

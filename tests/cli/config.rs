@@ -1,6 +1,6 @@
 //! What is wrong with a configuration is said once, where it was written: which key, in which line of which file or by which
 //! `--set`, and what was probably meant.
-use super::harness::World;
+use crate::support::world::World;
 use serde_json::{Value, json};
 
 /// A world whose config.json is this text.

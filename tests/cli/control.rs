@@ -1,5 +1,6 @@
 //! What a person may do to a run while jobs are at work.
-use super::harness::{World, until};
+use crate::support::until;
+use crate::support::world::World;
 use matterstack::run::RunDir;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -128,14 +129,17 @@ fn amended_limits_hold_at_once_and_a_hand_edited_configuration_is_refused() {
     assert_eq!(world.run(&["step", "r", "--json"]).code(0).json()["submitted"], 1);
     let explained = world.run(&["explain", "r", "t3", "--json"]).code(0).json();
     assert_eq!(explained[0]["code"], "capacity");
-    assert!(explained[0]["command"].as_str().expect("a command").contains("amend r --set limits.max_active=2"));
-    world.run(&["amend", "r", "--set", "limits.max_active=4", "--reason", "more"]).code(0);
+    assert!(explained[0]["command"].as_str().expect("a command").contains("amend r config limits.max_active=2"));
+    world.run(&["amend", "r", "config", "limits.max_active=4", "--reason", "more"]).code(0);
     assert_eq!(world.run(&["step", "r", "--json"]).code(0).json()["submitted"], 3);
     let path = world.run_dir("r").join("config.json");
     let text = std::fs::read_to_string(&path).expect("config.json");
     std::fs::write(&path, text.replace("\"cores\": 2", "\"cores\": 3")).expect("an edit");
     let refused = world.run(&["step", "r"]).code(2);
-    assert!(refused.stderr.contains("changed by hand") && refused.stderr.contains("amend"), "{refused:?}");
+    assert!(
+        refused.stderr.contains("changed by hand") && refused.stderr.contains("amend r config KEY=VALUE"),
+        "{refused:?}"
+    );
     std::fs::write(&path, text).expect("the edit undone");
     assert_eq!(world.step_to_end()["state"], "completed");
 }
@@ -143,9 +147,7 @@ fn amended_limits_hold_at_once_and_a_hand_edited_configuration_is_refused() {
 #[test]
 fn loop_is_alone_and_heeds_its_timeout() {
     let world = sleeper();
-    let mut first = world.command(&["loop", "r"]).stderr(std::process::Stdio::null()).spawn().expect("a loop");
-    until("the lock of the loop", || world.run_dir("r").join("loop.lock").exists());
-    std::thread::sleep(Duration::from_millis(200));
+    let mut first = world.waiting_loop(&[]);
     let second = world.run(&["loop", "r"]).code(3);
     assert!(second.stderr.contains("another `loop`"), "{second:?}");
     world.run(&["step", "r"]).code(0);
@@ -186,6 +188,8 @@ fn an_amendment_that_would_strand_something_is_refused() {
     assert!(refused.stderr.contains("operator `local`") && refused.stderr.contains("`s`"), "{refused:?}");
     let refused = world.run(&["amend", "r", "--set", "operators.local.grants={}"]).code(2);
     assert!(refused.stderr.contains("backend `local`") && refused.stderr.contains("matterstack cancel"), "{refused:?}");
+    let refused = world.run(&["amend", "r", "--set", "operators.local.plugin=other.wasm"]).code(2);
+    assert!(refused.stderr.contains("`matterstack amend r plugin FILE --operator local`"), "{refused:?}");
     let new = r#"operators.more={"plugin": "builtin:compute"}"#;
     let refused = world.run(&["amend", "r", "--set", new]).code(4);
     assert!(refused.stderr.contains("does not grant"), "{refused:?}");
@@ -204,8 +208,7 @@ fn a_paused_loop_with_nothing_submitted_ends() {
 #[test]
 fn a_running_loop_hears_a_control_command() {
     let world = sleeper();
-    let mut driver = world.command(&["loop", "r"]).stderr(std::process::Stdio::null()).spawn().expect("a loop");
-    std::thread::sleep(Duration::from_millis(200));
+    let mut driver = world.waiting_loop(&[]);
     let start = Instant::now();
     world.run(&["cancel", "r"]).code(0);
     assert_eq!(driver.wait().expect("an end").code(), Some(1));

@@ -1,5 +1,5 @@
 //! Extreme arguments, limits of the machine and damaged rows end in an error of their kind: never in a panic, and never in a bug.
-use super::harness::{PROGRAM, World};
+use crate::support::world::{PROGRAM, World};
 use serde_json::json;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

@@ -1,5 +1,6 @@
 //! What a job gets and what it leaves: x bits, patterns, large files, and folders that nobody can read.
-use super::harness::{Done, World, tasks_config, until};
+use crate::support::until;
+use crate::support::world::{Done, World, tasks_config};
 use serde_json::{Value, json};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;

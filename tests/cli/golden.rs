@@ -1,5 +1,5 @@
 //! What the commands print, in one file for each case below `golden/`. `UPDATE_GOLDEN=1` rewrites them.
-use super::harness::World;
+use crate::support::world::World;
 use matterstack::ground::machine::host_name;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -124,7 +124,7 @@ fn errors_say_what_which_why_and_what_helps() {
 fn help_is_the_manual() {
     let world = World::with_tasks(&json!([]));
     golden(&world, "help", &["--help"], 0);
-    for command in ["init", "step", "loop", "status", "explain", "rerun", "amend", "evidence", "doctor"] {
+    for command in ["init", "step", "loop", "status", "explain", "rerun", "amend", "plugin", "evidence", "doctor"] {
         golden(&world, &format!("help-{command}"), &[command, "--help"], 0);
     }
 }

@@ -1,5 +1,6 @@
 //! Looking changes nothing: whoever looks at a run of somebody else in a shared directory leaves no file there, and sees what is so.
-use super::harness::{PROGRAM, World, until};
+use crate::support::until;
+use crate::support::world::{PROGRAM, World};
 use serde_json::{Value, json};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;

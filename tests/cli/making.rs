@@ -1,6 +1,6 @@
 //! `init` beside others of its kind, and when the power fails.
-use super::harness::World;
 use crate::support::disk::Disk;
+use crate::support::world::World;
 use serde_json::json;
 use std::path::Path;
 use std::process::{Command, Stdio};

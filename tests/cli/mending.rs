@@ -1,6 +1,6 @@
 //! Runs that are mended and grown: `amend … task`, `amend … file`, `rerun` with changes, `resume` of what has ended, and lists
 //! that get longer.
-use super::harness::World;
+use crate::support::world::World;
 use serde_json::{Value, json};
 
 /// What is recorded of a run.

@@ -6,7 +6,6 @@ mod control;
 mod extremes;
 mod files;
 mod golden;
-pub(crate) mod harness;
 mod looking;
 mod making;
 mod mending;

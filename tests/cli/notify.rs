@@ -1,5 +1,6 @@
 //! A person is told once of what only a person can move.
-use super::harness::{World, tasks_config, until};
+use crate::support::until;
+use crate::support::world::{World, tasks_config};
 use serde_json::{Value, json};
 
 fn world(command: &Value) -> World {

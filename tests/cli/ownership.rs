@@ -1,6 +1,7 @@
 //! Whose a run is: moved, mounted again, copied, adopted; and a person's word on what nobody saw end.
-use super::harness::{World, until};
 use crate::support::disk::Disk;
+use crate::support::until;
+use crate::support::world::World;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -62,7 +63,7 @@ fn what_had_ended_in_a_copy_is_taken_and_only_the_rest_is_lost() {
             json!({"id": id, "operator": "local", "command": command(rest), "outputs": ["o"], "env": env(&world)})
         })
         .collect();
-    world.write("config.json", &super::harness::tasks_config(&json!(tasks)).to_string());
+    world.write("config.json", &crate::support::world::tasks_config(&json!(tasks)).to_string());
     world.init();
     world.run(&["step", "r"]).code(0);
     let done = || std::fs::read_dir(world.run_dir("r").join("operators/local")).expect("attempts").flatten();
@@ -144,7 +145,7 @@ fn waits(world: &World) -> Value {
 #[test]
 fn a_person_takes_the_outputs_of_what_ran_unseen() {
     let world = World::with_tasks(&json!([]));
-    world.write("config.json", &super::harness::tasks_config(&waits(&world)).to_string());
+    world.write("config.json", &crate::support::world::tasks_config(&waits(&world)).to_string());
     unseen(&world);
     let told = world.run(&["explain", "r", "a", "--json"]).code(0).json();
     assert!(
@@ -174,7 +175,7 @@ fn a_person_takes_the_outputs_of_what_ran_unseen() {
 #[test]
 fn nothing_advises_to_run_again_what_ran_unseen() {
     let world = World::with_tasks(&json!([]));
-    world.write("config.json", &super::harness::tasks_config(&waits(&world)).to_string());
+    world.write("config.json", &crate::support::world::tasks_config(&waits(&world)).to_string());
     unseen(&world);
     let status = world.run(&["status", "r", "--json"]).code(0).json();
     assert_eq!(status["waiting_on"][0]["hint"], "matterstack explain r a", "{status}");
@@ -189,7 +190,7 @@ fn nothing_advises_to_run_again_what_ran_unseen() {
 #[test]
 fn what_is_not_there_cannot_be_settled_as_completed() {
     let world = World::with_tasks(&json!([]));
-    world.write("config.json", &super::harness::tasks_config(&waits(&world)).to_string());
+    world.write("config.json", &crate::support::world::tasks_config(&waits(&world)).to_string());
     unseen(&world);
     let attempts = world.run(&["attempts", "r", "a", "--json"]).code(0).json();
     let directory = world.run_dir("r").join(attempts[0]["directory"].as_str().expect("a directory"));

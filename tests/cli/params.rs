@@ -1,5 +1,5 @@
 //! Parameters that are large lie in a file of their own, and mean what they meant in config.json.
-use super::harness::World;
+use crate::support::world::World;
 use serde_json::{Value, json};
 use std::fs;
 

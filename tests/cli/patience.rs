@@ -1,5 +1,6 @@
 //! What `loop` waits for by itself: a full disk, and a predecessor that is just dying.
-use super::harness::{World, until};
+use crate::support::until;
+use crate::support::world::World;
 use matterstack::run::RunDir;
 use serde_json::json;
 use std::io::Read;

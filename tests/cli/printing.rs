@@ -1,6 +1,7 @@
 //! What is printed reaches its reader, or the command says that it could not: a full disk is an error, a reader that goes away is
 //! not, and nothing that somebody else wrote commands a terminal.
-use super::harness::{World, until};
+use crate::support::until;
+use crate::support::world::World;
 use serde_json::json;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -160,7 +161,7 @@ fn a_terminal_gets_what_a_job_wrote_without_its_commands_and_a_file_gets_every_b
     let raw = world.command(&["logs", "r", "a"]).output().expect("it runs").stdout;
     assert_eq!(raw, b"x\x1b[31my\n\xff");
     // `script` gives its command a terminal.
-    let line = format!("{} logs r a", super::harness::PROGRAM);
+    let line = format!("{} logs r a", crate::support::world::PROGRAM);
     let mut command = world.command(&[]);
     let program = Command::new("script");
     let mut command = {

@@ -1,8 +1,8 @@
 //! The README and the pages as a newcomer takes them: their commands are given, the campaign is built and run, the tables are
 //! complete, and every link leads somewhere.
-use super::harness::PROGRAM;
 use crate::support::slurm::{Cluster, Plan};
 use crate::support::sshd::Sshd;
+use crate::support::world::PROGRAM;
 use matterstack::backend::local::INHERITED;
 use matterstack::model::attempt_dir::NAMES;
 use std::fs;

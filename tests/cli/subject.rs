@@ -1,5 +1,5 @@
 //! Which run and which task a command is about, where a person leaves the run out.
-use super::harness::{Done, World};
+use crate::support::world::{Done, World};
 use serde_json::{Value, json};
 
 /// A world with runs of a task `a`, made in this order.

@@ -1,5 +1,6 @@
 //! Local jobs through the binary: what a plan may stage, and a supervisor that is killed under a `loop`.
-use super::harness::{PROGRAM, World, until};
+use crate::support::until;
+use crate::support::world::{PROGRAM, World};
 use serde_json::json;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -79,7 +80,7 @@ fn a_supervisor_that_was_stopped_is_named_with_what_helps() {
         assert_eq!((&explained["code"], &explained["command"]), (&json!("supervisor-stopped"), &json!(remedy)));
         assert!(explained["sentence"].as_str().expect("a sentence").contains("backend `local`"), "{explained}");
     }
-    let checks = world.run(&["doctor", "r", "--json"]).code(74).json();
+    let checks = world.run(&["doctor", "r", "--json"]).code(1).json();
     let trouble: Vec<_> = checks.as_array().expect("a list").iter().filter(|check| check["ok"] == false).collect();
     assert_eq!(trouble.len(), 1, "{checks}");
     assert!(trouble[0]["check"] == "supervisor" && trouble[0]["hint"].to_string().contains(&remedy), "{checks}");

@@ -1,5 +1,6 @@
 //! What a person reads leads where it says, and agrees with itself.
-use super::harness::{Done, World, tasks_config, until};
+use crate::support::until;
+use crate::support::world::{Done, World, tasks_config};
 use matterstack::run::RunDir;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -103,9 +104,9 @@ fn hints_for_a_run_given_as_a_directory_name_the_directory() {
     // The page names the directory it lies in, so that what it says is true of every copy.
     world.run(&["evidence", &real]).code(0);
     let page = std::fs::read_to_string(elsewhere.join("evidence/report.md")).expect("the page");
-    assert!(page.contains("In the run's directory, `matterstack revive .` brings it back"), "{page}");
-    let revived = world.command(&["revive", "."]).current_dir(&elsewhere).output().expect("the binary runs");
-    assert!(revived.status.success(), "{revived:?}");
+    assert!(page.contains("In the run's directory, `matterstack resume .` brings it back"), "{page}");
+    let back = world.command(&["resume", "."]).current_dir(&elsewhere).output().expect("the binary runs");
+    assert!(back.status.success(), "{back:?}");
     world.run(&["pause", &real]).code(0);
     let refused = world.run(&["rerun", &real, "--", "-a b"]).code(2);
     assert!(refused.stderr.contains(&format!("`matterstack explain {name} -- '-a b'`")), "{refused:?}");
@@ -176,7 +177,7 @@ fn what_is_no_file_is_refused_at_once() {
         assert!(!done.stderr.contains("must have locks"), "{name}: {done:?}");
         assert!(done.stderr.contains(name), "{name} is not named: {done:?}");
         if *name != "loop.lock" {
-            in_time(&world, &["doctor", "r"]).code(74);
+            in_time(&world, &["doctor", "r"]).code(1);
             in_time(&world, &["step", "r"]).code(74);
         }
         if *name == "state.sqlite" {
@@ -254,9 +255,9 @@ fn a_mistake_in_an_operators_configuration_is_mended_by_the_command_shown() {
     world.run(&["loop", "r"]).code(1);
     let explained = world.run(&["explain", "r", "a", "--json"]).code(0).json()[0].clone();
     assert_eq!(explained["code"], "config");
-    assert_eq!(explained["command"], "matterstack amend r --set operators.local.config=VALUE && matterstack revive r");
-    world.run(&["amend", "r", "--set", "operators.local.config={\"launcher\": [\"nice\"]}"]).code(0);
-    world.run(&["revive", "r"]).code(0);
+    assert_eq!(explained["command"], "matterstack amend r config operators.local.config=VALUE && matterstack resume r");
+    world.run(&["amend", "r", "config", "operators.local.config={\"launcher\": [\"nice\"]}"]).code(0);
+    world.run(&["resume", "r"]).code(0);
     let script = world.run(&["step", "r", "--dry-run", "--json"]).code(0).json()[0]["script"].clone();
     assert_eq!(script, "#!/bin/sh\nexec nice /bin/sh -c true\n");
     world.run(&["loop", "r"]).code(0);

@@ -3,8 +3,8 @@
 //! The digest of a decision's input covers the time of the decision, which differs between two runs. So the languages are
 //! compared twice: call by call through the plugin host, with one and the same context; and run by run through the
 //! binary, where everything a decision says must agree.
-use crate::cli::harness::PROGRAM;
-use crate::cli::harness::World;
+use crate::support::world::PROGRAM;
+use crate::support::world::World;
 use matterstack::backend::{Compute, JobKey};
 use matterstack::model::config::{CompileLimits, PluginLimits};
 use matterstack::model::contract::{Context, Decision, Detail, Found, GuestError, Next, StatusReport};

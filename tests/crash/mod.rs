@@ -1,7 +1,8 @@
 //! The failpoint matrix: the host dies at every commit, guest call and job start; ticks recover; the store's rules hold, no
 //! command was started twice, and the end is the same.
-use crate::cli::harness::{World, until};
 use crate::support::root;
+use crate::support::until;
+use crate::support::world::World;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

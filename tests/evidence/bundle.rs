@@ -1,6 +1,6 @@
 //! evidence.json says all that is recorded, in every state of a run.
 use super::{attempt_dir, bundle, bytes, ended, evidence_dir, names, report, tasks};
-use crate::cli::harness::World;
+use crate::support::world::World;
 use matterstack::model::code::Code;
 use matterstack::model::evidence::{FileKind, Integrity, Verified};
 use matterstack::model::states::{AttemptState, RunState, TaskState};

@@ -3,7 +3,7 @@ mod bundle;
 mod report;
 mod trouble;
 
-use crate::cli::harness::World;
+use crate::support::world::World;
 use matterstack::model::evidence::EvidenceBundle;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};

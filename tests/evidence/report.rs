@@ -1,6 +1,6 @@
 //! report.md reads well and cannot be misled by names.
 use super::{attempt_dir, bundle, ended, evidence_dir, report};
-use crate::cli::harness::World;
+use crate::support::world::World;
 use serde_json::json;
 
 #[test]

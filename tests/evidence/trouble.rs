@@ -1,7 +1,7 @@
 //! A bundle that cannot be written leaves the one before as it was.
 use super::{bundle, bytes, ended, evidence_dir, names, report};
 use crate::cli::bad_input::in_mounts;
-use crate::cli::harness::World;
+use crate::support::world::World;
 use serde_json::json;
 use std::time::{Duration, Instant};
 

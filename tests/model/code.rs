@@ -30,6 +30,17 @@ fn every_code_is_documented() {
 }
 
 #[test]
+fn the_contract_names_every_kind_of_wait() {
+    for page in ["wit/operator.wit", "plugins/sdk/rust/src/operator.rs", "host/src/model/contract.rs"] {
+        let text = fs::read_to_string(root().join(page)).expect("a source");
+        let line = text.lines().find(|line| line.contains("`person`, `kit`")).expect("the line on kinds");
+        for kind in Code::ALL.iter().filter(|code| code.is_kind()) {
+            assert!(line.contains(&format!("`{kind}`")), "{page} lacks `{kind}`: {line}");
+        }
+    }
+}
+
+#[test]
 fn every_limit_is_documented() {
     let pages = pages();
     for limit in Limit::ALL {

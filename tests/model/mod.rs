@@ -1,5 +1,5 @@
 //! The rules that need neither store nor clock, as tables.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 mod code;
 mod document;
 mod states;

@@ -82,6 +82,9 @@ fn attempts() {
     check(AttemptState::ALL, AttemptState::as_str, AttemptState::parse, AttemptState::become_state, "attempt", &table);
     let ended: Vec<&str> = AttemptState::ALL.iter().filter(|state| state.ended()).map(|state| state.as_str()).collect();
     assert_eq!(ended, ["completed", "failed", "cancelled", "lost"]);
+    for state in AttemptState::ALL.iter().filter(|state| state.ended()) {
+        assert_eq!(state.outcome().map(AttemptState::from), Some(*state), "how it ended is the state that it ended in");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Questions to people, and their answers.
-use super::{attempt, directory, record, until, waiting, waits_on, world};
-use crate::cli::harness::{Done, PROGRAM, World};
+use super::{attempt, directory, record, waiting, waits_on, woken, world};
+use crate::support::world::{Done, PROGRAM, World};
 use serde_json::{Value, json};
 use std::process::{Command, Stdio};
 
@@ -198,22 +198,13 @@ fn of_people_who_answer_at_once_one_is_first_and_the_others_are_told() {
 fn a_loop_that_waits_is_woken_by_an_answer() {
     for by_hand in [false, true] {
         let world = gate(&json!({}));
-        let mut driver = world
-            .command(&["loop", "r", "--wait"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("a loop");
-        until("the loop", || world.run_dir("r").join("loop.lock").exists());
-        // It sleeps by now, or looks once more before it does.
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        let driver = world.waiting_loop(&["--wait"]);
         if by_hand {
             std::fs::write(directory(&world, "choose dose").join("response.json"), "{\"dose\": 2}").expect("an answer");
         } else {
             answer(&world, &["--set", "dose=2"]).code(0);
         }
-        until("the end", || driver.try_wait().expect("a loop").is_some());
-        assert_eq!(driver.wait().expect("an end").code(), Some(0));
+        assert_eq!(woken(driver), Some(0));
     }
 }
 

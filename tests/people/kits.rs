@@ -1,9 +1,9 @@
 //! Kits that go to a cluster and come back, with their scripts run as a person runs them.
-use super::{attempt, directory, record, until, waiting, waits_on, world};
-use crate::cli::harness::World;
+use super::{attempt, directory, record, waiting, waits_on, woken, world};
+use crate::support::world::World;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 /// Runs a script of a kit as on a login node: an empty environment, nothing but what the system has.
 pub(super) fn sh(script: &Path) -> Output {
@@ -40,7 +40,7 @@ pub(super) fn returned(kit: &Path) -> PathBuf {
     PathBuf::from(String::from_utf8(packed.stdout).expect("UTF-8").trim())
 }
 
-pub(super) fn import(world: &World, file: &Path) -> crate::cli::harness::Done {
+pub(super) fn import(world: &World, file: &Path) -> crate::support::world::Done {
     world.run(&["kit", "import", file.to_str().expect("UTF-8")])
 }
 
@@ -201,13 +201,10 @@ fn files_that_appear_complete_a_kit() {
 fn a_loop_is_woken_by_a_status_written_by_hand() {
     let world = world(&json!([{"id": "a", "operator": "kit", "command": "true"}]));
     waiting(&world);
-    let mut driver =
-        world.command(&["loop", "r", "--wait"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a loop");
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    let driver = world.waiting_loop(&["--wait"]);
     let status = directory(&world, "a").join("status.json");
     std::fs::write(status, "{\"status\": \"failed\", \"error\": \"no licence\"}").expect("a status");
-    until("the end", || driver.try_wait().expect("a loop").is_some());
-    assert_eq!(driver.wait().expect("an end").code(), Some(1));
+    assert_eq!(woken(driver), Some(1));
     assert!(record(&world, "a").1.contains("no licence"));
 }
 

@@ -1,9 +1,10 @@
 //! Experiments that a laboratory carries out.
-use super::{attempt, config, directory, record, until, waiting, waits_on};
-use crate::cli::harness::World;
+use super::{attempt, config, directory, record, waiting, waits_on, woken};
+use crate::support::until;
+use crate::support::world::World;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// A robot: takes each request in the exchange directory, works, and hands its result over by renaming.
 const ROBOT: &str = r#"
@@ -92,15 +93,12 @@ fn without_a_grant_the_attempt_directory_is_the_exchange() {
     let place = directory(&world, "film");
     let request = json_of(&place.join("experiment_request.json"));
     assert_eq!((&request["task"], &request["parameters"]), (&json!("film"), &json!({"celsius": 300})));
-    let mut driver =
-        world.command(&["loop", "r", "--wait"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a loop");
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    let driver = world.waiting_loop(&["--wait"]);
     std::fs::write(place.join("film.csv"), "1").expect("a file");
     let result = json!({"status": "completed", "data": {"nm": 1}, "files": ["film.csv"], "token": request["token"]});
     std::fs::write(place.join("result.part"), result.to_string()).expect("a result");
     std::fs::rename(place.join("result.part"), place.join("experiment_result.json")).expect("a hand-over");
-    until("the end", || driver.try_wait().expect("a loop").is_some());
-    assert_eq!(driver.wait().expect("an end").code(), Some(0));
+    assert_eq!(woken(driver), Some(0));
     assert_eq!(world.run(&["logs", "r", "read"]).code(0).stdout, "1");
 }
 
@@ -176,13 +174,12 @@ fn an_exchange_that_cannot_be_reached_changes_no_verdict() {
     waiting(&lab.world);
     let away = lab.exchange.path().with_extension("away");
     std::fs::rename(lab.exchange.path(), &away).expect("unmounted");
-    std::thread::sleep(std::time::Duration::from_millis(150));
-    for _ in 0..2 {
+    until("the run says so", || {
         lab.world.run(&["step", "r"]).code(0);
-    }
-    let reason = attempt(&lab.world, "film");
-    assert_eq!(reason["state"], "waiting_external");
-    assert!(reason["reason"].as_str().expect("a reason").contains("cannot be opened"), "{reason}");
+        let told = attempt(&lab.world, "film");
+        assert_eq!(told["state"], "waiting_external");
+        told["reason"].as_str().is_some_and(|reason| reason.contains("cannot be opened"))
+    });
     std::fs::rename(&away, lab.exchange.path()).expect("mounted");
     lab.robot();
     lab.world.run(&["loop", "r", "--wait"]).code(0);

@@ -5,10 +5,12 @@ mod kits;
 mod labs;
 mod returns;
 
-use crate::cli::harness::World;
+use crate::support::until_within;
+use crate::support::world::World;
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::process::Child;
+use std::time::Duration;
 
 /// A workspace whose campaign runs these tasks; there are a person, a cluster, a robot and this machine.
 fn world(tasks: &Value) -> World {
@@ -65,11 +67,9 @@ fn waits_on(world: &World, task: &str) -> Value {
     waits.into_iter().find(|wait| wait["task"] == task).unwrap_or_else(|| panic!("{task} is not waited for: {status}"))
 }
 
+/// Waits for the end of a loop that something has just woken: it comes long before the loop would look by itself.
 #[track_caller]
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < Duration::from_secs(30), "{what} does not happen");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+fn woken(mut driver: Child) -> Option<i32> {
+    until_within(Duration::from_secs(30), "the end of the loop", || driver.try_wait().expect("a loop").is_some());
+    driver.wait().expect("an end").code()
 }

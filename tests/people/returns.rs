@@ -1,7 +1,7 @@
 //! Returns that are foreign, altered, cut short or hostile: each is refused by name, and nothing of it is taken.
 use super::kits::{carried, import, only_kit, returned};
 use super::{directory, record, waiting, world};
-use crate::cli::harness::World;
+use crate::support::world::World;
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use serde_json::json;
 use std::collections::BTreeSet;

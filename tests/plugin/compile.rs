@@ -1,6 +1,7 @@
 //! Compiling: what costs too much costs a process of its own, and no run.
 use super::*;
-use crate::cli::harness::{World, tasks_config, until};
+use crate::support::until;
+use crate::support::world::{World, tasks_config};
 use std::time::{Duration, Instant};
 
 /// A section of a component or module.

@@ -1,7 +1,7 @@
 //! The contract itself: every item of `wit/` is documented, and real documents keep the published schemas.
 use super::*;
-use crate::cli::harness::World;
 use crate::support::root;
+use crate::support::world::World;
 use std::collections::BTreeSet;
 
 /// What stands on a line of WIT and needs a doc comment above it.
@@ -142,7 +142,7 @@ fn real_documents_keep_the_published_schemas() {
     ]);
     let world = World::with_tasks(&tasks);
     let config = schema(&world, "config");
-    valid(&config, &crate::cli::harness::tasks_config(&tasks));
+    valid(&config, &crate::support::world::tasks_config(&tasks));
     valid(&schema(&world, "tasks"), &tasks);
     world.init();
     let died = world.run_with(&["loop", "r"], &[("MATTERSTACK_FAILPOINT", "analyze.before:1")]);

@@ -1,5 +1,5 @@
 //! The plugin host with real guests.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 mod cache;
 mod campaign;
 mod compile;
@@ -10,8 +10,8 @@ mod operator;
 mod room;
 mod through_the_binary;
 
-use crate::cli::harness::PROGRAM;
 use crate::support::guest;
+use crate::support::world::PROGRAM;
 use matterstack::backend::{Compute, JobKey};
 use matterstack::model::config::{CompileLimits, Grants, PluginLimits};
 use matterstack::model::contract::{
@@ -40,7 +40,7 @@ impl Compute for Desk {
     fn find(&self, _: &str, key: JobKey<'_>) -> Result<Found, GuestError> {
         Ok(match key.attempt_id.as_str() {
             "known" => Found::Yes("{\"pid\":7}".into()),
-            "unclear" => Found::Unknown("{\"asked\":1}".into(), 250),
+            "unclear" => Found::Unknown { note: "{\"asked\":1}".into(), poll_after_ms: 250 },
             _ => Found::No,
         })
     }
@@ -51,7 +51,8 @@ impl Compute for Desk {
         Ok(json!({"exit": 0, "handle": handle}).to_string())
     }
     fn cancel(&self, _: &str, _: JobKey<'_>, _: &str) -> Result<(), GuestError> {
-        Err(GuestError::Transient(Detail::new("busy", "the scheduler is busy"), Some(70)))
+        let detail = Detail::new("busy", "the scheduler is busy");
+        Err(GuestError::Transient { detail, retry_after_ms: Some(70) })
     }
 }
 

@@ -32,10 +32,13 @@ fn the_standard_operator_makes_all_six_calls() {
     let output = bench.host.collect_results(&key(), &attempt).unwrap().unwrap();
     assert!(output.contains("\"exit\":0"), "{output}");
     let error = bench.host.cancel(&key(), &attempt).unwrap_err();
-    let PluginErrorKind::Guest(GuestError::Transient(detail, Some(70))) = error.kind else { panic!("{error}") };
+    let PluginErrorKind::Guest(GuestError::Transient { detail, retry_after_ms: Some(70) }) = error.kind else {
+        panic!("{error}")
+    };
     assert_eq!(detail.code, "busy");
     attempt.attempt_id = "unclear".into();
-    assert_eq!(bench.host.reconcile(&key(), &attempt).unwrap(), Found::Unknown("{\"asked\":1}".into(), 250));
+    let undecided = Found::Unknown { note: "{\"asked\":1}".into(), poll_after_ms: 250 };
+    assert_eq!(bench.host.reconcile(&key(), &attempt).unwrap(), undecided);
 }
 
 #[test]
@@ -104,6 +107,7 @@ fn a_deadline_is_kept_and_the_next_call_is_sound() {
         assert!((300..10_000).contains(&start.elapsed().as_millis()), "{mode}: {:?}", start.elapsed());
         bench.host.submit(&key(), &bench.mode("")).unwrap();
     }
+    // no event tells that the time of the calls before is over: it would end this one
     std::thread::sleep(Duration::from_millis(350));
     bench.host.submit(&key(), &bench.mode("")).unwrap();
 }
@@ -125,7 +129,7 @@ fn every_status_crosses() {
     };
     check("queued", |status| *status == Status::Queued);
     check("running", |status| matches!(status, Status::Running(Some(progress)) if progress.contains("50")));
-    check("waiting", |status| matches!(status, Status::Waiting(kind, _) if kind == "person"));
+    check("waiting", |status| matches!(status, Status::Waiting { kind, .. } if kind == "person"));
     check("failed", |status| matches!(status, Status::Failed(_)));
     check("cancelled", |status| *status == Status::Cancelled);
     check("not-started", |status| matches!(status, Status::NotStarted(_)));

@@ -1,6 +1,6 @@
 //! Machines with too little: address space is limited, and a plugin runs without reserving any, or the machine is blamed.
 use super::*;
-use crate::cli::harness::{Done, World};
+use crate::support::world::{Done, World};
 
 /// Runs a command of ours under `ulimit -v KB`.
 fn limited(world: &World, kb: u32, arguments: &[&str]) -> Done {
@@ -10,7 +10,7 @@ fn limited(world: &World, kb: u32, arguments: &[&str]) -> Done {
     command.args(["-c", &shell, "sh"]).arg(ours.get_program()).args(ours.get_args());
     command.current_dir(ours.get_current_dir().unwrap()).env_clear();
     command.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    crate::cli::harness::done(command.output().unwrap())
+    crate::support::world::done(command.output().unwrap())
 }
 
 fn two_tasks() -> World {
@@ -65,7 +65,7 @@ fn a_machine_without_room_for_a_call_is_blamed_and_nothing_else() {
 #[test]
 fn a_huge_directory_costs_the_host_no_memory() {
     const NAMES: usize = 20_000;
-    let mut config = crate::cli::harness::tasks_config(&json!([
+    let mut config = crate::support::world::tasks_config(&json!([
         {"id": "a", "operator": "lister", "input": {"mode": "list"}, "retry": {"max_attempts": 1}},
     ]));
     let world = World::new(&json!({}));
@@ -90,7 +90,7 @@ fn a_huge_directory_costs_the_host_no_memory() {
 /// A campaign may have more memory than the machine has: it cannot tell, and the run is not held for it.
 #[test]
 fn a_campaign_that_the_machine_starves_is_asked_again() {
-    let mut config = crate::cli::harness::tasks_config(&json!([]));
+    let mut config = crate::support::world::tasks_config(&json!([]));
     config["campaign"] = json!({"plugin": "hostile.wasm", "params": {"mode": "", "again": true}});
     config["limits"] = json!({"plugin": {"memory_mb": 3000}});
     let world = World::new(&config);

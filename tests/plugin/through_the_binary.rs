@@ -1,7 +1,7 @@
 //! Every way in which a plugin can misbehave, through the binary: what the store, `explain` and the exit codes say, and
 //! that nothing hangs, nothing is lost and nobody else is disturbed.
-use crate::cli::harness::{Done, World, tasks_config};
 use crate::support::guest;
+use crate::support::world::{Done, World, tasks_config};
 use matterstack::plugin::builtin;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -146,7 +146,7 @@ fn held(mode: &str, expected: &Held<'_>) {
     world.run(&["doctor", "r"]).code(0);
 }
 
-const UPGRADE: &str = "matterstack plugin upgrade r FILE";
+const UPGRADE: &str = "matterstack amend r plugin FILE";
 
 #[test]
 fn a_campaign_that_breaks_a_call_holds_its_run() {
@@ -156,7 +156,7 @@ fn a_campaign_that_breaks_a_call_holds_its_run() {
             "plugin-error" => "matterstack resume r".to_owned(),
             _ => {
                 let key = words.split('`').nth(1).expect("a key");
-                format!("matterstack amend r --set {key}=")
+                format!("matterstack amend r config {key}=")
             }
         };
         held(mode, &Held { code, words, command: &command });
@@ -166,7 +166,7 @@ fn a_campaign_that_breaks_a_call_holds_its_run() {
 #[test]
 fn a_campaign_that_answers_badly_holds_its_run() {
     for (mode, words) in BAD_DOCUMENTS.into_iter().chain(BAD_TASKS) {
-        let command = if mode == "many-tasks" { "matterstack amend r --set limits.max_tasks=200" } else { UPGRADE };
+        let command = if mode == "many-tasks" { "matterstack amend r config limits.max_tasks=200" } else { UPGRADE };
         held(mode, &Held { code: "plugin-bad-output", words, command });
     }
 }
@@ -192,7 +192,7 @@ fn a_campaign_may_ask_for_a_person_wait_or_give_up() {
     world.run(&["amend", "r", "--set", "campaign.params.mode=fail"]).code(0);
     world.run(&["loop", "r", "--timeout", "100s"]).code(1);
     world.run(&["step", "r"]).code(1);
-    assert_eq!(explained(&world, "r"), ("gave-up".to_owned(), "matterstack revive r".to_owned()));
+    assert_eq!(explained(&world, "r"), ("gave-up".to_owned(), "matterstack resume r".to_owned()));
 }
 
 #[test]
@@ -242,9 +242,9 @@ enum Fate {
 }
 use Fate::{Ends, GoesOn};
 
-const EVIL: &str = "matterstack plugin upgrade r FILE --operator evil";
-const CALL_MS: &str = "matterstack amend r --set limits.plugin.call_ms=2000 && matterstack";
-const MEMORY: &str = "matterstack amend r --set limits.plugin.memory_mb=128 && matterstack";
+const EVIL: &str = "matterstack amend r plugin FILE --operator evil";
+const CALL_MS: &str = "matterstack amend r config limits.plugin.call_ms=2000 && matterstack";
+const MEMORY: &str = "matterstack amend r config limits.plugin.memory_mb=128 && matterstack";
 
 /// The mode, `explain`'s code for the task, words of its sentence, and its fate with the beginning of the command.
 fn operator_modes() -> Vec<(&'static str, &'static str, &'static str, Fate)> {

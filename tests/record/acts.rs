@@ -1,5 +1,5 @@
 //! Who did what to a run, from where and why.
-use crate::cli::harness::World;
+use crate::support::world::World;
 use matterstack::model::act::{ActRecord, VERSION};
 use matterstack::store::Store;
 use serde_json::json;

@@ -1,5 +1,6 @@
 //! `backup`: the database of a run that goes on, of one moment, which is a run again.
-use crate::cli::harness::{World, until};
+use crate::support::until;
+use crate::support::world::World;
 use matterstack::store::Store;
 use serde_json::{Value, json};
 use std::path::Path;

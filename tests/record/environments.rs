@@ -1,5 +1,6 @@
 //! What a job inherits of the environment is what stands in the record, also where one supervisor has the jobs of many ticks.
-use crate::cli::harness::{World, until};
+use crate::support::until;
+use crate::support::world::World;
 use matterstack::backend::local::INHERITED;
 use matterstack::store::Store;
 use serde_json::{Value, json};

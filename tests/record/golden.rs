@@ -1,8 +1,8 @@
 //! Runs of earlier versions, stored as archives below `golden/`, one for each version. Later versions list, show, explain and
 //! bundle them for ever, and replay those that were made under their own plugin contract. `UPDATE_GOLDEN=1` stores the run of
 //! this version anew, which a released version never does.
-use crate::cli::harness::{World, tasks_config};
 use crate::support::root;
+use crate::support::world::{World, tasks_config};
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;

@@ -1,7 +1,7 @@
 //! The simulation's histories with a compiled guest for a campaign: whatever the outside answers and a person does, each
 //! decision can be made again.
-use crate::cli::harness::PROGRAM;
 use crate::support::guest;
+use crate::support::world::PROGRAM;
 use crate::tick::scripted::{Fixture, Scripted, act, failed};
 use matterstack::backend::Backends;
 use matterstack::model::act::Verb;
@@ -183,9 +183,7 @@ fn a_workflow_is_replayed_whatever_becomes_of_its_tasks() {
             };
             history.fixture.statuses(&format!("t{n}"), statuses);
         }
-        let ids = || matterstack::ground::random::new_attempt_id();
-        let now_ms = history.fixture.now_ms;
-        let moment = matterstack::tick::Moment { now_ms, new_id: &ids, spent: &|| std::time::Duration::ZERO };
+        let moment = matterstack::workspace::moment(history.fixture.now_ms, &|| std::time::Duration::ZERO);
         matterstack::tick::plan_first(&mut history.open(), moment).expect("a plan");
         let state = history.ticks(60);
         // what waits for a person's word is brought back, and ends well this time
@@ -212,13 +210,8 @@ fn a_campaign_that_fails_and_recovers_is_replayed() {
     let wasm = std::fs::read(guest("hostile")).expect("the guest");
     let honest = json!({"mode": "", "again": true});
     let mut history = History::new(&wasm, &honest);
-    let ids = || matterstack::ground::random::new_attempt_id();
-    let now_ms = history.fixture.now_ms;
-    matterstack::tick::plan_first(
-        &mut history.open(),
-        matterstack::tick::Moment { now_ms, new_id: &ids, spent: &|| std::time::Duration::ZERO },
-    )
-    .expect("a plan");
+    let moment = matterstack::workspace::moment(history.fixture.now_ms, &|| std::time::Duration::ZERO);
+    matterstack::tick::plan_first(&mut history.open(), moment).expect("a plan");
     for (round, mode) in
         ["trap-in-analyze", "trap", "error", "garbage-state", "duplicate-ids", "hold"].iter().enumerate()
     {

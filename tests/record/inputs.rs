@@ -1,5 +1,5 @@
 //! What an attempt consumed: every file that was put there for it, by digest, and where it came from.
-use crate::cli::harness::World;
+use crate::support::world::World;
 use matterstack::model::document::sha256;
 use serde_json::{Value, json};
 
@@ -55,7 +55,7 @@ fn every_file_that_an_attempt_was_given_is_named_with_its_digest() {
 #[test]
 fn an_attempt_that_takes_what_another_left_consumed_the_same() {
     // more than it may leave: after the quota is raised, a second attempt takes it from where it lies
-    let mut config = crate::cli::harness::tasks_config(&json!([
+    let mut config = crate::support::world::tasks_config(&json!([
         {"id": "a", "operator": "local", "command": "head -c 3000000 /dev/zero > o; echo said", "outputs": ["o"],
          "files": {"run.sh": {"path": "scripts/run.sh"}}},
     ]));

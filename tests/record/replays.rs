@@ -1,6 +1,6 @@
 //! `replay` through the binary: runs that were amended, rerun, revived and upgraded, and whose campaign failed.
-use crate::cli::harness::{World, tasks_config};
 use crate::support::guest;
+use crate::support::world::{World, tasks_config};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
@@ -195,7 +195,7 @@ fn a_refused_read_is_refused_again_though_the_file_is_back() {
     // the tasks end, and what they left is gone before the campaign looks
     world.run(&["step", "r"]).code(0);
     let attempts = || std::fs::read_dir(world.run_dir("r").join("operators/local")).expect("attempts").flatten();
-    crate::cli::harness::until("the jobs' end", || attempts().all(|one| one.path().join("exit.json").exists()));
+    crate::support::until("the jobs' end", || attempts().all(|one| one.path().join("exit.json").exists()));
     world.run(&["pause", "r"]).code(0);
     world.run(&["step", "r"]).code(0);
     let one = attempts().next().expect("an attempt").path().join("value.json");

@@ -1,5 +1,5 @@
 //! What the record costs on the disk.
-use crate::cli::harness::World;
+use crate::support::world::World;
 use serde_json::{Value, json};
 
 /// Bytes that a task with one staged file and one output may take.

@@ -1,5 +1,6 @@
 //! Who ticks a run: `status` says when that was last, where and how long it took, and whether anybody does now.
-use crate::cli::harness::{World, until};
+use crate::support::until;
+use crate::support::world::World;
 use serde_json::{Value, json};
 use std::process::Stdio;
 

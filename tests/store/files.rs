@@ -140,13 +140,14 @@ fn a_store_that_comes_to_a_network_file_system_changes_its_journal() {
 fn a_store_is_never_made_over_another() {
     let place = Place::new(Journal::Wal);
     let before = everything_at(&place.path());
-    assert!(Store::create(&place.path(), Journal::Wal, false).is_err());
+    let refused = Store::create(&place.path(), Journal::Wal, false);
+    assert!(matches!(refused, Err(StoreError::Exists(_))), "{refused:?}");
     assert_eq!(everything_at(&place.path()), before);
 }
 
 #[test]
 fn a_look_in_the_same_process_takes_no_lock_away() {
-    let world = crate::cli::harness::World::with_tasks(&serde_json::json!([]));
+    let world = crate::support::world::World::with_tasks(&serde_json::json!([]));
     world.init();
     let path = world.run_dir("r").join("state.sqlite");
     let mut store = Store::open(&path, Journal::Wal, false).expect("it opens");

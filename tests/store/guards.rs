@@ -177,6 +177,10 @@ fn the_schema_itself_refuses_what_may_never_be() {
     for sql in [
         "UPDATE run SET state = 'sleeping'",
         "UPDATE run SET state = 'held', reason = NULL",
+        "UPDATE run SET state = 'completed'",
+        "UPDATE run SET ended_at_ms = 5",
+        "UPDATE run SET config_sha256 = x'00'",
+        "UPDATE run SET config_sha256 = hex(config_sha256)",
         "UPDATE tasks SET state = 'failed', reason = NULL",
         "UPDATE tasks SET retry_at_ms = 5",
         "UPDATE tasks SET blocked = -1",

@@ -4,13 +4,14 @@ mod files;
 mod guards;
 mod invariants;
 mod life;
+mod outlook;
 mod record;
 
 use matterstack::model::act::{Act, Actor, Verb};
 use matterstack::model::code::Word;
 use matterstack::model::config::{Journal, RunConfig};
 use matterstack::model::reason::Reason;
-use matterstack::model::states::{AttemptState, TaskState};
+use matterstack::model::states::{AttemptOutcome, AttemptState, TaskState};
 use matterstack::model::workflow::{PlannedTask, Task, WorkflowError, validate};
 use matterstack::store::{
     AttemptEnd, AttemptRow, Durability, Identity, NewAttempt, NewConfig, NewEnvironment, NewRun, Output, Store,
@@ -117,14 +118,14 @@ fn why() -> Reason {
     Reason::new(Word::Guest("code".to_owned()), "why")
 }
 
-fn end(state: AttemptState) -> AttemptEnd {
-    let reason = (state != AttemptState::Completed).then(why);
-    let outputs = if state == AttemptState::Completed {
+fn end(outcome: AttemptOutcome) -> AttemptEnd {
+    let reason = (outcome != AttemptOutcome::Completed).then(why);
+    let outputs = if outcome == AttemptOutcome::Completed {
         vec![Output { path: "out.json".to_owned(), sha256: "a".repeat(64), size: 7, remote: None }]
     } else {
         Vec::new()
     };
-    AttemptEnd { data: Some("{\"x\":1}".to_owned()), outputs, ..AttemptEnd::new(state, reason) }
+    AttemptEnd { data: Some("{\"x\":1}".to_owned()), outputs, ..AttemptEnd::new(outcome, reason) }
 }
 
 /// Moves a live attempt on; those the outside knows get a handle.
@@ -133,9 +134,9 @@ fn advance(writer: &Writer<'_>, attempt: &AttemptRow, to: AttemptState) -> Resul
     if matches!(to, AttemptState::Submitted | AttemptState::Running | AttemptState::WaitingExternal) {
         attempt.handle.get_or_insert_with(|| "{\"external_id\":\"7\"}".to_owned());
     }
-    if to.ended() {
+    if let Some(outcome) = to.outcome() {
         attempt.handle.get_or_insert_with(|| "{}".to_owned());
-        writer.end_attempt(&attempt, &end(to), 50)
+        writer.end_attempt(&attempt, &end(outcome), 50)
     } else {
         writer.set_attempt_state(&attempt, to, Some(&why()), 40)
     }
@@ -154,10 +155,11 @@ fn everything(store: &Store) -> String {
     for attempt in store.all_attempts().expect("attempts") {
         text += &format!("{attempt:?} {:?}\n", store.outputs(attempt.key).expect("outputs"));
     }
-    for (iteration, open) in store.open_workflows().expect("workflows") {
-        // before that not all tasks have an outcome
-        let results = (open == 0).then(|| store.undelivered(iteration, 100, usize::MAX).expect("results"));
-        text += &format!("{iteration} {open} {results:?}\n");
+    let outlook = store.outlook(&["local"]).expect("an outlook");
+    text += &format!("{outlook:?}\n");
+    // before that not all tasks have an outcome
+    for iteration in (1..=outlook.iteration).filter(|_| outlook.open == 0) {
+        text += &format!("{:?}\n", store.undelivered(iteration, 100, usize::MAX).expect("results"));
     }
     text + &format!(
         "{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n",

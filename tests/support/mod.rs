@@ -1,8 +1,14 @@
-//! What several suites need: components built from their sources, and outside systems that a test starts for itself.
+//! What several suites need: the binary as a person runs it, components built from their sources, and outside systems that a
+//! test starts for itself.
 pub(crate) mod client;
 pub(crate) mod disk;
+pub(crate) mod random;
 pub(crate) mod slurm;
 pub(crate) mod sshd;
+mod wait;
+pub(crate) mod world;
+
+pub(crate) use wait::{LONG, until, until_within};
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -1,15 +1,12 @@
 //! A private Slurm cluster: controller and node daemons of one test, on free ports of this machine, started in about a
 //! second without systemd. It stops exactly what it started.
+use super::until;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::{Duration, Instant};
-
-/// How long anything in a cluster may take on a busy machine.
-pub(crate) const LONG: Duration = Duration::from_secs(90);
 
 /// What a test wants of its cluster.
 #[derive(Debug, Clone)]
@@ -395,22 +392,6 @@ impl Drop for Cluster {
                 lines.iter().rev().for_each(|line| eprintln!("    {line}"));
             }
         }
-    }
-}
-
-/// Waits for something, generously: tests run beside others on a busy machine.
-#[track_caller]
-pub(crate) fn until(what: &str, condition: impl FnMut() -> bool) {
-    until_within(LONG, what, condition);
-}
-
-/// Waits for something that takes its time.
-#[track_caller]
-pub(crate) fn until_within(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !condition() {
-        assert!(started.elapsed() < limit, "not within {limit:?}: {what}");
-        std::thread::sleep(Duration::from_millis(30));
     }
 }
 

@@ -44,7 +44,7 @@ fn what_was_submitted_is_asked_about_in_the_same_tick() {
     // Later than the last change of any directory, so that nobody is asked because of one.
     run.now_ms = 4_000_000_000_000;
     run.plugins.edit(|script| script.poll_after_ms = Some(60_000));
-    run.statuses("waits", [Status::Waiting("person".to_owned(), "which one?".to_owned())]);
+    run.statuses("waits", [Status::waiting(Code::Person, "which one?")]);
     run.statuses("goes on", [Status::Running(None)]);
     run.plan().expect("a plan");
     let tick = run.tick();

@@ -242,7 +242,8 @@ impl Fixture {
     /// The first plan, by the run as it was opened.
     pub(crate) fn plan_of(&self, run: &mut Run) -> Result<u64, matterstack::tick::PlanError> {
         let new_id = || self.id();
-        plan_first(run, Moment { now_ms: self.now_ms, new_id: &new_id, spent: &|| Duration::ZERO })
+        let spent = || Duration::ZERO;
+        plan_first(run, Moment { now_ms: self.now_ms, new_id: &new_id, spent: &spent, user_name: &user_name })
     }
 
     fn id(&self) -> AttemptId {
@@ -260,7 +261,7 @@ impl Fixture {
         let new_id = || self.id();
         self.plugins.edit(|script| script.spent_ms = 0);
         let spent = || Duration::from_millis(self.plugins.edit(|script| script.spent_ms));
-        let moment = Moment { now_ms: self.now_ms, new_id: &new_id, spent: &spent };
+        let moment = Moment { now_ms: self.now_ms, new_id: &new_id, spent: &spent, user_name: &user_name };
         let tick = step_run(run, moment).expect("a tick does not fail");
         assert_eq!(run.store.check_invariants().expect("a readable store"), Vec::<String>::new());
         tick
@@ -291,6 +292,11 @@ impl Fixture {
     pub(crate) fn statuses(&self, task: &str, statuses: impl IntoIterator<Item = Status>) {
         self.plugins.edit(|script| script.status.insert(task.to_owned(), statuses.into_iter().collect()));
     }
+}
+
+/// Names no user of this machine.
+fn user_name(user: u32) -> String {
+    format!("user-{user}")
 }
 
 /// A task for the operator `local`, with further keys.

@@ -1,24 +1,10 @@
 //! A seed makes the workflow and what the outside answers; the run ends, or says who can move it.
 use super::scripted::{Fixture, failed, task};
+use crate::support::random::Random;
+use matterstack::model::code::Code;
 use matterstack::model::contract::{Detail, Found, GuestError, Status};
 use matterstack::plugin::PluginErrorKind;
 use serde_json::{Value, json};
-
-/// A small generator, so that a seed is a test case for ever (xorshift64*).
-pub(super) struct Random(pub(super) u64);
-
-impl Random {
-    pub(super) fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % n
-    }
-
-    pub(super) fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-}
 
 pub(super) fn workflow(random: &mut Random, iteration: usize) -> Value {
     let count = 1 + random.below(12) as usize;
@@ -42,7 +28,7 @@ pub(super) fn behave(run: &Fixture, id: &str, random: &mut Random) {
         statuses.push(match random.below(8) {
             0 => Status::Queued,
             1 => Status::Running(None),
-            2 => Status::Waiting("scheduler".to_owned(), "later".to_owned()),
+            2 => Status::waiting(Code::Scheduler, "later"),
             3 => Status::Unavailable(detail()),
             4 => Status::NotStarted(detail()),
             5 => Status::Lost(detail()),
@@ -53,11 +39,11 @@ pub(super) fn behave(run: &Fixture, id: &str, random: &mut Random) {
     run.statuses(id, statuses);
     let submit = match random.below(6) {
         0 => Some(PluginErrorKind::Trap("simulated".to_owned())),
-        1 => Some(PluginErrorKind::Guest(GuestError::Transient(detail(), Some(10)))),
+        1 => Some(PluginErrorKind::Guest(GuestError::Transient { detail: detail(), retry_after_ms: Some(10) })),
         2 => Some(PluginErrorKind::Guest(GuestError::Rejected(detail()))),
         _ => None,
     };
-    let found = [Found::No, Found::Yes("{}".to_owned()), Found::Unknown("{}".to_owned(), 10)];
+    let found = [Found::No, Found::Yes("{}".to_owned()), Found::Unknown { note: "{}".to_owned(), poll_after_ms: 10 }];
     run.plugins.edit(|script| {
         script.submit.insert(id.to_owned(), submit.map(Err).into_iter().collect());
         let first = found[random.below(3) as usize].clone();
@@ -66,7 +52,7 @@ pub(super) fn behave(run: &Fixture, id: &str, random: &mut Random) {
 }
 
 fn simulate(seed: u64) {
-    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut random = Random::of(seed);
     let workflows: Vec<Value> = (0..1 + random.below(3) as usize).map(|n| workflow(&mut random, n)).collect();
     let settings = json!({"limits": {"max_active": 1 + random.below(5)}});
     let mut run = Fixture::new(&settings, &workflows);

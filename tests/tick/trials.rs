@@ -2,7 +2,8 @@
 //! any call, clocks that jump, configurations and tasks that are amended, people who pause, cancel and rerun. No attempt is ever
 //! started twice, the store keeps its rules after every tick, and the run ends or says who can move it.
 use super::scripted::{Fixture, Scripted, act};
-use super::simulation::{Random, behave, workflow};
+use super::simulation::{behave, workflow};
+use crate::support::random::Random;
 use matterstack::model::act::Verb;
 use matterstack::model::contract::{AttemptRequest, Context, Decision, Found, Next, StatusReport};
 use matterstack::model::evidence::EngineRecord;
@@ -104,7 +105,7 @@ impl Plugins for World {
         self.pass(|| {
             let started = self.started.borrow().contains_key(attempt.attempt_id.as_str());
             self.scripted.reconcile(operator, attempt).map(|found| match (found, started) {
-                (unknown @ Found::Unknown(..), _) => unknown,
+                (unknown @ Found::Unknown { .. }, _) => unknown,
                 (_, true) => Found::Yes("{}".to_owned()),
                 (_, false) => Found::No,
             })
@@ -152,7 +153,7 @@ fn interfere(run: &mut Run, random: &mut Random, now_ms: i64) {
 
 /// Lives one life; returns how often its process died.
 fn trial(seed: u64) -> u64 {
-    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut random = Random::of(seed);
     let workflows: Vec<Value> = (0..1 + random.below(3) as usize).map(|n| workflow(&mut random, n)).collect();
     let mut fixture = Fixture::new(&json!({"limits": {"max_active": 1 + random.below(5)}}), &[]);
     for task in workflows.iter().flat_map(|tasks| tasks.as_array().into_iter().flatten()) {

@@ -30,7 +30,9 @@ fn a_lost_answer_of_submit_is_settled_by_reconcile() {
                 "a".to_owned(),
                 [Err(PluginErrorKind::Deadline(Bound::new("limits.plugin.call_ms", 5)))].into(),
             );
-            script.reconcile.insert("a".to_owned(), [Found::Unknown("{}".to_owned(), 500), found].into());
+            script
+                .reconcile
+                .insert("a".to_owned(), [Found::Unknown { note: "{}".to_owned(), poll_after_ms: 500 }, found].into());
         });
         run.plan().expect("a plan");
         run.tick();
@@ -45,7 +47,7 @@ fn a_lost_answer_of_submit_is_settled_by_reconcile() {
 #[test]
 fn a_submit_that_was_turned_away_is_tried_again_under_the_same_attempt() {
     let mut run = one(json!({}));
-    let busy = GuestError::Transient(Detail::new("busy", "too many jobs"), Some(100));
+    let busy = GuestError::Transient { detail: Detail::new("busy", "too many jobs"), retry_after_ms: Some(100) };
     run.plugins.edit(|script| {
         script.submit.insert("a".to_owned(), [Err(PluginErrorKind::Guest(busy.clone()))].into());
         script.prepare.insert("a".to_owned(), [Err(busy), Ok(())].into());

@@ -94,7 +94,7 @@ fn what_can_never_be_done_is_not_tried_again_whatever_its_code() {
 fn a_kind_of_its_own_is_waited_for_as_something_outside() {
     for kind in ["lost", "retry", "ready", "oracle"] {
         let mut run = Fixture::new(&json!({}), &[json!([task("a", json!({}))])]);
-        run.statuses("a", [Status::Waiting(kind.to_owned(), "later".to_owned()), Status::Succeeded]);
+        run.statuses("a", [Status::Waiting { kind: kind.to_owned(), detail: "later".to_owned() }, Status::Succeeded]);
         run.plan().expect("a plan");
         run.tick();
         let waits = run.open().store.waits(9).expect("readable");

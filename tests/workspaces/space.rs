@@ -1,13 +1,13 @@
 //! A workspace of the repository, copied to a root of its own and run through the binary.
 use super::workspace;
-use crate::cli::harness::{Done, PROGRAM, World};
 use crate::support::component;
 use crate::support::slurm::{Cluster, Plan};
+use crate::support::world::{Done, PROGRAM, World};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long anything may take on a busy machine.
 pub(super) const LONG: Duration = Duration::from_secs(300);
@@ -172,13 +172,10 @@ impl Drop for Reaped {
     }
 }
 
-/// Waits until something is true.
-pub(super) fn until(what: &str, mut is_true: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is_true() {
-        assert!(start.elapsed() < LONG, "it never came to this: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+/// Waits until something is true, which takes as long as its work.
+#[track_caller]
+pub(super) fn until(what: &str, is_true: impl FnMut() -> bool) {
+    crate::support::until_within(LONG, what, is_true);
 }
 
 pub(super) fn text(value: &Value) -> &str {

@@ -250,7 +250,7 @@ fn wait(check: &Check<'_>, backends: &Backends, key: JobKey<'_>, handle: &mut St
             Status::Succeeded => return Ok("ran and ended well".to_owned()),
             Status::Queued => "it is in the queue".to_owned(),
             Status::Running(_) => "it is running or has just ended".to_owned(),
-            Status::Waiting(_, text) => text,
+            Status::Waiting { detail, .. } => detail,
             Status::Unavailable(detail) => detail.message,
             Status::Failed(detail) | Status::NotStarted(detail) | Status::Lost(detail) => {
                 let remedy = "look into the site's manual for what a job needs: account, partition, a shared directory";

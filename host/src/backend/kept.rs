@@ -28,6 +28,17 @@ pub enum RanAt {
     Forgotten,
 }
 
+/// What an attempt left on a cluster and a later one takes over.
+#[derive(Debug, Clone, Copy)]
+pub struct LeftThere<'a> {
+    /// The backend that goes to the cluster.
+    pub backend: &'a str,
+    /// The attempt that left it.
+    pub attempt: &'a str,
+    /// Which of its files.
+    pub patterns: &'a [String],
+}
+
 impl Backends {
     /// The files that a collected attempt left on its cluster, with where they are.
     pub fn kept(&self, attempt: &str) -> Vec<(KeptFile, RemotePlace)> {
@@ -80,7 +91,11 @@ impl Backends {
                     errand.carry.from = Some(earlier.clone());
                 }
                 Some((RanAt::There(cluster), earlier)) => {
-                    self.fetch_carried((&cluster, earlier), attempt, patterns, directory)?;
+                    self.fetch_carried(
+                        LeftThere { backend: &cluster, attempt: earlier, patterns },
+                        attempt,
+                        directory,
+                    )?;
                 }
                 Some((RanAt::Forgotten, _)) => self.note_bare(attempt),
                 Some((RanAt::Here, _)) | None => {}
@@ -93,15 +108,9 @@ impl Backends {
     ///
     /// # Errors
     /// `transient` if the cluster does not answer, anything else if it cannot be had.
-    pub fn fetch_carried(
-        &self,
-        (backend, earlier): (&str, &str),
-        attempt: &str,
-        patterns: &[String],
-        directory: &Path,
-    ) -> Result<(), GuestError> {
-        let found = match self.slurm.get(backend) {
-            Some(slurm) => slurm.fetch_carried(earlier, patterns, directory)?,
+    pub fn fetch_carried(&self, left: LeftThere<'_>, attempt: &str, directory: &Path) -> Result<(), GuestError> {
+        let found = match self.slurm.get(left.backend) {
+            Some(slurm) => slurm.fetch_carried(left.attempt, left.patterns, directory)?,
             None => false,
         };
         if !found {
@@ -150,7 +159,7 @@ impl Backends {
                 CarryError::NoAnswer(NoAnswer::Unreachable(text) | NoAnswer::Lost(text)) => {
                     let text =
                         format!("`{}` is on backend `{}`, which does not answer: {text}", file.path, file.backend);
-                    GuestError::Transient(Detail::of(Code::ClusterSilent, text), None)
+                    GuestError::transient(Code::ClusterSilent, text)
                 }
                 other => gone(format!("`{}` cannot be fetched from backend `{}`: {other}", file.path, file.backend)),
             });

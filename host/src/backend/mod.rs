@@ -20,7 +20,7 @@ pub use check::{Check, Step, check};
 pub use clean::{CleanError, Cleaned, Left};
 pub use clock::Clock;
 pub use compute::{Compute, JobKey, Unacknowledged};
-pub use kept::RanAt;
+pub use kept::{LeftThere, RanAt};
 pub use local::{StoppedSupervisor, StrandedSupervisor, Stranding, stranded_supervisors};
 pub use program::{Ended, start_and_leave, start_and_wait};
 pub use registry::{Backends, Changes};

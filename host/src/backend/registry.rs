@@ -88,7 +88,7 @@ impl Backends {
         };
         let shared = self.slurm.values().find(|other| other.goes_where(&settings)).map(|other| other.queue().clone());
         let way = Way { transport, queue: shared.unwrap_or_default(), clock: self.clock.clone() };
-        let backend = SlurmBackend::new((&self.run_directory, &self.run_id), name, settings, way);
+        let backend = SlurmBackend::new(&self.run_directory, &self.run_id, name, settings, way);
         self.slurm.insert(name.to_owned(), backend);
     }
 

@@ -5,11 +5,12 @@ use super::remedy::rendered;
 use super::runs::hold;
 use crate::failure::Failure;
 use crate::ground::random::new_attempt_id;
+use crate::ground::words::quoted;
 use crate::model::act::Verb;
 use crate::model::config::RunConfig;
 use crate::run::Run;
-use crate::tick::{self, Adopted, ControlError, Moment, Settlement, step_run};
-use crate::workspace::{self, Access, act, now_ms, set_value, stopwatch, write_config};
+use crate::tick::{self, Adopted, ControlError, Settlement, step_run};
+use crate::workspace::{self, Access, act, moment, now_ms, set_value, stopwatch, write_config};
 use serde_json::{Value, json};
 
 impl From<ControlError> for Failure {
@@ -75,7 +76,7 @@ pub(super) fn cancel(session: &Session, name: &str, task: Option<&str>, reason: 
         None => tick::cancel_run(&mut held.run, &act)?,
     };
     // One tick tells the outside at once, so that nothing runs on because nobody steps.
-    step_run(&mut held.run, Moment { now_ms: now_ms(), new_id: &new_attempt_id, spent: &stopwatch() })?;
+    step_run(&mut held.run, moment(now_ms(), &stopwatch()))?;
     let what = task.map_or("cancelled".to_owned(), |task| format!("task `{task}` is cancelled"));
     let live = live_of(&held.run, task)?;
     let text = match (changed, live) {
@@ -94,14 +95,12 @@ fn live_of(run: &Run, task: Option<&str>) -> Result<u64, Failure> {
 }
 
 pub(super) fn amend(session: &Session, name: &str, sets: &[String], reason: Option<&str>) -> Result<u8, Failure> {
-    for set in sets {
-        refuse_fixed(set)?;
-    }
+    let dir = session.run(name)?;
+    sets.iter().try_for_each(|set| refuse_fixed(set, dir.address()))?;
     let mut held = hold(session, name, Access::Own)?;
     let mut config = amended(&held.run, sets)?;
     if config.pinned != held.run.config.pinned {
         // A plugin that is new to the run is compiled while others may go on with it.
-        let dir = held.run.dir.clone();
         drop(held);
         workspace::compile_ahead(&dir, &config);
         held = hold(session, name, Access::Own)?;
@@ -143,17 +142,18 @@ fn amended(run: &Run, sets: &[String]) -> Result<RunConfig, Failure> {
     Ok(config)
 }
 
-/// Refuses what a run fixes for its life.
-fn refuse_fixed(set: &str) -> Result<(), Failure> {
+/// Refuses what a run fixes for its life; `run` is what leads a command to it.
+fn refuse_fixed(set: &str, run: &str) -> Result<(), Failure> {
     let key = set.split_once('=').map_or(set, |(key, _)| key);
     let open = ["limits", "operators", "backends", "reuse"]
         .iter()
         .any(|top| key == *top || key.starts_with(&format!("{top}.")));
     let params = key == "campaign.params" || key.starts_with("campaign.params.");
-    let plugin = key.starts_with("operators.") && key.ends_with(".plugin");
-    if plugin && key.split('.').count() == 3 {
-        return Err(Failure::input(format!("`{key}` is pinned for the life of the run"))
-            .hint("`matterstack amend RUN plugin FILE --operator KEY` puts another plugin in its place"));
+    if let ["operators", operator, "plugin"] = key.split('.').collect::<Vec<_>>().as_slice() {
+        let operator = quoted(operator);
+        return Err(Failure::input(format!("`{key}` is pinned for the life of the run")).hint(format!(
+            "`matterstack amend {run} plugin FILE --operator {operator}` puts another plugin in its place"
+        )));
     }
     if !open && !params {
         return Err(Failure::input(format!("`{key}` cannot be amended"))

@@ -1,10 +1,11 @@
 //! `doctor`: checks the machine, and a run if one is named.
 use super::Session;
 use super::output::{print_json, table, tell};
+use super::report::FOUND;
 use crate::backend::{StoppedSupervisor, StrandedSupervisor, Stranding, stopped_supervisors, stranded_supervisors};
 use crate::evidence::verify_pinned;
 use crate::failure::Failure;
-use crate::ground::files::read_regular;
+use crate::ground::files::{probe, read_regular};
 use crate::ground::machine::{self, FileSystem};
 use crate::model::document::sha256;
 use crate::model::evidence::{Finding, Integrity};
@@ -13,7 +14,7 @@ use crate::store::Store;
 use crate::workspace::{open_for_reading, read_store};
 use serde::Serialize;
 use std::os::unix::fs::MetadataExt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The outcome of one check.
 #[derive(Debug, Serialize)]
@@ -60,7 +61,7 @@ pub(super) fn doctor(session: &Session, name: Option<&str>) -> Result<u8, Failur
         super::output::print(&table(&["CHECK", "", "FOUND", "WHAT HELPS"], rows))?;
     }
     tell(if sound { "everything is sound" } else { "there is trouble" });
-    Ok(if sound { 0 } else { 74 })
+    Ok(if sound { 0 } else { FOUND })
 }
 
 fn boot() -> Check {
@@ -89,18 +90,10 @@ fn file_system(path: &std::path::Path) -> Check {
     }
 }
 
-/// Writes a small file durably, and tells how long that took.
+/// Tries a durable write.
 fn disk(directory: &std::path::Path) -> Check {
-    let path = directory.join(format!(".doctor-{}", std::process::id()));
-    let start = Instant::now();
-    let written = std::fs::File::create(&path).and_then(|mut file| {
-        std::io::Write::write_all(&mut file, b"doctor")?;
-        file.sync_all()
-    });
-    let taken = start.elapsed();
-    let removed = std::fs::remove_file(&path);
-    match written.and(removed) {
-        Ok(()) => good("disk", format!("a durable write took {:.1} ms", taken.as_secs_f64() * 1000.0)),
+    match probe(directory) {
+        Ok(taken) => good("disk", format!("a durable write took {:.1} ms", taken.as_secs_f64() * 1000.0)),
         Err(error) => bad("disk", error.to_string(), "make room, or mend the permission of the directory"),
     }
 }
@@ -174,7 +167,7 @@ fn configuration(dir: &RunDir, store: &Store) -> Check {
         _ => bad(
             "configuration",
             "config.json was changed by hand",
-            "undo the change, and make it with `matterstack amend`",
+            &format!("undo the change, and make it with `matterstack amend {} config KEY=VALUE`", dir.address()),
         ),
     }
 }

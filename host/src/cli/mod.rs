@@ -1,11 +1,11 @@
 //! The command line: the only place that prints or exits.
 mod backend;
 mod backup;
-mod compile;
 mod control;
 mod doctor;
 mod evidence;
 mod graph;
+mod inner;
 mod kit;
 mod logs;
 mod mend;
@@ -22,7 +22,7 @@ mod show;
 mod subject;
 mod tasks;
 
-pub use compile::compile;
+pub use inner::{compile, supervise};
 
 use crate::failure::{Failure, FailureKind};
 use crate::run::RunDir;
@@ -236,10 +236,11 @@ enum Command {
     /// With --json: run_id, state of the run, and reason (why it is in that state, or null), and pending_again (how
     /// many tasks came back).
     Rerun(mend::RerunArgs),
-    /// Bring a failed or cancelled run back, with the tasks that did not complete
+    /// As `resume` of a run that has failed or was cancelled
     ///
     /// With --json: run_id, state of the run, and reason (why it is in that state, or null), and pending_again (how
     /// many tasks came back).
+    #[command(hide = true)]
     Revive {
         /// The run
         run: String,

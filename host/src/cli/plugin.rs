@@ -28,10 +28,11 @@ pub(super) enum PluginCommand {
         /// A .wasm file, or builtin:NAME
         file: String,
     },
-    /// Put another plugin in the place of the campaign's or an operator's, and let a run it held go on
+    /// As `amend RUN plugin FILE`
     ///
     /// With --json: run_id, state of the run, and reason (why it is in that state, or null), and sha256 (of the new
     /// plugin).
+    #[command(hide = true)]
     Upgrade {
         /// The run
         run: String,

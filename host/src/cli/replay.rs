@@ -1,6 +1,7 @@
 //! `replay`: makes the decisions of a run again, and says whether they come out as recorded.
 use super::Session;
 use super::output::{one_line, print, print_json, tell};
+use super::report::FOUND;
 use crate::failure::Failure;
 use crate::replay;
 use crate::workspace;
@@ -38,5 +39,5 @@ pub(super) fn replay(session: &Session, name: &str) -> Result<u8, Failure> {
             one_line(&first.replayed)
         ))?;
     }
-    Ok(1)
+    Ok(FOUND)
 }

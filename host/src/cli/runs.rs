@@ -1,17 +1,16 @@
 //! Commands that make runs and move them.
 use super::output::{lines, one_line, print, print_json, tell};
 use super::progress::Progress;
+use super::report::{exit_code, exit_code_of_loop, exit_code_of_step, report};
 use super::{Session, shown};
-use crate::drive::{Ending, Patience, Seen, drive};
+use crate::drive::{Ending, Patience, Seen, drive, note_tick};
 use crate::failure::{Failure, FailureKind};
-use crate::ground::random::new_attempt_id;
 use crate::model::act::Verb;
 use crate::model::config::{Grants, RunConfig};
 use crate::model::schema;
-use crate::model::states::RunState;
-use crate::run::{Lease, RunDir};
-use crate::tick::{Moment, Survey, Tick, step_run, would_start};
-use crate::workspace::{self, Access, Init, Made, Resolved, now_ms, open_run, stopwatch, user_config};
+use crate::run::RunDir;
+use crate::tick::{Survey, Tick, step_run, would_start};
+use crate::workspace::{self, Access, Init, Made, Resolved, moment, now_ms, open_run, stopwatch, user_config};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -193,24 +192,14 @@ pub(super) fn step(session: &Session, name: &str, timings: bool) -> Result<u8, F
     let mut held = open_run(&dir, Duration::ZERO, Access::Own)?;
     let (begun, at_ms) = (Instant::now(), now_ms());
     let open = opened();
-    let mut tick = step_run(&mut held.run, Moment { now_ms: at_ms, new_id: &new_attempt_id, spent: &stopwatch() })?;
+    let mut tick = step_run(&mut held.run, moment(at_ms, &stopwatch()))?;
     tick.timings.open = open;
     note_tick(&held.lease, at_ms, begun)?;
     print_tick(session, &tick, timings)?;
     match &tick.unloaded {
         Some(unloaded) => Err(Failure::unloaded(&dir, unloaded)),
-        None => Ok(ended_badly(tick.state)),
+        None => Ok(exit_code_of_step(tick.state)),
     }
-}
-
-/// Notes in the lock file when a tick began and how long it took.
-fn note_tick(lease: &Lease, at_ms: i64, begun: Instant) -> Result<(), Failure> {
-    let noted = lease.note_tick(at_ms, begun.elapsed());
-    noted.map_err(|error| Failure::machine("writing the run's `lock` file", error))
-}
-
-fn ended_badly(state: RunState) -> u8 {
-    u8::from(matches!(state, RunState::Failed | RunState::Cancelled))
 }
 
 fn print_tick(session: &Session, tick: &Tick, timings: bool) -> Result<(), Failure> {
@@ -218,8 +207,9 @@ fn print_tick(session: &Session, tick: &Tick, timings: bool) -> Result<(), Failu
         tell(&format!("warning: {warning}"));
     }
     if session.json && timings {
-        let mut document = serde_json::to_value(tick).unwrap_or_default();
-        document["timings"] = serde_json::to_value(tick.timings).unwrap_or_default();
+        let told = |error| panic!("bug: a tick has no JSON: {error}");
+        let mut document = serde_json::to_value(tick).unwrap_or_else(told);
+        document["timings"] = serde_json::to_value(tick.timings).unwrap_or_else(told);
         return print_json(&document);
     }
     if session.json {
@@ -275,16 +265,16 @@ pub(super) fn drive_runs(session: &Session, arguments: &LoopArgs) -> Result<u8, 
     let codes = std::thread::scope(|scope| {
         let drive = |dir: &RunDir| {
             drive_one(session, dir, patience, interrupt.as_fd(), Shown { alone: false, timings: arguments.timings })
-                .unwrap_or_else(|failure| super::report::report(&failure))
+                .unwrap_or_else(|failure| report(&failure))
         };
         let start = |dir| std::thread::Builder::new().spawn_scoped(scope, move || drive(dir));
         let threads: Vec<_> = runs.iter().map(|dir| (dir, start(dir))).collect();
         let joined = threads.into_iter().map(|(dir, thread)| match thread {
-            Ok(thread) => thread.join().unwrap_or(70),
+            Ok(thread) => thread.join().unwrap_or(exit_code(FailureKind::Bug)),
             Err(error) => {
                 let failure = Failure::machine(format!("run `{}` cannot be driven", dir.address()), error)
                     .hint("no further thread can be had (`ulimit -u`): drive fewer runs at once");
-                super::report::report(&failure)
+                report(&failure)
             }
         });
         joined.collect::<Vec<u8>>()
@@ -304,7 +294,7 @@ fn interrupts() -> Result<UnixStream, Failure> {
         let asked = Arc::new(AtomicBool::new(false));
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
             // The first asks, and is answered between two ticks; a second does not wait for that.
-            let code = i32::from(super::report::exit_code(FailureKind::Interrupted));
+            let code = i32::from(exit_code(FailureKind::Interrupted));
             signal_hook::flag::register_conditional_shutdown(signal, code, asked.clone())?;
             signal_hook::flag::register(signal, asked.clone())?;
             signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
@@ -353,22 +343,19 @@ fn drive_one(
     // a disk that fails from the beginning lets nothing be done
     total.iter().try_for_each(|total| print_tick(session, total, shown.timings))?;
     let run = dir.address();
-    Ok(match ending {
-        Ending::Completed => 0,
-        Ending::Failed => 1,
+    match ending {
+        Ending::Completed | Ending::Failed => {}
         Ending::Waiting => {
             tell(&format!("hint: `matterstack explain {run}` says what it waits for; `loop --wait` waits too"));
-            5
         }
         Ending::TimedOut => {
             tell("the time is over; the run goes on with the next `loop` or `step`, and its jobs go on now");
-            6
         }
         Ending::Interrupted => {
             tell("interrupted; the run goes on with the next `loop` or `step`, and its jobs go on now");
-            super::report::exit_code(FailureKind::Interrupted)
         }
-    })
+    }
+    Ok(exit_code_of_loop(ending))
 }
 
 pub(super) fn config(session: &Session, command: &ConfigCommand) -> Result<u8, Failure> {

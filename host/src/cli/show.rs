@@ -3,6 +3,7 @@ use super::Session;
 use super::output::{JsonList, json_text, one_line, print, print_json, reader_went_away, table, tell, time};
 use super::tasks::no_task;
 use crate::backend::stopped_supervisors;
+use crate::drive::watching;
 use crate::explain::{Beside, Explanation, explain_run, explain_task, explain_task_reuse, outside_command};
 use crate::failure::{Failure, FailureKind};
 use crate::ground::machine::Watch;
@@ -38,12 +39,11 @@ pub(super) fn status(session: &Session, name: &str, watch: bool) -> Result<u8, F
         return Ok(0);
     }
     refuse_to_stay(&store)?;
-    let machine = |error| Failure::machine("watching the run", error);
-    let changes = Watch::new().map_err(machine)?;
-    changes.add(dir.root()).map_err(machine)?;
+    let changes = Watch::new().map_err(watching)?;
+    changes.add(dir.root()).map_err(watching)?;
     drop(store);
     loop {
-        changes.wait(Some(Duration::from_secs(5))).map_err(machine)?;
+        changes.wait(Some(Duration::from_secs(5))).map_err(watching)?;
         if reader_went_away(Duration::ZERO) {
             return Ok(0);
         }

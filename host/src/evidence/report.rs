@@ -252,7 +252,7 @@ impl Report {
                 "A person must decide; in the run's directory, `matterstack explain .` says what would help."
             }
             RunState::Failed | RunState::Cancelled => {
-                "In the run's directory, `matterstack revive .` brings it back, with the tasks that did not complete."
+                "In the run's directory, `matterstack resume .` brings it back, with the tasks that did not complete."
             }
             RunState::Completed => "",
         };

@@ -144,7 +144,7 @@ impl Carriage {
         allowance: &Allowance,
     ) -> io::Result<Carried> {
         let stamp = Stamp::of(&file.metadata()?);
-        self.go_on(path, stamp, (file, None), most, allowance)
+        self.go_on(path, stamp, file, None, most, allowance)
     }
 
     /// Copies a file below a directory, by cloning where the file system can.
@@ -175,7 +175,7 @@ impl Carriage {
             }
         };
         let to = (!cloned).then_some(&mut part);
-        let carried = self.go_on(what.destination, stamp, (from, to), what.most, allowance)?;
+        let carried = self.go_on(what.destination, stamp, from, to, what.most, allowance)?;
         let Carried::Whole(digested) = &carried else { return Ok(carried) };
         if what.sha256.is_some_and(|sha256| sha256 != digested.sha256) {
             self.done.remove(what.destination);
@@ -212,7 +212,8 @@ impl Carriage {
         &mut self,
         path: &str,
         stamp: Stamp,
-        (from, mut to): (&mut std::fs::File, Option<&mut File>),
+        from: &mut std::fs::File,
+        mut to: Option<&mut File>,
         most: u64,
         allowance: &Allowance,
     ) -> io::Result<Carried> {

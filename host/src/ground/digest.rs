@@ -14,6 +14,8 @@ use std::sync::{Mutex, PoisonError};
 
 /// The bytes that are read at once.
 pub const PIECE: usize = 256 * 1024;
+/// The bytes that are read first: most logs are shorter, and a large buffer must be cleared.
+const FIRST: usize = 4 * 1024;
 
 /// A digest in the making.
 #[derive(Debug, Clone, Default)]
@@ -100,13 +102,16 @@ pub fn digest_of(path: &Path, metadata: &Metadata) -> io::Result<String> {
 /// # Errors
 /// If reading or writing fails.
 pub fn copy_hashed(from: &mut impl Read, to: &mut impl Write) -> io::Result<(String, u64)> {
-    let (mut hashing, mut buffer) = (Hashing::new(), vec![0_u8; PIECE]);
+    let (mut hashing, mut buffer) = (Hashing::new(), vec![0_u8; FIRST]);
     loop {
         match from.read(&mut buffer) {
             Ok(0) => break,
             Ok(read) => {
                 hashing.update(&buffer[..read]);
                 to.write_all(&buffer[..read])?;
+                if read == buffer.len() && read < PIECE {
+                    buffer = vec![0_u8; PIECE];
+                }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),

@@ -5,6 +5,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// The bytes that a small file is read into at once.
+const FIRST: usize = 2 * 1024;
 
 /// Reads a regular file whole; nothing if there is none. A link is not followed and a pipe does not block: both are errors,
 /// and so is more than `max` bytes.
@@ -29,7 +33,8 @@ pub fn is_link(error: &io::Error) -> bool {
 /// # Errors
 /// If it cannot be read, or has more than `max` bytes.
 pub fn read_whole(file: impl Read, max: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    // room from the start: an empty vector is filled in steps of a few bytes
+    let mut bytes = Vec::with_capacity(FIRST);
     file.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > max {
         return Err(io::Error::other(format!("it has more than {max} bytes")));
@@ -74,6 +79,28 @@ fn not_regular(path: &Path) -> io::Error {
 /// If something has the name already, or the directory cannot be written.
 pub fn new_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).open(path)
+}
+
+/// Writes a small file durably, takes it away again, and tells how long the writing took. One that a killed process of this user
+/// left has the same name and goes with it.
+///
+/// # Errors
+/// If it cannot be written or taken away.
+pub fn probe(directory: &Path) -> io::Result<Duration> {
+    let path = directory.join(format!(".doctor-{}", super::machine::user_id()));
+    let start = Instant::now();
+    let written =
+        open_path_with(File::options().create(true).truncate(true).write(true), &path).and_then(|mut file| {
+            file.write_all(b"doctor")?;
+            file.sync_all()
+        });
+    let taken = start.elapsed();
+    let removed = match fs::remove_file(&path) {
+        // another process tried the same directory in the same moment
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    };
+    written.and(removed).map(|()| taken)
 }
 
 /// Opens a regular file below a directory for reading. Neither a link nor a FIFO put in its place is followed or blocks.
@@ -148,5 +175,25 @@ fn place_once(from: &Path, to: &Path) -> io::Result<()> {
             Ok(rustix::fs::renameat_with(rustix::fs::CWD, from, rustix::fs::CWD, to, flags)?)
         }
         done => done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::probe;
+    use crate::ground::machine;
+
+    #[test]
+    fn a_probe_leaves_nothing_and_takes_what_a_killed_one_left() {
+        let directory = tempfile::tempdir().expect("a scratch directory");
+        let left = directory.path().join(format!(".doctor-{}", machine::user_id()));
+        for leftover in [false, true] {
+            if leftover {
+                std::fs::write(&left, "doctor").expect("a file");
+            }
+            probe(directory.path()).expect("a sound directory");
+            assert_eq!(std::fs::read_dir(directory.path()).expect("files").count(), 0);
+        }
+        probe(&directory.path().join("nothing")).expect_err("there is no directory");
     }
 }

@@ -38,9 +38,14 @@ pub enum GuestError {
     /// Understood and refused.
     #[error("rejected: {}", .0.message)]
     Rejected(Detail),
-    /// Passes by itself; the number is a delay in milliseconds.
-    #[error("transient: {}", .0.message)]
-    Transient(Detail, Option<u64>),
+    /// Passes by itself.
+    #[error("transient: {}", .detail.message)]
+    Transient {
+        /// What went wrong.
+        detail: Detail,
+        /// When to try again, in milliseconds from now, if that is known.
+        retry_after_ms: Option<u64>,
+    },
     /// Not granted by the configuration.
     #[error("denied: {}", .0.message)]
     Denied(Detail),
@@ -53,12 +58,22 @@ pub enum GuestError {
 }
 
 impl GuestError {
+    /// Something that passes by itself, nobody knows when.
+    pub fn transient(code: Code, message: impl Into<String>) -> Self {
+        Self::Transient { detail: Detail::of(code, message), retry_after_ms: None }
+    }
+
+    /// Something that passes by itself, after which another try may help in this many milliseconds.
+    pub fn transient_for(code: Code, message: impl Into<String>, retry_after_ms: u64) -> Self {
+        Self::Transient { detail: Detail::of(code, message), retry_after_ms: Some(retry_after_ms) }
+    }
+
     /// What went wrong, whatever the case.
     pub fn detail(&self) -> &Detail {
         match self {
             Self::Invalid(detail)
             | Self::Rejected(detail)
-            | Self::Transient(detail, _)
+            | Self::Transient { detail, .. }
             | Self::Denied(detail)
             | Self::Ambiguous(detail)
             | Self::Other(detail) => detail,
@@ -180,8 +195,13 @@ pub enum Found {
     Yes(String),
     /// It did not and never will.
     No,
-    /// Not decided yet: a note for the next call and a delay in milliseconds.
-    Unknown(String, u64),
+    /// Not decided yet.
+    Unknown {
+        /// Comes back with the next call (JSON text).
+        note: String,
+        /// When to ask again, in milliseconds from now.
+        poll_after_ms: u64,
+    },
 }
 
 /// Where an attempt stands outside.
@@ -191,8 +211,13 @@ pub enum Status {
     Queued,
     /// Started, perhaps with progress (JSON text).
     Running(Option<String>),
-    /// Something outside must happen first: a kind (`person`, `kit`, `instrument`, `scheduler`) and a sentence.
-    Waiting(String, String),
+    /// Something outside must happen first.
+    Waiting {
+        /// `person`, `kit`, `instrument`, `scheduler`, `queue`, `machine`, `waiting`, `capacity`, or a word of its own.
+        kind: String,
+        /// One sentence for the person who can help.
+        detail: String,
+    },
     /// Ended well.
     Succeeded,
     /// Ended badly by the task's own doing.
@@ -207,6 +232,13 @@ pub enum Status {
     Unavailable(Detail),
 }
 
+impl Status {
+    /// A wait for something outside of a kind that the host knows.
+    pub fn waiting(kind: Code, detail: impl Into<String>) -> Self {
+        Self::Waiting { kind: kind.as_str().to_owned(), detail: detail.into() }
+    }
+}
+
 /// The answer of `check-status`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusReport {
@@ -216,4 +248,20 @@ pub struct StatusReport {
     pub handle: Option<String>,
     /// When to ask again, in milliseconds from now.
     pub poll_after_ms: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Detail, GuestError};
+
+    #[test]
+    fn an_answer_that_was_recorded_is_read_back() {
+        let detail = Detail::new("busy", "later");
+        let transient = GuestError::Transient { detail, retry_after_ms: Some(7) };
+        let text = serde_json::to_string(&transient).expect("JSON");
+        // the second is how it was recorded while the fields had no names
+        for text in [text.as_str(), r#"{"transient":[{"code":"busy","message":"later"},7]}"#] {
+            assert_eq!(serde_json::from_str::<GuestError>(text).expect("an answer"), transient, "{text}");
+        }
+    }
 }

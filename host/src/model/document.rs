@@ -22,6 +22,11 @@ pub fn canonical_value(value: &impl serde::Serialize) -> Result<String, serde_js
     serde_json_canonicalizer::to_string(value)
 }
 
+/// The canonical form of what the host made or has read: neither holds what JSON has no form for.
+pub fn canonical_own(value: &impl serde::Serialize) -> String {
+    canonical_value(value).unwrap_or_else(|error| panic!("bug: a document has no canonical form: {error}"))
+}
+
 /// SHA-256 of bytes, as 64 hexadecimal digits.
 pub fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))

@@ -179,15 +179,55 @@ states! {
     }
 }
 
+/// How an attempt ended: the ended ones of the states of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttemptOutcome {
+    /// It ended well.
+    Completed,
+    /// It ended badly.
+    Failed,
+    /// It was cancelled.
+    Cancelled,
+    /// Nobody knows whether it ran.
+    Lost,
+}
+
+impl From<AttemptOutcome> for AttemptState {
+    fn from(outcome: AttemptOutcome) -> Self {
+        match outcome {
+            AttemptOutcome::Completed => Self::Completed,
+            AttemptOutcome::Failed => Self::Failed,
+            AttemptOutcome::Cancelled => Self::Cancelled,
+            AttemptOutcome::Lost => Self::Lost,
+        }
+    }
+}
+
 impl AttemptState {
     /// Whether the outside has the attempt, and may move it to and fro.
     pub fn is_outside(self) -> bool {
         matches!(self, Self::Submitted | Self::Running | Self::WaitingExternal)
     }
 
+    /// How the attempt ended, if it is over.
+    pub fn outcome(self) -> Option<AttemptOutcome> {
+        match self {
+            Self::Completed => Some(AttemptOutcome::Completed),
+            Self::Failed => Some(AttemptOutcome::Failed),
+            Self::Cancelled => Some(AttemptOutcome::Cancelled),
+            Self::Lost => Some(AttemptOutcome::Lost),
+            Self::Created
+            | Self::Prepared
+            | Self::Submitting
+            | Self::Submitted
+            | Self::Running
+            | Self::WaitingExternal => None,
+        }
+    }
+
     /// Whether the attempt is over.
     pub fn ended(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed | Self::Cancelled | Self::Lost)
+        self.outcome().is_some()
     }
 
     /// The state after a move to `to`.

@@ -6,6 +6,7 @@
 use crate::explain::outside_command;
 use crate::failure::Failure;
 use crate::ground::files::{lock, new_file, put, read_regular};
+use crate::ground::machine;
 use crate::ground::words::positional;
 use crate::model::code::Code;
 use crate::model::contract::{AttemptRequest, Status};
@@ -111,7 +112,7 @@ fn too_late(run: &Run, attempt: &AttemptRow, asked: bool) -> Result<Failure, Fai
     Ok(match run.store.run()?.state {
         RunState::Completed => failure,
         RunState::Failed | RunState::Cancelled => {
-            failure.hint(format!("the run has ended; `matterstack revive {address}` brings back what did not complete"))
+            failure.hint(format!("the run has ended; `matterstack resume {address}` brings back what did not complete"))
         }
         RunState::Active | RunState::Paused | RunState::Held | RunState::Cancelling => {
             failure.hint(format!("`matterstack rerun {address} {}` asks again", positional(task)))
@@ -140,7 +141,7 @@ impl Question {
     /// Says that there is an answer already, and whose it is.
     fn answered(&self) -> Option<Failure> {
         self.place().symlink_metadata().ok()?;
-        let signature = signature_of_answer(&self.directory).map(|(signature, _)| signature);
+        let signature = signature_of_answer(&self.directory, &machine::user_name_of).map(|(signature, _)| signature);
         let who = match signature {
             Some(by) if by.by_hand => format!("by hand, by {by}"),
             Some(by) => format!("by {by}"),
@@ -179,7 +180,7 @@ impl Question {
         let report = run.plugins.check_status(&OperatorKey(self.attempt.operator.clone()), &request)?;
         Ok(match report.status {
             Status::Succeeded | Status::Failed(_) => Judgement::Valid,
-            Status::Waiting(_, text) => Judgement::Invalid(why_not(report.handle.as_deref()).unwrap_or(text)),
+            Status::Waiting { detail, .. } => Judgement::Invalid(why_not(report.handle.as_deref()).unwrap_or(detail)),
             other => Judgement::Invalid(format!("the operator answered {other:?}")),
         })
     }
@@ -196,8 +197,7 @@ impl Question {
             return Err(failure);
         }
         let signature = Signature::of(answer, now_ms);
-        let signed = serde_json::to_string(&signature).unwrap_or_default() + "\n";
-        put(&self.directory.join(SIGNATURE), signed.as_bytes(), true).map_err(failed)?;
+        put(&self.directory.join(SIGNATURE), signature.to_line().as_bytes(), true).map_err(failed)?;
         match put(&self.place(), answer, false) {
             Ok(()) => Ok(signature),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

@@ -68,7 +68,7 @@ pub(super) fn to_wit(error: GuestError) -> types::Error {
     match error {
         GuestError::Invalid(detail) => types::Error::Invalid(detail_to_wit(detail)),
         GuestError::Rejected(detail) => types::Error::Rejected(detail_to_wit(detail)),
-        GuestError::Transient(detail, retry_after_ms) => {
+        GuestError::Transient { detail, retry_after_ms } => {
             types::Error::Transient(types::Delay { detail: detail_to_wit(detail), retry_after_ms })
         }
         GuestError::Denied(detail) => types::Error::Denied(detail_to_wit(detail)),
@@ -83,7 +83,8 @@ pub(super) fn from_wit(error: types::Error) -> GuestError {
         types::Error::Invalid(detail) => GuestError::Invalid(detail_from_wit(detail)),
         types::Error::Rejected(detail) => GuestError::Rejected(detail_from_wit(detail)),
         types::Error::Transient(delay) => {
-            GuestError::Transient(detail_from_wit(delay.detail), delay.retry_after_ms.map(pause))
+            let (detail, retry_after_ms) = (detail_from_wit(delay.detail), delay.retry_after_ms.map(pause));
+            GuestError::Transient { detail, retry_after_ms }
         }
         types::Error::Denied(detail) => GuestError::Denied(detail_from_wit(detail)),
         types::Error::Ambiguous(detail) => GuestError::Ambiguous(detail_from_wit(detail)),
@@ -96,7 +97,7 @@ pub(super) fn found_to_wit(found: Found) -> operator_types::Found {
     match found {
         Found::Yes(handle) => operator_types::Found::Yes(handle),
         Found::No => operator_types::Found::No,
-        Found::Unknown(note, poll_after_ms) => {
+        Found::Unknown { note, poll_after_ms } => {
             operator_types::Found::Unknown(operator_types::Undecided { note, poll_after_ms })
         }
     }
@@ -108,7 +109,8 @@ pub(super) fn found_from_wit(found: operator_types::Found) -> Checked<Found> {
         operator_types::Found::Yes(handle) => Found::Yes(handle_from_wit(handle)?),
         operator_types::Found::No => Found::No,
         operator_types::Found::Unknown(undecided) => {
-            Found::Unknown(document("the note", undecided.note, NOTE_MAX)?, pause(undecided.poll_after_ms))
+            let note = document("the note", undecided.note, NOTE_MAX)?;
+            Found::Unknown { note, poll_after_ms: pause(undecided.poll_after_ms) }
         }
     })
 }
@@ -129,7 +131,7 @@ pub(super) fn report_to_wit(report: StatusReport) -> operator_types::StatusRepor
     let status = match report.status {
         Status::Queued => Wit::Queued,
         Status::Running(progress) => Wit::Running(progress),
-        Status::Waiting(kind, detail) => Wit::Waiting(operator_types::Waiting { kind, detail }),
+        Status::Waiting { kind, detail } => Wit::Waiting(operator_types::Waiting { kind, detail }),
         Status::Succeeded => Wit::Succeeded,
         Status::Failed(detail) => Wit::Failed(detail_to_wit(detail)),
         Status::Cancelled => Wit::Cancelled,
@@ -148,7 +150,7 @@ pub(super) fn report_from_wit(report: operator_types::StatusReport) -> Checked<S
         Wit::Running(progress) => {
             Status::Running(progress.map(|text| document("the progress", text, NOTE_MAX)).transpose()?)
         }
-        Wit::Waiting(waiting) => Status::Waiting(word(waiting.kind), sentence(&waiting.detail)),
+        Wit::Waiting(waiting) => Status::Waiting { kind: word(waiting.kind), detail: sentence(&waiting.detail) },
         Wit::Succeeded => Status::Succeeded,
         Wit::Failed(detail) => Status::Failed(detail_from_wit(detail)),
         Wit::Cancelled => Status::Cancelled,

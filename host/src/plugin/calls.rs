@@ -16,7 +16,7 @@ use super::native::PluginSource;
 use super::state::{CallState, CalledAttempt, Deadline, Sight};
 use super::{Answer, Plugins, wasi};
 use crate::model::code::Code;
-use crate::model::contract::{AttemptRequest, Context, Decision, Detail, Found, GuestError, Next, Reads, StatusReport};
+use crate::model::contract::{AttemptRequest, Context, Decision, Found, GuestError, Next, Reads, StatusReport};
 use crate::model::evidence::EngineRecord;
 use crate::model::id::OperatorKey;
 use crate::model::limit::Bound;
@@ -142,8 +142,8 @@ impl PluginHost {
         let wasi = wasi::for_operator(grants, loaded.files, &attempt.directory, &out, &err);
         // A directory that cannot be reached now, such as a share that is not mounted, may be reached later.
         let wasi = wasi.map_err(|error| {
-            let detail = Detail::of(Code::Unreachable, format!("a granted directory cannot be opened: {error:#}"));
-            PluginErrorKind::Guest(GuestError::Transient(detail, None))
+            let text = format!("a granted directory cannot be opened: {error:#}");
+            PluginErrorKind::Guest(GuestError::transient(Code::Unreachable, text))
         })?;
         let deadline = Deadline::after_ms("limits.plugin.call_ms", self.shared.limits.call_ms);
         let called = CalledAttempt {

@@ -1,6 +1,7 @@
 //! Randomness for plugins: real where it is granted, else a stream that follows from a key. Either is counted, so that no
 //! call draws without end.
 use super::state::CallState;
+use crate::ground::random as chance;
 use sha2::{Digest, Sha256};
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime_wasi::p2::bindings::random::{insecure, insecure_seed, random};
@@ -77,9 +78,7 @@ enum Kind {
 impl CallState {
     fn fill(&mut self, kind: Kind, bytes: &mut [u8]) -> wasmtime::Result<()> {
         match (&mut self.sight.chance, kind) {
-            (Chance::Real, _) => {
-                getrandom::fill(bytes).map_err(|error| wasmtime::format_err!("no randomness: {error}"))
-            }
+            (Chance::Real, _) => chance::fill(bytes).map_err(|error| wasmtime::format_err!("no randomness: {error}")),
             (Chance::Derived(derived), Kind::Secure) => {
                 derived.secure.fill(bytes);
                 Ok(())

@@ -1,6 +1,6 @@
 //! Compiling, which happens in a process of its own: what a plugin makes of the compiler costs that process, never the run,
 //! and the system ends it when it takes more memory or processor time than it may.
-use super::engine::{self, Role, Room};
+use super::engine::{self, Kind, Role, Room};
 use super::error::PluginErrorKind;
 use crate::backend::start_and_wait;
 use crate::ground::machine;
@@ -21,11 +21,11 @@ const COMPLAINT_MAX: usize = 2000;
 pub(super) fn in_a_process(
     program: &Path,
     limits: &CompileLimits,
-    (role, room): (Role, Room),
+    kind: Kind,
     wasm: &[u8],
 ) -> Result<Vec<u8>, PluginErrorKind> {
     let numbers = [limits.memory_mb, limits.cpu_s].map(|number| number.to_string());
-    let arguments = [COMPILE, role.as_str(), room.as_str(), &numbers[0], &numbers[1]];
+    let arguments = [COMPILE, kind.role.as_str(), kind.room.as_str(), &numbers[0], &numbers[1]];
     let started = machine::file_in_memory(wasm).and_then(|input| start_and_wait(program, &arguments, input));
     let ended = started.map_err(|error| PluginErrorKind::Unstarted(format!("compiling: {error}")))?;
     if !ended.status.success() {
@@ -85,7 +85,7 @@ pub fn compile_as_told(arguments: &[String], input: &mut dyn Read) -> Result<Vec
         .map_err(|error| format!("its limits cannot be set: {error}"))?;
     let mut wasm = Vec::new();
     input.read_to_end(&mut wasm).map_err(|error| format!("the component cannot be read: {error}"))?;
-    let engine = engine::compiling(role, room).map_err(|error| format!("no engine: {error:#}"))?;
+    let engine = engine::compiling(Kind { role, room }).map_err(|error| format!("no engine: {error:#}"))?;
     engine.precompile_component(&wasm).map_err(|error| {
         let text = "it is cut off or damaged, or made for another kind of host";
         format!("{text} ({})", error.root_cause())

@@ -69,7 +69,21 @@ impl Room {
     }
 }
 
-fn config(role: Role, room: Room) -> Config {
+/// What an engine is for: engines of one kind run each other's native code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Kind {
+    pub(super) role: Role,
+    pub(super) room: Room,
+}
+
+impl Kind {
+    /// For plugins of this role in this process.
+    pub(super) fn here(role: Role) -> Self {
+        Self { role, room: Room::here() }
+    }
+}
+
+fn config(Kind { role, room }: Kind) -> Config {
     let mut config = Config::new();
     config.cranelift_opt_level(OptLevel::Speed).relaxed_simd_deterministic(true).cranelift_nan_canonicalization(true);
     match role {
@@ -84,15 +98,15 @@ fn config(role: Role, room: Room) -> Config {
 }
 
 /// An engine that compiles, and takes no address space for memories of its own.
-pub(super) fn compiling(role: Role, room: Room) -> wasmtime::Result<Engine> {
-    Engine::new(&config(role, room))
+pub(super) fn compiling(kind: Kind) -> wasmtime::Result<Engine> {
+    Engine::new(&config(kind))
 }
 
 /// An engine that runs. A tick makes thousands of short calls of operators, one at a time, so the memory of one instance is
 /// kept and reset between them, which takes a third off each call.
-pub(super) fn running(role: Role, room: Room, table_elements: u64) -> wasmtime::Result<Engine> {
-    let config = config(role, room);
-    if (role, room) == (Role::Operator, Room::Reserved) {
+pub(super) fn running(kind: Kind, table_elements: u64) -> wasmtime::Result<Engine> {
+    let config = config(kind);
+    if kind == (Kind { role: Role::Operator, room: Room::Reserved }) {
         let mut pooled = config.clone();
         pooled.allocation_strategy(InstanceAllocationStrategy::Pooling(one_instance(table_elements)));
         // Calls without the pool only cost more.
@@ -105,7 +119,7 @@ pub(super) fn running(role: Role, room: Room, table_elements: u64) -> wasmtime::
 
 /// Tells apart native code of engines that cannot run each other's, as far as can be told without making an engine, which
 /// takes a millisecond: what else differs, wasmtime notices when it loads the code, and it is made again.
-pub(super) fn mark(role: Role, room: Room) -> String {
+pub(super) fn mark(Kind { role, room }: Kind) -> String {
     let mut hasher = DefaultHasher::new();
     (env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, processor()).hash(&mut hasher);
     format!("{}-{}-{:016x}", role.as_str(), room.as_str(), hasher.finish())

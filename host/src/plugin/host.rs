@@ -1,7 +1,7 @@
 //! The plugins of one run: what they are given, and how each is loaded when it is first called.
 use super::bindings::campaign::CampaignPre;
 use super::bindings::operator::ComputeOperatorPre;
-use super::engine::{self, Role, Room};
+use super::engine::{self, Kind, Role, Room};
 use super::error::{PluginError, PluginErrorKind};
 use super::given::{Artifacts, PluginLog};
 use super::inspect::{Asks, check};
@@ -148,15 +148,19 @@ impl PluginHost {
         get_or_try(&self.loaded_campaign, || {
             let source = self.campaign.as_ref().ok_or_else(|| PluginErrorKind::Load("is not configured".to_owned()))?;
             let engine = get_or_try(&self.decisions, || self.engine(Role::Campaign))?;
-            let component = self.compiler.component(engine, (Role::Campaign, self.room), source)?;
+            let component = self.compiler.component(engine, self.engine_kind(Role::Campaign), source)?;
             check(&component, engine, Role::Campaign, None)?;
             let linker = link::campaign_linker(engine).map_err(load_error)?;
             CampaignPre::new(instantiate_pre(&linker, &component)?).map_err(load_error)
         })
     }
 
+    fn engine_kind(&self, role: Role) -> Kind {
+        Kind { role, room: self.room }
+    }
+
     fn engine(&self, role: Role) -> CallResult<Engine> {
-        engine::running(role, self.room, self.shared.limits.table_elements).map_err(unstarted)
+        engine::running(self.engine_kind(role), self.shared.limits.table_elements).map_err(unstarted)
     }
 
     pub(super) fn effects(&self) -> CallResult<&Effects> {
@@ -170,7 +174,7 @@ impl PluginHost {
     pub(super) fn operator_pre<'a>(&self, key: &str, operator: &'a Operator) -> CallResult<&'a LoadedOperator> {
         get_or_try(&operator.loaded, || {
             let engine = &self.effects()?.engine;
-            let component = self.compiler.component(engine, (Role::Operator, self.room), &operator.source)?;
+            let component = self.compiler.component(engine, self.engine_kind(Role::Operator), &operator.source)?;
             let asks = Asks { key, grants: &operator.grants, backends: &self.backends };
             check(&component, engine, Role::Operator, Some(asks))?;
             let linker = link::operator_linker(engine, !operator.grants.compute.is_empty()).map_err(load_error)?;

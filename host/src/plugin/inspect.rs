@@ -1,5 +1,5 @@
 //! What a component is, by what it imports and exports, and whether a configuration grants what it needs.
-use super::engine::{self, Role, Room};
+use super::engine::{self, Kind, Role};
 use super::error::{PluginError, PluginErrorKind};
 use super::native::Compiler;
 use crate::model::config::Grants;
@@ -56,8 +56,8 @@ fn examine(compiler: &Compiler, bytes: &[u8]) -> Result<Inspection, PluginErrorK
     // What it is called by tells for which engine it will be wanted; the check comes when it is compiled.
     let calls = b"matterstack:plugin/operator-calls@";
     let role = if bytes.windows(calls.len()).any(|window| window == calls) { Role::Operator } else { Role::Campaign };
-    let kind = (role, Room::here());
-    let engine = engine::compiling(kind.0, kind.1).map_err(|error| PluginErrorKind::Unstarted(format!("{error:#}")))?;
+    let kind = Kind::here(role);
+    let engine = engine::compiling(kind).map_err(|error| PluginErrorKind::Unstarted(format!("{error:#}")))?;
     let component = compiler.component_of(&engine, kind, &digest, || Ok(bytes.to_vec()))?;
     let (world, contract) = classify(&component, &engine).map_err(PluginErrorKind::Load)?;
     let imports = imports(&component, &engine);

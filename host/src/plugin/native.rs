@@ -6,7 +6,7 @@
 //! miss, as is one that others may write to: the plugin is compiled again and the entry replaced. The seal is no secret;
 //! who may write to the user's own cache may also start the user's programs. The code comes first, so that a call runs it out of
 //! the file: a process that makes one call touches a part of it, and copies nothing.
-use super::engine::{self, Role, Room};
+use super::engine::{self, Kind, Role};
 use super::error::{PluginError, PluginErrorKind};
 use super::{compile, inspect, survey};
 use crate::ground::files::{open_path_with, open_regular_path, read_whole};
@@ -83,8 +83,8 @@ pub struct Compiler {
 struct Name(String);
 
 impl Name {
-    fn new((role, room): (Role, Room), digest: &str) -> Self {
-        Self(format!("{digest}-{}.native", engine::mark(role, room)))
+    fn new(kind: Kind, digest: &str) -> Self {
+        Self(format!("{digest}-{}.native", engine::mark(kind)))
     }
 
     fn seal(&self, code: &[u8]) -> std::io::Result<[u8; SEAL]> {
@@ -140,23 +140,23 @@ impl Compiler {
     }
 
     fn make_ready(&self, role: Role, digest: &str, bytes: impl FnOnce() -> Made<Vec<u8>>) -> Made<()> {
-        let room = Room::here();
-        let name = Name::new((role, room), digest);
+        let kind = Kind::here(role);
+        let name = Name::new(kind, digest);
         if self.entry(&name).is_some_and(|path| path.exists()) || self.kept(&name).is_some() {
             return Ok(());
         }
-        self.make(&name, (role, room), bytes).map(drop)
+        self.make(&name, kind, bytes).map(drop)
     }
 
     /// The component, for an engine that runs: from the cache, else compiled.
-    pub(super) fn component(&self, engine: &Engine, kind: (Role, Room), source: &PluginSource) -> Made<Component> {
+    pub(super) fn component(&self, engine: &Engine, kind: Kind, source: &PluginSource) -> Made<Component> {
         self.component_of(engine, kind, &source.sha256, || source.read())
     }
 
     pub(super) fn component_of(
         &self,
         engine: &Engine,
-        kind: (Role, Room),
+        kind: Kind,
         digest: &str,
         bytes: impl FnOnce() -> Made<Vec<u8>>,
     ) -> Made<Component> {
@@ -186,7 +186,7 @@ impl Compiler {
     }
 
     /// Compiles a plugin, one process at a time for each, and keeps its code.
-    fn make(&self, name: &Name, kind: (Role, Room), bytes: impl FnOnce() -> Made<Vec<u8>>) -> Made<Arc<[u8]>> {
+    fn make(&self, name: &Name, kind: Kind, bytes: impl FnOnce() -> Made<Vec<u8>>) -> Made<Arc<[u8]>> {
         if let Some((limits, bound)) = learnt().refused.get(name)
             && *limits == self.limits
         {
@@ -242,7 +242,7 @@ fn unstarted(error: wasmtime::Error) -> PluginErrorKind {
     PluginErrorKind::Unstarted(format!("{error:#}"))
 }
 
-#[allow(unsafe_code, reason = "native code can be loaded in no other way; the safety comment says what is checked")]
+#[expect(unsafe_code, reason = "native code can be loaded in no other way; the safety comment says what is checked")]
 fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: these very bytes, which nobody else can reach, are what a process of our own program made of this plugin for
     // this engine, or carry the seal that `write` gave to such. wasmtime itself refuses code of another version or with
@@ -250,7 +250,7 @@ fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
     unsafe { Component::deserialize(engine, code) }
 }
 
-#[allow(unsafe_code, reason = "native code can be loaded in no other way; the safety comment says what is checked")]
+#[expect(unsafe_code, reason = "native code can be loaded in no other way; the safety comment says what is checked")]
 fn map(engine: &Engine, entry: &File) -> Option<Component> {
     // the file that was looked at, whatever has its name now
     let path = format!("/proc/self/fd/{}", entry.as_raw_fd());

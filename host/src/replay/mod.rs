@@ -20,7 +20,7 @@ use crate::plugin::{
 };
 use crate::run::{RunDir, read_params};
 use crate::store::{DecisionInput, Store, StoreError};
-use crate::tick::{canonical_next, canonical_output, context_of, input_digest, raw_decision, raw_state};
+use crate::tick::{Occasion, canonical_next, canonical_output, context_of, input_digest, raw_decision, raw_state};
 use crate::workspace::read_run_config;
 use compare::{Came, Recorded};
 use files::ReplayedFiles;
@@ -272,10 +272,11 @@ impl<'a> Replayer<'a> {
         };
         let supplied = record.supplied.as_ref().map(canonical_value).transpose();
         let supplied = supplied.map_err(|error| Failure::machine("what was supplied", error))?;
-        let numbers = (record.iteration, record.number);
+        let (iteration, decision) = (record.iteration, record.number);
+        let occasion = Occasion { run_id: self.run_id, iteration, decision, now_ms: record.at.0 };
         let params = read_params(self.dir, &campaign.config)
             .map_err(|error| Failure::machine("campaign.params of a recorded config.json", error))?;
-        let context = context_of((&campaign.config, params), self.run_id, numbers, record.at.0, supplied)?;
+        let context = context_of(occasion, &campaign.config, params, supplied);
         campaign.files.begin(input.refusals.clone());
         let mut came = match record.kind {
             DecisionKind::Plan => plan(campaign.host.plan(&context, state)),

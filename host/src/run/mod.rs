@@ -59,7 +59,7 @@ impl Run {
             config: config.unwrap_or_else(|| "{}".to_owned()),
             directory: self.dir.join(&attempt.directory),
             inputs: Arc::default(),
-            cancelled: attempt.cancel_asked > 0,
+            cancelled: attempt.cancel.is_wanted(),
         }
     }
 }

@@ -51,11 +51,16 @@ impl Signature {
         }
     }
 
+    /// Its JSON, as it stands beside an answer.
+    pub fn to_line(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|error| panic!("bug: a signature has no JSON: {error}")) + "\n"
+    }
+
     /// Signs the bytes of a file as its owner.
-    fn of_owner(bytes: &[u8], metadata: &fs::Metadata) -> Self {
+    fn of_owner(bytes: &[u8], metadata: &fs::Metadata, user_name: &dyn Fn(u32) -> String) -> Self {
         let at = metadata.modified().ok().and_then(|at| jiff::Timestamp::try_from(at).ok()).unwrap_or_default();
         Self {
-            user: machine::user_name_of(metadata.uid()),
+            user: user_name(metadata.uid()),
             uid: metadata.uid(),
             host: machine::host_name(),
             at: format!("{at:.3}"),
@@ -73,24 +78,23 @@ impl std::fmt::Display for Signature {
 }
 
 /// Who gave the answer that lies in an attempt directory, and whether that is written down there. Nothing if there is none,
-/// or what is there cannot be read.
-pub(crate) fn signature_of_answer(directory: &Path) -> Option<(Signature, bool)> {
+/// or what is there cannot be read. The name of a user is told by number.
+pub(crate) fn signature_of_answer(directory: &Path, user_name: &dyn Fn(u32) -> String) -> Option<(Signature, bool)> {
     let file = open_regular_path(&directory.join("response.json")).ok()?;
     let metadata = file.metadata().ok()?;
     let bytes = read_whole(file, ANSWER_MAX).ok()?;
     let signed = read_regular(&directory.join(SIGNATURE), SIGNATURE_MAX).ok().flatten();
     let signed: Option<Signature> = signed.and_then(|text| serde_json::from_slice(&text).ok());
     let signed = signed.filter(|by| by.sha256 == sha256(&bytes)).map(|by| (by, true));
-    signed.or_else(|| Some((Signature::of_owner(&bytes, &metadata), false)))
+    signed.or_else(|| Some((Signature::of_owner(&bytes, &metadata, user_name), false)))
 }
 
 /// Notes beside an answer that was written by hand whose file it is: an operator in its sandbox cannot see that. Where it
 /// cannot be noted, the record will not say who answered.
-pub(crate) fn sign_what_came_by_hand(directory: &Path) {
-    if let Some((signature, false)) = signature_of_answer(directory)
+pub(crate) fn sign_what_came_by_hand(directory: &Path, user_name: &dyn Fn(u32) -> String) {
+    if let Some((signature, false)) = signature_of_answer(directory, user_name)
         && directory.join("schema.json").is_file()
     {
-        let text = serde_json::to_string(&signature).unwrap_or_default() + "\n";
-        let _ = put(&directory.join(SIGNATURE), text.as_bytes(), true);
+        let _ = put(&directory.join(SIGNATURE), signature.to_line().as_bytes(), true);
     }
 }

@@ -66,7 +66,7 @@ const RULES: &[(&str, &str)] = &[
     ),
     (
         "the configuration the run goes by is not the last it was given",
-        "SELECT r.config_sha256 FROM run r WHERE unhex(r.config_sha256) IS NOT (SELECT sha256 FROM configs \
+        "SELECT lower(hex(r.config_sha256)) FROM run r WHERE r.config_sha256 IS NOT (SELECT sha256 FROM configs \
          ORDER BY config DESC LIMIT 1)",
     ),
     (

@@ -106,30 +106,30 @@ impl Writer<'_> {
             .prepare_cached(
                 "INSERT INTO decisions (number, try, kind, iteration, now_ms, config, plugin_sha256, engine, state_from, \
                  supplied, finished, input_sha256, outcome, error, answer, next, reason, summary, output_sha256, fuel) \
-                 VALUES (?1, (SELECT count(*) + 1 FROM decisions WHERE number = ?1), ?2, ?3, ?4, \
-                 (SELECT max(config) FROM configs), unhex(?5), ?6, ?7, ?8, ?9, unhex(?10), ?11, ?12, ?13, ?14, ?15, ?16, \
-                 unhex(?17), ?18)",
+                 VALUES (:number, (SELECT count(*) + 1 FROM decisions WHERE number = :number), :kind, :iteration, :now, \
+                 (SELECT max(config) FROM configs), unhex(:plugin), :engine, :state_from, :supplied, :finished, \
+                 unhex(:input), :outcome, :error, :answer, :next, :reason, :summary, unhex(:output), :fuel)",
             )?
-            .execute(rusqlite::params![
-                new.number as i64,
-                new.kind.as_str(),
-                new.iteration,
-                new.now_ms,
-                new.plugin_sha256,
-                engine,
-                new.former.map(|former| former.number as i64),
-                new.supplied,
-                finished,
-                new.input_sha256,
-                outcome.as_str(),
-                error,
-                rest,
-                next,
-                reason,
-                summary,
-                output,
-                new.fuel as i64,
-            ])?;
+            .execute(rusqlite::named_params! {
+                ":number": new.number as i64,
+                ":kind": new.kind.as_str(),
+                ":iteration": new.iteration,
+                ":now": new.now_ms,
+                ":plugin": new.plugin_sha256,
+                ":engine": engine,
+                ":state_from": new.former.map(|former| former.number as i64),
+                ":supplied": new.supplied,
+                ":finished": finished,
+                ":input": new.input_sha256,
+                ":outcome": outcome.as_str(),
+                ":error": error,
+                ":answer": rest,
+                ":next": next,
+                ":reason": reason,
+                ":summary": summary,
+                ":output": output,
+                ":fuel": new.fuel as i64,
+            })?;
         self.keep_reads(self.connection.last_insert_rowid(), new.reads)?;
         match came {
             Came::Answer { state, .. } => self.take_answer(new, state),

@@ -3,17 +3,49 @@ use super::{Store, StoreError, Writer};
 use crate::model::evidence::HistoryRecord;
 use crate::model::time::Time;
 use rusqlite::Row;
+use std::borrow::Cow;
+
+/// What a row of the history is about.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Subject<'a> {
+    /// The run, by its id.
+    Run(&'a str),
+    /// A task, by its id.
+    Task(&'a str),
+    /// An attempt, by its id.
+    Attempt(&'a str),
+    /// The workflow of an iteration.
+    Workflow(u32),
+    /// The directory that is the run.
+    Directory,
+}
+
+impl Subject<'_> {
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Run(_) => "run",
+            Self::Task(_) => "task",
+            Self::Attempt(_) => "attempt",
+            Self::Workflow(_) => "workflow",
+            Self::Directory => "config",
+        }
+    }
+
+    fn name(&self) -> Cow<'_, str> {
+        match self {
+            Self::Run(id) | Self::Task(id) | Self::Attempt(id) => Cow::Borrowed(id),
+            Self::Workflow(iteration) => Cow::Owned(iteration.to_string()),
+            Self::Directory => Cow::Borrowed("directory"),
+        }
+    }
+}
 
 impl Writer<'_> {
-    /// Adds one row to the history.
-    ///
-    /// # Errors
-    /// If the database cannot be written.
-    pub fn record(
+    /// Adds one row to the history: what went from one state to another, or came to be in one.
+    pub(super) fn record(
         &self,
         at_ms: i64,
-        kind: &str,
-        subject: &str,
+        subject: Subject<'_>,
         (from, to): (Option<&str>, &str),
         reason: Option<&str>,
     ) -> Result<(), StoreError> {
@@ -21,21 +53,12 @@ impl Writer<'_> {
             .prepare_cached(
                 "INSERT INTO history (at_ms, kind, subject, from_state, to_state, reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
-            .execute((at_ms, kind, subject, from, to, reason))?;
+            .execute((at_ms, subject.kind(), subject.name(), from, to, reason))?;
         Ok(())
     }
 }
 
 impl Store {
-    /// The place of the newest row; 0 before the first.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn history_end(&self) -> Result<i64, StoreError> {
-        let mut statement = self.connection.prepare_cached("SELECT coalesce(max(seq), 0) FROM history")?;
-        Ok(statement.query_row([], |row| row.get(0))?)
-    }
-
     /// The history, oldest first.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! The schema and its versions. A migration is never edited once released.
 use super::StoreError;
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::path::Path;
 
 const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_initial.sql")];
@@ -13,15 +13,24 @@ fn version(connection: &Connection) -> Result<i64, StoreError> {
     Ok(connection.query_row("PRAGMA user_version", [], |row| row.get(0))?)
 }
 
-/// Creates the newest schema in an empty database.
-pub(super) fn create(connection: &Connection) -> Result<(), StoreError> {
-    apply(connection, 0)
+/// Creates the newest schema in an empty database; refuses one that has a schema.
+pub(super) fn create(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    if version(connection)? > 0 {
+        return Err(StoreError::Exists(path.to_owned()));
+    }
+    apply(connection, MIGRATIONS)
 }
 
-fn apply(connection: &Connection, from: i64) -> Result<(), StoreError> {
-    for (index, migration) in MIGRATIONS.iter().enumerate().skip(from as usize) {
-        connection
-            .execute_batch(&format!("BEGIN IMMEDIATE; {migration}; PRAGMA user_version = {}; COMMIT", index + 1))?;
+/// Makes each migration that the database has not had, in a transaction of its own: one that fails, or that another process was
+/// first to make, leaves the database as it was.
+fn apply(connection: &Connection, migrations: &[&str]) -> Result<(), StoreError> {
+    for (before, migration) in (0..).zip(migrations) {
+        let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+        if version(&transaction)? == before {
+            transaction.execute_batch(migration)?;
+            transaction.pragma_update(None, "user_version", before + 1)?;
+            transaction.commit()?;
+        }
     }
     Ok(())
 }
@@ -55,7 +64,29 @@ pub(super) fn migrate(connection: &Connection, path: &Path) -> Result<(), StoreE
     if found < latest() {
         let backup = path.with_extension(format!("sqlite.v{found}"));
         connection.execute("VACUUM INTO ?1", [backup.to_string_lossy().as_ref()])?;
-        apply(connection, found)?;
+        apply(connection, MIGRATIONS)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{apply, version};
+    use rusqlite::Connection;
+
+    #[test]
+    fn a_migration_that_fails_or_was_made_leaves_the_database_as_it_was() {
+        let connection = Connection::open_in_memory().expect("a database");
+        let half = ["CREATE TABLE a (x)", "CREATE TABLE b (x); CREATE TABLE a (x)"];
+        apply(&connection, &half).expect_err("there is such a table");
+        assert!(connection.is_autocommit(), "no transaction is left open");
+        assert!(connection.table_exists(None, "a").expect("an answer"), "what was made before stays");
+        assert!(!connection.table_exists(None, "b").expect("an answer"), "half a migration is none");
+        assert_eq!(version(&connection).expect("a version"), 1);
+        let whole = [half[0], "CREATE TABLE b (x)"];
+        for _ in 0..2 {
+            apply(&connection, &whole).expect("what is missing is made, once");
+            assert_eq!(version(&connection).expect("a version"), 2);
+        }
+    }
 }

@@ -15,6 +15,7 @@ mod history;
 mod job;
 mod look;
 mod migrate;
+mod outlook;
 mod output;
 mod ready;
 mod rerun;
@@ -29,9 +30,10 @@ mod word;
 mod workflow;
 
 pub use amend::AmendedTask;
-pub use attempt::{AttemptEnd, AttemptRow, NewAttempt, SettledAttempt, Waiting};
+pub use attempt::{AttemptEnd, AttemptRow, Cancel, NewAttempt, SettledAttempt, Waiting};
 pub use decision::{Came, DecisionInput, NewDecision};
 pub use job::{CarriedInput, NewInput};
+pub use outlook::Outlook;
 pub use output::{KeptOutput, Output};
 pub use ready::TaskSpec;
 pub use reuse::{Earlier, EarlierState};
@@ -57,6 +59,9 @@ pub enum StoreError {
     /// The file does not exist.
     #[error("no database `{0}`")]
     Missing(PathBuf),
+    /// A new run was to be made where one is.
+    #[error("there is a database `{0}` already")]
+    Exists(PathBuf),
     /// Written by a later version.
     #[error("database `{0}` has schema version {1}; this matterstack knows up to {2}")]
     TooNew(PathBuf, i64, i64),
@@ -68,6 +73,19 @@ pub enum StoreError {
     /// Not a database, or a damaged one.
     #[error("database `{0}` is damaged or not a StateStore: {1}")]
     Corrupt(PathBuf, String),
+    /// A database that was found to be damaged while it was in use.
+    #[error("the database is damaged: {0}")]
+    Damaged(String),
+    /// SQLite did not take a setting that a commit needs; the file system may not let it.
+    #[error("SQLite keeps `{name}` at `{kept}` where `{wanted}` is needed")]
+    Setting {
+        /// The setting, as SQLite calls it.
+        name: &'static str,
+        /// What was asked for.
+        wanted: &'static str,
+        /// What SQLite says it is.
+        kept: String,
+    },
     /// Another process holds the database.
     #[error("the database is locked by another process")]
     Busy,
@@ -105,16 +123,12 @@ impl From<rusqlite::Error> for StoreError {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
             Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure) => Self::Disk(error.to_string()),
             Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) => Self::Denied(error.to_string()),
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                Self::Corrupt(PathBuf::from("state.sqlite"), error.to_string())
-            }
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error.to_string()),
             _ => match error {
                 rusqlite::Error::FromSqlConversionFailure(..)
                 | rusqlite::Error::InvalidColumnType(..)
                 | rusqlite::Error::Utf8Error(..)
-                | rusqlite::Error::IntegralValueOutOfRange(..) => {
-                    Self::Corrupt(PathBuf::from("state.sqlite"), error.to_string())
-                }
+                | rusqlite::Error::IntegralValueOutOfRange(..) => Self::Damaged(error.to_string()),
                 rusqlite::Error::QueryReturnedNoRows => Self::Row("a row is missing".to_owned()),
                 other => Self::Sqlite(other),
             },
@@ -156,7 +170,7 @@ impl Store {
         made.map_err(|error| StoreError::Disk(format!("{}: {error}", path.display())))?;
         let connection = Connection::open(path)?;
         let store = Self::configure(connection, journal, network)?;
-        migrate::create(&store.connection)?;
+        migrate::create(&store.connection, path)?;
         Ok(store)
     }
 
@@ -166,12 +180,15 @@ impl Store {
     /// If it is missing, damaged, newer, or locked.
     pub fn open(path: &Path, journal: Journal, network: bool) -> Result<Self, StoreError> {
         refuse_stranger(path)?;
-        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
-            .map_err(|error| Self::name(path, error.into()))?;
+        Self::open_ours(path, journal, network).map_err(|error| Self::name(path, error))
+    }
+
+    fn open_ours(path: &Path, journal: Journal, network: bool) -> Result<Self, StoreError> {
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         // What is not ours is left as it is, so it is refused before its journal is touched.
         connection.busy_timeout(BUSY)?;
-        migrate::refuse_newer(&connection, path).map_err(|error| Self::name(path, error))?;
-        let store = Self::configure(connection, journal, network).map_err(|error| Self::name(path, error))?;
+        migrate::refuse_newer(&connection, path)?;
+        let store = Self::configure(connection, journal, network)?;
         migrate::migrate(&store.connection, path)?;
         Ok(store)
     }
@@ -193,26 +210,24 @@ impl Store {
         }
         // A rollback journal commits by being deleted, and only EXTRA makes sure that the deletion is on the disk: a journal that
         // a power failure brings back would undo a `submitting` whose submit took effect.
-        let (synchronous, level) = if wal { ("FULL", 2) } else { ("EXTRA", 3) };
+        let (synchronous, level) = if wal { ("FULL", "2") } else { ("EXTRA", "3") };
         connection.pragma_update(None, "synchronous", synchronous)?;
         connection.execute_batch(
             "PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -8000",
         )?;
-        let kept: i64 = connection.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
-        if kept != level {
-            return Err(StoreError::Row(format!("SQLite kept synchronous = {kept} where {synchronous} is needed")));
-        }
-        let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
-        let foreign: i64 = connection.query_row("PRAGMA foreign_keys", [], |row| row.get(0))?;
-        if mode != wanted || foreign != 1 {
-            return Err(StoreError::Row(format!("SQLite kept journal mode `{mode}` where `{wanted}` is needed")));
+        for (name, wanted) in [("synchronous", level), ("journal_mode", wanted), ("foreign_keys", "1")] {
+            let kept = setting(&connection, name)?;
+            if kept != wanted {
+                return Err(StoreError::Setting { name, wanted, kept });
+            }
         }
         Ok(Self { connection, wal, alone: false, _held: None })
     }
 
+    /// Names the file in which damage was found.
     fn name(path: &Path, error: StoreError) -> StoreError {
         match error {
-            StoreError::Corrupt(_, text) => StoreError::Corrupt(path.to_owned(), text),
+            StoreError::Damaged(text) => StoreError::Corrupt(path.to_owned(), text),
             other => other,
         }
     }
@@ -254,10 +269,21 @@ impl Store {
     }
 }
 
-/// Everything that changes the store; exists only inside a transaction.
+/// Everything that changes the store; exists only inside a transaction. Whoever is given one is given no run with its plugins
+/// and backends, which a test follows: so none of those runs while a transaction is open.
 #[derive(Debug)]
 pub struct Writer<'a> {
     connection: &'a Connection,
+}
+
+/// What SQLite says that a setting is.
+fn setting(connection: &Connection, name: &str) -> Result<String, StoreError> {
+    Ok(connection.pragma_query_value(None, name, |row| {
+        Ok(match row.get_ref(0)? {
+            ValueRef::Integer(number) => number.to_string(),
+            other => other.as_str()?.to_owned(),
+        })
+    })?)
 }
 
 /// The size of the header of a database, in bytes.
@@ -291,8 +317,11 @@ macro_rules! state_column {
 
 state_column!(RunState, TaskState, AttemptState);
 
-/// Reads a JSON document from a row.
-fn document<T: DeserializeOwned>(text: &str) -> Result<T, StoreError> {
+/// Reads a JSON document as it stands in a row.
+///
+/// # Errors
+/// If it is none, or another one than belongs there.
+pub fn document<T: DeserializeOwned>(text: &str) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|error| StoreError::Row(format!("a stored document cannot be read: {error}")))
 }
 
@@ -308,7 +337,18 @@ fn changed_one(changed: usize, what: &str) -> Result<(), StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Journal, Store};
+    use super::{Journal, Store, StoreError};
+    use rusqlite::Connection;
+
+    #[test]
+    fn a_setting_that_is_not_taken_is_named() {
+        // a database in memory has no write-ahead log
+        let memory = Connection::open_in_memory().expect("a database");
+        let refused = Store::configure(memory, Journal::Wal, false).expect_err("no write-ahead log");
+        let StoreError::Setting { name, wanted, kept } = &refused else { panic!("{refused:?}") };
+        assert_eq!((*name, *wanted, kept.as_str()), ("journal_mode", "wal", "memory"));
+        assert_eq!(refused.to_string(), "SQLite keeps `journal_mode` at `memory` where `wal` is needed");
+    }
 
     #[test]
     fn a_commit_is_on_the_disk_in_either_journal() {

@@ -1,4 +1,5 @@
 //! The run's own row.
+use super::history::Subject;
 use super::word::columns;
 use super::{NewConfig, NewEnvironment, Store, StoreError, Writer, changed_one};
 use crate::model::act::Act;
@@ -6,6 +7,7 @@ use crate::model::code::Word;
 use crate::model::document::sha256;
 use crate::model::reason::Reason;
 use crate::model::states::RunState;
+use rusqlite::named_params;
 
 /// What tells a run's directory from a copy of it. The number of a device is no part of it: the next mount may bring another.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -96,7 +98,7 @@ impl Store {
             .prepare_cached(
                 "SELECT run_id, workspace, state, reason_code, reason, iteration, decisions, idle_plans, \
                  (SELECT d.summary FROM decisions d WHERE d.number = state_of AND d.outcome = 'answered'), result, supplied, \
-                 config_sha256, token, inode, born_ns, volume, user_id, created_at_ms, ended_at_ms FROM run",
+                 lower(hex(config_sha256)), token, inode, born_ns, volume, user_id, created_at_ms, ended_at_ms FROM run",
             )?
             .query_row([], |row| {
                 Ok(RunRow {
@@ -142,20 +144,22 @@ impl Writer<'_> {
     /// # Errors
     /// If the database cannot be written.
     pub fn create_run(&self, run: &NewRun<'_>) -> Result<(), StoreError> {
+        let state = RunState::default().as_str();
         self.connection.execute(
             "INSERT INTO run (one, run_id, workspace, state, config_sha256, token, inode, born_ns, volume, user_id, created_at_ms) \
-             VALUES (1, ?1, ?2, 'active', ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            (
-                run.run_id,
-                run.workspace,
-                sha256(run.config.text.as_bytes()),
-                &run.identity.token,
-                run.identity.inode,
-                run.identity.born_ns,
-                run.identity.volume,
-                run.user_id,
-                run.act.at_ms,
-            ),
+             VALUES (1, :id, :workspace, :state, unhex(:config), :token, :inode, :born_ns, :volume, :user, :now)",
+            named_params! {
+                ":id": run.run_id,
+                ":workspace": run.workspace,
+                ":state": state,
+                ":config": sha256(run.config.text.as_bytes()),
+                ":token": run.identity.token,
+                ":inode": run.identity.inode,
+                ":born_ns": run.identity.born_ns,
+                ":volume": run.identity.volume,
+                ":user": run.user_id,
+                ":now": run.act.at_ms,
+            },
         )?;
         let act = self.add_act(run.act)?;
         self.set_config(run.config, act)?;
@@ -163,7 +167,7 @@ impl Writer<'_> {
         for state in crate::model::states::TaskState::ALL {
             self.connection.execute("INSERT INTO task_counts (state, n) VALUES (?1, 0)", [state.as_str()])?;
         }
-        self.record(run.act.at_ms, "run", run.run_id, (None, "active"), None)
+        self.record(run.act.at_ms, Subject::Run(run.run_id), (None, state), None)
     }
 
     /// Moves the run to another state, with its reason.
@@ -188,7 +192,7 @@ impl Writer<'_> {
             .execute((from.as_str(), to.as_str(), code, text, ended))?;
         changed_one(changed, "the run")?;
         let id: String = self.connection.query_row("SELECT run_id FROM run", [], |row| row.get(0))?;
-        self.record(now_ms, "run", &id, (Some(from.as_str()), to.as_str()), text)
+        self.record(now_ms, Subject::Run(&id), (Some(from.as_str()), to.as_str()), text)
     }
 
     /// Leaves to the next tick whose turn it is (JSON text); nothing if this one was not cut short.
@@ -218,6 +222,6 @@ impl Writer<'_> {
             "UPDATE run SET token = ?1, inode = ?2, born_ns = ?3, volume = ?4, user_id = ?5",
             (&identity.token, identity.inode, identity.born_ns, identity.volume, user_id),
         )?;
-        self.record(now_ms, "config", "directory", (None, "adopted"), None)
+        self.record(now_ms, Subject::Directory, (None, "adopted"), None)
     }
 }

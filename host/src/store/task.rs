@@ -1,4 +1,5 @@
 //! Tasks: where each stands, and why.
+use super::history::Subject;
 use super::word::columns;
 use super::{Store, StoreError, Writer, changed_one};
 use crate::model::code::Word;
@@ -6,6 +7,13 @@ use crate::model::reason::Reason;
 use crate::model::states::{TaskCounts, TaskState};
 use rusqlite::{Connection, OptionalExtension};
 use std::collections::BTreeMap;
+
+/// The last task of a portion, after which the next begins.
+#[derive(Debug, Default)]
+struct After {
+    operator: String,
+    key: i64,
+}
 
 /// A task as a person or a report sees it.
 #[derive(Debug, Clone)]
@@ -115,7 +123,7 @@ impl Writer<'_> {
                 .prepare_cached("UPDATE workflows SET open_tasks = open_tasks + ?2 WHERE iteration = ?1")?
                 .execute((iteration, opened))?;
         }
-        self.record(now_ms, "task", &id, (Some(from.as_str()), to.as_str()), text)
+        self.record(now_ms, Subject::Task(&id), (Some(from.as_str()), to.as_str()), text)
     }
 
     /// Notes why a running task does not move, without a change of state.
@@ -265,16 +273,16 @@ impl Store {
         standing: Standing,
         most: u64,
     ) -> impl Iterator<Item = Result<TaskRow, StoreError>> + use<'_> {
-        let (mut left, mut after, mut last) = (most, (String::new(), 0), false);
+        let (mut left, mut after, mut last) = (most, After::default(), false);
         std::iter::from_fn(move || {
             let portion = left.min(PORTION);
             if last || portion == 0 {
                 return None;
             }
-            let rows = self.standing_page(standing, (&after.0, after.1), portion);
+            let rows = self.standing_page(standing, &after, portion);
             let read = rows.as_ref().map_or(0, Vec::len) as u64;
             if let Some(row) = rows.as_ref().ok().and_then(|rows| rows.last()) {
-                after = (row.operator.clone(), row.key);
+                after = After { operator: row.operator.clone(), key: row.key };
             }
             left -= read;
             last = read < portion;
@@ -286,12 +294,7 @@ impl Store {
         .flatten()
     }
 
-    fn standing_page(
-        &self,
-        standing: Standing,
-        (operator, key): (&str, i64),
-        most: u64,
-    ) -> Result<Vec<TaskRow>, StoreError> {
+    fn standing_page(&self, standing: Standing, after: &After, most: u64) -> Result<Vec<TaskRow>, StoreError> {
         // the words stand in the text, since the indexes are partial ones; that of `tasks_notable` has to be named whole
         let notable = |state: TaskState| {
             format!(
@@ -314,7 +317,7 @@ impl Store {
         };
         let mut statement =
             self.connection.prepare_cached(&format!("SELECT {TASK_COLUMNS} FROM tasks t WHERE {filter} LIMIT ?3"))?;
-        let rows = statement.query_map((operator, key, most as i64), task_row)?;
+        let rows = statement.query_map((&after.operator, after.key, most as i64), task_row)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 

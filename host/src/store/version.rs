@@ -44,7 +44,7 @@ impl Writer<'_> {
         for (name, file) in new.plugins {
             keep.execute((name, &file.sha256, &file.path, file.size as i64, act))?;
         }
-        self.connection.execute("UPDATE run SET config_sha256 = ?1", [digest])?;
+        self.connection.execute("UPDATE run SET config_sha256 = unhex(?1)", [digest])?;
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! The workflow of an iteration: the tasks one plan made, and which of their outcomes `analyze` has received.
 use super::dependency::UNMET;
+use super::history::Subject;
 use super::{Store, StoreError, Writer};
 use crate::model::code::Word;
 use crate::model::result::{Outcome, TaskResult};
@@ -29,7 +30,7 @@ impl Writer<'_> {
         self.insert_dependencies(first, tasks)?;
         self.connection.execute("UPDATE task_counts SET n = n + ?1 WHERE state = 'pending'", [tasks.len() as i64])?;
         let text = format!("{} tasks", tasks.len());
-        self.record(now_ms, "workflow", &iteration.to_string(), (None, "planned"), Some(&text))?;
+        self.record(now_ms, Subject::Workflow(iteration), (None, "planned"), Some(&text))?;
         self.apply_earlier(first, tasks, now_ms)
     }
 
@@ -115,19 +116,6 @@ impl Writer<'_> {
 }
 
 impl Store {
-    /// The iterations that go on or whose results have not all been analyzed, in order, each with how many of its tasks have not
-    /// ended.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn open_workflows(&self) -> Result<Vec<(u32, u64)>, StoreError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT iteration, open_tasks FROM workflows WHERE analyzed_at_ms IS NULL ORDER BY iteration",
-        )?;
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
     /// Whether `analyze` has received any outcome of an iteration.
     ///
     /// # Errors

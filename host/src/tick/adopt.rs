@@ -1,4 +1,5 @@
-//! What becomes of live attempts when somebody else takes a run over.
+//! What becomes of live attempts when somebody else takes a run over. What is learnt is recorded as it comes, and the
+//! run is taken over last: after a crash `adopt` is given again, and begins with what is live still.
 use super::poll::ask_all;
 use super::reconcile::reconcile;
 use super::turn::{Phase, Round, Turn};
@@ -7,7 +8,7 @@ use super::{Moment, Run, Tick, TickError};
 use crate::model::code::Code;
 use crate::model::contract::Found;
 use crate::model::reason::Reason;
-use crate::model::states::AttemptState;
+use crate::model::states::{AttemptOutcome, AttemptState};
 use crate::store::{AttemptEnd, Durability};
 
 /// What was found of the attempts of a run that was taken over.
@@ -33,7 +34,7 @@ pub fn adopt_live_attempts(run: &mut Run, moment: Moment<'_>, why: &str) -> Resu
     let lost = left.len() as u64;
     run.store.transaction(Durability::Full, |writer| {
         for attempt in left {
-            let end = AttemptEnd::new(AttemptState::Lost, Some(Reason::new(Code::Adopted, why)));
+            let end = AttemptEnd::new(AttemptOutcome::Lost, Some(Reason::new(Code::Adopted, why)));
             verdict::apply(writer, &Verdict { attempt, end, sequel: Sequel::Policy }, moment.now_ms)?;
         }
         Ok(())

@@ -1,12 +1,13 @@
-//! What an attempt left that had more than it was allowed to: once a quota is raised, a new attempt takes it from where it
-//! lies. Nothing is computed twice.
+//! What an attempt left that had more than it was allowed to: once a quota is raised, a new attempt takes it from where
+//! it lies. Nothing is computed twice. Until its end is recorded the new attempt stays as it was, and after a crash the
+//! next tick takes it again.
 use super::gather::{Gathered, gather};
 use super::verdict::{self, Sequel, Verdict};
-use super::{ControlError, Run, Tick, TickError, job_end};
+use super::{ControlError, Moment, Run, Tick, TickError, job_end};
 use crate::backend::RanAt;
 use crate::model::code::Code;
 use crate::model::reason::Reason;
-use crate::model::states::{AttemptState, RunState, TaskState};
+use crate::model::states::{AttemptOutcome, AttemptState, RunState, TaskState};
 use crate::store::{AttemptEnd, AttemptRow, Durability, Store, StoreError, Writer};
 
 /// The attempt of a task that left more than it may, if that was its last one.
@@ -34,7 +35,7 @@ pub(super) enum Again {
 }
 
 /// Takes what the attempt before left, if this one has its directory.
-pub(super) fn take(run: &Run, attempt: AttemptRow, tick: &mut Tick) -> Result<Again, TickError> {
+pub(super) fn take(run: &Run, attempt: AttemptRow, moment: Moment<'_>, tick: &mut Tick) -> Result<Again, TickError> {
     if attempt.number == 1 {
         return Ok(Again::No(attempt));
     }
@@ -43,13 +44,13 @@ pub(super) fn take(run: &Run, attempt: AttemptRow, tick: &mut Tick) -> Result<Ag
         return Ok(Again::No(attempt));
     }
     let text = format!("what attempt {} left was collected again", before.number);
-    let end = AttemptEnd::new(AttemptState::Completed, None);
+    let end = AttemptEnd::new(AttemptOutcome::Completed, None);
     let mut verdict = Verdict { attempt: before, end, sequel: Sequel::Policy };
     if let Gathered::Later(delay_ms, reason) = gather(run, &mut verdict, tick)? {
         return Ok(Again::Later(attempt, delay_ms, reason));
     }
     verdict.end.reason.get_or_insert_with(|| Reason::new(Code::CollectedAgain, text));
-    job_end::note(run, &verdict.attempt, &mut verdict.end);
+    job_end::note(run, &verdict.attempt, &mut verdict.end, moment);
     verdict.end.takes_over = Some(verdict.attempt.key);
     verdict.attempt = AttemptRow { handle: verdict.attempt.handle, ..attempt };
     Ok(Again::Ended(verdict))

@@ -1,5 +1,5 @@
-//! What a change of the configuration may not take from under a run: an operator that tasks still need, and a backend that
-//! holds what is live.
+//! What a change of the configuration may not take from under a run: an operator that tasks still need, and a backend
+//! that holds what is live. It reads alone, and a crash leaves nothing.
 use super::control::not_now;
 use super::{ControlError, Run, TickError};
 use crate::model::config::{BackendConfig, RunConfig};

@@ -1,10 +1,11 @@
 //! What a task carries from one attempt to the next (`retry.carry`): here it is copied before the operator is asked to
-//! prepare; on a cluster it is copied over there by the submit, and never crosses the wire.
+//! prepare; on a cluster it is copied over there by the submit, and never crosses the wire. What a crash leaves of a
+//! copy is in the directory of an attempt that is not submitted, and replaced when that is staged again.
 use super::collect::{CollectError, Left, over_quota, own_files};
 use super::stage::{Brought, StageError, Staging, blame};
 use super::walk::{Own, Walk};
 use super::{Run, TickError};
-use crate::backend::RanAt;
+use crate::backend::{LeftThere, RanAt};
 use crate::ground::carriage::is_executable;
 use crate::ground::files::open_regular;
 use crate::model::config::Limits;
@@ -45,10 +46,10 @@ pub(super) fn stage(
         RanAt::Forgotten => Ok(Vec::new()),
         RanAt::There(backend) if super::may_use(run, &attempt.operator, &backend) => Ok(Vec::new()),
         RanAt::There(backend) => {
-            let from = (backend.as_str(), before.id.as_str());
-            match run.backends.fetch_carried(from, &attempt.id, &task.retry.carry, staging.directory) {
+            let left = LeftThere { backend: &backend, attempt: &before.id, patterns: &task.retry.carry };
+            match run.backends.fetch_carried(left, &attempt.id, staging.directory) {
                 Ok(()) => fetched(task, &run.config.limits, staging).map_err(|error| not_carried(error, &what())),
-                Err(GuestError::Transient(detail, _)) => Err(StageError::Later(format!(
+                Err(GuestError::Transient { detail, .. }) => Err(StageError::Later(format!(
                     "what attempt {} left is on backend `{backend}`: {}",
                     before.number, detail.message
                 ))),

@@ -1,5 +1,6 @@
-//! Finds and hashes the output files of an ended attempt, without following links and within quotas. Only folders that a
-//! pattern can reach are looked into. What a job left is never trouble of the machine's, but where the machine says so.
+//! Finds and hashes the output files of an ended attempt, without following links and within quotas. Only folders that
+//! a pattern can reach are looked into. What a job left is never trouble of the machine's, but where the machine says
+//! so. The files stay as they are: after a crash they are looked at again.
 use super::walk::{Own, Walk};
 use crate::ground::carriage::{Allowance, Carriage, Carried};
 use crate::ground::files::open_regular;

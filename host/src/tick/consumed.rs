@@ -1,4 +1,5 @@
-//! Which files an attempt consumes, by digest, and where each comes from. What stands in the task itself is not among them.
+//! Which files an attempt consumes, by digest, and where each comes from. What stands in the task itself is not among
+//! them. It reads alone: the list is kept with the intent to submit, or not at all.
 use super::Run;
 use crate::model::pattern::plain_path;
 use crate::model::workflow::{FileSource, Task};

@@ -1,4 +1,5 @@
-//! What a person may ask of a run. Each request is one transaction; the next tick does what it implies outside.
+//! What a person may ask of a run. Each request is one transaction; the next tick does what it implies outside, also
+//! after a crash between the two.
 use super::{Run, TickError};
 use crate::model::act::Act;
 use crate::model::code::Code;

@@ -1,94 +1,294 @@
-//! How many tasks of which operator may start: pure rules over counts.
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+//! What a run does next: a pure rule over what was seen. It reads and writes nothing, and a crash finds nothing of it.
+use super::Tick;
+use super::turn::Phase;
+use crate::model::states::RunState;
+use crate::store::Outlook;
 
-/// What bounds the attempts that are live at once.
+/// What one round of a tick goes by.
+#[derive(Debug, Clone)]
+pub(super) struct Seen<'a> {
+    /// What the store offers.
+    pub(super) run: Outlook,
+    /// The parts of the tick that are still to come, in their order; none once time was up.
+    pub(super) ahead: &'a [Phase],
+    /// Whether this tick has started what is ready, as far as there is room, and nothing became ready since.
+    pub(super) started: bool,
+    /// Whether this tick has asked for a plan.
+    pub(super) decided: bool,
+    /// Whether this tick has changed anything, or has left something to be gone on with at once.
+    pub(super) changed: bool,
+    /// Now, in milliseconds since the epoch.
+    pub(super) now_ms: i64,
+}
+
+/// The next thing to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Capacity {
-    /// Live attempts in the run.
-    pub run_live: u64,
-    /// `limits.max_active`.
-    pub run_max: u64,
-    /// Live attempts of the operator.
-    pub operator_live: u64,
-    /// `operators.<key>.max_active`, if set.
-    pub operator_max: Option<u64>,
+pub(super) enum Move {
+    /// Look outside: reconcile, stop and poll, as far as that is to come before something is begun.
+    Look,
+    /// Start what is ready.
+    Start,
+    /// Hand the results of this iteration to the campaign.
+    Analyze(u32),
+    /// Ask the campaign for a plan.
+    Plan,
+    /// End a run that was being cancelled.
+    Cancel,
+    /// Hold a run in which nothing can move.
+    Hold(Stuck),
+    /// Nothing: the tick is done.
+    Rest,
 }
 
-/// How many more attempts of an operator may be live.
-pub fn room(capacity: Capacity) -> u64 {
-    let run = capacity.run_max.saturating_sub(capacity.run_live);
-    let operator = capacity.operator_max.map(|max| max.saturating_sub(capacity.operator_live));
-    operator.map_or(run, |operator| operator.min(run))
-}
-
-/// What an operator could start.
+/// Why nothing can move in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Claim {
-    /// Its live attempts.
-    pub(super) live: u64,
-    /// How many more it could have.
-    pub(super) wanted: u64,
+pub(super) enum Stuck {
+    /// Only a person's word on lost attempts moves it.
+    Lost,
+    /// It waits for nothing: a fault of ours, or of a hand in the database. Such a tick must not be repeated for ever.
+    Idle,
 }
 
-/// How operators share the room that there is: each place goes to the one that has the fewest live attempts.
-pub(super) fn shares(room: u64, claims: &[Claim]) -> Vec<u64> {
-    let mut shares = vec![0; claims.len()];
-    let mut queue: BinaryHeap<Reverse<(u64, usize)>> = claims
-        .iter()
-        .enumerate()
-        .filter(|(_, claim)| claim.wanted > 0)
-        .map(|(n, claim)| Reverse((claim.live, n)))
-        .collect();
-    let mut left = room;
-    while left > 0
-        && let Some(Reverse((live, n))) = queue.pop()
-    {
-        // alone, it gets what it wants at once
-        let given = if queue.is_empty() { (claims[n].wanted - shares[n]).min(left) } else { 1 };
-        shares[n] += given;
-        left -= given;
-        if shares[n] < claims[n].wanted {
-            queue.push(Reverse((live.saturating_add(given), n)));
+impl<'a> Seen<'a> {
+    /// What is seen at the beginning of a tick that has these parts.
+    pub(super) fn first(run: Outlook, ahead: &'a [Phase], now_ms: i64) -> Self {
+        Self { run, ahead, started: false, decided: false, changed: false, now_ms }
+    }
+
+    /// What is seen after a move, by which the tick has come this far.
+    pub(super) fn after(self, run: Outlook, tick: &Tick) -> Self {
+        let cut = tick.cut.is_some();
+        Self {
+            ahead: if cut { &[] } else { self.ahead },
+            started: tick.started,
+            decided: tick.decided,
+            changed: self.changed || cut || tick.decided || run.history_end != self.run.history_end,
+            run,
+            now_ms: self.now_ms,
         }
     }
-    shares
+}
+
+/// Decides what to do next. What is live is looked after in every state of the run; only an active one begins anything,
+/// and only when that is the tick's next part.
+pub(super) fn decide(seen: &Seen<'_>) -> Move {
+    match seen.ahead {
+        [Phase::Reconcile | Phase::Stop | Phase::Poll, ..] => Move::Look,
+        [Phase::Advance, after @ ..] => match begin(seen) {
+            Some(begun) => begun,
+            None if after.is_empty() => end(seen),
+            None => Move::Look,
+        },
+        [] => end(seen),
+    }
+}
+
+/// What can be begun: tasks as long as any are ready, and once all have ended, what the campaign is owed.
+fn begin(seen: &Seen<'_>) -> Option<Move> {
+    if seen.run.state != RunState::Active {
+        None
+    } else if !seen.started {
+        Some(Move::Start)
+    } else if seen.decided || seen.run.open > 0 {
+        None
+    } else {
+        Some(seen.run.owed.map_or(Move::Plan, Move::Analyze))
+    }
+}
+
+/// How a tick ends that has nothing more to begin.
+fn end(seen: &Seen<'_>) -> Move {
+    match seen.run.state {
+        RunState::Active => stuck(seen).map_or(Move::Rest, Move::Hold),
+        RunState::Cancelling if seen.run.live == 0 => Move::Cancel,
+        RunState::Cancelling
+        | RunState::Paused
+        | RunState::Held
+        | RunState::Completed
+        | RunState::Failed
+        | RunState::Cancelled => Move::Rest,
+    }
+}
+
+/// Why nothing can move in an active run, if so.
+fn stuck(seen: &Seen<'_>) -> Option<Stuck> {
+    let run = &seen.run;
+    if run.iteration == 0 || run.live > 0 {
+        None
+    } else if run.lost && run.retry_at_ms.is_none() && !run.ready {
+        Some(Stuck::Lost)
+    } else if !seen.changed && run.retry_at_ms.is_none_or(|at| at <= seen.now_ms) {
+        Some(Stuck::Idle)
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Capacity, Claim, room, shares};
+    use super::{Move, Seen, Stuck, decide};
+    use crate::model::states::RunState;
+    use crate::store::Outlook;
+    use crate::tick::Tick;
+    use crate::tick::turn::{Cut, Phase};
+    use Phase::{Advance, Poll, Reconcile, Stop};
 
-    #[test]
-    fn room_is_what_every_bound_leaves() {
-        let cases = [
-            ((0, 500, 0, None), 500),
-            ((499, 500, 0, None), 1),
-            ((500, 500, 0, Some(10)), 0),
-            ((5, 500, 5, Some(7)), 2),
-            ((5, 500, 9, Some(7)), 0),
-            ((600, 500, 0, None), 0),
-        ];
-        for ((run_live, run_max, operator_live, operator_max), expected) in cases {
-            assert_eq!(room(Capacity { run_live, run_max, operator_live, operator_max }), expected);
+    const NOW_MS: i64 = 1_000;
+    const ENDED: [RunState; 3] = [RunState::Completed, RunState::Failed, RunState::Cancelled];
+
+    /// An active run in which all has been started, has ended and is analyzed, in the last part of a tick that has changed
+    /// something.
+    fn seen() -> Seen<'static> {
+        let run = Outlook {
+            state: RunState::Active,
+            iteration: 1,
+            live: 0,
+            open: 0,
+            owed: None,
+            ready: false,
+            lost: false,
+            retry_at_ms: None,
+            history_end: 7,
+        };
+        Seen { run, ahead: &[Advance], started: true, decided: false, changed: true, now_ms: NOW_MS }
+    }
+
+    /// What is seen that differs from [`seen`], and what is to be done then.
+    type Case = (&'static str, fn(&mut Seen<'_>), Move);
+
+    fn check(cases: &[Case]) {
+        for (what, differs, expected) in cases {
+            let mut seen = seen();
+            differs(&mut seen);
+            assert_eq!(decide(&seen), *expected, "{what}: {seen:?}");
         }
     }
 
     #[test]
-    fn operators_share_the_room_whatever_their_names() {
-        type Case<'a> = (u64, &'a [(u64, u64)], &'a [u64]);
-        let cases: [Case<'_>; 7] = [
-            (10, &[(0, 100), (0, 100)], &[5, 5]),
-            (10, &[(0, 2), (0, 100)], &[2, 8]),
-            (10, &[(8, 100), (0, 100)], &[1, 9]),
-            (1, &[(499, 100), (0, 1)], &[0, 1]),
-            (0, &[(0, 1)], &[0]),
-            (u64::MAX, &[(0, 3), (0, 4)], &[3, 4]),
-            (7, &[(0, 0), (3, 9), (0, 9)], &[0, 2, 5]),
-        ];
-        for (room, claims, expected) in cases {
-            let claims: Vec<Claim> = claims.iter().map(|&(live, wanted)| Claim { live, wanted }).collect();
-            assert_eq!(shares(room, &claims), expected, "{room} {claims:?}");
+    fn what_is_live_is_looked_after_first_and_in_every_state() {
+        for state in RunState::ALL {
+            for part in [Reconcile, Stop, Poll] {
+                for ahead in [&[part][..], &[part, Advance], &[part, Advance, Reconcile]] {
+                    for started in [false, true] {
+                        let mut seen = Seen { ahead, started, ..seen() };
+                        seen.run.state = *state;
+                        assert_eq!(decide(&seen), Move::Look, "{seen:?}");
+                    }
+                }
+            }
         }
+    }
+
+    #[test]
+    fn an_active_run_starts_then_analyzes_then_plans_once() {
+        check(&[
+            ("nothing was started yet", |seen| seen.started = false, Move::Start),
+            ("nor was it, though tasks are open", |seen| (seen.started, seen.run.open) = (false, 3), Move::Start),
+            ("nor was what the plan added", |seen| (seen.started, seen.decided) = (false, true), Move::Start),
+            ("tasks are open", |seen| (seen.run.open, seen.run.owed, seen.run.live) = (1, Some(1), 1), Move::Rest),
+            ("one is, of another iteration", |seen| (seen.run.open, seen.run.owed) = (1, Some(1)), Move::Rest),
+            ("all have ended", |seen| seen.run.owed = Some(1), Move::Analyze(1)),
+            ("of two iterations", |seen| (seen.run.owed, seen.run.iteration) = (Some(1), 2), Move::Analyze(1)),
+            ("all is analyzed", |_| (), Move::Plan),
+            ("there is no iteration yet", |seen| seen.run.iteration = 0, Move::Plan),
+            ("it has planned in this tick", |seen| seen.decided = true, Move::Rest),
+            ("and brought back another", |seen| (seen.decided, seen.run.owed) = (true, Some(1)), Move::Rest),
+            ("lost tasks are open", |seen| (seen.run.open, seen.run.lost) = (1, true), Move::Hold(Stuck::Lost)),
+        ]);
+    }
+
+    #[test]
+    fn nothing_is_begun_out_of_turn_or_in_another_state() {
+        let early: fn(&mut Seen<'_>) = |seen| seen.started = false;
+        let late: fn(&mut Seen<'_>) = |_| ();
+        for state in RunState::ALL.iter().filter(|state| **state != RunState::Active) {
+            for differs in [early, late] {
+                let mut seen = seen();
+                differs(&mut seen);
+                (seen.run.state, seen.run.live) = (*state, 1);
+                assert_eq!(decide(&seen), Move::Rest, "{seen:?}");
+                seen.ahead = &[Advance, Reconcile];
+                assert_eq!(decide(&seen), Move::Look, "{seen:?}");
+            }
+        }
+        check(&[
+            ("its turn is over", |seen| (seen.started, seen.ahead) = (false, &[]), Move::Rest),
+            ("and all has ended", |seen| (seen.run.owed, seen.ahead) = (Some(1), &[]), Move::Rest),
+            ("its turn is first", |seen| (seen.started, seen.ahead) = (false, &[Advance, Reconcile]), Move::Start),
+            ("and then that of the others", |seen| (seen.run.open, seen.ahead) = (1, &[Advance, Stop]), Move::Look),
+            ("after its plan too", |seen| (seen.decided, seen.ahead) = (true, &[Advance, Poll]), Move::Look),
+        ]);
+    }
+
+    #[test]
+    fn a_run_is_cancelled_once_nothing_is_live_and_the_outside_was_looked_after() {
+        for (ahead, live, expected) in [
+            (&[Advance][..], 0, Move::Cancel),
+            (&[], 0, Move::Cancel),
+            (&[Advance], 1, Move::Rest),
+            (&[], 1, Move::Rest),
+            (&[Advance, Reconcile], 0, Move::Look),
+        ] {
+            let mut seen = Seen { ahead, ..seen() };
+            (seen.run.state, seen.run.live) = (RunState::Cancelling, live);
+            assert_eq!(decide(&seen), expected, "{seen:?}");
+        }
+        for state in ENDED {
+            let mut seen = seen();
+            seen.run.state = state;
+            assert_eq!(decide(&seen), Move::Rest, "{seen:?}");
+        }
+    }
+
+    #[test]
+    fn only_an_active_run_in_which_nothing_can_move_is_held() {
+        let (lost, idle) = (Move::Hold(Stuck::Lost), Move::Hold(Stuck::Idle));
+        // lost, ready, when a back-off ends, whether anything changed
+        for (is_lost, ready, retry_at_ms, changed, expected) in [
+            (false, false, None, false, idle),
+            (false, false, None, true, Move::Rest),
+            (false, true, None, false, idle),
+            (false, true, None, true, Move::Rest),
+            (false, false, Some(NOW_MS), false, idle),
+            (false, false, Some(NOW_MS), true, Move::Rest),
+            (false, false, Some(NOW_MS + 1), false, Move::Rest),
+            (false, true, Some(NOW_MS + 1), false, Move::Rest),
+            (true, false, None, false, lost),
+            (true, false, None, true, lost),
+            (true, true, None, false, idle),
+            (true, true, None, true, Move::Rest),
+            (true, false, Some(NOW_MS), false, idle),
+            (true, false, Some(NOW_MS), true, Move::Rest),
+            (true, false, Some(NOW_MS + 1), false, Move::Rest),
+        ] {
+            for ahead in [&[Advance][..], &[]] {
+                let mut seen = Seen { ahead, changed, ..seen() };
+                seen.run = Outlook { open: 1, owed: Some(1), lost: is_lost, ready, retry_at_ms, ..seen.run };
+                assert_eq!(decide(&seen), expected, "{seen:?}");
+                for run in [Outlook { live: 1, ..seen.run.clone() }, Outlook { iteration: 0, ..seen.run.clone() }] {
+                    assert_eq!(decide(&Seen { run, ..seen.clone() }), Move::Rest, "{seen:?}");
+                }
+                for state in [RunState::Paused, RunState::Held, RunState::Cancelling].into_iter().chain(ENDED) {
+                    let run = Outlook { state, live: 1, ..seen.run.clone() };
+                    assert_eq!(decide(&Seen { run, ..seen.clone() }), Move::Rest, "{seen:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_tick_did_is_seen_in_the_next_round() {
+        let first = || Seen::first(seen().run, &[Poll, Advance], NOW_MS);
+        let same = first().after(seen().run, &Tick::default());
+        assert_eq!((same.ahead.len(), same.started, same.decided, same.changed), (2, false, false, false));
+        let moved = first().after(Outlook { history_end: 8, ..seen().run }, &Tick::default());
+        assert!(moved.changed);
+        let further = moved.after(Outlook { history_end: 8, ..seen().run }, &Tick::default());
+        assert!(further.changed, "a change of an earlier round counts");
+        let decided = first().after(seen().run, &Tick { decided: true, started: true, ..Tick::default() });
+        assert_eq!((decided.started, decided.decided, decided.changed), (true, true, true));
+        let cut = Tick { cut: Some(Cut { phase: Poll, served: None }), ..Tick::default() };
+        let cut = first().after(seen().run, &cut);
+        assert_eq!((cut.ahead.len(), cut.changed), (0, true), "nothing more is begun, and the next tick goes on");
     }
 }

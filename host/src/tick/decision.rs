@@ -1,14 +1,14 @@
-//! The exact texts of a decision: what the campaign is handed, and what its answer is taken for. A tick makes them, and a
-//! replay makes them again.
+//! The exact texts of a decision: what the campaign is handed, and what its answer is taken for. A tick makes them, and
+//! a replay makes them again. Nothing is written here.
 use super::TickError;
 use crate::model::config::RunConfig;
 use crate::model::contract::{Context, Decision, Detail, Next};
-use crate::model::document::{canonical, canonical_value, hex};
+use crate::model::document::{canonical, canonical_own, hex};
 use crate::model::evidence::DecisionKind;
 use crate::model::id::RunId;
 use crate::plugin::{PluginError, PluginErrorKind};
 use crate::run::Run;
-use crate::store::{RunRow, StoreError};
+use crate::store::{self, RunRow};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -16,39 +16,41 @@ use sha2::{Digest, Sha256};
 /// The context of the next decision of a run.
 pub(super) fn context(run: &Run, row: &RunRow, now_ms: i64, iteration: u32) -> Result<Context, TickError> {
     let params = run.params().map_err(|error| TickError::Io("reading campaign.params".to_owned(), error))?;
-    let supplied = row.supplied.as_deref().map(canonical).transpose();
-    let supplied = supplied.map_err(|error| StoreError::Row(format!("what was supplied: {error}")))?;
-    Ok(context_of((&run.config, params), &row.run_id, (iteration, row.decisions + 1), now_ms, supplied)?)
+    let supplied = row.supplied.as_deref().map(store::document::<Value>).transpose()?;
+    let supplied = supplied.as_ref().map(canonical_own);
+    let occasion = Occasion { run_id: &row.run_id, iteration, decision: row.decisions + 1, now_ms };
+    Ok(context_of(occasion, &run.config, params, supplied))
 }
 
-/// The context of a decision: of an iteration, with this number, and with these parameters as canonical text. Its documents are canonical JSON, and the campaign is
-/// handed just that text: what is hashed and recorded is what it saw.
-///
-/// # Errors
-/// If the inputs have no canonical form.
-pub fn context_of(
-    (config, params): (&RunConfig, String),
-    run_id: &str,
-    (iteration, decision): (u32, u64),
-    now_ms: i64,
-    supplied: Option<String>,
-) -> Result<Context, StoreError> {
+/// Which decision a campaign is asked for, and when.
+#[derive(Debug, Clone, Copy)]
+pub struct Occasion<'a> {
+    /// The run's id.
+    pub run_id: &'a str,
+    /// The iteration that it is about.
+    pub iteration: u32,
+    /// Its number in the run, from 1.
+    pub decision: u64,
+    /// When, in milliseconds since the epoch.
+    pub now_ms: i64,
+}
+
+/// The context of a decision, with `campaign.params` and what a person supplied, both as canonical text. Its documents are
+/// canonical JSON, and the campaign is handed just that text: what is hashed and recorded is what it saw.
+pub fn context_of(occasion: Occasion<'_>, config: &RunConfig, params: String, supplied: Option<String>) -> Context {
     let pinned = config.pinned.iter().flat_map(|pinned| &pinned.inputs);
     let inputs: serde_json::Map<String, Value> =
         pinned.map(|(name, file)| (name.clone(), json!({"sha256": file.sha256, "size": file.size}))).collect();
-    let text = |value: &Value| {
-        canonical_value(value).map_err(|error| StoreError::Row(format!("the configuration's inputs: {error}")))
-    };
-    Ok(Context {
-        run_id: RunId(run_id.to_owned()),
-        iteration,
-        decision,
-        now_ms: now_ms.max(0) as u64,
+    Context {
+        run_id: RunId(occasion.run_id.to_owned()),
+        iteration: occasion.iteration,
+        decision: occasion.decision,
+        now_ms: occasion.now_ms.max(0) as u64,
         seed: config.campaign.seed,
         params,
-        inputs: text(&Value::Object(inputs))?,
+        inputs: canonical_own(&inputs),
         supplied,
-    })
+    }
 }
 
 /// SHA-256 of all that a decision could depend on, in canonical JSON. All documents are canonical already.

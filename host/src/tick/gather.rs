@@ -1,4 +1,5 @@
-//! Fetches what an ended attempt left: its output document and its files.
+//! Fetches what an ended attempt left: its output document and its files. All that is kept before the end is recorded
+//! is how far a large file has been read: after a crash the attempt is asked about and gathered again.
 use super::collect::{CollectError, Collected};
 use super::start::UNLOADED_MS;
 use super::verdict::{Sequel, Verdict, stored_task};
@@ -7,7 +8,7 @@ use crate::ground::carriage::{Allowance, Carriage};
 use crate::model::code::Code;
 use crate::model::contract::GuestError;
 use crate::model::reason::Reason;
-use crate::model::states::AttemptState;
+use crate::model::states::AttemptOutcome;
 use crate::plugin::{PluginError, PluginErrorKind};
 use crate::store::{AttemptEnd, Output};
 
@@ -51,14 +52,14 @@ fn gather_document(run: &Run, verdict: &mut Verdict, tick: &mut Tick) -> Gathere
     crate::ground::failpoint::hit("collect-results.after");
     match answer {
         Ok(data) => {
-            if end.state == AttemptState::Completed {
+            if end.outcome == AttemptOutcome::Completed {
                 end.reason = data.as_deref().and_then(summary).map(|text| Reason::new(Code::Completed, text));
             }
             end.data = data;
         }
-        Err(PluginError { kind: PluginErrorKind::Guest(GuestError::Transient(detail, delay)), .. }) => {
+        Err(PluginError { kind: PluginErrorKind::Guest(GuestError::Transient { detail, retry_after_ms }), .. }) => {
             let text = format!("it has ended, and its results cannot be fetched yet: {}", detail.message);
-            return Gathered::Later(delay.unwrap_or(UNAVAILABLE_MS), Reason::new(Code::CollectFailed, text));
+            return Gathered::Later(retry_after_ms.unwrap_or(UNAVAILABLE_MS), Reason::new(Code::CollectFailed, text));
         }
         Err(error) if error.kind.says_nothing() => {
             tick.note_unloaded(attempt, &error);
@@ -67,7 +68,7 @@ fn gather_document(run: &Run, verdict: &mut Verdict, tick: &mut Tick) -> Gathere
         }
         Err(error) => {
             let text = format!("its results could not be collected: {error}");
-            let for_good = error.kind.is_for_good() && end.state == AttemptState::Completed;
+            let for_good = error.kind.is_for_good() && end.outcome == AttemptOutcome::Completed;
             fail(end, Reason::new(error.kind.word_of_operator(), text));
             if for_good {
                 verdict.sequel = Sequel::Nothing;
@@ -93,7 +94,7 @@ fn gather_files(run: &Run, verdict: &mut Verdict, allowance: &Allowance) -> Resu
     let mut progress = Carriage::read(&aside);
     let collected = collect::collect_outputs(left, kept.collect(), &run.config.limits, &mut progress, allowance);
     let looked = collected.and_then(|collected| {
-        Ok((stage::changed_link(run, &task, left.directory, (&mut progress, allowance))?, collected))
+        Ok((stage::changed_link(run, &task, left.directory, &mut progress, allowance)?, collected))
     });
     match looked {
         Ok((changed, Collected { outputs, missing })) => {
@@ -125,8 +126,8 @@ fn gather_files(run: &Run, verdict: &mut Verdict, allowance: &Allowance) -> Resu
 
 /// Fails an attempt that had succeeded; what had failed before keeps its first reason.
 fn fail(end: &mut AttemptEnd, reason: Reason) {
-    if end.state == AttemptState::Completed {
-        end.state = AttemptState::Failed;
+    if end.outcome == AttemptOutcome::Completed {
+        end.outcome = AttemptOutcome::Failed;
         end.reason = Some(reason);
     }
 }

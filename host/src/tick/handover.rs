@@ -1,8 +1,8 @@
-//! The acts of people who hold no lease: an answer, or the return of a kit. The tick that takes what they gave records them,
-//! as their signature and the owner of the file tell.
+//! The acts of people who hold no lease: an answer, or the return of a kit. The tick that takes what they gave records
+//! them, as their signature and the owner of the file tell, together with the end of the attempt: after a crash there
+//! is both or neither.
 use crate::ground::digest::digest;
 use crate::ground::files::{open_regular, read_whole};
-use crate::ground::machine;
 use crate::model::act::{Act, Actor, Verb};
 use crate::run::{SIGNATURE, SIGNATURE_MAX, Signature};
 use crate::store::AttemptRow;
@@ -22,8 +22,9 @@ struct Given {
     seal: Option<String>,
 }
 
-/// What was given to an attempt that ended by it, as an act; nothing if nobody gave anything.
-pub(super) fn act(directory: &Path, attempt: &AttemptRow) -> Option<Act> {
+/// What was given to an attempt that ended by it, as an act; nothing if nobody gave anything. The name of a user is told by
+/// number.
+pub(super) fn act(directory: &Path, attempt: &AttemptRow, user_name: &dyn Fn(u32) -> String) -> Option<Act> {
     let directory = Dir::open_ambient_dir(directory, ambient_authority()).ok()?;
     let answer = || {
         let (bytes, _) = signature(&directory, SIGNATURE)?;
@@ -48,7 +49,7 @@ pub(super) fn act(directory: &Path, attempt: &AttemptRow) -> Option<Act> {
     if owner != by.user_id {
         // a signature can say anything, and whose the file is cannot be made up
         arguments["signed_as"] = json!({"user_id": by.user_id, "user": by.user});
-        (by.user_id, by.user) = (owner, machine::user_name_of(owner));
+        (by.user_id, by.user) = (owner, user_name(owner));
     }
     Some(Act { verb, arguments, reason: None, by, at_ms: at.as_millisecond() })
 }

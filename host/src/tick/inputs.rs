@@ -1,4 +1,5 @@
-//! Inputs that an earlier task left on a cluster: they go from there to where they are needed, and nowhere else.
+//! Inputs that an earlier task left on a cluster: they go from there to where they are needed, and nowhere else. What a
+//! crash leaves of a fetch is fetched anew when the attempt is staged again.
 use super::stage::StageError;
 use super::{Run, TickError, carry, may_use};
 use crate::model::contract::GuestError;
@@ -37,7 +38,7 @@ pub(super) fn stage(
     }
     match run.backends.pull(&file(kept), directory, destination) {
         Ok(()) => Ok(true),
-        Err(GuestError::Transient(detail, _)) => Err(StageError::Later(detail.message)),
+        Err(GuestError::Transient { detail, .. }) => Err(StageError::Later(detail.message)),
         Err(error) => Err(StageError::Task(error.detail().message.clone())),
     }
 }

@@ -1,5 +1,6 @@
-//! What is recorded of the job of an attempt that has ended: what its backend tells, and digests of what was written about it.
-use super::{Run, handover};
+//! What is recorded of the job of an attempt that has ended: what its backend tells, and digests of what was written
+//! about it. It reads alone; what it finds is recorded with the end.
+use super::{Moment, Run, handover};
 use crate::ground::digest::digest;
 use crate::ground::files::{open_regular, read_whole};
 use crate::model::attempt_dir::CARRIED;
@@ -19,12 +20,12 @@ const CARRIED_MAX: u64 = 16 * 1024 * 1024;
 
 /// Adds to the end of an attempt what is known of its job, or of what somebody gave in place of one. What cannot be read is
 /// not recorded, and fails nothing.
-pub(super) fn note(run: &Run, attempt: &AttemptRow, end: &mut AttemptEnd) {
+pub(super) fn note(run: &Run, attempt: &AttemptRow, end: &mut AttemptEnd, moment: Moment<'_>) {
     let directory = &run.dir.join(&attempt.directory);
     let told = attempt.handle.as_deref().map(handle::told).unwrap_or_default();
     end.job = JobRecord { external_id: told.external_id, host: told.host, ..JobRecord::default() };
     if !run.config.backend_tells(&attempt.operator) {
-        end.act = handover::act(directory, attempt);
+        end.act = handover::act(directory, attempt, moment.user_name);
     }
     let Ok(directory) = Dir::open_ambient_dir(directory, ambient_authority()) else { return };
     for kind in [LogKind::Stdout, LogKind::Stderr] {

@@ -1,17 +1,18 @@
-//! Changes of tasks that were planned: checked as a plan is, and kept as a further version of each.
+//! Changes of tasks that were planned: checked as a plan is, and kept as a further version of each. All of a change is
+//! one transaction: a crash before it leaves the tasks as they were.
 use super::control::{known_task, not_now};
 use super::verdict::{earlier_task, stored_task};
 use super::{ControlError, Run};
 use crate::model::act::Act;
 use crate::model::config::RunConfig;
-use crate::model::document::canonical_value;
+use crate::model::document::canonical_own;
 use crate::model::id::TaskId;
 use crate::model::outputs::refuse_impossible_sources;
 use crate::model::pattern::{Dots, Pattern, Patterns};
 use crate::model::remedy::Remedy;
 use crate::model::states::{RunState, TaskState};
 use crate::model::workflow::{PlannedTask, Task, TaskChange, read_task, validate};
-use crate::store::{AmendedTask, Durability, StoreError, TaskRow};
+use crate::store::{self, AmendedTask, Durability, TaskRow};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -94,7 +95,7 @@ pub(super) fn amended(
     let (mut before, mut after) = (Vec::new(), Vec::new());
     for row in rows {
         let text = run.store.task_json(row.key)?;
-        let mut value: Value = serde_json::from_str(&text).map_err(|error| StoreError::Row(error.to_string()))?;
+        let mut value: Value = store::document(&text)?;
         for change in changes {
             change.apply(&mut value).map_err(|key| {
                 not_now(
@@ -104,7 +105,7 @@ pub(super) fn amended(
                 )
             })?;
         }
-        let changed = canonical_value(&value).map_err(|error| StoreError::Row(error.to_string()))?;
+        let changed = canonical_own(&value);
         if changed != text {
             before.push((row.key, read_task(after.len(), &text, config)?.0));
             after.push(read_task(after.len(), &changed, config));

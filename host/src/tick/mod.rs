@@ -6,6 +6,8 @@
 mod adopt;
 mod again;
 mod amend;
+mod ask;
+mod capacity;
 mod carry;
 mod close;
 mod collect;
@@ -13,6 +15,7 @@ mod consumed;
 mod control;
 mod decide;
 mod decision;
+mod follow;
 mod gather;
 mod handover;
 mod inputs;
@@ -24,6 +27,7 @@ mod poll;
 mod preview;
 mod reconcile;
 mod rerun;
+mod rest;
 mod reuse;
 mod settlement;
 mod stage;
@@ -38,11 +42,12 @@ mod walk;
 pub use adopt::{Adopted, adopt_live_attempts};
 pub use again::collect_again;
 pub use amend::refuse_amendment;
-pub use close::{PlanError, Proposal, plan_first, propose_growth};
+pub use ask::{Proposal, plan_first, propose_growth};
+pub use capacity::{Capacity, room};
+pub use close::PlanError;
 pub use control::{ControlError, cancel_run, cancel_task, pause, release, resume, revive};
-pub use decide::{Capacity, room};
 pub use decision::{
-    canonical_next, canonical_output, context_of, input_digest, raw_decision, raw_state, sha256_of_answer,
+    Occasion, canonical_next, canonical_output, context_of, input_digest, raw_decision, raw_state, sha256_of_answer,
 };
 pub use mend::{Mended, mend};
 pub use preview::{Preview, would_start};
@@ -54,13 +59,12 @@ pub use timings::Timings;
 pub use turn::BUDGET;
 
 use crate::ground::carriage::Allowance;
-use crate::model::code::Code;
 use crate::model::id::{AttemptId, OperatorKey};
-use crate::model::reason::Reason;
 use crate::model::states::RunState;
 use crate::plugin::PluginError;
 use crate::run::Run;
-use crate::store::{AttemptRow, Durability, StoreError};
+use crate::store::{AttemptRow, Outlook, StoreError};
+use decide::{Move, Seen, decide};
 use std::time::Duration;
 use turn::{Cut, Phase, Turn};
 
@@ -70,12 +74,7 @@ impl Run {
     /// # Errors
     /// If the store cannot be read.
     pub fn has_ready_task(&self) -> Result<bool, TickError> {
-        for operator in self.config.operators.keys() {
-            if !self.store.ready_tasks(operator, 1)?.is_empty() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        Ok(outlook(self)?.ready)
     }
 }
 
@@ -88,6 +87,8 @@ pub struct Moment<'a> {
     pub new_id: &'a dyn Fn() -> AttemptId,
     /// How long the tick has been going on.
     pub spent: &'a dyn Fn() -> Duration,
+    /// The name of a user, by number.
+    pub user_name: &'a dyn Fn(u32) -> String,
 }
 
 impl Moment<'_> {
@@ -132,6 +133,9 @@ pub struct Tick {
     /// Where its time was up.
     #[serde(skip)]
     pub(crate) cut: Option<Cut>,
+    /// Whether what is ready has been started, as far as there is room, and nothing became ready since.
+    #[serde(skip)]
+    pub(crate) started: bool,
     /// Whether the campaign was asked for a plan.
     #[serde(skip)]
     pub decided: bool,
@@ -170,39 +174,43 @@ pub enum TickError {
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The machine did not let the campaign be asked, which says nothing about the campaign.
+    #[error("asking the campaign failed: {0}")]
+    Unasked(PluginError),
     /// The machine failed: what was being done, and why it failed.
     #[error("{0}")]
     Io(String, #[source] std::io::Error),
 }
 
-/// Advances one run by one tick. The caller holds the lease.
+/// Advances one run by one tick: sees, decides, does, until there is nothing more to do now. The caller holds the
+/// lease.
 ///
 /// # Errors
 /// If the store or the machine fails; a plugin cannot fail a tick.
 pub fn step_run(run: &mut Run, moment: Moment<'_>) -> Result<Tick, TickError> {
     let mut tick = Tick { run_id: run.dir.id(), ..Tick::default() };
-    let history = run.store.history_end()?;
-    if !run.store.run()?.state.ended() {
-        start::ensure_backends(run)?;
+    let first = outlook(run)?;
+    if !first.state.ended() {
+        start::ensure_backends(run, first.live > 0)?;
         let turn = Turn::read(run)?;
-        for phase in turn.phases() {
-            let begun = (moment.spent)();
-            match phase {
-                Phase::Reconcile => reconcile::reconcile_interrupted_submits(run, moment, &turn, &mut tick)?,
-                Phase::Stop => stop::stop_what_is_unwanted(run, moment, &turn, &mut tick)?,
-                Phase::Poll => poll::poll_live_attempts(run, moment, &turn, &mut tick)?,
-                Phase::Advance => advance(run, moment, &turn, &mut tick)?,
+        let parts = turn.phases();
+        let mut seen = Seen::first(first, &parts, moment.now_ms);
+        loop {
+            let (next, begun) = (decide(&seen), (moment.spent)());
+            match next {
+                Move::Look => seen.ahead = look(run, moment, &turn, &seen, &mut tick)?,
+                Move::Start => start(run, moment, &turn, &mut tick)?,
+                Move::Analyze(iteration) => close::analyze_iteration(run, iteration, moment, &mut tick)?,
+                Move::Plan => close::plan_next(run, moment, &mut tick)?,
+                Move::Cancel => rest::cancel(run, moment)?,
+                Move::Hold(stuck) => rest::hold(run, moment, stuck)?,
+                Move::Rest => break,
             }
-            tick.timings.add(phase, (moment.spent)().saturating_sub(begun));
-            finish_cancelling(run, moment)?;
-            if tick.cut.is_some() {
-                break;
-            }
+            tick.timings.add(next, (moment.spent)().saturating_sub(begun));
+            seen = seen.after(outlook(run)?, &tick);
         }
         turn.leave(run, &tick)?;
         tick.more = tick.cut.is_some();
-        let changed = tick.more || tick.decided || run.store.history_end()? != history;
-        hold_if_stuck(run, moment, changed)?;
     }
     tick.warning = notify::tell(run)?.or(tick.warning.take());
     let after = run.store.run()?;
@@ -212,69 +220,45 @@ pub fn step_run(run: &mut Run, moment: Moment<'_>) -> Result<Tick, TickError> {
     Ok(tick)
 }
 
-/// Starts what is ready, and asks the campaign where an iteration has ended: over and over while one leads to the other.
-fn advance(run: &mut Run, moment: Moment<'_>, turn: &Turn, tick: &mut Tick) -> Result<(), TickError> {
-    while run.store.run()?.state == RunState::Active {
-        let submitted = start::start_ready_tasks(run, moment, turn, tick)?;
-        let ended = poll::poll_submitted(run, moment, turn, submitted, tick)?;
-        if tick.cut.is_some() {
-            break;
-        }
+/// What the store offers to decide by.
+fn outlook(run: &Run) -> Result<Outlook, StoreError> {
+    let operators: Vec<&str> = run.config.operators.keys().map(String::as_str).collect();
+    run.store.outlook(&operators)
+}
+
+/// Looks after what is live outside, up to where it is the turn of what may be begun. Returns the parts that are still
+/// to come then.
+fn look<'a>(
+    run: &mut Run,
+    moment: Moment<'_>,
+    turn: &Turn,
+    seen: &Seen<'a>,
+    tick: &mut Tick,
+) -> Result<&'a [Phase], TickError> {
+    let submits = seen.run.state == RunState::Active;
+    // where that was next, nothing is left to be begun
+    let mut ahead = seen.ahead.strip_prefix(&[Phase::Advance]).unwrap_or(seen.ahead);
+    while let [phase, after @ ..] = ahead
+        && tick.cut.is_none()
+    {
         let begun = (moment.spent)();
-        let closed = ended || close::close_iteration(run, moment, tick)?;
-        tick.timings.decide += (moment.spent)().saturating_sub(begun);
-        if !closed {
-            break;
+        match phase {
+            Phase::Reconcile => reconcile::reconcile_interrupted_submits(run, moment, turn, submits, tick)?,
+            Phase::Stop => stop::stop_what_is_unwanted(run, moment, turn, tick)?,
+            Phase::Poll => poll::poll_live_attempts(run, moment, turn, tick)?,
+            Phase::Advance => break,
         }
+        tick.timings.add_part(*phase, (moment.spent)().saturating_sub(begun));
+        ahead = after;
     }
-    Ok(())
+    Ok(ahead)
 }
 
-/// A run being cancelled is cancelled once nothing of it is live.
-fn finish_cancelling(run: &mut Run, moment: Moment<'_>) -> Result<(), TickError> {
-    let state = run.store.run()?.state;
-    if state == RunState::Cancelling && run.store.live_count(None)? == 0 {
-        run.store.transaction(Durability::Full, |writer| {
-            writer.cancel_waiting(&Reason::new(Code::Cancelled, "the run was cancelled"), moment.now_ms)?;
-            let reason = Reason::new(Code::Cancelled, "cancelled by a person");
-            writer.set_run_state(state, RunState::Cancelled, Some(&reason), moment.now_ms)
-        })?;
-    }
+/// Starts what is ready. What ended at once may have made more ready.
+fn start(run: &mut Run, moment: Moment<'_>, turn: &Turn, tick: &mut Tick) -> Result<(), TickError> {
+    let submitted = start::start_ready_tasks(run, moment, turn, tick)?;
+    tick.started = !poll::poll_submitted(run, moment, turn, submitted, tick)?;
     Ok(())
-}
-
-/// Holds a run in which nothing can move: but by a person's word on lost attempts, or at all. The latter would be a fault of
-/// ours or of a hand in the database; a tick that changed nothing and waits for nothing must still not be repeated for ever.
-fn hold_if_stuck(run: &mut Run, moment: Moment<'_>, changed: bool) -> Result<(), TickError> {
-    let row = run.store.run()?;
-    if row.state != RunState::Active || row.iteration == 0 || run.store.live_count(None)? > 0 {
-        return Ok(());
-    }
-    let lost = run.store.lost_tasks()?;
-    let retry = run.store.next_retry()?;
-    let reason = if lost > 0 && retry.is_none() && !run.has_ready_task()? {
-        let text = format!("{lost} lost task(s) wait for `settle`, `rerun` or `cancel`, and nothing else can move");
-        Reason::new(Code::Lost, text)
-    } else if !changed && retry.is_none_or(|at| at <= moment.now_ms) {
-        Reason::new(Code::Stuck, why_stuck(run)?)
-    } else {
-        return Ok(());
-    };
-    run.store.transaction(Durability::Full, |writer| {
-        writer.set_run_state(RunState::Active, RunState::Held, Some(&reason), moment.now_ms)
-    })?;
-    Ok(())
-}
-
-/// What keeps a run from moving that waits for nothing.
-fn why_stuck(run: &Run) -> Result<String, TickError> {
-    let unknown = run.store.ready_operators()?.into_iter().find(|key| !run.config.operators.contains_key(key));
-    if let Some(operator) = unknown {
-        return Ok(format!("nothing is live and nothing can start: the configuration has no operator `{operator}`"));
-    }
-    let open = run.store.open_tasks(1)?;
-    let task = open.first().map_or(String::new(), |task| format!(": task `{}` is {}", task.id, task.state));
-    Ok(format!("nothing is live and nothing can start{task}"))
 }
 
 /// Whether an operator is granted a backend.

@@ -1,4 +1,5 @@
-//! Tells a person what only a person can move, by a program that the configuration names.
+//! Tells a person what only a person can move, by a program that the configuration names. News counts as told before
+//! the program starts: a crash between the two loses a message, and none is sent twice.
 use super::{Run, TickError};
 use crate::backend::start_and_leave;
 use crate::ground::words;

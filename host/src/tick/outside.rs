@@ -1,5 +1,6 @@
-//! Notices what people, clusters and robots leave in the directories of attempts, so that operators are asked when there
-//! is something to see and not merely because time has passed.
+//! Notices what people, clusters and robots leave in the directories of attempts, so that operators are asked when
+//! there is something to see and not merely because time has passed. It reads alone: what a crash kept from being asked
+//! about is noticed again.
 use super::{Run, TickError};
 use crate::model::id::AttemptId;
 use crate::store::Watched;

@@ -1,4 +1,5 @@
-//! Asks operators about live attempts, and records what they say.
+//! Asks operators about live attempts, and records what they say. How far backends were read is kept after that: what a
+//! crash loses is told, asked about and collected again.
 use super::gather::{self, Gathered, NEXT_TICK_MS, UNAVAILABLE_MS};
 use super::start::UNLOADED_MS;
 use super::turn::{HELD_MAX, HELD_MAX_BYTES, Phase, Round, Turn};
@@ -7,10 +8,10 @@ use super::{Moment, Run, Tick, TickError, job_end, key, outside};
 use crate::model::code::{Code, Word};
 use crate::model::contract::Status;
 use crate::model::reason::Reason;
-use crate::model::states::AttemptState;
+use crate::model::states::{AttemptOutcome, AttemptState};
 use crate::model::time::delay_ms;
 use crate::plugin::PluginError;
-use crate::store::{AttemptEnd, AttemptRow, Durability, StoreError, Waiting, Writer};
+use crate::store::{AttemptEnd, AttemptRow, Cancel, Durability, StoreError, Waiting, Writer};
 use std::collections::BTreeSet;
 
 /// Characters of what an operator says of an attempt that goes on, of which each poll brings more.
@@ -101,7 +102,7 @@ pub(super) fn ask_all(run: &mut Run, moment: Moment<'_>, round: &mut Round, tick
         {
             let Some(attempt) = run.store.live_attempt_at(one.key)? else { continue };
             tick.polled += 1;
-            let one = ask(run, attempt, tick)?;
+            let one = ask(run, attempt, moment, tick)?;
             held += one.bytes();
             learnt.push(one);
         }
@@ -132,14 +133,14 @@ fn record(writer: &Writer<'_>, learnt: Learnt, now_ms: i64) -> Result<(), StoreE
 /// Why the outside could not be told to stop the attempt: a person must go on seeing that while nothing else is to say.
 fn cancel_failed(attempt: &AttemptRow) -> Option<Reason> {
     let told =
-        attempt.reason_code.as_ref().is_some_and(|word| word.is(Code::CancelFailed)) && attempt.cancel_asked == 1;
+        attempt.reason_code.as_ref().is_some_and(|word| word.is(Code::CancelFailed)) && attempt.cancel == Cancel::Asked;
     attempt.reason.clone().filter(|_| told).map(|text| Reason::new(Code::CancelFailed, text))
 }
 
 /// Asks about one attempt, and collects it if it ended.
-fn ask(run: &mut Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Learnt, TickError> {
+fn ask(run: &Run, mut attempt: AttemptRow, moment: Moment<'_>, tick: &mut Tick) -> Result<Learnt, TickError> {
     if !run.config.backend_tells(&attempt.operator) {
-        crate::run::sign_what_came_by_hand(&run.dir.join(&attempt.directory));
+        crate::run::sign_what_came_by_hand(&run.dir.join(&attempt.directory), moment.user_name);
     }
     crate::ground::failpoint::hit("check-status.before");
     let answer = run.plugins.check_status(&key(&attempt), &run.request(&attempt, attempt.task_json.clone()));
@@ -153,13 +154,13 @@ fn ask(run: &mut Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Learnt
     };
     attempt.handle = report.handle.or(attempt.handle);
     let after = report.poll_after_ms;
-    let (state, reason, sequel) = match report.status {
+    let (outcome, reason, sequel) = match report.status {
         Status::Queued => return Ok(goes_on(attempt, AttemptState::Submitted, None, after)),
         Status::Running(progress) => {
             let reason = progress.map(|text| Reason::new(Code::Progress, text));
             return Ok(goes_on(attempt, AttemptState::Running, reason, after));
         }
-        Status::Waiting(kind, detail) => {
+        Status::Waiting { kind, detail } => {
             let kind = Word::of_kind(&kind);
             attempt.waits_for = Some(kind.clone());
             return Ok(goes_on(attempt, AttemptState::WaitingExternal, Some(Reason::new(kind, detail)), after));
@@ -168,13 +169,15 @@ fn ask(run: &mut Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Learnt
             let (to, after) = (attempt.state, after.or(Some(UNAVAILABLE_MS)));
             return Ok(goes_on(attempt, to, Some(Reason::of_operator(detail)), after));
         }
-        Status::Succeeded => (AttemptState::Completed, None, Sequel::Policy),
-        Status::Failed(detail) => (AttemptState::Failed, Some(Reason::of_operator(detail)), Sequel::Policy),
-        Status::Cancelled => (AttemptState::Cancelled, Some(Reason::new(Code::Cancelled, "cancelled")), Sequel::Policy),
-        Status::NotStarted(detail) => (AttemptState::Failed, Some(Reason::of_operator(detail)), Sequel::Misfire),
-        Status::Lost(detail) => (AttemptState::Lost, Some(Reason::of_operator(detail)), Sequel::Policy),
+        Status::Succeeded => (AttemptOutcome::Completed, None, Sequel::Policy),
+        Status::Failed(detail) => (AttemptOutcome::Failed, Some(Reason::of_operator(detail)), Sequel::Policy),
+        Status::Cancelled => {
+            (AttemptOutcome::Cancelled, Some(Reason::new(Code::Cancelled, "cancelled")), Sequel::Policy)
+        }
+        Status::NotStarted(detail) => (AttemptOutcome::Failed, Some(Reason::of_operator(detail)), Sequel::Misfire),
+        Status::Lost(detail) => (AttemptOutcome::Lost, Some(Reason::of_operator(detail)), Sequel::Policy),
     };
-    ended(run, Verdict { attempt, end: AttemptEnd::new(state, reason), sequel }, tick)
+    ended(run, Verdict { attempt, end: AttemptEnd::new(outcome, reason), sequel }, moment, tick)
 }
 
 /// What a poll learnt of an attempt that goes on, and when it is asked about again.
@@ -196,8 +199,8 @@ fn goes_on_unasked(attempt: AttemptRow, error: &PluginError) -> Progress {
 }
 
 /// Collects an attempt that has ended.
-fn ended(run: &Run, mut verdict: Verdict, tick: &mut Tick) -> Result<Learnt, TickError> {
-    let left_results = matches!(verdict.end.state, AttemptState::Completed | AttemptState::Failed);
+fn ended(run: &Run, mut verdict: Verdict, moment: Moment<'_>, tick: &mut Tick) -> Result<Learnt, TickError> {
+    let left_results = matches!(verdict.end.outcome, AttemptOutcome::Completed | AttemptOutcome::Failed);
     if left_results
         && verdict.sequel != Sequel::Misfire
         && let Gathered::Later(poll_after_ms, reason) = gather::gather(run, &mut verdict, tick)?
@@ -205,6 +208,6 @@ fn ended(run: &Run, mut verdict: Verdict, tick: &mut Tick) -> Result<Learnt, Tic
         let (to, attempt) = (verdict.attempt.state, verdict.attempt);
         return Ok(Learnt::Progress(Progress { attempt, to, reason: Some(reason), poll_after_ms }));
     }
-    job_end::note(run, &verdict.attempt, &mut verdict.end);
+    job_end::note(run, &verdict.attempt, &mut verdict.end, moment);
     Ok(Learnt::End(verdict))
 }

@@ -1,11 +1,12 @@
-//! Reconciles submits that an earlier tick left undecided.
+//! Reconciles submits that an earlier tick left undecided. Where a crash loses the answer, the attempt is `submitting`
+//! still, and the next tick asks again.
 use super::turn::{HELD_MAX, HELD_MAX_BYTES, Phase, Round, Turn};
 use super::verdict::{self, Verdict};
 use super::{Moment, Run, Tick, TickError, key, submit};
 use crate::model::code::Code;
 use crate::model::contract::Found;
 use crate::model::reason::Reason;
-use crate::model::states::{AttemptState, RunState};
+use crate::model::states::AttemptState;
 use crate::model::time::delay_ms;
 use crate::plugin::PluginError;
 use crate::store::{AttemptRow, Durability, StoreError, Writer};
@@ -22,16 +23,16 @@ enum Reconciled {
 }
 
 /// Asks `reconcile` about every attempt in `submitting`: yes adopts it, no submits it under the same key, unknown leaves
-/// it where it is.
+/// it where it is. Unless the run `submits` now, what took no effect is put back to where it was.
 pub(super) fn reconcile_interrupted_submits(
     run: &mut Run,
     moment: Moment<'_>,
     turn: &Turn,
+    submits: bool,
     tick: &mut Tick,
 ) -> Result<(), TickError> {
     let now = moment.now_ms;
     let mut round = Round::new(Phase::Reconcile, turn, run.store.unacknowledged_due(now, &[AttemptState::Submitting])?);
-    let submits = run.store.run()?.state == RunState::Active;
     loop {
         let (mut reconciled, mut held) = (Vec::new(), 0);
         while reconciled.len() < HELD_MAX
@@ -74,15 +75,15 @@ fn ask(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Reconciled {
             attempt.handle = Some(handle);
             Reconciled::Found(attempt)
         }
-        Ok(Found::No) if attempt.cancel_asked > 0 => Reconciled::NeverWill(Verdict::cancelled(attempt)),
+        Ok(Found::No) if attempt.cancel.is_wanted() => Reconciled::NeverWill(Verdict::cancelled(attempt)),
         Ok(Found::No) => Reconciled::Again(attempt),
-        Ok(Found::Unknown(note, after_ms)) => {
+        Ok(Found::Unknown { note, poll_after_ms }) => {
             let told = "the operator cannot tell yet whether the submit took effect";
             let said = serde_json::from_str::<serde_json::Value>(&note).ok();
             let said = said.as_ref().and_then(|note| note.get("message")?.as_str());
             let text = said.map_or_else(|| told.to_owned(), |said| format!("{told}: {said}"));
             attempt.note = Some(note);
-            Reconciled::Unknown(attempt, delay_ms(after_ms), Reason::new(Code::UnknownSubmit, text))
+            Reconciled::Unknown(attempt, delay_ms(poll_after_ms), Reason::new(Code::UnknownSubmit, text))
         }
         Err(error) => {
             tick.note_unloaded(&attempt, &error);

@@ -1,4 +1,5 @@
-//! Brings tasks back that have ended, changed or as they were, and with them a run that has ended.
+//! Brings tasks back that have ended, changed or as they were, and with them a run that has ended. All of it is one
+//! transaction: a crash before it leaves all as it was.
 use super::Run;
 use super::control::{ControlError, go_on, is_held_by, not_now};
 use super::mend::{amended, matching};

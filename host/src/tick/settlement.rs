@@ -1,5 +1,6 @@
-//! A person's word on an attempt of which nobody knows how it ended: its outputs are taken, or it is given up, and nothing
-//! runs again.
+//! A person's word on an attempt of which nobody knows how it ended: its outputs are taken, or it is given up, and
+//! nothing runs again. The word and what follows from it are one transaction; a crash before it leaves the attempt
+//! lost.
 use super::collect::{Collected, Left, collect_outputs};
 use super::control::{go_on, known_task, not_now};
 use super::verdict::stored_task;
@@ -10,7 +11,7 @@ use crate::model::code::Code;
 use crate::model::id::{AttemptId, TaskId};
 use crate::model::reason::Reason;
 use crate::model::remedy::Remedy;
-use crate::model::states::{AttemptState, TaskState};
+use crate::model::states::{AttemptOutcome, AttemptState, TaskState};
 use crate::store::{AttemptRow, Durability, Output, SettledAttempt, TaskRow};
 
 /// What a person says an attempt came to.
@@ -38,22 +39,17 @@ pub fn settle(
     let lost = lost_attempt(run, &task)?;
     let outputs = outputs(run, &lost, to)?;
     let why = act.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-    let (word, attempt, end) = match to {
-        Settlement::Completed => ("settled as completed", AttemptState::Completed, TaskState::Completed),
-        Settlement::Failed => ("given up", AttemptState::Failed, TaskState::Failed),
+    let (word, outcome, end) = match to {
+        Settlement::Completed => ("settled as completed", AttemptOutcome::Completed, TaskState::Completed),
+        Settlement::Failed => ("given up", AttemptOutcome::Failed, TaskState::Failed),
     };
     let text = format!("attempt {} was {word} by {}{why}", lost.number, act.by.user);
     let reason = Reason::new(Code::Settled, text);
     let row = run.store.run()?;
     run.store.transaction(Durability::Full, |writer| {
         writer.add_act(act)?;
-        let settled = SettledAttempt {
-            id: new_id().as_str().to_owned(),
-            of: &lost,
-            state: attempt,
-            reason: &reason,
-            outputs: &outputs,
-        };
+        let settled =
+            SettledAttempt { id: new_id().as_str().to_owned(), of: &lost, outcome, reason: &reason, outputs: &outputs };
         writer.settle_attempt(&settled, act.at_ms)?;
         writer.set_task_state(task.key, (task.state, end), Some(&reason), act.at_ms)?;
         go_on(writer, &row, false, act.at_ms)

@@ -1,5 +1,7 @@
-//! Stages a task's files into its attempt directory, which nothing may leave: linked where the task says so, else cloned or
-//! copied in pieces. What cannot be had is the attempt's own failure, unless the machine is to blame.
+//! Stages a task's files into its attempt directory, which nothing may leave: linked where the task says so, else
+//! cloned or copied in pieces. What cannot be had is the attempt's own failure, unless the machine is to blame. A crash
+//! leaves the directory of an attempt that is not submitted half filled: the next tick stages all of it again, over
+//! what is there.
 use super::collect::CollectError;
 use super::{Run, carry, inputs};
 use crate::ground::carriage::{Allowance, Bring, Carriage, Carried, Digested, is_executable, make_way, write_new};
@@ -108,7 +110,8 @@ pub(super) fn changed_link(
     run: &Run,
     task: &Task,
     directory: &Path,
-    (carriage, allowance): (&mut Carriage, &Allowance),
+    carriage: &mut Carriage,
+    allowance: &Allowance,
 ) -> Result<Option<String>, CollectError> {
     for (destination, source) in task.files.iter().filter(|(_, source)| source.is_linked()) {
         let unreadable = |error| CollectError::Unreadable(destination.clone(), error);

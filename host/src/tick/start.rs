@@ -1,7 +1,9 @@
-//! Starts attempts: create, stage and prepare, commit the intent; [`submit`] does the rest.
+//! Starts attempts: create, stage and prepare, commit the intent; [`submit`] does the rest. A crash leaves attempts
+//! that are created or prepared, which the next tick goes on with before it starts others, or `submitting`, which it
+//! reconciles.
 use super::again::{self, Again};
+use super::capacity::{self, Capacity, Claim};
 use super::consumed::consumed;
-use super::decide::{self, Claim};
 use super::gather::NEXT_TICK_MS;
 use super::reuse::{Reuse, Served, Serving};
 use super::turn::{BUDGET, HELD_MAX_BYTES, Phase, Round, Turn};
@@ -27,9 +29,8 @@ const TURNED_AWAY_MIN_MS: i64 = 100;
 /// When to try again what waits for a plugin that could not be loaded, in milliseconds.
 pub(super) const UNLOADED_MS: i64 = 1_000;
 
-/// Wakes the backends that have unsettled work.
-pub(super) fn ensure_backends(run: &Run) -> Result<(), TickError> {
-    let live = run.store.live_count(None)? > 0;
+/// Wakes the backends, which may have unsettled work while attempts are live.
+pub(super) fn ensure_backends(run: &Run, live: bool) -> Result<(), TickError> {
     run.backends.ensure(live).map_err(|error| TickError::Io("starting the backend's supervisor".to_owned(), error))
 }
 
@@ -60,10 +61,10 @@ pub(super) fn start_ready_tasks(
         }
         started = true;
         let mut round = Round::new(Phase::Advance, turn, std::mem::take(&mut left));
-        launch(run, moment, &mut round, together, (&mut submitted, &mut reuse, tick))?;
+        submitted.extend(launch(run, moment, &mut round, together, &mut reuse, tick)?);
     }
     if started {
-        ensure_backends(run)?;
+        ensure_backends(run, run.store.live_count(None)? > 0)?;
     }
     Ok(submitted)
 }
@@ -82,7 +83,7 @@ pub(super) fn choose(run: &Run, now_ms: i64, most: u64, behind: &BTreeSet<String
     let mut claimants = Vec::new();
     for (operator, settings) in run.config.operators.iter().filter(|(operator, _)| !behind.contains(*operator)) {
         let live = run.store.live_count(Some(operator))?;
-        let own = decide::room(decide::Capacity {
+        let own = capacity::room(Capacity {
             run_live,
             run_max: run.config.limits.max_active,
             operator_live: live,
@@ -103,7 +104,7 @@ pub(super) fn choose(run: &Run, now_ms: i64, most: u64, behind: &BTreeSet<String
     }
     let claims: Vec<Claim> =
         claimants.iter().map(|one| Claim { live: one.live, wanted: one.tasks.len() as u64 }).collect();
-    let shares = decide::shares(room, &claims);
+    let shares = capacity::shares(room, &claims);
     Ok(claimants.into_iter().zip(shares).flat_map(|(one, share)| one.tasks.into_iter().take(share as usize)).collect())
 }
 
@@ -151,14 +152,16 @@ enum Readied {
     No(Verdict),
 }
 
-/// Stages, prepares, commits the intent and submits, batch by batch, while there is time.
+/// Stages, prepares, commits the intent and submits, batch by batch, while there is time. Returns as [`submit::submit_all`].
 fn launch(
     run: &mut Run,
     moment: Moment<'_>,
     round: &mut Round,
     together: u64,
-    (submitted, reuse, tick): (&mut Vec<Waiting>, &mut Reuse, &mut Tick),
-) -> Result<(), TickError> {
+    reuse: &mut Reuse,
+    tick: &mut Tick,
+) -> Result<Vec<Waiting>, TickError> {
+    let mut submitted = Vec::new();
     loop {
         let (mut readied, mut held, mut staged) = (Vec::new(), 0, false);
         // to submit takes about as long as to make ready, and what is ready should not have to wait for the next tick
@@ -170,10 +173,10 @@ fn launch(
         {
             let Some(attempt) = run.store.live_attempt_at(one.key)? else { continue };
             held += attempt.bytes();
-            readied.push(ready(run, attempt, &mut staged, (reuse, tick))?);
+            readied.push(ready(run, attempt, moment, &mut staged, reuse, tick)?);
         }
         if readied.is_empty() {
-            return Ok(());
+            return Ok(submitted);
         }
         if staged {
             // A job must not find its files empty because the power failed after its queue was written and before they were.
@@ -231,10 +234,12 @@ fn intend(
 fn ready(
     run: &Run,
     attempt: AttemptRow,
+    moment: Moment<'_>,
     staged: &mut bool,
-    (reuse, tick): (&mut Reuse, &mut Tick),
+    reuse: &mut Reuse,
+    tick: &mut Tick,
 ) -> Result<Readied, TickError> {
-    let attempt = match again::take(run, attempt, tick)? {
+    let attempt = match again::take(run, attempt, moment, tick)? {
         Again::No(attempt) => attempt,
         Again::Ended(verdict) => return Ok(Readied::Again(verdict)),
         Again::Later(attempt, after_ms, reason) => return Ok(Readied::Later(attempt, delay_ms(after_ms), reason)),
@@ -282,8 +287,8 @@ fn prepare(
     crate::ground::failpoint::hit("prepare.after");
     Ok(match answer {
         Ok(()) => Readied::Yes(attempt, inputs, keys.into_iter().next()),
-        Err(PluginError { kind: PluginErrorKind::Guest(GuestError::Transient(detail, delay)), .. }) => {
-            Readied::Later(attempt, turned_away_ms(delay), Reason::new(Code::TurnedAway, detail.message))
+        Err(PluginError { kind: PluginErrorKind::Guest(GuestError::Transient { detail, retry_after_ms }), .. }) => {
+            Readied::Later(attempt, turned_away_ms(retry_after_ms), Reason::new(Code::TurnedAway, detail.message))
         }
         Err(error) if error.kind.says_nothing() => {
             tick.note_unloaded(&attempt, &error);
@@ -341,7 +346,8 @@ pub(super) fn attempt_json(run: &Run, attempt: &AttemptRow, task: &Task) -> Resu
             source.set_executable();
         }
     }
-    Ok(serde_json::to_string(&task).unwrap_or_else(|_| attempt.task_json.clone()))
+    // as it was planned it would run without the time or the memory that earlier attempts lacked
+    Ok(serde_json::to_string(&task).unwrap_or_else(|error| panic!("bug: a task has no JSON: {error}")))
 }
 
 /// A task with its walltime and memory multiplied for every earlier attempt that ran out of them.

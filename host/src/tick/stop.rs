@@ -1,4 +1,5 @@
-//! Tells the outside to stop what is not wanted any more.
+//! Tells the outside to stop what is not wanted any more. An attempt counts as told once that is on the backend's disk:
+//! after a crash before it is recorded, its operator is asked to cancel it again.
 use super::turn::{HELD_MAX, HELD_MAX_BYTES, Phase, Round, Turn};
 use super::verdict::{self, Verdict};
 use super::{Moment, Run, Tick, TickError, key};

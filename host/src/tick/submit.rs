@@ -1,4 +1,5 @@
-//! Submits attempts whose intent is committed, and records the answers.
+//! Submits attempts whose intent is committed, and records the answers. What a crash leaves `submitting`, whether its
+//! submit took effect or not, the next tick reconciles.
 use super::start::{UNLOADED_MS, attempt_json, reason_of, refused, turned_away_ms};
 use super::verdict::{self, Sequel, Verdict, stored_task};
 use super::{Moment, Run, Tick, TickError, inputs, key, reconcile};
@@ -62,7 +63,7 @@ pub(super) fn submit_all(
         }
     }
     run.store.transaction(Durability::Lazy, |writer| {
-        answers.iter().try_for_each(|answer| record(writer, answer, (&tells, &bare), moment.now_ms))
+        answers.iter().try_for_each(|answer| record(writer, answer, &tells, &bare, moment.now_ms))
     })?;
     let mut untold = Vec::new();
     for answer in answers {
@@ -87,7 +88,8 @@ type Bare = BTreeMap<i64, String>;
 fn record(
     writer: &Writer<'_>,
     answer: &Submitted,
-    (tells, bare): (&dyn Fn(&AttemptRow) -> bool, &Bare),
+    tells: &dyn Fn(&AttemptRow) -> bool,
+    bare: &Bare,
     now: i64,
 ) -> Result<(), StoreError> {
     match answer {
@@ -163,7 +165,7 @@ fn broken_off(run: &Run, mut attempt: AttemptRow, error: &PluginError) -> Submit
             Submitted::Yes(attempt)
         }
         Ok(Found::No) => Submitted::No(refused(attempt, error)),
-        Ok(Found::Unknown(..)) | Err(_) => Submitted::Unknown(attempt, unheard(error)),
+        Ok(Found::Unknown { .. }) | Err(_) => Submitted::Unknown(attempt, unheard(error)),
     }
 }
 
@@ -175,8 +177,8 @@ fn unheard(error: &PluginError) -> Reason {
 /// What an error says about a submit: provably without effect, for now or for good, or nobody knows.
 fn not_submitted(attempt: AttemptRow, error: &GuestError, text: String) -> Submitted {
     match error {
-        GuestError::Transient(_, delay) => {
-            Submitted::Later(attempt, turned_away_ms(*delay), Reason::new(Code::TurnedAway, text))
+        GuestError::Transient { retry_after_ms, .. } => {
+            Submitted::Later(attempt, turned_away_ms(*retry_after_ms), Reason::new(Code::TurnedAway, text))
         }
         GuestError::Invalid(_) | GuestError::Rejected(_) | GuestError::Denied(_) => {
             let reason = Reason::new(Word::of_operator(&error.detail().code), text);

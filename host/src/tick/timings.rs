@@ -1,4 +1,5 @@
-//! How long the parts of a tick took.
+//! How long the parts of a tick took. They are in memory alone.
+use super::decide::Move;
 use super::turn::Phase;
 use serde::{Serialize, Serializer};
 use std::time::Duration;
@@ -45,13 +46,22 @@ impl Timings {
         }
     }
 
-    /// Notes how long a part took. What it decided in between has been noted by then, and is no part of it.
-    pub(super) fn add(&mut self, phase: Phase, took: Duration) {
+    /// Notes how long a move took; of looking outside, the parts are noted by themselves.
+    pub(super) fn add(&mut self, made: Move, took: Duration) {
+        match made {
+            Move::Start => self.start += took,
+            Move::Analyze(_) | Move::Plan => self.decide += took,
+            Move::Look | Move::Cancel | Move::Hold(_) | Move::Rest => {}
+        }
+    }
+
+    /// Notes how long a part took that looks outside; in the other, each move is noted.
+    pub(super) fn add_part(&mut self, phase: Phase, took: Duration) {
         match phase {
             Phase::Reconcile => self.reconcile += took,
             Phase::Stop => self.stop += took,
             Phase::Poll => self.poll += took,
-            Phase::Advance => self.start += took.saturating_sub(self.decide),
+            Phase::Advance => {}
         }
     }
 }

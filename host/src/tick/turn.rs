@@ -1,5 +1,6 @@
-//! How long a tick may take, and whose turn it is where one was cut short: then no operator and no kind of work waits for
-//! more than the one call that each of the others has under way.
+//! How long a tick may take, and whose turn it is where one was cut short: then no operator and no kind of work waits
+//! for more than the one call that each of the others has under way. Where a crash keeps a tick from leaving a turn,
+//! that of the tick before holds, and no work is lost by it.
 use super::{Moment, Run, Tick, TickError};
 use crate::store::{Durability, Waiting};
 use serde::{Deserialize, Serialize};
@@ -80,7 +81,10 @@ impl Turn {
             }
         }
         if self != before {
-            let text = (self != Self::default()).then(|| serde_json::to_string(&self).unwrap_or_default());
+            let text = |turn: &Self| {
+                serde_json::to_string(turn).unwrap_or_else(|error| panic!("bug: a turn has no JSON: {error}"))
+            };
+            let text = (self != Self::default()).then(|| text(&self));
             run.store.transaction(Durability::Lazy, |writer| writer.set_turn(text.as_deref()))?;
         }
         Ok(())
@@ -172,7 +176,7 @@ mod tests {
     fn operators_take_turns_and_the_one_served_last_comes_last() {
         let (elapsed, new_id) = (Cell::new(Duration::ZERO), || AttemptId(String::new()));
         let spent = || elapsed.get();
-        let moment = Moment { now_ms: 0, new_id: &new_id, spent: &spent };
+        let moment = Moment { now_ms: 0, new_id: &new_id, spent: &spent, user_name: &|user| user.to_string() };
         let turn = Turn { first: None, served: [(Phase::Poll, "a".to_owned())].into() };
         let mut round = Round::new(Phase::Poll, &turn, waiting(&["a", "a", "a", "b", "c"]));
         let mut tick = Tick::default();

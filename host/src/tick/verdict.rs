@@ -1,11 +1,12 @@
-//! What the end of an attempt means for its task.
+//! What the end of an attempt means for its task. Both change in the caller's transaction: after a crash there is both
+//! or neither.
 use super::{Run, TickError};
 use crate::model::code::Code;
 use crate::model::id::TaskId;
 use crate::model::reason::Reason;
-use crate::model::states::{AttemptState, TaskState};
+use crate::model::states::{AttemptOutcome, TaskState};
 use crate::model::workflow::{Retry, Task};
-use crate::store::{AttemptEnd, AttemptRow, StoreError, Writer};
+use crate::store::{self, AttemptEnd, AttemptRow, StoreError, Writer};
 
 /// The attempts in a row that may fail to start through no fault of the task: after so many it has failed.
 const MISFIRES_MAX: u32 = 10;
@@ -40,13 +41,13 @@ pub(super) enum Sequel {
 impl Verdict {
     /// The end of an attempt that failed.
     pub(super) fn failed(attempt: AttemptRow, reason: Reason, sequel: Sequel) -> Self {
-        Self { attempt, end: AttemptEnd::new(AttemptState::Failed, Some(reason)), sequel }
+        Self { attempt, end: AttemptEnd::new(AttemptOutcome::Failed, Some(reason)), sequel }
     }
 
     /// The end of an attempt that was stopped before the outside had it.
     pub(super) fn cancelled(attempt: AttemptRow) -> Self {
         let reason = Reason::new(Code::Cancelled, "cancelled before it was submitted");
-        Self { attempt, end: AttemptEnd::new(AttemptState::Cancelled, Some(reason)), sequel: Sequel::Misfire }
+        Self { attempt, end: AttemptEnd::new(AttemptOutcome::Cancelled, Some(reason)), sequel: Sequel::Misfire }
     }
 }
 
@@ -59,7 +60,7 @@ struct Policy {
 
 /// Parses a task as stored.
 pub(super) fn stored_task(json: &str) -> Result<Task, TickError> {
-    serde_json::from_str(json).map_err(|error| TickError::Store(StoreError::Row(format!("stored task: {error}"))))
+    Ok(store::document(json)?)
 }
 
 /// A task that was planned earlier.
@@ -74,21 +75,14 @@ pub(super) fn apply(writer: &Writer<'_>, verdict: &Verdict, now_ms: i64) -> Resu
     writer.end_attempt(attempt, &verdict.end, now_ms)?;
     let reason = verdict.end.reason.as_ref();
     let running = TaskState::Running;
-    match verdict.end.state {
-        AttemptState::Completed => {
+    match verdict.end.outcome {
+        AttemptOutcome::Completed => {
             writer.set_task_state(attempt.task_key, (running, TaskState::Completed), None, now_ms)
         }
-        AttemptState::Cancelled => {
+        AttemptOutcome::Cancelled => {
             writer.set_task_state(attempt.task_key, (running, TaskState::Cancelled), reason, now_ms)
         }
-        AttemptState::Created
-        | AttemptState::Prepared
-        | AttemptState::Submitting
-        | AttemptState::Submitted
-        | AttemptState::Running
-        | AttemptState::WaitingExternal
-        | AttemptState::Failed
-        | AttemptState::Lost => {
+        AttemptOutcome::Failed | AttemptOutcome::Lost => {
             let unsaid = Reason::new(Code::Failed, "it failed");
             after_failure(writer, verdict, reason.unwrap_or(&unsaid), now_ms)
         }
@@ -98,11 +92,11 @@ pub(super) fn apply(writer: &Writer<'_>, verdict: &Verdict, now_ms: i64) -> Resu
 fn after_failure(writer: &Writer<'_>, verdict: &Verdict, reason: &Reason, now_ms: i64) -> Result<(), StoreError> {
     let attempt = &verdict.attempt;
     let key = attempt.task_key;
-    if attempt.cancel_asked > 0 {
+    if attempt.cancel.is_wanted() {
         return writer.set_task_state(key, (TaskState::Running, TaskState::Cancelled), Some(reason), now_ms);
     }
-    let task: Policy = serde_json::from_str(&attempt.task_json).map_err(|error| StoreError::Row(error.to_string()))?;
-    let lost = verdict.end.state == AttemptState::Lost;
+    let task: Policy = store::document(&attempt.task_json)?;
+    let lost = verdict.end.outcome == AttemptOutcome::Lost;
     let infrastructure = !lost && reason.word.own().is_some_and(Code::is_infrastructure);
     let misfired = verdict.sequel == Sequel::Misfire || infrastructure;
     let (tries, misfires) = writer.count_try(key, !misfired)?;

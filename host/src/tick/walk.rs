@@ -1,4 +1,5 @@
-//! Walks an attempt directory as far as patterns reach. Links are not followed.
+//! Walks an attempt directory as far as patterns reach. Links are not followed. It reads alone, and a crash leaves
+//! nothing.
 use super::collect::CollectError;
 use crate::model::attempt_dir::{is_printed, own_name};
 use crate::model::config::{Limit, Limits};

@@ -72,7 +72,8 @@ impl RunFiles {
     fn read_at(
         &self,
         open: &mut OpenFiles,
-        (digest, path): (&str, &str),
+        digest: &str,
+        path: &str,
         offset: u64,
         max: u32,
     ) -> Result<Vec<u8>, Trouble> {
@@ -125,7 +126,7 @@ impl Artifacts for RunFiles {
             self.paths_of(&mut open, digest).map_err(|error| other(Code::StoreUnreadable, error.to_string()))?;
         let mut first = None;
         for path in &paths {
-            match self.read_at(&mut open, (digest, path), offset, max) {
+            match self.read_at(&mut open, digest, path, offset, max) {
                 Ok(bytes) => return Ok(bytes),
                 Err(Trouble::Changed) => {
                     let text = format!("`{path}` was changed after its digest was recorded");

@@ -1,12 +1,11 @@
 //! Changes of what a run has pinned: other copies of its files, and where the workspace's own differ from them.
-use super::init::{stopwatch, workspace_of};
+use super::init::{moment, stopwatch, workspace_of};
 use super::open::{assemble, write_config_with};
 use super::pin;
 use crate::failure::Failure;
 use crate::ground::digest::digest;
 use crate::ground::files::open_regular_path;
 use crate::ground::machine;
-use crate::ground::random::new_attempt_id;
 use crate::ground::words::positional;
 use crate::model::act::Act;
 use crate::model::code::Code;
@@ -15,7 +14,7 @@ use crate::model::reason::Reason;
 use crate::model::states::RunState;
 use crate::model::workflow::{WorkflowError, nearest};
 use crate::run::{Run, RunDir};
-use crate::tick::{Moment, PlanError, propose_growth};
+use crate::tick::{PlanError, propose_growth};
 use serde::Serialize;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -44,8 +43,7 @@ pub fn grow(run: Run, config: RunConfig, act: &Act) -> Result<(Run, u64), Failur
     }
     let Run { dir, store, .. } = run;
     let (mut run, _) = assemble(dir, config.clone(), store)?;
-    let moment = Moment { now_ms: act.at_ms, new_id: &new_attempt_id, spent: &stopwatch() };
-    let proposal = propose_growth(&run, moment).map_err(|error| match error {
+    let proposal = propose_growth(&run, moment(act.at_ms, &stopwatch())).map_err(|error| match error {
         PlanError::Workflow(WorkflowError::Differs(task)) => {
             let hint = format!(
                 "`matterstack amend {} task {} KEY=VALUE` changes it",

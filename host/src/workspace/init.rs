@@ -69,6 +69,11 @@ pub fn stopwatch() -> impl Fn() -> Duration {
     move || start.map_or(Duration::ZERO, |start| start.elapsed())
 }
 
+/// What a tick at this time may not find out by itself.
+pub fn moment(now_ms: i64, spent: &dyn Fn() -> Duration) -> Moment<'_> {
+    Moment { now_ms, new_id: &new_attempt_id, spent, user_name: &machine::user_name_of }
+}
+
 /// Makes a run.
 ///
 /// # Errors
@@ -241,7 +246,7 @@ fn make(
     let now_ms = request.act.at_ms;
     let (mut run, plugins) = assemble(dir, config, store)?;
     plugins.load_all()?;
-    plan_first(&mut run, Moment { now_ms, new_id: &new_attempt_id, spent: &stopwatch() })?;
+    plan_first(&mut run, moment(now_ms, &stopwatch()))?;
     let reusable = survey(&run)?;
     Ok((run.config, reusable))
 }

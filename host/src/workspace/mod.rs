@@ -15,7 +15,7 @@ pub(crate) use artifacts::RunFiles;
 pub use backup::back_up;
 pub use change::{Exchanged, changed_files, grow, lists_otherwise, take_files};
 pub use config::{Resolved, amended, backend_config, compile_limits, read_run_config, resolve, set_value, user_config};
-pub use init::{Init, Made, init, now_ms, stopwatch};
+pub use init::{Init, Made, init, moment, now_ms, stopwatch};
 pub use open::{
     Access, HeldRun, act, check_plugins, compile_ahead, compile_upgrade, compiler, config_document, find_plugin,
     kept_config, open_for_reading, open_run, open_to_look, pin_again, read_store, write_config, write_config_with,

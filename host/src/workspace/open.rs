@@ -197,7 +197,7 @@ fn finish_change(dir: &RunDir, row: &RunRow) -> Result<RunConfig, Failure> {
         return read_run_config(&bytes, "config.json");
     }
     Err(Failure::input(format!("config.json of run `{}` was changed by hand", row.run_id))
-        .hint(format!("undo the change, and make it with `matterstack amend {} --set KEY=VALUE`", dir.address())))
+        .hint(format!("undo the change, and make it with `matterstack amend {} config KEY=VALUE`", dir.address())))
 }
 
 /// A command of this process's user, given now.

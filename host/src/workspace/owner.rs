@@ -1,13 +1,12 @@
 //! Whose a run is, and which directory is the run: another user's run and a copy with live attempts are refused until
 //! somebody adopts them. Nothing of a copied queue is ever started.
-use super::now_ms;
+use super::{moment, now_ms};
 use crate::failure::Failure;
 use crate::ground::machine;
-use crate::ground::random::new_attempt_id;
 use crate::model::act::Act;
 use crate::run::{Run, RunDir};
 use crate::store::{Durability, Identity, RunRow, Store};
-use crate::tick::{Adopted, Moment, adopt_live_attempts};
+use crate::tick::{Adopted, adopt_live_attempts};
 use std::time::Duration;
 
 /// The directory of queues and journals, and how its name begins once they are put aside.
@@ -69,8 +68,7 @@ pub fn adopt(run: &mut Run, act: &Act) -> Result<Adopted, Failure> {
     run.backends.believe_exit_records();
     let why = "the run was adopted; its original may still carry it out";
     // whatever has not been asked about is given up, so all of it is, however long that takes
-    let moment = Moment { now_ms: act.at_ms, new_id: &new_attempt_id, spent: &|| Duration::ZERO };
-    let adopted = adopt_live_attempts(run, moment, why)?;
+    let adopted = adopt_live_attempts(run, moment(act.at_ms, &|| Duration::ZERO), why)?;
     let dir = run.dir.clone();
     take_over(&dir, &mut run.store, user, Some(act))?;
     Ok(adopted)

@@ -1,7 +1,7 @@
 //! Jobs at the far end that do away with what tells that they ran.
 use super::Far;
 use crate::backend::slurm::liars::LIES;
-use crate::support::slurm::until;
+use crate::support::until;
 use serde_json::json;
 
 #[test]

@@ -4,9 +4,10 @@ mod cuts;
 mod liars;
 mod trouble;
 
-use crate::cli::harness::{Done, World};
-use crate::support::slurm::{Cluster, Plan, until};
+use crate::support::slurm::{Cluster, Plan};
 use crate::support::sshd::{HOST, Link, Sshd, Wire};
+use crate::support::until;
+use crate::support::world::{Done, World};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;

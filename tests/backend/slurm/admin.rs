@@ -1,7 +1,8 @@
 //! What administrators do to jobs: rename, cancel, give more time, requeue, lose a whole cluster. Nothing starts twice, and
 //! nothing that somebody stopped starts again.
 use super::{Site, task, text};
-use crate::support::slurm::{Plan, until};
+use crate::support::slurm::Plan;
+use crate::support::until;
 use serde_json::{Value, json};
 
 /// A partition in which nothing starts.

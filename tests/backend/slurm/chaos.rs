@@ -1,7 +1,9 @@
 //! Faults at random, one after another, for a minute and a half: only with `cargo xtask test --slow`. The seed is printed;
 //! `MATTERSTACK_TEST_SEED` repeats a sequence, as far as a real cluster repeats anything.
 use super::{Site, task, text};
-use crate::support::slurm::{Plan, until_within};
+use crate::support::random::Random;
+use crate::support::slurm::Plan;
+use crate::support::until_within;
 use serde_json::{Value, json};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -13,20 +15,8 @@ const PEACE: Duration = Duration::from_secs(300);
 const LAYERS: usize = 6;
 const WIDTH: usize = 25;
 
-/// Numbers that look random and follow from a seed (Marsaglia's xorshift with 64 bits of state).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, most: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % most
-    }
-
-    fn wait_ms(&mut self, most: u64) {
-        std::thread::sleep(Duration::from_millis(self.below(most)));
-    }
+fn wait_ms(random: &mut Random, most: u64) {
+    std::thread::sleep(Duration::from_millis(random.below(most)));
 }
 
 /// Layers of tasks: each adds one to what a task of the layer before has left.
@@ -46,15 +36,15 @@ fn layers() -> Value {
 }
 
 /// One fault. Tells what it was.
-fn fault(site: &mut Site, dice: &mut Dice) -> &'static str {
-    match dice.below(10) {
+fn fault(site: &mut Site, random: &mut Random) -> &'static str {
+    match random.below(10) {
         0..=3 => {
             let mut command = site.command(&["step", "r"]);
             let mut tick = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a tick");
-            dice.wait_ms(400);
+            wait_ms(random, 400);
             let _ = tick.kill();
             let _ = tick.wait();
-            if dice.below(2) == 0 {
+            if random.below(2) == 0 {
                 site.kill_clients();
             }
             "a tick is killed"
@@ -67,13 +57,13 @@ fn fault(site: &mut Site, dice: &mut Dice) -> &'static str {
                     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a tick")
                 })
                 .collect();
-            dice.wait_ms(4000);
+            wait_ms(random, 4000);
             site.cluster.signal("slurmctld", "CONT");
             ticks.iter_mut().for_each(|tick| drop(tick.wait()));
             "the controller hangs under two ticks"
         }
         6 | 7 => {
-            dice.wait_ms(3000);
+            wait_ms(random, 3000);
             site.cluster.kill("slurmctld");
             site.step();
             site.cluster.start_controller();
@@ -101,16 +91,16 @@ fn whatever_happens_nothing_starts_twice_and_the_run_comes_to_its_end() {
     let seed = std::env::var("MATTERSTACK_TEST_SEED").ok().and_then(|text| text.parse().ok());
     let seed = seed.unwrap_or_else(|| u64::from(std::process::id()) << 20 | 0x5eed);
     eprintln!("MATTERSTACK_TEST_SEED={seed}");
-    let mut dice = Dice(seed);
+    let mut random = Random::of(seed);
     let plan = Plan { nodes: 4, ..Plan::default() }.line("MessageTimeout=2").line("SlurmdTimeout=20");
     let mut site = Site::new(plan, &layers());
     site.init();
     let started = Instant::now();
     while started.elapsed() < TROUBLE && site.status()["state"] != "completed" {
-        let what = fault(&mut site, &mut dice);
+        let what = fault(&mut site, &mut random);
         eprintln!("{:>6.1} s {what}; {}", started.elapsed().as_secs_f64(), site.status()["tasks"]);
         site.step();
-        dice.wait_ms(300);
+        wait_ms(&mut random, 300);
     }
     // what a crash leaves to an administrator: nodes that Slurm has drained or given up
     site.cluster.command("scontrol", &["update", "NodeName=ALL", "State=RESUME"]);

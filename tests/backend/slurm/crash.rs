@@ -47,7 +47,7 @@ fn a_tick_by_another_user_is_refused() {
     assert!(opened.is_ok_and(|status| status.success()));
     // a copy that the other user may execute, wherever the build lies
     let program = site.world.root().join("matterstack");
-    std::fs::copy(crate::cli::harness::PROGRAM, &program).expect("a copy");
+    std::fs::copy(crate::support::world::PROGRAM, &program).expect("a copy");
     let as_nobody = |arguments: &[&str]| {
         let mut command = std::process::Command::new("setpriv");
         command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&program).args(arguments);

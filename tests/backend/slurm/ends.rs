@@ -1,6 +1,7 @@
 //! How jobs end, as a real Slurm shows it: the rows of its state table that need no minutes.
 use super::{Site, task, text};
-use crate::support::slurm::{LONG, Plan, cannot_limit_memory, until};
+use crate::support::slurm::{Plan, cannot_limit_memory};
+use crate::support::{LONG, until};
 use serde_json::json;
 
 /// Waits until a job has started its command, and gives its id.
@@ -111,11 +112,9 @@ fn exit_codes_and_signals_are_what_the_command_made_of_them() {
 
 #[test]
 fn a_job_that_is_completing_has_not_ended() {
-    // it says that it has started once it no longer dies of the signal
+    // it says that it has started once neither it nor what it starts dies of the signal
     let mut a = task("a", "");
-    a["command"] = json!(
-        "trap 'until test -e ../go; do sleep 0.1; done; exit 1' TERM; echo started >> started.log; sleep 300 & wait"
-    );
+    a["command"] = json!("trap '' TERM; echo started >> started.log; until test -e ../go; do sleep 0.1; done; exit 1");
     let site = Site::new(Plan::default().line("KillWait=60"), &json!([a]));
     site.init();
     let id = started(&site);
@@ -215,9 +214,9 @@ fn a_wrong_partition_is_named_and_mended_by_the_command_shown() {
     site.run(&["loop", "r"]).code(1);
     let explained = site.run(&["explain", "r", "a", "--json"]).code(0).json()[0].clone();
     assert!(explained["code"] == "refused" && explained["sentence"].to_string().contains("mian"), "{explained}");
-    assert_eq!(explained["command"], "matterstack amend r --set backends.cluster.KEY=VALUE && matterstack revive r");
-    site.run(&["amend", "r", "--set", "backends.cluster.partition=main"]).code(0);
-    site.run(&["revive", "r"]).code(0);
+    assert_eq!(explained["command"], "matterstack amend r config backends.cluster.KEY=VALUE && matterstack resume r");
+    site.run(&["amend", "r", "config", "backends.cluster.partition=main"]).code(0);
+    site.run(&["resume", "r"]).code(0);
     assert_eq!(site.step_to_end()["state"], "completed");
     site.check();
 }

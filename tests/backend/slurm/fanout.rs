@@ -1,6 +1,7 @@
 //! Many tasks at once: arrays, few calls, limits.
 use super::{Site, task, text};
-use crate::support::slurm::{Plan, until};
+use crate::support::slurm::Plan;
+use crate::support::until;
 use serde_json::{Value, json};
 use std::time::Instant;
 

@@ -1,7 +1,8 @@
 //! A cluster that hangs, crashes, forgets and lies. The measure: no command started twice, and every effect happened once
 //! or the run says `lost` or held, and why.
 use super::{Site, task, text};
-use crate::support::slurm::{Plan, until};
+use crate::support::slurm::Plan;
+use crate::support::until;
 use serde_json::{Value, json};
 use std::process::Stdio;
 use std::time::{Duration, Instant};

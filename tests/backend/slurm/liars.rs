@@ -1,6 +1,7 @@
 //! Jobs that do away with what tells that they ran: what vanishes from the attempt directory proves nothing.
 use super::{Site, task};
-use crate::support::slurm::{Plan, until};
+use crate::support::slurm::Plan;
+use crate::support::until;
 use serde_json::json;
 
 /// What a command does to its attempt directory before its wrapper is killed, so that it leaves no exit record.

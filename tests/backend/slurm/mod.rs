@@ -12,8 +12,9 @@ mod setup;
 mod slow;
 mod time;
 
-use crate::cli::harness::{Done, World};
-use crate::support::slurm::{Cluster, Plan, until};
+use crate::support::slurm::{Cluster, Plan};
+use crate::support::until;
+use crate::support::world::{Done, World};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,7 @@
 //! A file system that gives up under its jobs, is checked and mounted again: what was claimed stays claimed.
 use super::{Site, task};
-use crate::support::slurm::{Plan, until};
+use crate::support::slurm::Plan;
+use crate::support::until;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::Command;

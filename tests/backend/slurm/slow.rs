@@ -1,6 +1,7 @@
 //! What needs minutes or a database server: ignored unless `cargo xtask test --slow` asks for it, and then required.
 use super::{Site, task, text};
-use crate::support::slurm::{Plan, until, until_within};
+use crate::support::slurm::Plan;
+use crate::support::{until, until_within};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 

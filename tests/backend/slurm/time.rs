@@ -1,6 +1,7 @@
 //! What depends on the time, by a clock that the test holds in its hand: a real cluster behind a real sshd.
-use crate::support::slurm::{Cluster, Plan, until};
+use crate::support::slurm::{Cluster, Plan};
 use crate::support::sshd::{HOST, Sshd};
+use crate::support::until;
 use matterstack::backend::{Backends, Clock, Compute, JobKey};
 use matterstack::model::config::{SlurmConfig, SshConfig};
 use matterstack::model::contract::{Found, GuestError};
@@ -72,7 +73,9 @@ fn submit(
 
 fn delay_s(answer: Result<String, GuestError>, code: &str) -> u64 {
     match answer {
-        Err(GuestError::Transient(detail, Some(after))) if detail.code == code => after.div_ceil(1000),
+        Err(GuestError::Transient { detail, retry_after_ms: Some(after) }) if detail.code == code => {
+            after.div_ceil(1000)
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -147,14 +150,14 @@ fn a_submit_without_an_answer_is_looked_for_until_the_queue_has_answered_twice_t
     let answer = submit(&bench.backends(), &attempt);
     assert!(matches!(answer, Err(GuestError::Ambiguous(_))), "{answer:?}");
     let find = || bench.backends().find("c", key).expect("an answer");
-    assert!(matches!(find(), Found::Unknown(..)), "silent");
+    assert!(matches!(find(), Found::Unknown { .. }), "silent");
     bench.cluster.signal("slurmctld", "CONT");
     bench.cluster.ask("scancel", &["-u", "root"]);
     until("nothing is left of it", || bench.cluster.jobs("%T").iter().all(|word| word != "RUNNING"));
     let word = |found: Found| match found {
         Found::Yes(_) => "yes",
         Found::No => "no",
-        Found::Unknown(..) => "unknown",
+        Found::Unknown { .. } => "unknown",
     };
     bench.wait(Duration::from_secs(11));
     let first = word(find());

@@ -2,7 +2,7 @@
 //! was not looked at.
 mod source;
 
-use super::harness::{World, tasks_config};
+use crate::support::world::{World, tasks_config};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;

@@ -1,6 +1,7 @@
 //! Which runs serve others: those that cannot be used are passed over, and say why.
 use super::{database, directory, explained, follow, is_sound, ran, tasks_of};
-use crate::cli::harness::{World, tasks_config, until};
+use crate::support::until;
+use crate::support::world::{World, tasks_config};
 use serde_json::json;
 use std::fs;
 use std::path::Path;
@@ -129,7 +130,7 @@ fn places_that_compute_alike_serve_each_other() {
     let mut config = tasks_config(&json!([{"id": "t", "command": "echo 1 > a.dat", "outputs": ["a.dat"]}]));
     let world = World::new(&config);
     // on a machine of another name
-    let program = crate::cli::harness::PROGRAM;
+    let program = crate::support::world::PROGRAM;
     let line =
         format!("echo elsewhere > /proc/sys/kernel/hostname; {program} init demo --run-id r && {program} loop r");
     let mut elsewhere = Command::new("unshare");

@@ -1,7 +1,7 @@
 //! The workspace through the binary: steps alone, the loop, failing simulations, wrong parameters.
 use super::super::{coatings_component, workspace};
 use super::SLUG;
-use crate::cli::harness::World;
+use crate::support::world::World;
 use matterstack::store::{RunRow, Store};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};

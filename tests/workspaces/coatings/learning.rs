@@ -1,7 +1,7 @@
 //! The compiled component, driven without a run: what it learns from the true simulators, and what that costs.
 use super::super::{coatings_component, workspace};
 use super::{Oracle, SLUG};
-use crate::cli::harness::PROGRAM;
+use crate::support::world::PROGRAM;
 use matterstack::backend::Backends;
 use matterstack::model::config::{CompileLimits, PluginLimits};
 use matterstack::model::contract::{Context, Detail, GuestError, Next};

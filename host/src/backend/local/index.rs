@@ -45,6 +45,8 @@ pub(super) struct Index {
     attempts: HashMap<String, State>,
     /// The generation of which the whole journal, and the queue, has been read.
     whole: Option<u64>,
+    /// Attempts whose end was told since then and is not kept in memory.
+    told: HashSet<String>,
 }
 
 impl Index {
@@ -53,10 +55,24 @@ impl Index {
         self.place.unwrap_or_default()
     }
 
+    /// How an attempt ended, where that is in memory: an end never changes, so no file is asked.
+    pub(super) fn known_end(&self, attempt: &str) -> Option<&ExitRecord> {
+        match self.attempts.get(attempt)? {
+            State::Ended(record) => Some(record),
+            State::Queued | State::Claimed | State::NoRoom(_) | State::Started(_) | State::Ending(_) => None,
+        }
+    }
+
     /// Forgets an attempt whose end was told. Whoever asks again makes the whole be read again.
     pub(super) fn forget(&mut self, attempt: &str) {
         self.attempts.remove(attempt);
+        self.told.insert(attempt.to_owned());
+    }
+
+    /// What is in memory does not tell everything.
+    fn is_partial(&mut self) {
         self.whole = None;
+        self.told.clear();
     }
 
     /// What changed since a place; no place is known to a process or a boot that has not looked yet.
@@ -68,6 +84,11 @@ impl Index {
         let (header, begin) = journal::header(&journal)?;
         let length = journal.metadata()?.len();
         let mut since = Since::default();
+        if self.place.is_some_and(|place| place.generation != header.generation) {
+            // their ends are kept elsewhere by now, and a `loop` of weeks must not remember them all
+            self.attempts.retain(|_, state| !matches!(state, State::Ended(_)));
+            self.is_partial();
+        }
         let from = match from {
             Some(from) if from.generation == header.generation && from.offset <= length => from.offset,
             Some(from) if from.generation + 1 == header.generation => {
@@ -79,15 +100,10 @@ impl Index {
                 0
             }
         };
-        if self.place.is_some_and(|place| place.generation != header.generation) {
-            // their ends are kept elsewhere by now, and a `loop` of weeks must not remember them all
-            self.attempts.retain(|_, state| !matches!(state, State::Ended(_)));
-            self.whole = None;
-        }
         if since.more {
             // what was read before may have changed in what is missed
             self.attempts.clear();
-            self.whole = None;
+            self.is_partial();
         }
         self.read(&journal, header.generation, from.max(begin), &mut since)?;
         Ok(since)
@@ -123,9 +139,10 @@ impl Index {
         let journal = existing(&directory.join(journal::NAME))?;
         let header = journal.as_ref().map(journal::header).transpose()?;
         let generation = header.as_ref().map_or(0, |(header, _)| header.generation);
-        if self.whole != Some(generation) {
+        if self.whole != Some(generation) || self.told.contains(attempt) {
             // what was told already must not come back to stay
             self.attempts.clear();
+            self.told.clear();
             // the queue first: what leaves it is in the journal by then
             self.read_queue(directory)?;
             if let (Some(journal), Some((header, begin))) = (&journal, header) {
@@ -191,7 +208,7 @@ impl Index {
                     if let Some(State::Ending(record)) = self.attempts.remove(&attempt) {
                         self.attempts.insert(attempt, State::Ended(record.with_note(text)));
                     } else {
-                        self.whole = None;
+                        self.is_partial();
                     }
                 }
             }

@@ -41,6 +41,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// The first argument of the process that supervises jobs.
+pub const SUPERVISE: &str = "__supervise";
 /// How many submitted jobs are handed to the supervisor before the batch is complete.
 const FLUSH_AT_BYTES: usize = 16 * 1024;
 /// A change is told by [`super::Backends::changes`]; this is only a safety net.
@@ -163,7 +165,7 @@ impl LocalBackend {
     fn own(&self, client: &mut Client) -> Result<(), GuestError> {
         if !client.own {
             if let Some(foreign) = aside::put_aside(&self.directory).map_err(|error| unavailable(&error))? {
-                return Err(GuestError::Transient(waits_for(foreign), Some(FOREIGN_MS)));
+                return Err(GuestError::Transient { detail: waits_for(foreign), retry_after_ms: Some(FOREIGN_MS) });
             }
             client.own = true;
         }
@@ -267,7 +269,7 @@ impl LocalBackend {
 
     fn start_supervisor(&self, program: &Path) -> io::Result<()> {
         let mut command = std::process::Command::new(program);
-        command.arg("__supervise").arg(&self.directory);
+        command.arg(SUPERVISE).arg(&self.directory);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let named =
             |error: io::Error| io::Error::new(error.kind(), format!("program `{}`: {error}", program.display()));
@@ -334,8 +336,13 @@ impl LocalBackend {
         let mut client = self.client();
         if given.machine != machine::machine_id() {
             let text = format!("runs on {}, where a tick can tell how it ends", given.host);
-            let there = || Status::Waiting("machine".to_owned(), text);
+            let there = || Status::waiting(Code::Machine, text);
             return Ok(report(believed(&client, key).map_or_else(there, |record| record.status()), None));
+        }
+        if let Some(record) = client.index.known_end(attempt) {
+            let status = record.status();
+            client.submitted.remove(attempt);
+            return Ok(report(status, None));
         }
         let refreshed = client.index.refresh(&self.directory);
         let known = match refreshed.and_then(|()| self.look_up(&mut client, attempt)) {
@@ -346,13 +353,19 @@ impl LocalBackend {
             }
             known => known.map_err(|error| unavailable(&error))?,
         };
-        let state = match known {
+        let (status, newer) = match known {
             Known::State(State::Ended(record)) => {
                 client.submitted.remove(attempt);
                 return Ok(report(record.status(), None));
             }
-            Known::State(state) => state,
-            Known::Nothing if client.submitted.contains(attempt) => State::Queued,
+            Known::State(State::Started(process)) => {
+                let newer = (given.process.as_ref() != Some(&process)).then_some(process);
+                (Status::Running(None), newer.map(|process| self.handle(Some(process))).transpose()?)
+            }
+            Known::State(State::NoRoom(why)) => (Status::waiting(Code::Capacity, why), None),
+            Known::State(State::Ending(_)) => (Status::Running(None), None),
+            Known::State(State::Claimed | State::Queued) => (Status::Queued, None),
+            Known::Nothing if client.submitted.contains(attempt) => (Status::Queued, None),
             Known::Aside => {
                 let text = "its queue is a copy or of another version, and whether it ran is not known";
                 return Ok(report(believed_or_lost(&client, key, Code::StartUnseen, text), None));
@@ -362,18 +375,9 @@ impl LocalBackend {
                 return Ok(report(believed_or_lost(&client, key, Code::Vanished, text), None));
             }
         };
-        if let Some(record) = believed(&client, key) {
-            return Ok(report(record.status(), None));
-        }
-        Ok(match state {
-            State::Started(process) => {
-                let newer = (given.process.as_ref() != Some(&process)).then_some(process);
-                let handle = newer.map(|process| self.handle(Some(process))).transpose()?;
-                report(Status::Running(None), handle)
-            }
-            State::NoRoom(why) => report(Status::Waiting("capacity".to_owned(), why), None),
-            State::Ending(_) => report(Status::Running(None), None),
-            State::Claimed | State::Queued | State::Ended(_) => report(Status::Queued, None),
+        Ok(match believed(&client, key) {
+            Some(record) => report(record.status(), None),
+            None => report(status, newer),
         })
     }
 
@@ -387,10 +391,7 @@ impl LocalBackend {
             Known::State(_) | Known::Aside | Known::Nothing => believed(&client, key),
         };
         let Some(record) = record else {
-            return Err(GuestError::Transient(
-                Detail::of(Code::NoExitRecord, "the job has not been seen to end"),
-                None,
-            ));
+            return Err(GuestError::transient(Code::NoExitRecord, "the job has not been seen to end"));
         };
         client.index.forget(attempt);
         client.submitted.remove(attempt);
@@ -401,7 +402,7 @@ impl LocalBackend {
         let given = parse_handle(handle)?;
         if given.machine != machine::machine_id() {
             let message = format!("runs on {}, and only a tick there can stop it", given.host);
-            return Err(GuestError::Transient(Detail::of(Code::OtherMachine, message), None));
+            return Err(GuestError::transient(Code::OtherMachine, message));
         }
         let order = Order::Cancel { attempt: key.attempt_id.as_str().to_owned() };
         let mut client = self.client();
@@ -417,10 +418,7 @@ fn parse_handle(handle: &str) -> Result<Handle, GuestError> {
 }
 
 fn unavailable(error: &io::Error) -> GuestError {
-    GuestError::Transient(
-        Detail::of(Code::LocalBackend, format!("cannot use the files of the local backend: {error}")),
-        None,
-    )
+    GuestError::transient(Code::LocalBackend, format!("cannot use the files of the local backend: {error}"))
 }
 
 /// What an exit record says that may be believed; else that the job is lost, and why.

@@ -1,9 +1,9 @@
 //! Supervisors that keep a file system busy which is of no use any more. They stand in no run that could be looked at, so they
 //! are looked for among this user's processes.
-use crate::ground::files::new_file;
+use crate::ground::files::probe;
 use crate::ground::machine;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -36,7 +36,7 @@ pub fn stranded_supervisors() -> Vec<StrandedSupervisor> {
 fn stranded(process: &Path) -> Option<StrandedSupervisor> {
     let pid = process.file_name()?.to_str()?.parse().ok()?;
     let command = fs::read(process.join("cmdline")).ok()?;
-    let ours = command.split(|byte| *byte == 0).nth(1) == Some(b"__supervise");
+    let ours = command.split(|byte| *byte == 0).nth(1) == Some(super::SUPERVISE.as_bytes());
     if !ours || fs::metadata(process).ok()?.uid() != machine::user_id() {
         return None;
     }
@@ -61,12 +61,6 @@ fn stranded(process: &Path) -> Option<StrandedSupervisor> {
 /// Whether the file system of a directory takes no writes, which a disk that has given up says only to whoever writes. One that
 /// is merely full is another matter.
 fn has_given_up(directory: &Path) -> bool {
-    let path = directory.join(format!(".doctor-{}", std::process::id()));
-    let written = new_file(&path).and_then(|mut file| {
-        file.write_all(b"doctor")?;
-        file.sync_all()
-    });
-    let removed = fs::remove_file(&path);
     let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
-    written.and(removed).is_err_and(|error| machine::is_trouble(&error) && !full.contains(&error.kind()))
+    probe(directory).is_err_and(|error| machine::is_trouble(&error) && !full.contains(&error.kind()))
 }

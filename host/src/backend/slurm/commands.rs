@@ -3,8 +3,8 @@ use super::array;
 use super::rows::{Limits, Row};
 use super::state::is_ghost;
 use crate::backend::transport::{Exec, Finished, NoAnswer, Transport};
+use crate::ground::random;
 use crate::ground::words::quoted;
-use crate::model::document::hex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -155,9 +155,7 @@ fn ask(transport: &dyn Transport, script: &str) -> Result<String, String> {
 
 /// A word that nobody can guess, between fields that may hold anything: a name cannot pass for a row or a field.
 pub(super) fn marker() -> Result<String, String> {
-    let mut bytes = [0_u8; 6];
-    getrandom::fill(&mut bytes).map_err(|error| format!("the kernel gives no random bytes: {error}"))?;
-    Ok(format!("~{}~", hex(&bytes)))
+    Ok(format!("~{}~", random::word::<6>().map_err(|error| error.to_string())?))
 }
 
 /// Asks for every job of the user who submits. The last line tells a queue that is empty from an answer cut short.

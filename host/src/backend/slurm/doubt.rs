@@ -83,7 +83,8 @@ fn unwant(key: JobKey<'_>) -> io::Result<()> {
 }
 
 fn undecided(message: &str, after: i64) -> Found {
-    Found::Unknown(serde_json::json!({ "message": message }).to_string(), after.max(50) as u64)
+    let note = serde_json::json!({ "message": message }).to_string();
+    Found::Unknown { note, poll_after_ms: after.max(50) as u64 }
 }
 
 /// Whether the queue or `sbatch` itself has told of a job.

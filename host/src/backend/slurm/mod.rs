@@ -30,10 +30,10 @@ use super::JobKey;
 use super::clock::Clock;
 use super::exit::read_exit;
 use super::transport::Transport;
+use crate::ground::random;
 use crate::model::code::Code;
 use crate::model::config::SlurmConfig;
 use crate::model::contract::{Detail, GuestError};
-use crate::model::document::hex;
 use array::Arrays;
 use handle::Handle;
 use ledger::Ledger;
@@ -44,9 +44,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 fn fresh_name() -> io::Result<String> {
-    let mut bytes = [0_u8; 16];
-    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-    Ok(array::name_of(&hex(&bytes)))
+    Ok(array::name_of(&random::word::<16>()?))
 }
 
 /// One Slurm backend of one run, as ticks see it.
@@ -89,7 +87,7 @@ pub(super) struct Way {
 
 impl SlurmBackend {
     /// The backend `name` of the run with this directory and id, reached this way.
-    pub(super) fn new((run, run_id): (&Path, &str), name: &str, settings: SlurmConfig, way: Way) -> Self {
+    pub(super) fn new(run: &Path, run_id: &str, name: &str, settings: SlurmConfig, way: Way) -> Self {
         let directory = run.join("backends").join(name);
         let memory = Memory {
             ledger: Ledger::new(directory.join("queue.jsonl")),
@@ -147,8 +145,5 @@ impl SlurmBackend {
 }
 
 fn unavailable(error: &io::Error) -> GuestError {
-    GuestError::Transient(
-        Detail::of(Code::SlurmBackend, format!("cannot use the files of the Slurm backend: {error}")),
-        None,
-    )
+    GuestError::transient(Code::SlurmBackend, format!("cannot use the files of the Slurm backend: {error}"))
 }

@@ -101,7 +101,7 @@ impl SlurmBackend {
         let Some(carrier) = self.carrier() else { return Ok(false) };
         let (attempt, directory) = (attempt.to_owned(), directory.to_owned());
         let wanted = Wanted { attempt, directory, outputs: patterns.to_vec(), keep: Vec::new(), own: false };
-        let fetched = carrier.fetch(&[wanted]).map_err(|error| GuestError::Transient(detail(&error), None))?;
+        let fetched = carrier.fetch(&[wanted]).map_err(|error| unreached(&error, None))?;
         match fetched.into_values().next() {
             Some(Fetched::Yes(_)) => Ok(true),
             Some(Fetched::No(why) | Fetched::Never(_, why)) => {
@@ -207,7 +207,7 @@ impl SlurmBackend {
             return Ok(BTreeMap::new());
         }
         crate::ground::failpoint::hit("slurm.fetch.before");
-        let fetched = carrier.fetch(&wanted).map_err(|error| GuestError::Transient(detail(&error), None))?;
+        let fetched = carrier.fetch(&wanted).map_err(|error| unreached(&error, None))?;
         crate::ground::failpoint::hit("slurm.fetch.after");
         Ok(fetched)
     }
@@ -262,7 +262,7 @@ impl SlurmBackend {
         };
         let place = match &memory.far.place {
             Some(place) => place.clone(),
-            None => carrier.make_place().map_err(|error| GuestError::Transient(detail(&error), None))?,
+            None => carrier.make_place().map_err(|error| unreached(&error, None))?,
         };
         memory.far.place = Some(place.clone());
         Ok(Place { map: format!("{place}/{array}/map"), marks: format!("{place}/{array}/started"), base: place })
@@ -287,7 +287,8 @@ impl SlurmBackend {
         &self,
         memory: &mut Memory,
         array: &str,
-        (members, errands): (&[Member], &[Errand]),
+        members: &[Member],
+        errands: &[Errand],
         wrapper: &str,
     ) -> Result<BTreeMap<String, String>, GuestError> {
         let Some(carrier) = self.carrier() else { return Ok(BTreeMap::new()) };
@@ -320,7 +321,7 @@ impl SlurmBackend {
             }
         }));
         crate::ground::failpoint::hit("slurm.put.before");
-        let put = carrier.put(&parcels).map_err(|error| GuestError::Transient(detail(&error), Some(10_000)))?;
+        let put = carrier.put(&parcels).map_err(|error| unreached(&error, Some(10_000)))?;
         crate::ground::failpoint::hit("slurm.put.after");
         let Put { refused, bare } = put;
         memory.far.bare.extend(bare);
@@ -357,7 +358,7 @@ impl SlurmBackend {
         if has("recorded") && read_exit(key.directory, key.attempt_id.as_str()).is_none() {
             memory.far.fetched.remove(key.attempt_id.as_str());
             let text = "its exit record has only just come to light".to_owned();
-            return Err(GuestError::Transient(Detail::of(Code::LateRecord, text), Some(100)));
+            return Err(GuestError::transient_for(Code::LateRecord, text, 100));
         }
         Ok(Some(has("fenced") && !has("started")))
     }
@@ -371,7 +372,7 @@ impl SlurmBackend {
     }
 
     fn ask_there(&self, script: &str) -> Result<String, GuestError> {
-        let silent = |text: String| GuestError::Transient(Detail::of(Code::ClusterSilent, text), None);
+        let silent = |text: String| GuestError::transient(Code::ClusterSilent, text);
         let done = self.transport.exec(Exec::of(script, SHORT)).map_err(|error| silent(error.to_string()))?;
         if done.code != 0 {
             return Err(silent(format!("exit code {}: {}", done.code, String::from_utf8_lossy(&done.stderr).trim())));
@@ -382,6 +383,11 @@ impl SlurmBackend {
 
 fn is_over(stage: Stage) -> bool {
     matches!(stage, Stage::Ended(_) | Stage::Gone)
+}
+
+/// What the cluster that could not be reached is told as; asked again in this many milliseconds, if that is known.
+fn unreached(error: &CarryError, retry_after_ms: Option<u64>) -> GuestError {
+    GuestError::Transient { detail: detail(error), retry_after_ms }
 }
 
 fn detail(error: &CarryError) -> Detail {

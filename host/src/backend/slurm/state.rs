@@ -116,7 +116,7 @@ pub(super) fn stage(word: &str, reason: &str, placed: bool) -> Stage {
 pub(super) fn held_back(id: &str, reason: &str) -> Status {
     let meaning = meaning(reason).map(|meaning| format!(" ({meaning})")).unwrap_or_default();
     if PASSES.iter().any(|passes| reason.starts_with(passes)) {
-        return Status::Waiting("queue".to_owned(), format!("Slurm does not start job {id} yet: {reason}{meaning}"));
+        return Status::waiting(Code::Queue, format!("Slurm does not start job {id} yet: {reason}{meaning}"));
     }
     let held = ["JobHeld", "launch failed requeued held", "launch_failed_requeued_held"];
     let help = if held.iter().any(|held| reason.starts_with(held)) {
@@ -124,12 +124,12 @@ pub(super) fn held_back(id: &str, reason: &str) -> Status {
     } else {
         "it can be cancelled, and run again once the site or what it asks for has changed".to_owned()
     };
-    Status::Waiting("scheduler".to_owned(), format!("Slurm holds job {id} back: {reason}{meaning}; {help}"))
+    Status::waiting(Code::Scheduler, format!("Slurm holds job {id} back: {reason}{meaning}; {help}"))
 }
 
 /// The same of a job in a state that this host does not know.
 pub(super) fn of_unknown_word(id: &str, word: &str) -> Status {
-    Status::Waiting("queue".to_owned(), format!("job {id} has the unknown state `{word}`"))
+    Status::waiting(Code::Queue, format!("job {id} has the unknown state `{word}`"))
 }
 
 fn stuck(reason: &str) -> bool {

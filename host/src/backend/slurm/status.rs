@@ -150,7 +150,7 @@ impl SlurmBackend {
 
     /// Tells the cluster once more to stop a job that a person wants stopped and that still lives.
     fn stop_again(&self, memory: &mut Memory, key: JobKey<'_>, element: &Element, job: &Job, status: &Status) {
-        let lives = matches!(status, Status::Queued | Status::Running(_) | Status::Waiting(..));
+        let lives = matches!(status, Status::Queued | Status::Running(_) | Status::Waiting { .. });
         if !lives || job.word == UNSEEN {
             return;
         }

@@ -127,9 +127,8 @@ impl SlurmBackend {
     fn refuse_if_full(&self, memory: &mut Memory) -> Result<(), GuestError> {
         memory.ledger.refresh().map_err(|error| unavailable(&error))?;
         let now = self.clock.now_ms();
-        let later = |code: Code, text: String, after: i64| {
-            Err(GuestError::Transient(Detail::of(code, text), Some(after.max(100) as u64)))
-        };
+        let later =
+            |code: Code, text: String, after: i64| Err(GuestError::transient_for(code, text, after.max(100) as u64));
         let head = &memory.ledger.head;
         if let Some((until, length)) = head.hold
             && now < until
@@ -196,7 +195,7 @@ impl SlurmBackend {
         memory.arrays.write(&array.name, array.members.clone(), &wrapper)?;
         self.note_patterns(memory, &array.name, array.patterns.clone())?;
         failpoint::hit("slurm.array-written");
-        let gone = match self.put(memory, &array.name, (&array.members, &array.errands), &wrapper) {
+        let gone = match self.put(memory, &array.name, &array.members, &array.errands, &wrapper) {
             Ok(gone) => gone,
             Err(error) => return Ok(Err(error)),
         };
@@ -259,7 +258,10 @@ impl SlurmBackend {
         memory.ledger.touch();
         let after = Some(self.poll_interval().as_millis() as u64);
         let later = Detail::of(Code::ClusterSilent, format!("an earlier submit had no answer: {text}"));
-        (GuestError::Ambiguous(Detail::of(Code::NoAnswer, text)), GuestError::Transient(later, after))
+        (
+            GuestError::Ambiguous(Detail::of(Code::NoAnswer, text)),
+            GuestError::Transient { detail: later, retry_after_ms: after },
+        )
     }
 
     /// Counts a call of `sbatch`, or tells when the next one is allowed.
@@ -273,7 +275,7 @@ impl SlurmBackend {
         if let Some(at) = submits.len().checked_sub(most).and_then(|place| submits.get(place)) {
             let after = (at + MINUTE_MS - now).max(100) as u64;
             let text = format!("sbatch was called {most} times in a minute (submits_per_minute)");
-            return Err(GuestError::Transient(Detail::of(Code::SubmitRate, text), Some(after)));
+            return Err(GuestError::transient_for(Code::SubmitRate, text, after));
         }
         submits.push(now);
         Ok(())
@@ -322,7 +324,7 @@ fn full(memory: &mut Memory, text: &str, now: i64) -> GuestError {
     let length = hold(memory, now);
     memory.ledger.touch();
     let text = format!("the cluster takes no more jobs for now: {text}");
-    GuestError::Transient(Detail::of(Code::ClusterFull, text), Some(length as u64))
+    GuestError::transient_for(Code::ClusterFull, text, length as u64)
 }
 
 fn refused(memory: &mut Memory, text: String) -> GuestError {

@@ -3,9 +3,9 @@ use super::{Carrier, CarryError, OWN, pattern};
 use crate::backend::transport::{Exec, NoAnswer};
 use crate::ground::digest::Hashed;
 use crate::ground::files::open_regular;
+use crate::ground::random;
 use crate::ground::words::quoted;
 use crate::model::attempt_dir::{CARRIED, CLAIM, FETCHED, STAGED, own_expression};
-use crate::model::document::hex;
 use crate::model::outputs;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, File};
@@ -171,11 +171,9 @@ carry() {{
 
 /// Puts attempt by attempt in place, once all has arrived.
 fn script(carrier: &Carrier<'_>, parcels: &[Parcel]) -> Result<String, CarryError> {
-    let mut random = [0_u8; 8];
-    getrandom::fill(&mut random).map_err(|error| {
-        CarryError::NoAnswer(NoAnswer::Unreachable(format!("the kernel gives no random bytes: {error}")))
-    })?;
-    let mut text = prelude(&carrier.place(), &hex(&random));
+    let random = random::word::<8>();
+    let random = random.map_err(|error| CarryError::NoAnswer(NoAnswer::Unreachable(error.to_string())))?;
+    let mut text = prelude(&carrier.place(), &random);
     for parcel in parcels {
         let _ = writeln!(text, "a={}; ok=1", quoted(&parcel.attempt));
         for (destination, file) in &parcel.linked {

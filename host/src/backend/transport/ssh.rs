@@ -8,8 +8,9 @@
 use super::child::{self, NoEnd};
 use super::frame::{Frame, Source, between, bootstrap};
 use super::{Exec, Finished, NoAnswer, Transport};
+use crate::ground::random;
 use crate::ground::words::quoted;
-use crate::model::document::{hex, sha256};
+use crate::model::document::sha256;
 use std::cell::Cell;
 use std::fs;
 use std::io::{self, Write};
@@ -115,11 +116,9 @@ impl Ssh {
     /// # Errors
     /// If there is no answer within the time; the case tells whether the script can have run.
     pub fn run(&self, call: Exec<'_>) -> Result<Finished, SshError> {
-        let mut random = [0_u8; 16];
-        getrandom::fill(&mut random).map_err(|error| {
-            SshError::Unreachable(trouble("random", format!("the kernel gives no random bytes: {error}"), "repeat it"))
-        })?;
-        let token = format!("ms{}", hex(&random));
+        let random = random::word::<16>()
+            .map_err(|error| SshError::Unreachable(trouble("random", error.to_string(), "repeat it")))?;
+        let token = format!("ms{random}");
         let script = format!("{}\n#{token}", call.script);
         let begun = Cell::new(false);
         let mut source = Source { begun: &begun, script: script.as_bytes(), rest: call.stdin };

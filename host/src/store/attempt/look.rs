@@ -35,7 +35,7 @@ fn attempt_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<AttemptRow> {
         waits_for: row.get(11)?,
         reason_code: row.get(12)?,
         reason: row.get(13)?,
-        cancel_asked: row.get(14)?,
+        cancel: row.get(14)?,
         data: row.get(15)?,
         created_at_ms: row.get(16)?,
         ended_at_ms: row.get(17)?,

@@ -1,14 +1,16 @@
 //! Attempts: where each stands, and when to ask about it.
 mod look;
 
+use super::history::Subject;
 use super::word::columns;
 use super::{CarriedInput, Output, StoreError, Writer, changed_one};
 use crate::model::act::Act;
 use crate::model::code::{Code, Word};
 use crate::model::evidence::{JobRecord, LogRecord};
 use crate::model::reason::Reason;
-use crate::model::states::AttemptState;
-use rusqlite::{ToSql, params};
+use crate::model::states::{AttemptOutcome, AttemptState};
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
+use rusqlite::{ToSql, named_params};
 
 /// An attempt, with what a call about it needs of its task.
 #[derive(Debug, Clone)]
@@ -41,14 +43,43 @@ pub struct AttemptRow {
     pub reason_code: Option<Word>,
     /// Why, for a person.
     pub reason: Option<String>,
-    /// 0: nobody wants it stopped; 1: somebody does; 2: the outside has been told.
-    pub cancel_asked: u8,
+    /// Whether it is to be stopped.
+    pub cancel: Cancel,
     /// The output document.
     pub data: Option<String>,
     /// When it was made.
     pub created_at_ms: i64,
     /// When it ended.
     pub ended_at_ms: Option<i64>,
+}
+
+/// Whether an attempt is to be stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancel {
+    /// Nobody wants that.
+    No,
+    /// Somebody does; the outside has not been told.
+    Asked,
+    /// The outside has been told.
+    Told,
+}
+
+impl Cancel {
+    /// Whether somebody wants it stopped, told or not.
+    pub fn is_wanted(self) -> bool {
+        self != Self::No
+    }
+}
+
+impl FromSql for Cancel {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        match value.as_i64()? {
+            0 => Ok(Self::No),
+            1 => Ok(Self::Asked),
+            2 => Ok(Self::Told),
+            other => Err(FromSqlError::OutOfRange(other)),
+        }
+    }
 }
 
 /// An attempt that is to be seen to, without its documents.
@@ -88,8 +119,8 @@ pub struct NewAttempt {
 /// How an attempt ended.
 #[derive(Debug, Clone)]
 pub struct AttemptEnd {
-    /// An ended state.
-    pub state: AttemptState,
+    /// The state that it ended in.
+    pub outcome: AttemptOutcome,
     /// Why; needed for failed and lost.
     pub reason: Option<Reason>,
     /// The output document.
@@ -110,9 +141,9 @@ pub struct AttemptEnd {
 
 impl AttemptEnd {
     /// An end that left nothing.
-    pub fn new(state: AttemptState, reason: Option<Reason>) -> Self {
+    pub fn new(outcome: AttemptOutcome, reason: Option<Reason>) -> Self {
         Self {
-            state,
+            outcome,
             reason,
             data: None,
             outputs: Vec::new(),
@@ -133,7 +164,7 @@ pub struct SettledAttempt<'a> {
     /// The lost attempt.
     pub of: &'a AttemptRow,
     /// Completed or failed.
-    pub state: AttemptState,
+    pub outcome: AttemptOutcome,
     /// Who says so and why.
     pub reason: &'a Reason,
     /// The files that the lost attempt left, in its directory.
@@ -147,28 +178,28 @@ impl Writer<'_> {
     /// Records an attempt by a person's word, from its beginning to its end.
     ///
     /// # Errors
-    /// If the state is not an end, or the database cannot be written.
+    /// If a new attempt cannot end so, or the database cannot be written.
     pub fn settle_attempt(&self, settled: &SettledAttempt<'_>, now_ms: i64) -> Result<(), StoreError> {
-        let to = AttemptState::Created.become_state(settled.state)?;
+        let to = AttemptState::Created.become_state(settled.outcome.into())?;
         let of = settled.of;
         let handle = serde_json::json!({"settled": of.id}).to_string();
         self.connection.execute(
             "INSERT INTO attempts (attempt_id, task_key, number, version, operator, state, directory, handle, reason_code, reason, \
-             environment, created_at_ms, ended_at_ms) SELECT ?1, ?2, ?3, version, ?4, ?5, ?6, ?7, ?8, ?9, environment, ?10, ?10 \
-             FROM attempts WHERE attempt_key = ?11",
-            (
-                &settled.id,
-                of.task_key,
-                of.number + 1,
-                &of.operator,
-                to.as_str(),
-                &of.directory,
-                handle,
-                &settled.reason.word,
-                &settled.reason.text,
-                now_ms,
-                of.key,
-            ),
+             environment, created_at_ms, ended_at_ms) SELECT :id, :task, :number, version, :operator, :state, :directory, \
+             :handle, :code, :reason, environment, :now, :now FROM attempts WHERE attempt_key = :of",
+            named_params! {
+                ":id": settled.id,
+                ":task": of.task_key,
+                ":number": of.number + 1,
+                ":operator": of.operator,
+                ":state": to.as_str(),
+                ":directory": of.directory,
+                ":handle": handle,
+                ":code": settled.reason.word,
+                ":reason": settled.reason.text,
+                ":now": now_ms,
+                ":of": of.key,
+            },
         )?;
         let key = self.connection.last_insert_rowid();
         self.keep_outputs(key, settled.outputs)?;
@@ -176,8 +207,9 @@ impl Writer<'_> {
         if to == AttemptState::Completed {
             self.stale_by_output(of.task_key, key)?;
         }
-        self.record(now_ms, "attempt", &settled.id, (None, "created"), None)?;
-        self.record(now_ms, "attempt", &settled.id, (Some("created"), to.as_str()), Some(&settled.reason.text))
+        let (subject, created) = (Subject::Attempt(&settled.id), AttemptState::Created.as_str());
+        self.record(now_ms, subject, (None, created), None)?;
+        self.record(now_ms, subject, (Some(created), to.as_str()), Some(&settled.reason.text))
     }
 
     /// Creates an attempt. Returns its place.
@@ -203,7 +235,7 @@ impl Writer<'_> {
                 "INSERT INTO live_counts (operator, n) VALUES (?1, 1) ON CONFLICT (operator) DO UPDATE SET n = n + 1",
             )?
             .execute([&new.operator])?;
-        self.record(now_ms, "attempt", &new.id, (None, "created"), None)?;
+        self.record(now_ms, Subject::Attempt(&new.id), (None, AttemptState::Created.as_str()), None)?;
         Ok(key)
     }
 
@@ -262,7 +294,7 @@ impl Writer<'_> {
         let mut from = attempt.state;
         for state in path {
             let text = text.filter(|_| *state == to);
-            self.record(now_ms, "attempt", &attempt.id, (Some(from.as_str()), state.as_str()), text)?;
+            self.record(now_ms, Subject::Attempt(&attempt.id), (Some(from.as_str()), state.as_str()), text)?;
             from = *state;
         }
         Ok(())
@@ -321,34 +353,35 @@ impl Writer<'_> {
     /// # Errors
     /// If it has ended already.
     pub fn end_attempt(&self, attempt: &AttemptRow, end: &AttemptEnd, now_ms: i64) -> Result<(), StoreError> {
-        let to = attempt.state.become_state(end.state)?;
+        let to = attempt.state.become_state(end.outcome.into())?;
         let (code, text) = columns(end.reason.as_ref());
         let job = &end.job;
         let changed = self
             .connection
             .prepare_cached(
-                "UPDATE attempts SET state = ?3, handle = ?4, reason_code = ?5, reason = ?6, data = ?7, ended_at_ms = ?8, \
-                 waits_for = NULL, external_id = ?9, host = ?10, node = ?11, queued_ms = ?12, started_ms = ?13, stopped_ms = ?14, \
-                 cpu_ms = ?15, memory_peak_mb = ?16 WHERE attempt_key = ?1 AND state = ?2",
+                "UPDATE attempts SET state = :to, handle = :handle, reason_code = :code, reason = :reason, data = :data, \
+                 ended_at_ms = :now, waits_for = NULL, external_id = :external_id, host = :host, node = :node, \
+                 queued_ms = :queued, started_ms = :started, stopped_ms = :stopped, cpu_ms = :cpu_ms, \
+                 memory_peak_mb = :memory_peak_mb WHERE attempt_key = :key AND state = :from",
             )?
-            .execute(params![
-                attempt.key,
-                attempt.state.as_str(),
-                to.as_str(),
-                attempt.handle,
-                code,
-                text,
-                end.data,
-                now_ms,
-                job.external_id,
-                job.host,
-                job.node,
-                job.queued_at.map(|time| time.0),
-                job.started_at.map(|time| time.0),
-                job.stopped_at.map(|time| time.0),
-                job.cpu_ms.map(|ms| ms as i64),
-                job.memory_peak_mb.map(|mb| mb as i64),
-            ])?;
+            .execute(named_params! {
+                ":key": attempt.key,
+                ":from": attempt.state.as_str(),
+                ":to": to.as_str(),
+                ":handle": attempt.handle,
+                ":code": code,
+                ":reason": text,
+                ":data": end.data,
+                ":now": now_ms,
+                ":external_id": job.external_id,
+                ":host": job.host,
+                ":node": job.node,
+                ":queued": job.queued_at.map(|time| time.0),
+                ":started": job.started_at.map(|time| time.0),
+                ":stopped": job.stopped_at.map(|time| time.0),
+                ":cpu_ms": job.cpu_ms.map(|ms| ms as i64),
+                ":memory_peak_mb": job.memory_peak_mb.map(|mb| mb as i64),
+            })?;
         changed_one(changed, "the attempt")?;
         let counted = self
             .connection
@@ -363,7 +396,7 @@ impl Writer<'_> {
         if to == AttemptState::Completed && attempt.number > 1 {
             self.stale_by_output(attempt.task_key, attempt.key)?;
         }
-        self.record(now_ms, "attempt", &attempt.id, (Some(attempt.state.as_str()), to.as_str()), text)
+        self.record(now_ms, Subject::Attempt(&attempt.id), (Some(attempt.state.as_str()), to.as_str()), text)
     }
 
     /// Marks every live attempt (of one task, or of all) as wanted stopped.

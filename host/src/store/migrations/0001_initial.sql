@@ -18,7 +18,7 @@ CREATE TABLE run (
     state_of        INTEGER,
     result          TEXT    CHECK (result IS NULL OR json_valid(result)),
     supplied        TEXT    CHECK (supplied IS NULL OR json_valid(supplied)),
-    config_sha256   TEXT    NOT NULL,
+    config_sha256   BLOB    NOT NULL CHECK (length(config_sha256) = 32),
     -- Where jobs are handed in now.
     environment     INTEGER REFERENCES environments (environment),
     -- What tells the run's directory from a copy: a word that both have, and what the file system knows of the directory.
@@ -33,7 +33,8 @@ CREATE TABLE run (
     notified_seq    INTEGER NOT NULL DEFAULT 0,
     created_at_ms   INTEGER NOT NULL,
     ended_at_ms     INTEGER,
-    CHECK (state NOT IN ('held', 'failed') OR reason IS NOT NULL)
+    CHECK (state NOT IN ('held', 'failed') OR reason IS NOT NULL),
+    CHECK ((ended_at_ms IS NOT NULL) = (state IN ('completed', 'failed', 'cancelled')))
 ) STRICT;
 
 -- Every command that changed the run: who gave it, from where, with which version of ours, and why; never changed.

@@ -18,7 +18,7 @@ use crate::model::code::Code;
 use crate::model::config::RunConfig;
 use crate::model::reason::Reason;
 use crate::model::reuse::{ReuseConfig, ReuseKey, Reused};
-use crate::model::states::AttemptState;
+use crate::model::states::{AttemptOutcome, AttemptState};
 use crate::model::workflow::Task;
 use crate::store::{AttemptEnd, AttemptRow, Earlier, EarlierState, NewInput, StoreError, Writer};
 use key::{Frame, Keyless};
@@ -196,7 +196,7 @@ fn served(
     let reused = Reused { run: run.to_owned(), attempt: earlier.attempt, origin: earlier.origin };
     let handle = serde_json::json!({"reused": {"run": reused.run, "attempt": reused.attempt}});
     attempt.handle = Some(handle.to_string());
-    let mut end = AttemptEnd::new(AttemptState::Completed, Some(Reason::new(Code::Reused, said)));
+    let mut end = AttemptEnd::new(AttemptOutcome::Completed, Some(Reason::new(Code::Reused, said)));
     end.data = taken.data;
     end.outputs = taken.outputs;
     end.logs = taken.logs;

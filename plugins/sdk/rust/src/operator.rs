@@ -110,7 +110,7 @@ pub enum Status {
     Running(Option<String>),
     /// Something outside must happen first.
     Waiting {
-        /// `person`, `kit`, `instrument` or `scheduler`.
+        /// `person`, `kit`, `instrument`, `scheduler`, `queue`, `machine`, `waiting`, `capacity`, or a word of its own.
         kind: String,
         /// One sentence for the person who can help.
         detail: String,

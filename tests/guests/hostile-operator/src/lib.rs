@@ -166,7 +166,7 @@ fn list(directory: &str) -> Value {
 }
 
 /// Waits for what is over at once, named so many times in one list.
-#[allow(unsafe_code, reason = "the standard library has no such function")]
+#[expect(unsafe_code, reason = "the standard library has no such function")]
 fn poll_one(times: usize) {
     #[link(wasm_import_module = "wasi:clocks/monotonic-clock@0.2.6")]
     unsafe extern "C" {
@@ -187,7 +187,7 @@ fn poll_one(times: usize) {
 }
 
 /// Writes so many zeroes to standard output at once.
-#[allow(unsafe_code, reason = "the standard library has no such function")]
+#[expect(unsafe_code, reason = "the standard library has no such function")]
 fn write_zeroes(count: u64) {
     #[link(wasm_import_module = "wasi:cli/stdout@0.2.6")]
     unsafe extern "C" {
@@ -218,7 +218,7 @@ fn look() -> Value {
     })
 }
 
-#[allow(unsafe_code, reason = "the standard library's symlink is not stable for this target")]
+#[expect(unsafe_code, reason = "the standard library's symlink is not stable for this target")]
 fn symlink(target: &str, link: &str) -> std::io::Result<()> {
     use std::ffi::{CString, c_char, c_int};
     unsafe extern "C" {

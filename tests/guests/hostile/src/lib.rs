@@ -111,7 +111,7 @@ fn print_lines() {
 }
 
 /// Random bytes as WASI gives them; the standard library asks for sixteen at a time.
-#[allow(unsafe_code, reason = "the standard library has no such function")]
+#[expect(unsafe_code, reason = "the standard library has no such function")]
 fn random_bytes(length: u64) -> Vec<u8> {
     #[link(wasm_import_module = "wasi:random/random@0.2.6")]
     unsafe extern "C" {
@@ -126,7 +126,7 @@ fn random_bytes(length: u64) -> Vec<u8> {
     }
 }
 
-#[allow(unconditional_recursion, reason = "overflowing the stack is what it is for")]
+#[expect(unconditional_recursion, reason = "overflowing the stack is what it is for")]
 fn descend(depth: u64) -> u64 {
     std::hint::black_box([depth; 64])[7] + descend(std::hint::black_box(depth + 1))
 }

@@ -11,6 +11,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
+use wait::until;
 
 #[path = "../../../support/slurm.rs"]
 #[expect(dead_code, reason = "the tests use the rest of it")]
@@ -18,6 +19,8 @@ mod slurm;
 #[path = "../../../support/sshd.rs"]
 #[expect(dead_code, reason = "the tests use the rest of it")]
 mod sshd;
+#[path = "../../../support/wait.rs"]
+mod wait;
 
 /// Commands of Slurm that are counted.
 const CLIENTS: [&str; 4] = ["sbatch", "squeue", "sacct", "scancel"];
@@ -213,7 +216,7 @@ fn far(ground: &Ground, name: &str, delay: Duration) -> Result<Vec<Far>> {
     ensure!(queued() == FAR_TASKS, "{} jobs are queued", queued());
     all.push(measured("a tick, nothing new")?);
     partition("State=UP");
-    slurm::until("all jobs have ended", || site.cluster.jobs("%T").iter().all(|state| state == "COMPLETED"));
+    until("all jobs have ended", || site.cluster.jobs("%T").iter().all(|state| state == "COMPLETED"));
     all.push(measured("collect all")?);
     let status: Value = serde_json::from_str(&site.unmeasured(&["status", name, "--json"])?)?;
     ensure!(status["state"] == "completed", "the run is not completed after one tick: {status}");

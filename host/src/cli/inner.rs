@@ -1,7 +1,11 @@
-//! The process that compiles one plugin: started by a command of ours, never by a person.
+//! Processes that a command of ours starts, never a person: one that compiles a plugin, one that supervises local jobs.
+use super::report::exit_code;
+use crate::backend::local;
+use crate::failure::FailureKind;
 use crate::plugin::compile_as_told;
 use std::ffi::OsString;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Compiles the component on standard input to standard output. The exit code 1 means that it is refused, in the words on
@@ -19,6 +23,15 @@ pub fn compile(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let mut out = std::io::stdout().lock();
     match out.write_all(&code).and_then(|()| out.flush()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::from(74),
+        Err(_) => ExitCode::from(exit_code(FailureKind::Machine)),
+    }
+}
+
+/// Supervises the jobs of the backend directory that is named. There is nobody to tell what fails.
+pub fn supervise(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let Some(directory) = arguments.next() else { return ExitCode::from(exit_code(FailureKind::Input)) };
+    match local::supervise(Path::new(&directory)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(exit_code(FailureKind::Machine)),
     }
 }

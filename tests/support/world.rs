@@ -1,7 +1,8 @@
 //! Runs the `matterstack` binary as a person does, in a directory and an environment of its own.
+use super::until;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_matterstack");
@@ -75,7 +76,7 @@ impl World {
         command.args(arguments).current_dir(self.directory.path()).env_clear();
         // Native code is shared by all tests; everything else is this world's own.
         let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache");
-        command.env("PATH", crate::support::path()).env("HOME", self.directory.path()).env("XDG_CACHE_HOME", cache);
+        command.env("PATH", super::path()).env("HOME", self.directory.path()).env("XDG_CACHE_HOME", cache);
         command
     }
 
@@ -85,6 +86,19 @@ impl World {
 
     pub(crate) fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Done {
         done(self.command(arguments).envs(environment.iter().copied()).output().expect("the binary runs"))
+    }
+
+    /// A `loop` over the run `r` that waits for something to happen.
+    pub(crate) fn waiting_loop(&self, arguments: &[&str]) -> Child {
+        let trace = tempfile::NamedTempFile::new_in(self.directory.path()).expect("a trace");
+        let mut command = self.command(&[&["loop", "r"], arguments].concat());
+        command.env("MATTERSTACK_FAILPOINT_TRACE", trace.path()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut driver = command.spawn().expect("a loop");
+        until("the loop waits", || {
+            assert!(driver.try_wait().expect("a loop").is_none(), "the loop has ended");
+            std::fs::read_to_string(trace.path()).is_ok_and(|text| text.contains("loop.waits"))
+        });
+        driver
     }
 
     /// Makes a run with the id `r`.
@@ -115,15 +129,6 @@ impl World {
         let word =
             |task: &Value| format!("{}={}", task["id"].as_str().unwrap_or("?"), task["state"].as_str().unwrap_or("?"));
         tasks.as_array().into_iter().flatten().map(word).collect::<Vec<_>>().join(" ")
-    }
-}
-
-/// Waits until something is so.
-pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < Duration::from_secs(60), "{what} does not happen");
-        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
