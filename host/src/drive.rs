@@ -209,8 +209,8 @@ pub fn watching(error: std::io::Error) -> Failure {
 
 /// What ends a sleep early. Without inotify the timers still come round, only later.
 struct Alarms {
-    /// The run and its backends. A tick changes them itself, so what it left is forgotten after it, and the store and the
-    /// backends tell whether there was more.
+    /// The run and its backends. A tick changes them itself, so what it left is forgotten after it, and the store and
+    /// the backends tell whether there was more.
     inside: Option<Watch>,
     /// Directories in which answers appear. Nothing else tells of those, so changes are forgotten only before a tick.
     outside: Option<Watch>,
@@ -227,8 +227,8 @@ impl Alarms {
         forgotten.map_err(watching)
     }
 
-    /// Watches all that belongs to the run; tells whether there is a new directory, in which something may have happened
-    /// between the tick and now.
+    /// Watches all that belongs to the run; tells whether there is a new directory, in which something may have
+    /// happened between the tick and now.
     fn set(&mut self, run: &Run) -> Result<bool, Failure> {
         if let Some(inside) = &self.inside {
             for path in run.backends.watch_paths().map_err(watching)?.into_iter().chain([run.dir.root().to_owned()]) {

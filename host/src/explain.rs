@@ -50,8 +50,8 @@ pub struct Beside<'a> {
     pub changed: &'a [String],
 }
 
-/// Explains the run and the tasks of it that do not move: hands over at most `most` explanations and returns how many more
-/// there are.
+/// Explains the run and the tasks of it that do not move: hands over at most `most` explanations and returns how many
+/// more there are.
 ///
 /// # Errors
 /// What `each` answers, or that the store cannot be read.
@@ -89,7 +89,8 @@ pub fn explain_run<E: From<StoreError>>(
         let (code, sentence, command) = of_stopped(supervisor);
         tell(Explanation { task: None, code, sentence, command })?;
     }
-    // of running tasks most move, so each is looked at; of the others none does, and those that are not told are counted
+    // of running tasks most move, so each is looked at; of the others none does, and those that are not told are
+    // counted
     let mut left = most;
     for task in store.standing_tasks(Standing::Running, u64::MAX) {
         let explained = seen.task(&task?)?;
@@ -236,7 +237,8 @@ impl Seen<'_> {
         Ok(Some(Explanation { task: None, code, sentence, command }))
     }
 
-    /// What helps a run that waits for its lost tasks: all of them are brought back at once, unless one would run twice.
+    /// What helps a run that waits for its lost tasks: all of them are brought back at once, unless one would run
+    /// twice.
     fn lost_tasks(&self) -> Result<Option<String>, StoreError> {
         for task in self.store.standing_tasks(Standing::Running, u64::MAX) {
             let task = task?;

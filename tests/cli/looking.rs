@@ -1,4 +1,5 @@
-//! Looking changes nothing: whoever looks at a run of somebody else in a shared directory leaves no file there, and sees what is so.
+//! Looking changes nothing: whoever looks at a run of somebody else in a shared directory leaves no file there, and
+//! sees what is so.
 use crate::support::until;
 use crate::support::world::{PROGRAM, World};
 use serde_json::{Value, json};

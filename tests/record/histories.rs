@@ -1,5 +1,5 @@
-//! The simulation's histories with a compiled guest for a campaign: whatever the outside answers and a person does, each
-//! decision can be made again.
+//! The simulation's histories with a compiled guest for a campaign: whatever the outside answers and a person does,
+//! each decision can be made again.
 use crate::support::guest;
 use crate::support::world::PROGRAM;
 use crate::tick::scripted::{Fixture, Scripted, act, failed};

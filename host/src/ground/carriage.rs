@@ -1,5 +1,5 @@
-//! Brings files to where a job will find them, and hashes what it left: in pieces, up to an allowance, and so that what was
-//! put aside is taken up where it was left, by this process or by a later one.
+//! Brings files to where a job will find them, and hashes what it left: in pieces, up to an allowance, and so that what
+//! was put aside is taken up where it was left, by this process or by a later one.
 use super::digest::{Hashing, PIECE, Stamp};
 use super::files::{open_with, put};
 use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt as _};

@@ -1,5 +1,5 @@
-//! SHA-256 of streams, in pieces, so that a large file is never held in memory, and so that its digest can be put aside and
-//! taken up again by another process.
+//! SHA-256 of streams, in pieces, so that a large file is never held in memory, and so that its digest can be put aside
+//! and taken up again by another process.
 use crate::model::document::hex;
 use serde::{Deserialize, Serialize};
 use sha2::digest::common::hazmat::{SerializableState, SerializedState};
@@ -137,8 +137,8 @@ impl<T: Write> Write for Hashed<T> {
     }
 }
 
-/// What tells whether a file is as it was, without reading it: which one it is, its size, and when it was last changed, in
-/// nanoseconds since the epoch.
+/// What tells whether a file is as it was, without reading it: which one it is, its size, and when it was last changed,
+/// in nanoseconds since the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     device: u64,

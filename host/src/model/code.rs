@@ -1,7 +1,7 @@
 //! Words for why something does not move, and who said them.
 //!
-//! The host steers by its own words alone. What a plugin says of itself is kept, shown and never compared: it lives in a
-//! space of its own, so that a campaign that holds with `lost` is no run with a lost attempt.
+//! The host steers by its own words alone. What a plugin says of itself is kept, shown and never compared: it lives in
+//! a space of its own, so that a campaign that holds with `lost` is no run with a lost attempt.
 use crate::model::config::Limit;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -182,8 +182,8 @@ impl Code {
         Self::ALL.iter().copied().find(|code| code.as_str() == text)
     }
 
-    /// Whether it names an end that the machines or the scheduler brought about: the command provably ended by no doing of
-    /// the task's, so another attempt follows without using up the task's own.
+    /// Whether it names an end that the machines or the scheduler brought about: the command provably ended by no doing
+    /// of the task's, so another attempt follows without using up the task's own.
     pub fn is_infrastructure(self) -> bool {
         matches!(self, Self::NodeFail | Self::Preempted | Self::Requeued)
     }

@@ -65,7 +65,8 @@ impl RunConfig {
 pub struct CampaignConfig {
     /// A path in the workspace, or `builtin:NAME`.
     pub plugin: String,
-    /// Parameters under the campaign's own schema. In a run, those that are large lie in a file of their own: `pinned.params`.
+    /// Parameters under the campaign's own schema. In a run, those that are large lie in a file of their own:
+    /// `pinned.params`.
     #[serde(default = "object")]
     pub params: Value,
     /// The only source of the campaign's randomness.
@@ -80,8 +81,8 @@ pub struct CampaignConfig {
     /// When `analyze` is called.
     #[serde(default)]
     pub analyze: AnalyzeMode,
-    /// Whether the campaign can take back a result that it has received, once the task has run again: such a result comes with
-    /// `supersedes`. `builtin:workflow` can.
+    /// Whether the campaign can take back a result that it has received, once the task has run again: such a result
+    /// comes with `supersedes`. `builtin:workflow` can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub takes_back: Option<bool>,
 }
@@ -184,8 +185,8 @@ pub struct SlurmConfig {
     pub constraint: Option<String>,
     /// Further arguments of `sbatch`, such as `--exclusive`.
     pub extra_args: Vec<String>,
-    /// Lines of shell before the command, such as `module load lammps`. With any, the job script is run by a login shell,
-    /// which knows `module`.
+    /// Lines of shell before the command, such as `module load lammps`. With any, the job script is run by a login
+    /// shell, which knows `module`.
     pub setup: Vec<String>,
     /// Whether a line of `setup` may fail. Otherwise one that does ends the attempt with the code `setup`, before the
     /// command starts; each line must be whole by itself.
@@ -198,9 +199,9 @@ pub struct SlurmConfig {
     pub remote_root: Option<String>,
     /// The shortest time between two polls, in seconds.
     pub poll_interval_s: f64,
-    /// How long something must be absent before it counts as absent, in seconds: between two looks for a submit whose answer
-    /// was lost, after a job has left the queue, and for an exit record to show on a network file system. More where that is
-    /// slow.
+    /// How long something must be absent before it counts as absent, in seconds: between two looks for a submit whose
+    /// answer was lost, after a job has left the queue, and for an exit record to show on a network file system. More
+    /// where that is slow.
     pub grace_s: f64,
     /// How often `sbatch` may be called in a minute. One call submits an array of many tasks.
     pub submits_per_minute: u32,
@@ -294,8 +295,8 @@ pub struct PluginLimits {
     pub memory_mb: u64,
     /// Deadline of an operator's call, in milliseconds.
     pub call_ms: u64,
-    /// The fuse of a campaign's call, in milliseconds: far more than its fuel takes. What it ends has no answer, and the
-    /// run is held.
+    /// The fuse of a campaign's call, in milliseconds: far more than its fuel takes. What it ends has no answer, and
+    /// the run is held.
     pub plan_ms: u64,
     /// Fuel of a campaign's call.
     pub fuel: u64,

@@ -1,5 +1,5 @@
-//! Compiling, which happens in a process of its own: what a plugin makes of the compiler costs that process, never the run,
-//! and the system ends it when it takes more memory or processor time than it may.
+//! Compiling, which happens in a process of its own: what a plugin makes of the compiler costs that process, never the
+//! run, and the system ends it when it takes more memory or processor time than it may.
 use super::engine::{self, Kind, Role, Room};
 use super::error::PluginErrorKind;
 use crate::backend::start_and_wait;

@@ -65,7 +65,8 @@ impl Memory {
     /// What a growth that failed means.
     ///
     /// # Errors
-    /// If it had been allowed, the machine failed: the call ends, so that no plugin can tell machines apart by their memory.
+    /// If it had been allowed, the machine failed: the call ends, so that no plugin can tell machines apart by their
+    /// memory.
     pub(super) fn failed(&self, error: &wasmtime::Error) -> Result<(), PluginErrorKind> {
         if self.beyond_declared { Ok(()) } else { Err(PluginErrorKind::Starved(format!("{error:#}"))) }
     }

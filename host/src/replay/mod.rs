@@ -1,7 +1,8 @@
 //! Makes the decisions of a run again, each by itself and from the record alone, and compares what comes of them.
 //!
-//! It takes no lease, changes nothing and starts nothing. A decision depends on its configuration, plugin, state, results and
-//! the files it read, all of which are recorded; whether others come out as recorded makes no difference to it.
+//! It takes no lease, changes nothing and starts nothing. A decision depends on its configuration, plugin, state,
+//! results and the files it read, all of which are recorded; whether others come out as recorded makes no difference to
+//! it.
 mod compare;
 mod files;
 

@@ -158,7 +158,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Counts an attempt of a running task against its tries, or among the starts in a row that failed. Returns both numbers.
+    /// Counts an attempt of a running task against its tries, or among the starts in a row that failed. Returns both
+    /// numbers.
     ///
     /// # Errors
     /// If the task does not run.
@@ -295,7 +296,8 @@ impl Store {
     }
 
     fn standing_page(&self, standing: Standing, after: &After, most: u64) -> Result<Vec<TaskRow>, StoreError> {
-        // the words stand in the text, since the indexes are partial ones; that of `tasks_notable` has to be named whole
+        // the words stand in the text, since the indexes are partial ones; that of `tasks_notable` has to be named
+        // whole
         let notable = |state: TaskState| {
             format!(
                 "t.state = '{state}' AND t.state NOT IN ('pending', 'completed') AND ?1 IS NOT NULL AND \

@@ -129,7 +129,8 @@ impl Store {
     }
 
     /// The next results of an iteration that `analyze` has not received, in task order, with the key of
-    /// the last one; none if all have been delivered. At most `most`, and no more once their documents have `bytes_max`.
+    /// the last one; none if all have been delivered. At most `most`, and no more once their documents have
+    /// `bytes_max`.
     ///
     /// # Errors
     /// If the database cannot be read.

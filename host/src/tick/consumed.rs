@@ -5,8 +5,8 @@ use crate::model::pattern::plain_path;
 use crate::model::workflow::{FileSource, Task};
 use crate::store::{AttemptRow, NewInput};
 
-/// What an attempt at this task is given beside what it carries over. A file that is missing is left out: staging has failed
-/// the attempt for it.
+/// What an attempt at this task is given beside what it carries over. A file that is missing is left out: staging has
+/// failed the attempt for it.
 pub(super) fn consumed(run: &Run, attempt: &AttemptRow, carried: Vec<NewInput>) -> Result<Vec<NewInput>, TickError> {
     let mut inputs = carried;
     // Most tasks have no files, and need not be parsed to find that out.

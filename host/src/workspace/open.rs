@@ -354,8 +354,8 @@ fn read_plugin(file: &std::path::Path) -> Result<Vec<u8>, Failure> {
         .map_err(|error| Failure::input(format!("plugin `{}` cannot be read", file.display())).because(error))
 }
 
-/// Sees to it that the run's plugins have native code, which takes no lease. What cannot be made is said where the plugin is
-/// needed.
+/// Sees to it that the run's plugins have native code, which takes no lease. What cannot be made is said where the
+/// plugin is needed.
 pub fn compile_ahead(dir: &RunDir, config: &RunConfig) {
     let compiler = compiler(&config.limits.compile);
     let campaign = (Role::Campaign, config.campaign.plugin.as_str());

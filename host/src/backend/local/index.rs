@@ -1,5 +1,5 @@
-//! What ticks know of attempts: the end of the journal, kept in memory and brought up to date from where it was read last;
-//! behind it, on demand, the rest of the journal, what is kept of ended attempts, and the queue.
+//! What ticks know of attempts: the end of the journal, kept in memory and brought up to date from where it was read
+//! last; behind it, on demand, the rest of the journal, what is kept of ended attempts, and the queue.
 use super::ended::Ended;
 use super::record::{Entry, Header, Order, Process, existing, read_lines, records};
 use super::{journal, queue};
@@ -129,8 +129,8 @@ impl Index {
         Ok(())
     }
 
-    /// Where an attempt stands that the end of the journal does not name: reads the whole journal and queue, once for all
-    /// attempts, and of those that ended before only this one.
+    /// Where an attempt stands that the end of the journal does not name: reads the whole journal and queue, once for
+    /// all attempts, and of those that ended before only this one.
     pub(super) fn look_up(&mut self, directory: &Path, attempt: &str) -> io::Result<Option<State>> {
         match self.attempts.get(attempt) {
             Some(State::Queued) | None => {}

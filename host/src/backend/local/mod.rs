@@ -1,9 +1,10 @@
-//! Jobs on this machine: ticks append to a queue, a small supervisor process per run starts the jobs and writes a journal.
+//! Jobs on this machine: ticks append to a queue, a small supervisor process per run starts the jobs and writes a
+//! journal.
 //!
 //! Both stand in `backends/<name>/<machine>` of the run, so machines that share the directory never mix. Nothing here
 //! waits for a job. A crash of a tick leaves at worst a job in the queue that `find` reports; a crash of the supervisor
-//! leaves claims from which the next supervisor tells what may still start and what is lost. An attempt that stands in the
-//! journal is never started again, whatever becomes of its directory; a copy of the files starts nothing.
+//! leaves claims from which the next supervisor tells what may still start and what is lost. An attempt that stands in
+//! the journal is never started again, whatever becomes of its directory; a copy of the files starts nothing.
 mod aside;
 mod ended;
 mod index;
@@ -160,8 +161,8 @@ impl LocalBackend {
         })
     }
 
-    /// Makes sure that the files are this directory's own and of this format; what is not is put aside once nobody works in
-    /// it.
+    /// Makes sure that the files are this directory's own and of this format; what is not is put aside once nobody
+    /// works in it.
     fn own(&self, client: &mut Client) -> Result<(), GuestError> {
         if !client.own {
             if let Some(foreign) = aside::put_aside(&self.directory).map_err(|error| unavailable(&error))? {

@@ -210,7 +210,8 @@ pub enum WorkflowError {
     /// The id of the task at a place, counted from 1, is empty or too long.
     #[error("task {0} has an id of {1} bytes; 1 to {TASK_ID_MAX_BYTES} are allowed")]
     IdLength(usize, usize),
-    /// The id of the task at a place, counted from 1, holds the one character that neither SQL nor a command line can carry.
+    /// The id of the task at a place, counted from 1, holds the one character that neither SQL nor a command line can
+    /// carry.
     #[error("task {0} has an id with a NUL character")]
     IdNul(usize),
     /// An id is used twice.
@@ -256,8 +257,8 @@ impl WorkflowError {
     }
 }
 
-/// Reads the task at a position of a list, counted from 0, from its text; returns it with its canonical text. A task that names no operator gets the configuration's
-/// only one.
+/// Reads the task at a position of a list, counted from 0, from its text; returns it with its canonical text. A task
+/// that names no operator gets the configuration's only one.
 ///
 /// # Errors
 /// If it is not of the form that tasks have; naming its id, the key, and what is wanted there.
@@ -285,7 +286,8 @@ pub fn read_task(position: usize, text: &str, config: &RunConfig) -> Result<(Tas
     Ok((task, json))
 }
 
-/// A task of a new workflow with its dependencies resolved: no more of it than the store needs, since there may be a million.
+/// A task of a new workflow with its dependencies resolved: no more of it than the store needs, since there may be a
+/// million.
 #[derive(Debug)]
 pub struct PlannedTask {
     /// Its id.
