@@ -14,11 +14,11 @@
 //!   path.
 //! - No transaction is open while a plugin or an outside program runs: what writes gets a [`store::Writer`] and no run.
 //! - Every change of a state goes through the one function of its state machine, carries its precondition, and adds a
-//!   row to
-//!   the history in the same transaction.
+//!   row to the history in the same transaction.
 //! - Nothing in [`tick`] or [`model`] reads the clock, the environment or randomness: they are arguments.
 //! - A plugin cannot fail a tick. It can fail its own attempt, or hold its own run with a recorded reason.
-//! - A tick reads what is due, changed or ready through indexes, and never all tasks.
+//! - A tick reads what is due, changed or ready through indexes. Only one that holds a run, to say what did not move,
+//!   looks at more.
 pub mod backend;
 pub mod cli;
 pub mod drive;

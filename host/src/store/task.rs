@@ -139,7 +139,8 @@ impl Writer<'_> {
         changed_one(changed, "the task")
     }
 
-    /// Cancels every running task that has no live attempt: between two attempts, or lost.
+    /// Cancels every running task that has no live attempt: between two attempts, or lost. The condition of the partial
+    /// index is named whole, else SQLite reads every task.
     ///
     /// # Errors
     /// If the database cannot be written.
@@ -147,8 +148,8 @@ impl Writer<'_> {
         let keys: Vec<i64> = self
             .connection
             .prepare(
-                "SELECT t.task_key FROM tasks t WHERE t.state = 'running' AND NOT EXISTS (SELECT 1 FROM attempts a WHERE \
-                 a.task_key = t.task_key AND a.ended_at_ms IS NULL)",
+                "SELECT t.task_key FROM tasks t WHERE t.state = 'running' AND t.state NOT IN ('pending', 'completed') AND \
+                 NOT EXISTS (SELECT 1 FROM attempts a WHERE a.task_key = t.task_key AND a.ended_at_ms IS NULL)",
             )?
             .query_map([], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
