@@ -108,24 +108,6 @@ fn one_task_gets_more_time() {
 }
 
 #[test]
-fn what_is_wanted_first_starts_first() {
-    let tasks: Vec<Value> = ["x", "y", "z"].map(|id| json!({"id": id, "command": "true"})).into();
-    let world = World::with_tasks(&json!(tasks));
-    world.run(&["init", "demo", "--run-id", "r", "--set", "limits.max_active=1"]).code(0);
-    world.run(&["amend", "r", "task", "z", "priority=9"]).code(0);
-    let refused = world.run(&["amend", "r", "task", "y", "priority=2000000"]).code(2);
-    assert!(refused.stderr.contains("within ±1000000"), "{refused:?}");
-    world.run(&["loop", "r"]).code(0);
-    let all = evidence(&world);
-    let order: Vec<&Value> = all["attempts"].as_array().expect("attempts").iter().map(|one| &one["task"]).collect();
-    assert_eq!(order, [&json!("z"), &json!("x"), &json!("y")]);
-    // it says nothing of what was computed
-    world.run(&["amend", "r", "task", "z", "priority=0"]);
-    assert_eq!(world.status()["stale"], 0);
-    is_sound(&world);
-}
-
-#[test]
 fn what_completed_on_an_old_file_is_stale_until_it_runs_again() {
     let mut tasks = structures(3);
     let last = json!({"id": "sum", "command": "cat s0 > sum.dat", "outputs": ["sum.dat"],

@@ -51,14 +51,13 @@ impl Writer<'_> {
 }
 
 impl Store {
-    /// Up to `most` tasks of an operator that are ready to start: by priority, then those that go on with what has
-    /// begun before those that begin something new, then in the order planned.
+    /// Up to `most` tasks of an operator that are ready to start, in the order planned.
     ///
     /// # Errors
     /// If the database cannot be read.
     pub fn ready_tasks(&self, operator: &str, most: u64) -> Result<Vec<TaskSpec>, StoreError> {
         self.specs(
-            "t.state = 'pending' AND t.blocked = 0 AND t.operator = ?1 ORDER BY t.priority DESC, t.begins, t.task_key LIMIT ?2",
+            "t.state = 'pending' AND t.blocked = 0 AND t.operator = ?1 ORDER BY t.task_key LIMIT ?2",
             (operator, most as i64),
         )
     }
