@@ -325,6 +325,14 @@ impl LocalBackend {
         })
     }
 
+    /// Where an attempt stands by now.
+    fn look_anew(&self, client: &mut Client, attempt: &str) -> io::Result<Known> {
+        if !client.index.has_ended(attempt) {
+            client.index.refresh(&self.directory)?;
+        }
+        self.look_up(client, attempt)
+    }
+
     /// Lets exit records count where the journal tells nothing: the jobs of a copy end elsewhere, and a person asks.
     pub(super) fn believe_exit_records(&self) {
         self.client().believes = true;
@@ -340,13 +348,7 @@ impl LocalBackend {
             let there = || Status::waiting(Code::Machine, text);
             return Ok(report(believed(&client, key).map_or_else(there, |record| record.status()), None));
         }
-        if let Some(record) = client.index.known_end(attempt) {
-            let status = record.status();
-            client.submitted.remove(attempt);
-            return Ok(report(status, None));
-        }
-        let refreshed = client.index.refresh(&self.directory);
-        let known = match refreshed.and_then(|()| self.look_up(&mut client, attempt)) {
+        let known = match self.look_anew(&mut client, attempt) {
             Err(error) if Foreign::of(&error).is_some() => {
                 let detail = Foreign::of(&error).map_or_else(|| Detail::of(Code::OtherFormat, ""), waits_for);
                 let status = Status::Unavailable(detail);
