@@ -50,6 +50,18 @@ pub struct Beside<'a> {
     pub changed: &'a [String],
 }
 
+/// What is said of pinned files of which the workspace has another copy.
+fn of_changed(changed: &[String], run: &str) -> Option<Explanation> {
+    let [first, rest @ ..] = changed else { return None };
+    let more = if rest.is_empty() { String::new() } else { format!(" and of {} more", rest.len()) };
+    Some(Explanation {
+        task: None,
+        code: Code::FilesChanged.into(),
+        sentence: format!("the workspace has another copy of `{first}`{more} than the run"),
+        command: Some(format!("matterstack amend {run} file {}", positional(first))),
+    })
+}
+
 /// Explains the run and the tasks of it that do not move: hands over at most `most` explanations and returns how many
 /// more there are.
 ///
@@ -76,14 +88,8 @@ pub fn explain_run<E: From<StoreError>>(
     if let Some(one) = seen.run()? {
         tell(one)?;
     }
-    if let [first, rest @ ..] = changed {
-        let more = if rest.is_empty() { String::new() } else { format!(" and of {} more", rest.len()) };
-        tell(Explanation {
-            task: None,
-            code: Code::FilesChanged.into(),
-            sentence: format!("the workspace has another copy of `{first}`{more} than the run"),
-            command: Some(format!("matterstack amend {address} file {}", positional(first))),
-        })?;
+    if let Some(one) = of_changed(changed, address) {
+        tell(one)?;
     }
     for supervisor in stopped {
         let (code, sentence, command) = of_stopped(supervisor);
