@@ -6,12 +6,12 @@
 use crate::support::world::PROGRAM;
 use crate::support::world::World;
 use matterstack::backend::{Compute, JobKey};
-use matterstack::model::config::{CompileLimits, PluginLimits};
 use matterstack::model::contract::{Context, Decision, Detail, Found, GuestError, Next, StatusReport};
 use matterstack::model::document::{canonical, sha256};
 use matterstack::model::evidence::DecisionKind;
 use matterstack::model::id::RunId;
 use matterstack::model::inputs::Inputs;
+use matterstack::model::limit::{CompileLimits, PluginLimits};
 use matterstack::plugin::{Artifacts, Compiler, HostSettings, LogEntry, PluginHost, PluginLog, PluginSource, Plugins};
 use matterstack::store::Store;
 use serde_json::{Value, json};

@@ -5,11 +5,12 @@ use crate::support::world::PROGRAM;
 use crate::tick::scripted::{Fixture, Scripted, act, failed};
 use matterstack::backend::Backends;
 use matterstack::model::act::Verb;
-use matterstack::model::config::{CompileLimits, RunConfig};
+use matterstack::model::config::RunConfig;
 use matterstack::model::contract::{AttemptRequest, Context, Decision, Detail, Found, Status, StatusReport};
 use matterstack::model::document::sha256;
 use matterstack::model::evidence::EngineRecord;
 use matterstack::model::id::OperatorKey;
+use matterstack::model::limit::CompileLimits;
 use matterstack::plugin::{
     Answer, Artifacts, Compiler, HostSettings, LogEntry, PluginError, PluginHost, PluginLog, PluginSource, Plugins,
     builtin,

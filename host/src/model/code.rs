@@ -2,7 +2,7 @@
 //!
 //! The host steers by its own words alone. What a plugin says of itself is kept, shown and never compared: it lives in
 //! a space of its own, so that a campaign that holds with `lost` is no run with a lost attempt.
-use crate::model::config::Limit;
+use crate::model::limit::Limit;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -375,7 +375,7 @@ impl JsonSchema for Word {
 #[cfg(test)]
 mod tests {
     use super::{Code, Word};
-    use crate::model::config::Limit;
+    use crate::model::limit::Limit;
     use std::collections::BTreeSet;
 
     #[test]

@@ -12,10 +12,11 @@ use crate::backend::Backends;
 use crate::failure::{Failure, FailureKind};
 use crate::ground::digest::digest;
 use crate::ground::files::open_regular_path;
-use crate::model::config::{CompileLimits, PluginLimits, RunConfig};
+use crate::model::config::RunConfig;
 use crate::model::contract::{Context, Decision};
 use crate::model::document::{canonical, canonical_value};
 use crate::model::evidence::{DecisionKind, DecisionOutcome, EngineRecord};
+use crate::model::limit::{CompileLimits, PluginLimits};
 use crate::plugin::{
     Answer, Compiler, HostSettings, LogEntry, PluginError, PluginHost, PluginLog, PluginSource, Plugins, this_engine,
 };

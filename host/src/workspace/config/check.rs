@@ -1,7 +1,8 @@
 //! What a configuration cannot mean, although it is of the form that configurations have.
 use super::layers::Wrong;
-use crate::model::config::{BackendConfig, Limits, RunConfig, SlurmConfig};
+use crate::model::config::{BackendConfig, RunConfig, SlurmConfig};
 use crate::model::document::{self, INTEGER_MAX, Place};
+use crate::model::limit::Limits;
 use crate::model::misfit;
 use crate::model::workflow::{Task, nearest};
 use serde_json::Value;

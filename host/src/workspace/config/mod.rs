@@ -6,8 +6,9 @@ pub use layers::set_value;
 
 use crate::failure::{Failure, FailureKind};
 use crate::ground::machine;
-use crate::model::config::{BackendConfig, CompileLimits, RunConfig};
+use crate::model::config::{BackendConfig, RunConfig};
 use crate::model::document::{self, Dialect};
+use crate::model::limit::CompileLimits;
 use crate::model::workflow::nearest;
 use check::check;
 use layers::Layers;
