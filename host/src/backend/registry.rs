@@ -190,6 +190,11 @@ impl Backends {
         !self.local.is_empty()
     }
 
+    /// How long every core of this machine is busy at least, with what this process has handed in.
+    pub fn busy_for(&self) -> Duration {
+        self.local.values().map(LocalBackend::busy_for).min().unwrap_or_default()
+    }
+
     /// Sees to it that unsettled work has a supervisor. With `anything_live` the files are looked at even if this
     /// process has submitted nothing.
     ///

@@ -41,6 +41,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// The first argument of the process that supervises jobs.
 pub const SUPERVISE: &str = "__supervise";
@@ -48,6 +49,8 @@ pub const SUPERVISE: &str = "__supervise";
 const FLUSH_AT_BYTES: usize = 16 * 1024;
 /// A change is told by [`super::Backends::changes`]; this is only a safety net.
 const POLL_AFTER_MS: u64 = 600_000;
+/// What a process takes a core for at least: making it, and seeing it end.
+const SHORTEST: Duration = Duration::from_millis(1);
 /// When to ask again while a supervisor of another format is at work, in milliseconds.
 const FOREIGN_MS: u64 = 5_000;
 
@@ -117,6 +120,13 @@ impl LocalBackend {
         let LocalSettings { cores, log_max } = settings;
         let settings = Settings { cores, environment: inherited() };
         Self { run: run.to_owned(), directory, log_max, settings, state: Mutex::new(Client::default()) }
+    }
+
+    /// How long every core is busy at least, with what this process has handed in and not seen to end.
+    pub fn busy_for(&self) -> Duration {
+        let jobs = u32::try_from(self.client().submitted.len()).unwrap_or(u32::MAX);
+        let cores = self.settings.cores.max(1);
+        SHORTEST * (jobs.saturating_sub(cores) / cores)
     }
 
     fn client(&self) -> MutexGuard<'_, Client> {
