@@ -314,8 +314,8 @@ fn functions(file: &str, code: &str) -> Vec<Function> {
     found
 }
 
-/// The functions of these files that read the clock, the environment or chance, themselves or through free functions that they
-/// call. Methods are followed only within their file.
+/// The functions of these files that read the clock, the environment or chance, themselves or through free functions
+/// that they call. Methods are followed only within their file.
 fn readers(files: &[(String, String)]) -> Vec<String> {
     let functions: Vec<Function> = files.iter().flat_map(|(file, code)| functions(file, code)).collect();
     let uses = |code: &str| code.split_inclusive(';').filter(|part| part.contains("use ")).collect::<String>();
@@ -336,7 +336,8 @@ fn readers(files: &[(String, String)]) -> Vec<String> {
     readers
 }
 
-/// The rooms whose calls from a tick are followed. Backends and plugins are outside of a tick: they have clocks of their own.
+/// The rooms whose calls from a tick are followed. Backends and plugins are outside of a tick: they have clocks of
+/// their own.
 const FOLLOWED: [&str; 5] = ["model", "ground", "store", "run", "tick"];
 
 #[test]
@@ -452,6 +453,22 @@ fn no_public_item_is_unused() {
         .filter(|(_, item)| seen.get(item).is_none_or(|times| *times < 2) && !FOR_TESTS.contains(&item.as_str()))
         .collect();
     assert!(unused.is_empty(), "nothing in host/src uses {unused:?}");
+}
+
+/// The formatter wraps code, and leaves what is written about it.
+#[test]
+fn no_sentence_is_wider_than_the_code() {
+    const WIDTH: usize = 120;
+    let mut files = Vec::new();
+    for place in ["host", "plugins", "tests", "workspaces"] {
+        walk(&root().join(place), &mut files);
+    }
+    let is_wide = |line: &&str| line.trim_start().starts_with("//") && line.chars().count() > WIDTH;
+    let wide = |path: PathBuf| {
+        let text = fs::read_to_string(&path).expect("a source file");
+        text.lines().filter(is_wide).map(|line| format!("{}: {}", path.display(), line.trim())).collect::<Vec<_>>()
+    };
+    assert_eq!(files.into_iter().flat_map(wide).collect::<Vec<_>>(), Vec::<String>::new());
 }
 
 #[test]

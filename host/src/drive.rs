@@ -3,7 +3,6 @@
 use crate::failure::{Failure, FailureKind};
 use crate::ground::failpoint;
 use crate::ground::machine::{self, Watch};
-use crate::model::config::BackendConfig;
 use crate::model::states::RunState;
 use crate::run::{Lease, Run, RunDir};
 use crate::tick::{Tick, step_run};
@@ -18,8 +17,7 @@ const POLL_MIN: Duration = Duration::from_millis(250);
 /// The longest wait where nothing tells of a change, such as a file on another machine.
 const POLL_MAX: Duration = Duration::from_secs(60);
 /// While jobs wait for cores, ends that come within this time share a tick.
-const TOGETHER: Duration = Duration::from_millis(25);
-
+const TOGETHER: Duration = Duration::from_millis(100);
 /// What is copied into the directory of an attempt within this time shares a tick.
 const GATHER: Duration = Duration::from_millis(100);
 /// How long a predecessor that is just dying is waited for.
@@ -209,8 +207,8 @@ pub fn watching(error: std::io::Error) -> Failure {
 
 /// What ends a sleep early. Without inotify the timers still come round, only later.
 struct Alarms {
-    /// The run and its backends. A tick changes them itself, so what it left is forgotten after it, and the store and the
-    /// backends tell whether there was more.
+    /// The run and its backends. A tick changes them itself, so what it left is forgotten after it, and the store and
+    /// the backends tell whether there was more.
     inside: Option<Watch>,
     /// Directories in which answers appear. Nothing else tells of those, so changes are forgotten only before a tick.
     outside: Option<Watch>,
@@ -227,8 +225,8 @@ impl Alarms {
         forgotten.map_err(watching)
     }
 
-    /// Watches all that belongs to the run; tells whether there is a new directory, in which something may have happened
-    /// between the tick and now.
+    /// Watches all that belongs to the run; tells whether there is a new directory, in which something may have
+    /// happened between the tick and now.
     fn set(&mut self, run: &Run) -> Result<bool, Failure> {
         if let Some(inside) = &self.inside {
             for path in run.backends.watch_paths().map_err(watching)?.into_iter().chain([run.dir.root().to_owned()]) {
@@ -345,7 +343,7 @@ fn sleep(
 ) -> Result<Option<Ending>, Failure> {
     let run = &driven.run;
     if alarms.set(run)? || changed(driven)? {
-        return Ok(None);
+        return gather(run, interrupt);
     }
     let supervised = run.backends.has_local() && run.store.anything_moves(false)?;
     let until = Instant::now() + limit;
@@ -365,12 +363,7 @@ fn sleep(
             .map_err(watching)?;
         match ready.as_slice() {
             [true, ..] => return Ok(Some(Ending::Interrupted)),
-            [_, true, _] => {
-                if queue_is_long(run)? {
-                    machine::poll_readable(&[interrupt], Some(TOGETHER)).map_err(watching)?;
-                }
-                return Ok(None);
-            }
+            [_, true, _] => return gather(run, interrupt),
             [_, _, true] if alarms.forget_outside()? => {
                 // A person's files come one after another; the next tick sees them together.
                 machine::poll_readable(&[interrupt], Some(GATHER)).map_err(watching)?;
@@ -399,14 +392,11 @@ fn changed(driven: &Driven) -> Result<bool, Failure> {
     Ok(!changes.attempts.is_empty() || changes.more || run.store.data_version()? != driven.version)
 }
 
-/// Whether jobs wait for cores, so that a tick that comes a little later delays nothing.
-fn queue_is_long(run: &Run) -> Result<bool, Failure> {
-    let cores = |backend: &BackendConfig| match backend {
-        BackendConfig::Local { cores } => *cores,
-        BackendConfig::Slurm(_) => 0,
-    };
-    let cores = run.config.backends.values().map(cores).fold(0, u32::saturating_add);
-    Ok(run.store.live_count(None)? > 2 * u64::from(cores))
+/// Lets ends come together for as long as jobs wait for cores, so that a tick that comes a little later delays nothing.
+fn gather(run: &Run, interrupt: BorrowedFd<'_>) -> Result<Option<Ending>, Failure> {
+    let together = run.backends.busy_for().min(TOGETHER);
+    let ready = machine::poll_readable(&[interrupt], Some(together)).map_err(watching)?;
+    Ok((ready.first() == Some(&true)).then_some(Ending::Interrupted))
 }
 
 fn interrupted(interrupt: BorrowedFd<'_>) -> Result<bool, Failure> {

@@ -51,8 +51,20 @@ pub struct Beside<'a> {
     pub changed: &'a [String],
 }
 
-/// Explains the run and the tasks of it that do not move: hands over at most `most` explanations and returns how many more
-/// there are.
+/// What is said of pinned files of which the workspace has another copy.
+fn of_changed(changed: &[String], run: &str) -> Option<Explanation> {
+    let [first, rest @ ..] = changed else { return None };
+    let more = if rest.is_empty() { String::new() } else { format!(" and of {} more", rest.len()) };
+    Some(Explanation {
+        task: None,
+        code: Code::FilesChanged.into(),
+        sentence: format!("the workspace has another copy of `{first}`{more} than the run"),
+        command: Some(format!("matterstack amend {run} file {}", positional(first))),
+    })
+}
+
+/// Explains the run and the tasks of it that do not move: hands over at most `most` explanations and returns how many
+/// more there are.
 ///
 /// # Errors
 /// What `each` answers, or that the store cannot be read.
@@ -77,20 +89,15 @@ pub fn explain_run<E: From<StoreError>>(
     if let Some(one) = seen.run()? {
         tell(one)?;
     }
-    if let [first, rest @ ..] = changed {
-        let more = if rest.is_empty() { String::new() } else { format!(" and of {} more", rest.len()) };
-        tell(Explanation {
-            task: None,
-            code: Code::FilesChanged.into(),
-            sentence: format!("the workspace has another copy of `{first}`{more} than the run"),
-            command: Some(format!("matterstack amend {address} file {}", positional(first))),
-        })?;
+    if let Some(one) = of_changed(changed, address) {
+        tell(one)?;
     }
     for supervisor in stopped {
         let (code, sentence, command) = of_stopped(supervisor);
         tell(Explanation { task: None, code, sentence, command })?;
     }
-    // of running tasks most move, so each is looked at; of the others none does, and those that are not told are counted
+    // of running tasks most move, so each is looked at; of the others none does, and those that are not told are
+    // counted
     let mut left = most;
     for task in store.standing_tasks(Standing::Running, u64::MAX) {
         let explained = seen.task(&task?)?;
@@ -252,7 +259,8 @@ impl Seen<'_> {
         Ok(Some(Explanation { task: None, code, sentence, command }))
     }
 
-    /// What helps a run that waits for its lost tasks: all of them are brought back at once, unless one would run twice.
+    /// What helps a run that waits for its lost tasks: all of them are brought back at once, unless one would run
+    /// twice.
     fn lost_tasks(&self) -> Result<Option<String>, StoreError> {
         for task in self.store.standing_tasks(Standing::Running, u64::MAX) {
             let task = task?;

@@ -20,8 +20,8 @@ pub enum FailureKind {
     Bug,
     /// Trouble with the machine: permission, a damaged or newer database: exit code 74.
     Machine,
-    /// A disk or a server that is full or fails, or a machine without room: it passes by itself, or when somebody mends it,
-    /// and nothing was lost. Exit code 74.
+    /// A disk or a server that is full or fails, or a machine without room: it passes by itself, or when somebody mends
+    /// it, and nothing was lost. Exit code 74.
     Disk,
     /// Interrupted: exit code 130.
     Interrupted,

@@ -1,4 +1,5 @@
-//! What the local backend remembers: the journal decides what was started, whatever becomes of directories, files and disks.
+//! What the local backend remembers: the journal decides what was started, whatever becomes of directories, files and
+//! disks.
 use super::local::{Run, code, until};
 use crate::support::disk::Disk;
 use matterstack::backend::local::LocalSettings;

@@ -1,4 +1,5 @@
-//! Logging in is the ssh client's business: what a person has arranged for `ssh` works here as well, through the binary.
+//! Logging in is the ssh client's business: what a person has arranged for `ssh` works here as well, through the
+//! binary.
 use crate::support::slurm::{Cluster, Plan};
 use crate::support::sshd::{HOST, Sshd, keygen, program};
 use crate::support::world::{Done, World};

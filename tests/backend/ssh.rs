@@ -263,7 +263,8 @@ fn a_slow_link_costs_few_round_trips() {
     let data = vec![b'x'; 300_000];
     let call = Exec { script: "wc -c", stdin: Some(&mut data.as_slice()), stdout: None, timeout: LONG };
     assert_eq!(ssh.run(call).expect("an answer").stdout, b"300000\n");
-    // opening a session, being told that a shell is there, sending, hearing the end: the machine may be busy, the wire is slower
+    // opening a session, being told that a shell is there, sending, hearing the end: the machine may be busy, the wire
+    // is slower
     let trips = started.elapsed().as_millis() / 200;
     assert!(trips < 10, "{trips} round trips");
     assert_eq!(sshd.logins(), 1, "{}", sshd.log());

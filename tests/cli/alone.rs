@@ -17,7 +17,8 @@ impl Alone {
         let demo = directory.path().join("workspaces/demo");
         std::fs::create_dir_all(&demo).expect("a workspace");
         std::fs::create_dir(directory.path().join("home")).expect("a home");
-        // by another process: a program that this one still holds open for writing, in a fork of another test, cannot start
+        // by another process: a program that this one still holds open for writing, in a fork of another test, cannot
+        // start
         let copied = Command::new("cp").arg(PROGRAM).arg(directory.path().join("matterstack")).status();
         assert!(copied.expect("cp runs").success(), "a copy of the binary");
         let tasks = json!([

@@ -220,8 +220,8 @@ fn two_ticks_at_once_are_one_tick_and_one_refusal() {
     world.run(&["step", "r"]).code(0);
 }
 
-/// Runs a script in which a directory of the world is on a small or read-only file system of its own; needs no rights but
-/// user namespaces.
+/// Runs a script in which a directory of the world is on a small or read-only file system of its own; needs no rights
+/// but user namespaces.
 pub(crate) fn in_mounts(world: &World, script: &str) -> Option<String> {
     let program = crate::support::world::PROGRAM;
     let script = format!("set -u; M='{program}'; R='{}'; {script}", world.root().display());
@@ -274,7 +274,8 @@ fn all_looked(text: &str) {
 #[test]
 fn a_disk_full_to_the_last_byte_can_be_looked_at() {
     let world = one_task();
-    // The log of a step that died holds what the database does not; the index that readers share is gone, as after a boot.
+    // The log of a step that died holds what the database does not; the index that readers share is gone, as after a
+    // boot.
     let text = in_mounts(
         &world,
         &format!(

@@ -1,5 +1,5 @@
-//! What is wrong with a configuration is said once, where it was written: which key, in which line of which file or by which
-//! `--set`, and what was probably meant.
+//! What is wrong with a configuration is said once, where it was written: which key, in which line of which file or by
+//! which `--set`, and what was probably meant.
 use crate::support::world::World;
 use serde_json::{Value, json};
 

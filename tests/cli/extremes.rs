@@ -1,4 +1,5 @@
-//! Extreme arguments, limits of the machine and damaged rows end in an error of their kind: never in a panic, and never in a bug.
+//! Extreme arguments, limits of the machine and damaged rows end in an error of their kind: never in a panic, and never
+//! in a bug.
 use crate::support::world::{PROGRAM, World};
 use serde_json::json;
 use std::ffi::OsStr;

@@ -1,5 +1,5 @@
-//! Runs that are mended and grown: `amend … task`, `amend … file`, `rerun` with changes, `resume` of what has ended, and lists
-//! that get longer.
+//! Runs that are mended and grown: `amend … task`, `amend … file`, `rerun` with changes, `resume` of what has ended,
+//! and lists that get longer.
 use crate::support::world::World;
 use serde_json::{Value, json};
 

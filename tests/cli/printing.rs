@@ -1,5 +1,5 @@
-//! What is printed reaches its reader, or the command says that it could not: a full disk is an error, a reader that goes away is
-//! not, and nothing that somebody else wrote commands a terminal.
+//! What is printed reaches its reader, or the command says that it could not: a full disk is an error, a reader that
+//! goes away is not, and nothing that somebody else wrote commands a terminal.
 use crate::support::until;
 use crate::support::world::World;
 use serde_json::json;

@@ -1,5 +1,5 @@
-//! The README and the pages as a newcomer takes them: their commands are given, the campaign is built and run, the tables are
-//! complete, and every link leads somewhere.
+//! The README and the pages as a newcomer takes them: their commands are given, the campaign is built and run, the
+//! tables are complete, and every link leads somewhere.
 use crate::support::slurm::{Cluster, Plan};
 use crate::support::sshd::Sshd;
 use crate::support::world::PROGRAM;

@@ -1,17 +1,17 @@
 //! One campaign in every language a guest is written in: the decisions are the same, byte for byte in canonical JSON.
 //!
-//! The digest of a decision's input covers the time of the decision, which differs between two runs. So the languages are
-//! compared twice: call by call through the plugin host, with one and the same context; and run by run through the
+//! The digest of a decision's input covers the time of the decision, which differs between two runs. So the languages
+//! are compared twice: call by call through the plugin host, with one and the same context; and run by run through the
 //! binary, where everything a decision says must agree.
 use crate::support::world::PROGRAM;
 use crate::support::world::World;
 use matterstack::backend::{Compute, JobKey};
-use matterstack::model::config::{CompileLimits, PluginLimits};
 use matterstack::model::contract::{Context, Decision, Detail, Found, GuestError, Next, StatusReport};
 use matterstack::model::document::{canonical, sha256};
 use matterstack::model::evidence::DecisionKind;
 use matterstack::model::id::RunId;
 use matterstack::model::inputs::Inputs;
+use matterstack::model::limit::{CompileLimits, PluginLimits};
 use matterstack::plugin::{Artifacts, Compiler, HostSettings, LogEntry, PluginHost, PluginLog, PluginSource, Plugins};
 use matterstack::store::Store;
 use serde_json::{Value, json};
@@ -31,7 +31,8 @@ fn params() -> Value {
     json!({"lo": 0, "hi": 1003, "target": 613, "iterations": ITERATIONS, "carried": 1.5e17})
 }
 
-/// The component of a language, built from the sources as they are: here if it is Rust, by `cargo xtask test` otherwise.
+/// The component of a language, built from the sources as they are: here if it is Rust, by `cargo xtask test`
+/// otherwise.
 fn component(language: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     // <target>/tmp is cargo's scratch directory for tests

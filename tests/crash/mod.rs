@@ -1,5 +1,5 @@
-//! The failpoint matrix: the host dies at every commit, guest call and job start; ticks recover; the store's rules hold, no
-//! command was started twice, and the end is the same.
+//! The failpoint matrix: the host dies at every commit, guest call and job start; ticks recover; the store's rules
+//! hold, no command was started twice, and the end is the same.
 use crate::support::root;
 use crate::support::until;
 use crate::support::world::World;
@@ -153,8 +153,8 @@ fn a_supervisor_that_dies_anywhere_loses_nothing_unsaid() {
         let world = world();
         world.init();
         let point = format!("{name}:{n}");
-        // The supervisor that this tick starts inherits the failpoint; those of later ticks do not. It lists what it passes
-        // before it dies.
+        // The supervisor that this tick starts inherits the failpoint; those of later ticks do not. It lists what it
+        // passes before it dies.
         let trace = world.root().join("trace");
         let environment = [
             ("MATTERSTACK_FAILPOINT", point.as_str()),

@@ -1,7 +1,7 @@
 //! The documentation lists every word of the host's own, with its meaning as the code has it, and every limit.
 use crate::support::root;
 use matterstack::model::code::{Code, Place};
-use matterstack::model::config::Limit;
+use matterstack::model::limit::Limit;
 use std::fs;
 
 /// All pages that a person reads.

@@ -113,8 +113,8 @@ fn a_place_is_found_by_its_way() {
     assert_eq!(line(&[key("a"), key("b")]), None);
 }
 
-/// What the scan takes, serde takes, and with the same reading; what serde takes and the scan does not is refused for a reason
-/// that serde has no eye for. Texts are documents in which bytes were exchanged, from a seed.
+/// What the scan takes, serde takes, and with the same reading; what serde takes and the scan does not is refused for a
+/// reason that serde has no eye for. Texts are documents in which bytes were exchanged, from a seed.
 #[test]
 fn the_scan_agrees_with_the_reader_on_damaged_texts() {
     let models = [

@@ -1,5 +1,5 @@
-//! The types of the host and those of the Rust SDK are the same documents: what one writes the other reads, every field,
-//! both ways. The literals name all fields, so that a new one does not go unnoticed.
+//! The types of the host and those of the Rust SDK are the same documents: what one writes the other reads, every
+//! field, both ways. The literals name all fields, so that a new one does not go unnoticed.
 use matterstack::model::exit::{EXIT_FORMAT, ExitReason, ExitRecord};
 use matterstack::model::id::TaskId;
 use matterstack::model::job::JobDocument;
@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-/// The SDK's own file: as a dependency it would bring features of other crates with it, and have cranelift compiled twice.
+/// The SDK's own file: as a dependency it would bring features of other crates with it, and have cranelift compiled
+/// twice.
 #[path = "../../plugins/sdk/rust/src/task.rs"]
 #[expect(
     dead_code,

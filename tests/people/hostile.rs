@@ -1,5 +1,5 @@
-//! Anything but a small regular file in the place where an answer is awaited: nothing blocks, nothing outside is read, and
-//! the attempt goes on waiting.
+//! Anything but a small regular file in the place where an answer is awaited: nothing blocks, nothing outside is read,
+//! and the attempt goes on waiting.
 use super::{attempt, directory, waiting, waits_on, world};
 use crate::support::world::World;
 use serde_json::json;

@@ -34,9 +34,9 @@ fn every_item_of_the_contract_is_documented() {
     assert!(items.len() > 80, "{}", items.len());
 }
 
-/// Checks a document against a JSON Schema and lists what is wrong. It knows the keywords that the published schemas use
-/// and panics at any other, so that none is passed over. (The crates that know them all would change the features of
-/// crates that Cranelift is built with.)
+/// Checks a document against a JSON Schema and lists what is wrong. It knows the keywords that the published schemas
+/// use and panics at any other, so that none is passed over. (The crates that know them all would change the features
+/// of crates that Cranelift is built with.)
 fn violations(root: &Value, schema: &Value, document: &Value, place: &str) -> Vec<String> {
     let Some(keywords) = schema.as_object() else {
         assert!(schema.is_boolean(), "{schema} is no schema");

@@ -1,4 +1,5 @@
-//! What decisions cost, as far as it can be counted, which is fuel. What calls take in time are rows of `cargo xtask bench`.
+//! What decisions cost, as far as it can be counted, which is fuel. What calls take in time are rows of
+//! `cargo xtask bench`.
 use super::*;
 
 fn fuel(count: usize) -> u64 {

@@ -80,7 +80,8 @@ fn a_missing_or_changed_file_is_refused() {
     assert!(text.contains("not a regular file"), "{text}");
 }
 
-/// The code of the pinned plugin is in the cache, under its digest and a seal: nothing that stands in the file's place runs.
+/// The code of the pinned plugin is in the cache, under its digest and a seal: nothing that stands in the file's place
+/// runs.
 #[test]
 fn a_file_is_not_read_again_where_there_is_native_code() {
     let mut bench = Bench::new(limits());

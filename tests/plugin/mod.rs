@@ -13,12 +13,13 @@ mod through_the_binary;
 use crate::support::guest;
 use crate::support::world::PROGRAM;
 use matterstack::backend::{Compute, JobKey};
-use matterstack::model::config::{CompileLimits, Grants, PluginLimits};
+use matterstack::model::config::Grants;
 use matterstack::model::contract::{
     AttemptRequest, Context, Decision, Detail, Found, GuestError, Status, StatusReport,
 };
 use matterstack::model::id::{OperatorKey, RunId};
 use matterstack::model::inputs::Inputs;
+use matterstack::model::limit::{CompileLimits, PluginLimits};
 use matterstack::plugin::{
     Artifacts, Compiler, HostSettings, LogEntry, LogLevel, PluginError, PluginErrorKind, PluginHost, PluginLog,
     PluginSource, Plugins, builtin,

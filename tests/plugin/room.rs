@@ -1,4 +1,5 @@
-//! Machines with too little: address space is limited, and a plugin runs without reserving any, or the machine is blamed.
+//! Machines with too little: address space is limited, and a plugin runs without reserving any, or the machine is
+//! blamed.
 use super::*;
 use crate::support::world::{Done, World};
 

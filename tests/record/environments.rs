@@ -1,4 +1,5 @@
-//! What a job inherits of the environment is what stands in the record, also where one supervisor has the jobs of many ticks.
+//! What a job inherits of the environment is what stands in the record, also where one supervisor has the jobs of many
+//! ticks.
 use crate::support::until;
 use crate::support::world::World;
 use matterstack::backend::local::INHERITED;

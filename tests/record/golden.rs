@@ -1,6 +1,6 @@
-//! Runs of earlier versions, stored as archives below `golden/`, one for each version. Later versions list, show, explain and
-//! bundle them for ever, and replay those that were made under their own plugin contract. `UPDATE_GOLDEN=1` stores the run of
-//! this version anew, which a released version never does.
+//! Runs of earlier versions, stored as archives below `golden/`, one for each version. Later versions list, show,
+//! explain and bundle them for ever, and replay those that were made under their own plugin contract. `UPDATE_GOLDEN=1`
+//! stores the run of this version anew, which a released version never does.
 use crate::support::root;
 use crate::support::world::{World, tasks_config};
 use flate2::Compression;

@@ -1,15 +1,16 @@
-//! The simulation's histories with a compiled guest for a campaign: whatever the outside answers and a person does, each
-//! decision can be made again.
+//! The simulation's histories with a compiled guest for a campaign: whatever the outside answers and a person does,
+//! each decision can be made again.
 use crate::support::guest;
 use crate::support::world::PROGRAM;
 use crate::tick::scripted::{Fixture, Scripted, act, failed};
 use matterstack::backend::Backends;
 use matterstack::model::act::Verb;
-use matterstack::model::config::{CompileLimits, RunConfig};
+use matterstack::model::config::RunConfig;
 use matterstack::model::contract::{AttemptRequest, Context, Decision, Detail, Found, Status, StatusReport};
 use matterstack::model::document::sha256;
 use matterstack::model::evidence::EngineRecord;
 use matterstack::model::id::OperatorKey;
+use matterstack::model::limit::CompileLimits;
 use matterstack::plugin::{
     Answer, Artifacts, Compiler, HostSettings, LogEntry, PluginError, PluginHost, PluginLog, PluginSource, Plugins,
     builtin,

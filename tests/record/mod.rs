@@ -1,5 +1,5 @@
-//! The record of a run: that it holds all that decisions depended on and what they answered, so that each can be made again
-//! by itself, whatever a person did to the run meanwhile.
+//! The record of a run: that it holds all that decisions depended on and what they answered, so that each can be made
+//! again by itself, whatever a person did to the run meanwhile.
 mod acts;
 mod backups;
 mod environments;

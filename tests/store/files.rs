@@ -1,4 +1,5 @@
-//! Files that are no store of ours are refused and left as they are; the journal is the one that is safe where the file lies.
+//! Files that are no store of ours are refused and left as they are; the journal is the one that is safe where the file
+//! lies.
 use super::{Place, busy, everything, everything_at};
 use matterstack::model::config::Journal;
 use matterstack::store::{Durability, Store, StoreError};

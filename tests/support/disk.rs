@@ -62,7 +62,8 @@ impl Disk {
         self.mount();
     }
 
-    /// Unmounts it and mounts it again under another number of its device, one that is taken before the old one is given back.
+    /// Unmounts it and mounts it again under another number of its device, one that is taken before the old one is
+    /// given back.
     pub(crate) fn mount_elsewhere(&mut self) {
         let device = run("losetup", &["-f", "--show", path(&self.image())]).stdout;
         let device = String::from_utf8(device).expect("UTF-8").trim().to_owned();

@@ -1,5 +1,5 @@
-//! What several suites need: the binary as a person runs it, components built from their sources, and outside systems that a
-//! test starts for itself.
+//! What several suites need: the binary as a person runs it, components built from their sources, and outside systems
+//! that a test starts for itself.
 pub(crate) mod client;
 pub(crate) mod disk;
 pub(crate) mod random;
@@ -23,8 +23,8 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Where the programs of jobs and of scripts are found: the links to what `cargo xtask test` installs, or Debian's places
-/// where it has made none yet.
+/// Where the programs of jobs and of scripts are found: the links to what `cargo xtask test` installs, or Debian's
+/// places where it has made none yet.
 pub(crate) fn path() -> String {
     let links = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("path");
     if links.is_dir() { links.display().to_string() } else { "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin".to_owned() }

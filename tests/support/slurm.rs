@@ -54,8 +54,8 @@ impl Plan {
 /// Where the memory controller of control groups, version 1, is mounted, if it is.
 const CONTROL_GROUPS: &str = "/sys/fs/cgroup/memory";
 
-/// Why nodes on this machine cannot hold jobs to their memory, if they cannot: it takes the memory controller of control
-/// groups, version 1, and the right to make groups there.
+/// Why nodes on this machine cannot hold jobs to their memory, if they cannot: it takes the memory controller of
+/// control groups, version 1, and the right to make groups there.
 pub(crate) fn cannot_limit_memory() -> Option<String> {
     let probe = Path::new(CONTROL_GROUPS).join(format!("matterstack-test-{}", std::process::id()));
     if let Err(error) = fs::create_dir(&probe) {

@@ -1,5 +1,5 @@
-//! A private sshd on loopback, or at the far end of a link that can be cut; it takes one key and needs no account of its
-//! own. Everything that was started is stopped when it is dropped, and nothing else.
+//! A private sshd on loopback, or at the far end of a link that can be cut; it takes one key and needs no account of
+//! its own. Everything that was started is stopped when it is dropped, and nothing else.
 use std::collections::VecDeque;
 use std::fs;
 use std::io::{Read, Write};

@@ -1,5 +1,5 @@
-//! A tick takes no longer than its budget and what it has under way then; nobody is starved by it, and nothing grows with
-//! what the outside says.
+//! A tick takes no longer than its budget and what it has under way then; nobody is starved by it, and nothing grows
+//! with what the outside says.
 use super::scripted::{Fixture, act, failed, task};
 use matterstack::model::act::Verb;
 use matterstack::model::contract::{Detail, Status};

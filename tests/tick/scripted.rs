@@ -39,7 +39,8 @@ pub(crate) struct Script {
     pub(crate) call_ms: BTreeMap<String, u64>,
     /// How long the calls of this tick took together.
     pub(crate) spent_ms: u64,
-    /// The size of the documents that operators return, in bytes; their run's store then tells how many are not yet in it.
+    /// The size of the documents that operators return, in bytes; their run's store then tells how many are not yet in
+    /// it.
     pub(crate) document_bytes: Option<usize>,
     /// How many documents were collected.
     pub(crate) collected: u64,

@@ -1,6 +1,7 @@
-//! A seed makes the workflow, what the outside answers, and everything that can come between: processes that die before or after
-//! any call, clocks that jump, configurations and tasks that are amended, people who pause, cancel and rerun. No attempt is ever
-//! started twice, the store keeps its rules after every tick, and the run ends or says who can move it.
+//! A seed makes the workflow, what the outside answers, and everything that can come between: processes that die before
+//! or after any call, clocks that jump, configurations and tasks that are amended, people who pause, cancel and rerun.
+//! No attempt is ever started twice, the store keeps its rules after every tick, and the run ends or says who can move
+//! it.
 use super::scripted::{Fixture, Scripted, act};
 use super::simulation::{behave, workflow};
 use crate::support::random::Random;

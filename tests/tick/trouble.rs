@@ -2,9 +2,8 @@
 use super::scripted::{Fixture, act, failed, task};
 use matterstack::model::act::Verb;
 use matterstack::model::code::{Code, Word};
-use matterstack::model::config::Limit;
 use matterstack::model::contract::{Detail, Found, GuestError, Next, Status};
-use matterstack::model::limit::Bound;
+use matterstack::model::limit::{Bound, Limit};
 use matterstack::plugin::PluginErrorKind;
 use matterstack::tick::{Selection, rerun, resume};
 use serde_json::json;

@@ -57,8 +57,8 @@ impl Space {
         fs::write(directory.join("config.json"), settings.to_string()).expect("settings");
     }
 
-    /// Starts a cluster, and does what the README says to run this workspace on it: writes the settings of the site, and
-    /// returns the arguments of `init` that switch. The cluster is asked more often than a real one should be.
+    /// Starts a cluster, and does what the README says to run this workspace on it: writes the settings of the site,
+    /// and returns the arguments of `init` that switch. The cluster is asked more often than a real one should be.
     pub(super) fn on_slurm(&mut self) -> (Cluster, [&'static str; 4]) {
         let readme = fs::read_to_string(self.directory().join("README.md")).expect("a README");
         let settings = readme.split_once("```json\n").and_then(|(_, rest)| rest.split_once("```")).expect("settings").0;

@@ -1,5 +1,5 @@
-//! Documents: JSON that every reader reads alike. The host and its guests judge by the same rules what people, instruments,
-//! plugins and configurations write.
+//! Documents: JSON that every reader reads alike. The host and its guests judge by the same rules what people,
+//! instruments, plugins and configurations write.
 mod fault;
 mod scan;
 
@@ -16,8 +16,9 @@ pub const INTEGER_MAX: u64 = (1 << 53) - 1;
 /// Tells whether a text is JSON that every reader reads alike.
 ///
 /// # Errors
-/// If it is not JSON, is nested too deeply, names a key twice, or holds what a reader of doubles or of UTF-8 would change: an
-/// integer whose digits are not those of its nearest double (as RFC 8785 prints it), or half a surrogate pair.
+/// If it is not JSON, is nested too deeply, names a key twice, or holds what a reader of doubles or of UTF-8 would
+/// change: an integer whose digits are not those of its nearest double (as RFC 8785 prints it), or half a surrogate
+/// pair.
 pub fn check(text: &str) -> Result<(), Fault> {
     scan::scan(text, Dialect::Strict, None).map(|_| ())
 }
@@ -31,7 +32,8 @@ pub fn read(bytes: &[u8], dialect: Dialect) -> Result<Value, Fault> {
     serde_json::from_str(&plain).map_err(|_| whole(FaultKind::Syntax("cannot be read")))
 }
 
-/// The text of a document that was looked at as [`check`] does, as plain JSON: with spaces for its comments and trailing commas.
+/// The text of a document that was looked at as [`check`] does, as plain JSON: with spaces for its comments and
+/// trailing commas.
 ///
 /// # Errors
 /// Those of [`read`].

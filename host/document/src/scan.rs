@@ -1,8 +1,8 @@
-//! Looks at the text of a document before anything reads it: whether it is JSON that every reader reads alike, and where it is
-//! not. Nothing is built, so that a document of a gigabyte costs one pass.
+//! Looks at the text of a document before anything reads it: whether it is JSON that every reader reads alike, and
+//! where it is not. Nothing is built, so that a document of a gigabyte costs one pass.
 //!
-//! A reader of its own would say less: serde keeps the last of two equal keys, rounds an integer that no double holds, and knows
-//! a line but no key.
+//! A reader of its own would say less: serde keeps the last of two equal keys, rounds an integer that no double holds,
+//! and knows a line but no key.
 use super::fault::{Fault, FaultKind, Place};
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -1,9 +1,9 @@
 //! Patterns of files: what tasks leave, carry over and keep, and what a workspace pins.
 //!
-//! They match as in a shell: `*` and `?` stop at slashes, `[a-z]` and `[!a-z]` are one character, `{a,b}` is either, `**` as
-//! a whole component is any number of folders, and a name's leading dot must be written. A pattern is bounded in length,
-//! nesting and alternatives, so that neither reading nor matching one can cost more than it is worth. It is read into
-//! components, and so tells which folders it can reach: nobody walks into others for its sake.
+//! They match as in a shell: `*` and `?` stop at slashes, `[a-z]` and `[!a-z]` are one character, `{a,b}` is either,
+//! `**` as a whole component is any number of folders, and a name's leading dot must be written. A pattern is bounded
+//! in length, nesting and alternatives, so that neither reading nor matching one can cost more than it is worth. It is
+//! read into components, and so tells which folders it can reach: nobody walks into others for its sake.
 mod parse;
 mod why;
 

@@ -46,9 +46,10 @@ pub struct CleanError {
 }
 
 impl Backends {
-    /// Removes on the clusters what the run left there and nobody needs: of these attempts of the run, by their ids, those
-    /// that may go, and the directories of arrays once nothing of the run is live. With `outputs` also what tasks keep
-    /// there. Directories that are not of this run stay: another one of this id, or the original of a copy, may be at work.
+    /// Removes on the clusters what the run left there and nobody needs: of these attempts of the run, by their ids,
+    /// those that may go, and the directories of arrays once nothing of the run is live. With `outputs` also what tasks
+    /// keep there. Directories that are not of this run stay: another one of this id, or the original of a copy, may be
+    /// at work.
     ///
     /// # Errors
     /// If a cluster does not answer, or something there cannot be removed; what was removed before stays so.

@@ -21,8 +21,8 @@ pub type Unacknowledged = BTreeMap<AttemptId, GuestError>;
 
 /// The calls an operator makes through the `compute` import, once the grant has been checked.
 pub trait Compute: Send + Sync {
-    /// Hands a job (JSON text) to a backend, with what it is to find there; returns its handle. Whether the outside has it,
-    /// [`super::Backends::sync`] tells.
+    /// Hands a job (JSON text) to a backend, with what it is to find there; returns its handle. Whether the outside has
+    /// it, [`super::Backends::sync`] tells.
     fn submit(&self, backend: &str, key: JobKey<'_>, job: &str, inputs: &Inputs) -> Result<String, GuestError>;
     /// Looks for the attempt's submit key.
     fn find(&self, backend: &str, key: JobKey<'_>) -> Result<Found, GuestError>;

@@ -60,8 +60,8 @@ impl ExitRecord {
     }
 }
 
-/// Writes `exit.json` into the attempt directory, whole or not at all. A directory that was removed is no error. What a job
-/// left at the name or at the temporary one is never followed and never blocks.
+/// Writes `exit.json` into the attempt directory, whole or not at all. A directory that was removed is no error. What a
+/// job left at the name or at the temporary one is never followed and never blocks.
 pub(super) fn write_exit(directory: &Path, record: &ExitRecord) -> io::Result<()> {
     let mut bytes = serde_json::to_vec(record)?;
     bytes.push(b'\n');

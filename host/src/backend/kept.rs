@@ -65,8 +65,8 @@ impl Backends {
         }
     }
 
-    /// Brings the inputs of an attempt to where its job will run: into the attempt directory, but for those that the cluster
-    /// has itself, which are returned.
+    /// Brings the inputs of an attempt to where its job will run: into the attempt directory, but for those that the
+    /// cluster has itself, which are returned.
     pub(super) fn bring_inputs(
         &self,
         backend: &str,
@@ -123,8 +123,8 @@ impl Backends {
         self.bare.lock().unwrap_or_else(PoisonError::into_inner).insert(attempt.to_owned());
     }
 
-    /// The attempts that went to their backends, since this was last asked, without what they were to carry over, because
-    /// that is gone.
+    /// The attempts that went to their backends, since this was last asked, without what they were to carry over,
+    /// because that is gone.
     pub fn went_bare(&self) -> BTreeSet<String> {
         let mut all = std::mem::take(&mut *self.bare.lock().unwrap_or_else(PoisonError::into_inner));
         for slurm in self.slurm.values() {

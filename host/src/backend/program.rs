@@ -7,8 +7,8 @@ use std::io;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-/// Starts a program under the limit of descriptors with which this process was started. What it is given as input and outputs
-/// is open already.
+/// Starts a program under the limit of descriptors with which this process was started. What it is given as input and
+/// outputs is open already.
 pub(super) fn spawn(command: &mut Command) -> io::Result<Child> {
     match machine::under_own_descriptor_limit(|| command.spawn()) {
         // what it is given has a number beyond that limit, so that it gets its own only when it has been started

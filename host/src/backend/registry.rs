@@ -102,7 +102,8 @@ impl Backends {
         if self.slurm.is_empty() { 256 } else { 1024 }
     }
 
-    /// Tells whose jobs started or ended since `cursors`; costs what changed. Asks clusters, those that may be asked again.
+    /// Tells whose jobs started or ended since `cursors`; costs what changed. Asks clusters, those that may be asked
+    /// again.
     ///
     /// # Errors
     /// If a journal exists and cannot be read. A cluster that does not answer is no error.
@@ -151,8 +152,8 @@ impl Backends {
         Ok(changes)
     }
 
-    /// Hands the jobs submitted so far to where they are to run, durably. Until then they are remembered in this process
-    /// only, so a tick calls it before it commits `submitted`. Tells which were not acknowledged.
+    /// Hands the jobs submitted so far to where they are to run, durably. Until then they are remembered in this
+    /// process only, so a tick calls it before it commits `submitted`. Tells which were not acknowledged.
     ///
     /// # Errors
     /// If a queue cannot be written: then nothing is known of the jobs, and [`Compute::find`] tells.
@@ -165,8 +166,8 @@ impl Backends {
         Ok(unacknowledged)
     }
 
-    /// How long submits have waited, since this was asked last, for what clusters tell of themselves: every further submit has
-    /// the use of that.
+    /// How long submits have waited, since this was asked last, for what clusters tell of themselves: every further
+    /// submit has the use of that.
     pub fn take_waited(&self) -> Duration {
         Duration::from_millis(self.slurm.values().map(SlurmBackend::take_waited_ms).sum())
     }
@@ -187,6 +188,11 @@ impl Backends {
     /// Whether jobs may run on this machine, under a supervisor.
     pub fn has_local(&self) -> bool {
         !self.local.is_empty()
+    }
+
+    /// How long every core of this machine is busy at least, with what this process has handed in.
+    pub fn busy_for(&self) -> Duration {
+        self.local.values().map(LocalBackend::busy_for).min().unwrap_or_default()
     }
 
     /// Sees to it that unsettled work has a supervisor. With `anything_live` the files are looked at even if this

@@ -32,7 +32,8 @@ pub(super) enum BackendCommand {
         #[arg(long, value_name = "D", default_value = "5m", value_parser = duration)]
         timeout: Duration,
     },
-    /// Remove a run's attempt directories from its clusters; those of live attempts stay, and those a retry goes on from
+    /// Remove a run's attempt directories from its clusters; those of live attempts stay, and those a retry goes on
+    /// from
     Clean {
         /// The run
         run: String,

@@ -8,8 +8,8 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Compiles the component on standard input to standard output. The exit code 1 means that it is refused, in the words on
-/// standard error.
+/// Compiles the component on standard input to standard output. The exit code 1 means that it is refused, in the words
+/// on standard error.
 pub fn compile(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<String> = arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
     let code = match compile_as_told(&arguments, &mut std::io::stdin().lock()) {

@@ -83,7 +83,8 @@ impl Tail {
     fn copy_new(&mut self) -> Result<ControlFlow<()>, Failure> {
         let mut file = match open_regular_path(&self.path) {
             Ok(file) => file,
-            // What is not there yet may come; a link or a pipe in its place is the job's doing, and is neither followed nor read.
+            // What is not there yet may come; a link or a pipe in its place is the job's doing, and is neither followed
+            // nor read.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) || is_link(&error) => {
                 return Ok(ControlFlow::Continue(()));
             }

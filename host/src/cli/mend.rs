@@ -78,8 +78,8 @@ enum AmendCommand {
     },
     /// Change tasks: command, files, env, resources, retry, outputs, operator, input, depends_on
     ///
-    /// What has not started runs as changed; what is live goes on as it was begun, and a further attempt is as changed; what has
-    /// ended stays until `rerun`.
+    /// What has not started runs as changed; what is live goes on as it was begun, and a further attempt is as changed;
+    /// what has ended stays until `rerun`.
     Task {
         /// A task's id, or a pattern of ids
         #[arg(value_name = "PATTERN")]
@@ -244,8 +244,8 @@ pub(super) fn rerun(session: &Session, run: &str, task: Option<String>, given: &
     say_count(session, run, &text, Some(("pending_again", count)))
 }
 
-/// Brings the chosen tasks back in one act, with the files and changes it comes with. Returns how many came back, and how many
-/// completed tasks are stale now.
+/// Brings the chosen tasks back in one act, with the files and changes it comes with. Returns how many came back, and
+/// how many completed tasks are stale now.
 fn carry_out(
     run: &mut Run,
     chosen: &Rerun,
@@ -263,8 +263,8 @@ fn carry_out(
     Ok((count, run.store.stale_tasks()?))
 }
 
-/// The files that are to be taken from the workspace first. Where a file that the tasks name differs there, nobody can know which
-/// copy is meant.
+/// The files that are to be taken from the workspace first. Where a file that the tasks name differs there, nobody can
+/// know which copy is meant.
 fn files(run: &Run, chosen: &Rerun, given: &RerunArgs) -> Result<Vec<String>, Failure> {
     if given.pinned || !given.files.is_empty() {
         return Ok(given.files.clone());

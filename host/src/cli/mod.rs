@@ -39,9 +39,9 @@ use std::process::ExitCode;
 ///
 /// Exit codes: 0 done (`loop`: completed); 1 the run failed or was cancelled (`step`, `loop`), or something was found
 /// (`doctor`, `replay`); 2 wrong usage or input;
-/// 3 another process is at work; 4 a plugin cannot be loaded, linked or verified; 5 only a person or something outside can
-/// move the run, or it is held or paused (`loop`); 6 --timeout reached; 70 a bug; 74 trouble with the machine (disk,
-/// permission, damaged or newer database); 130 interrupted.
+/// 3 another process is at work; 4 a plugin cannot be loaded, linked or verified; 5 only a person or something outside
+/// can move the run, or it is held or paused (`loop`); 6 --timeout reached; 70 a bug; 74 trouble with the machine
+/// (disk, permission, damaged or newer database); 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "matterstack", version, max_term_width = 100)]
 struct Cli {
@@ -64,13 +64,13 @@ enum Command {
     /// Advance a run by one tick
     ///
     /// With --json: run_id, state of the run, reason (why it is in that state, or null), iteration, and how many
-    /// attempts were polled, submitted and finished and how many tasks planned, and more (whether the tick's time was up before
-    /// it had done all that it could). With --timings also timings, in milliseconds: {open_ms, settle_ms, stop_ms, poll_ms,
-    /// start_ms, decide_ms}.
+    /// attempts were polled, submitted and finished and how many tasks planned, and more (whether the tick's time was
+    /// up before it had done all that it could). With --timings also timings, in milliseconds: {open_ms, settle_ms,
+    /// stop_ms, poll_ms, start_ms, decide_ms}.
     ///
     /// With --dry-run --json: a list of what would be submitted, each with task, operator, backends that the operator
-    /// may use, spec (the task in full), notes (files and needs in words), and script (the job script; for a backend that
-    /// writes none, the job as a shell script).
+    /// may use, spec (the task in full), notes (files and needs in words), and script (the job script; for a backend
+    /// that writes none, the job as a shell script).
     Step {
         /// The run
         #[arg(default_value = "latest")]
@@ -92,16 +92,16 @@ enum Command {
     ///
     /// With --json: run_id, workspace, state, reason (why it is in that state, or null), iteration, tasks: {total,
     /// pending, running, completed, failed, cancelled, skipped} (counts), waiting_on (at most 100 things), summary (the
-    /// campaign's own line, or null), stale (how many completed tasks are), changed_files (pinned files of which the workspace has
-    /// another copy), last_tick ({at, host, took_ms}, or null), driven (whether a process advances it now;
-    /// null if it has ended, or another machine did last), result (what the campaign ended with, or null), created_at, and ended_at (null
-    /// until it has ended).
+    /// campaign's own line, or null), stale (how many completed tasks are), changed_files (pinned files of which the
+    /// workspace has another copy), last_tick ({at, host, took_ms}, or null), driven (whether a process advances it
+    /// now; null if it has ended, or another machine did last), result (what the campaign ended with, or null),
+    /// created_at, and ended_at (null until it has ended).
     ///
     /// Each entry of waiting_on has task, attempt (its id, or null), operator, kind (person, kit, instrument,
     /// scheduler, queue, machine, retry, capacity, unknown-submit, lost, a code of `explain` such as turned-away or
-    /// cluster-silent, or a word of the operator's own), since (or null), hint (a command that helps, or null), and reason
-    /// (or null). Of kind scheduler is every attempt that is in a queue outside, also in that of local jobs. A task that the
-    /// next tick starts waits for nothing.
+    /// cluster-silent, or a word of the operator's own), since (or null), hint (a command that helps, or null), and
+    /// reason (or null). Of kind scheduler is every attempt that is in a queue outside, also in that of local jobs. A
+    /// task that the next tick starts waits for nothing.
     ///
     /// With --watch: one document for each change. Times are RFC 3339 in UTC with milliseconds.
     Status {
@@ -126,17 +126,18 @@ enum Command {
         /// The run [default: latest], and one task; a single word that names no run is a task of the latest
         #[arg(num_args = 0..=2, value_names = ["RUN", "TASK"])]
         of: Vec<String>,
-        /// Say why the task takes, or does not take, what an earlier attempt of another run left: the codes are `reused`,
-        /// `reusable` (it would) and `not-reused`
+        /// Say why the task takes, or does not take, what an earlier attempt of another run left: the codes are
+        /// `reused`, `reusable` (it would) and `not-reused`
         #[arg(long)]
         reuse: bool,
     },
     /// List the tasks of a run
     ///
     /// With --json: a list, each with id, iteration, state, reason (or null), operator, attempts (how many there were),
-    /// stale (whether what it completed with has been changed since), reused (where its results come from, if it ran nothing: {run,
-    /// attempt, origin (the attempt that ran)}, or null), and outputs: [{path, sha256, size in bytes, remote: {backend, path} if it stayed on a cluster}], those of the last
-    /// attempt of a task that has ended, however it ended.
+    /// stale (whether what it completed with has been changed since), reused (where its results come from, if it ran
+    /// nothing: {run, attempt, origin (the attempt that ran)}, or null), and outputs: [{path, sha256, size in bytes,
+    /// remote: {backend, path} if it stayed on a cluster}], those of the last attempt of a task that has ended, however
+    /// it ended.
     Tasks {
         /// The run
         #[arg(default_value = "latest")]
@@ -149,11 +150,11 @@ enum Command {
     ///
     /// With --json: a list, oldest first, each with attempt_id, number, state, reason (or null), external_id (what the
     /// outside calls it: HOST:PID of a local job, the id of a Slurm job, or null), operator, directory (relative to the
-    /// run), created_at, ended_at (or null), outputs: [{path, sha256, size, remote}], also of those that failed, inputs (the
-    /// files it consumed beside what stands in the task): [{destination, sha256, from_attempt (null for a pinned file),
-    /// from_path}], logs (what was written about it): [{kind, sha256, size}], and job: {external_id, host, node, queued_at,
-    /// started_at, stopped_at, cpu_ms, memory_peak_mb}, each null where the outside does not tell, and reused (whose results it
-    /// took, if it ran nothing: {run, attempt, origin (the attempt that ran)}, or null).
+    /// run), created_at, ended_at (or null), outputs: [{path, sha256, size, remote}], also of those that failed, inputs
+    /// (the files it consumed beside what stands in the task): [{destination, sha256, from_attempt (null for a pinned
+    /// file), from_path}], logs (what was written about it): [{kind, sha256, size}], and job: {external_id, host, node,
+    /// queued_at, started_at, stopped_at, cpu_ms, memory_peak_mb}, each null where the outside does not tell, and
+    /// reused (whose results it took, if it ran nothing: {run, attempt, origin (the attempt that ran)}, or null).
     #[command(override_usage = "matterstack attempts [OPTIONS] [RUN] TASK")]
     Attempts {
         /// The run [default: latest], and the task
@@ -175,7 +176,8 @@ enum Command {
     },
     /// Print the graph of tasks and dependencies
     ///
-    /// With --json: tasks: [{id, state, reused (whether it ran nothing and took earlier results)}], and dependencies: [{from, to}], where `to` waits for `from`.
+    /// With --json: tasks: [{id, state, reused (whether it ran nothing and took earlier results)}], and dependencies:
+    /// [{from, to}], where `to` waits for `from`.
     Graph {
         /// The run
         #[arg(default_value = "latest")]
@@ -230,7 +232,8 @@ enum Command {
     Amend(mend::AmendArgs),
     /// Bring tasks back to pending that failed, are lost or have ended otherwise, changed or as they were
     ///
-    /// A run that has ended goes on. Where the workspace has another copy of a file that the tasks name, say which one is meant:
+    /// A run that has ended goes on. Where the workspace has another copy of a file that the tasks name, say which one
+    /// is meant:
     /// --file, --changed or --pinned; at a terminal it is asked.
     ///
     /// With --json: run_id, state of the run, and reason (why it is in that state, or null), and pending_again (how
@@ -250,8 +253,8 @@ enum Command {
     },
     /// Say what a lost attempt at a task came to, and let nothing run again
     ///
-    /// With --completed the outputs that it left are taken, and the task is completed; with --failed it is given up. Who said
-    /// so, and why, is recorded.
+    /// With --completed the outputs that it left are taken, and the task is completed; with --failed it is given up.
+    /// Who said so, and why, is recorded.
     ///
     /// With --json: run_id, state of the run, and reason (why it is in that state, or null).
     #[command(group = clap::ArgGroup::new("to").required(true))]
@@ -275,8 +278,8 @@ enum Command {
     Reuse(reuse::ReuseCommand),
     /// Make a copied or another user's run one's own
     ///
-    /// Live attempts are asked about first, and what has ended is taken with its results; the others are given up as lost,
-    /// because the original may still be carrying them out.
+    /// Live attempts are asked about first, and what has ended is taken with its results; the others are given up as
+    /// lost, because the original may still be carrying them out.
     ///
     /// With --json: run_id, state of the run, and reason (why it is in that state, or null), and lost (how many
     /// attempts were given up).
@@ -313,13 +316,14 @@ enum Command {
     },
     /// Make every decision of a run again, from its record alone, and compare
     ///
-    /// Each decision is made by itself, with the configuration, plugin, state, results and files that it had, also those
-    /// that failed; answer and state must be the same to the byte, and so must fuel where the engine is the same. Nothing
-    /// is changed or started. The exit code is 1 if something comes out otherwise; then the first difference is named.
+    /// Each decision is made by itself, with the configuration, plugin, state, results and files that it had, also
+    /// those that failed; answer and state must be the same to the byte, and so must fuel where the engine is the same.
+    /// Nothing is changed or started. The exit code is 1 if something comes out otherwise; then the first difference is
+    /// named.
     ///
     /// With --json: run_id, decisions (made again), agreed, differing, left_out (they had passed their deadline),
-    /// other_engine (fuel was not compared), and first: {decision, try, kind, aspect (plugin, file, input, outcome, answer,
-    /// state, fuel or digest), path (a JSON pointer), recorded, replayed}, or null.
+    /// other_engine (fuel was not compared), and first: {decision, try, kind, aspect (plugin, file, input, outcome,
+    /// answer, state, fuel or digest), path (a JSON pointer), recorded, replayed}, or null.
     Replay {
         /// The run
         #[arg(default_value = "latest")]
@@ -327,8 +331,8 @@ enum Command {
     },
     /// Copy the database of a run, all of one moment, while it goes on
     ///
-    /// The copy is a `state.sqlite`: put in the place of one that is damaged, while nobody ticks the run, it brings the run
-    /// back to that moment. Files of attempts are not in it.
+    /// The copy is a `state.sqlite`: put in the place of one that is damaged, while nobody ticks the run, it brings the
+    /// run back to that moment. Files of attempts are not in it.
     ///
     /// With --json: run_id, path, size in bytes, and sha256.
     Backup {

@@ -31,8 +31,8 @@ pub(super) fn json_text(value: &impl Serialize) -> Result<String, Failure> {
     Ok(words::json(&text).into_owned() + "\n")
 }
 
-/// Passes on what a job wrote. A terminal gets it without what could command it; anything else gets every byte. Breaks off when
-/// nobody reads any more.
+/// Passes on what a job wrote. A terminal gets it without what could command it; anything else gets every byte. Breaks
+/// off when nobody reads any more.
 pub(super) fn pass_to_stdout(bytes: &[u8]) -> Result<ControlFlow<()>, Failure> {
     let mut out = std::io::stdout().lock();
     let written = match out.is_terminal() {

@@ -19,8 +19,8 @@ const BUILTIN: &str = "builtin:";
 pub(super) enum PluginCommand {
     /// Show what a plugin is: its world, contract version, imports, and the grants it would need
     ///
-    /// It is compiled for that, in a process of its own, within `limits.compile` of the workspace in which the file lies, else
-    /// of your own settings, else 2000 MiB of memory and 120 seconds of processor time.
+    /// It is compiled for that, in a process of its own, within `limits.compile` of the workspace in which the file
+    /// lies, else of your own settings, else 2000 MiB of memory and 120 seconds of processor time.
     ///
     /// With --json: world, contract, sha256, size in bytes, exports, imports, and grants (what to add to the
     /// configuration).

@@ -14,8 +14,8 @@ use serde_json::json;
 pub(super) enum ReuseCommand {
     /// Let no later run take what the last completed attempt at a task left
     ///
-    /// The task keeps its results in this run, and whoever has taken them keeps them; of those no later run takes them either.
-    /// Who said so, and why, is recorded.
+    /// The task keeps its results in this run, and whoever has taken them keeps them; of those no later run takes them
+    /// either. Who said so, and why, is recorded.
     ///
     /// With --json: run_id, state of the run, and reason (why it is in that state, or null).
     Reject {

@@ -71,10 +71,10 @@ pub(super) enum ConfigCommand {
     },
     /// Check a workspace's configuration and print it with every default
     ///
-    /// config.json may hold comments (`//`, `/* */`) and trailing commas. It is UTF-8 without a byte order mark. A key that is
-    /// not known or stands twice is an error that names it and its line, and so is a number that a reader of JSON would change
-    /// (an integer beyond 2^53, anything beyond the doubles) and one that is none (NaN). What `--set` and config.json say goes
-    /// before ~/.config/matterstack/config.json.
+    /// config.json may hold comments (`//`, `/* */`) and trailing commas. It is UTF-8 without a byte order mark. A key
+    /// that is not known or stands twice is an error that names it and its line, and so is a number that a reader of
+    /// JSON would change (an integer beyond 2^53, anything beyond the doubles) and one that is none (NaN). What `--set`
+    /// and config.json say goes before ~/.config/matterstack/config.json.
     ///
     /// With --json: the configuration, as `matterstack config schema` describes it.
     Check {

@@ -71,7 +71,8 @@ pub(super) fn refuse_to_stay(store: &Store) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The workspace that a run lies in, by its path below the root; of a run that lies elsewhere, the one it was made from.
+/// The workspace that a run lies in, by its path below the root; of a run that lies elsewhere, the one it was made
+/// from.
 fn workspace_name(session: &Session, dir: &RunDir, made_from: String) -> String {
     let place = || {
         let workspace = dir.root().parent().filter(|runs| runs.ends_with("runs"))?.parent()?;
@@ -81,8 +82,8 @@ fn workspace_name(session: &Session, dir: &RunDir, made_from: String) -> String 
     place().unwrap_or(made_from)
 }
 
-/// What the run waits for. A ready task is among it only if it waits for capacity, as `explain` says too; no more than `most` of
-/// those, which come last, are looked at.
+/// What the run waits for. A ready task is among it only if it waits for capacity, as `explain` says too; no more than
+/// `most` of those, which come last, are looked at.
 fn waits_of(dir: &RunDir, store: &Store, most: usize) -> Result<Vec<WaitRow>, Failure> {
     let mut waits = store.waits(WAITS_MAX)?;
     let Some(first) = waits.iter().position(|wait| wait.kind.is(Code::Capacity)) else { return Ok(waits) };

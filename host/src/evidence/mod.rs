@@ -1,8 +1,8 @@
 //! The evidence bundle of a run: evidence.json for programs, report.md for people.
 //!
-//! It is written from one unchanging view of the store, whatever state the run is in, and holds no time of its own: while
-//! nothing changes, neither does a byte. It takes no lease and changes nothing of the run. Rows go to disk as they are
-//! read, so a large run is never held in memory whole. A crash leaves an earlier bundle as it was.
+//! It is written from one unchanging view of the store, whatever state the run is in, and holds no time of its own:
+//! while nothing changes, neither does a byte. It takes no lease and changes nothing of the run. Rows go to disk as
+//! they are read, so a large run is never held in memory whole. A crash leaves an earlier bundle as it was.
 mod document;
 mod draft;
 mod markdown;
@@ -31,8 +31,8 @@ const FINDINGS_TOLD: usize = 10;
 /// Things a run waits for that the report lists.
 const WAITS_MAX: u32 = 100;
 
-/// Compares every plugin the run ever had, and every other pinned file, with what is recorded; hands those that differ to
-/// `found`.
+/// Compares every plugin the run ever had, and every other pinned file, with what is recorded; hands those that differ
+/// to `found`.
 ///
 /// # Errors
 /// If the run directory or the store cannot be read, or `found` fails.

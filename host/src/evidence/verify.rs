@@ -87,8 +87,8 @@ impl<'a> Verifier<'a> {
         Ok(())
     }
 
-    /// Compares the outputs of these attempts, and what was written about them. What an ended attempt left is never changed in the store, so this needs no
-    /// view of it and holds nobody up.
+    /// Compares the outputs of these attempts, and what was written about them. What an ended attempt left is never
+    /// changed in the store, so this needs no view of it and holds nobody up.
     pub(super) fn outputs(&mut self, store: &Store, attempts: &[i64]) -> Result<(), Failure> {
         for key in attempts {
             let place = store.attempt_place(*key)?;

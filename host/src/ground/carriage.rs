@@ -1,5 +1,5 @@
-//! Brings files to where a job will find them, and hashes what it left: in pieces, up to an allowance, and so that what was
-//! put aside is taken up where it was left, by this process or by a later one.
+//! Brings files to where a job will find them, and hashes what it left: in pieces, up to an allowance, and so that what
+//! was put aside is taken up where it was left, by this process or by a later one.
 use super::digest::{Hashing, PIECE, Stamp};
 use super::files::{open_with, put};
 use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt as _};
@@ -257,8 +257,9 @@ impl Carriage {
     }
 }
 
-/// Brings a file that nobody writes to any more into a directory that nobody looks into yet: a small one is copied at once, a
-/// large one has the same bytes on the disk, as a clone, else as a second name of the same file, where the file system can.
+/// Brings a file that nobody writes to any more into a directory that nobody looks into yet: a small one is copied at
+/// once, a large one has the same bytes on the disk, as a clone, else as a second name of the same file, where the file
+/// system can.
 ///
 /// # Errors
 /// Those of [`Carriage::bring`].

@@ -1,5 +1,5 @@
-//! SHA-256 of streams, in pieces, so that a large file is never held in memory, and so that its digest can be put aside and
-//! taken up again by another process.
+//! SHA-256 of streams, in pieces, so that a large file is never held in memory, and so that its digest can be put aside
+//! and taken up again by another process.
 use super::files::open_regular_path;
 use crate::model::document::hex;
 use serde::{Deserialize, Serialize};
@@ -74,8 +74,8 @@ static READ: Mutex<BTreeMap<PathBuf, (Stamp, String)>> = Mutex::new(BTreeMap::ne
 /// How many of them are kept.
 const READ_MAX: usize = 10_000;
 
-/// The digest of a regular file of which the system has just said this. One that has not been changed since this process read it
-/// is not read again.
+/// The digest of a regular file of which the system has just said this. One that has not been changed since this
+/// process read it is not read again.
 ///
 /// # Errors
 /// If it cannot be read, or is no regular file.
@@ -169,8 +169,8 @@ impl<T: Write> Write for Hashed<T> {
     }
 }
 
-/// What tells whether a file is as it was, without reading it: which one it is, its size, and when it was last changed, in
-/// nanoseconds since the epoch.
+/// What tells whether a file is as it was, without reading it: which one it is, its size, and when it was last changed,
+/// in nanoseconds since the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     device: u64,

@@ -1,4 +1,5 @@
-//! Files that somebody else may have put there: opened without following links and without blocking. Nobody else opens such.
+//! Files that somebody else may have put there: opened without following links and without blocking. Nobody else opens
+//! such.
 use cap_std::fs::{Dir, OpenOptionsExt as _};
 use rustix::fs::OFlags;
 use std::fs::{self, File, OpenOptions};
@@ -10,8 +11,8 @@ use std::time::{Duration, Instant};
 /// The bytes that a small file is read into at once.
 const FIRST: usize = 2 * 1024;
 
-/// Reads a regular file whole; nothing if there is none. A link is not followed and a pipe does not block: both are errors,
-/// and so is more than `max` bytes.
+/// Reads a regular file whole; nothing if there is none. A link is not followed and a pipe does not block: both are
+/// errors, and so is more than `max` bytes.
 ///
 /// # Errors
 /// If there is something else at the path, or it cannot be read.
@@ -50,8 +51,8 @@ pub fn open_regular_path(path: &Path) -> io::Result<File> {
     open_path_with(OpenOptions::new().read(true), path)
 }
 
-/// Opens a regular file with these options. A link at the end of the path is not followed and a pipe does not block: both are
-/// errors.
+/// Opens a regular file with these options. A link at the end of the path is not followed and a pipe does not block:
+/// both are errors.
 ///
 /// # Errors
 /// If it cannot be opened; the kind is `InvalidData` if something else has the name.
@@ -81,8 +82,8 @@ pub fn new_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).open(path)
 }
 
-/// Writes a small file durably, takes it away again, and tells how long the writing took. One that a killed process of this user
-/// left has the same name and goes with it.
+/// Writes a small file durably, takes it away again, and tells how long the writing took. One that a killed process of
+/// this user left has the same name and goes with it.
 ///
 /// # Errors
 /// If it cannot be written or taken away.
@@ -103,7 +104,8 @@ pub fn probe(directory: &Path) -> io::Result<Duration> {
     written.and(removed).map(|()| taken)
 }
 
-/// Opens a regular file below a directory for reading. Neither a link nor a FIFO put in its place is followed or blocks.
+/// Opens a regular file below a directory for reading. Neither a link nor a FIFO put in its place is followed or
+/// blocks.
 ///
 /// # Errors
 /// If it cannot be opened; the kind is `InvalidData` if it is no regular file.
@@ -125,8 +127,8 @@ pub fn open_with(
     if file.metadata()?.is_file() { Ok(file) } else { Err(not_regular(path)) }
 }
 
-/// Opens what a plugin may have below a directory: a regular file, or a directory. A pipe does not block, and links lead nowhere
-/// outside of the directory; one at the end of the path is followed only if `follow`.
+/// Opens what a plugin may have below a directory: a regular file, or a directory. A pipe does not block, and links
+/// lead nowhere outside of the directory; one at the end of the path is followed only if `follow`.
 ///
 /// # Errors
 /// If it cannot be opened; the kind is `InvalidData` if it is neither.

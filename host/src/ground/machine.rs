@@ -55,8 +55,8 @@ pub fn has_room_for_a_thread() -> bool {
     std::thread::Builder::new().stack_size(32 * 1024).spawn(|| ()).is_ok_and(|thread| thread.join().is_ok())
 }
 
-/// Lets a write beyond the limit of a file's size (`ulimit -f`) fail like one to a full disk instead of ending the process. A
-/// handler, unlike a signal that is ignored, is not handed on to jobs.
+/// Lets a write beyond the limit of a file's size (`ulimit -f`) fail like one to a full disk instead of ending the
+/// process. A handler, unlike a signal that is ignored, is not handed on to jobs.
 ///
 /// # Errors
 /// If the handler cannot be set.
@@ -108,7 +108,8 @@ pub fn process_start_time(pid: i32) -> Option<u64> {
     (!matches!(state.as_str(), "Z" | "X")).then_some(start_time)
 }
 
-/// Whether a process, by its pid and its start time, was stopped by a signal or by a debugger: it lives and does nothing.
+/// Whether a process, by its pid and its start time, was stopped by a signal or by a debugger: it lives and does
+/// nothing.
 pub fn process_is_stopped(pid: i32, start_time: u64) -> bool {
     process_stat(pid).is_some_and(|(state, since)| since == start_time && matches!(state.as_str(), "T" | "t"))
 }
@@ -173,8 +174,8 @@ pub fn marks(directory: &Path) -> io::Result<Marks> {
 /// The limit of descriptors with which this process was started, where it was raised.
 static DESCRIPTORS: OnceLock<Rlimit> = OnceLock::new();
 
-/// Lets this process open as many descriptors as it may. What it starts through [`under_own_descriptor_limit`] gets the limit
-/// that it had, as many programs count on.
+/// Lets this process open as many descriptors as it may. What it starts through [`under_own_descriptor_limit`] gets the
+/// limit that it had, as many programs count on.
 pub fn raise_descriptor_limit() {
     let given = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: given.maximum, maximum: given.maximum };
@@ -183,8 +184,8 @@ pub fn raise_descriptor_limit() {
     }
 }
 
-/// Does something, such as starting a program, under the limit of descriptors with which this process was started. Nothing
-/// is to be opened meanwhile.
+/// Does something, such as starting a program, under the limit of descriptors with which this process was started.
+/// Nothing is to be opened meanwhile.
 pub fn under_own_descriptor_limit<T>(work: impl FnOnce() -> T) -> T {
     let Some(given) = DESCRIPTORS.get() else { return work() };
     // a limit that cannot be lowered is only a larger one than the program would have had
@@ -276,7 +277,8 @@ pub fn file_system(path: &Path) -> io::Result<FileSystem> {
     Ok(if LOCAL.contains(&kind) { FileSystem::Local } else { FileSystem::Shared })
 }
 
-/// Whether nothing can be written in a directory now, by what its file system tells: it has given up, is read-only or full.
+/// Whether nothing can be written in a directory now, by what its file system tells: it has given up, is read-only or
+/// full.
 pub fn disk_refuses_writes(directory: &Path) -> bool {
     use rustix::fs::StatVfsMountFlags;
     match rustix::fs::statvfs(directory) {
@@ -289,8 +291,8 @@ pub fn disk_refuses_writes(directory: &Path) -> bool {
     }
 }
 
-/// Whether an error is the machine's, and no fault of whoever asked for the file: no space or quota left, a disk or a server
-/// that fails, or this process being out of memory or of descriptors.
+/// Whether an error is the machine's, and no fault of whoever asked for the file: no space or quota left, a disk or a
+/// server that fails, or this process being out of memory or of descriptors.
 pub fn is_trouble(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let troubles = [
@@ -316,7 +318,8 @@ pub fn is_locked(path: &Path) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
     let inode = fs::metadata(path)?.ino().to_string();
     let locks = fs::read_to_string("/proc/locks")?;
-    // `1: FLOCK ADVISORY WRITE 4242 08:01:131 0 EOF`; the device is left out, because some file systems name another there
+    // `1: FLOCK ADVISORY WRITE 4242 08:01:131 0 EOF`; the device is left out, because some file systems name another
+    // there
     let of = |line: &str| line.split_ascii_whitespace().nth(5)?.rsplit(':').next().map(|number| number == inode);
     Ok(locks.lines().any(|line| of(line) == Some(true)))
 }
@@ -374,8 +377,8 @@ impl Watch {
         Ok(ready.first() == Some(&true) && self.drain()?)
     }
 
-    /// Forgets the changes seen so far; returns whether there were any. A name that begins with a dot does not count: it is of
-    /// something in the making, which is renamed when it is done.
+    /// Forgets the changes seen so far; returns whether there were any. A name that begins with a dot does not count:
+    /// it is of something in the making, which is renamed when it is done.
     ///
     /// # Errors
     /// If the kernel refuses to tell.

@@ -1,5 +1,5 @@
-//! What every room stands on: words for shells and terminals, files that others may have touched, the machine, failpoints,
-//! randomness. It knows nothing of runs.
+//! What every room stands on: words for shells and terminals, files that others may have touched, the machine,
+//! failpoints, randomness. It knows nothing of runs.
 pub mod carriage;
 pub mod digest;
 pub mod failpoint;

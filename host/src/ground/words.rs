@@ -17,8 +17,8 @@ pub fn quoted(text: &str) -> String {
     }
 }
 
-/// Whether a character is not seen itself and changes how others are, or commands a terminal: control characters (C0, C1), marks
-/// of direction, joiners, tags, line separators.
+/// Whether a character is not seen itself and changes how others are, or commands a terminal: control characters (C0,
+/// C1), marks of direction, joiners, tags, line separators.
 pub fn is_unseen(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{180e}'
@@ -26,8 +26,8 @@ pub fn is_unseen(c: char) -> bool {
             | '\u{fff9}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// A word as a shell takes it, without characters that are not seen. Words with such characters are written as bash and POSIX 2024
-/// have them, `$'…'`.
+/// A word as a shell takes it, without characters that are not seen. Words with such characters are written as bash and
+/// POSIX 2024 have them, `$'…'`.
 pub fn visibly_quoted(text: &str) -> String {
     if !text.contains(is_unseen) {
         return quoted(text);
@@ -47,7 +47,8 @@ pub fn visibly_quoted(text: &str) -> String {
     word + "'"
 }
 
-/// A text of somebody else on one line: it can neither break a table nor look like a line of ours nor command a terminal.
+/// A text of somebody else on one line: it can neither break a table nor look like a line of ours nor command a
+/// terminal.
 pub fn one_line(text: &str) -> String {
     let escape = |c: char, shown: &mut String| match c {
         '\n' | '\r' | '\t' => shown.push(' '),
@@ -61,8 +62,8 @@ pub fn lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| is_unseen(c) && !matches!(c, '\n' | '\t'), |c, shown| shown.extend(c.escape_unicode()))
 }
 
-/// JSON text with escapes for what could command a terminal. JSON has such characters only inside of texts, where an escape says
-/// the same.
+/// JSON text with escapes for what could command a terminal. JSON has such characters only inside of texts, where an
+/// escape says the same.
 pub fn json(text: &str) -> Cow<'_, str> {
     escaped(
         text,

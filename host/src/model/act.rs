@@ -95,8 +95,8 @@ pub struct ActRecord {
     pub act: i64,
     /// When.
     pub at: Time,
-    /// What it does: `init`, `pause`, `resume`, `cancel`, `amend`, `upgrade`, `rerun`, `revive`, `adopt`, `settle`, `respond`,
-    /// `reuse_reject`, `kit_import`, and what later versions add.
+    /// What it does: `init`, `pause`, `resume`, `cancel`, `amend`, `upgrade`, `rerun`, `revive`, `adopt`, `settle`,
+    /// `respond`, `reuse_reject`, `kit_import`, and what later versions add.
     pub verb: String,
     /// Its arguments, an object.
     pub arguments: Value,

@@ -1,8 +1,8 @@
 //! Words for why something does not move, and who said them.
 //!
-//! The host steers by its own words alone. What a plugin says of itself is kept, shown and never compared: it lives in a
-//! space of its own, so that a campaign that holds with `lost` is no run with a lost attempt.
-use crate::model::config::Limit;
+//! The host steers by its own words alone. What a plugin says of itself is kept, shown and never compared: it lives in
+//! a space of its own, so that a campaign that holds with `lost` is no run with a lost attempt.
+use crate::model::limit::Limit;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -185,8 +185,8 @@ impl Code {
         Self::ALL.iter().copied().find(|code| code.as_str() == text)
     }
 
-    /// Whether it names an end that the machines or the scheduler brought about: the command provably ended by no doing of
-    /// the task's, so another attempt follows without using up the task's own.
+    /// Whether it names an end that the machines or the scheduler brought about: the command provably ended by no doing
+    /// of the task's, so another attempt follows without using up the task's own.
     pub fn is_infrastructure(self) -> bool {
         matches!(self, Self::NodeFail | Self::Preempted | Self::Requeued)
     }
@@ -378,7 +378,7 @@ impl JsonSchema for Word {
 #[cfg(test)]
 mod tests {
     use super::{Code, Word};
-    use crate::model::config::Limit;
+    use crate::model::limit::Limit;
     use std::collections::BTreeSet;
 
     #[test]

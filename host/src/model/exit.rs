@@ -41,7 +41,8 @@ pub struct ExitRecord {
 }
 
 impl ExitRecord {
-    /// The record of a job that this attempt was to run and that ended at this time for this reason; the rest is unknown.
+    /// The record of a job that this attempt was to run and that ended at this time for this reason; the rest is
+    /// unknown.
     pub fn new(attempt: String, reason: ExitReason, ended_at: String) -> Self {
         Self {
             format: EXIT_FORMAT,

@@ -1,5 +1,5 @@
-//! What an attempt is to find where its job runs, beside the files that were staged here. It travels with the attempt from
-//! the tick through the plugin to the backend.
+//! What an attempt is to find where its job runs, beside the files that were staged here. It travels with the attempt
+//! from the tick through the plugin to the backend.
 use std::path::PathBuf;
 
 /// A file that a job left on a cluster.

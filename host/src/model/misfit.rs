@@ -1,5 +1,5 @@
-//! Why a document that is JSON is not of the form it should have: which key, what is wanted there, in which unit, and which key
-//! was probably meant.
+//! Why a document that is JSON is not of the form it should have: which key, what is wanted there, in which unit, and
+//! which key was probably meant.
 use super::document::{Place, way};
 use super::workflow::nearest;
 use serde::de::DeserializeOwned;

@@ -108,8 +108,8 @@ fn hosts_own(list: List, path: &str) -> Option<String> {
     own_name(path).map(|name| format!("`{name}` is a name for what the host writes"))
 }
 
-/// Refuses files of other tasks that these can never leave. `earlier` gives the text of a task of the run that is not among
-/// the planned ones.
+/// Refuses files of other tasks that these can never leave. `earlier` gives the text of a task of the run that is not
+/// among the planned ones.
 ///
 /// # Errors
 /// The first one that no pattern gives, or that of `earlier`.

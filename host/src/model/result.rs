@@ -27,7 +27,8 @@ pub struct TaskResult {
     pub data: Option<Value>,
     /// The output files of the last attempt.
     pub outputs: Vec<OutputFile>,
-    /// How it had ended when it was delivered before, if it was: that result is taken back, and this one stands in its place.
+    /// How it had ended when it was delivered before, if it was: that result is taken back, and this one stands in its
+    /// place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supersedes: Option<Outcome>,
 }

@@ -15,7 +15,8 @@ const SHORT: usize = 2;
 pub struct ReuseConfig {
     /// Where earlier results are looked for: `workspace` (all its other runs) or one of its runs; absent: nowhere.
     pub from: Option<String>,
-    /// Whose tasks may take earlier results, by operator key; absent: those of every operator that runs commands on backends.
+    /// Whose tasks may take earlier results, by operator key; absent: those of every operator that runs commands on
+    /// backends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operators: Option<Vec<String>>,
     /// Lists of places that compute alike, by the name of the machine or of the cluster's login node.

@@ -1,5 +1,5 @@
-//! The published JSON Schemas: of config.json, of the tasks a campaign plans and the results it receives, of what operators and
-//! compute backends hand each other, and of evidence.json.
+//! The published JSON Schemas: of config.json, of the tasks a campaign plans and the results it receives, of what
+//! operators and compute backends hand each other, and of evidence.json.
 use super::config::RunConfig;
 use super::evidence::EvidenceBundle;
 use super::exit::ExitRecord;

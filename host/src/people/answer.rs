@@ -1,8 +1,8 @@
 //! A person's answer to a question of a run: judged by the operator that asked, and put where that operator finds it.
 //!
 //! An operator that waits for a person leaves `instructions.md` and `schema.json` in the attempt directory and takes
-//! `response.json` for the answer. Writing it needs no lease. Whoever links the file into place first has answered; it is
-//! never replaced, so that two people who answer at once are both told the truth.
+//! `response.json` for the answer. Writing it needs no lease. Whoever links the file into place first has answered; it
+//! is never replaced, so that two people who answer at once are both told the truth.
 use crate::explain::outside_command;
 use crate::failure::Failure;
 use crate::ground::files::{lock, new_file, put, read_regular};
@@ -154,8 +154,8 @@ impl Question {
         )))
     }
 
-    /// Lets the operator that asked judge an answer, in its sandbox and in a directory of its own: nothing happens to the
-    /// attempt.
+    /// Lets the operator that asked judge an answer, in its sandbox and in a directory of its own: nothing happens to
+    /// the attempt.
     ///
     /// # Errors
     /// If the operator cannot be called, or the machine fails.
@@ -208,7 +208,8 @@ impl Question {
     }
 }
 
-/// What is wrong with an answer, as an operator that judges answers keeps it in its handle: `{"set_aside": {"why": …}}`.
+/// What is wrong with an answer, as an operator that judges answers keeps it in its handle:
+/// `{"set_aside": {"why": …}}`.
 fn why_not(handle: Option<&str>) -> Option<String> {
     let handle: Value = serde_json::from_str(handle?).ok()?;
     handle.pointer("/set_aside/why")?.as_str().map(str::to_owned)

@@ -1,3 +1,4 @@
-//! What people answer and what comes back from clusters that cannot be reached: it comes in as files and without the lease.
+//! What people answer and what comes back from clusters that cannot be reached: it comes in as files and without the
+//! lease.
 pub mod answer;
 pub mod kit;

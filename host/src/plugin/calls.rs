@@ -26,8 +26,8 @@ use wasmtime::{Engine, Store, Trap};
 
 /// Fuel between two looks at the fuse of a campaign: some tens of microseconds.
 const FUEL_BETWEEN_LOOKS: u64 = 100_000;
-/// Documents of the largest size that may cross the border at once. What is a little too large is refused here, and by name;
-/// beyond that wasmtime refuses it, and in no way that could be told from other bad output.
+/// Documents of the largest size that may cross the border at once. What is a little too large is refused here, and by
+/// name; beyond that wasmtime refuses it, and in no way that could be told from other bad output.
 const DOCUMENTS_AT_ONCE: usize = 2;
 /// Bytes that may cross the border beside them.
 const BESIDE_DOCUMENTS: usize = 1024 * 1024;
@@ -71,8 +71,8 @@ impl PluginHost {
         Answer { value, fuel: used, reads }
     }
 
-    /// A store for a call of the campaign, with fuel, and a fuse beside it: how long the fuel takes depends on the machine,
-    /// and nothing but the fuse does.
+    /// A store for a call of the campaign, with fuel, and a fuse beside it: how long the fuel takes depends on the
+    /// machine, and nothing but the fuse does.
     fn decision_store(
         &self,
         pre: &CampaignPre<CallState>,
@@ -128,7 +128,8 @@ impl PluginHost {
         made().map_err(|kind| error(&operator.source, Some(call), kind))
     }
 
-    /// A store for a call of an operator, with the directories that are granted and, if it asks for files, the attempt's.
+    /// A store for a call of an operator, with the directories that are granted and, if it asks for files, the
+    /// attempt's.
     fn effect_store(
         &self,
         engine: &Engine,

@@ -1,5 +1,5 @@
-//! Randomness for plugins: real where it is granted, else a stream that follows from a key. Either is counted, so that no
-//! call draws without end.
+//! Randomness for plugins: real where it is granted, else a stream that follows from a key. Either is counted, so that
+//! no call draws without end.
 use super::state::CallState;
 use crate::ground::random as chance;
 use sha2::{Digest, Sha256};

@@ -1,11 +1,10 @@
-//! Compiling, which happens in a process of its own: what a plugin makes of the compiler costs that process, never the run,
-//! and the system ends it when it takes more memory or processor time than it may.
+//! Compiling, which happens in a process of its own: what a plugin makes of the compiler costs that process, never the
+//! run, and the system ends it when it takes more memory or processor time than it may.
 use super::engine::{self, Kind, Role, Room};
 use super::error::PluginErrorKind;
 use crate::backend::start_and_wait;
 use crate::ground::machine;
-use crate::model::config::CompileLimits;
-use crate::model::limit::Bound;
+use crate::model::limit::{Bound, CompileLimits};
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::unix::process::ExitStatusExt;

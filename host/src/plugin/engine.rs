@@ -1,5 +1,5 @@
-//! The engines: one for each role of a plugin, each with and without reserved address space. Every one has native code of
-//! its own, told apart by [`mark`].
+//! The engines: one for each role of a plugin, each with and without reserved address space. Every one has native code
+//! of its own, told apart by [`mark`].
 use super::state::{INSTANCES_MAX, MEMORIES_MAX, TABLES_MAX};
 use crate::ground::machine;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -9,8 +9,8 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, Po
 const INSTANCE_MAX: usize = 16 * 1024 * 1024;
 /// Bytes that are cleared by hand between two calls, because that is cheaper than giving the pages back.
 const KEPT_BYTES: usize = 1024 * 1024;
-/// Address space that engines with reservations want: for each memory that a call may have 4 GiB and guards, and as much
-/// again for tables, stacks and the program itself.
+/// Address space that engines with reservations want: for each memory that a call may have 4 GiB and guards, and as
+/// much again for tables, stacks and the program itself.
 const RESERVED_BYTES: u64 = 2 * MEMORIES_MAX as u64 * 4 * 1024 * 1024 * 1024;
 /// Bytes after a memory without reservation that stay unmapped, and by which it grows before it has to move.
 const TIGHT_GUARD_BYTES: u64 = 64 * 1024;
@@ -102,8 +102,8 @@ pub(super) fn compiling(kind: Kind) -> wasmtime::Result<Engine> {
     Engine::new(&config(kind))
 }
 
-/// An engine that runs. A tick makes thousands of short calls of operators, one at a time, so the memory of one instance is
-/// kept and reset between them, which takes a third off each call.
+/// An engine that runs. A tick makes thousands of short calls of operators, one at a time, so the memory of one
+/// instance is kept and reset between them, which takes a third off each call.
 pub(super) fn running(kind: Kind, table_elements: u64) -> wasmtime::Result<Engine> {
     let config = config(kind);
     if kind == (Kind { role: Role::Operator, room: Room::Reserved }) {
@@ -117,8 +117,8 @@ pub(super) fn running(kind: Kind, table_elements: u64) -> wasmtime::Result<Engin
     Engine::new(&config)
 }
 
-/// Tells apart native code of engines that cannot run each other's, as far as can be told without making an engine, which
-/// takes a millisecond: what else differs, wasmtime notices when it loads the code, and it is made again.
+/// Tells apart native code of engines that cannot run each other's, as far as can be told without making an engine,
+/// which takes a millisecond: what else differs, wasmtime notices when it loads the code, and it is made again.
 pub(super) fn mark(Kind { role, room }: Kind) -> String {
     let mut hasher = DefaultHasher::new();
     (env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, processor()).hash(&mut hasher);

@@ -1,9 +1,8 @@
 //! Why a plugin could not be loaded, or a call did not answer.
 use crate::model::code::{Code, Word};
-use crate::model::config::Limit;
 use crate::model::contract::GuestError;
 use crate::model::evidence::DecisionOutcome;
-use crate::model::limit::Bound;
+use crate::model::limit::{Bound, Limit};
 
 /// Why a plugin could not be loaded or a call did not answer.
 #[derive(Debug, Clone, thiserror::Error)]

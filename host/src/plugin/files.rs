@@ -1,8 +1,9 @@
-//! Files and directories as a plugin may have them, in the place of WASI's own: only regular files and directories are opened,
-//! and none blocks; a directory is read as far as the plugin asks.
+//! Files and directories as a plugin may have them, in the place of WASI's own: only regular files and directories are
+//! opened, and none blocks; a directory is read as far as the plugin asks.
 //!
-//! What stands in for: `open-at` of wasmtime-wasi waits at a pipe until somebody takes its other end, on a thread that no
-//! deadline ends, and its `read-directory` brings a whole directory into the host's memory before the plugin sees a name.
+//! What stands in for: `open-at` of wasmtime-wasi waits at a pipe until somebody takes its other end, on a thread that
+//! no deadline ends, and its `read-directory` brings a whole directory into the host's memory before the plugin sees a
+//! name.
 use super::state::CallState;
 use crate::ground::files::open_for_guest;
 use cap_std::fs::{DirEntry, FileTypeExt, OpenOptions, ReadDir};

@@ -1,7 +1,6 @@
 //! What the memories and tables of one call may take, all of them together.
 use super::error::PluginErrorKind;
-use crate::model::config::PluginLimits;
-use crate::model::limit::Bound;
+use crate::model::limit::{Bound, PluginLimits};
 
 /// Bytes of one element of a table.
 const ELEMENT_BYTES: usize = size_of::<usize>();
@@ -65,7 +64,8 @@ impl Memory {
     /// What a growth that failed means.
     ///
     /// # Errors
-    /// If it had been allowed, the machine failed: the call ends, so that no plugin can tell machines apart by their memory.
+    /// If it had been allowed, the machine failed: the call ends, so that no plugin can tell machines apart by their
+    /// memory.
     pub(super) fn failed(&self, error: &wasmtime::Error) -> Result<(), PluginErrorKind> {
         if self.beyond_declared { Ok(()) } else { Err(PluginErrorKind::Starved(format!("{error:#}"))) }
     }
@@ -74,7 +74,7 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::{Growth, Memory, PluginErrorKind};
-    use crate::model::config::PluginLimits;
+    use crate::model::limit::PluginLimits;
 
     const MIB: usize = 1024 * 1024;
 

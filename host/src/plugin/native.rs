@@ -1,19 +1,19 @@
-//! Native code of plugins: made once for each plugin and kind of engine, on disk where there is a cache, else kept by this
-//! process.
+//! Native code of plugins: made once for each plugin and kind of engine, on disk where there is a cache, else kept by
+//! this process.
 //!
-//! An entry is one file: the code, a mark, and a seal. The seal is the SHA-256 of the entry's name, in which the plugin's
-//! digest and the engine stand, and of the code, so that an entry that is cut short, changed, or another plugin's under this name is a
-//! miss, as is one that others may write to: the plugin is compiled again and the entry replaced. The seal is no secret;
-//! who may write to the user's own cache may also start the user's programs. The code comes first, so that a call runs it out of
-//! the file: a process that makes one call touches a part of it, and copies nothing.
+//! An entry is one file: the code, a mark, and a seal. The seal is the SHA-256 of the entry's name, in which the
+//! plugin's digest and the engine stand, and of the code, so that an entry that is cut short, changed, or another
+//! plugin's under this name is a miss, as is one that others may write to: the plugin is compiled again and the entry
+//! replaced. The seal is no secret; who may write to the user's own cache may also start the user's programs. The code
+//! comes first, so that a call runs it out of the file: a process that makes one call touches a part of it, and copies
+//! nothing.
 use super::engine::{self, Kind, Role};
 use super::error::{PluginError, PluginErrorKind};
 use super::{compile, inspect, survey};
 use crate::ground::files::{open_path_with, open_regular_path, read_whole};
 use crate::ground::machine::{self, FileSystem};
-use crate::model::config::CompileLimits;
 use crate::model::document::sha256;
-use crate::model::limit::Bound;
+use crate::model::limit::{Bound, CompileLimits};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -105,8 +105,8 @@ impl Name {
     }
 }
 
-/// What this process has learnt and no cache keeps: code, with the cache that could not be written, or that a plugin takes
-/// more than these limits to compile.
+/// What this process has learnt and no cache keeps: code, with the cache that could not be written, or that a plugin
+/// takes more than these limits to compile.
 struct Learnt {
     code: BTreeMap<(Option<PathBuf>, Name), Arc<[u8]>>,
     refused: BTreeMap<Name, (CompileLimits, Bound)>,
@@ -244,9 +244,9 @@ fn unstarted(error: wasmtime::Error) -> PluginErrorKind {
 
 #[expect(unsafe_code, reason = "native code can be loaded in no other way; the safety comment says what is checked")]
 fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: these very bytes, which nobody else can reach, are what a process of our own program made of this plugin for
-    // this engine, or carry the seal that `write` gave to such. wasmtime itself refuses code of another version or with
-    // other settings.
+    // SAFETY: these very bytes, which nobody else can reach, are what a process of our own program made of this plugin
+    // for this engine, or carry the seal that `write` gave to such. wasmtime itself refuses code of another version or
+    // with other settings.
     unsafe { Component::deserialize(engine, code) }
 }
 
@@ -258,8 +258,8 @@ fn map(engine: &Engine, entry: &File) -> Option<Component> {
     if machine::file_system(Path::new(&path)).ok()? == FileSystem::Shared {
         return None;
     }
-    // SAFETY: as for `deserialize`. The file is this user's alone, and nobody writes into an entry: another is put in its
-    // place, which leaves this one as it is.
+    // SAFETY: as for `deserialize`. The file is this user's alone, and nobody writes into an entry: another is put in
+    // its place, which leaves this one as it is.
     unsafe { Component::deserialize_file(engine, path) }.ok()
 }
 

@@ -1,7 +1,8 @@
 //! Looks at a component before anything is compiled: how much it becomes once every instance it names is made.
 //!
-//! A component that instantiates another ten times, which instantiates another ten times, is a few hundred bytes long and
-//! becomes millions of instances, because a compiler unfolds them all. Only counting comes cheap, so it comes first.
+//! A component that instantiates another ten times, which instantiates another ten times, is a few hundred bytes long
+//! and becomes millions of instances, because a compiler unfolds them all. Only counting comes cheap, so it comes
+//! first.
 use super::state::INSTANCES_MAX;
 use wasmparser::{
     ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind, ComponentTypeRef, Encoding,

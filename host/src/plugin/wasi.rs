@@ -1,8 +1,8 @@
 //! The WASI that a plugin sees: nothing of the machine but what was granted, and for campaigns nothing that varies.
 //!
-//! Every function of it that a guest can call is bounded: waits end with the call, reads give 64 KiB at most, writes take
-//! what crosses the border, directories are read as far as somebody asks (`files`), random bytes are counted (`chance`), handles
-//! are limited, and there is no network.
+//! Every function of it that a guest can call is bounded: waits end with the call, reads give 64 KiB at most, writes
+//! take what crosses the border, directories are read as far as somebody asks (`files`), random bytes are counted
+//! (`chance`), handles are limited, and there is no network.
 use super::capture::Capture;
 use super::clock::StandingClock;
 use crate::model::config::Grants;

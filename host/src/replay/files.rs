@@ -1,5 +1,5 @@
-//! The files that a decision reads when it is made again: by digest, as they lie in the run. Reads that it was refused are
-//! refused again with the recorded answer, whether the file is there by now or not.
+//! The files that a decision reads when it is made again: by digest, as they lie in the run. Reads that it was refused
+//! are refused again with the recorded answer, whether the file is there by now or not.
 use crate::model::config::RunConfig;
 use crate::model::contract::{GuestError, ReadRefused};
 use crate::plugin::Artifacts;

@@ -1,7 +1,8 @@
 //! Makes the decisions of a run again, each by itself and from the record alone, and compares what comes of them.
 //!
-//! It takes no lease, changes nothing and starts nothing. A decision depends on its configuration, plugin, state, results and
-//! the files it read, all of which are recorded; whether others come out as recorded makes no difference to it.
+//! It takes no lease, changes nothing and starts nothing. A decision depends on its configuration, plugin, state,
+//! results and the files it read, all of which are recorded; whether others come out as recorded makes no difference to
+//! it.
 mod compare;
 mod files;
 
@@ -11,10 +12,11 @@ use crate::backend::Backends;
 use crate::failure::{Failure, FailureKind};
 use crate::ground::digest::digest;
 use crate::ground::files::open_regular_path;
-use crate::model::config::{CompileLimits, PluginLimits, RunConfig};
+use crate::model::config::RunConfig;
 use crate::model::contract::{Context, Decision};
 use crate::model::document::{canonical, canonical_value};
 use crate::model::evidence::{DecisionKind, DecisionOutcome, EngineRecord};
+use crate::model::limit::{CompileLimits, PluginLimits};
 use crate::plugin::{
     Answer, Compiler, HostSettings, LogEntry, PluginError, PluginHost, PluginLog, PluginSource, Plugins, this_engine,
 };

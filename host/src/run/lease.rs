@@ -81,7 +81,8 @@ impl RunDir {
         }
     }
 
-    /// How long to wait for the lease: as long as a tick may hold it, which is its budget and what it has under way then.
+    /// How long to wait for the lease: as long as a tick may hold it, which is its budget and what it has under way
+    /// then.
     pub fn patience(&self) -> Duration {
         let config = read_regular(&self.config(), CONFIG_MAX).ok().flatten();
         let config = config.and_then(|bytes| serde_json::from_slice::<RunConfig>(&bytes).ok());
@@ -90,7 +91,8 @@ impl RunDir {
         PATIENCE_MIN.max(Duration::from_millis(limits.call_ms.saturating_mul(2)) + BUDGET_AND_MORE)
     }
 
-    /// Takes the right to drive the run in a `loop`, which nobody else then has, waiting up to `patience` for its holder.
+    /// Takes the right to drive the run in a `loop`, which nobody else then has, waiting up to `patience` for its
+    /// holder.
     ///
     /// # Errors
     /// If another process has it, or the file system has no locks.

@@ -64,7 +64,8 @@ impl Run {
     }
 }
 
-/// `campaign.params` of a run's configuration as canonical text, from the file they were pinned as where they are large.
+/// `campaign.params` of a run's configuration as canonical text, from the file they were pinned as where they are
+/// large.
 ///
 /// # Errors
 /// If that file cannot be read, or is not the one that was pinned.

@@ -77,8 +77,8 @@ impl std::fmt::Display for Signature {
     }
 }
 
-/// Who gave the answer that lies in an attempt directory, and whether that is written down there. Nothing if there is none,
-/// or what is there cannot be read. The name of a user is told by number.
+/// Who gave the answer that lies in an attempt directory, and whether that is written down there. Nothing if there is
+/// none, or what is there cannot be read. The name of a user is told by number.
 pub(crate) fn signature_of_answer(directory: &Path, user_name: &dyn Fn(u32) -> String) -> Option<(Signature, bool)> {
     let file = open_regular_path(&directory.join("response.json")).ok()?;
     let metadata = file.metadata().ok()?;
@@ -89,8 +89,8 @@ pub(crate) fn signature_of_answer(directory: &Path, user_name: &dyn Fn(u32) -> S
     signed.or_else(|| Some((Signature::of_owner(&bytes, &metadata, user_name), false)))
 }
 
-/// Notes beside an answer that was written by hand whose file it is: an operator in its sandbox cannot see that. Where it
-/// cannot be noted, the record will not say who answered.
+/// Notes beside an answer that was written by hand whose file it is: an operator in its sandbox cannot see that. Where
+/// it cannot be noted, the record will not say who answered.
 pub(crate) fn sign_what_came_by_hand(directory: &Path, user_name: &dyn Fn(u32) -> String) {
     if let Some((signature, false)) = signature_of_answer(directory, user_name)
         && directory.join("schema.json").is_file()

@@ -1,4 +1,5 @@
-//! Who last advanced a run, as the file of its lease says: each tick writes there when it began, where and how long it took.
+//! Who last advanced a run, as the file of its lease says: each tick writes there when it began, where and how long it
+//! took.
 use super::RunDir;
 use super::lease::Lease;
 use crate::ground::files::read_regular;
@@ -86,8 +87,8 @@ impl RunDir {
         Note::read(&self.lock())?.tick
     }
 
-    /// Whether a process advances the run or waits for a reason to. Nothing if that cannot be told, because the last one to do
-    /// so was on another machine.
+    /// Whether a process advances the run or waits for a reason to. Nothing if that cannot be told, because the last
+    /// one to do so was on another machine.
     pub fn is_driven(&self) -> Option<bool> {
         let held = [self.lock(), self.loop_lock()].iter().any(|path| machine::is_locked(path).unwrap_or(false));
         let here = Note::read(&self.lock()).is_none_or(|note| note.host == machine::host_name());

@@ -24,7 +24,8 @@ pub struct AmendedTask {
 }
 
 impl Writer<'_> {
-    /// Puts another version in the place of a task. What is live goes on as it was begun, and its retries count from here.
+    /// Puts another version in the place of a task. What is live goes on as it was begun, and its retries count from
+    /// here.
     ///
     /// # Errors
     /// If the task would depend on itself, or the database cannot be written.
@@ -97,7 +98,8 @@ impl Writer<'_> {
         Ok(statement.query_row([key], |row| row.get(0))?)
     }
 
-    /// Marks the tasks as stale that completed on another version of a pinned file, or are going to. Returns how many those are.
+    /// Marks the tasks as stale that completed on another version of a pinned file, or are going to. Returns how many
+    /// those are.
     ///
     /// # Errors
     /// If the database cannot be written.
@@ -112,8 +114,8 @@ impl Writer<'_> {
         Ok(marked as u64)
     }
 
-    /// Marks the tasks as stale that completed on what an earlier attempt at a task left, where the one that completes now left
-    /// something else.
+    /// Marks the tasks as stale that completed on what an earlier attempt at a task left, where the one that completes
+    /// now left something else.
     pub(super) fn stale_by_output(&self, key: i64, attempt_key: i64) -> Result<(), StoreError> {
         self.connection
             .prepare_cached(

@@ -1,6 +1,7 @@
-//! Opening a database to look at it. Looking leaves nothing behind that the owner could not write: where somebody else looks, no
-//! file is made beside the database. It works too where SQLite cannot make the files that readers and writers share: on a full
-//! disk and where nothing can be written. What cannot be read for certain is refused: a database without its log is of the past.
+//! Opening a database to look at it. Looking leaves nothing behind that the owner could not write: where somebody else
+//! looks, no file is made beside the database. It works too where SQLite cannot make the files that readers and writers
+//! share: on a full disk and where nothing can be written. What cannot be read for certain is refused: a database
+//! without its log is of the past.
 use super::{BUSY, Store, StoreError, migrate, refuse_stranger};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -51,13 +52,13 @@ fn is_ours(path: &Path) -> bool {
 
 /// Opens a database of somebody else, beside whoever uses it, and makes no file.
 ///
-/// A lock on the file keeps the owner from moving the log into it and from taking the log away as long as this reads: where there
-/// is a log it is read, with its index, and SQLite, which would make one, always finds it; where there is none, the file holds
-/// everything. Only a single tick that writes more than the log may hold (16 MB) moves it all the same, and then a look without
-/// a log may fail or be of two moments.
+/// A lock on the file keeps the owner from moving the log into it and from taking the log away as long as this reads:
+/// where there is a log it is read, with its index, and SQLite, which would make one, always finds it; where there is
+/// none, the file holds everything. Only a single tick that writes more than the log may hold (16 MB) moves it all the
+/// same, and then a look without a log may fail or be of two moments.
 ///
-/// Where there may be a log, the whole look is one transaction: a log that nobody had open may be opened by its owner meanwhile, and whoever began to read
-/// without an index could not go on then.
+/// Where there may be a log, the whole look is one transaction: a log that nobody had open may be opened by its owner
+/// meanwhile, and whoever began to read without an index could not go on then.
 fn as_guest(path: &Path) -> rusqlite::Result<(Connection, Option<File>)> {
     let open = |parameters: &str, begin: &str| {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
@@ -67,8 +68,8 @@ fn as_guest(path: &Path) -> rusqlite::Result<(Connection, Option<File>)> {
     };
     let mut last = None;
     for _ in 0..GUEST_TRIES {
-        // Opened anew each time: the lock ends when any file of this process on the database is closed, SQLite's too. For the same
-        // reason nobody looks at one database twice at once.
+        // Opened anew each time: the lock ends when any file of this process on the database is closed, SQLite's too.
+        // For the same reason nobody looks at one database twice at once.
         let Ok(file) = File::open(path) else { return Err(of_code(rusqlite::ffi::SQLITE_CANTOPEN)) };
         if !has_log(&file) {
             drop(file);
@@ -146,15 +147,17 @@ fn instead(path: &Path, error: &rusqlite::Error) -> Option<(Connection, bool)> {
     where_nobody_writes(path).map(|connection| (connection, false))
 }
 
-/// Opens the database for this process alone: then the index of its log is kept in memory, and a full disk is no hindrance.
+/// Opens the database for this process alone: then the index of its log is kept in memory, and a full disk is no
+/// hindrance.
 fn alone(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     looked_at(connection)
 }
 
-/// Opens a database that nobody can write to, as one that never changes: it, or the directory in which a writer needs files
-/// of its own, is read-only. Nothing if it may still be written to, or if a log beside it holds what the file does not.
+/// Opens a database that nobody can write to, as one that never changes: it, or the directory in which a writer needs
+/// files of its own, is read-only. Nothing if it may still be written to, or if a log beside it holds what the file
+/// does not.
 fn where_nobody_writes(path: &Path) -> Option<Connection> {
     let locked = |path: &Path| rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_err();
     let log = std::fs::metadata(beside(path, "-wal")).ok();

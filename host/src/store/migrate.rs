@@ -21,8 +21,8 @@ pub(super) fn create(connection: &Connection, path: &Path) -> Result<(), StoreEr
     apply(connection, MIGRATIONS)
 }
 
-/// Makes each migration that the database has not had, in a transaction of its own: one that fails, or that another process was
-/// first to make, leaves the database as it was.
+/// Makes each migration that the database has not had, in a transaction of its own: one that fails, or that another
+/// process was first to make, leaves the database as it was.
 fn apply(connection: &Connection, migrations: &[&str]) -> Result<(), StoreError> {
     for (before, migration) in (0..).zip(migrations) {
         let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;

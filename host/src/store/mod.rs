@@ -165,7 +165,8 @@ impl Store {
     /// # Errors
     /// If the file cannot be written.
     pub fn create(path: &Path, journal: Journal, network: bool) -> Result<Self, StoreError> {
-        // Made here, it follows the umask and the group of its directory, and the files that SQLite makes beside it follow it.
+        // Made here, it follows the umask and the group of its directory, and the files that SQLite makes beside it
+        // follow it.
         let made = std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(path);
         made.map_err(|error| StoreError::Disk(format!("{}: {error}", path.display())))?;
         let connection = Connection::open(path)?;
@@ -201,15 +202,16 @@ impl Store {
         };
         connection.busy_timeout(BUSY)?;
         connection.set_prepared_statement_cache_capacity(128);
-        // A statement keeps its plan: else each of those that partial indexes serve is compiled again for every value bound to it.
+        // A statement keeps its plan: else each of those that partial indexes serve is compiled again for every value
+        // bound to it.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         let wanted = if wal { "wal" } else { "delete" };
         let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
         if mode != wanted {
             connection.pragma_update(None, "journal_mode", wanted)?;
         }
-        // A rollback journal commits by being deleted, and only EXTRA makes sure that the deletion is on the disk: a journal that
-        // a power failure brings back would undo a `submitting` whose submit took effect.
+        // A rollback journal commits by being deleted, and only EXTRA makes sure that the deletion is on the disk: a
+        // journal that a power failure brings back would undo a `submitting` whose submit took effect.
         let (synchronous, level) = if wal { ("FULL", "2") } else { ("EXTRA", "3") };
         connection.pragma_update(None, "synchronous", synchronous)?;
         connection.execute_batch(
@@ -269,8 +271,8 @@ impl Store {
     }
 }
 
-/// Everything that changes the store; exists only inside a transaction. Whoever is given one is given no run with its plugins
-/// and backends, which a test follows: so none of those runs while a transaction is open.
+/// Everything that changes the store; exists only inside a transaction. Whoever is given one is given no run with its
+/// plugins and backends, which a test follows: so none of those runs while a transaction is open.
 #[derive(Debug)]
 pub struct Writer<'a> {
     connection: &'a Connection,
@@ -289,8 +291,8 @@ fn setting(connection: &Connection, name: &str) -> Result<String, StoreError> {
 /// The size of the header of a database, in bytes.
 const HEADER: u64 = 100;
 
-/// Refuses a file that SQLite would take for an empty database, or that is none. The file is not opened: closing it would take
-/// away the locks of a connection that this process has to it already.
+/// Refuses a file that SQLite would take for an empty database, or that is none. The file is not opened: closing it
+/// would take away the locks of a connection that this process has to it already.
 fn refuse_stranger(path: &Path) -> Result<(), StoreError> {
     let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => StoreError::Missing(path.to_owned()),

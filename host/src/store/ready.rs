@@ -62,8 +62,8 @@ impl Store {
         )
     }
 
-    /// Up to `most` tasks of an operator whose next attempt is due: the back-off has passed, or the clock is now before it
-    /// was set.
+    /// Up to `most` tasks of an operator whose next attempt is due: the back-off has passed, or the clock is now before
+    /// it was set.
     ///
     /// # Errors
     /// If the database cannot be read.

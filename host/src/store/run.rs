@@ -9,7 +9,8 @@ use crate::model::reason::Reason;
 use crate::model::states::RunState;
 use rusqlite::named_params;
 
-/// What tells a run's directory from a copy of it. The number of a device is no part of it: the next mount may bring another.
+/// What tells a run's directory from a copy of it. The number of a device is no part of it: the next mount may bring
+/// another.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
     /// A random word that the directory and the store share.
@@ -97,8 +98,8 @@ impl Store {
             .connection
             .prepare_cached(
                 "SELECT run_id, workspace, state, reason_code, reason, iteration, decisions, idle_plans, \
-                 (SELECT d.summary FROM decisions d WHERE d.number = state_of AND d.outcome = 'answered'), result, supplied, \
-                 lower(hex(config_sha256)), token, inode, born_ns, volume, user_id, created_at_ms, ended_at_ms FROM run",
+                 (SELECT d.summary FROM decisions d WHERE d.number = state_of AND d.outcome = 'answered'), result, \
+                 supplied, lower(hex(config_sha256)), token, inode, born_ns, volume, user_id, created_at_ms, ended_at_ms FROM run",
             )?
             .query_row([], |row| {
                 Ok(RunRow {

@@ -23,8 +23,8 @@ pub struct AttemptPlace {
 }
 
 impl Store {
-    /// Runs `work` on one unchanging view of the store. Where the journal is a rollback journal, nobody can write before
-    /// `work` returns, so it must not wait for anything.
+    /// Runs `work` on one unchanging view of the store. Where the journal is a rollback journal, nobody can write
+    /// before `work` returns, so it must not wait for anything.
     ///
     /// # Errors
     /// What `work` answers, or that the database cannot be read.

@@ -64,6 +64,12 @@ pub enum Standing {
 /// Tasks that are read at once where all of them are wanted.
 const PORTION: u64 = 1_000;
 
+/// The running tasks that have no live attempt. The condition of the partial index is named whole, else SQLite reads
+/// every task.
+const WAITING: &str = "SELECT t.task_key FROM tasks t WHERE t.state = 'running' AND \
+     t.state NOT IN ('pending', 'completed') AND \
+     NOT EXISTS (SELECT 1 FROM attempts a WHERE a.task_key = t.task_key AND a.ended_at_ms IS NULL)";
+
 impl Writer<'_> {
     /// Where a task stands now.
     ///
@@ -144,21 +150,16 @@ impl Writer<'_> {
     /// # Errors
     /// If the database cannot be written.
     pub fn cancel_waiting(&self, reason: &Reason, now_ms: i64) -> Result<(), StoreError> {
-        let keys: Vec<i64> = self
-            .connection
-            .prepare(
-                "SELECT t.task_key FROM tasks t WHERE t.state = 'running' AND NOT EXISTS (SELECT 1 FROM attempts a WHERE \
-                 a.task_key = t.task_key AND a.ended_at_ms IS NULL)",
-            )?
-            .query_map([], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
+        let keys: Vec<i64> =
+            self.connection.prepare(WAITING)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
         for key in keys {
             self.move_task(key, (TaskState::Running, TaskState::Cancelled), Some(reason), now_ms)?;
         }
         Ok(())
     }
 
-    /// Counts an attempt of a running task against its tries, or among the starts in a row that failed. Returns both numbers.
+    /// Counts an attempt of a running task against its tries, or among the starts in a row that failed. Returns both
+    /// numbers.
     ///
     /// # Errors
     /// If the task does not run.
@@ -295,7 +296,8 @@ impl Store {
     }
 
     fn standing_page(&self, standing: Standing, after: &After, most: u64) -> Result<Vec<TaskRow>, StoreError> {
-        // the words stand in the text, since the indexes are partial ones; that of `tasks_notable` has to be named whole
+        // the words stand in the text, since the indexes are partial ones; that of `tasks_notable` has to be named
+        // whole
         let notable = |state: TaskState| {
             format!(
                 "t.state = '{state}' AND t.state NOT IN ('pending', 'completed') AND ?1 IS NOT NULL AND \
@@ -414,5 +416,24 @@ impl Store {
     /// If the database cannot be read.
     pub fn lost_tasks(&self) -> Result<u64, StoreError> {
         lost_tasks(&self.connection)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::WAITING;
+    use crate::store::migrate;
+    use rusqlite::Connection;
+    use std::path::Path;
+
+    #[test]
+    fn what_waits_is_found_without_reading_every_task() {
+        let connection = Connection::open_in_memory().expect("a database");
+        migrate::create(&connection, Path::new("memory")).expect("a schema");
+        let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {WAITING}")).expect("a plan");
+        let steps = plan.query_map([], |row| row.get::<_, String>(3)).expect("steps");
+        let steps: Vec<String> = steps.map(|step| step.expect("a step")).collect();
+        assert!(steps.iter().any(|step| step.contains("tasks_notable")), "{steps:?}");
+        assert!(steps.iter().all(|step| !step.starts_with("SCAN")), "{steps:?}");
     }
 }

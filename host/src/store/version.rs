@@ -1,5 +1,5 @@
-//! What a run has gone by: every configuration and plugin it ever had, the engines that made its decisions, and where its
-//! jobs ran.
+//! What a run has gone by: every configuration and plugin it ever had, the engines that made its decisions, and where
+//! its jobs ran.
 use super::{Store, StoreError, Writer, compress};
 use crate::model::config::PinnedFile;
 use crate::model::document::sha256;

@@ -12,8 +12,8 @@ pub struct WaitRow {
     pub attempt: Option<String>,
     /// The operator key.
     pub operator: String,
-    /// The kind of thing: what an operator says, else `scheduler` (accepted outside, and not started), `retry`, `capacity`,
-    /// `unknown-submit`, `lost`, or the word of the reason.
+    /// The kind of thing: what an operator says, else `scheduler` (accepted outside, and not started), `retry`,
+    /// `capacity`, `unknown-submit`, `lost`, or the word of the reason.
     pub kind: Word,
     /// Since when, in milliseconds since the epoch.
     pub since_ms: Option<i64>,
@@ -32,8 +32,8 @@ pub struct Watched {
     pub asked_ms: i64,
 }
 
-/// Outside first, then what time or a person settles, then what is in trouble (the word is its reason's), then what waits
-/// for room.
+/// Outside first, then what time or a person settles, then what is in trouble (the word is its reason's), then what
+/// waits for room.
 const QUERIES: &[&str] = &[
     "SELECT t.task_id, a.attempt_id, a.operator, coalesce(a.waits_for, 'person'), a.created_at_ms, a.reason FROM attempts a \
      JOIN tasks t ON t.task_key = a.task_key WHERE a.state = 'waiting_external' AND \
@@ -81,8 +81,8 @@ impl Writer<'_> {
 }
 
 impl Store {
-    /// What has happened since a person was last told, and still holds: the run was held or has ended, a task waits for a
-    /// person, a kit or an instrument. With the row of the history up to which that reaches.
+    /// What has happened since a person was last told, and still holds: the run was held or has ended, a task waits for
+    /// a person, a kit or an instrument. With the row of the history up to which that reaches.
     ///
     /// # Errors
     /// If the database cannot be read.
@@ -127,8 +127,8 @@ impl Store {
         Ok(all)
     }
 
-    /// How many things of each kind the run waits for, the kinds in the order of `waits`; each is counted up to `most`, so that
-    /// what it takes does not grow with the run.
+    /// How many things of each kind the run waits for, the kinds in the order of `waits`; each is counted up to `most`,
+    /// so that what it takes does not grow with the run.
     ///
     /// # Errors
     /// If the database cannot be read.
@@ -148,8 +148,8 @@ impl Store {
         Ok(all)
     }
 
-    /// The attempts that go on when something from outside appears in their directory: those that wait, and those that run
-    /// under one of `operators`. At most `most`.
+    /// The attempts that go on when something from outside appears in their directory: those that wait, and those that
+    /// run under one of `operators`. At most `most`.
     ///
     /// # Errors
     /// If the database cannot be read.

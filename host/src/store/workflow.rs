@@ -1,7 +1,7 @@
 //! The workflow of an iteration: the tasks one plan made, and which of their outcomes `analyze` has received.
 use super::dependency::UNMET;
 use super::history::Subject;
-use super::{Store, StoreError, Writer};
+use super::{Store, StoreError, Writer, changed_one};
 use crate::model::code::Word;
 use crate::model::result::{Outcome, TaskResult};
 use crate::model::states::TaskState;
@@ -76,13 +76,11 @@ impl Writer<'_> {
     fn apply_earlier(&self, first: i64, tasks: &[PlannedTask], now_ms: i64) -> Result<(), StoreError> {
         for (position, planned) in tasks.iter().enumerate().filter(|(_, planned)| !planned.outer.is_empty()) {
             let key = first + position as i64;
-            self.connection.execute(&format!("UPDATE tasks SET blocked = ({UNMET}) WHERE task_key = ?1"), [key])?;
+            let unmet = format!("UPDATE tasks SET blocked = ({UNMET}) WHERE task_key = ?1");
+            self.connection.prepare_cached(&unmet)?.execute([key])?;
             for other in &planned.outer {
-                let state: TaskState = self.connection.query_row(
-                    "SELECT state FROM tasks WHERE task_id = ?1",
-                    [other.as_str()],
-                    |row| row.get(0),
-                )?;
+                let mut find = self.connection.prepare_cached("SELECT state FROM tasks WHERE task_id = ?1")?;
+                let state: TaskState = find.query_row([other.as_str()], |row| row.get(0))?;
                 let ended_badly = state.ended() && state != TaskState::Completed;
                 if ended_badly && !planned.allow_dependency_failure && self.task_state(key)? == TaskState::Pending {
                     self.skip(key, other.as_str(), state, now_ms)?;
@@ -109,9 +107,11 @@ impl Writer<'_> {
     /// # Errors
     /// If the database cannot be written.
     pub fn close_workflow(&self, iteration: u32, now_ms: i64) -> Result<(), StoreError> {
-        self.connection
-            .execute("UPDATE workflows SET analyzed_at_ms = ?2 WHERE iteration = ?1", (iteration, now_ms))?;
-        Ok(())
+        let closed = self.connection.execute(
+            "UPDATE workflows SET analyzed_at_ms = ?2 WHERE iteration = ?1 AND analyzed_at_ms IS NULL",
+            (iteration, now_ms),
+        )?;
+        changed_one(closed, "the iteration")
     }
 }
 
@@ -129,7 +129,8 @@ impl Store {
     }
 
     /// The next results of an iteration that `analyze` has not received, in task order, with the key of
-    /// the last one; none if all have been delivered. At most `most`, and no more once their documents have `bytes_max`.
+    /// the last one; none if all have been delivered. At most `most`, and no more once their documents have
+    /// `bytes_max`.
     ///
     /// # Errors
     /// If the database cannot be read.

@@ -20,8 +20,8 @@ pub struct Adopted {
     pub lost: u64,
 }
 
-/// Asks about every live attempt, takes what has ended, and ends the others as lost, because somebody else may be carrying
-/// them out. Submits nothing and starts nothing.
+/// Asks about every live attempt, takes what has ended, and ends the others as lost, because somebody else may be
+/// carrying them out. Submits nothing and starts nothing.
 ///
 /// # Errors
 /// If the store refuses.

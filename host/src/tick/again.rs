@@ -67,8 +67,8 @@ pub(super) fn record(writer: &Writer<'_>, mut verdict: Verdict, now_ms: i64) -> 
     verdict::apply(writer, &verdict, now_ms)
 }
 
-/// Brings back, after a quota was changed, the tasks of the current iteration that failed because of one. Returns how many
-/// those were. A run that failed goes on.
+/// Brings back, after a quota was changed, the tasks of the current iteration that failed because of one. Returns how
+/// many those were. A run that failed goes on.
 ///
 /// # Errors
 /// If the store refuses.

@@ -8,9 +8,9 @@ use super::{Run, TickError};
 use crate::backend::{LeftThere, RanAt};
 use crate::ground::carriage::is_executable;
 use crate::ground::files::open_regular;
-use crate::model::config::Limits;
 use crate::model::contract::GuestError;
 use crate::model::inputs::Carried;
+use crate::model::limit::Limits;
 use crate::model::outputs;
 use crate::model::workflow::Task;
 use crate::store::{AttemptRow, NewInput, StoreError};
@@ -23,7 +23,8 @@ pub(super) fn carries(task: &Task, attempt: &AttemptRow) -> bool {
     attempt.number > 1 && !task.retry.carry.is_empty()
 }
 
-/// The attempt to go on from: the latest one that was submitted, since one that was not has at most what was carried to it.
+/// The attempt to go on from: the latest one that was submitted, since one that was not has at most what was carried to
+/// it.
 fn before(run: &Run, attempt: &AttemptRow) -> Result<Option<AttemptRow>, StoreError> {
     let mut earlier = run.store.attempts(attempt.task_key)?;
     earlier.retain(|other| other.number < attempt.number && other.handle.is_some());

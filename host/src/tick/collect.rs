@@ -6,7 +6,7 @@ use crate::ground::carriage::{Allowance, Carriage, Carried};
 use crate::ground::files::open_regular;
 use crate::ground::machine;
 use crate::model::code::{Code, Word};
-use crate::model::config::{Limit, Limits};
+use crate::model::limit::{Limit, Limits};
 use crate::model::outputs;
 use crate::model::pattern::{Dots, Kind, PATTERNS_MAX, Pattern, Patterns, Seen, misses};
 use crate::model::workflow::{OutputPattern, Task};

@@ -5,8 +5,8 @@ use crate::model::pattern::plain_path;
 use crate::model::workflow::{FileSource, Task};
 use crate::store::{NewInput, StoreError};
 
-/// What an attempt at this task is given beside what it carries over. A file that is missing is left out: staging fails the
-/// attempt for it.
+/// What an attempt at this task is given beside what it carries over. A file that is missing is left out: staging fails
+/// the attempt for it.
 pub(super) fn consumed(run: &Run, task: &Task) -> Result<Vec<NewInput>, StoreError> {
     let mut inputs = Vec::with_capacity(task.files.len());
     for (destination, source) in &task.files {

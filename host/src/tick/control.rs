@@ -59,8 +59,8 @@ pub fn pause(run: &mut Run, act: &Act) -> Result<bool, ControlError> {
     }
 }
 
-/// Lets a paused or held run go on, and brings an ended one back; `supplied` (JSON text) is what a person tells the campaign.
-/// Returns whether anything changed.
+/// Lets a paused or held run go on, and brings an ended one back; `supplied` (JSON text) is what a person tells the
+/// campaign. Returns whether anything changed.
 ///
 /// # Errors
 /// If the run is being cancelled.
@@ -167,7 +167,8 @@ pub(super) fn known_task(run: &Run, id: &str) -> Result<TaskRow, ControlError> {
         .ok_or_else(|| not_now(run, format!("run `{}` has no task `{id}`", run.dir.id()), Some(Remedy::ListTasks)))
 }
 
-/// Whether the host itself holds the run for this reason; a campaign's word for holding, whatever it is, does not count.
+/// Whether the host itself holds the run for this reason; a campaign's word for holding, whatever it is, does not
+/// count.
 pub(super) fn is_held_by(row: &RunRow, code: Code) -> bool {
     row.state == RunState::Held && row.reason_code.as_ref().is_some_and(|word| word.is(code))
 }
@@ -181,8 +182,8 @@ pub(super) fn go_on(writer: &Writer<'_>, row: &RunRow, unstuck: bool, now_ms: i6
     Ok(())
 }
 
-/// Brings an ended run back, with the tasks of its last iteration that did not complete; of a campaign that takes results back,
-/// with those of every iteration. Returns how many tasks came back.
+/// Brings an ended run back, with the tasks of its last iteration that did not complete; of a campaign that takes
+/// results back, with those of every iteration. Returns how many tasks came back.
 ///
 /// # Errors
 /// If the run has not ended, or has completed and nothing would come back.

@@ -136,8 +136,8 @@ mod tests {
     const NOW_MS: i64 = 1_000;
     const ENDED: [RunState; 3] = [RunState::Completed, RunState::Failed, RunState::Cancelled];
 
-    /// An active run in which all has been started, has ended and is analyzed, in the last part of a tick that has changed
-    /// something.
+    /// An active run in which all has been started, has ended and is analyzed, in the last part of a tick that has
+    /// changed something.
     fn seen() -> Seen<'static> {
         let run = Outlook {
             state: RunState::Active,

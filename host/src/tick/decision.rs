@@ -35,8 +35,8 @@ pub struct Occasion<'a> {
     pub now_ms: i64,
 }
 
-/// The context of a decision, with `campaign.params` and what a person supplied, both as canonical text. Its documents are
-/// canonical JSON, and the campaign is handed just that text: what is hashed and recorded is what it saw.
+/// The context of a decision, with `campaign.params` and what a person supplied, both as canonical text. Its documents
+/// are canonical JSON, and the campaign is handed just that text: what is hashed and recorded is what it saw.
 pub fn context_of(occasion: Occasion<'_>, config: &RunConfig, params: String, supplied: Option<String>) -> Context {
     let pinned = config.pinned.iter().flat_map(|pinned| &pinned.inputs);
     let inputs: serde_json::Map<String, Value> =
@@ -98,8 +98,8 @@ pub fn canonical_output(text: &str, call: &'static str, what: &str) -> Result<St
     })
 }
 
-/// What a plan chose, as canonical JSON. A workflow is read one task at a time, so that a large one is never held as a tree
-/// of values.
+/// What a plan chose, as canonical JSON. A workflow is read one task at a time, so that a large one is never held as a
+/// tree of values.
 ///
 /// # Errors
 /// If its document has no canonical form.

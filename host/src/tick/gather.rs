@@ -33,8 +33,8 @@ pub(super) enum Gathered {
     Later(u64, Reason),
 }
 
-/// Fetches what an ended attempt left. A failure here fails an attempt that had succeeded; one that passes by itself lets
-/// the attempt wait, so that a link that is cut costs no result.
+/// Fetches what an ended attempt left. A failure here fails an attempt that had succeeded; one that passes by itself
+/// lets the attempt wait, so that a link that is cut costs no result.
 pub(super) fn gather(run: &Run, verdict: &mut Verdict, tick: &mut Tick) -> Result<Gathered, TickError> {
     match gather_document(run, verdict, tick) {
         Gathered::Yes if ["\"outputs\"", "\"link\""].iter().any(|word| verdict.attempt.task_json.contains(word)) => {

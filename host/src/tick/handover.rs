@@ -22,8 +22,8 @@ struct Given {
     seal: Option<String>,
 }
 
-/// What was given to an attempt that ended by it, as an act; nothing if nobody gave anything. The name of a user is told by
-/// number.
+/// What was given to an attempt that ended by it, as an act; nothing if nobody gave anything. The name of a user is
+/// told by number.
 pub(super) fn act(directory: &Path, attempt: &AttemptRow, user_name: &dyn Fn(u32) -> String) -> Option<Act> {
     let directory = Dir::open_ambient_dir(directory, ambient_authority()).ok()?;
     let answer = || {

@@ -22,8 +22,8 @@ pub(super) fn of(run: &Run, attempt: &AttemptRow, task: &Task) -> Result<Inputs,
     Ok(Inputs { linked, carried: carry::carried(run, attempt, task)? })
 }
 
-/// What staging does with an input: whether it is on a cluster, and then either fetched now, or left to the submit of an
-/// operator that may use that cluster.
+/// What staging does with an input: whether it is on a cluster, and then either fetched now, or left to the submit of
+/// an operator that may use that cluster.
 pub(super) fn stage(
     run: &Run,
     operator: &str,

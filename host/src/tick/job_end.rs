@@ -18,8 +18,8 @@ const EXIT_MAX: u64 = 64 * 1024;
 /// The longest list of carried files that is read, in bytes.
 const CARRIED_MAX: u64 = 16 * 1024 * 1024;
 
-/// Adds to the end of an attempt what is known of its job, or of what somebody gave in place of one. What cannot be read is
-/// not recorded, and fails nothing.
+/// Adds to the end of an attempt what is known of its job, or of what somebody gave in place of one. What cannot be
+/// read is not recorded, and fails nothing.
 pub(super) fn note(run: &Run, attempt: &AttemptRow, end: &mut AttemptEnd, moment: Moment<'_>) {
     let directory = &run.dir.join(&attempt.directory);
     let told = attempt.handle.as_deref().map(handle::told).unwrap_or_default();

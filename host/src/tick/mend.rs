@@ -84,8 +84,8 @@ pub(super) fn matching(run: &Run, text: &str) -> Result<Vec<TaskRow>, ControlErr
     Ok(found)
 }
 
-/// The tasks as changes leave them, those that are left as they are apart: each is one that could be planned, with the others of
-/// the run as they are.
+/// The tasks as changes leave them, those that are left as they are apart: each is one that could be planned, with the
+/// others of the run as they are.
 pub(super) fn amended(
     run: &Run,
     config: &RunConfig,

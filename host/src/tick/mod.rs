@@ -97,7 +97,8 @@ impl Moment<'_> {
         self.worked(tick) >= turn::BUDGET
     }
 
-    /// How long the tick has been at work: without the wait for a cluster's answer, of which every attempt there has the use.
+    /// How long the tick has been at work: without the wait for a cluster's answer, of which every attempt there has
+    /// the use.
     fn worked(&self, tick: &Tick) -> Duration {
         (self.spent)().saturating_sub(tick.waited)
     }

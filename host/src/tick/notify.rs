@@ -6,8 +6,9 @@ use crate::ground::words;
 use crate::store::Durability;
 use serde_json::json;
 
-/// Starts the notification program if there is news since it was last started. The news is marked as told first: a crash
-/// in between loses a message, and never sends one twice. Returns what went wrong, for the person at the terminal.
+/// Starts the notification program if there is news since it was last started. The news is marked as told first: a
+/// crash in between loses a message, and never sends one twice. Returns what went wrong, for the person at the
+/// terminal.
 pub(super) fn tell(run: &mut Run) -> Result<Option<String>, TickError> {
     let Some(notify) = run.config.notify.clone() else { return Ok(None) };
     let (upto, news) = run.store.news()?;

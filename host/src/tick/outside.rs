@@ -12,7 +12,8 @@ use std::path::Path;
 const WATCHED_MAX: u32 = 4_000;
 /// Entries of a directory that are looked at.
 const ENTRIES_MAX: usize = 1_000;
-/// A change this long before the operator was asked may still be one it has not seen: clocks of file systems are coarse.
+/// A change this long before the operator was asked may still be one it has not seen: clocks of file systems are
+/// coarse.
 const COARSE_MS: i64 = 1_000;
 
 impl Run {

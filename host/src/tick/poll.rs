@@ -78,8 +78,8 @@ pub(super) fn poll_live_attempts(
     Ok(())
 }
 
-/// Asks about attempts that were submitted just now and of which no backend will tell, so that one that waits for somebody
-/// outside says so in the tick that put it there. Returns whether any ended.
+/// Asks about attempts that were submitted just now and of which no backend will tell, so that one that waits for
+/// somebody outside says so in the tick that put it there. Returns whether any ended.
 pub(super) fn poll_submitted(
     run: &mut Run,
     moment: Moment<'_>,

@@ -55,8 +55,8 @@ pub fn would_start(run: &Run, now_ms: i64) -> Result<Vec<Preview>, TickError> {
         .collect()
 }
 
-/// The job script of a task that `builtin:compute` hands to a backend which writes one. What other operators would submit
-/// only they know, and asking them to would be to do it.
+/// The job script of a task that `builtin:compute` hands to a backend which writes one. What other operators would
+/// submit only they know, and asking them to would be to do it.
 fn job_script(run: &Run, operator: &OperatorConfig, task: &Task) -> Option<String> {
     if operator.plugin != "builtin:compute" {
         return None;

@@ -22,8 +22,8 @@ enum Reconciled {
     Unknown(AttemptRow, i64, Reason),
 }
 
-/// Asks `reconcile` about every attempt in `submitting`: yes adopts it, no submits it under the same key, unknown leaves
-/// it where it is. Unless the run `submits` now, what took no effect is put back to where it was.
+/// Asks `reconcile` about every attempt in `submitting`: yes adopts it, no submits it under the same key, unknown
+/// leaves it where it is. Unless the run `submits` now, what took no effect is put back to where it was.
 pub(super) fn reconcile_interrupted_submits(
     run: &mut Run,
     moment: Moment<'_>,

@@ -19,8 +19,8 @@ use std::collections::BTreeSet;
 pub struct Selection {
     /// A task by its id, or tasks by a pattern of ids.
     pub task: Option<String>,
-    /// Every task of a state; `lost` for those that wait for a person's word on a lost attempt, `stale` for those that completed on
-    /// what has been changed since.
+    /// Every task of a state; `lost` for those that wait for a person's word on a lost attempt, `stale` for those that
+    /// completed on what has been changed since.
     pub state: Option<String>,
     /// Every task of an operator.
     pub operator: Option<String>,

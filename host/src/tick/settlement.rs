@@ -23,8 +23,8 @@ pub enum Settlement {
     Failed,
 }
 
-/// Settles a task whose last attempt is lost: a further attempt that names it and runs nothing ends as the person says, with
-/// the outputs that the lost one left. The act says who, and why.
+/// Settles a task whose last attempt is lost: a further attempt that names it and runs nothing ends as the person says,
+/// with the outputs that the lost one left. The act says who, and why.
 ///
 /// # Errors
 /// If the task does not wait for a person's word, or the outputs that it must have are not there.

@@ -104,8 +104,8 @@ pub(super) fn executables(directory: &Path, task: &Task) -> Vec<String> {
     task.files.keys().filter(executes).cloned().collect()
 }
 
-/// Looks again at the files of which the attempt had a second name, now that its job has ended: the sentence on the first
-/// that is not as it was, since others use it too.
+/// Looks again at the files of which the attempt had a second name, now that its job has ended: the sentence on the
+/// first that is not as it was, since others use it too.
 pub(super) fn changed_link(
     run: &Run,
     task: &Task,

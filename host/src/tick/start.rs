@@ -34,8 +34,8 @@ pub(super) fn ensure_backends(run: &Run, live: bool) -> Result<(), TickError> {
     run.backends.ensure(live).map_err(|error| TickError::Io("starting the backend's supervisor".to_owned(), error))
 }
 
-/// Starts every task that is ready and has room, and before them every attempt that an earlier tick left unsubmitted, while
-/// there is time. Returns those whose submit took effect and of which no backend will tell.
+/// Starts every task that is ready and has room, and before them every attempt that an earlier tick left unsubmitted,
+/// while there is time. Returns those whose submit took effect and of which no backend will tell.
 pub(super) fn start_ready_tasks(
     run: &mut Run,
     moment: Moment<'_>,
@@ -75,8 +75,8 @@ struct Claimant {
     tasks: Vec<TaskSpec>,
 }
 
-/// Chooses up to `most` tasks to start. Operators share the room; of one operator those whose back-off is over go first, then
-/// those that are ready. Operators that are `behind` get nothing.
+/// Chooses up to `most` tasks to start. Operators share the room; of one operator those whose back-off is over go
+/// first, then those that are ready. Operators that are `behind` get nothing.
 pub(super) fn choose(run: &Run, now_ms: i64, most: u64, behind: &BTreeSet<String>) -> Result<Vec<TaskSpec>, TickError> {
     let run_live = run.store.live_count(None)?;
     let room = run.config.limits.max_active.saturating_sub(run_live).min(most);
@@ -152,7 +152,8 @@ enum Readied {
     No(Verdict),
 }
 
-/// Stages, prepares, commits the intent and submits, batch by batch, while there is time. Returns as [`submit::submit_all`].
+/// Stages, prepares, commits the intent and submits, batch by batch, while there is time. Returns as
+/// [`submit::submit_all`].
 fn launch(
     run: &mut Run,
     moment: Moment<'_>,
@@ -179,7 +180,8 @@ fn launch(
             return Ok(submitted);
         }
         if staged {
-            // A job must not find its files empty because the power failed after its queue was written and before they were.
+            // A job must not find its files empty because the power failed after its queue was written and before they
+            // were.
             let synced = machine::sync_file_system(run.dir.root());
             synced.map_err(|error| TickError::Io("writing staged files".to_owned(), error))?;
         }
@@ -328,8 +330,8 @@ pub(super) fn turned_away_ms(hint: Option<u64>) -> i64 {
     hint.map_or(TURNED_AWAY_MS, |ms| delay_ms(ms).max(TURNED_AWAY_MIN_MS))
 }
 
-/// The task as this attempt runs it: with more time or memory where earlier attempts ran out of them, and with a word on
-/// each staged file that can be executed, which an operator cannot see.
+/// The task as this attempt runs it: with more time or memory where earlier attempts ran out of them, and with a word
+/// on each staged file that can be executed, which an operator cannot see.
 pub(super) fn attempt_json(run: &Run, attempt: &AttemptRow, task: &Task) -> Result<String, TickError> {
     let adapts = attempt.number > 1 && (task.retry.on.timeout.is_some() || task.retry.on.oom.is_some());
     let executables = stage::executables(&run.dir.join(&attempt.directory), task);

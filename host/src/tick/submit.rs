@@ -28,8 +28,9 @@ enum Submitted {
     No(Verdict),
 }
 
-/// Submits attempts whose intent is committed, and records the answers; at least the first, and the others while there is
-/// time: what was not tried is recorded so. Returns those whose submit took effect and of which no backend will tell.
+/// Submits attempts whose intent is committed, and records the answers; at least the first, and the others while there
+/// is time: what was not tried is recorded so. Returns those whose submit took effect and of which no backend will
+/// tell.
 pub(super) fn submit_all(
     run: &mut Run,
     moment: Moment<'_>,
@@ -84,7 +85,8 @@ pub(super) fn submit_all(
 /// The sentences on attempts that found nothing of the one before, by their place in the database.
 type Bare = BTreeMap<i64, String>;
 
-/// Records what became of a submit; `tells` says whether a backend tells when there is something to ask about the attempt.
+/// Records what became of a submit; `tells` says whether a backend tells when there is something to ask about the
+/// attempt.
 fn record(
     writer: &Writer<'_>,
     answer: &Submitted,
@@ -156,8 +158,8 @@ fn submit(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Submitt
 }
 
 /// A plugin that trapped, hit a limit or failed for its own reasons in `submit` would do so again. It is asked at once
-/// whether anything came of it: if provably nothing did, the attempt has failed, and the task's own retry policy says what
-/// follows.
+/// whether anything came of it: if provably nothing did, the attempt has failed, and the task's own retry policy says
+/// what follows.
 fn broken_off(run: &Run, mut attempt: AttemptRow, error: &PluginError) -> Submitted {
     match reconcile::reconcile(run, &attempt) {
         Ok(Found::Yes(handle)) => {

@@ -106,7 +106,8 @@ impl Tick {
     }
 }
 
-/// What is to be seen to in one part of a tick: of every operator one in turn, beginning after the one that was served last.
+/// What is to be seen to in one part of a tick: of every operator one in turn, beginning after the one that was served
+/// last.
 #[derive(Debug)]
 pub(super) struct Round {
     phase: Phase,

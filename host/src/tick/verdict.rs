@@ -123,8 +123,8 @@ fn after_failure(writer: &Writer<'_>, verdict: &Verdict, reason: &Reason, now_ms
     writer.set_retry(key, now_ms + delay_ms, now_ms, &Reason::new(Code::Retry, text))
 }
 
-/// How long after its `number`-th end in a row the next attempt starts, in milliseconds: it doubles each time, and has a
-/// floor and a ceiling.
+/// How long after its `number`-th end in a row the next attempt starts, in milliseconds: it doubles each time, and has
+/// a floor and a ceiling.
 fn back_off_ms(first_s: f64, number: u32) -> i64 {
     let doublings = number.saturating_sub(1).min(DOUBLINGS_MAX) as i32;
     (first_s * 1000.0 * 2f64.powi(doublings)).clamp(BACKOFF_MIN_MS, BACKOFF_MAX_MS) as i64

@@ -2,7 +2,7 @@
 //! nothing.
 use super::collect::CollectError;
 use crate::model::attempt_dir::{is_printed, own_name};
-use crate::model::config::{Limit, Limits};
+use crate::model::limit::{Limit, Limits};
 use crate::model::pattern::{Patterns, Place};
 use crate::model::workflow::Task;
 use crate::store::Output;

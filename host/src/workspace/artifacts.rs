@@ -1,5 +1,5 @@
-//! What `artifacts.read` may read: the run's inputs, and the outputs of its attempts. Bytes are never handed out under a
-//! digest that is not theirs, whatever was done to a file since.
+//! What `artifacts.read` may read: the run's inputs, and the outputs of its attempts. Bytes are never handed out under
+//! a digest that is not theirs, whatever was done to a file since.
 use crate::ground::digest::{Stamp, digest};
 use crate::ground::files::open_regular;
 use crate::model::code::Code;

@@ -1,4 +1,5 @@
-//! Puts a consistent copy of a run's database where a person wants it: aside first, then under its name, whole or not at all.
+//! Puts a consistent copy of a run's database where a person wants it: aside first, then under its name, whole or not
+//! at all.
 use crate::failure::Failure;
 use crate::ground::digest::digest;
 use crate::store::Store;

@@ -31,8 +31,8 @@ pub fn lists_otherwise(run: &Run, config: &RunConfig) -> bool {
     config.campaign.plugin == WORKFLOW && list(&run.config) != list(config)
 }
 
-/// Puts a configuration in place whose list has grown, and plans what it has more. Returns the run with it, and how many tasks
-/// were added; one that had ended goes on.
+/// Puts a configuration in place whose list has grown, and plans what it has more. Returns the run with it, and how
+/// many tasks were added; one that had ended goes on.
 ///
 /// # Errors
 /// If the list is refused, or has nothing more; then everything is as it was.
@@ -81,8 +81,8 @@ pub struct Exchanged {
     pub after: String,
 }
 
-/// Takes the workspace's present copies of files into a run; the old ones stay where they are. Those that are as they were are
-/// left out.
+/// Takes the workspace's present copies of files into a run; the old ones stay where they are. Those that are as they
+/// were are left out.
 ///
 /// # Errors
 /// If a file is none of the workspace's, or cannot be copied.
@@ -141,8 +141,8 @@ pub fn changed_files(dir: &RunDir, config: &RunConfig, thorough: bool) -> Vec<St
     changed
 }
 
-/// Whether a file of the workspace is another one than was pinned. One that has the same size and was not written since is taken
-/// for the same.
+/// Whether a file of the workspace is another one than was pinned. One that has the same size and was not written since
+/// is taken for the same.
 fn differs(path: &Path, dir: &RunDir, pinned: &PinnedFile, thorough: bool) -> bool {
     let Ok(metadata) = std::fs::metadata(path) else { return false };
     if !metadata.is_file() {

@@ -1,4 +1,5 @@
-//! Makes a run: aside, with its first plan, and then renamed into place. A crash leaves nothing that is taken for a run.
+//! Makes a run: aside, with its first plan, and then renamed into place. A crash leaves nothing that is taken for a
+//! run.
 use super::open::assemble;
 use super::{Resolved, Workspaces, find_among, is_run_id, pin, resolve};
 use crate::failure::{Failure, FailureKind};
@@ -38,7 +39,8 @@ pub struct Init<'a> {
     pub sets: &'a [String],
     /// The id the run shall have.
     pub run_id: Option<&'a str>,
-    /// Whose results its tasks take, in place of what the configuration says: a run of the workspace, `workspace` or `none`.
+    /// Whose results its tasks take, in place of what the configuration says: a run of the workspace, `workspace` or
+    /// `none`.
     pub reuse: Option<&'a str>,
     /// The command, for the record.
     pub act: Act,
@@ -62,8 +64,8 @@ pub fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
-/// Tells how long ago it was made. `MATTERSTACK_TEST_STILL` lets it stand still, for tests of what one tick does however busy the
-/// machine is.
+/// Tells how long ago it was made. `MATTERSTACK_TEST_STILL` lets it stand still, for tests of what one tick does
+/// however busy the machine is.
 pub fn stopwatch() -> impl Fn() -> Duration {
     let start = std::env::var_os("MATTERSTACK_TEST_STILL").is_none().then(Instant::now);
     move || start.map_or(Duration::ZERO, |start| start.elapsed())
@@ -77,7 +79,8 @@ pub fn moment(now_ms: i64, spent: &dyn Fn() -> Duration) -> Moment<'_> {
 /// Makes a run.
 ///
 /// # Errors
-/// If the workspace, the configuration, a plugin or the first plan is refused, or the disk fails; nothing is left behind.
+/// If the workspace, the configuration, a plugin or the first plan is refused, or the disk fails; nothing is left
+/// behind.
 pub fn init(request: &Init<'_>) -> Result<Made, Failure> {
     let workspace = request.workspaces.workspace(request.slug)?;
     let file = request.config.map_or_else(|| workspace.join("config.json"), Path::to_owned);
@@ -159,8 +162,8 @@ impl Drop for Aside {
 }
 
 impl Aside {
-    /// Makes a directory that is this process's alone, and takes its lease. Another `init` that clears up may find it before
-    /// the lease is taken, and then a further one is made.
+    /// Makes a directory that is this process's alone, and takes its lease. Another `init` that clears up may find it
+    /// before the lease is taken, and then a further one is made.
     fn make(runs: &Path, id: &str) -> Result<(Self, Lease), Failure> {
         for _ in 0..MAKE_TRIES {
             let mut random = new_attempt_id().0;
@@ -276,8 +279,8 @@ fn remove_abandoned(runs: &Path) {
     }
 }
 
-/// A run id that sorts by time: `20261123T101500Z-1f47a9c0`, whose last word begins with the millisecond, so that `latest`
-/// is right for runs made within a second.
+/// A run id that sorts by time: `20261123T101500Z-1f47a9c0`, whose last word begins with the millisecond, so that
+/// `latest` is right for runs made within a second.
 fn new_run_id(now_ms: i64) -> String {
     let time = jiff::Timestamp::from_millisecond(now_ms).unwrap_or_default();
     let mut random = new_attempt_id().0;

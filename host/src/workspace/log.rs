@@ -1,5 +1,5 @@
-//! `plugins/log.jsonl`: one JSON object for each message of a plugin. Of the last messages 64 MiB at least are kept and 128
-//! MiB at most, whoever writes how much; what cannot be written is dropped.
+//! `plugins/log.jsonl`: one JSON object for each message of a plugin. Of the last messages 64 MiB at least are kept and
+//! 128 MiB at most, whoever writes how much; what cannot be written is dropped.
 use super::now_ms;
 use crate::model::time::Time;
 use crate::plugin::{LogEntry, PluginLog};

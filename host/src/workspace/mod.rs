@@ -202,7 +202,8 @@ fn latest(workspaces: &Workspaces, runs: &[(String, RunDir)]) -> Result<RunDir, 
     let slug = workspaces.slugs().iter().filter(inside).max_by_key(|slug| slug.len()).cloned();
     let mut all: Vec<&RunDir> =
         runs.iter().filter(|(of, _)| slug.as_ref().is_none_or(|slug| slug == of)).map(|(_, run)| run).collect();
-    // An id of ours begins with the second in which the run was made; only runs of the last of those are opened, and others.
+    // An id of ours begins with the second in which the run was made; only runs of the last of those are opened, and
+    // others.
     let second = all.iter().filter_map(|run| made_in(&run.id())).max();
     all.retain(|run| made_in(&run.id()).is_none_or(|at| Some(&at) == second.as_ref()));
     let newest = all.into_iter().max_by_key(|run| (made_at_ms(run), run.id()));

@@ -9,9 +9,10 @@ use crate::failure::{Failure, FailureKind};
 use crate::ground::files::open_regular_path;
 use crate::ground::machine;
 use crate::model::act::{Act, Actor, VERSION, Verb};
-use crate::model::config::{BackendConfig, CompileLimits, RunConfig};
+use crate::model::config::{BackendConfig, RunConfig};
 use crate::model::document::sha256;
 use crate::model::id::OperatorKey;
+use crate::model::limit::CompileLimits;
 use crate::plugin::{Compiler, HostSettings, PluginHost, PluginSource, Role};
 use crate::run::{Lease, Run, RunDir};
 use crate::store::{Durability, NewConfig, NewEnvironment, RunRow, Store, StoreError, Writer};
@@ -354,8 +355,8 @@ fn read_plugin(file: &std::path::Path) -> Result<Vec<u8>, Failure> {
         .map_err(|error| Failure::input(format!("plugin `{}` cannot be read", file.display())).because(error))
 }
 
-/// Sees to it that the run's plugins have native code, which takes no lease. What cannot be made is said where the plugin is
-/// needed.
+/// Sees to it that the run's plugins have native code, which takes no lease. What cannot be made is said where the
+/// plugin is needed.
 pub fn compile_ahead(dir: &RunDir, config: &RunConfig) {
     let compiler = compiler(&config.limits.compile);
     let campaign = (Role::Campaign, config.campaign.plugin.as_str());

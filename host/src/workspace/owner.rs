@@ -54,8 +54,8 @@ fn take_over(dir: &RunDir, store: &mut Store, user: i64, act: Option<&Act>) -> R
     Ok(())
 }
 
-/// Makes this directory and this user the run's own. Every live attempt is asked about first, and what has ended is taken
-/// with its results; the others are given up as lost, because the original may still be carrying them out.
+/// Makes this directory and this user the run's own. Every live attempt is asked about first, and what has ended is
+/// taken with its results; the others are given up as lost, because the original may still be carrying them out.
 ///
 /// # Errors
 /// If the store or the disk fails.

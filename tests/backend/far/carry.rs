@@ -7,8 +7,8 @@ const SIZE: u64 = 5_000_000;
 /// How a first attempt goes on that is to end when a test says so.
 const UNTIL_TOLD: &str = "while [ ! -e ../../../go ]; do sleep 0.1; done; exit 1";
 
-/// A task that leaves a large restart file and then does something else, and that completes once it finds such a file as
-/// it was left.
+/// A task that leaves a large restart file and then does something else, and that completes once it finds such a file
+/// as it was left.
 fn restarted(then: &str) -> Value {
     let begin = format!("head -c {SIZE} /dev/urandom > restart.dat; sha256sum < restart.dat > restart.sum");
     json!({

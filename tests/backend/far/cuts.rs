@@ -1,5 +1,5 @@
-//! A link that is cut at the two moments at which most is at stake, before, in the middle of and after each: what is not
-//! here is in `mod.rs`, where the controller or the wire makes the moment.
+//! A link that is cut at the two moments at which most is at stake, before, in the middle of and after each: what is
+//! not here is in `mod.rs`, where the controller or the wire makes the moment.
 use super::{Far, task, until};
 use crate::support::sshd::{Link, program};
 use serde_json::json;

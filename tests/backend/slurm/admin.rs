@@ -1,5 +1,5 @@
-//! What administrators do to jobs: rename, cancel, give more time, requeue, lose a whole cluster. Nothing starts twice, and
-//! nothing that somebody stopped starts again.
+//! What administrators do to jobs: rename, cancel, give more time, requeue, lose a whole cluster. Nothing starts twice,
+//! and nothing that somebody stopped starts again.
 use super::{Site, task, text};
 use crate::support::slurm::Plan;
 use crate::support::until;

@@ -1,5 +1,5 @@
-//! Faults at random, one after another, for a minute and a half: only with `cargo xtask test --slow`. The seed is printed;
-//! `MATTERSTACK_TEST_SEED` repeats a sequence, as far as a real cluster repeats anything.
+//! Faults at random, one after another, for a minute and a half: only with `cargo xtask test --slow`. The seed is
+//! printed; `MATTERSTACK_TEST_SEED` repeats a sequence, as far as a real cluster repeats anything.
 use super::{Site, task, text};
 use crate::support::random::Random;
 use crate::support::slurm::Plan;

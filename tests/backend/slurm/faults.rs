@@ -1,5 +1,5 @@
-//! A cluster that hangs, crashes, forgets and lies. The measure: no command started twice, and every effect happened once
-//! or the run says `lost` or held, and why.
+//! A cluster that hangs, crashes, forgets and lies. The measure: no command started twice, and every effect happened
+//! once or the run says `lost` or held, and why.
 use super::{Site, task, text};
 use crate::support::slurm::Plan;
 use crate::support::until;

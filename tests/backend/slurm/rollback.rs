@@ -38,7 +38,8 @@ impl Disk {
         until("nobody uses it", || {
             Command::new("umount").arg(&self.place).output().is_ok_and(|done| done.status.success())
         });
-        // whoever else still holds the mount, in a name space of their own, keeps what has given up: the disk goes elsewhere
+        // whoever else still holds the mount, in a name space of their own, keeps what has given up: the disk goes
+        // elsewhere
         run("sync", &[]);
         let copy = self.image.with_extension("mended");
         run("cp", &["--sparse=always", &text(&self.image), &text(&copy)]);

@@ -1,5 +1,5 @@
-//! Runs that take what earlier runs of the workspace have computed: what is taken, what is not, and that nothing is believed that
-//! was not looked at.
+//! Runs that take what earlier runs of the workspace have computed: what is taken, what is not, and that nothing is
+//! believed that was not looked at.
 mod source;
 
 use crate::support::world::{World, tasks_config};

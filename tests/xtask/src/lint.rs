@@ -1,4 +1,5 @@
-//! `cargo xtask lint`: format, lints and documentation, with every warning an error, and what deny.toml asks of dependencies.
+//! `cargo xtask lint`: format, lints and documentation, with every warning an error, and what deny.toml asks of
+//! dependencies.
 use crate::project::{Project, packages_arguments, run, say};
 use crate::tools;
 use anyhow::{Context, Result};

@@ -63,8 +63,8 @@ impl Summary {
 
 /// Installs what the tests need, runs every test that a filter names (all, without filters) and prints their sum.
 ///
-/// The suites find the programs on our list and no others, so that a list that lacks one is seen here and not on the next
-/// machine.
+/// The suites find the programs on our list and no others, so that a list that lacks one is seen here and not on the
+/// next machine.
 pub(crate) fn test(project: &Project, filters: &[String], slow: bool) -> Result<bool> {
     let tools: &[&[Tool]] = if slow { &[tools::FOR_TESTS, tools::FOR_SLOW_TESTS] } else { &[tools::FOR_TESTS] };
     for tools in tools {

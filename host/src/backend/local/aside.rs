@@ -1,5 +1,5 @@
-//! Queues and journals that are not this directory's own, or of another format: they are put aside, so that nothing in them
-//! ever starts, and go on telling what they know.
+//! Queues and journals that are not this directory's own, or of another format: they are put aside, so that nothing in
+//! them ever starts, and go on telling what they know.
 use super::index::{Index, State};
 use super::record::{Foreign, Header, existing, named};
 use super::{journal, lock, queue};

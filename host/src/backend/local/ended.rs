@@ -1,8 +1,8 @@
 //! What is kept of attempts that ended before the journal was begun anew: sorted files in which one attempt is found
 //! without reading the rest.
 //!
-//! A file never changes. Small ones are merged into larger ones, so that there are never many. A crash in between leaves
-//! two files that tell the same, and the next merge takes both.
+//! A file never changes. Small ones are merged into larger ones, so that there are never many. A crash in between
+//! leaves two files that tell the same, and the next merge takes both.
 use super::record::{Header, line, named, open_own, read_at_most};
 use crate::backend::exit::ExitRecord;
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-//! What ticks know of attempts: the end of the journal, kept in memory and brought up to date from where it was read last;
-//! behind it, on demand, the rest of the journal, what is kept of ended attempts, and the queue.
+//! What ticks know of attempts: the end of the journal, kept in memory and brought up to date from where it was read
+//! last; behind it, on demand, the rest of the journal, what is kept of ended attempts, and the queue.
 use super::ended::Ended;
 use super::record::{Entry, Header, Order, Process, existing, read_lines, records};
 use super::{journal, queue};
@@ -55,12 +55,9 @@ impl Index {
         self.place.unwrap_or_default()
     }
 
-    /// How an attempt ended, where that is in memory: an end never changes, so no file is asked.
-    pub(super) fn known_end(&self, attempt: &str) -> Option<&ExitRecord> {
-        match self.attempts.get(attempt)? {
-            State::Ended(record) => Some(record),
-            State::Queued | State::Claimed | State::NoRoom(_) | State::Started(_) | State::Ending(_) => None,
-        }
+    /// Whether the end of an attempt is in memory: it never changes, so that nothing has to be read for it.
+    pub(super) fn has_ended(&self, attempt: &str) -> bool {
+        matches!(self.attempts.get(attempt), Some(State::Ended(_)))
     }
 
     /// Forgets an attempt whose end was told. Whoever asks again makes the whole be read again.
@@ -69,8 +66,8 @@ impl Index {
         self.told.insert(attempt.to_owned());
     }
 
-    /// What is in memory does not tell everything.
-    fn is_partial(&mut self) {
+    /// Notes that what is in memory does not tell everything.
+    fn note_gap(&mut self) {
         self.whole = None;
         self.told.clear();
     }
@@ -87,7 +84,7 @@ impl Index {
         if self.place.is_some_and(|place| place.generation != header.generation) {
             // their ends are kept elsewhere by now, and a `loop` of weeks must not remember them all
             self.attempts.retain(|_, state| !matches!(state, State::Ended(_)));
-            self.is_partial();
+            self.note_gap();
         }
         let from = match from {
             Some(from) if from.generation == header.generation && from.offset <= length => from.offset,
@@ -103,7 +100,7 @@ impl Index {
         if since.more {
             // what was read before may have changed in what is missed
             self.attempts.clear();
-            self.is_partial();
+            self.note_gap();
         }
         self.read(&journal, header.generation, from.max(begin), &mut since)?;
         Ok(since)
@@ -129,8 +126,8 @@ impl Index {
         Ok(())
     }
 
-    /// Where an attempt stands that the end of the journal does not name: reads the whole journal and queue, once for all
-    /// attempts, and of those that ended before only this one.
+    /// Where an attempt stands that the end of the journal does not name: reads the whole journal and queue, once for
+    /// all attempts, and of those that ended before only this one.
     pub(super) fn look_up(&mut self, directory: &Path, attempt: &str) -> io::Result<Option<State>> {
         match self.attempts.get(attempt) {
             Some(State::Queued) | None => {}
@@ -208,12 +205,75 @@ impl Index {
                     if let Some(State::Ending(record)) = self.attempts.remove(&attempt) {
                         self.attempts.insert(attempt, State::Ended(record.with_note(text)));
                     } else {
-                        self.is_partial();
+                        self.note_gap();
                     }
                 }
             }
         }
         self.place = Some(Place { generation, offset: end });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Index, State};
+    use crate::backend::exit::{ExitRecord, Reason};
+    use crate::backend::local::ended::Ended;
+    use crate::backend::local::journal::Journal;
+    use crate::backend::local::record::Entry;
+    use std::fs;
+    use std::path::Path;
+
+    /// A backend whose journal was begun anew between the ends of `a` and `b`, and the index of a process that saw
+    /// neither.
+    fn begun_anew(directory: &Path) -> Index {
+        let mut journal = Journal::open(directory).expect("a journal");
+        let mut index = Index::default();
+        index.changes(directory, None).expect("read");
+        end(&mut journal, "a");
+        journal.begin_anew(&mut Ended::open(directory).expect("opened"), &[]).expect("begun anew");
+        end(&mut journal, "b");
+        index
+    }
+
+    fn end(journal: &mut Journal, attempt: &str) {
+        let record = ExitRecord::new(attempt.to_owned(), Reason::Exited, "2026-01-01T00:00:00Z".to_owned());
+        journal.append(&Entry::Seen(record)).expect("appended");
+        journal.append(&Entry::End { attempt: attempt.to_owned(), note: None }).expect("appended");
+    }
+
+    #[test]
+    fn ends_of_the_generation_before_are_in_memory() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut index = begun_anew(directory.path());
+        let since = index.changes(directory.path(), Some(index.place())).expect("read");
+        assert_eq!((since.attempts, since.more), (vec!["a".to_owned(), "b".to_owned()], false));
+        for name in ["journal", "journal.before", "ended.0-0"] {
+            fs::remove_file(directory.path().join(name)).expect("removed");
+        }
+        for attempt in ["a", "b"] {
+            assert!(index.has_ended(attempt));
+            assert!(matches!(index.look_up(directory.path(), attempt), Ok(Some(State::Ended(_)))), "{attempt}");
+        }
+    }
+
+    #[test]
+    fn an_end_that_was_told_is_found_again_and_makes_nothing_else_be_read_again() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut index = begun_anew(directory.path());
+        index.changes(directory.path(), Some(index.place())).expect("read");
+        assert!(index.look_up(directory.path(), "c").expect("looked").is_none());
+        let whole = index.whole;
+        assert!(whole.is_some());
+        for attempt in ["a", "b"] {
+            index.forget(attempt);
+            assert!(!index.has_ended(attempt));
+        }
+        assert!(index.look_up(directory.path(), "c").expect("looked").is_none());
+        assert_eq!((index.whole, index.told.len()), (whole, 2), "nothing was read again");
+        for attempt in ["a", "b"] {
+            assert!(matches!(index.look_up(directory.path(), attempt), Ok(Some(State::Ended(_)))), "{attempt}");
+        }
     }
 }

@@ -37,8 +37,8 @@ pub(super) struct Journaled {
     pub(super) known: HashSet<String>,
 }
 
-/// The journal of a backend, as its supervisor writes it. A crash while lines are appended leaves a torn one, which the next
-/// append closes.
+/// The journal of a backend, as its supervisor writes it. A crash while lines are appended leaves a torn one, which the
+/// next append closes.
 pub(super) struct Journal {
     directory: PathBuf,
     file: File,
@@ -150,8 +150,8 @@ impl Journal {
         Ok(state)
     }
 
-    /// Begins the journal anew with these lines, after it has put by what ended. A crash in between leaves the old one, or
-    /// the new one and all ends kept.
+    /// Begins the journal anew with these lines, after it has put by what ended. A crash in between leaves the old one,
+    /// or the new one and all ends kept.
     pub(super) fn begin_anew(&mut self, ended: &mut Ended, open: &[Entry]) -> io::Result<()> {
         self.write()?;
         let (lines, _) = read_lines(&self.file, self.begin)?;

@@ -1,9 +1,10 @@
-//! Jobs on this machine: ticks append to a queue, a small supervisor process per run starts the jobs and writes a journal.
+//! Jobs on this machine: ticks append to a queue, a small supervisor process per run starts the jobs and writes a
+//! journal.
 //!
 //! Both stand in `backends/<name>/<machine>` of the run, so machines that share the directory never mix. Nothing here
 //! waits for a job. A crash of a tick leaves at worst a job in the queue that `find` reports; a crash of the supervisor
-//! leaves claims from which the next supervisor tells what may still start and what is lost. An attempt that stands in the
-//! journal is never started again, whatever becomes of its directory; a copy of the files starts nothing.
+//! leaves claims from which the next supervisor tells what may still start and what is lost. An attempt that stands in
+//! the journal is never started again, whatever becomes of its directory; a copy of the files starts nothing.
 mod aside;
 mod ended;
 mod index;
@@ -40,6 +41,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// The first argument of the process that supervises jobs.
 pub const SUPERVISE: &str = "__supervise";
@@ -47,6 +49,8 @@ pub const SUPERVISE: &str = "__supervise";
 const FLUSH_AT_BYTES: usize = 16 * 1024;
 /// A change is told by [`super::Backends::changes`]; this is only a safety net.
 const POLL_AFTER_MS: u64 = 600_000;
+/// What a process takes a core for at least: making it, and seeing it end.
+const SHORTEST: Duration = Duration::from_millis(1);
 /// When to ask again while a supervisor of another format is at work, in milliseconds.
 const FOREIGN_MS: u64 = 5_000;
 
@@ -118,6 +122,13 @@ impl LocalBackend {
         Self { run: run.to_owned(), directory, log_max, settings, state: Mutex::new(Client::default()) }
     }
 
+    /// How long every core is busy at least, with what this process has handed in and not seen to end.
+    pub fn busy_for(&self) -> Duration {
+        let jobs = u32::try_from(self.client().submitted.len()).unwrap_or(u32::MAX);
+        let cores = self.settings.cores.max(1);
+        SHORTEST * (jobs.saturating_sub(cores) / cores)
+    }
+
     fn client(&self) -> MutexGuard<'_, Client> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -160,8 +171,8 @@ impl LocalBackend {
         })
     }
 
-    /// Makes sure that the files are this directory's own and of this format; what is not is put aside once nobody works in
-    /// it.
+    /// Makes sure that the files are this directory's own and of this format; what is not is put aside once nobody
+    /// works in it.
     fn own(&self, client: &mut Client) -> Result<(), GuestError> {
         if !client.own {
             if let Some(foreign) = aside::put_aside(&self.directory).map_err(|error| unavailable(&error))? {
@@ -324,6 +335,14 @@ impl LocalBackend {
         })
     }
 
+    /// Where an attempt stands by now.
+    fn look_anew(&self, client: &mut Client, attempt: &str) -> io::Result<Known> {
+        if !client.index.has_ended(attempt) {
+            client.index.refresh(&self.directory)?;
+        }
+        self.look_up(client, attempt)
+    }
+
     /// Lets exit records count where the journal tells nothing: the jobs of a copy end elsewhere, and a person asks.
     pub(super) fn believe_exit_records(&self) {
         self.client().believes = true;
@@ -339,13 +358,7 @@ impl LocalBackend {
             let there = || Status::waiting(Code::Machine, text);
             return Ok(report(believed(&client, key).map_or_else(there, |record| record.status()), None));
         }
-        if let Some(record) = client.index.known_end(attempt) {
-            let status = record.status();
-            client.submitted.remove(attempt);
-            return Ok(report(status, None));
-        }
-        let refreshed = client.index.refresh(&self.directory);
-        let known = match refreshed.and_then(|()| self.look_up(&mut client, attempt)) {
+        let known = match self.look_anew(&mut client, attempt) {
             Err(error) if Foreign::of(&error).is_some() => {
                 let detail = Foreign::of(&error).map_or_else(|| Detail::of(Code::OtherFormat, ""), waits_for);
                 let status = Status::Unavailable(detail);

@@ -1,5 +1,5 @@
-//! What ticks ask for, in the order asked: they append, a supervisor reads. A supervisor begins the file anew when most of
-//! it is done with, under its lock, so whoever has opened it looks whether it is still the one.
+//! What ticks ask for, in the order asked: they append, a supervisor reads. A supervisor begins the file anew when most
+//! of it is done with, under its lock, so whoever has opened it looks whether it is still the one.
 use super::record::{Header, Order, Position, TORN, ends_whole, line, named, open_own, read_lines, records};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -137,8 +137,8 @@ impl Queue {
         self.file.unlock()
     }
 
-    /// Begins the queue anew with what is still wanted. The caller holds its lock, and everything in it has been read. A crash
-    /// leaves the old one or the new one.
+    /// Begins the queue anew with what is still wanted. The caller holds its lock, and everything in it has been read.
+    /// A crash leaves the old one or the new one.
     pub(super) fn begin_anew(&mut self, wanted: &[Order]) -> io::Result<()> {
         let temporary = self.path.with_file_name(".queue.tmp");
         let mut file = open_own(OpenOptions::new().read(true).append(true).create(true), &temporary)?;

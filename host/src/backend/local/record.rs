@@ -1,5 +1,5 @@
-//! What stands in the queue and in the journal: one JSON document a line, behind a [`Header`]. A line counts only with its
-//! line feed; a torn one is closed by [`TORN`], which makes it unreadable for good.
+//! What stands in the queue and in the journal: one JSON document a line, behind a [`Header`]. A line counts only with
+//! its line feed; a torn one is closed by [`TORN`], which makes it unreadable for good.
 use crate::backend::exit::ExitRecord;
 use crate::backend::job::Command;
 use crate::ground::files::{open_path_with, read_regular};
@@ -12,7 +12,8 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
 
-/// The format of queue, journal and of what is kept of ended attempts. A tick hands nothing to a supervisor of another one.
+/// The format of queue, journal and of what is kept of ended attempts. A tick hands nothing to a supervisor of another
+/// one.
 pub(super) const FORMAT: u32 = 1;
 /// Closes a torn line. A torn line may lack nothing but its line feed, and must not come to life by getting one.
 pub(super) const TORN: &[u8] = b"#torn\n";
@@ -93,15 +94,15 @@ pub(super) struct Job {
 pub(super) enum Entry {
     /// Durable before any of these attempts starts.
     Claim { under: Reign, attempts: Vec<String> },
-    /// Written before each start and not made durable: a claim without it provably never started, as long as nothing that was
-    /// written can have been lost.
+    /// Written before each start and not made durable: a claim without it provably never started, as long as nothing
+    /// that was written can have been lost.
     Starting { attempt: String },
     /// The machine has no room to start it now, and why.
     NoRoom { attempt: String, why: String },
     /// The process runs. Not written for a job that ended before anybody could have looked.
     Start { attempt: String, process: Process },
-    /// The end of the attempt was seen. From here on it is proven; `exit.json`, which is written next and which the job could
-    /// write as well, proves nothing.
+    /// The end of the attempt was seen. From here on it is proven; `exit.json`, which is written next and which the job
+    /// could write as well, proves nothing.
     Seen(ExitRecord),
     /// The attempt has ended: its exit record was written, or a note says why not.
     End {
@@ -120,13 +121,13 @@ pub(super) struct Position {
     pub(super) offset: u64,
 }
 
-/// The time during which nothing that was written is lost: one boot, and one mount of the file system. A disk that gave up
-/// forgets what was not synced, and can be mounted again in the same boot.
+/// The time during which nothing that was written is lost: one boot, and one mount of the file system. A disk that gave
+/// up forgets what was not synced, and can be mounted again in the same boot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Reign {
     pub(super) boot: String,
-    /// The number of the mount, which the kernel never gives again; nothing where it does not tell, and then every supervisor
-    /// is a reign of its own.
+    /// The number of the mount, which the kernel never gives again; nothing where it does not tell, and then every
+    /// supervisor is a reign of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) mount: Option<u64>,
 }

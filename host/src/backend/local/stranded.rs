@@ -1,5 +1,5 @@
-//! Supervisors that keep a file system busy which is of no use any more. They stand in no run that could be looked at, so they
-//! are looked for among this user's processes.
+//! Supervisors that keep a file system busy which is of no use any more. They stand in no run that could be looked at,
+//! so they are looked for among this user's processes.
 use crate::ground::files::probe;
 use crate::ground::machine;
 use std::fs;
@@ -58,8 +58,8 @@ fn stranded(process: &Path) -> Option<StrandedSupervisor> {
     Some(StrandedSupervisor { pid, directory, trouble })
 }
 
-/// Whether the file system of a directory takes no writes, which a disk that has given up says only to whoever writes. One that
-/// is merely full is another matter.
+/// Whether the file system of a directory takes no writes, which a disk that has given up says only to whoever writes.
+/// One that is merely full is another matter.
 fn has_given_up(directory: &Path) -> bool {
     let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
     probe(directory).is_err_and(|error| machine::is_trouble(&error) && !full.contains(&error.kind()))

@@ -1,7 +1,7 @@
 //! The process that starts jobs and sees them end: one per backend, machine and run, alive while there is work.
 //!
-//! It refuses to guess: what it did not see end is never a success. Killed at any point it leaves a journal from which the
-//! next one goes on without starting a command twice.
+//! It refuses to guess: what it did not see end is never a success. Killed at any point it leaves a journal from which
+//! the next one goes on without starting a command twice.
 use super::ended::Ended;
 use super::journal::Journal;
 use super::lock;
@@ -150,8 +150,8 @@ impl Supervisor {
         Ok(true)
     }
 
-    /// Begins journal and queue anew when most of what they hold is done with, so that neither they nor what a process reads
-    /// to find one job grow with the jobs that have ended. A disk that refuses is asked again later.
+    /// Begins journal and queue anew when most of what they hold is done with, so that neither they nor what a process
+    /// reads to find one job grow with the jobs that have ended. A disk that refuses is asked again later.
     fn begin_files_anew(&mut self, watch: &Watch) {
         let live = (self.running.len() + self.claimed.len() + self.waiting.len()) as u64 * LIVE_BYTES;
         let wanted = |length: u64| length > ANEW && length > 2 * live;
@@ -225,8 +225,8 @@ impl Supervisor {
         }
     }
 
-    /// Takes a job, unless it was handed in before: then it is the same job, whatever became of it and of its directory. Those
-    /// of before this generation are told when they are claimed.
+    /// Takes a job, unless it was handed in before: then it is the same job, whatever became of it and of its
+    /// directory. Those of before this generation are told when they are claimed.
     fn accept(&mut self, job: Job) {
         if self.known.contains(&job.attempt) {
             return;

@@ -11,7 +11,8 @@ use crate::model::code::Code;
 use crate::model::contract::{Detail, GuestError, Status};
 use std::collections::HashMap;
 
-/// How many times the grace the accounts may be late with an end: a slurmdbd that was down is told of it once it is back.
+/// How many times the grace the accounts may be late with an end: a slurmdbd that was down is told of it once it is
+/// back.
 const LATE: i64 = 30;
 
 /// No element has a higher index, nor does a line tell of more: Slurm allows no larger array.
@@ -88,8 +89,8 @@ impl SlurmBackend {
 }
 
 /// Asks for the jobs of one array, by index: by its id, since a job that was never eligible to start is not told
-/// otherwise; whose they are, name or comment tells, since the id may be another's. The start in the past reaches beyond
-/// today.
+/// otherwise; whose they are, name or comment tells, since the id may be another's. The start in the past reaches
+/// beyond today.
 fn ask(transport: &dyn Transport, number: &str, array: &str) -> Result<HashMap<u32, Stage>, String> {
     let marker = marker()?;
     let delimiter = format!("--delimiter={marker}");

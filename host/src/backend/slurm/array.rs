@@ -51,8 +51,8 @@ impl Arrays {
         self.directory.join(format!("{array}.started"))
     }
 
-    /// Whether the job of an element has started its command, or was about to. The mark is out of the command's way: what
-    /// vanishes from the attempt directory changes nothing.
+    /// Whether the job of an element has started its command, or was about to. The mark is out of the command's way:
+    /// what vanishes from the attempt directory changes nothing.
     pub(super) fn has_started(&self, element: &Element) -> bool {
         fs::symlink_metadata(self.marks_path(&element.array).join(element.index.to_string())).is_ok()
     }

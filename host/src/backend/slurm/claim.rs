@@ -34,8 +34,8 @@ pub(super) fn fence(directory: &Path) -> io::Result<bool> {
     }
 }
 
-/// Whether Slurm's own messages say that the job which claimed the attempt was killed for its memory: without cgroups no
-/// state word does.
+/// Whether Slurm's own messages say that the job which claimed the attempt was killed for its memory: without cgroups
+/// no state word does.
 pub(super) fn ran_out_of_memory(memory: &Memory, key: JobKey<'_>, array: &str) -> bool {
     let owner = owner_text(key.directory).unwrap_or_default();
     let Some(id) = owner.split(' ').nth(2) else { return false };

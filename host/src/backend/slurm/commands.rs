@@ -235,8 +235,8 @@ pub(super) fn cancel(transport: &dyn Transport, jobs: &BTreeSet<(String, String)
     if lines.is_empty() { Ok(()) } else { ask(transport, &stop_script(&lines, &marker()?)).map(drop) }
 }
 
-/// A job is ours by its name or by the first word of its comment. What has ended meanwhile is no failure, though `scancel`
-/// says so.
+/// A job is ours by its name or by the first word of its comment. What has ended meanwhile is no failure, though
+/// `scancel` says so.
 fn stop_script(lines: &str, m: &str) -> String {
     format!(
         "{ENVIRONMENT}live=$(timeout -k 5 {ASK_S} squeue -h -u \"$(id -un)\" -o '{m}%F|%j{m}%F|%k {m}') || exit 1\n\

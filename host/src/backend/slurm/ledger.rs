@@ -1,8 +1,8 @@
 //! What the backend remembers of its jobs between ticks: one file, replaced whole, first line the head.
 //!
 //! It is a memory of what the cluster said, never the truth: without it everything is looked at anew. Every change of a
-//! job has a number, so that a tick learns what changed behind the number it has seen, also if the last tick died before
-//! it made anything of the changes.
+//! job has a number, so that a tick learns what changed behind the number it has seen, also if the last tick died
+//! before it made anything of the changes.
 use super::rows::{Limits, Seen, Shown};
 use super::state::{GONE, Stage, UNSEEN, WITHDRAWN, stage};
 use serde::{Deserialize, Serialize};
@@ -190,8 +190,8 @@ impl Ledger {
         self.dirty = true;
     }
 
-    /// Takes in what a poll showed; `seen` is the number of the last change that has been made something of. Once an open job
-    /// is gone, the queue is watched for some times `grace_ms`.
+    /// Takes in what a poll showed; `seen` is the number of the last change that has been made something of. Once an
+    /// open job is gone, the queue is watched for some times `grace_ms`.
     pub(super) fn take_in(&mut self, poll: Shown, seen: u64, now_ms: i64, grace_ms: i64) {
         let number = self.head.changes + 1;
         let Shown { jobs: rows, arrays, withdrawn, shown_ms, waited_ms, .. } = poll;

@@ -2,9 +2,10 @@
 //!
 //! What a tick submits is collected and handed to `sbatch` by `SlurmBackend::sync`, one array for all jobs that need
 //! the same. Before that the array's list of attempts is on the disk, and every attempt has a job script that names the
-//! array and its index; so a crash leaves either nothing or something that can be looked up by name. What runs a command
-//! is decided in the attempt directory alone: whoever makes `.claim` there. A job that the cluster lost, started twice or
-//! finds again later cannot start a command that another one claimed, or that the host has fenced by the same claim.
+//! array and its index; so a crash leaves either nothing or something that can be looked up by name. What runs a
+//! command is decided in the attempt directory alone: whoever makes `.claim` there. A job that the cluster lost,
+//! started twice or finds again later cannot start a command that another one claimed, or that the host has fenced by
+//! the same claim.
 //!
 //! Nothing here reads a clock of its own: the backend is given one.
 mod accounts;

@@ -147,7 +147,8 @@ fn setup(settings: &SlurmConfig) -> Vec<String> {
     settings.setup.iter().enumerate().map(guarded).collect()
 }
 
-/// The arguments of `sbatch` that a job's resources and the site's settings make. Jobs with the same ones share an array.
+/// The arguments of `sbatch` that a job's resources and the site's settings make. Jobs with the same ones share an
+/// array.
 pub(super) fn options(settings: &SlurmConfig, resources: &Resources) -> Vec<String> {
     let mut all = Vec::new();
     let mut option = |name: &str, value: Option<String>| all.extend(value.map(|value| format!("--{name}={value}")));

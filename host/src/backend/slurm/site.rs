@@ -1,8 +1,9 @@
-//! Where a cluster's jobs find their attempt directories: in the run itself, or below `remote_root` at the far end of ssh.
+//! Where a cluster's jobs find their attempt directories: in the run itself, or below `remote_root` at the far end of
+//! ssh.
 //!
-//! A far attempt directory decides over its attempt as a near one does: its claim is made there, by a job or by the host,
-//! and what it holds is fetched into the run once its job is over. The directory in the run is then as if the job had run
-//! in it. Nothing of it is remembered beyond the process: a fetch may be repeated.
+//! A far attempt directory decides over its attempt as a near one does: its claim is made there, by a job or by the
+//! host, and what it holds is fetched into the run once its job is over. The directory in the run is then as if the job
+//! had run in it. Nothing of it is remembered beyond the process: a fetch may be repeated.
 use super::array::{Arrays, Member, is_name};
 use super::ledger::Element;
 use super::state::Stage;
@@ -27,8 +28,8 @@ const SHORT: Duration = Duration::from_secs(40);
 /// The ending of the file beside an array's list with what its attempts shall bring; only arrays over there have one.
 const PATTERNS: &str = "outputs";
 
-/// What the cluster itself brings to where a job runs: files that earlier attempts left over there, by their destination,
-/// and what the attempt carries over.
+/// What the cluster itself brings to where a job runs: files that earlier attempts left over there, by their
+/// destination, and what the attempt carries over.
 #[derive(Debug, Clone, Default)]
 pub(in crate::backend) struct Errand {
     pub(in crate::backend) linked: Vec<(String, RemoteFile)>,
@@ -90,8 +91,8 @@ impl SlurmBackend {
         std::mem::take(&mut self.memory().far.bare)
     }
 
-    /// Fetches what an attempt left over there for another one, into that one's directory. Tells whether its directory was
-    /// there.
+    /// Fetches what an attempt left over there for another one, into that one's directory. Tells whether its directory
+    /// was there.
     pub(in crate::backend) fn fetch_carried(
         &self,
         attempt: &str,
@@ -148,8 +149,8 @@ impl SlurmBackend {
         }
     }
 
-    /// Fetches what the attempt's job left, if the job is over and nothing was fetched since the last look at the queue.
-    /// All others that are over come in the same stream.
+    /// Fetches what the attempt's job left, if the job is over and nothing was fetched since the last look at the
+    /// queue. All others that are over come in the same stream.
     pub(super) fn fetch_if_over(
         &self,
         memory: &mut Memory,

@@ -63,8 +63,8 @@ impl SlurmBackend {
         Ok(StatusReport { status, handle: newer, poll_after_ms: Some(after) })
     }
 
-    /// A job that left an exit record. The verdict waits for the scheduler's last word, which may contradict the record or
-    /// tell what killed the command; not for ever, since the scheduler may have forgotten the job.
+    /// A job that left an exit record. The verdict waits for the scheduler's last word, which may contradict the record
+    /// or tell what killed the command; not for ever, since the scheduler may have forgotten the job.
     fn with_record(&self, memory: &Memory, record: &ExitRecord, job: &Job, now: i64) -> (Status, u64) {
         let stage = job.stage();
         let open = !matches!(stage, Stage::Ended(_) | Stage::Gone);

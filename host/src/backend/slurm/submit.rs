@@ -48,8 +48,8 @@ impl Unsent {
         Self { name, resources, options, members, errands, patterns, tasks }
     }
 
-    /// What the queue shows beside the name of a part of the array: the name once more, since administrators rename jobs,
-    /// and for people run and task, of several the first and how many follow.
+    /// What the queue shows beside the name of a part of the array: the name once more, since administrators rename
+    /// jobs, and for people run and task, of several the first and how many follow.
     fn comment(&self, run: &str, from: usize, count: usize, more: &str) -> String {
         let task = self.tasks.get(from).map(|task| plain(task)).unwrap_or_default();
         let others = if count > 1 { format!(" +{}", count - 1) } else { String::new() };
@@ -179,8 +179,8 @@ impl SlurmBackend {
         Ok(unacknowledged)
     }
 
-    /// Writes down what an array becomes, carries it to where it runs, and hands it in. The inner error means that none of
-    /// it was.
+    /// Writes down what an array becomes, carries it to where it runs, and hands it in. The inner error means that none
+    /// of it was.
     fn hand_over(
         &self,
         memory: &mut Memory,
@@ -301,7 +301,8 @@ impl SlurmBackend {
             all.push(format!("--array={from}-{}", from + count - 1));
         }
         all.extend(options.into_iter().cloned());
-        // at a distance it is where it was checked: what arrives of a stream that is cut must not be taken for all of it
+        // at a distance it is where it was checked: what arrives of a stream that is cut must not be taken for all of
+        // it
         all.extend(self.wrapper_there(memory, name));
         all
     }

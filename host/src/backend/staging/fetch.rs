@@ -73,8 +73,8 @@ pub struct Kept {
 }
 
 impl Carrier<'_> {
-    /// Brings what a batch of ended attempts left into the directories given in one stream: the host's own files, if they
-    /// are wanted, and what the patterns name. Returns what became of each, by attempt.
+    /// Brings what a batch of ended attempts left into the directories given in one stream: the host's own files, if
+    /// they are wanted, and what the patterns name. Returns what became of each, by attempt.
     ///
     /// # Errors
     /// If the stream did not come to its end, or this machine could not write; then nothing was put in place.
@@ -102,8 +102,8 @@ impl Carrier<'_> {
     }
 }
 
-/// Lists what is wanted with digests and sizes, then sends it. Names with line feeds are passed over. A file that cannot be
-/// read is left out, which is noticed here and concerns its own attempt alone.
+/// Lists what is wanted with digests and sizes, then sends it. Names with line feeds are passed over. A file that
+/// cannot be read is left out, which is noticed here and concerns its own attempt alone.
 fn script(carrier: &Carrier<'_>, wanted: &[Wanted]) -> String {
     let own: Vec<String> = OWN.iter().map(|name| pattern::plain(name)).collect();
     let mut text = format!(
@@ -166,8 +166,8 @@ fn pick(script: &mut String, one: &Wanted, own: &[String]) {
     }
 }
 
-/// The part of a shell script with which a job's wrapper notes, in the job's directory and once its command has ended, the
-/// files that stay over there.
+/// The part of a shell script with which a job's wrapper notes, in the job's directory and once its command has ended,
+/// the files that stay over there.
 pub(in crate::backend) fn note_kept(keep: &[String]) -> String {
     if keep.is_empty() {
         return String::new();

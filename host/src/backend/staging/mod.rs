@@ -1,9 +1,10 @@
 //! Carries attempt directories to a cluster that does not share this machine's files, and results back.
 //!
-//! Each direction is one stream for a whole batch, checked by SHA-256 at its end, and put in place only when it is whole.
-//! Every carriage may be repeated: what is there already stays, and a directory in which a job has begun is not touched.
-//! What comes back is not trusted: regular files only, named beforehand, inside their attempt's directory, within a quota.
-//! Over there it takes a POSIX shell with the GNU tools (tar, find, grep, coreutils), as every Linux cluster has them.
+//! Each direction is one stream for a whole batch, checked by SHA-256 at its end, and put in place only when it is
+//! whole. Every carriage may be repeated: what is there already stays, and a directory in which a job has begun is not
+//! touched. What comes back is not trusted: regular files only, named beforehand, inside their attempt's directory,
+//! within a quota. Over there it takes a POSIX shell with the GNU tools (tar, find, grep, coreutils), as every Linux
+//! cluster has them.
 mod fetch;
 mod pattern;
 mod put;
@@ -88,8 +89,8 @@ impl Carrier<'_> {
         }
     }
 
-    /// Removes the directories of these attempts over there; returns how many bytes that freed. None that is not there is
-    /// an error.
+    /// Removes the directories of these attempts over there; returns how many bytes that freed. None that is not there
+    /// is an error.
     ///
     /// # Errors
     /// If there is no answer, or something cannot be removed.

@@ -1,6 +1,6 @@
-//! Patterns as extended regular expressions (POSIX, C locale), so that the far end can choose the files, and the folders to
-//! look into. What comes back is matched once more against the patterns themselves, so a difference can only cost bytes or
-//! be reported as missing: a character beyond ASCII is any one to four bytes of it.
+//! Patterns as extended regular expressions (POSIX, C locale), so that the far end can choose the files, and the
+//! folders to look into. What comes back is matched once more against the patterns themselves, so a difference can only
+//! cost bytes or be reported as missing: a character beyond ASCII is any one to four bytes of it.
 use crate::model::pattern::{Part, Pattern, Token};
 
 /// Any character but a slash.
@@ -92,7 +92,8 @@ fn inner(tokens: &[Token]) -> String {
     })
 }
 
-/// A bracket expression: the printable characters of ASCII that belong to it one by one, and what lies beyond as a whole.
+/// A bracket expression: the printable characters of ASCII that belong to it one by one, and what lies beyond as a
+/// whole.
 fn class(negated: bool, ranges: &[(char, char)], begins: bool) -> String {
     let within = |character: char| ranges.iter().any(|(first, last)| (*first..=*last).contains(&character));
     let takes = |character: char| within(character) != negated && character != '/' && !(begins && character == '.');

@@ -28,8 +28,8 @@ pub struct Parcel {
     pub carry: Carry,
 }
 
-/// What a task carries from one attempt to the next. Such files are the attempt's own: what the job leaves of them comes
-/// back, although they were there when it began.
+/// What a task carries from one attempt to the next. Such files are the attempt's own: what the job leaves of them
+/// comes back, although they were there when it began.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Carry {
     /// Patterns of the files.
@@ -64,8 +64,8 @@ pub struct RemoteFile {
 const EXECUTABLE: &str = "matterstack-executable";
 
 impl Carrier<'_> {
-    /// Carries a batch of attempt directories to the cluster in one stream. Files that are there already are copied over
-    /// there. A directory in which a job has begun is left as it is.
+    /// Carries a batch of attempt directories to the cluster in one stream. Files that are there already are copied
+    /// over there. A directory in which a job has begun is left as it is.
     ///
     /// # Errors
     /// If nothing was put in place: no answer, no room, a refusal, or a file that cannot be read here.
@@ -129,8 +129,8 @@ impl Carrier<'_> {
     }
 }
 
-/// What every batch begins with: unpacks aside and checks every file. What an attempt carries over is copied, since its job
-/// may write into it; a directory that is in place already has it. Names with line feeds are passed over.
+/// What every batch begins with: unpacks aside and checks every file. What an attempt carries over is copied, since its
+/// job may write into it; a directory that is in place already has it. Names with line feeds are passed over.
 fn prelude(place: &str, random: &str) -> String {
     format!(
         r#"set -e

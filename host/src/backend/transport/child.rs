@@ -120,7 +120,8 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// Reads ahead what is to be sent. A source that would block has nothing yet, and is asked again after the next event.
+    /// Reads ahead what is to be sent. A source that would block has nothing yet, and is asked again after the next
+    /// event.
     fn fill(&mut self) -> Result<(), String> {
         if self.stdin.is_none() || !self.unsent.is_empty() {
             return Ok(());

@@ -144,8 +144,8 @@ impl Ssh {
         }
     }
 
-    /// What a login that failed says. Where jump hosts are on the way and the connection is to be shared, the client keeps
-    /// to itself what they say, so it is asked once more for a connection that is not.
+    /// What a login that failed says. Where jump hosts are on the way and the connection is to be shared, the client
+    /// keeps to itself what they say, so it is asked once more for a connection that is not.
     fn unmuffled(&self, ended: Finished) -> Finished {
         if !String::from_utf8_lossy(&ended.stderr).contains(BEHIND_A_JUMP) {
             return ended;

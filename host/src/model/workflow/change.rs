@@ -18,8 +18,9 @@ pub struct TaskChange {
 }
 
 impl TaskChange {
-    /// Reads `KEY=VALUE`. Dots separate keys, but for what follows `files.` and `env.`, which is one name; the value is JSON if it
-    /// parses, else text, and `null` takes the key away. Of `env`, `command` and `operator` a word is always text.
+    /// Reads `KEY=VALUE`. Dots separate keys, but for what follows `files.` and `env.`, which is one name; the value is
+    /// JSON if it parses, else text, and `null` takes the key away. Of `env`, `command` and `operator` a word is always
+    /// text.
     ///
     /// # Errors
     /// A sentence on what is wrong with it, and one on what would help.

@@ -68,7 +68,8 @@ struct Target {
 /// Takes one return. `runs` gives the runs with an id; `bytes_max` is what a return may unpack to.
 ///
 /// # Errors
-/// If the file is no whole and unaltered return of a kit that is out; the message names the file. Then nothing was taken.
+/// If the file is no whole and unaltered return of a kit that is out; the message names the file. Then nothing was
+/// taken.
 pub fn import(
     file: &Path,
     runs: &dyn Fn(&str) -> Result<Vec<RunDir>, Failure>,

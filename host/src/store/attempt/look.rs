@@ -67,7 +67,8 @@ impl Store {
         self.attempt_rows("1 ORDER BY a.attempt_key", ())
     }
 
-    /// Attempts in these states, all of them not acknowledged by the outside, whose time has come: the longest due first.
+    /// Attempts in these states, all of them not acknowledged by the outside, whose time has come: the longest due
+    /// first.
     ///
     /// # Errors
     /// If the database cannot be read.
@@ -140,8 +141,8 @@ impl Store {
         Ok(self.attempt_rows("a.attempt_id = ?1", [id])?.pop())
     }
 
-    /// Attempts a person wants stopped and the outside has not been told; those of which nobody knows whether it has them
-    /// are settled first.
+    /// Attempts a person wants stopped and the outside has not been told; those of which nobody knows whether it has
+    /// them are settled first.
     ///
     /// # Errors
     /// If the database cannot be read.
@@ -161,9 +162,9 @@ impl Store {
         Ok(count as u64)
     }
 
-    /// Whether any live attempt goes on by itself: waits neither for a person, a kit or an instrument, nor for a scheduler that
-    /// only a person can move or a machine that only a person can go to, and, if the run submits nothing now, has been
-    /// submitted.
+    /// Whether any live attempt goes on by itself: waits neither for a person, a kit or an instrument, nor for a
+    /// scheduler that only a person can move or a machine that only a person can go to, and, if the run submits nothing
+    /// now, has been submitted.
     ///
     /// # Errors
     /// If the database cannot be read.

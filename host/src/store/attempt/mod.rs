@@ -253,7 +253,8 @@ impl Writer<'_> {
         self.move_attempt(attempt, &[to], reason, None, now_ms)
     }
 
-    /// Moves a live attempt through live states to the last of them, and sets when to ask about it there, if that is given.
+    /// Moves a live attempt through live states to the last of them, and sets when to ask about it there, if that is
+    /// given.
     ///
     /// # Errors
     /// If the attempt is not where the row says, or cannot go there.

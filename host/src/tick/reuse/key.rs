@@ -12,8 +12,8 @@ use crate::store::{NewInput, StoreError};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// The operator that runs commands, and what it does with them: raised by a change of it after which the same task may come to
-/// something else, and by no other.
+/// The operator that runs commands, and what it does with them: raised by a change of it after which the same task may
+/// come to something else, and by no other.
 const COMPUTE: (&str, u32) = ("builtin:compute", 1);
 /// Operators that carry tasks to people and instruments, and kits to where nobody looks.
 const NEVER: [&str; 3] = ["builtin:human", "builtin:experiment", "builtin:manual-hpc"];
@@ -109,7 +109,8 @@ impl Frame {
         Ok(recipe)
     }
 
-    /// The keys that an earlier attempt may have which computed the same: its own first, then those of places that count as this one.
+    /// The keys that an earlier attempt may have which computed the same: its own first, then those of places that
+    /// count as this one.
     pub(super) fn keys(&self, recipe: &Recipe) -> Vec<ReuseKey> {
         let elsewhere = self.alike.iter().map(|place| {
             let mut recipe = recipe.clone();

@@ -1,7 +1,7 @@
 //! A task whose work an earlier attempt of another run has done completes with what that one left, and nothing runs.
 //!
-//! The files are brought into a directory of their own, which the attempt gets in the commit that completes it: what a crash
-//! leaves there is never taken for what a job was given or has left. A run that cannot be read fails no tick.
+//! The files are brought into a directory of their own, which the attempt gets in the commit that completes it: what a
+//! crash leaves there is never taken for what a job was given or has left. A run that cannot be read fails no tick.
 mod key;
 mod named;
 mod source;
@@ -77,8 +77,8 @@ fn allowed<'a>(config: &'a RunConfig, operator: &str) -> Option<&'a ReuseConfig>
 }
 
 impl Reuse {
-    /// The keys of an attempt at a task that consumes this: its own first, by which later runs find what it leaves, then those of
-    /// places that count as its own. Or why it has none.
+    /// The keys of an attempt at a task that consumes this: its own first, by which later runs find what it leaves,
+    /// then those of places that count as its own. Or why it has none.
     pub(super) fn keys(
         &mut self,
         run: &Run,
@@ -114,8 +114,8 @@ impl Reuse {
         Ok(self.sources.get_or_insert_default())
     }
 
-    /// Lets an attempt that nothing was done for take what an earlier one left. Only the first attempt at a task may: whoever wants
-    /// it to run again wants it to run.
+    /// Lets an attempt that nothing was done for take what an earlier one left. Only the first attempt at a task may:
+    /// whoever wants it to run again wants it to run.
     pub(super) fn serve(
         &mut self,
         run: &Run,
@@ -172,7 +172,8 @@ impl Reuse {
         Ok(Serving::No(attempt))
     }
 
-    /// Whether the results of an earlier attempt can be taken, as far as the stores tell: an attempt serves one task of a run.
+    /// Whether the results of an earlier attempt can be taken, as far as the stores tell: an attempt serves one task of
+    /// a run.
     fn may_serve(&self, run: &Run, earlier: &Earlier) -> Result<bool, TickError> {
         Ok(earlier.state == EarlierState::Sound
             && !self.taken.contains(&earlier.origin)

@@ -1,5 +1,5 @@
-//! Files that a command names and that nobody has pinned: programs, tables of a group, potentials. What such a file holds is
-//! part of what the command computes.
+//! Files that a command names and that nobody has pinned: programs, tables of a group, potentials. What such a file
+//! holds is part of what the command computes.
 use crate::ground::digest::digest_of;
 use crate::model::workflow::CommandLine;
 use std::collections::BTreeMap;
@@ -30,7 +30,8 @@ struct Named<'a> {
     expanded: bool,
 }
 
-/// The digests of the files outside of the attempt's own directory that a command names; or why it cannot be told what it runs on.
+/// The digests of the files outside of the attempt's own directory that a command names; or why it cannot be told what
+/// it runs on.
 pub(super) fn named_files(
     command: &CommandLine,
     directory: &Path,

@@ -1,4 +1,5 @@
-//! Earlier runs of the workspace, opened to look for results. One that cannot be used is passed over, and a sentence says why.
+//! Earlier runs of the workspace, opened to look for results. One that cannot be used is passed over, and a sentence
+//! says why.
 use crate::ground::machine;
 use crate::model::reuse::{ReuseConfig, ReuseKey, WORKSPACE};
 use crate::run::{Run, RunDir};
@@ -84,8 +85,8 @@ impl Sources {
         sources
     }
 
-    /// Every completed attempt with one of these keys: those at the same task first, then by the age of their runs. Its results
-    /// are not looked at yet.
+    /// Every completed attempt with one of these keys: those at the same task first, then by the age of their runs. Its
+    /// results are not looked at yet.
     pub(super) fn with_keys(&mut self, keys: &[ReuseKey], task: &str) -> Vec<Found> {
         let mut found = Vec::new();
         for source in 0..self.all.len() {

@@ -1,5 +1,5 @@
-//! Takes what an earlier attempt left into a directory of the run. Nothing is believed that was not looked at: each file has the
-//! size and digest that were recorded, or nothing is taken.
+//! Takes what an earlier attempt left into a directory of the run. Nothing is believed that was not looked at: each
+//! file has the size and digest that were recorded, or nothing is taken.
 use super::source::Source;
 use crate::ground::carriage::{Allowance, Bring, Carriage, Carried, is_executable, share};
 use crate::ground::digest::digest;
@@ -160,8 +160,8 @@ struct Way<'a> {
 }
 
 impl Way<'_> {
-    /// Brings one file: a large one shares its room on the disk with the earlier one where the file system can, a small one is
-    /// copied.
+    /// Brings one file: a large one shares its room on the disk with the earlier one where the file system can, a small
+    /// one is copied.
     fn bring(&mut self, path: &str, sha256: &str, size: u64) -> Result<(), NotTaken> {
         let unfit = |error| unfit_file(path, error);
         let mut file = open_regular(self.from, path).map_err(unfit)?.into_std();

@@ -1,4 +1,5 @@
-//! Why a task takes an earlier result or runs, what a new run would take, and a person's word that a result is not to be taken.
+//! Why a task takes an earlier result or runs, what a new run would take, and a person's word that a result is not to
+//! be taken.
 use super::source::{Found, Source, Sources};
 use super::take::{NotTaken, look_at, wanted};
 use super::{Reuse, allowed};
@@ -49,7 +50,8 @@ struct Asked {
     recorded: Option<ReuseKey>,
 }
 
-/// Says whether a task has, or would take, what an earlier attempt left, and if not, why. Nothing if there is no such task.
+/// Says whether a task has, or would take, what an earlier attempt left, and if not, why. Nothing if there is no such
+/// task.
 ///
 /// # Errors
 /// If the run's own store cannot be read, or the machine fails.
@@ -254,8 +256,8 @@ pub struct Survey {
     pub passed: Vec<String>,
 }
 
-/// Counts the tasks that can start now and for which an earlier attempt has a result; that its files are whole is seen when it is
-/// taken. What depends on other tasks is not foreseen. Nothing if the run reuses nothing.
+/// Counts the tasks that can start now and for which an earlier attempt has a result; that its files are whole is seen
+/// when it is taken. What depends on other tasks is not foreseen. Nothing if the run reuses nothing.
 ///
 /// # Errors
 /// If the run's own store cannot be read, or the machine fails.

@@ -1,7 +1,8 @@
 //! What a configuration cannot mean, although it is of the form that configurations have.
 use super::layers::Wrong;
-use crate::model::config::{BackendConfig, Limits, RunConfig, SlurmConfig};
+use crate::model::config::{BackendConfig, RunConfig, SlurmConfig};
 use crate::model::document::{self, INTEGER_MAX, Place};
+use crate::model::limit::Limits;
 use crate::model::misfit;
 use crate::model::workflow::{Task, nearest};
 use serde_json::Value;
@@ -173,8 +174,8 @@ fn at_least_one(name: &str, value: u64) -> Result<(), Wrong> {
     if value > 0 { Ok(()) } else { Err(Wrong::new(name, format!("{name} is 0; at least 1 is needed"))) }
 }
 
-/// Refuses tasks of `builtin:workflow` that stand in the configuration and are not of the form that tasks have, while it is known
-/// in which line they stand. What depends on more than one task is the plan's own business.
+/// Refuses tasks of `builtin:workflow` that stand in the configuration and are not of the form that tasks have, while
+/// it is known in which line they stand. What depends on more than one task is the plan's own business.
 pub(super) fn check_tasks(config: &RunConfig) -> Result<(), Wrong> {
     if config.campaign.plugin != "builtin:workflow" {
         return Ok(());

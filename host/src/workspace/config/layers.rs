@@ -1,5 +1,5 @@
-//! The layers that a configuration is joined from, so that what is wrong is told where it was written: in which line of which
-//! file, or by which `--set`.
+//! The layers that a configuration is joined from, so that what is wrong is told where it was written: in which line of
+//! which file, or by which `--set`.
 use super::{read_document, read_file};
 use crate::failure::Failure;
 use crate::model::config::RunConfig;
@@ -172,8 +172,8 @@ pub(super) fn merge(below: &mut Value, above: Value) {
 /// Sets one value, given as `KEY=VALUE`; dots separate keys, the value is JSON if it parses, else text.
 ///
 /// # Errors
-/// If there is no `=`, a key is empty, the path leads through something that is not an object, or the value is JSON that readers
-/// would not all read alike.
+/// If there is no `=`, a key is empty, the path leads through something that is not an object, or the value is JSON
+/// that readers would not all read alike.
 pub fn set_value(document: &mut Value, text: &str) -> Result<(), Failure> {
     let wrong = |why: &str| {
         Failure::input(format!("`--set {text}`: {why}")).hint("write it as --set KEY=VALUE; dots separate keys")

@@ -6,8 +6,9 @@ pub use layers::set_value;
 
 use crate::failure::{Failure, FailureKind};
 use crate::ground::machine;
-use crate::model::config::{BackendConfig, CompileLimits, RunConfig};
+use crate::model::config::{BackendConfig, RunConfig};
 use crate::model::document::{self, Dialect};
+use crate::model::limit::CompileLimits;
 use crate::model::workflow::nearest;
 use check::check;
 use layers::Layers;
@@ -105,8 +106,8 @@ pub fn backend_config(name: &str, file: Option<&Path>, user: Option<&Path>) -> R
     config.backends.remove(name).ok_or_else(|| Failure::of(FailureKind::Bug, "a backend just read is not there"))
 }
 
-/// What compiling a plugin may take where no run says it: by the configuration of the workspace in which it lies, over the
-/// user's own, over the defaults.
+/// What compiling a plugin may take where no run says it: by the configuration of the workspace in which it lies, over
+/// the user's own, over the defaults.
 ///
 /// # Errors
 /// If a file cannot be read, or is not a valid configuration as far as these limits go.

@@ -106,7 +106,8 @@ impl Campaign for Workflow {
         };
         let list = fingerprint(ctx)?;
         if state.list != list {
-            // What has grown is planned whole: the host passes over the tasks that it knows, and refuses those that differ.
+            // What has grown is planned whole: the host passes over the tasks that it knows, and refuses those that
+            // differ.
             let state = State { list, ..state };
             return Ok(Decision::new(state, Next::RawWorkflow(listed(ctx)?), "run what the list has more"));
         }

@@ -1,8 +1,8 @@
 //! `builtin:experiment`, the operator that hands experiments to a laboratory.
 //!
-//! The task's input is the experiment's parameters. `experiment_request.json` goes out, `experiment_result.json` comes back: in the
-//! attempt directory, or where `grants.exchange` gives a directory, in a folder of it that is named after the attempt. Both
-//! sides hand over by renaming, so that neither ever sees half of anything.
+//! The task's input is the experiment's parameters. `experiment_request.json` goes out, `experiment_result.json` comes
+//! back: in the attempt directory, or where `grants.exchange` gives a directory, in a folder of it that is named after
+//! the attempt. Both sides hand over by renaming, so that neither ever sees half of anything.
 mod place;
 mod result;
 

@@ -54,8 +54,8 @@ impl FileOf {
 }
 
 impl Returned {
-    /// Reads a result; fails with what is wrong with it. A token may be left out where a person writes the file, and must
-    /// be this attempt's where it is given.
+    /// Reads a result; fails with what is wrong with it. A token may be left out where a person writes the file, and
+    /// must be this attempt's where it is given.
     pub(crate) fn read(value: Value, token: &str) -> Result<Self, String> {
         let result: Self = serde_json::from_value(value)
             .map_err(|error| format!("it does not say how the experiment ended: {error}"))?;

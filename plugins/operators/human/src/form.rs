@@ -95,8 +95,8 @@ impl Form {
         line.unwrap_or("an answer is needed").chars().take(200).collect()
     }
 
-    /// Judges an answer. One that says `"approved": false` is a rejection, whatever else the schema asks for: who rejects
-    /// need not fill in the rest.
+    /// Judges an answer. One that says `"approved": false` is a rejection, whatever else the schema asks for: who
+    /// rejects need not fill in the rest.
     pub(crate) fn judge(&self, answer: &Value) -> Judgement {
         if answer.get("approved") == Some(&Value::Bool(false)) {
             let comment = ["comment", "reason"].iter().find_map(|key| answer.get(key)?.as_str());

@@ -1,8 +1,8 @@
 //! `builtin:human`, the operator that asks a person.
 //!
-//! `prepare` writes `instructions.md` and `schema.json` into the attempt directory; the answer is `response.json` there,
-//! written by hand or by `matterstack respond`. The first valid answer counts. What is no valid answer is set aside
-//! with a note, and the question stays open.
+//! `prepare` writes `instructions.md` and `schema.json` into the attempt directory; the answer is `response.json`
+//! there, written by hand or by `matterstack respond`. The first valid answer counts. What is no valid answer is set
+//! aside with a note, and the question stays open.
 mod form;
 mod schema;
 

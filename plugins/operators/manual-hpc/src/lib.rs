@@ -1,8 +1,9 @@
 //! `builtin:manual-hpc`, the operator for clusters that the host cannot reach.
 //!
-//! `submit` writes a kit into the attempt directory: the folder `kit/`, and the same as `kit.tar.gz`. A person carries it to
-//! the cluster and back. The attempt ends when `status.json` appears in its directory, which `matterstack kit import`
-//! puts there after it has checked a return, or when `output/` holds everything that the task's `outputs` name.
+//! `submit` writes a kit into the attempt directory: the folder `kit/`, and the same as `kit.tar.gz`. A person carries
+//! it to the cluster and back. The attempt ends when `status.json` appears in its directory, which
+//! `matterstack kit import` puts there after it has checked a return, or when `output/` holds everything that the
+//! task's `outputs` name.
 mod kit;
 mod output;
 mod script;

@@ -1,7 +1,7 @@
 //! The texts of a kit: the job script, the script that packs what the job left, and the page for the person.
 //!
-//! A task's id, its command and its file names are any text. In a script they stand in single quotes, or in a comment as
-//! a JSON string on one line; nothing of them is ever a word of the shell.
+//! A task's id, its command and its file names are any text. In a script they stand in single quotes, or in a comment
+//! as a JSON string on one line; nothing of them is ever a word of the shell.
 use crate::kit::Kit;
 
 /// A word as a shell takes it, whatever it holds.
@@ -142,8 +142,8 @@ fn gather_outputs(kit: &Kit) -> String {
     format!("cd work\n{copied}\n{linked}\ncd ..")
 }
 
-/// A pattern for `find -path` that matches all that a glob does, and perhaps more: `find` knows neither `**` nor `{a,b}`,
-/// and its `*` crosses folders.
+/// A pattern for `find -path` that matches all that a glob does, and perhaps more: `find` knows neither `**` nor
+/// `{a,b}`, and its `*` crosses folders.
 fn for_find(pattern: &str) -> String {
     let (mut text, mut depth) = (String::from("./"), 0_u32);
     let mut chars = pattern.chars().peekable();

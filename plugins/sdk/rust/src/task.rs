@@ -306,8 +306,8 @@ pub struct TaskResult {
     /// The files it left.
     #[serde(default)]
     pub outputs: Vec<OutputFile>,
-    /// How it had ended when it was delivered before, if it was: that result is taken back. Only a campaign whose configuration
-    /// says `takes_back` gets one.
+    /// How it had ended when it was delivered before, if it was: that result is taken back. Only a campaign whose
+    /// configuration says `takes_back` gets one.
     #[serde(default)]
     pub supersedes: Option<Outcome>,
 }

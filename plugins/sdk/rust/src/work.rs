@@ -1,4 +1,5 @@
-//! The attempt directory, as an operator reaches it: `/work`, and the files in which people, clusters and robots answer.
+//! The attempt directory, as an operator reaches it: `/work`, and the files in which people, clusters and robots
+//! answer.
 //!
 //! Whoever answers may put anything in the place of a file: a link, a pipe, a directory, half of a document, a
 //! gigabyte. What is not a regular file is never opened, so that nothing blocks and nothing else is read; what is too
@@ -62,8 +63,8 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Refuses a task's own file whose first folder or name is `reserved` for what passes between the operator and the outside: a
-/// campaign must not answer its own questions. Fails with `invalid` and the code `reserved`.
+/// Refuses a task's own file whose first folder or name is `reserved` for what passes between the operator and the
+/// outside: a campaign must not answer its own questions. Fails with `invalid` and the code `reserved`.
 pub fn refuse_reserved<'a>(
     files: impl IntoIterator<Item = &'a String>,
     reserved: impl Fn(&str) -> bool,
@@ -222,9 +223,10 @@ pub struct Document {
     pub modified_ms: u64,
 }
 
-/// Reads the JSON document at `path`, at most `max_bytes` long. What not every reader would read alike is wrong: a key that
-/// stands twice, an integer that no double holds, half a surrogate pair, a byte order mark. What does not parse is taken for half of something until
-/// it has stayed the same for `settle_ms` between two looks; `seen` is what the operator's handle keeps from one to the next.
+/// Reads the JSON document at `path`, at most `max_bytes` long. What not every reader would read alike is wrong: a key
+/// that stands twice, an integer that no double holds, half a surrogate pair, a byte order mark. What does not parse is
+/// taken for half of something until it has stayed the same for `settle_ms` between two looks; `seen` is what the
+/// operator's handle keeps from one to the next.
 pub fn letter(path: &Path, max_bytes: u64, settle_ms: u64, seen: &mut Option<Seen>) -> Result<Letter, Error> {
     let io = |error: io::Error| failed("read", path, &error);
     let (size, modified_ms) = match entry(path).map_err(io)? {
@@ -275,8 +277,8 @@ pub fn letter(path: &Path, max_bytes: u64, settle_ms: u64, seen: &mut Option<See
     })
 }
 
-/// Puts what is no answer aside, as `NAME.invalid-N.EXTENSION`, with a note `NAME.invalid-N.txt` that says why. Returns the
-/// name of the note. Nothing is lost: the file keeps its content under its new name.
+/// Puts what is no answer aside, as `NAME.invalid-N.EXTENSION`, with a note `NAME.invalid-N.txt` that says why. Returns
+/// the name of the note. Nothing is lost: the file keeps its content under its new name.
 pub fn set_aside(path: &Path, why: &str, what_helps: &str) -> Result<String, Error> {
     let text = name(path);
     let (stem, extension) = text.rsplit_once('.').unwrap_or((&text, "file"));

@@ -1,5 +1,5 @@
-//! What a command costs: wall time until it returns, and the CPU seconds and peak memory of everything it started, also of
-//! what outlives it for a while, such as the supervisor of local jobs.
+//! What a command costs: wall time until it returns, and the CPU seconds and peak memory of everything it started, also
+//! of what outlives it for a while, such as the supervisor of local jobs.
 use anyhow::{Context, Result, ensure};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::wait::wait;

@@ -1,9 +1,9 @@
 //! `cargo xtask bench`: the budgets of the design, measured beside their peers in one run.
 //!
-//! Each row is measured with its tasks given inline and by a file, on a file system in memory and on the disk. CPU seconds
-//! count, because wall time depends on what else the machine does; the latency of a durable write is printed beside the
-//! wall times. Nothing here fails because a number is missed: a benchmark shows, it does not judge. A row that cannot be
-//! measured says so, and the others are measured all the same.
+//! Each row is measured with its tasks given inline and by a file, on a file system in memory and on the disk. CPU
+//! seconds count, because wall time depends on what else the machine does; the latency of a durable write is printed
+//! beside the wall times. Nothing here fails because a number is missed: a benchmark shows, it does not judge. A row
+//! that cannot be measured says so, and the others are measured all the same.
 mod cluster;
 mod ground;
 mod measure;

@@ -185,8 +185,8 @@ pub(super) fn cold_start(ground: &Ground) -> Result<()> {
     Ok(())
 }
 
-/// What a call of a plugin costs, where no job is started: two hundred forms are put to people, each with two calls of an
-/// operator.
+/// What a call of a plugin costs, where no job is started: two hundred forms are put to people, each with two calls of
+/// an operator.
 pub(super) fn calls(ground: &Ground) -> Result<()> {
     const COUNT: usize = 200;
     let limits = json!({"max_active": 2 * COUNT});

@@ -1,8 +1,9 @@
 //! `cargo xtask fresh`: both commands of the README, in a clone on a machine that has nothing.
 //!
-//! The machine is a minimal Debian tree below the target directory, entered with `pivot_root` in namespaces of its own, so
-//! that all that was started and mounted in it ends with the command. Of this machine it has, read-only: the Rust tool
-//! chain, the certificates, and what the clients of the package registries are told by files and variables. Needs root.
+//! The machine is a minimal Debian tree below the target directory, entered with `pivot_root` in namespaces of its own,
+//! so that all that was started and mounted in it ends with the command. Of this machine it has, read-only: the Rust
+//! tool chain, the certificates, and what the clients of the package registries are told by files and variables. Needs
+//! root.
 mod sources;
 
 use crate::project::{Project, output, run, say};

@@ -8,8 +8,8 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-/// Where Debian's packages put programs. They come first, so that what a developer has put before them (a manager of Python
-/// versions, say) changes nothing; daemons lie where only root looks.
+/// Where Debian's packages put programs. They come first, so that what a developer has put before them (a manager of
+/// Python versions, say) changes nothing; daemons lie where only root looks.
 const SYSTEM: &str = "/usr/bin:/bin:/usr/sbin:/sbin";
 
 /// Debian's places, and then the caller's own `PATH`.

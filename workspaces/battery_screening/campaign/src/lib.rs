@@ -1,4 +1,5 @@
-//! The battery campaign: every cathode in every electrolyte, each a task that may fail, then a summary of those that did not.
+//! The battery campaign: every cathode in every electrolyte, each a task that may fail, then a summary of those that
+//! did not.
 //!
 //! The screening is one iteration and the summary the next. A task that took files `from` all candidates in the first
 //! iteration could not start, because some of them leave none; in the second, the campaign knows which ones did.

@@ -31,9 +31,10 @@ impl Belief {
 /// which must be a front in the order [`crate::objectives::front`] gives it.
 ///
 /// The region that the front does not dominate is cut into one strip for each front point and one more; within a strip
-/// the expectation is a product of two expected improvements, one of them a difference. This is the exact two-objective case of Emmerich, Deutz and Klinkenberg, Hypervolume-based expected improvement, IEEE
-/// CEC 2011, in the strips of Yang, Emmerich, Deutz and Bäck, Efficient computation of expected hypervolume improvement
-/// using box decomposition algorithms, J. Global Optim. 75, 2019.
+/// the expectation is a product of two expected improvements, one of them a difference. This is the exact two-objective
+/// case of Emmerich, Deutz and Klinkenberg, Hypervolume-based expected improvement, IEEE CEC 2011, in the strips of
+/// Yang, Emmerich, Deutz and Bäck, Efficient computation of expected hypervolume improvement using box decomposition
+/// algorithms, J. Global Optim. 75, 2019.
 pub fn expected_improvement(first: Belief, second: Belief, front: &[Scaled]) -> f64 {
     let mut total = 0.0;
     let mut left = 0.0;

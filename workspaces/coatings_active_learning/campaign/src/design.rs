@@ -26,8 +26,8 @@ pub fn space_filling(count: usize, taken: &[Composition], rng: &mut Rng) -> Vec<
     all.split_off(taken.len())
 }
 
-/// Draws `count` different compositions to choose a batch from, none of them in `taken`: half over the whole space, half
-/// near the compositions in `good`, at distances from fine to coarse.
+/// Draws `count` different compositions to choose a batch from, none of them in `taken`: half over the whole space,
+/// half near the compositions in `good`, at distances from fine to coarse.
 pub fn pool(count: usize, good: &[Composition], taken: &[Composition], rng: &mut Rng) -> Vec<Composition> {
     let mut seen: HashSet<Composition> = taken.iter().copied().collect();
     let mut pool = Vec::with_capacity(count);

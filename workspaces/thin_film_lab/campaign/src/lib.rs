@@ -1,5 +1,5 @@
-//! The thin-film campaign: a film is simulated, a robot makes and measures it, and the difference corrects the parameters
-//! of the simulation, until both agree or the budget is used up.
+//! The thin-film campaign: a film is simulated, a robot makes and measures it, and the difference corrects the
+//! parameters of the simulation, until both agree or the budget is used up.
 //!
 //! A cycle is one workflow of three tasks: `simulate-N`, then `deposit-N`, then `reconcile-N`, which reads the files of
 //! both. Each cycle has another recipe, so that agreement means that the simulation predicts, not that it was fitted.

@@ -88,8 +88,8 @@ impl Supervisor {
         self.end_if_possible(Ending { directory, record, journaled: false });
     }
 
-    /// Journals the end and writes the exit record; what the disk refuses is tried again later. Where the job left no place
-    /// for the record, the journal alone tells.
+    /// Journals the end and writes the exit record; what the disk refuses is tried again later. Where the job left no
+    /// place for the record, the journal alone tells.
     pub(super) fn end_if_possible(&mut self, mut ending: Ending) {
         if !ending.journaled {
             if self.journal.append(&Entry::Seen(ending.record.clone())).is_err() {

@@ -92,8 +92,8 @@ impl Supervisor {
         });
     }
 
-    /// Puts a job back for which the machine has no process, descriptor, memory or disk now, until one of ours has ended or
-    /// some time has passed. It provably did not start, and the journal says both.
+    /// Puts a job back for which the machine has no process, descriptor, memory or disk now, until one of ours has
+    /// ended or some time has passed. It provably did not start, and the journal says both.
     fn wait_for_room(&mut self, job: Job, why: String) {
         if self.no_room.as_ref() != Some(&job.attempt) {
             self.no_room = Some(job.attempt.clone());

@@ -1,6 +1,7 @@
-//! JSON Schema, as far as the answer to a form needs it: the assertions of draft 2020-12, without what reaches outside the
-//! document. The general crate for it made this component seven times as large (4.7 MB, of which each run has a copy), and was
-//! a third of what compiling the standard plugins took: for formats and dynamic references that no form has.
+//! JSON Schema, as far as the answer to a form needs it: the assertions of draft 2020-12, without what reaches outside
+//! the document. The general crate for it made this component seven times as large (4.7 MB, of which each run has a
+//! copy), and was a third of what compiling the standard plugins took: for formats and dynamic references that no form
+//! has.
 //!
 //! A keyword that would assert something and is not known here is refused when the task is planned, never passed over;
 //! `format` is an annotation, as the draft has it.

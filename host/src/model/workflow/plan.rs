@@ -1,0 +1,272 @@
+//! The rules that a plan must keep, as far as they need no store.
+use super::{FileSource, TASK_ID_MAX_BYTES, Task, WALLTIME_MAX_S, WorkflowError, nearest};
+use crate::model::config::RunConfig;
+use crate::model::id::TaskId;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// The most entries of `depends_on` of one task.
+const DEPENDENCIES_MAX: usize = 100_000;
+/// The most entries of `files` of one task.
+const FILES_MAX: usize = 100_000;
+/// The most entries of `env` of one task.
+const VARIABLES_MAX: usize = 10_000;
+/// The longest name of a file, in bytes.
+const NAME_MAX_BYTES: usize = 255;
+/// The longest path of a staged file inside its attempt directory, in bytes.
+const PATH_MAX_BYTES: usize = 3_000;
+
+/// A task of a new workflow with its dependencies resolved: no more of it than the store needs, since there may be a
+/// million.
+#[derive(Debug)]
+pub struct PlannedTask {
+    /// Its id.
+    pub id: TaskId,
+    /// The operator key.
+    pub operator: Rc<str>,
+    /// Whether its failure is not the run's.
+    pub allow_failure: bool,
+    /// Whether it starts although a dependency did not complete.
+    pub allow_dependency_failure: bool,
+    /// The task, where it has files or outputs, by which others are judged.
+    pub task: Option<Box<Task>>,
+    /// Its JSON text as stored.
+    pub json: Box<str>,
+    /// Dependencies inside this workflow, by position.
+    pub inner: Vec<usize>,
+    /// Dependencies on earlier tasks of the run.
+    pub outer: Vec<TaskId>,
+}
+
+impl PlannedTask {
+    /// A task of which only what it takes and gives is to be judged.
+    pub fn to_be_judged(task: Task) -> Self {
+        Self {
+            id: task.id.clone(),
+            operator: task.operator.as_str().into(),
+            allow_failure: task.allow_failure,
+            allow_dependency_failure: task.allow_dependency_failure,
+            json: Box::default(),
+            inner: Vec::new(),
+            outer: Vec::new(),
+            task: Some(Box::new(task)),
+        }
+    }
+}
+
+/// Whether a destination stays inside the attempt directory, by its text alone.
+pub fn stays_inside(path: &str) -> bool {
+    !path.is_empty()
+        && !path.contains('\0')
+        && std::path::Path::new(path).components().all(|part| matches!(part, std::path::Component::Normal(_)))
+}
+
+/// Checks a plan's tasks, as they are read, against every rule that needs no store; `exists` tells whether an id is an
+/// earlier task.
+///
+/// # Errors
+/// The first rule that is broken, or what `exists` or the reading of a task answers.
+pub fn validate<E: From<WorkflowError>>(
+    tasks: impl Iterator<Item = Result<(Task, String), E>>,
+    config: &RunConfig,
+    exists: &dyn Fn(&TaskId) -> Result<bool, E>,
+) -> Result<Vec<PlannedTask>, E> {
+    let mut planned: Vec<PlannedTask> = Vec::with_capacity(tasks.size_hint().0);
+    let mut operators: BTreeMap<String, Rc<str>> = BTreeMap::new();
+    for (position, read) in tasks.enumerate() {
+        let (task, json) = read?;
+        let length = task.id.as_str().len();
+        if length == 0 || length > TASK_ID_MAX_BYTES {
+            return Err(WorkflowError::IdLength(position + 1, length).into());
+        }
+        if task.id.as_str().contains('\0') {
+            return Err(WorkflowError::IdNul(position + 1).into());
+        }
+        if exists(&task.id)? {
+            return Err(WorkflowError::Duplicate(task.id).into());
+        }
+        validate_task(&task, config)?;
+        let operator = match operators.get(&task.operator) {
+            Some(operator) => operator.clone(),
+            None => operators.entry(task.operator.clone()).or_insert_with(|| task.operator.as_str().into()).clone(),
+        };
+        planned.push(PlannedTask {
+            id: task.id.clone(),
+            operator,
+            allow_failure: task.allow_failure,
+            allow_dependency_failure: task.allow_dependency_failure,
+            json: json.into(),
+            inner: Vec::new(),
+            outer: task.dependencies().into_iter().cloned().collect(),
+            task: (!task.files.is_empty() || !task.outputs.is_empty()).then(|| Box::new(task)),
+        });
+    }
+    resolve(&mut planned, exists)?;
+    refuse_cycles(&planned)?;
+    Ok(planned)
+}
+
+/// Tells dependencies inside the workflow from those on earlier tasks, and refuses an id that is there twice.
+fn resolve<E: From<WorkflowError>>(
+    planned: &mut [PlannedTask],
+    exists: &dyn Fn(&TaskId) -> Result<bool, E>,
+) -> Result<(), E> {
+    // by id: an index of another kind would hold every id again
+    let mut order: Vec<usize> = (0..planned.len()).collect();
+    order.sort_by(|a, b| planned[*a].id.as_str().cmp(planned[*b].id.as_str()));
+    let twice = order.windows(2).filter(|pair| planned[pair[0]].id == planned[pair[1]].id).map(|pair| pair[1]).min();
+    if let Some(position) = twice {
+        return Err(WorkflowError::Duplicate(planned[position].id.clone()).into());
+    }
+    for position in 0..planned.len() {
+        let dependencies = std::mem::take(&mut planned[position].outer);
+        let (mut inner, mut outer) = (Vec::new(), Vec::new());
+        for dependency in dependencies {
+            match order.binary_search_by(|other| planned[*other].id.as_str().cmp(dependency.as_str())) {
+                Ok(found) => inner.push(order[found]),
+                Err(_) if exists(&dependency)? => outer.push(dependency),
+                Err(_) => {
+                    return Err(WorkflowError::UnknownDependency(planned[position].id.clone(), dependency).into());
+                }
+            }
+        }
+        (planned[position].inner, planned[position].outer) = (inner, outer);
+    }
+    Ok(())
+}
+
+fn validate_task(task: &Task, config: &RunConfig) -> Result<(), WorkflowError> {
+    if task.operator.is_empty() {
+        let keys: Vec<&str> = config.operators.keys().map(String::as_str).collect();
+        let there =
+            if keys.is_empty() { "none is configured".to_owned() } else { format!("there are {}", keys.join(", ")) };
+        return Err(WorkflowError::NoOperator(task.id.clone(), there));
+    }
+    if !config.operators.contains_key(&task.operator) {
+        let near = nearest(&task.operator, config.operators.keys().map(String::as_str));
+        let hint = near.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+        return Err(WorkflowError::UnknownOperator(task.id.clone(), task.operator.clone(), hint));
+    }
+    validate_lengths(task)?;
+    validate_files(task, config)?;
+    validate_values(task)
+}
+
+/// Refuses lists that are longer than anybody means them to be; patterns are counted where they are read.
+fn validate_lengths(task: &Task) -> Result<(), WorkflowError> {
+    let lists = [
+        ("depends_on", task.depends_on.len(), DEPENDENCIES_MAX),
+        ("files", task.files.len(), FILES_MAX),
+        ("env", task.env.len(), VARIABLES_MAX),
+    ];
+    match lists.into_iter().find(|(_, length, most)| length > most) {
+        Some((key, length, most)) => {
+            let text = format!("{key} has {length} entries; at most {most} are allowed");
+            Err(WorkflowError::Value(task.id.clone(), text))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Refuses destinations that can never all be written: one names another again, or needs it to be a directory.
+fn refuse_clashes(task: &Task) -> Result<(), WorkflowError> {
+    let wrong = |text: String| Err(WorkflowError::Value(task.id.clone(), text));
+    let mut files: BTreeMap<Vec<&str>, &str> = BTreeMap::new();
+    for destination in task.files.keys() {
+        let parts: Vec<&str> = destination.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+        if destination.ends_with('/') || destination.ends_with("/.") {
+            return wrong(format!("file `{destination}` cannot be staged: it names a directory"));
+        }
+        if destination.len() > PATH_MAX_BYTES || parts.iter().any(|part| part.len() > NAME_MAX_BYTES) {
+            return wrong(format!(
+                "file `{destination}` cannot be staged: a name has at most {NAME_MAX_BYTES} bytes, a path {PATH_MAX_BYTES}"
+            ));
+        }
+        if let Some(other) = files.insert(parts, destination) {
+            return wrong(format!("files `{other}` and `{destination}` would be one file"));
+        }
+    }
+    // in this order, what lies below a path comes right after it
+    let mut before: Option<(&[&str], &str)> = None;
+    for (parts, destination) in &files {
+        if let Some((above, other)) = before
+            && parts.starts_with(above)
+        {
+            return wrong(format!("file `{destination}` cannot be staged: file `{other}` is in the way"));
+        }
+        before = Some((parts, destination));
+    }
+    Ok(())
+}
+
+/// Refuses files that would escape, stand in the host's way, or are not pinned.
+fn validate_files(task: &Task, config: &RunConfig) -> Result<(), WorkflowError> {
+    for (destination, source) in &task.files {
+        if !stays_inside(destination) {
+            return Err(WorkflowError::Escape(task.id.clone(), destination.clone()));
+        }
+        if let Some(name) = crate::model::attempt_dir::own_name(destination) {
+            let text = format!("file `{destination}` cannot be staged: `{name}` is a name for what the host writes");
+            return Err(WorkflowError::Value(task.id.clone(), text));
+        }
+        if let FileSource::Path(path) = source
+            && !config.pinned.as_ref().is_some_and(|pinned| pinned.files.contains_key(&path.path))
+        {
+            return Err(WorkflowError::UnknownFile(task.id.clone(), path.path.clone()));
+        }
+    }
+    refuse_clashes(task)
+}
+
+/// Refuses patterns that are none, and numbers that cannot be meant.
+fn validate_values(task: &Task) -> Result<(), WorkflowError> {
+    let wrong = |text: String| Err(WorkflowError::Value(task.id.clone(), text));
+    crate::model::outputs::refuse_bad_patterns(task)?;
+    if task.retry.max_attempts == 0 {
+        return wrong("retry.max_attempts is 0; at least 1 is needed".to_owned());
+    }
+    if !task.retry.backoff_s.is_finite() || task.retry.backoff_s < 0.0 {
+        return wrong("retry.backoff_s is negative".to_owned());
+    }
+    if task.resources.as_ref().and_then(|r| r.walltime_s).is_some_and(|s| !s.is_finite() || s <= 0.0) {
+        return wrong("resources.walltime_s is not positive".to_owned());
+    }
+    if task.resources.as_ref().and_then(|r| r.walltime_s).is_some_and(|s| s > WALLTIME_MAX_S) {
+        return wrong(format!("resources.walltime_s is more than ten years ({WALLTIME_MAX_S})"));
+    }
+    let factors = [
+        ("timeout.walltime_factor", task.retry.on.timeout.as_ref().map(|rule| rule.walltime_factor)),
+        ("oom.memory_factor", task.retry.on.oom.as_ref().map(|rule| rule.memory_factor)),
+    ];
+    match factors.into_iter().find(|(_, factor)| factor.is_some_and(|factor| !factor.is_finite() || factor <= 0.0)) {
+        Some((key, _)) => wrong(format!("retry.on.{key} is not positive")),
+        None => Ok(()),
+    }
+}
+
+/// Kahn's algorithm: what cannot be ordered is in a cycle or behind one.
+fn refuse_cycles(planned: &[PlannedTask]) -> Result<(), WorkflowError> {
+    if planned.iter().enumerate().all(|(position, task)| task.inner.iter().all(|&other| other < position)) {
+        return Ok(());
+    }
+    let mut missing: Vec<usize> = planned.iter().map(|task| task.inner.len()).collect();
+    let mut dependents: Vec<Vec<usize>> = vec![Vec::new(); planned.len()];
+    for (position, task) in planned.iter().enumerate() {
+        for &other in &task.inner {
+            dependents[other].push(position);
+        }
+    }
+    let mut ready: Vec<usize> = (0..planned.len()).filter(|&position| missing[position] == 0).collect();
+    while let Some(position) = ready.pop() {
+        for &dependent in &dependents[position] {
+            missing[dependent] -= 1;
+            if missing[dependent] == 0 {
+                ready.push(dependent);
+            }
+        }
+    }
+    match missing.iter().position(|&count| count > 0) {
+        Some(position) => Err(WorkflowError::Cycle(planned[position].id.clone())),
+        None => Ok(()),
+    }
+}
