@@ -3,58 +3,34 @@
 //! A tick looks, decides, acts and returns; it never waits for outside work. A crash at any point leaves a state from
 //! which the next tick goes on: every effect has its intent committed before it and its record after it.
 #![warn(clippy::wildcard_enum_match_arm)]
-mod adopt;
-mod again;
-mod amend;
-mod ask;
+mod acts;
+mod attempts;
+mod campaign;
 mod capacity;
-mod carry;
-mod close;
-mod collect;
-mod consumed;
-mod control;
 mod decide;
-mod decision;
-mod follow;
-mod gather;
-mod handover;
-mod inputs;
-mod job_end;
-mod mend;
 mod notify;
 mod outside;
-mod poll;
 mod preview;
-mod reconcile;
-mod rerun;
 mod rest;
-mod reuse;
-mod settlement;
-mod stage;
-mod start;
-mod stop;
-mod submit;
 mod timings;
 mod turn;
-mod verdict;
-mod walk;
 
-pub use adopt::{Adopted, adopt_live_attempts};
-pub use again::collect_again;
-pub use amend::refuse_amendment;
-pub use ask::{Proposal, plan_first, propose_growth};
-pub use capacity::{Capacity, room};
-pub use close::PlanError;
-pub use control::{ControlError, cancel_run, cancel_task, pause, release, resume, revive};
-pub use decision::{
+pub use acts::adopt::{Adopted, adopt_live_attempts};
+pub use acts::amend::refuse_amendment;
+pub use acts::control::{ControlError, cancel_run, cancel_task, pause, release, resume, revive};
+pub use acts::mend::{Mended, mend};
+pub use acts::rerun::{Rerun, Selection, rerun};
+pub use acts::settlement::{Settlement, settle};
+pub use attempts::again::collect_again;
+pub use attempts::reuse::{Answer, Survey, explain_reuse, reject, survey};
+pub use attempts::start::task_with_retries;
+pub use campaign::ask::{Proposal, plan_first, propose_growth};
+pub use campaign::close::PlanError;
+pub use campaign::decision::{
     Occasion, canonical_next, canonical_output, context_of, input_digest, raw_decision, raw_state, sha256_of_answer,
 };
-pub use mend::{Mended, mend};
+pub use capacity::{Capacity, room};
 pub use preview::{Preview, would_start};
-pub use rerun::{Rerun, Selection, rerun};
-pub use reuse::{Answer, Survey, explain_reuse, reject, survey};
-pub use settlement::{Settlement, settle};
-pub use start::task_with_retries;
 pub use timings::Timings;
 pub use turn::BUDGET;
 
@@ -64,6 +40,8 @@ use crate::model::states::RunState;
 use crate::plugin::PluginError;
 use crate::run::Run;
 use crate::store::{AttemptRow, Outlook, StoreError};
+use attempts::{poll, reconcile, start, stop};
+use campaign::close;
 use decide::{Move, Seen, decide};
 use std::time::Duration;
 use turn::{Cut, Phase, Turn};

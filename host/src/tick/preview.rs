@@ -1,6 +1,7 @@
 //! What a tick would submit, for `step --dry-run`. Changes nothing.
-use super::verdict::stored_task;
-use super::{Run, TickError, start, task_with_retries};
+use super::attempts::start;
+use super::attempts::verdict::stored_task;
+use super::{Run, TickError, task_with_retries};
 use crate::ground::words::visibly_quoted;
 use crate::model::config::OperatorConfig;
 use crate::model::states::RunState;

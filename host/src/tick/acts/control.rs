@@ -1,0 +1,227 @@
+//! What a person may ask of a run. Each request is one transaction; the next tick does what it implies outside, also
+//! after a crash between the two.
+use crate::model::act::Act;
+use crate::model::code::Code;
+use crate::model::reason::Reason;
+use crate::model::remedy::Remedy;
+use crate::model::states::{RunState, TaskState};
+use crate::model::workflow::WorkflowError;
+use crate::store::{Durability, RunRow, StoreError, TaskRow, Writer};
+use crate::tick::{Run, TickError};
+
+/// Why a request was not granted.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The run or the task is not in a state that allows it.
+    #[error("{what}")]
+    NotNow {
+        /// What cannot be done, and why.
+        what: String,
+        /// What would help.
+        remedy: Option<Remedy>,
+        /// What leads a command to the run.
+        address: String,
+    },
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The tick refused.
+    #[error(transparent)]
+    Tick(#[from] TickError),
+    /// A task would not be one that could be planned.
+    #[error(transparent)]
+    Workflow(#[from] WorkflowError),
+}
+
+pub(in crate::tick) fn not_now(run: &Run, what: impl Into<String>, remedy: Option<Remedy>) -> ControlError {
+    ControlError::NotNow { what: what.into(), remedy, address: run.dir.address().to_owned() }
+}
+
+/// Lets the run start nothing new. What is live goes on. Returns whether anything changed.
+///
+/// # Errors
+/// If the run has ended or is being cancelled.
+pub fn pause(run: &mut Run, act: &Act) -> Result<bool, ControlError> {
+    let row = run.store.run()?;
+    match row.state {
+        RunState::Paused => Ok(false),
+        RunState::Active | RunState::Held => {
+            run.store.transaction(Durability::Full, |writer| {
+                writer.add_act(act)?;
+                let reason = Reason::new(Code::Paused, "paused by a person");
+                writer.set_run_state(row.state, RunState::Paused, Some(&reason), act.at_ms)
+            })?;
+            Ok(true)
+        }
+        state @ (RunState::Cancelling | RunState::Completed | RunState::Failed | RunState::Cancelled) => {
+            Err(not_now(run, format!("run `{}` is {state} and cannot be paused", row.run_id), None))
+        }
+    }
+}
+
+/// Lets a paused or held run go on, and brings an ended one back; `supplied` (JSON text) is what a person tells the
+/// campaign. Returns whether anything changed.
+///
+/// # Errors
+/// If the run is being cancelled.
+pub fn resume(run: &mut Run, supplied: Option<&str>, act: &Act) -> Result<bool, ControlError> {
+    let row = run.store.run()?;
+    match row.state {
+        RunState::Active if supplied.is_none() => Ok(false),
+        RunState::Active | RunState::Paused | RunState::Held => {
+            run.store.transaction(Durability::Full, |writer| {
+                writer.add_act(act)?;
+                writer.supply(supplied.or(row.supplied.as_deref()))?;
+                if row.state == RunState::Active {
+                    return Ok(());
+                }
+                writer.set_run_state(row.state, RunState::Active, None, act.at_ms)
+            })?;
+            Ok(true)
+        }
+        RunState::Failed | RunState::Cancelled | RunState::Completed => {
+            bring_back(run, supplied, act)?;
+            Ok(true)
+        }
+        RunState::Cancelling => {
+            let what = format!("run `{}` is being cancelled and cannot be resumed", row.run_id);
+            Err(not_now(run, what, None))
+        }
+    }
+}
+
+/// Lets a held run go on, as part of an act that has been recorded.
+///
+/// # Errors
+/// If the store refuses.
+pub fn release(run: &mut Run, now_ms: i64) -> Result<(), ControlError> {
+    let row = run.store.run()?;
+    if row.state == RunState::Held {
+        run.store.transaction(Durability::Full, |writer| {
+            writer.supply(row.supplied.as_deref())?;
+            writer.set_run_state(RunState::Held, RunState::Active, None, now_ms)
+        })?;
+    }
+    Ok(())
+}
+
+/// Cancels the run, and asks the outside to stop what is live. Returns whether anything changed.
+///
+/// # Errors
+/// If the run has completed or failed.
+pub fn cancel_run(run: &mut Run, act: &Act) -> Result<bool, ControlError> {
+    let now_ms = act.at_ms;
+    let row = run.store.run()?;
+    match row.state {
+        RunState::Cancelled | RunState::Cancelling => Ok(false),
+        RunState::Active | RunState::Paused | RunState::Held => {
+            run.store.transaction(Durability::Full, |writer| {
+                writer.add_act(act)?;
+                let reason = Reason::new(Code::Cancelled, "cancelled by a person");
+                writer.set_run_state(row.state, RunState::Cancelling, Some(&reason), now_ms)?;
+                writer.cancel_pending(&Reason::new(Code::Cancelled, "the run was cancelled"), now_ms)?;
+                writer.ask_cancel(None)
+            })?;
+            Ok(true)
+        }
+        RunState::Completed | RunState::Failed => {
+            Err(not_now(run, format!("run `{}` is {} already", row.run_id, row.state), None))
+        }
+    }
+}
+
+/// Cancels one task, and asks the outside to stop its attempt. Returns whether anything changed.
+///
+/// # Errors
+/// If there is no such task, or it has ended otherwise.
+pub fn cancel_task(run: &mut Run, id: &str, act: &Act) -> Result<bool, ControlError> {
+    let task = known_task(run, id)?;
+    let live = run.store.attempts(task.key)?.iter().any(|attempt| !attempt.state.ended());
+    let reason = Reason::new(Code::Cancelled, "cancelled by a person");
+    match task.state {
+        TaskState::Cancelled => return Ok(false),
+        TaskState::Running if live => {
+            run.store.transaction(Durability::Full, |writer| {
+                writer.add_act(act)?;
+                writer.ask_cancel(Some(task.key))
+            })?;
+        }
+        TaskState::Running | TaskState::Pending => {
+            let row = run.store.run()?;
+            run.store.transaction(Durability::Full, |writer| {
+                writer.add_act(act)?;
+                writer.set_task_state(task.key, (task.state, TaskState::Cancelled), Some(&reason), act.at_ms)?;
+                go_on(writer, &row, false, act.at_ms)
+            })?;
+        }
+        TaskState::Completed | TaskState::Failed | TaskState::Skipped => {
+            return Err(not_now(run, format!("task `{id}` is {} already", task.state), None));
+        }
+    }
+    Ok(true)
+}
+
+pub(in crate::tick) fn known_task(run: &Run, id: &str) -> Result<TaskRow, ControlError> {
+    run.store
+        .task(id)?
+        .ok_or_else(|| not_now(run, format!("run `{}` has no task `{id}`", run.dir.id()), Some(Remedy::ListTasks)))
+}
+
+/// Whether the host itself holds the run for this reason; a campaign's word for holding, whatever it is, does not
+/// count.
+pub(in crate::tick) fn is_held_by(row: &RunRow, code: Code) -> bool {
+    row.state == RunState::Held && row.reason_code.as_ref().is_some_and(|word| word.is(code))
+}
+
+/// Lets a run go on that was held for lost tasks once none is left, or, with `unstuck`, because nothing could move.
+pub(in crate::tick) fn go_on(writer: &Writer<'_>, row: &RunRow, unstuck: bool, now_ms: i64) -> Result<(), StoreError> {
+    let found = is_held_by(row, Code::Lost) && writer.lost_tasks()? == 0;
+    if row.state == RunState::Held && (found || unstuck) {
+        writer.set_run_state(RunState::Held, RunState::Active, None, now_ms)?;
+    }
+    Ok(())
+}
+
+/// Brings an ended run back, with the tasks of its last iteration that did not complete; of a campaign that takes
+/// results back, with those of every iteration. Returns how many tasks came back.
+///
+/// # Errors
+/// If the run has not ended, or has completed and nothing would come back.
+pub fn revive(run: &mut Run, act: &Act) -> Result<u64, ControlError> {
+    bring_back(run, None, act)
+}
+
+fn bring_back(run: &mut Run, supplied: Option<&str>, act: &Act) -> Result<u64, ControlError> {
+    let now_ms = act.at_ms;
+    let row = run.store.run()?;
+    if !row.state.ended() {
+        return Err(not_now(run, format!("run `{}` is {}, and has not ended", row.run_id, row.state), None));
+    }
+    let takes_back = run.config.campaign.can_take_back();
+    let mut keys = Vec::new();
+    for state in [TaskState::Failed, TaskState::Cancelled, TaskState::Skipped] {
+        let tasks = run.store.tasks(Some(state), None)?;
+        keys.extend(
+            tasks.into_iter().filter(|task| takes_back || task.iteration == row.iteration).map(|task| task.key),
+        );
+    }
+    if row.state == RunState::Completed && keys.is_empty() && supplied.is_none() {
+        let what = format!("run `{}` is completed, and every task of it", row.run_id);
+        return Err(not_now(run, what, Some(Remedy::NameTask)));
+    }
+    Ok(run.store.transaction(Durability::Full, |writer| {
+        writer.add_act(act)?;
+        let count = writer.rerun(&keys, false, "the run was brought back", now_ms)?;
+        if takes_back {
+            writer.take_back()?;
+        } else if row.iteration > 0 {
+            writer.reopen_workflow(row.iteration)?;
+        }
+        if supplied.is_some() {
+            writer.supply(supplied)?;
+        }
+        let reason = Reason::new(Code::Revived, "brought back by a person");
+        writer.set_run_state(row.state, RunState::Active, Some(&reason), now_ms)?;
+        Ok(count)
+    })?)
+}
