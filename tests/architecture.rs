@@ -29,25 +29,48 @@ fn walk(directory: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// The code of a file: comments and the content of plain strings are left out, for they may name anything.
+/// The code of a file, line by line: comments and the content of strings and characters are left out, for they may name
+/// anything.
 fn code_of(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
-    for line in text.lines() {
-        let (mut in_string, mut before) = (false, ' ');
-        for (at, c) in line.char_indices() {
-            if !in_string && line[at..].starts_with("//") {
-                break;
-            }
-            if c == '"' && before != '\\' && before != '\'' {
-                in_string = !in_string;
-            } else if !in_string {
-                code.push(c);
-            }
-            before = c;
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let word = code.ends_with(|last: char| last.is_alphanumeric() || last == '_');
+        let skipped = literal(rest, word);
+        let shown = if skipped > 0 { &rest[..skipped] } else { "" };
+        code.extend(shown.chars().filter(|c| *c == '\n'));
+        if skipped == 0 {
+            code.push(c);
         }
-        code.push('\n');
+        rest = &rest[skipped.max(c.len_utf8())..];
     }
     code
+}
+
+/// How long the comment, string or character is with which this text begins, in bytes; a raw string begins no `word`.
+fn literal(text: &str, word: bool) -> usize {
+    let ends = |from: usize, end: &str| text[from..].find(end).map_or(text.len(), |at| from + at + end.len());
+    if text.starts_with("//") {
+        return text.find('\n').unwrap_or(text.len());
+    }
+    let raw = text.strip_prefix('r').filter(|_| !word);
+    let hashes = raw.map_or(0, |raw| raw.len() - raw.trim_start_matches('#').len());
+    if raw.is_some_and(|raw| raw[hashes..].starts_with('"')) {
+        return ends(hashes + 2, &format!("\"{}", "#".repeat(hashes)));
+    }
+    let quote = match text.chars().next() {
+        Some('"') => '"',
+        // a lifetime has no second quote right after it
+        Some('\'') if text.starts_with("'\\") || text.chars().nth(2) == Some('\'') => '\'',
+        _ => return 0,
+    };
+    let mut escaped = false;
+    let end = text.char_indices().skip(1).find(|(_, c)| {
+        let end = *c == quote && !escaped;
+        escaped = *c == '\\' && !escaped;
+        end
+    });
+    end.map_or(text.len(), |(at, _)| at + 1)
 }
 
 /// Asserts that these words stand only in files whose path begins with one of `places`.
@@ -318,7 +341,8 @@ fn functions(file: &str, code: &str) -> Vec<Function> {
 /// that they call. Methods are followed only within their file.
 fn readers(files: &[(String, String)]) -> Vec<String> {
     let functions: Vec<Function> = files.iter().flat_map(|(file, code)| functions(file, code)).collect();
-    let uses = |code: &str| code.split_inclusive(';').filter(|part| part.contains("use ")).collect::<String>();
+    let is_use = |part: &&str| called(part, "use").any(is_whole);
+    let uses = |code: &str| code.split_inclusive(';').filter(is_use).collect::<String>();
     let imports: BTreeMap<String, String> = files.iter().map(|(file, code)| (file.clone(), uses(code))).collect();
     let says = |one: &Function| OUTSIDE.iter().any(|word| one.body.contains(word));
     let (mut open, mut rest): (Vec<&Function>, Vec<&Function>) = functions.iter().partition(|one| says(one));
@@ -483,5 +507,7 @@ fn no_module_is_named_for_nothing() {
 #[test]
 fn the_reader_of_sources_sees_code_and_nothing_else() {
     let code = code_of("let a = \"std::env\"; // std::env\nstd::fs::read(\"x \\\" y\"); /// z\n'\"'; end");
-    assert_eq!(code, "let a = ; \nstd::fs::read(); \n'\"'; end\n");
+    assert_eq!(code, "let a = ; \nstd::fs::read(); \n; end");
+    let text = "let a = \"one // \\\" two\n  three\"; f('\"', '\\''); // four\nlet b = r#\"five \" six\"#; fn g<'a>(x: &'a str) {}\n";
+    assert_eq!(code_of(text), "let a = \n; f(, ); \nlet b = ; fn g<'a>(x: &'a str) {}\n");
 }

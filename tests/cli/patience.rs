@@ -32,6 +32,33 @@ fn a_loop_waits_for_a_full_disk_and_says_so() {
 }
 
 #[test]
+fn an_operator_that_cannot_be_loaded_holds_up_nobody_elses_tasks() {
+    let world = World::new(&json!({
+            "campaign": {"plugin": "builtin:workflow", "params": {"tasks": [
+                {"id": "asked", "operator": "robot", "input": {}},
+                {"id": "first", "operator": "local", "command": "true"},
+                {"id": "second", "operator": "local", "command": "true", "depends_on": ["first"]},
+            ]}},
+            "operators": {
+                "local": {"plugin": "builtin:compute", "grants": {"compute": ["local"]}},
+                "robot": {"plugin": "builtin:experiment"},
+            },
+            "backends": {"local": {"kind": "local"}},
+    }));
+    world.init();
+    let plugins = std::fs::read_dir(world.run_dir("r").join("plugins")).expect("the pinned plugins");
+    let robots = plugins.flatten().find(|entry| entry.file_name().to_string_lossy().starts_with("experiment"));
+    std::fs::remove_file(robots.expect("a pinned plugin").path()).expect("it is gone");
+    // and no native code of it is kept
+    let cache = world.root().join("cache");
+    let ended = world.run_with(&["loop", "r"], &[("XDG_CACHE_HOME", cache.to_str().expect("UTF-8"))]).code(4);
+    let said = ended.stderr.matches("the rest goes on").count();
+    assert_eq!(said, 1, "{}", ended.stderr);
+    assert!(ended.stderr.contains("--operator robot"), "{}", ended.stderr);
+    assert_eq!(world.tasks(), "asked=running first=completed second=completed");
+}
+
+#[test]
 fn a_loop_waits_a_second_for_a_predecessor_that_dies() {
     let world = world();
     world.init();

@@ -16,6 +16,7 @@ const GIVEN_ELSEWHERE: [&str; 3] = ["cargo xtask demo", "cargo xtask test", "car
 /// Pages whose commands are given by tests of their own, or by the suite that this is part of.
 const README: &str = "README.md";
 const CAMPAIGN: &str = "docs/campaign-in-rust.md";
+const OPERATOR: &str = "docs/operator-in-rust.md";
 const CLUSTER: &str = "docs/slurm.md";
 const MENDING: &str = "docs/mending.md";
 const REUSE: &str = "docs/reuse.md";
@@ -150,19 +151,33 @@ fn its_commands_work() {
     assert!(given[1].contains("completed"), "{}", given[1]);
 }
 
-#[test]
-fn the_campaign_in_rust_finds_the_minimum() {
+/// Gives the commands of a page that shows a crate of this name: one block each of manifest, source and commands.
+fn crate_of(page: &str, name: &str) -> String {
     let directory = tempfile::tempdir().expect("a scratch directory");
-    let blocks = blocks(CAMPAIGN);
+    let blocks = blocks(page);
     let of = |language: &str| {
         let mut found = blocks.iter().filter(|block| block.language == language);
         let first = found.next().expect("a block");
         assert!(found.next().is_none(), "the test knows what to do with one block of {language}");
         first.text.as_str()
     };
-    write_crate(&directory.path().join("descent"), of("toml"), of("rust"));
-    let out = give(directory.path(), of("sh"));
+    write_crate(&directory.path().join(name), of("toml"), of("rust"));
+    give(directory.path(), of("sh"))
+}
+
+#[test]
+fn the_campaign_in_rust_finds_the_minimum() {
+    let out = crate_of(CAMPAIGN, "descent");
     assert!(out.contains(r#"result: {"x":3.0,"y":1.0}"#), "{out}");
+}
+
+#[test]
+fn the_operator_in_rust_weighs() {
+    let out = crate_of(OPERATOR, "balance");
+    let line = |task: &str| out.lines().find(|line| line.split_whitespace().next() == Some(task)).expect("a task");
+    assert!(line("salt").contains("completed"), "{out}");
+    assert!(line("anvil").contains("failed") && out.contains("90000 g do not go on this balance"), "{out}");
+    assert!(out.contains("12.5025"), "{out}");
 }
 
 #[test]
@@ -203,7 +218,7 @@ fn a_run_takes_what_another_has_computed_as_its_page_says() {
 fn no_page_has_commands_that_nobody_gives() {
     for name in pages()
         .iter()
-        .filter(|name| ![README, CAMPAIGN, CLUSTER, CONTRIBUTING, MENDING, REUSE].contains(&name.as_str()))
+        .filter(|name| ![README, CAMPAIGN, OPERATOR, CLUSTER, CONTRIBUTING, MENDING, REUSE].contains(&name.as_str()))
     {
         assert!(blocks(name).iter().all(|block| block.language != "sh"), "{name} has commands; a test must give them");
     }

@@ -9,7 +9,7 @@ use matterstack::model::evidence::EngineRecord;
 use matterstack::model::id::{AttemptId, OperatorKey};
 use matterstack::model::states::RunState;
 use matterstack::plugin::{Answer, PluginError, PluginErrorKind, Plugins};
-use matterstack::run::{Run, RunDir};
+use matterstack::run::{Machine, Run, RunDir};
 use matterstack::store::{Durability, Identity, NewConfig, NewRun, Store};
 use matterstack::tick::{Moment, Tick, plan_first, step_run};
 use serde_json::{Value, json};
@@ -233,6 +233,7 @@ impl Fixture {
             store: Store::open(&self.dir().database(), Journal::Wal, false).expect("the store opens again"),
             plugins: Rc::new(self.plugins.clone()),
             backends: Arc::new(Backends::new(path)),
+            machine: Machine { host: "here".to_owned(), architecture: "any", user_name: |user| user.to_string() },
         }
     }
 

@@ -337,6 +337,7 @@ fn drive_one(
             progress.show(run, tick);
         }
         Seen::Trouble(failure) => tell(&format!("{}: waits, and goes on by itself: {failure}", dir.address())),
+        Seen::Without(failure) => tell(&format!("{}: the rest goes on: {failure}", dir.address())),
     });
     progress.finish();
     let ending = ending?;

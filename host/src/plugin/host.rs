@@ -20,6 +20,10 @@ use std::sync::Arc;
 use wasmtime::Engine;
 use wasmtime::component::{Component, InstancePre, Linker};
 
+/// How many threads wait for file systems that plugins look at, at most: one is busy, and more only while a file system
+/// does not answer. Each reserves addresses, of which there may be few.
+const WAITING_MAX: usize = 4;
+
 /// What the plugins of a run are given.
 pub struct HostSettings {
     /// What makes native code.
@@ -186,9 +190,11 @@ impl PluginHost {
         })
     }
 
+    /// Runs a call to its end. What a file system is slow to answer waits in a thread of its own.
     pub(super) fn block_on<T>(&self, future: impl Future<Output = T>) -> CallResult<T> {
         let runtime = get_or_try(&self.runtime, || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_time().max_blocking_threads(WAITING_MAX).build();
             runtime.map(|runtime| Runtime(Some(runtime))).map_err(unstarted)
         })?;
         let runtime = runtime.0.as_ref().ok_or_else(|| unstarted("the runtime has ended"))?;

@@ -34,6 +34,19 @@ pub struct Run {
     pub plugins: Rc<dyn Plugins>,
     /// The compute systems its operators may be granted.
     pub backends: Arc<Backends>,
+    /// The machine on which it is open.
+    pub machine: Machine,
+}
+
+/// What a run may know of the machine on which it is open.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// Its name.
+    pub host: String,
+    /// The architecture of its processors.
+    pub architecture: &'static str,
+    /// The name of a user, by number.
+    pub user_name: fn(u32) -> String,
 }
 
 impl Run {

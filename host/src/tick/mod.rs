@@ -24,8 +24,8 @@ pub use acts::settlement::{Settlement, settle};
 pub use attempts::again::collect_again;
 pub use attempts::reuse::{Answer, Survey, explain_reuse, reject, survey};
 pub use attempts::start::task_with_retries;
+pub use campaign::PlanError;
 pub use campaign::ask::{Proposal, plan_first, propose_growth};
-pub use campaign::close::PlanError;
 pub use campaign::decision::{
     Occasion, canonical_next, canonical_output, context_of, input_digest, raw_decision, raw_state, sha256_of_answer,
 };

@@ -14,7 +14,7 @@ use crate::model::document::sha256;
 use crate::model::id::OperatorKey;
 use crate::model::limit::CompileLimits;
 use crate::plugin::{Compiler, HostSettings, PluginHost, PluginSource, Role};
-use crate::run::{Lease, Run, RunDir};
+use crate::run::{Lease, Machine, Run, RunDir};
 use crate::store::{Durability, NewConfig, NewEnvironment, RunRow, Store, StoreError, Writer};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -304,7 +304,9 @@ pub(super) fn assemble(dir: RunDir, config: RunConfig, store: Store) -> Result<(
     }
     let backends = Arc::new(backends);
     let plugins = Rc::new(plugin_host(&dir, &config, backends.clone()));
-    Ok((Run { dir, config, store, plugins: plugins.clone(), backends }, plugins))
+    let machine =
+        Machine { host: machine::host_name(), architecture: machine::architecture(), user_name: machine::user_name_of };
+    Ok((Run { dir, config, store, plugins: plugins.clone(), backends, machine }, plugins))
 }
 
 fn plugin_host(dir: &RunDir, config: &RunConfig, backends: Arc<Backends>) -> PluginHost {

@@ -369,7 +369,7 @@ fn another_release_of_ours_finds_what_this_one_has_left() {
     fs::write(dir.join("config.json"), &text).expect("a configuration");
     let whole = matterstack::model::document::sha256(text.as_bytes());
     let database = database(&world, "r");
-    database.execute("UPDATE run SET config_sha256 = ?1", [&whole]).expect("recorded");
+    database.execute("UPDATE run SET config_sha256 = unhex(?1)", [&whole]).expect("recorded");
     database.execute("UPDATE configs SET sha256 = unhex(?1)", [&whole]).expect("recorded");
     let sql =
         "UPDATE plugins SET sha256 = unhex(?1), path = 'plugins/compute-older.wasm' WHERE name = 'builtin:compute'";

@@ -19,6 +19,10 @@ const DUE: &str = "(a.due_at_ms <= ?1 OR a.due_set_ms > ?1)";
 /// Whether a tick can do something about an attempt, given whether it submits anything.
 const GOES_ON: &str = "(?1 OR a.cancel_asked = 1 OR a.state NOT IN ('created', 'prepared'))";
 
+/// Whether what an attempt waits for is nobody who has to do something.
+const BY_ITSELF: &str = "NOT (a.state = 'waiting_external' AND \
+    coalesce(a.waits_for, '') IN ('person', 'kit', 'instrument', 'scheduler', 'machine'))";
+
 fn attempt_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<AttemptRow> {
     Ok(AttemptRow {
         key: row.get(0)?,
@@ -169,11 +173,22 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn anything_moves(&self, submits: bool) -> Result<bool, StoreError> {
-        let mut statement = self.connection.prepare_cached(&format!(
-            "SELECT 1 FROM attempts a WHERE {LIVE} AND NOT (a.state = 'waiting_external' AND \
-             coalesce(a.waits_for, '') IN ('person', 'kit', 'instrument', 'scheduler', 'machine')) AND {GOES_ON}"
-        ))?;
+        let mut statement = self
+            .connection
+            .prepare_cached(&format!("SELECT 1 FROM attempts a WHERE {LIVE} AND {BY_ITSELF} AND {GOES_ON}"))?;
         Ok(statement.exists([submits])?)
+    }
+
+    /// The operators of which a live attempt goes on by itself, as [`Store::anything_moves`] tells of all.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn moving_operators(&self, submits: bool) -> Result<Vec<String>, StoreError> {
+        let mut statement = self.connection.prepare_cached(&format!(
+            "SELECT DISTINCT a.operator FROM attempts a WHERE {LIVE} AND {BY_ITSELF} AND {GOES_ON}"
+        ))?;
+        let operators = statement.query_map([submits], |row| row.get(0))?;
+        Ok(operators.collect::<Result<_, _>>()?)
     }
 
     /// When the next live attempt is to be asked about; `submits` as for [`Store::anything_moves`].

@@ -8,17 +8,13 @@ use crate::model::states::AttemptOutcome;
 use crate::plugin::{PluginError, PluginErrorKind};
 use crate::store::{AttemptEnd, Output};
 use crate::tick::attempts::collect::{CollectError, Collected};
-use crate::tick::attempts::start::UNLOADED_MS;
 use crate::tick::attempts::verdict::{Sequel, Verdict, stored_task};
+use crate::tick::attempts::{NEXT_TICK_MS, UNAVAILABLE_MS, UNLOADED_MS};
 use crate::tick::attempts::{collect, stage};
 use crate::tick::{Run, Tick, TickError, key};
 
 /// Characters of an output document's summary that the history keeps.
 const SUMMARY_MAX: usize = 1_000;
-/// When to ask again where an operator gives no hint, in milliseconds: at the next tick.
-pub(in crate::tick) const NEXT_TICK_MS: u64 = 0;
-/// When to ask again after the outside did not answer, in milliseconds.
-pub(in crate::tick) const UNAVAILABLE_MS: u64 = 5_000;
 
 /// What an output document says of itself in one sentence, for the history: its `summary`.
 fn summary(data: &str) -> Option<String> {

@@ -17,3 +17,10 @@ pub(super) mod stop;
 pub(super) mod submit;
 pub(super) mod verdict;
 pub(super) mod walk;
+
+/// When to ask again where an operator gives no hint, in milliseconds: at the next tick.
+pub(in crate::tick) const NEXT_TICK_MS: u64 = 0;
+/// When to ask again after the outside did not answer, in milliseconds.
+pub(in crate::tick) const UNAVAILABLE_MS: u64 = 5_000;
+/// When to try again what waits for a plugin that could not be loaded, in milliseconds.
+pub(in crate::tick) const UNLOADED_MS: i64 = 1_000;

@@ -14,9 +14,9 @@ use crate::run::RunDir;
 use crate::store::{AttemptRow, Durability, NewAttempt, NewInput, TaskSpec, Waiting};
 use crate::tick::attempts::again::{self, Again};
 use crate::tick::attempts::consumed::consumed;
-use crate::tick::attempts::gather::NEXT_TICK_MS;
 use crate::tick::attempts::reuse::{Reuse, Served, Serving};
 use crate::tick::attempts::verdict::{self, Sequel, Verdict, stored_task};
+use crate::tick::attempts::{NEXT_TICK_MS, UNLOADED_MS};
 use crate::tick::attempts::{stage, submit};
 use crate::tick::capacity::{self, Capacity, Claim};
 use crate::tick::turn::{BUDGET, HELD_MAX_BYTES, Phase, Round, Turn};
@@ -27,8 +27,6 @@ use std::collections::BTreeSet;
 const TURNED_AWAY_MS: i64 = 5_000;
 /// The soonest that what was turned away is tried again, whatever the hint, in milliseconds.
 const TURNED_AWAY_MIN_MS: i64 = 100;
-/// When to try again what waits for a plugin that could not be loaded, in milliseconds.
-pub(in crate::tick) const UNLOADED_MS: i64 = 1_000;
 
 /// Wakes the backends, which may have unsettled work while attempts are live.
 pub(in crate::tick) fn ensure_backends(run: &Run, live: bool) -> Result<(), TickError> {

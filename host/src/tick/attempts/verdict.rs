@@ -95,32 +95,72 @@ fn after_failure(writer: &Writer<'_>, verdict: &Verdict, reason: &Reason, now_ms
     if attempt.cancel.is_wanted() {
         return writer.set_task_state(key, (TaskState::Running, TaskState::Cancelled), Some(reason), now_ms);
     }
-    let task: Policy = store::document(&attempt.task_json)?;
+    let policy: Policy = store::document(&attempt.task_json)?;
     let lost = verdict.end.outcome == AttemptOutcome::Lost;
-    let infrastructure = !lost && reason.word.own().is_some_and(Code::is_infrastructure);
-    let misfired = verdict.sequel == Sequel::Misfire || infrastructure;
-    let (tries, misfires) = writer.count_try(key, !misfired)?;
-    if lost && !task.retry.on.lost {
-        let text = match reason.is(Code::EndUnseen) {
-            true => format!("attempt {} ran, and how it ended was not seen ({})", attempt.number, reason.text),
-            false => format!("attempt {} is lost ({}); nobody knows whether it ran", attempt.number, reason.text),
-        };
-        return writer.set_task_reason(key, Some(&Reason::new(Code::Lost, text)));
+    let ended = Ended { lost, sequel: verdict.sequel, code: reason.word.own() };
+    let (tries, misfires) = writer.count_try(key, !ended.misfired())?;
+    match next(ended, &policy.retry, tries, misfires) {
+        Next::Asked => {
+            let text = match reason.is(Code::EndUnseen) {
+                true => format!("attempt {} ran, and how it ended was not seen ({})", attempt.number, reason.text),
+                false => format!("attempt {} is lost ({}); nobody knows whether it ran", attempt.number, reason.text),
+            };
+            writer.set_task_reason(key, Some(&Reason::new(Code::Lost, text)))
+        }
+        Next::Failed => writer.set_task_state(key, (TaskState::Running, TaskState::Failed), Some(reason), now_ms),
+        Next::Again { delay_ms } => {
+            let text =
+                format!("attempt {} ended with {}; the next starts after a back-off", attempt.number, reason.text);
+            writer.set_retry(key, now_ms + delay_ms, now_ms, &Reason::new(Code::Retry, text))
+        }
     }
+}
+
+/// The end of an attempt that did not complete, as far as what follows depends on it.
+#[derive(Debug, Clone, Copy)]
+struct Ended {
+    lost: bool,
+    sequel: Sequel,
+    code: Option<Code>,
+}
+
+impl Ended {
+    /// Whether the task is not to blame: its own attempts are not used up.
+    fn misfired(self) -> bool {
+        self.sequel == Sequel::Misfire || !self.lost && self.code.is_some_and(Code::is_infrastructure)
+    }
+}
+
+/// What becomes of a task whose attempt did not complete.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    /// A person decides.
+    Asked,
+    Failed,
+    Again {
+        delay_ms: i64,
+    },
+}
+
+/// What follows an end, after so many attempts of the task's own and so many misfires in a row, this one among them.
+fn next(ended: Ended, retry: &Retry, tries: u32, misfires: u32) -> Next {
+    if ended.lost && !retry.on.lost {
+        return Next::Asked;
+    }
+    let misfired = ended.misfired();
     // what the machine has no room for waits for jobs to end, however often that takes
-    let no_room = misfired && reason.is(Code::NoRoom);
-    let again = if misfired { no_room || misfires < MISFIRES_MAX } else { tries < task.retry.max_attempts };
+    let no_room = misfired && ended.code == Some(Code::NoRoom);
+    let again = if misfired { no_room || misfires < MISFIRES_MAX } else { tries < retry.max_attempts };
     // what left too much would leave as much again
-    if !again || verdict.sequel == Sequel::Nothing || reason.is(Code::OutputQuota) {
-        return writer.set_task_state(key, (TaskState::Running, TaskState::Failed), Some(reason), now_ms);
+    if !again || ended.sequel == Sequel::Nothing || ended.code == Some(Code::OutputQuota) {
+        return Next::Failed;
     }
     let delay_ms = match (no_room, misfired) {
         (true, _) => back_off_ms(1.0, misfires).min(NO_ROOM_MAX_MS),
         (false, true) => back_off_ms(1.0, misfires),
-        (false, false) => back_off_ms(task.retry.backoff_s, tries),
+        (false, false) => back_off_ms(retry.backoff_s, tries),
     };
-    let text = format!("attempt {} ended with {}; the next starts after a back-off", attempt.number, reason.text);
-    writer.set_retry(key, now_ms + delay_ms, now_ms, &Reason::new(Code::Retry, text))
+    Next::Again { delay_ms }
 }
 
 /// How long after its `number`-th end in a row the next attempt starts, in milliseconds: it doubles each time, and has
@@ -132,7 +172,36 @@ fn back_off_ms(first_s: f64, number: u32) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::back_off_ms;
+    use super::{Ended, MISFIRES_MAX, Next, Sequel, back_off_ms, next};
+    use crate::model::code::Code;
+    use crate::model::workflow::Retry;
+
+    #[test]
+    fn what_follows_an_end() {
+        use Sequel::{Misfire, Nothing, Policy};
+        let mut retry = Retry { max_attempts: 3, backoff_s: 2.0, ..Retry::default() };
+        let again = |delay_ms| Next::Again { delay_ms };
+        // a word of the operator's own
+        let exit = None;
+        let cases = [
+            ((false, Policy, exit), (1, 0), again(2_000)),
+            ((false, Policy, exit), (2, 0), again(4_000)),
+            ((false, Policy, exit), (3, 0), Next::Failed),
+            ((false, Nothing, exit), (1, 0), Next::Failed),
+            ((false, Policy, Some(Code::OutputQuota)), (1, 0), Next::Failed),
+            ((false, Misfire, exit), (3, 1), again(1_000)),
+            ((false, Misfire, exit), (0, MISFIRES_MAX), Next::Failed),
+            ((false, Misfire, Some(Code::NoRoom)), (0, 50), again(30_000)),
+            ((true, Policy, None), (1, 0), Next::Asked),
+        ];
+        for ((lost, sequel, code), (tries, misfires), expected) in cases {
+            let ended = Ended { lost, sequel, code };
+            assert_eq!(next(ended, &retry, tries, misfires), expected, "{ended:?} {tries} {misfires}");
+        }
+        retry.on.lost = true;
+        let ended = Ended { lost: true, sequel: Policy, code: None };
+        assert_eq!(next(ended, &retry, 1, 0), again(2_000), "the task allows it");
+    }
 
     #[test]
     fn a_back_off_has_a_floor_and_a_ceiling() {

@@ -9,7 +9,7 @@ use crate::model::workflow::{PlannedTask, WorkflowError, read_task, validate};
 use crate::plugin::Answer;
 use crate::store::{Came, Durability, FormerState, NewDecision, RunRow, StoreError, Writer};
 use crate::tick::attempts::verdict::earlier_task;
-use crate::tick::campaign::close::PlanError;
+use crate::tick::campaign::PlanError;
 use crate::tick::campaign::decision::{
     canonical_next, canonical_output, context, input_digest, raw_decision, sha256_of_answer, summary_of, workflow,
 };

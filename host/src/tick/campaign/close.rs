@@ -7,8 +7,9 @@ use crate::model::limit::Limit;
 use crate::model::reason::Reason;
 use crate::model::states::RunState;
 use crate::model::workflow::WorkflowError;
-use crate::plugin::{Answer, PluginError};
+use crate::plugin::Answer;
 use crate::store::{Came, Durability};
+use crate::tick::campaign::PlanError;
 use crate::tick::campaign::ask::{Asked, Question, Spent, Undecided, plan};
 use crate::tick::campaign::decision::{canonical_output, raw_state, summary_of};
 use crate::tick::turn::Phase;
@@ -18,32 +19,6 @@ use crate::tick::{Moment, Run, Tick, TickError};
 const RESULTS_PER_CALL: u32 = 1_000;
 /// Documents of results handed to one call of `analyze`, in bytes; one result is handed over whatever its size.
 const RESULTS_MAX_BYTES: usize = 8 * 1024 * 1024;
-
-/// Why a plan was not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum PlanError {
-    /// The campaign could not answer.
-    #[error(transparent)]
-    Plugin(#[from] PluginError),
-    /// It answered with something the contract does not allow.
-    #[error("plan: {0}")]
-    Workflow(WorkflowError),
-    /// The store or the machine failed.
-    #[error(transparent)]
-    Tick(#[from] TickError),
-}
-
-impl From<WorkflowError> for PlanError {
-    fn from(error: WorkflowError) -> Self {
-        Self::Workflow(error)
-    }
-}
-
-impl From<crate::store::StoreError> for PlanError {
-    fn from(error: crate::store::StoreError) -> Self {
-        Self::Tick(error.into())
-    }
-}
 
 /// Analyzes an iteration of which every task has ended, as far as time allows.
 pub(in crate::tick) fn analyze_iteration(

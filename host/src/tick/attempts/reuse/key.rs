@@ -1,13 +1,12 @@
 //! The key of an attempt: what it computes, by what, where.
 use super::named::{View, named_files};
 use crate::ground::carriage::is_executable;
-use crate::ground::machine;
 use crate::model::config::{BackendConfig, OperatorConfig, RunConfig};
 use crate::model::document::{canonical_value, sha256};
 use crate::model::pattern::plain_path;
 use crate::model::reuse::{Part, Recipe, ReuseKey};
 use crate::model::workflow::{CommandLine, FileSource, Task};
-use crate::run::Run;
+use crate::run::{Machine, Run};
 use crate::store::{NewInput, StoreError};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -63,7 +62,7 @@ impl Frame {
         recipe.set(Part::Operator, version(run, &settings.plugin)?);
         recipe.set(Part::Config, text(&settings.config));
         recipe.set(Part::Setup, text(&setup(backend)));
-        let (view, name, architecture) = place(backend);
+        let (view, name, architecture) = place(backend, &run.machine);
         let place = |name: &str| {
             let kind = match backend {
                 BackendConfig::Local { .. } => "local",
@@ -166,14 +165,14 @@ fn setup(backend: &BackendConfig) -> Value {
 }
 
 /// Where a backend runs commands: what is seen of it from here, its name, and its architecture where that is known.
-fn place(backend: &BackendConfig) -> (View, String, Option<&'static str>) {
+fn place(backend: &BackendConfig, machine: &Machine) -> (View, String, Option<&'static str>) {
     let far = match backend {
         BackendConfig::Local { .. } => None,
         BackendConfig::Slurm(slurm) => slurm.ssh.as_ref(),
     };
     match far {
         Some(ssh) => (View::Far, ssh.host.clone(), None),
-        None => (View::Here, machine::host_name(), Some(machine::architecture())),
+        None => (View::Here, machine.host.clone(), Some(machine.architecture)),
     }
 }
 

@@ -109,7 +109,7 @@ impl Reuse {
     /// The earlier runs, opened once.
     fn sources(&mut self, run: &Run, reuse: &ReuseConfig) -> Result<&mut Sources, TickError> {
         if self.sources.is_none() {
-            self.sources = Some(Sources::open(run, reuse, &run.store.run()?.run_id));
+            self.sources = Some(Sources::open(run, reuse)?);
         }
         Ok(self.sources.get_or_insert_default())
     }

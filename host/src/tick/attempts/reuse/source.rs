@@ -1,8 +1,7 @@
 //! Earlier runs of the workspace, opened to look for results. One that cannot be used is passed over, and a sentence
 //! says why.
-use crate::ground::machine;
 use crate::model::reuse::{ReuseConfig, ReuseKey, WORKSPACE};
-use crate::run::{Run, RunDir};
+use crate::run::{Machine, Run, RunDir};
 use crate::store::{Earlier, EarlierState, Store, StoreError};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -57,10 +56,11 @@ impl Source {
 
 impl Sources {
     /// Opens the runs that the configuration names. None of them is changed, and no file is left beside its database.
-    pub(super) fn open(run: &Run, reuse: &ReuseConfig, own: &str) -> Self {
+    pub(super) fn open(run: &Run, reuse: &ReuseConfig) -> Result<Self, StoreError> {
+        let own = run.store.run()?;
         let mut sources = Self::default();
-        let Some(from) = &reuse.from else { return sources };
-        let Some(runs) = run.dir.root().parent() else { return sources };
+        let Some(from) = &reuse.from else { return Ok(sources) };
+        let Some(runs) = run.dir.root().parent() else { return Ok(sources) };
         let places: Vec<PathBuf> = if from == WORKSPACE {
             let entries = std::fs::read_dir(runs).into_iter().flatten().flatten();
             let shown = entries.filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'));
@@ -73,8 +73,8 @@ impl Sources {
         };
         for place in places.into_iter().filter(|place| place != run.dir.root()) {
             let dir = RunDir::new(place);
-            match open(&dir, reuse) {
-                Ok(source) if source.run != own => sources.all.push(source),
+            match open(&dir, reuse, own.user_id, &run.machine) {
+                Ok(source) if source.run != own.run_id => sources.all.push(source),
                 // a copy of this very run
                 Ok(_) => {}
                 Err(why) => sources.passed.push(format!("run `{}` {why}", dir.id())),
@@ -82,7 +82,7 @@ impl Sources {
         }
         sources.all.sort_by(|a, b| (b.made_ms, &b.run).cmp(&(a.made_ms, &a.run)));
         sources.passed.sort();
-        sources
+        Ok(sources)
     }
 
     /// Every completed attempt with one of these keys: those at the same task first, then by the age of their runs. Its
@@ -111,7 +111,7 @@ impl Sources {
 }
 
 /// Opens an earlier run; or why it is passed over.
-fn open(dir: &RunDir, reuse: &ReuseConfig) -> Result<Source, String> {
+fn open(dir: &RunDir, reuse: &ReuseConfig, user_id: i64, machine: &Machine) -> Result<Source, String> {
     let unread = |error: &dyn std::fmt::Display| format!("cannot be read: {error}");
     let metadata = std::fs::symlink_metadata(dir.database());
     if metadata.is_err() && dir.root().symlink_metadata().is_err() {
@@ -130,8 +130,8 @@ fn open(dir: &RunDir, reuse: &ReuseConfig) -> Result<Source, String> {
     }
     store.keep_view().map_err(|error| unread(&error))?;
     let row = store.run().map_err(|error| unread(&error))?;
-    if row.user_id != i64::from(machine::user_id()) {
-        let user = u32::try_from(row.user_id).map(machine::user_name_of).unwrap_or_default();
+    if row.user_id != user_id {
+        let user = u32::try_from(row.user_id).map(machine.user_name).unwrap_or_default();
         if !reuse.users.contains(&user) {
             return Err(format!("is of user `{user}`, whom `reuse.users` does not name"));
         }

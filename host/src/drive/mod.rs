@@ -1,5 +1,7 @@
 //! `loop`: ticks a run until it ends or nobody but a person can move it. It keeps nothing that matters; killed at any
 //! point, the next `loop` or `step` goes on.
+mod pause;
+
 use crate::failure::{Failure, FailureKind};
 use crate::ground::failpoint;
 use crate::ground::machine::{self, Watch};
@@ -7,15 +9,12 @@ use crate::model::states::RunState;
 use crate::run::{Lease, Run, RunDir};
 use crate::tick::{Tick, step_run};
 use crate::workspace::{Access, Ahead, moment, now_ms, open_leased, stopwatch};
+use pause::{After, Pause, pause_after, submits};
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// The shortest wait before asking again an operator that gave no hint.
-const POLL_MIN: Duration = Duration::from_millis(250);
-/// The longest wait where nothing tells of a change, such as a file on another machine.
-const POLL_MAX: Duration = Duration::from_secs(60);
 /// While jobs wait for cores, ends that come within this time share a tick.
 const TOGETHER: Duration = Duration::from_millis(100);
 /// What is copied into the directory of an attempt within this time shares a tick.
@@ -60,6 +59,8 @@ pub enum Seen<'a> {
     Tick(&'a Run, &'a Tick),
     /// A disk or a machine in trouble, which is waited for.
     Trouble(&'a Failure),
+    /// An operator that cannot be loaded, without which the rest goes on.
+    Without(&'a Failure),
 }
 
 /// Ticks the run until it ends or `patience` does. `interrupt` becomes readable when a person wants to stop; `seen` is
@@ -131,10 +132,17 @@ fn go_on(
     drop(lease);
     seen(Seen::Tick(&current.run, &tick));
     if let Some(unloaded) = &tick.unloaded {
-        return Err(Failure::unloaded(dir, unloaded));
+        let failure = Failure::unloaded(dir, unloaded);
+        let new = current.unloaded.insert(unloaded.operator.clone());
+        if !current.goes_on_without_unloaded()? {
+            return Err(failure);
+        }
+        if new {
+            seen(Seen::Without(&failure));
+        }
     }
     // what a tick had no time for is not waited with, nor is a person who asked to stop kept waiting
-    let pause = if tick.more { Pause::None } else { pause_after(&current, patience)? };
+    let pause = if tick.more { Pause::None } else { pause_after(After::of(&current.run)?, patience.wait, now_ms()) };
     let ended = match pause {
         Pause::Over(ending) => Some(ending),
         _ if patience.deadline.is_some_and(|deadline| Instant::now() >= deadline) => Some(Ending::TimedOut),
@@ -257,19 +265,24 @@ struct Driven {
     run: Run,
     /// What SQLite counts when another connection writes.
     version: i64,
+    /// Operators whose plugins cannot be loaded. A person who mends that writes to the run, and it is opened anew.
+    unloaded: BTreeSet<String>,
 }
 
 impl Driven {
+    /// Whether anything moves beside the operators that cannot be loaded: the tasks of all others are not held up.
+    fn goes_on_without_unloaded(&self) -> Result<bool, Failure> {
+        let store = &self.run.store;
+        let state = store.run()?.state;
+        let moving = store.moving_operators(submits(state))?;
+        let others = moving.iter().any(|operator| !self.unloaded.contains(operator));
+        Ok(others || state == RunState::Active && store.next_retry()?.is_some())
+    }
+
     /// Whether nobody else has written to the run.
     fn is_current(&self) -> Result<bool, Failure> {
         Ok(self.run.store.data_version()? == self.version)
     }
-}
-
-enum Pause {
-    Over(Ending),
-    None,
-    Until(Duration),
 }
 
 /// Makes sure that no other `loop` drives the run.
@@ -301,36 +314,7 @@ fn fresh(dir: &RunDir, driven: Option<Driven>, ahead: Option<Ahead>) -> Result<D
     }
     let ahead = ahead.map_or_else(|| Ahead::read(dir), Ok)?;
     let run = open_leased(dir, Access::Own, ahead)?;
-    Ok(Driven { run, version: 0 })
-}
-
-/// What the state after a tick means for the next.
-fn pause_after(driven: &Driven, patience: Patience) -> Result<Pause, Failure> {
-    let run = &driven.run;
-    let state = run.store.run()?.state;
-    match state {
-        RunState::Completed => return Ok(Pause::Over(Ending::Completed)),
-        RunState::Failed | RunState::Cancelled => return Ok(Pause::Over(Ending::Failed)),
-        RunState::Active | RunState::Paused | RunState::Held | RunState::Cancelling => {}
-    }
-    let live = run.store.live_count(None)?;
-    let retry = run.store.next_retry()?.filter(|_| state == RunState::Active);
-    let stopped = matches!(state, RunState::Paused | RunState::Held);
-    if live == 0 && !stopped && retry.is_none() {
-        return Ok(Pause::None);
-    }
-    // What was not submitted before a person paused the run stays where it is, as do tasks that are ready.
-    let starts = !stopped && (retry.is_some() || run.has_ready_task()?);
-    if !starts && !run.store.anything_moves(!stopped)? && !patience.wait {
-        return Ok(Pause::Over(Ending::Waiting));
-    }
-    let now = now_ms();
-    let until = |at: i64| Duration::from_millis(u64::try_from(at - now).unwrap_or(0));
-    let due = run.store.next_due(!stopped)?.filter(|_| live > 0).map(|at| until(at).max(POLL_MIN));
-    let polls = run.backends.poll_after().map_err(|error| Failure::io("reading backends", error))?;
-    let polls = polls.map(|after| after.max(POLL_MIN));
-    let next = [due, retry.map(until), polls].into_iter().flatten().min();
-    Ok(Pause::Until(next.unwrap_or(POLL_MAX).min(POLL_MAX)))
+    Ok(Driven { run, version: 0, unloaded: BTreeSet::new() })
 }
 
 /// Sleeps until something changes or `limit` has passed.
