@@ -3,6 +3,7 @@ use super::dependency::UNMET;
 use super::{Store, StoreError, Writer, changed_one, document};
 use crate::model::evidence::TaskVersion;
 use crate::model::states::TaskState;
+use rusqlite::OptionalExtension;
 
 /// A task as it stands from now on.
 #[derive(Debug)]
@@ -131,6 +132,12 @@ impl Writer<'_> {
     }
 }
 
+/// A moment of the store. It writes nothing.
+#[derive(Debug)]
+pub struct View<'a> {
+    _transaction: Option<rusqlite::Transaction<'a>>,
+}
+
 impl Store {
     /// How many completed tasks have become stale.
     ///
@@ -154,16 +161,25 @@ impl Store {
         Ok(ids.collect::<Result<_, _>>()?)
     }
 
-    /// Whether a task has, or had, this text.
+    /// Whether the task with this id has, or had, this text; nothing where there is no such task.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn has_version(&self, key: i64, json: &str) -> Result<bool, StoreError> {
+    pub fn has_version(&self, id: &str, json: &str) -> Result<Option<bool>, StoreError> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT 1 FROM tasks WHERE task_key = ?1 AND spec = ?2 UNION ALL SELECT 1 FROM task_specs WHERE task_key = ?1 AND \
-             spec = ?2",
+            "SELECT t.spec = ?2 OR EXISTS (SELECT 1 FROM task_specs v WHERE v.task_key = t.task_key AND v.spec = ?2) \
+             FROM tasks t WHERE t.task_id = ?1",
         )?;
-        Ok(statement.exists((key, json))?)
+        Ok(statement.query_row((id, json), |row| row.get(0)).optional()?)
+    }
+
+    /// One moment of the store, at which everything is looked at until this is dropped: many looks then cost less.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn view(&self) -> Result<View<'_>, StoreError> {
+        let transaction = self.connection.is_autocommit().then(|| self.connection.unchecked_transaction());
+        Ok(View { _transaction: transaction.transpose()? })
     }
 
     /// The versions of a task, if it was amended.

@@ -29,7 +29,7 @@ mod waiting;
 mod word;
 mod workflow;
 
-pub use amend::AmendedTask;
+pub use amend::{AmendedTask, View};
 pub use attempt::{AttemptEnd, AttemptRow, Cancel, NewAttempt, SettledAttempt, Waiting};
 pub use decision::{Came, DecisionInput, NewDecision};
 pub use job::{CarriedInput, NewInput};

@@ -218,6 +218,7 @@ fn read_tasks(run: &Run, next: &Next, passed: Known) -> Result<Vec<PlannedTask>,
         let fault = document::check(document).err();
         WorkflowError::NoList(fault.map_or_else(|| error.to_string(), |fault| fault.sentence()))
     })?;
+    let _view = run.store.view()?;
     let known = run.store.task_counts()?.total;
     let total = if passed == Known::PassedOver { raw.len() as u64 } else { known + raw.len() as u64 };
     if total > run.config.limits.max_tasks {
@@ -243,11 +244,11 @@ fn read_tasks(run: &Run, next: &Next, passed: Known) -> Result<Vec<PlannedTask>,
 
 /// Whether the run has a task just so, as it was planned or amended.
 fn is_known(run: &Run, id: &TaskId, json: &str) -> Result<bool, PlanError> {
-    let Some(row) = run.store.task(id.as_str())? else { return Ok(false) };
-    if run.store.has_version(row.key, json)? {
-        return Ok(true);
+    match run.store.has_version(id.as_str(), json)? {
+        None => Ok(false),
+        Some(true) => Ok(true),
+        Some(false) => Err(WorkflowError::Differs(id.clone()).into()),
     }
-    Err(WorkflowError::Differs(id.clone()).into())
 }
 
 fn campaign_digest(run: &Run) -> String {
