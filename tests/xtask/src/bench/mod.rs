@@ -7,6 +7,7 @@
 mod cluster;
 mod ground;
 mod measure;
+mod mend;
 mod million;
 mod peers;
 mod record;
@@ -24,7 +25,7 @@ use ground::{Given, Ground, Place};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Only the rows whose name contains this text: independent, chain, idle, per-task, after,
-    /// cold-start, calls, plan, record, reuse, million, slurm, ssh
+    /// cold-start, calls, plan, record, mend, reuse, million, slurm, ssh
     row: Option<String>,
     /// Only on the file system in memory, or only on the disk
     #[arg(long, value_enum)]
@@ -50,7 +51,7 @@ enum Measured {
     OnDisk(fn(&Ground) -> Result<()>),
 }
 
-const ROWS: [Row; 13] = [
+const ROWS: [Row; 14] = [
     Row { name: "independent", measured: Measured::Everywhere(rows::independent) },
     Row { name: "chain", measured: Measured::Everywhere(rows::chain) },
     Row { name: "idle", measured: Measured::Everywhere(rows::idle) },
@@ -60,6 +61,7 @@ const ROWS: [Row; 13] = [
     Row { name: "calls", measured: Measured::InEachPlace(rows::calls) },
     Row { name: "plan", measured: Measured::Everywhere(rows::plan) },
     Row { name: "record", measured: Measured::InEachPlace(record::record) },
+    Row { name: "mend", measured: Measured::InEachPlace(mend::mend) },
     Row { name: "reuse", measured: Measured::InEachPlace(reuse::reuse) },
     Row { name: "million", measured: Measured::InEachPlace(million::million) },
     Row { name: "slurm", measured: Measured::OnDisk(cluster::slurm) },
