@@ -195,6 +195,26 @@ fn bound(world: &World, arguments: &[&str]) -> Done {
 }
 
 #[test]
+fn a_job_that_puts_a_link_in_the_place_of_its_directory_gives_out_nothing_of_others() {
+    let away = "d=\"$PWD\"; cd ..; rm -rf \"$d\"; ln -s /etc \"$d\"";
+    let world = World::with_tasks(&json!([
+        shell("linked", away, json!({"outputs": ["passwd"], "allow_failure": true})),
+        shell(
+            "carried",
+            &format!("{away}; exit 1"),
+            json!({"allow_failure": true, "retry": {"max_attempts": 2, "backoff_s": 0, "carry": ["passwd"]}})
+        ),
+        shell("other", "true", json!({})),
+    ]));
+    world.init();
+    world.run(&["loop", "r", "--timeout", "60s"]).code(0);
+    assert_eq!(world.tasks(), "linked=failed carried=failed other=completed");
+    let given = world.run(&["attempts", "r", "carried", "--json"]).code(0).json();
+    let inputs: Vec<&Value> = given.as_array().expect("a list").iter().map(|one| &one["inputs"]).collect();
+    assert!(inputs.iter().all(|inputs| **inputs == json!([])), "{given}");
+}
+
+#[test]
 fn what_cannot_be_read_fails_its_own_attempt_and_stops_nothing() {
     let world = World::with_tasks(&json!([
         shell("out of reach", "mkdir secret; chmod 000 secret; echo 1 > ok.txt", json!({"outputs": ["ok.txt"]})),

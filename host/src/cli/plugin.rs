@@ -3,8 +3,10 @@ use super::Session;
 use super::output::{print, print_json, tell};
 use super::runs::hold;
 use crate::failure::Failure;
+use crate::ground::files::read_named;
 use crate::model::act::Verb;
 use crate::model::code::{Code, Word};
+use crate::model::config::PLUGIN_MAX;
 use crate::model::states::RunState;
 use crate::plugin::{Role, builtin, inspect};
 use crate::workspace::{self, Access};
@@ -64,7 +66,7 @@ fn show(session: &Session, file: &str) -> Result<u8, Failure> {
                 Failure::input(format!("no standard plugin `{file}`")).hint(format!("there are: {}", names.join(", ")))
             })?
             .to_vec(),
-        None => std::fs::read(file)
+        None => read_named(Path::new(file), PLUGIN_MAX)
             .map_err(|error| Failure::input(format!("plugin `{file}` cannot be read")).because(error))?,
     };
     let path = (!file.starts_with(BUILTIN)).then(|| Path::new(file));

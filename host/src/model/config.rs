@@ -7,6 +7,11 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+/// The largest configuration that is read, in bytes: lists of tasks that are larger go into files of their own.
+pub const CONFIG_MAX: u64 = 1 << 30;
+/// The largest plugin that is read, in bytes.
+pub const PLUGIN_MAX: u64 = 1 << 28;
+
 /// The standard campaign that runs a list of tasks.
 pub const WORKFLOW: &str = "builtin:workflow";
 

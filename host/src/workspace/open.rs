@@ -6,10 +6,10 @@ use super::owner::refuse_stranger;
 use super::{now_ms, pin, read_run_config};
 use crate::backend::{Backends, Clock, local};
 use crate::failure::{Failure, FailureKind};
-use crate::ground::files::open_regular_path;
+use crate::ground::files::{open_regular_path, read_named, read_regular, read_whole};
 use crate::ground::machine;
 use crate::model::act::{Act, Actor, VERSION, Verb};
-use crate::model::config::{BackendConfig, RunConfig};
+use crate::model::config::{BackendConfig, CONFIG_MAX, PLUGIN_MAX, RunConfig};
 use crate::model::document::sha256;
 use crate::model::id::OperatorKey;
 use crate::model::limit::CompileLimits;
@@ -18,7 +18,7 @@ use crate::run::{Lease, Machine, Run, RunDir};
 use crate::store::{Durability, NewConfig, NewEnvironment, RunRow, Store, StoreError, Writer};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -175,8 +175,7 @@ type ReadConfig = (Result<RunConfig, Failure>, String);
 
 fn read_config(dir: &RunDir) -> Result<ReadConfig, Failure> {
     let path = dir.config();
-    let mut bytes = Vec::new();
-    open_regular_path(&path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(|error| {
+    let bytes = open_regular_path(&path).and_then(|file| read_whole(file, CONFIG_MAX)).map_err(|error| {
         Failure::io(format!("`{}` cannot be read", path.display()), error)
             .hint("restore it from a backup; what it held is in no other file")
     })?;
@@ -190,7 +189,7 @@ fn next_config(dir: &RunDir) -> PathBuf {
 /// Finishes a change of config.json that was committed and not put in place; refuses one made by hand.
 fn finish_change(dir: &RunDir, row: &RunRow) -> Result<RunConfig, Failure> {
     let next = next_config(dir);
-    if let Ok(bytes) = std::fs::read(&next)
+    if let Ok(Some(bytes)) = read_regular(&next, CONFIG_MAX)
         && sha256(&bytes) == row.config_sha256
     {
         std::fs::rename(&next, dir.config())
@@ -353,7 +352,7 @@ pub fn compile_upgrade(dir: &RunDir, role: Role, file: &std::path::Path) -> Resu
 }
 
 fn read_plugin(file: &std::path::Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(file)
+    read_named(file, PLUGIN_MAX)
         .map_err(|error| Failure::input(format!("plugin `{}` cannot be read", file.display())).because(error))
 }
 

@@ -2,7 +2,8 @@
 use crate::failure::Failure;
 use crate::ground::carriage::is_executable;
 use crate::ground::digest::copy_hashed;
-use crate::model::config::{Pinned, PinnedFile, RunConfig};
+use crate::ground::files::read_named;
+use crate::model::config::{PLUGIN_MAX, Pinned, PinnedFile, RunConfig};
 use crate::model::document::{canonical, sha256};
 use crate::model::pattern::{Dots, Kind, PATTERNS_MAX, Pattern, Patterns, Place, Seen, misses};
 use crate::model::workflow::nearest;
@@ -84,7 +85,7 @@ fn pin_plugin(name: &str, workspace: &Path, run: &RunDir, place: &str) -> Result
         return store_plugin(bytes, short, run);
     }
     let from = confined(workspace, name, place)?;
-    let bytes = std::fs::read(&from)
+    let bytes = read_named(&from, PLUGIN_MAX)
         .map_err(|error| Failure::machine(format!("plugin `{}` cannot be read", from.display()), error))?;
     let stem = from.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     store_plugin(&bytes, &stem, run)
