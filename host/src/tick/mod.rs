@@ -17,9 +17,11 @@ mod turn;
 
 pub use acts::adopt::{Adopted, adopt_live_attempts};
 pub use acts::amend::refuse_amendment;
-pub use acts::control::{ControlError, cancel_run, cancel_task, pause, release, resume, revive};
+pub use acts::control::{
+    CancelledTasks, ControlError, Resumed, cancel_run, cancel_task, cancel_tasks, pause, release, resume, revive,
+};
 pub use acts::mend::{Mended, mend};
-pub use acts::rerun::{Rerun, Selection, rerun};
+pub use acts::rerun::{Rerun, rerun};
 pub use acts::settlement::{Settlement, settle};
 pub use attempts::again::collect_again;
 pub use attempts::reuse::{Answer, Survey, explain_reuse, reject, survey};

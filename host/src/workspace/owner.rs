@@ -12,8 +12,20 @@ use std::time::Duration;
 /// The directory of queues and journals, and how its name begins once they are put aside.
 const QUEUES: &str = "backends";
 
-/// Refuses to act on another user's run, and on a copy of which the original may still be at work.
+/// Refuses to act on another user's run, and on a copy of which the original may still be at work. A copy that has
+/// nothing live becomes a run of its own.
 pub(super) fn refuse_stranger(dir: &RunDir, row: &RunRow, store: &mut Store) -> Result<(), Failure> {
+    if is_own(dir, row, store)? {
+        return Ok(());
+    }
+    take_over(dir, store, i64::from(machine::user_id()), None)
+}
+
+/// Whether a run is this user's and lies where it did; otherwise it is a copy with nothing live.
+///
+/// # Errors
+/// If it is another user's, or a copy of which the original may still be at work.
+pub(super) fn is_own(dir: &RunDir, row: &RunRow, store: &Store) -> Result<bool, Failure> {
     let adopt = format!("if the run is yours to go on with, `matterstack adopt {}` takes it over", dir.address());
     let user = i64::from(machine::user_id());
     if row.user_id != user {
@@ -22,7 +34,7 @@ pub(super) fn refuse_stranger(dir: &RunDir, row: &RunRow, store: &mut Store) -> 
     }
     let identity = identity(dir)?;
     if row.identity.is_of(&identity) {
-        return Ok(());
+        return Ok(true);
     }
     let live = store.live_count(None)?;
     if live > 0 {
@@ -30,7 +42,7 @@ pub(super) fn refuse_stranger(dir: &RunDir, row: &RunRow, store: &mut Store) -> 
             format!("`{}` is a copy of run `{}`, which has {live} live attempt(s)", dir.root().display(), row.run_id);
         return Err(Failure::input(what).hint(adopt));
     }
-    take_over(dir, store, user, None)
+    Ok(false)
 }
 
 fn identity(dir: &RunDir) -> Result<Identity, Failure> {
