@@ -11,8 +11,9 @@ use crate::ground::words::quoted;
 use crate::model::act::Verb;
 use crate::model::config::RunConfig;
 use crate::model::selection::Selection;
+use crate::model::states::RunState;
 use crate::run::Run;
-use crate::tick::{self, Adopted, CancelledTasks, ControlError, Resumed, Settlement, step_run};
+use crate::tick::{self, Adopted, CancelledTasks, ControlError, Resumed, Settlement, Unsettled, step_run};
 use crate::workspace::{self, Access, act, moment, now_ms, set_value, stopwatch, write_config};
 use clap::Args;
 use serde_json::{Value, json};
@@ -110,7 +111,11 @@ pub(super) fn cancel(session: &Session, name: &str, selection: &Selection, how: 
         None if selection.is_everything() => ("cancelled".to_owned(), tick::cancel_run(run, &act)?),
         _ => (cancelled(tick::cancel_tasks(run, selection, &act)?), true),
     };
-    if !how.dry_run {
+    if how.dry_run {
+        if run.store.run()?.state == RunState::Cancelling && run.store.live_count(None)? == 0 {
+            tick::end_cancelled(run, act.at_ms).map_err(ControlError::from)?;
+        }
+    } else {
         // One tick tells the outside at once, so that nothing runs on because nobody steps.
         step_run(run, moment(now_ms(), &stopwatch()))?;
     }
@@ -216,19 +221,40 @@ pub(super) fn revive(session: &Session, name: &str, reason: Option<&str>) -> Res
     say_count(session, &held.run, &text, ("pending_again", count))
 }
 
-pub(super) fn settle(
-    session: &Session,
-    name: &str,
-    task: &str,
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("to").required(true))]
+pub(super) struct SettleArgs {
+    /// The run
+    run: String,
+    /// The task
+    task: String,
+    /// It did its work: take its outputs
+    #[arg(long, group = "to")]
     completed: bool,
-    reason: Option<&str>,
-) -> Result<u8, Failure> {
-    let mut held = hold(session, name, Access::Own)?;
-    let to = if completed { Settlement::Completed } else { Settlement::Failed };
-    let act = act(Verb::Settle, json!({"task": task, "completed": completed}), reason);
-    tick::settle(&mut held.run, task, to, &act, &new_attempt_id)?;
-    let what = if completed { "completed, with the outputs that its lost attempt left" } else { "given up" };
-    say(session, &held.run, &format!("task `{task}` is {what}"))
+    /// Give it up
+    #[arg(long, group = "to")]
+    failed: bool,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+pub(super) fn settle(session: &Session, arguments: &SettleArgs) -> Result<u8, Failure> {
+    let SettleArgs { run, task, completed, failed: _, reason } = arguments;
+    let mut held = hold(session, run, Access::Own)?;
+    let to = if *completed { Settlement::Completed } else { Settlement::Failed };
+    let act = act(Verb::Settle, json!({"task": task, "completed": completed}), reason.as_deref());
+    let about = tick::settle(&mut held.run, task, to, &act, &new_attempt_id)?;
+    let what = match (about, to) {
+        (Unsettled::Lost, Settlement::Completed) => "completed, with the outputs that its lost attempt left",
+        (Unsettled::Stale, Settlement::Completed) => "not stale any more: its outputs are taken as they are",
+        (Unsettled::Lost | Unsettled::Stale, Settlement::Failed) => "given up",
+    };
+    let stale = match (about, held.run.store.stale_tasks()?) {
+        (Unsettled::Lost, _) | (Unsettled::Stale, 0) => String::new(),
+        (Unsettled::Stale, stale) => format!("; {stale} completed task(s) are stale"),
+    };
+    say(session, &held.run, &format!("task `{task}` is {what}{stale}"))
 }
 
 pub(super) fn adopt(session: &Session, name: &str, reason: Option<&str>) -> Result<u8, Failure> {

@@ -258,28 +258,13 @@ enum Command {
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },
-    /// Say what a lost attempt at a task came to, and let nothing run again
+    /// Say what a lost attempt at a task came to, or what stale results are worth, and let nothing run again
     ///
-    /// With --completed the outputs that it left are taken, and the task is completed; with --failed it is given up.
-    /// Who said so, and why, is recorded.
+    /// With --completed the outputs are taken as they are, and the task is completed and not stale; with --failed it is
+    /// given up, and what has taken its outputs is stale. Who said so, and why, is recorded.
     ///
     /// With --json: run_id, state of the run, and reason (why it is in that state, or null).
-    #[command(group = clap::ArgGroup::new("to").required(true))]
-    Settle {
-        /// The run
-        run: String,
-        /// The task
-        task: String,
-        /// It did its work: take its outputs
-        #[arg(long, group = "to")]
-        completed: bool,
-        /// Give it up
-        #[arg(long, group = "to")]
-        failed: bool,
-        /// Why, for the record
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
-    },
+    Settle(control::SettleArgs),
     /// Say which results later runs must not take
     #[command(subcommand)]
     Reuse(reuse::ReuseCommand),
@@ -465,9 +450,7 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
             mend::rerun(session, &run, task, &arguments)
         }
         Command::Revive { run, reason } => control::revive(session, &run, reason.as_deref()),
-        Command::Settle { run, task, completed, failed: _, reason } => {
-            control::settle(session, &run, &task, completed, reason.as_deref())
-        }
+        Command::Settle(arguments) => control::settle(session, &arguments),
         Command::Reuse(command) => reuse::reuse(session, &command),
         Command::Adopt { run, reason } => control::adopt(session, &run, reason.as_deref()),
         Command::Respond(arguments) => {

@@ -102,6 +102,12 @@ impl Rerun {
         if count == 0 {
             return Err(StoreError::NothingBack);
         }
+        self.reopen(writer, now_ms)?;
+        Ok(count)
+    }
+
+    /// Lets the campaign hear of them anew, and a run that has ended go on.
+    pub(in crate::tick) fn reopen(&self, writer: &Writer<'_>, now_ms: i64) -> Result<(), StoreError> {
         if self.rolls_back {
             writer.reopen_workflow(self.row.iteration)?;
         } else {
@@ -111,8 +117,7 @@ impl Rerun {
             let reason = Reason::new(Code::Revived, "tasks of it were brought back by a person");
             writer.set_run_state(self.row.state, RunState::Active, Some(&reason), now_ms)?;
         }
-        go_on(writer, &self.row, is_held_by(&self.row, Code::Stuck), now_ms)?;
-        Ok(count)
+        go_on(writer, &self.row, is_held_by(&self.row, Code::Stuck), now_ms)
     }
 
     /// Brings them back in an act of its own. Returns how many came back.
