@@ -27,8 +27,8 @@ print(shown)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 "#;
 
-/// Gives a command at a terminal, and types after each prompt: a line `PROMPT=TEXT` each. Returns the exit code and what
-/// the terminal showed.
+/// Gives a command at a terminal, and types after each prompt: a line `PROMPT=TEXT` each. Returns the exit code and
+/// what the terminal showed.
 pub(crate) fn typed_into(world: &World, typed: &str, arguments: &[&str]) -> (Option<i32>, String) {
     let output = Command::new("python3")
         .args(["-c", TYPIST, typed, PROGRAM])

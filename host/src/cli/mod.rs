@@ -134,7 +134,7 @@ enum Command {
         choice: Choice,
         /// Say why the task takes, or does not take, what an earlier attempt of another run left: the codes are
         /// `reused`, `reusable` (it would) and `not-reused`
-        #[arg(long)]
+        #[arg(long, conflicts_with_all = ["state", "operator", "iteration", "code"])]
         reuse: bool,
     },
     /// List the tasks of a run

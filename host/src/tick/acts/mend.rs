@@ -60,7 +60,8 @@ pub fn mend(run: &mut Run, selection: &Selection, changes: &[TaskChange], act: &
     Ok(mended)
 }
 
-/// The tasks that a person means, of which there may be none; but a task that is named is there, and a pattern names one.
+/// The tasks that a person means, of which there may be none; but a task that is named is there, and a pattern that
+/// stands alone names one.
 pub(in crate::tick) fn matching(run: &Run, selection: &Selection) -> Result<Vec<TaskRow>, ControlError> {
     let found = run.store.chosen(selection).map_err(|error| match error {
         SelectionError::NoTask(id) => no_task(run, &id),
