@@ -36,13 +36,18 @@ impl Choice {
     }
 }
 
-/// The arguments of an act on tasks, for the record: those that the selection says, and others.
+/// The arguments of an act on tasks, for the record: the task, what else is said of tasks, and others.
 pub(super) fn with_selection(selection: &Selection, mut others: Value) -> Value {
     let Selection { task, state, operator, iteration, code, recursive: _ } = selection;
-    for (key, text) in [("task", task), ("state", state), ("operator", operator), ("code", code)] {
-        others[key] = json!(text);
+    others["task"] = json!(task);
+    for (key, text) in [("state", state), ("operator", operator), ("code", code)] {
+        if let Some(text) = text {
+            others[key] = json!(text);
+        }
     }
-    others["iteration"] = json!(iteration);
+    if let Some(iteration) = iteration {
+        others["iteration"] = json!(iteration);
+    }
     others
 }
 
