@@ -421,7 +421,7 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
         Command::Status { run, watch } => show::status(session, &run, watch),
         Command::List => show::list(session),
         Command::Explain { of, reuse: true, .. } => {
-            let (run, task) = subject::task(of);
+            let (run, task) = subject::task(session, of)?;
             show::explain_reuse(session, &run, &task)
         }
         Command::Explain { of, reuse: false, choice } => {
@@ -433,11 +433,11 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
             tasks::tasks(session, &run, &choice.of(task))
         }
         Command::Attempts { of } => {
-            let (run, task) = subject::task(of);
+            let (run, task) = subject::task(session, of)?;
             tasks::attempts(session, &run, &task)
         }
         Command::Logs { of, follow, attempt } => {
-            let (run, task) = subject::task(of);
+            let (run, task) = subject::task(session, of)?;
             logs::logs(session, &run, &task, follow, attempt)
         }
         Command::Graph { run, format } => graph::graph(session, &run, format),
@@ -454,7 +454,7 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
         Command::Reuse(command) => reuse::reuse(session, &command),
         Command::Adopt { run, reason } => control::adopt(session, &run, reason.as_deref()),
         Command::Respond(arguments) => {
-            let (run, task) = subject::task(arguments.of.clone());
+            let (run, task) = subject::task(session, arguments.of.clone())?;
             respond::respond(session, (&run, &task), &arguments)
         }
         Command::Kit(command) => kit::kit(session, &command),

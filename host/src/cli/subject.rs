@@ -63,11 +63,20 @@ pub(super) fn arguments(selection: &Selection) -> String {
 }
 
 /// The run and the task of a command that is about one task: a single word is a task of the latest run.
-pub(super) fn task(words: Vec<String>) -> (String, String) {
+///
+/// # Errors
+/// If the word is the name of a run and of no such task.
+pub(super) fn task(session: &Session, words: Vec<String>) -> Result<(String, String), Failure> {
     let mut words = words.into_iter();
     match (words.next().unwrap_or_default(), words.next()) {
-        (run, Some(task)) => (run, task),
-        (task, None) => (LATEST.to_owned(), task),
+        (run, Some(task)) => Ok((run, task)),
+        (word, None) => match session.run(&word) {
+            Ok(run) if !session.run(LATEST).is_ok_and(|latest| has_task(&latest, &word)) => {
+                let what = format!("`{word}` names run `{}`, and which task of it is meant is not said", run.id());
+                Err(Failure::input(what).hint(format!("`matterstack tasks {}` lists them", run.address())))
+            }
+            _ => Ok((LATEST.to_owned(), word)),
+        },
     }
 }
 
