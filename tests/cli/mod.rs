@@ -1,6 +1,8 @@
 //! `matterstack` as a person uses it.
 mod alone;
 pub(crate) mod bad_input;
+mod choosing;
+mod commands;
 mod config;
 mod control;
 mod extremes;

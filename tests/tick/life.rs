@@ -3,7 +3,8 @@ use super::scripted::{Fixture, act, failed, task};
 use matterstack::model::act::Verb;
 use matterstack::model::code::Code;
 use matterstack::model::contract::{Detail, Next, Status};
-use matterstack::tick::{Selection, cancel_run, cancel_task, pause, rerun, resume, revive};
+use matterstack::model::selection::Selection;
+use matterstack::tick::{Resumed, cancel_run, cancel_task, pause, rerun, resume, revive};
 use serde_json::json;
 
 #[test]
@@ -147,7 +148,7 @@ fn a_paused_run_goes_on_with_what_is_live_and_starts_nothing() {
     assert!(!pause(&mut run.open(), &act(Verb::Pause, 0)).expect("a second pause"));
     assert_eq!(run.tick().finished, 1);
     assert_eq!((run.tick().state.as_str(), run.tasks().as_str()), ("paused", "a=completed b=pending"));
-    assert!(resume(&mut run.open(), None, &act(Verb::Resume, 0)).expect("a resume"));
+    assert_eq!(resume(&mut run.open(), None, &act(Verb::Resume, 0)).expect("a resume"), Resumed::Active);
     assert_eq!(run.tick_to_end().0.state.as_str(), "completed");
 }
 

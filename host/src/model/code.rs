@@ -96,7 +96,7 @@ codes! {
         Progress = "progress": "an attempt runs, and says how far it is";
         Retry = "retry": "a back-off before the next attempt";
         Lost = "lost": "nobody knows whether the attempt ran; a person decides";
-        Settled = "settled": "a person said what a lost attempt came to";
+        Settled = "settled": "a person said what a lost attempt came to, or what stale results are worth";
         Adopted = "adopted": "the run was adopted while the attempt was live";
         Rerun = "rerun": "a person brought the task back";
         CancelFailed = "cancel-failed": "the operator could not pass on the cancel; asked again";

@@ -2,6 +2,7 @@
 use super::dependency::UNMET;
 use super::{Store, StoreError, Writer, changed_one, document};
 use crate::model::evidence::TaskVersion;
+use crate::model::reason::Reason;
 use crate::model::states::TaskState;
 use rusqlite::OptionalExtension;
 
@@ -113,6 +114,18 @@ impl Writer<'_> {
             (path, sha256),
         )?;
         Ok(marked as u64)
+    }
+
+    /// Lets a stale task count with what it has, for this reason.
+    ///
+    /// # Errors
+    /// If it is not stale, or the database cannot be written.
+    pub fn set_fresh(&self, key: i64, reason: &Reason) -> Result<(), StoreError> {
+        let changed = self.connection.execute(
+            "UPDATE tasks SET stale = 0, reason_code = ?2, reason = ?3 WHERE task_key = ?1 AND stale = 1 AND state = 'completed'",
+            (key, &reason.word, &reason.text),
+        )?;
+        changed_one(changed, "the task")
     }
 
     /// Marks the tasks as stale that completed on what an earlier attempt at a task left, where the one that completes

@@ -208,7 +208,7 @@ fn lost_tasks(connection: &Connection) -> Result<u64, StoreError> {
     Ok(count as u64)
 }
 
-fn task_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<TaskRow> {
+pub(super) fn task_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<TaskRow> {
     Ok(TaskRow {
         key: row.get(0)?,
         id: row.get(1)?,
@@ -225,7 +225,7 @@ fn task_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<TaskRow> {
     })
 }
 
-const TASK_COLUMNS: &str = "t.task_key, t.task_id, t.iteration, t.operator, t.state, t.blocked, t.reason_code, t.reason, \
+pub(super) const TASK_COLUMNS: &str = "t.task_key, t.task_id, t.iteration, t.operator, t.state, t.blocked, t.reason_code, t.reason, \
      t.retry_at_ms, t.allow_failure, (SELECT count(*) FROM attempts a WHERE a.task_key = t.task_key), t.stale";
 
 impl Store {
@@ -252,20 +252,12 @@ impl Store {
         )
     }
 
-    /// The next `most` tasks after this one, in the order planned; `state` narrows the list.
+    /// The first `most` tasks, in the order planned.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn task_page(&self, state: Option<TaskState>, after: i64, most: u32) -> Result<Vec<TaskRow>, StoreError> {
-        let filter = match state {
-            None => "?1 IS NULL AND",
-            Some(_) => "t.state = ?1 AND",
-        };
-        let mut statement = self.connection.prepare_cached(&format!(
-            "SELECT {TASK_COLUMNS} FROM tasks t WHERE {filter} t.task_key > ?2 ORDER BY t.task_key LIMIT ?3"
-        ))?;
-        let rows = statement.query_map((state.map(TaskState::as_str), after, most), task_row)?;
-        Ok(rows.collect::<Result<_, _>>()?)
+    pub fn first_tasks(&self, most: u32) -> Result<Vec<TaskRow>, StoreError> {
+        self.task_rows("t.task_key IN (SELECT task_key FROM tasks ORDER BY task_key LIMIT ?1)", [most])
     }
 
     /// Tasks that stand so, at most `most`; each portion is read when it is come to, so that nothing is locked between.

@@ -17,8 +17,9 @@ pub use change::{Exchanged, changed_files, grow, lists_otherwise, take_files};
 pub use config::{Resolved, amended, backend_config, compile_limits, read_run_config, resolve, set_value, user_config};
 pub use init::{Init, Made, init, moment, now_ms, stopwatch};
 pub use open::{
-    Access, HeldRun, act, check_plugins, compile_ahead, compile_upgrade, compiler, config_document, find_plugin,
-    kept_config, open_for_reading, open_run, open_to_look, pin_again, read_store, write_config, write_config_with,
+    Access, Aside, HeldRun, act, check_plugins, compile_ahead, compile_upgrade, compiler, config_document, find_plugin,
+    kept_config, open_for_reading, open_run, open_to_look, open_to_rehearse, pin_again, read_store, write_config,
+    write_config_with,
 };
 pub(crate) use open::{Ahead, open_leased};
 pub use owner::{adopt, refuse_other_user};

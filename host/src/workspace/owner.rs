@@ -33,12 +33,24 @@ fn adopt_hint(dir: &RunDir) -> String {
     format!("if the run is yours to go on with, `matterstack adopt {}` takes it over", dir.address())
 }
 
-/// Refuses to act on another user's run, and on a copy of which the original may still be at work.
+/// Refuses to act on another user's run, and on a copy of which the original may still be at work. A copy that has
+/// nothing live becomes a run of its own.
 pub(super) fn refuse_stranger(dir: &RunDir, row: &RunRow, store: &mut Store) -> Result<(), Failure> {
+    if is_own(dir, row, store)? {
+        return Ok(());
+    }
+    take_over(dir, store, i64::from(machine::user_id()), None)
+}
+
+/// Whether a run is this user's and lies where it did; otherwise it is a copy with nothing live.
+///
+/// # Errors
+/// If it is another user's, or a copy of which the original may still be at work.
+pub(super) fn is_own(dir: &RunDir, row: &RunRow, store: &Store) -> Result<bool, Failure> {
     of_this_user(dir, row)?;
     let identity = identity(dir)?;
     if row.identity.is_of(&identity) {
-        return Ok(());
+        return Ok(true);
     }
     let live = store.live_count(None)?;
     if live > 0 {
@@ -46,7 +58,7 @@ pub(super) fn refuse_stranger(dir: &RunDir, row: &RunRow, store: &mut Store) -> 
             format!("`{}` is a copy of run `{}`, which has {live} live attempt(s)", dir.root().display(), row.run_id);
         return Err(Failure::input(what).hint(adopt_hint(dir)));
     }
-    take_over(dir, store, row.user_id, None)
+    Ok(false)
 }
 
 fn identity(dir: &RunDir) -> Result<Identity, Failure> {

@@ -49,7 +49,7 @@ pub(super) fn pin_params(config: &mut RunConfig, run: &RunDir) -> Result<(), Fai
     pinned.params = None;
     if text.len() > PARAMS_INLINE_MAX {
         let digest = sha256(text.as_bytes());
-        let path = format!("inputs/params-{}.json", &digest[..12]);
+        let path = run.place(format!("inputs/params-{}.json", &digest[..12]));
         write(&run.join(&path), |file| file.write_all(text.as_bytes()))?;
         pinned.params = Some(PinnedFile { path, sha256: digest, size: text.len() as u64, executable: false });
         config.campaign.params = Value::Object(Map::new());
@@ -96,7 +96,7 @@ pub(super) fn store_plugin(bytes: &[u8], stem: &str, run: &RunDir) -> Result<Pin
     let digest = sha256(bytes);
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' };
     let stem: String = stem.chars().take(64).map(plain).collect();
-    let path = format!("plugins/{stem}-{}.wasm", &digest[..12]);
+    let path = run.place(format!("plugins/{stem}-{}.wasm", &digest[..12]));
     write(&run.join(&path), |file| file.write_all(bytes))?;
     Ok(PinnedFile { path, sha256: digest, size: bytes.len() as u64, executable: false })
 }
@@ -218,6 +218,7 @@ impl Search<'_> {
 
 /// Copies a file into the run, in pieces.
 pub(super) fn copy(from: &Path, run: &RunDir, path: String) -> Result<PinnedFile, Failure> {
+    let path = run.place(path);
     let unreadable = |error| Failure::machine(format!("`{}` cannot be read", from.display()), error);
     let mut source = File::open(from).map_err(unreadable)?;
     let executable = is_executable(&source.metadata().map_err(unreadable)?);

@@ -50,7 +50,7 @@ pub(in crate::tick) fn act(directory: &Path, attempt: &AttemptRow, user_name: &d
         arguments["signed_as"] = json!({"user_id": by.user_id, "user": by.user});
         (by.user_id, by.user) = (owner, user_name(owner));
     }
-    Some(Act { verb, arguments, reason: None, by, at_ms: at.as_millisecond() })
+    Some(Act { verb, arguments, reason: signed.reason, by, at_ms: at.as_millisecond() })
 }
 
 /// A signature and who owns its file.
