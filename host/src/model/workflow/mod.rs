@@ -51,6 +51,9 @@ pub struct Task {
     /// What the command needs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
+    /// Ready tasks start by it: the larger first. Within ±1 000 000.
+    #[serde(default, skip_serializing_if = "is_ordinary")]
+    pub priority: i32,
     /// What follows a failed attempt.
     #[serde(default)]
     pub retry: Retry,
@@ -63,6 +66,11 @@ pub struct Task {
     /// A document for the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<Value>,
+}
+
+/// Whether a priority is the one that is meant where none is given.
+fn is_ordinary(priority: &i32) -> bool {
+    *priority == 0
 }
 
 /// A command: an argument list, or a line for `/bin/sh -c`.

@@ -5,6 +5,8 @@ use crate::model::id::TaskId;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+/// The largest priority, and the smallest, negated.
+const PRIORITY_MAX: u32 = 1_000_000;
 /// The most entries of `depends_on` of one task.
 const DEPENDENCIES_MAX: usize = 100_000;
 /// The most entries of `files` of one task.
@@ -28,6 +30,8 @@ pub struct PlannedTask {
     pub allow_failure: bool,
     /// Whether it starts although a dependency did not complete.
     pub allow_dependency_failure: bool,
+    /// The larger starts first.
+    pub priority: i32,
     /// The task, where it has files or outputs, by which others are judged.
     pub task: Option<Box<Task>>,
     /// Its JSON text as stored.
@@ -46,11 +50,20 @@ impl PlannedTask {
             operator: task.operator.as_str().into(),
             allow_failure: task.allow_failure,
             allow_dependency_failure: task.allow_dependency_failure,
+            priority: task.priority,
             json: Box::default(),
             inner: Vec::new(),
             outer: Vec::new(),
             task: Some(Box::new(task)),
         }
+    }
+
+    /// What it is ordered by among those that are ready, the smallest first: by priority, and of equals those that go
+    /// on with what has begun before those that begin something. One number, since an index in one direction also
+    /// serves those who read on after a task.
+    pub fn rank(&self) -> i64 {
+        let begins = self.inner.is_empty() && self.outer.is_empty();
+        -2 * i64::from(self.priority) + i64::from(begins)
     }
 }
 
@@ -95,6 +108,7 @@ pub fn validate<E: From<WorkflowError>>(
             operator,
             allow_failure: task.allow_failure,
             allow_dependency_failure: task.allow_dependency_failure,
+            priority: task.priority,
             json: json.into(),
             inner: Vec::new(),
             outer: task.dependencies().into_iter().cloned().collect(),
@@ -222,6 +236,9 @@ fn validate_files(task: &Task, config: &RunConfig) -> Result<(), WorkflowError> 
 fn validate_values(task: &Task) -> Result<(), WorkflowError> {
     let wrong = |text: String| Err(WorkflowError::Value(task.id.clone(), text));
     crate::model::outputs::refuse_bad_patterns(task)?;
+    if task.priority.unsigned_abs() > PRIORITY_MAX {
+        return wrong(format!("priority is {}; it must be within ±{PRIORITY_MAX}", task.priority));
+    }
     if task.retry.max_attempts == 0 {
         return wrong("retry.max_attempts is 0; at least 1 is needed".to_owned());
     }
