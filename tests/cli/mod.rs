@@ -5,6 +5,7 @@ mod config;
 mod control;
 mod extremes;
 mod files;
+mod folders;
 mod golden;
 mod looking;
 mod making;

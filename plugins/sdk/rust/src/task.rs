@@ -199,7 +199,7 @@ impl Task {
         self
     }
 
-    /// Stages a pinned file of the campaign.
+    /// Stages a pinned file of the campaign; to a destination that ends in `/`, all that are in a folder.
     pub fn file(mut self, destination: impl Into<String>, path: impl Into<String>) -> Self {
         self.files.insert(destination.into(), FileSource::Pinned { path: path.into(), stage: None, executable: None });
         self
@@ -211,7 +211,7 @@ impl Task {
         self
     }
 
-    /// Stages a file that an earlier task leaves.
+    /// Stages a file that an earlier task leaves; to a destination that ends in `/`, all that a pattern names.
     pub fn file_from(mut self, destination: impl Into<String>, task: &str, output: &str) -> Self {
         let (from, output) = (task.to_owned(), output.to_owned());
         self.files.insert(destination.into(), FileSource::From { from, output, stage: None, executable: None });
