@@ -19,4 +19,5 @@ mod readme;
 mod reuse;
 mod subject;
 mod supervised;
+mod sweep;
 mod words;
