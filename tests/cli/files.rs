@@ -156,6 +156,12 @@ fn a_pattern_that_named_nothing_says_what_was_there() {
     let more = json!([
         shell("dot", "echo 1 > a.txt", json!({"outputs": ["./a.txt"]})),
         shell("printed", "echo out; echo err >&2; echo 1 > x", json!({"outputs": ["stdout", "*"]})),
+        shell(
+            "heard",
+            "grep -qx out said && grep -qx err failed",
+            json!({"files": {"said": {"from": "printed", "output": "stdout"}, "failed": {"from": "told", "output": "./stderr"}}})
+        ),
+        shell("told", "echo err >&2", json!({"outputs": ["./{stderr,none}"]})),
     ]);
     let all: Vec<Value> = tasks.into_iter().chain(more.as_array().cloned().unwrap_or_default()).collect();
     let world = World::with_tasks(&Value::from(all));
@@ -172,6 +178,8 @@ fn a_pattern_that_named_nothing_says_what_was_there() {
     };
     assert_eq!(outputs("dot"), ["a.txt"]);
     assert_eq!(outputs("printed"), ["stdout", "x"], "what is printed is an output only where that is written");
+    assert_eq!(outputs("told"), ["stderr"]);
+    assert_eq!(attempts(&world, "heard")[0]["state"], "completed", "and another task takes it like any other");
 }
 
 /// Runs the binary as a user whom permissions bind.

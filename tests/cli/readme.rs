@@ -20,6 +20,7 @@ const OPERATOR: &str = "docs/operator-in-rust.md";
 const CLUSTER: &str = "docs/slurm.md";
 const MENDING: &str = "docs/mending.md";
 const REUSE: &str = "docs/reuse.md";
+const SWEEP: &str = "docs/sweep.md";
 const CONTRIBUTING: &str = "CONTRIBUTING.md";
 
 /// A fenced block: its language and its lines.
@@ -216,11 +217,23 @@ fn a_run_takes_what_another_has_computed_as_its_page_says() {
 }
 
 #[test]
-fn no_page_has_commands_that_nobody_gives() {
-    for name in pages()
+fn a_sweep_runs_and_grows_as_its_page_says() {
+    let directory = tempfile::tempdir().expect("a scratch directory");
+    let given: Vec<String> = blocks(SWEEP)
         .iter()
-        .filter(|name| ![README, CAMPAIGN, OPERATOR, CLUSTER, CONTRIBUTING, MENDING, REUSE].contains(&name.as_str()))
-    {
+        .filter(|block| block.language == "sh")
+        .map(|block| give(directory.path(), &block.text))
+        .collect();
+    let [first, grown] = &given[..] else { panic!("{} blocks", given.len()) };
+    assert_eq!(first.lines().filter(|line| line.contains(" completed  local")).count(), 6, "{first}");
+    assert!(first.contains("n=1,t=300") && first.contains("n=3,t=400"), "{first}");
+    assert!(grown.contains("9 tasks, 0 pending, 0 running, 9 completed"), "{grown}");
+}
+
+#[test]
+fn no_page_has_commands_that_nobody_gives() {
+    let given = [README, CAMPAIGN, OPERATOR, CLUSTER, CONTRIBUTING, MENDING, REUSE, SWEEP];
+    for name in pages().iter().filter(|name| !given.contains(&name.as_str())) {
         assert!(blocks(name).iter().all(|block| block.language != "sh"), "{name} has commands; a test must give them");
     }
 }

@@ -138,6 +138,23 @@ fn caps_of_the_run_and_of_an_operator_hold() {
 }
 
 #[test]
+fn ready_tasks_start_by_priority_and_then_those_that_go_on_with_what_has_begun() {
+    let tasks = json!([
+        task("least", json!({"priority": -1})),
+        task("first", json!({})),
+        task("new", json!({})),
+        task("goes-on", json!({"depends_on": ["first"]})),
+        task("urgent", json!({"priority": 5})),
+    ]);
+    let mut run = Fixture::new(&json!({"limits": {"max_active": 1}}), &[tasks]);
+    run.plan().expect("a plan");
+    assert_eq!(run.tick_to_end().0.state.as_str(), "completed");
+    let attempts = run.open().store.all_attempts().expect("attempts");
+    let order: Vec<String> = attempts.into_iter().map(|attempt| attempt.task_id).collect();
+    assert_eq!(order, ["urgent", "first", "goes-on", "new", "least"]);
+}
+
+#[test]
 fn a_paused_run_goes_on_with_what_is_live_and_starts_nothing() {
     let workflow = json!([task("a", json!({})), task("b", json!({"depends_on": ["a"]}))]);
     let mut run = Fixture::new(&json!({}), &[workflow]);

@@ -75,7 +75,7 @@ enum AmendCommand {
         #[arg(required = true, value_name = "K=V")]
         sets: Vec<String>,
     },
-    /// Change tasks: command, files, env, resources, retry, outputs, operator, input, depends_on
+    /// Change tasks: command, files, env, resources, retry, outputs, operator, priority, input, depends_on
     ///
     /// What has not started runs as changed; what is live goes on as it was begun, and a further attempt is as changed;
     /// what has ended stays until `rerun`.

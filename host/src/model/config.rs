@@ -14,6 +14,8 @@ pub const PLUGIN_MAX: u64 = 1 << 28;
 
 /// The standard campaign that runs a list of tasks.
 pub const WORKFLOW: &str = "builtin:workflow";
+/// The standard campaign that makes its tasks from a template.
+pub const SWEEP: &str = "builtin:sweep";
 
 fn object() -> Value {
     Value::Object(Map::new())
@@ -92,7 +94,7 @@ pub struct CampaignConfig {
     #[serde(default)]
     pub analyze: AnalyzeMode,
     /// Whether the campaign can take back a result that it has received, once the task has run again: such a result
-    /// comes with `supersedes`. `builtin:workflow` can.
+    /// comes with `supersedes`. `builtin:workflow` and `builtin:sweep` can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub takes_back: Option<bool>,
 }
@@ -100,7 +102,7 @@ pub struct CampaignConfig {
 impl CampaignConfig {
     /// Whether the campaign can take back a result that it has received.
     pub fn can_take_back(&self) -> bool {
-        self.takes_back.unwrap_or(self.plugin == WORKFLOW)
+        self.takes_back.unwrap_or_else(|| [WORKFLOW, SWEEP].contains(&self.plugin.as_str()))
     }
 }
 

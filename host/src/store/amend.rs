@@ -17,6 +17,8 @@ pub struct AmendedTask {
     pub allow_failure: bool,
     /// Whether it starts although a dependency did not complete.
     pub tolerant: bool,
+    /// What it is ordered by among those that are ready.
+    pub rank: i64,
     /// The ids of the tasks it depends on.
     pub dependencies: Vec<String>,
     /// Whether it computes something else than before.
@@ -41,8 +43,8 @@ impl Writer<'_> {
         let changed = self
             .connection
             .prepare_cached(
-                "UPDATE tasks SET spec = ?2, version = version + 1, operator = ?3, allow_failure = ?4, tolerant = ?5, tries = 0, \
-                 misfires = 0, stale = iif(?6 AND (state = 'completed' OR EXISTS (SELECT 1 FROM attempts a WHERE \
+                "UPDATE tasks SET spec = ?2, version = version + 1, operator = ?3, allow_failure = ?4, tolerant = ?5, rank = ?7, \
+                 tries = 0, misfires = 0, stale = iif(?6 AND (state = 'completed' OR EXISTS (SELECT 1 FROM attempts a WHERE \
                  a.task_key = tasks.task_key AND a.ended_at_ms IS NULL)), 1, stale) WHERE task_key = ?1",
             )?
             .execute((
@@ -52,6 +54,7 @@ impl Writer<'_> {
                 task.allow_failure,
                 task.tolerant,
                 task.computes_anew,
+                task.rank,
             ))?;
         changed_one(changed, "the task")?;
         self.connection

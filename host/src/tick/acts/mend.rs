@@ -128,6 +128,7 @@ pub(in crate::tick) fn amended(
         operator: planned.operator.to_string(),
         allow_failure: planned.allow_failure,
         tolerant: planned.allow_dependency_failure,
+        rank: planned.rank(),
         dependencies: task.dependencies().into_iter().map(|id| id.as_str().to_owned()).collect(),
         computes_anew: !before.computes_like(task),
         json: planned.json.to_string(),

@@ -8,11 +8,12 @@ use crate::model::reason::Reason;
 use crate::model::remedy::Remedy;
 use crate::model::selection::{Selection, Standing};
 use crate::model::states::{RunState, TaskState};
-use crate::model::workflow::{FileSource, Task, TaskChange};
+use crate::model::workflow::{Task, TaskChange};
 use crate::store::{AmendedTask, Durability, RunRow, StoreError, TaskRow, Writer};
 use crate::tick::Run;
 use crate::tick::acts::control::{ControlError, go_on, is_held_by, not_now};
 use crate::tick::acts::mend::{amended, matching};
+use crate::tick::attempts::folders::pinned_of;
 use std::collections::BTreeSet;
 
 /// Tasks that are going to come back.
@@ -80,10 +81,7 @@ impl Rerun {
                 continue;
             }
             let task: Task = crate::tick::attempts::verdict::stored_task(&text)?;
-            files.extend(task.files.into_values().filter_map(|source| match source {
-                FileSource::Path(path) => Some(path.path),
-                FileSource::Content(_) | FileSource::From(_) => None,
-            }));
+            files.extend(pinned_of(run, &task));
         }
         Ok(files)
     }

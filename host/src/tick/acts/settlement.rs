@@ -13,7 +13,7 @@ use crate::store::{AttemptRow, Durability, Output, SettledAttempt, TaskRow};
 use crate::tick::acts::control::{go_on, known_task, not_now};
 use crate::tick::acts::rerun::Rerun;
 use crate::tick::attempts::collect::{Collected, Left, collect_outputs};
-use crate::tick::attempts::verdict::stored_task;
+use crate::tick::attempts::folders::task_of;
 use crate::tick::{ControlError, Run};
 
 /// What a person says an attempt came to.
@@ -106,7 +106,7 @@ fn unsettled(run: &Run, task: &TaskRow) -> Result<(Unsettled, AttemptRow), Contr
 
 /// The outputs that the attempt left, whole: a person waits for them.
 fn outputs(run: &Run, lost: &AttemptRow, to: Settlement) -> Result<Vec<Output>, ControlError> {
-    let task = stored_task(&lost.task_json)?;
+    let task = task_of(run, lost)?;
     let left = Left { directory: &run.dir.join(&lost.directory), task: &task, handle: lost.handle.as_deref() };
     let (mut progress, allowance) = (Carriage::default(), Allowance::new(u64::MAX));
     let found = collect_outputs(left, Vec::new(), &run.config.limits, &mut progress, &allowance);
