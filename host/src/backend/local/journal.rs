@@ -2,8 +2,8 @@
 use super::ended::Ended;
 use super::lock;
 use super::record::{
-    Entry, Foreign, Header, Position, Process, Reign, TORN, ends_whole, fresh, is_in_place, line, named, open_own,
-    read_lines, records,
+    Entry, Foreign, Header, Mark, Position, Process, Reign, TORN, ends_whole, fresh, is_in_place, line, mark_of, named,
+    open_own, read_lines, records,
 };
 use crate::backend::exit::ExitRecord;
 use std::collections::{HashMap, HashSet};
@@ -43,7 +43,9 @@ pub(super) struct Journaled {
 /// next append closes.
 pub(super) struct Journal {
     directory: PathBuf,
+    path: PathBuf,
     file: File,
+    mark: Mark,
     generation: u64,
     pair: Option<u64>,
     begin: u64,
@@ -63,20 +65,22 @@ impl Journal {
                 return Ok(None);
             }
             // a supervisor may just have begun it anew, and left
-            if !is_in_place(&file, &path, 0)? {
+            let mark = mark_of(&file)?;
+            if !is_in_place(mark, &path, 0)? {
                 continue;
             }
             let torn = !ends_whole(&file)?;
             let read = Header::read_own(&file).map_err(|error| named(&path, error))?;
             let (Header { generation, pair, .. }, begin) = read.ok_or(Foreign::Gone)?;
             let (directory, length) = (directory.to_owned(), file.metadata()?.len());
-            return Ok(Some(Self { directory, file, generation, pair, begin, length, torn, pending: Vec::new() }));
+            let pending = Vec::new();
+            return Ok(Some(Self { directory, path, file, mark, generation, pair, begin, length, torn, pending }));
         }
     }
 
     /// Whether the file that has the name is this one, with all that was written.
     pub(super) fn is_in_place(&self) -> io::Result<bool> {
-        is_in_place(&self.file, &self.directory.join(NAME), self.length)
+        is_in_place(self.mark, &self.path, self.length)
     }
 
     /// Lets another supervisor write it.
@@ -188,9 +192,10 @@ impl Journal {
         file.write_all(&bytes)?;
         file.sync_data()?;
         fs::rename(&before, self.directory.join(BEFORE))?;
-        fs::rename(&temporary, self.directory.join(NAME))?;
+        fs::rename(&temporary, &self.path)?;
         File::open(&self.directory)?.sync_all()?;
         crate::ground::failpoint::hit("local.journal-anew");
+        self.mark = mark_of(&file)?;
         (self.file, self.generation, self.begin, self.length) = (file, self.generation + 1, begin, bytes.len() as u64);
         Ok(())
     }

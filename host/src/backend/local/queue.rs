@@ -2,7 +2,7 @@
 //! of it is done with, under its lock, so whoever has opened it looks whether it is still the one.
 use super::journal;
 use super::record::{
-    Header, Order, Position, TORN, ends_whole, fresh, is_in_place, line, named, open_own, read_lines, records,
+    Header, Order, Position, TORN, ends_whole, fresh, is_in_place, line, mark_of, named, open_own, read_lines, records,
 };
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -70,7 +70,7 @@ impl Locked {
         loop {
             let (file, ..) = open(path)?;
             let locked = Self::take(file, path)?;
-            if is_in_place(&locked.file, path, 0)? {
+            if is_in_place(mark_of(&locked.file)?, path, 0)? {
                 return Ok(locked);
             }
         }
@@ -106,7 +106,7 @@ impl Queue {
 
     /// Whether the file that has the name is this one, with all that was read.
     pub(super) fn is_in_place(&self) -> io::Result<bool> {
-        is_in_place(&self.file, &self.path, self.offset)
+        is_in_place(mark_of(&self.file)?, &self.path, self.offset)
     }
 
     /// Makes what was asked for durable.

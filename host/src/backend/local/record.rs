@@ -228,13 +228,17 @@ pub(super) fn fresh() -> io::Result<u64> {
     Ok(u64::from(u32::from_le_bytes(bytes)) + 1)
 }
 
+/// What tells a file from all others as long as it is open: its file system's number and its own.
+pub(super) type Mark = (u64, u64);
+
+pub(super) fn mark_of(file: &File) -> io::Result<Mark> {
+    file.metadata().map(|file| (file.dev(), file.ino()))
+}
+
 /// Whether a path still leads to an open file, and the file has not lost what it had.
-pub(super) fn is_in_place(file: &File, path: &Path, length: u64) -> io::Result<bool> {
+pub(super) fn is_in_place(mark: Mark, path: &Path, length: u64) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
-        Ok(there) => {
-            let own = file.metadata()?;
-            Ok((there.dev(), there.ino()) == (own.dev(), own.ino()) && there.len() >= length)
-        }
+        Ok(there) => Ok((there.dev(), there.ino()) == mark && there.len() >= length),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
         Err(error) => Err(error),
     }

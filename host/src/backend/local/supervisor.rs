@@ -145,7 +145,7 @@ impl Supervisor {
     /// any more, or a fresh process may have room for what it has none. Ticks are woken to start that.
     fn gives_up(&mut self, idle: bool, lock: &File) -> io::Result<bool> {
         let cramped = self.cramped >= start::CRAMPED_MAX && self.running.is_empty() && self.unrecorded.is_empty();
-        if !(idle && self.disowned) && !cramped {
+        if !(cramped || idle && self.disowned) {
             return Ok(false);
         }
         self.journal.write()?;

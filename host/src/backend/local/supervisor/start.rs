@@ -28,12 +28,15 @@ impl Supervisor {
             if used + self.cores_of(next) > self.settings.cores.max(1) {
                 return;
             }
+            if self.claimed.is_empty() && self.is_disowned() {
+                return;
+            }
             if self.claimed.is_empty() && self.claim().is_err() {
                 self.start_at = Some(Instant::now() + WRITE_RETRY);
                 return;
             }
-            // a look at each: what a tick has called lost must not start
-            if self.is_disowned() {
+            // what is claimed is lost without the journal, so each start looks for that; what is not, without either
+            if !self.journal.is_in_place().unwrap_or(true) && self.is_disowned() {
                 return;
             }
             let Some(job) = self.claimed.pop_front() else { continue };
