@@ -175,7 +175,7 @@ codes! {
         StoreUnreadable = "store-unreadable": "the run's database cannot be read";
         EndUnseen = "end-unseen": "the command ran, and nobody saw how it ended; `settle RUN TASK --completed` takes the outputs that it left, `--failed` gives it up";
         StartUnseen = "start-unseen": "nobody saw whether the command started";
-        OtherFormat = "other-format": "a supervisor of another version is at work in the run; what is new waits until its jobs have ended";
+        OtherFormat = "other-format": "a supervisor of another version, or one whose files were tampered with, is at work in the run; what is new waits until its jobs have ended";
     }
 }
 
