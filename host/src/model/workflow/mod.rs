@@ -1,6 +1,7 @@
 //! Tasks and the workflow they form: the published shapes and the rules a plan must keep.
 mod change;
 mod file;
+mod given;
 mod plan;
 
 pub use change::TaskChange;
