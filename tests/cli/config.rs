@@ -97,6 +97,45 @@ fn a_value_of_another_kind_is_named_with_its_unit() {
 }
 
 #[test]
+fn a_list_is_no_object() {
+    let base = |key: &str, value: &str| {
+        let local = if key == "operators" || key == "backends" { "" } else { LOCAL };
+        let comma = if local.is_empty() { "" } else { ",\n" };
+        format!("{{\"campaign\": {{\"plugin\": \"builtin:workflow\"}}{comma}{local},\n\"{key}\": {value}}}")
+    };
+    for (key, value, place) in [
+        ("limits", "[5,6]", "at `limits` (line 4)"),
+        ("store", "[\"rollback\"]", "at `store` (line 4)"),
+        ("notify", "[[\"true\"]]", "at `notify` (line 4)"),
+        ("reuse", "[\"workspace\"]", "at `reuse` (line 4)"),
+        ("operators", "{\n\"local\": [\"builtin:compute\"]}", "at `operators.local` (line 3)"),
+        ("backends", "{\n\"local\": [\"local\", 1]}", "at `backends.local` (line 3)"),
+        ("backends", "{\"c\": {\"kind\": \"slurm\",\n\"ssh\": [\"host\"]}}", "at `backends.c.ssh` (line 3)"),
+    ] {
+        refused(&base(key, value), &[], &[place, "expected an object"]);
+    }
+    refused("[{\"plugin\": \"builtin:workflow\"}]", &[], &["expected an object"]);
+    let text = format!("{{\"campaign\": {{\"plugin\": \"builtin:workflow\"}},\n{LOCAL}}}");
+    refused(&text, &["limits=[5,6]"], &["`--set limits=[5,6]`", "expected an object"]);
+}
+
+#[test]
+fn a_whole_number_may_be_written_as_a_float() {
+    let task = r#"{"id": "a", "command": "true", "resources": {"cores": 1.0}, "retry": {"max_attempts": 2.0}}"#;
+    let world = written(&format!(
+        "{{\"format\": 1.0, \"campaign\": {{\"plugin\": \"builtin:workflow\", \"seed\": 1.0, \"params\": {{\"tasks\": [{task}]}}}}, \
+         \"limits\": {{\"plugin\": {{\"fuel\": 1e11}}}}, \"backends\": {{\"local\": {{\"kind\": \"local\", \"cores\": 2.0}}}}}}"
+    ));
+    world.init();
+    let config: Value =
+        serde_json::from_slice(&std::fs::read(world.run_dir("r").join("config.json")).expect("it")).expect("JSON");
+    assert_eq!((&config["format"], &config["campaign"]["seed"]), (&json!(1), &json!(1)));
+    assert_eq!(config["limits"]["plugin"]["fuel"], json!(100_000_000_000_u64));
+    assert_eq!(config["backends"]["local"]["cores"], json!(2));
+    world.run(&["loop", "r"]).code(0);
+}
+
+#[test]
 fn a_number_that_readers_would_change_is_named_where_it_stands() {
     let params = |value: &str| {
         format!("{{\"campaign\": {{\"plugin\": \"builtin:workflow\",\n\"params\": {{\"n\": {value}}}}}}}")

@@ -1,8 +1,10 @@
 //! `config.json`: what a person writes, and its resolved form inside a run.
+use super::document::Place;
 use super::limit::Limits;
+use super::misfit::{Misfit, fit};
 use super::reuse::ReuseConfig;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,6 +18,9 @@ pub const PLUGIN_MAX: u64 = 1 << 28;
 pub const WORKFLOW: &str = "builtin:workflow";
 /// The standard campaign that makes its tasks from a template.
 pub const SWEEP: &str = "builtin:sweep";
+
+/// The standard operator that runs commands on backends.
+pub const COMPUTE: &str = "builtin:compute";
 
 fn object() -> Value {
     Value::Object(Map::new())
@@ -163,7 +168,7 @@ impl Default for Grants {
 }
 
 /// One entry of `backends`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum BackendConfig {
     /// Jobs on this machine.
@@ -174,6 +179,44 @@ pub enum BackendConfig {
     },
     /// Jobs of a Slurm cluster, here or behind `ssh`.
     Slurm(Box<SlurmConfig>),
+}
+
+impl BackendConfig {
+    /// Reads one entry of `backends`. Its kind says which keys it may have, so that serde would read it by what it
+    /// holds, and neither name the key that is wrong nor refuse a list.
+    ///
+    /// # Errors
+    /// What does not fit, by the way to it from the entry.
+    pub fn read(value: &Value) -> Result<Self, Misfit> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        enum Kind {
+            Local,
+            Slurm,
+        }
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Local {
+            #[serde(default = "one")]
+            cores: u32,
+        }
+        let misfit = |why: &str| Misfit { place: Vec::new(), why: why.to_owned(), near: None };
+        let mut keys = value.as_object().ok_or_else(|| misfit("expected an object, with a `kind`"))?.clone();
+        let kind = keys.remove("kind").ok_or_else(|| misfit("missing field `kind`"))?;
+        let kind = fit::<Kind>(&kind).map_err(|misfit| misfit.below([Place::Key("kind".to_owned())]))?;
+        let keys = Value::Object(keys);
+        Ok(match kind {
+            Kind::Local => Self::Local { cores: fit::<Local>(&keys)?.cores },
+            Kind::Slurm => Self::Slurm(Box::new(fit(&keys)?)),
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for BackendConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        Self::read(&value).map_err(serde::de::Error::custom)
+    }
 }
 
 /// A backend of the kind `slurm`. What a job needs of cores, memory and time, its task says.

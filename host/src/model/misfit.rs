@@ -1,6 +1,7 @@
 //! Why a document that is JSON is not of the form it should have: which key, what is wanted there, in which unit, and
 //! which key was probably meant.
 use super::document::{Place, way};
+use super::form::Form;
 use super::workflow::nearest;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -18,6 +19,13 @@ pub struct Misfit {
 }
 
 impl Misfit {
+    /// As it is seen from further above.
+    #[must_use]
+    pub fn below(mut self, above: impl IntoIterator<Item = Place>) -> Self {
+        self.place.splice(0..0, above);
+        self
+    }
+
     /// The sentence without the key that was probably meant, about a part at `place`.
     pub fn sentence(&self) -> String {
         match self.place.as_slice() {
@@ -40,7 +48,7 @@ impl fmt::Display for Misfit {
 /// What does not fit, if anything.
 pub fn fit<T: DeserializeOwned>(value: &Value) -> Result<T, Misfit> {
     // Keeping the way costs time, and is done only where it is needed.
-    T::deserialize(value).or_else(|_| serde_path_to_error::deserialize(value)).map_err(|error| {
+    T::deserialize(Form(value)).or_else(|_| serde_path_to_error::deserialize(Form(value))).map_err(|error| {
         let place = error.path().iter().filter_map(|segment| match segment {
             serde_path_to_error::Segment::Seq { index } => Some(Place::Index(*index)),
             serde_path_to_error::Segment::Map { key } => Some(Place::Key(key.clone())),
@@ -75,10 +83,7 @@ fn misfit(mut place: Vec<Place>, message: &str) -> Misfit {
         let why = format!("unknown variant `{}`; known are {}", word.escape_debug(), known.join(", "));
         return Misfit { place, why, near: nearest(word, known.iter().copied()).map(str::to_owned) };
     }
-    let mut why = match message.split_once("expected struct ") {
-        Some((before, _)) => format!("{before}expected an object"),
-        None => message.to_owned(),
-    };
+    let mut why = message.to_owned();
     if let Some(Place::Key(key)) = place.iter().rev().find(|step| matches!(step, Place::Key(_)))
         && let Some(unit) = unit_of(key)
         && message.starts_with("invalid ")
@@ -133,13 +138,36 @@ mod tests {
             (json!({"resources": {"cores": -1}}), "`resources.cores`: ", "a whole number of cores"),
             (json!({"retry": {"on": {"oom": {"memory_factor": "2"}}}}), "`retry.on.oom.memory_factor`", "a multiple"),
             (json!({"dependson": []}), "`dependson`: unknown field", "did you mean `depends_on`?"),
-            (json!({"files": {"x": {"pth": "y"}}}), "`files.x`: ", "{\"path\": …}"),
+            (json!({"files": {"x": {"pth": "y"}}}), "`files.x.pth`: unknown field", "did you mean `path`?"),
+            (json!({"files": {"x": {"path": "y", "stage": "lnik"}}}), "`files.x.stage`: ", "did you mean `link`?"),
+            (json!({"files": {"x": {"path": "y", "executable": "yes"}}}), "`files.x.executable`: ", "a boolean"),
+            (json!({"files": {"x": {"path": "y", "content": "z"}}}), "`files.x`: ", "{\"path\": …}"),
+            (json!({"files": {"x": {"from": "y"}}}), "`files.x`: ", "\"output\": …"),
+            (json!({"outputs": [{"pattern": "x", "keep": "remot"}]}), "`outputs[0].keep`: ", "`remote`"),
             (json!({"command": {"x": 1}}), "`command`: ", "a list of texts"),
+            (json!({"outputs": [["x", "remote"]]}), "`outputs[0]`: ", "a text, or {\"pattern\": …"),
+            (json!({"resources": [3, 5]}), "`resources`: ", "expected an object"),
+            (json!({"retry": [4, 0.5]}), "`retry`: ", "expected an object"),
+            (json!({"retry": {"on": [null]}}), "`retry.on`: ", "expected an object"),
+            (json!({"files": {"x": ["scripts/s"]}}), "`files.x`: ", "expected an object"),
+            (json!({"resources": {"cores": 9e15}}), "`resources.cores`: ", "a whole number of cores"),
             (json!({"outputs": [3]}), "`outputs[0]`: ", "{\"pattern\": …, \"keep\": \"remote\"}"),
         ];
         for (task, one, two) in cases {
             let text = why(task.clone());
             assert!(text.contains(one) && text.contains(two), "{task}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_whole_number_is_an_integer_however_it_is_written() {
+        let text = r#"{"id": "a", "resources": {"cores": 2.0, "memory_mb": 3.6e3, "gpus": -0}, "retry": {"max_attempts": 1.0}}"#;
+        let task: Task = fit(&serde_json::from_str(text).expect("JSON")).expect("a task");
+        let resources = task.resources.expect("resources");
+        assert_eq!((resources.cores, resources.memory_mb, resources.gpus), (Some(2), Some(3600), Some(0)));
+        for (number, fits) in [(9_007_199_254_740_992.0, true), (9_007_199_254_740_994.0, false), (-1.0, false)] {
+            let task = fit::<Task>(&json!({"id": "a", "resources": {"memory_mb": number}}));
+            assert_eq!(task.is_ok(), fits, "{number}");
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod contract;
 pub mod document;
 pub mod evidence;
 pub mod exit;
+mod form;
 pub mod handle;
 pub mod id;
 pub mod inputs;

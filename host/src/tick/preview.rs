@@ -3,7 +3,7 @@ use super::attempts::start;
 use super::attempts::verdict::stored_task;
 use super::{Run, TickError, task_with_retries};
 use crate::ground::words::visibly_quoted;
-use crate::model::config::OperatorConfig;
+use crate::model::config::{COMPUTE, OperatorConfig};
 use crate::model::states::RunState;
 use crate::model::workflow::{CommandLine, FileSource, Task};
 use serde::Serialize;
@@ -59,7 +59,7 @@ pub fn would_start(run: &Run, now_ms: i64) -> Result<Vec<Preview>, TickError> {
 /// The job script of a task that `builtin:compute` hands to a backend which writes one. What other operators would
 /// submit only they know, and asking them to would be to do it.
 fn job_script(run: &Run, operator: &OperatorConfig, task: &Task) -> Option<String> {
-    if operator.plugin != "builtin:compute" {
+    if operator.plugin != COMPUTE {
         return None;
     }
     let backend = match operator.config.get("backend").and_then(Value::as_str) {
@@ -94,7 +94,7 @@ fn notes(task: &Task) -> Vec<String> {
 /// The job as a shell script: the environment, and the command behind its operator's launcher.
 fn script(operator: Option<&OperatorConfig>, task: &Task) -> String {
     let words = |words: &[String]| words.iter().map(|word| visibly_quoted(word)).collect::<Vec<_>>().join(" ");
-    let compute = operator.filter(|operator| operator.plugin == "builtin:compute");
+    let compute = operator.filter(|operator| operator.plugin == COMPUTE);
     let launcher = compute.and_then(|operator| serde_json::from_value(operator.config.get("launcher")?.clone()).ok());
     let launcher = launcher.map(|launcher: CommandLine| match launcher {
         CommandLine::Argv(arguments) => words(&arguments) + " ",

@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A pattern of output files: text, or with the word where they stay.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "expected a text, or {\"pattern\": …, \"keep\": \"remote\"}")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(untagged)]
 pub enum OutputPattern {
     /// The files come back into the run.
     Fetched(String),
@@ -55,11 +55,8 @@ impl OutputPattern {
 }
 
 /// Where a staged file comes from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(
-    untagged,
-    expecting = "expected {\"path\": …}, {\"content\": \"…\"}, or {\"from\": …, \"output\": …}, and no other key"
-)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(untagged)]
 pub enum FileSource {
     /// A pinned file of the workspace.
     Path(PathSource),

@@ -2,6 +2,7 @@
 mod change;
 mod file;
 mod folder;
+mod given;
 mod plan;
 
 pub use change::TaskChange;

@@ -2,14 +2,14 @@
 //! which file, or by which `--set`.
 use super::{read_document, read_file};
 use crate::failure::Failure;
-use crate::model::config::RunConfig;
+use crate::model::config::{BackendConfig, RunConfig};
 use crate::model::document::{self, Dialect, Place, way};
 use crate::model::misfit::{self, Misfit};
 use serde_json::{Map, Value};
 use std::path::Path;
 
 /// The format of configurations.
-const FORMAT: u64 = 1;
+pub(super) const FORMAT: u32 = 1;
 
 /// A setting that cannot be meant.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ impl Layers {
     pub(super) fn add_text(&mut self, name: &str, text: &[u8]) -> Result<(), Failure> {
         let given = read_document(text, name)?;
         self.files.push((name.to_owned(), text.to_owned()));
-        if let Some(format) = given.get("format").filter(|format| format.as_u64() != Some(FORMAT)) {
+        if let Some(format) = given.get("format").filter(|format| format.as_f64() != Some(f64::from(FORMAT))) {
             let wrong = Wrong::new("format", format!("configuration `{name}` is of format {format}"))
                 .hint(format!("this version reads format {FORMAT}"));
             return Err(self.failure(wrong));
@@ -87,6 +87,13 @@ impl Layers {
 
     /// What the layers say together, as a configuration.
     pub(super) fn parse(&self) -> Result<RunConfig, Failure> {
+        let backends = self.value.get("backends").and_then(Value::as_object);
+        for (name, backend) in backends.into_iter().flatten() {
+            if let Err(misfit) = BackendConfig::read(backend) {
+                let above = ["backends", name].map(|key| Place::Key(key.to_owned()));
+                return Err(self.misfit(&misfit.below(above)));
+            }
+        }
         misfit::fit(&self.value).map_err(|misfit| self.misfit(&misfit))
     }
 

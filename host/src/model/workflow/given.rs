@@ -1,0 +1,61 @@
+//! Files of a task as they are written. Each key is read as what it should be, so that an error names the one that is
+//! not; which of them go together is asked last.
+use super::file::{ContentSource, FileSource, FromSource, KeptPattern, OutputPattern, PathSource, Stage};
+use crate::model::id::TaskId;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use std::fmt;
+
+/// Every key that a source may have.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Source {
+    path: Option<String>,
+    content: Option<String>,
+    from: Option<TaskId>,
+    output: Option<String>,
+    stage: Option<Stage>,
+    executable: Option<bool>,
+}
+
+impl<'de> Deserialize<'de> for FileSource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Source { path, content, from, output, stage, executable } = Source::deserialize(deserializer)?;
+        match (path, content, from, output, stage) {
+            (Some(path), None, None, None, stage) => Ok(Self::Path(PathSource { path, stage, executable })),
+            (None, Some(content), None, None, None) => Ok(Self::Content(ContentSource { content, executable })),
+            (None, None, Some(from), Some(output), stage) => {
+                Ok(Self::From(FromSource { from, output, stage, executable }))
+            }
+            _ => Err(D::Error::custom(
+                "expected {\"path\": …}, {\"content\": \"…\"}, or {\"from\": …, \"output\": …}, and no other key but \
+                 `executable`, and `stage` where it is no content",
+            )),
+        }
+    }
+}
+
+struct Output;
+
+impl<'de> Visitor<'de> for Output {
+    type Value = OutputPattern;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text, or {\"pattern\": …, \"keep\": \"remote\"}")
+    }
+
+    fn visit_str<E: Error>(self, pattern: &str) -> Result<OutputPattern, E> {
+        Ok(OutputPattern::Fetched(pattern.to_owned()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<OutputPattern, A::Error> {
+        KeptPattern::deserialize(MapAccessDeserializer::new(map)).map(OutputPattern::Kept)
+    }
+}
+
+impl<'de> Deserialize<'de> for OutputPattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Output)
+    }
+}
