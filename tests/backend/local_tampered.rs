@@ -1,5 +1,5 @@
-//! The local backend when somebody, a job of its own perhaps, takes away, empties, cuts or replaces its files: no command
-//! starts twice, and none starts that was called lost.
+//! The local backend when somebody, a job of its own perhaps, takes away, empties, cuts or replaces its files: no
+//! command starts twice, and none starts that was called lost.
 use super::local::{Run, code, until};
 use super::local_memory::{counted, settled, starts};
 use matterstack::backend::Compute;
@@ -10,6 +10,9 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
+
+/// What is done to a journal, given an older state of it.
+type Harm<'a> = &'a dyn Fn(&Path, &[u8]);
 
 /// Asks, and lets a supervisor be started, as a `loop` does, until the answer is an end.
 fn end_of(run: &Run, backends: &Backends, attempt: &str, handle: &str) -> Status {
@@ -109,7 +112,7 @@ fn a_journal_removed_under_a_living_supervisor_starts_nothing_again() {
 #[test]
 fn a_journal_changed_after_its_supervisor_was_killed_starts_nothing_again() {
     let old = |run: &Run| fs::read(run.backend_directory().join("journal")).expect("a journal");
-    let harms: [(&str, &dyn Fn(&Path, &[u8])); 5] = [
+    let harms: [(&str, Harm<'_>); 5] = [
         ("emptied", &|path, _| cut(path, |_| 0)),
         ("removed", &|path, _| remove(path)),
         ("halved", &|path, _| cut(path, |bytes| bytes.len() / 2)),

@@ -65,9 +65,12 @@ fn sign(lock: &File) -> io::Result<()> {
 /// Whether a supervisor holds the lock of a backend's directory, or its journal: either may have been removed under it.
 pub(super) fn is_held(directory: &Path) -> io::Result<bool> {
     for name in [NAME, journal::NAME] {
-        if existing(&directory.join(name))?.is_some_and(|file| file.try_lock_shared().is_err()) {
+        let Some(file) = existing(&directory.join(name))? else { continue };
+        if file.try_lock_shared().is_err() {
             return Ok(true);
         }
+        // not by closing it: a process that is just being made by another thread has it open as well
+        file.unlock()?;
     }
     Ok(false)
 }

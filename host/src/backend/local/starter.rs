@@ -68,8 +68,8 @@ impl Starter {
     /// Starts the job in a process group of its own.
     pub(super) fn start(&mut self, job: &Job) -> Result<Child, NotStarted> {
         let directory = Path::new(&job.directory);
-        // `stdout` is made by a start and by nothing else, so whoever makes it is the only one to start the job, whatever
-        // became of the journal
+        // `stdout` is made by a start and by nothing else, so whoever makes it is the only one to start the job,
+        // whatever became of the journal
         let stdout = output(directory, "stdout")?;
         let started = output(directory, "stderr").and_then(|stderr| self.start_in(job, directory, stdout, stderr));
         if let Err(NotStarted::Now { .. }) = &started {

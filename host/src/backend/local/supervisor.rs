@@ -71,8 +71,8 @@ struct Supervisor {
     anew_at: Option<Instant>,
     /// How often in a row a job could not be started for want of what this process itself may have.
     cramped: u32,
-    /// Whether queue or journal have been removed, replaced or cut: ticks may have taken what waits for lost, so nothing
-    /// starts any more.
+    /// Whether queue or journal have been removed, replaced or cut: ticks may have taken what waits for lost, so
+    /// nothing starts any more.
     disowned: bool,
 }
 
