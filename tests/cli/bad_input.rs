@@ -434,7 +434,10 @@ fn a_pipe_in_the_place_of_a_file_is_an_error_at_once() {
     world.run(&["init", "demo", "--run-id", "s"]).code(74);
     world.run(&["config", "check", "demo"]).code(74);
     pipe(&world.run_dir("r").join("config.json"));
-    for arguments in [&["evidence", "r"][..], &["step", "r"], &["status", "r"]] {
-        assert!(world.command(arguments).output().expect("it runs").status.code().is_some(), "{arguments:?}");
+    world.run(&["status", "r"]).code(0);
+    for (arguments, code) in [(["evidence", "r"], 0), (["step", "r"], 74), (["doctor", "r"], 1)] {
+        let done = world.run(&arguments).code(code);
+        let said = format!("{}{}", done.stdout, done.stderr);
+        assert!(said.contains("config.json") && !said.contains("is sound"), "{arguments:?}: {said}");
     }
 }

@@ -34,17 +34,6 @@ fn ids(world: &World, arguments: &[&str]) -> Vec<String> {
     tasks.as_array().expect("a list").iter().map(|task| task["id"].as_str().expect("an id").to_owned()).collect()
 }
 
-fn evidence(world: &World) -> Value {
-    world.run(&["evidence", "r"]).code(0);
-    let text = std::fs::read_to_string(world.run_dir("r").join("evidence/evidence.json")).expect("a bundle");
-    serde_json::from_str(&text).expect("JSON")
-}
-
-fn is_sound(world: &World) {
-    world.run(&["replay", "r"]).code(0);
-    world.run(&["doctor", "r"]).code(0);
-}
-
 #[test]
 fn all_that_is_said_of_tasks_must_hold() {
     let world = world("exit 3");
@@ -87,7 +76,7 @@ fn all_that_is_said_of_tasks_must_hold() {
 fn what_matches_nothing_says_so_and_changes_nothing() {
     let world = world("exit 3");
     world.run(&["loop", "r"]).code(1);
-    let acts = || evidence(&world)["acts"].as_array().expect("acts").len();
+    let acts = || world.evidence()["acts"].as_array().expect("acts").len();
     let before = acts();
     let none = world.run(&["tasks", "r", "--state", "failed", "--operator", "nobody"]).code(0);
     assert!(none.stderr.contains("the run has no failed task of operator `nobody`"), "{none:?}");
@@ -131,9 +120,9 @@ fn chosen_tasks_are_changed_rerun_and_cancelled_and_no_others() {
     let cancelled = world.run(&["cancel", "r", "--operator", "other", "--state", "pending"]).code(0);
     assert!(cancelled.stderr.contains("2 task(s) are cancelled"), "{cancelled:?}");
     assert_eq!(ids(&world, &["--state", "cancelled"]), ["static-1", "plot-1"]);
-    let act = evidence(&world)["acts"].as_array().expect("acts").last().expect("an act").clone();
+    let act = world.evidence()["acts"].as_array().expect("acts").last().expect("an act").clone();
     assert_eq!((&act["arguments"]["operator"], &act["arguments"]["state"]), (&json!("other"), &json!("pending")));
-    is_sound(&world);
+    world.is_sound("r");
 }
 
 /// Every file of the run with its digest, but for the database and what supervisors of jobs write and take away.
@@ -190,7 +179,7 @@ fn a_dry_run_says_what_the_act_says_and_changes_nothing() {
     grown.push(json!({"id": "more", "operator": "local", "command": "true"}));
     tried(&world, &["amend", "r", "config", &format!("campaign.params.tasks={}", Value::from(grown))]);
     tried(&world, &["cancel", "r"]);
-    is_sound(&world);
+    world.is_sound("r");
 }
 
 #[test]
@@ -223,7 +212,7 @@ fn a_list_in_an_input_that_has_grown_is_tried_out() {
     tried(&world, &["amend", "r", "file", "tasks.jsonl"]);
     world.run(&["loop", "r"]).code(0);
     assert_eq!(ids(&world, &["--state", "completed"]), ["a", "b"]);
-    is_sound(&world);
+    world.is_sound("r");
 }
 
 /// A run that completed, with the script changed since: `static-0` and `static-1` are stale.
@@ -249,11 +238,11 @@ fn stale_results_are_taken_as_they_are() {
     let attempts = world.run(&["attempts", "r", "static-0", "--json"]).code(0).json();
     assert_eq!((&attempts[1]["state"], &attempts[1]["outputs"]), (&json!("completed"), &attempts[0]["outputs"]));
     assert_eq!(attempts[0]["inputs"], attempts[1]["inputs"], "the record says what they were made of");
-    let act = evidence(&world)["acts"].as_array().expect("acts").last().expect("an act").clone();
+    let act = world.evidence()["acts"].as_array().expect("acts").last().expect("an act").clone();
     assert_eq!((&act["verb"], &act["reason"]), (&json!("settle"), &json!("a comment only")));
     let again = world.run(&["settle", "r", "static-0", "--completed"]).code(2);
     assert!(again.stderr.contains("is not stale"), "{again:?}");
-    is_sound(&world);
+    world.is_sound("r");
 }
 
 #[test]
@@ -272,10 +261,10 @@ fn stale_results_that_are_given_up_fail_their_task() {
     // and so on along the chain
     world.run(&["settle", "r", "plot-0", "--failed"]).code(0);
     assert_eq!(ids(&world, &["--state", "stale"]), ["static-1"]);
-    is_sound(&world);
+    world.is_sound("r");
     world.run(&["rerun", "r", "static-0", "--recursive"]).code(0);
     world.run(&["loop", "r"]).code(0);
-    is_sound(&world);
+    world.is_sound("r");
 }
 
 #[test]

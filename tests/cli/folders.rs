@@ -27,13 +27,6 @@ fn attempts(world: &World, task: &str) -> Value {
     world.run(&["attempts", "r", task, "--json"]).code(0).json()
 }
 
-fn is_sound(world: &World) {
-    world.run(&["replay", "r"]).code(0);
-    world.run(&["doctor", "r"]).code(0);
-    let bundle = world.run(&["evidence", "r"]).code(0);
-    assert!(!bundle.stderr.contains("warning"), "{bundle:?}");
-}
-
 /// Every file that the last attempt at a task consumed: where it went, and its path where it comes from.
 fn consumed(world: &World, task: &str) -> Vec<(String, String)> {
     let attempts = attempts(world, task);
@@ -86,7 +79,7 @@ fn folders_and_patterns_bring_every_file_and_each_is_recorded() {
     let left: Vec<Value> = attempts(&world, "b")[0]["outputs"].as_array().expect("a list").clone();
     let left: Vec<&Value> = left.iter().map(|output| &output["path"]).collect();
     assert_eq!(left, ["got/new.dat", "list"], "what was staged is no output");
-    is_sound(&world);
+    world.is_sound("r");
     // what a later run takes over is told file by file
     let reusing = |run: &str| {
         world.run(&["init", "demo", "--run-id", run, "--reuse", "r"]).code(0);
@@ -103,7 +96,7 @@ fn folders_and_patterns_bring_every_file_and_each_is_recorded() {
     world.run(&["rerun", "r", "a", "--recursive"]).code(0);
     world.run(&["loop", "r"]).code(0);
     assert_eq!(world.status()["stale"], 0);
-    is_sound(&world);
+    world.is_sound("r");
 }
 
 #[test]
@@ -122,7 +115,7 @@ fn a_pattern_that_names_nothing_fails_its_attempt() {
         let reason = attempts(&world, task)[0]["reason"].to_string();
         assert!(reason.contains(words), "{task}: {reason}");
     }
-    is_sound(&world);
+    world.is_sound("r");
 }
 
 #[test]

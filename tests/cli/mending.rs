@@ -3,19 +3,6 @@
 use crate::support::world::World;
 use serde_json::{Value, json};
 
-/// What is recorded of a run.
-fn evidence(world: &World) -> Value {
-    world.run(&["evidence", "r"]).code(0);
-    let text = std::fs::read_to_string(world.run_dir("r").join("evidence/evidence.json")).expect("a bundle");
-    serde_json::from_str(&text).expect("JSON")
-}
-
-/// Every decision comes out as recorded, and the store keeps every rule.
-fn is_sound(world: &World) {
-    world.run(&["replay", "r"]).code(0);
-    world.run(&["doctor", "r"]).code(0);
-}
-
 fn attempts(world: &World, task: &str) -> Vec<Value> {
     world.run(&["attempts", "r", task, "--json"]).code(0).json().as_array().expect("a list").clone()
 }
@@ -65,7 +52,7 @@ fn a_mended_script_runs_again_without_what_came_before() {
     assert_eq!(world.status()["changed_files"], json!([]));
     assert_eq!(attempts(&world, "relax-5").len(), 1, "what came before did not run again");
     // which attempt ran with which script
-    let all = evidence(&world);
+    let all = world.evidence();
     let act = all["acts"].as_array().expect("acts").last().expect("an act").clone();
     assert_eq!((&act["verb"], &act["reason"]), (&json!("rerun"), &json!("the script was wrong")));
     let file = &act["arguments"]["files"][0];
@@ -75,7 +62,7 @@ fn a_mended_script_runs_again_without_what_came_before() {
     };
     let scripts: Vec<Value> = attempts(&world, "static-0").iter().map(script).collect();
     assert_eq!(scripts, [file["before"].clone(), file["before"].clone(), file["after"].clone()]);
-    is_sound(&world);
+    world.is_sound("r");
 }
 
 #[test]
@@ -92,7 +79,7 @@ fn one_task_gets_more_time() {
     world.run(&["loop", "r"]).code(0);
     assert_eq!(states(&world), ["relax completed", "md completed", "after completed"]);
     assert_eq!(attempts(&world, "relax").len(), 1);
-    let all = evidence(&world);
+    let all = world.evidence();
     let md = all["tasks"].as_array().expect("tasks").iter().find(|task| task["id"] == "md").expect("the task").clone();
     let walltimes: Vec<&Value> = md["versions"]
         .as_array()
@@ -104,7 +91,7 @@ fn one_task_gets_more_time() {
     let ran: Vec<&Value> =
         all["attempts"].as_array().expect("attempts").iter().filter(|one| one["task"] == "md").collect();
     assert_eq!(ran.iter().map(|one| one["version"].clone()).collect::<Vec<_>>(), [json!(1), json!(2)]);
-    is_sound(&world);
+    world.is_sound("r");
 }
 
 #[test]
@@ -117,10 +104,10 @@ fn what_is_wanted_first_starts_first() {
     assert!(refused.stderr.contains("within ±1000000"), "{refused:?}");
     // from here on it goes on with what has begun
     world.run(&["amend", "r", "task", "y", "depends_on=[\"z\"]"]).code(0);
-    is_sound(&world);
+    world.is_sound("r");
     world.run(&["loop", "r"]).code(0);
     let order = || -> Vec<Value> {
-        let all = evidence(&world);
+        let all = world.evidence();
         all["attempts"].as_array().expect("attempts").iter().map(|one| one["task"].clone()).collect()
     };
     assert_eq!(order(), ["z", "y", "x"]);
@@ -132,7 +119,7 @@ fn what_is_wanted_first_starts_first() {
     world.run(&["rerun", "r", "z"]).code(0);
     world.run(&["loop", "r"]).code(0);
     assert_eq!(order()[3..], ["x", "z", "y"]);
-    is_sound(&world);
+    world.is_sound("r");
 }
 
 #[test]
@@ -163,7 +150,7 @@ fn what_completed_on_an_old_file_is_stale_until_it_runs_again() {
     world.run(&["loop", "r"]).code(0);
     assert_eq!(world.status()["stale"], 0);
     assert_eq!(["relax-0", "static-1", "sum"].map(|task| attempts(&world, task).len()), [1, 2, 2]);
-    is_sound(&world);
+    world.is_sound("r");
 }
 
 #[test]
@@ -182,7 +169,7 @@ fn a_live_task_goes_on_as_it_was_begun() {
     world.run(&["loop", "r"]).code(0);
     let states: Vec<Value> = attempts(&world, "a").iter().map(|attempt| attempt["state"].clone()).collect();
     assert_eq!(states, [json!("failed"), json!("completed")]);
-    is_sound(&world);
+    world.is_sound("r");
 }
 
 #[test]
@@ -190,7 +177,7 @@ fn what_reaches_nothing_or_cannot_be_is_refused_and_changes_nothing() {
     let world = World::with_tasks(&structures(2));
     world.write("scripts/static.sh", "cat r.dat > s.dat");
     world.init();
-    let acts = || evidence(&world)["acts"].as_array().expect("acts").len();
+    let acts = || world.evidence()["acts"].as_array().expect("acts").len();
     let before = (states(&world), acts());
     for (arguments, words) in [
         (&["task", "relax-0", "command=echo 0 > r.dat"][..], "nothing is changed"),
@@ -249,7 +236,7 @@ fn a_list_grows_while_its_run_goes_on_and_after_it_has_completed() {
     world.run(&["rerun", "r", "relax-1", "--recursive"]).code(0);
     world.run(&["loop", "r"]).code(0);
     assert_eq!(world.status()["result"]["completed"], 10);
-    is_sound(&world);
+    world.is_sound("r");
 }
 
 #[test]
@@ -273,7 +260,7 @@ fn a_list_in_an_input_grows_by_its_file() {
     assert!(grown.stderr.contains("2 task(s) of the list are new"), "{grown:?}");
     world.run(&["loop", "r"]).code(0);
     assert_eq!(world.status()["result"]["completed"], 6);
-    is_sound(&world);
+    world.is_sound("r");
 }
 
 #[test]
@@ -295,7 +282,7 @@ fn an_ended_run_is_resumed_with_what_did_not_complete() {
     assert_eq!(attempts(&world, "a").len(), 1);
     let nothing = world.run(&["resume", "r"]).code(2);
     assert!(nothing.stderr.contains("rerun r TASK"), "{nothing:?}");
-    is_sound(&world);
+    world.is_sound("r");
 }
 
 #[test]
@@ -305,9 +292,9 @@ fn of_two_amends_at_once_both_are_kept() {
     let mut both = ["resources.walltime_s=60", "env.A=1"]
         .map(|set| world.command(&["amend", "r", "task", "a", set]).spawn().expect("the binary runs"));
     assert!(both.iter_mut().all(|one| one.wait().expect("an end").success()));
-    let task = evidence(&world)["tasks"][0].clone();
+    let task = world.evidence()["tasks"][0].clone();
     assert_eq!(task["version"], 3);
     assert_eq!((&task["spec"]["resources"]["walltime_s"], &task["spec"]["env"]["A"]), (&json!(60), &json!("1")));
     world.run(&["loop", "r"]).code(0);
-    is_sound(&world);
+    world.is_sound("r");
 }

@@ -110,6 +110,19 @@ impl World {
         self.run(&["status", "r", "--json"]).code(0).json()
     }
 
+    /// What is recorded of the run `r`.
+    pub(crate) fn evidence(&self) -> Value {
+        self.run(&["evidence", "r"]).code(0);
+        let text = std::fs::read_to_string(self.run_dir("r").join("evidence/evidence.json")).expect("a bundle");
+        serde_json::from_str(&text).expect("JSON")
+    }
+
+    /// Every decision of a run comes out as recorded, and its store keeps every rule.
+    pub(crate) fn is_sound(&self, run: &str) {
+        self.run(&["replay", run]).code(0);
+        self.run(&["doctor", run]).code(0);
+    }
+
     /// Steps, each time in a new process, until the run is no longer active.
     pub(crate) fn step_to_end(&self) -> Value {
         let start = Instant::now();

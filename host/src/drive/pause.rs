@@ -40,6 +40,9 @@ impl After {
     pub(super) fn of(run: &Run) -> Result<Self, Failure> {
         let store = &run.store;
         let state = store.run()?.state;
+        if state.ended() {
+            return Ok(Self { state, live: false, ready: false, moves: false, retry: None, due: None, polls: None });
+        }
         let submits = submits(state);
         let polls = run.backends.poll_after().map_err(|error| Failure::io("reading backends", error))?;
         Ok(Self {

@@ -11,12 +11,7 @@ use std::path::PathBuf;
 fn follow(world: &World, run: &str, from: &str) {
     world.run(&["init", "demo", "--run-id", run, "--reuse", from]).code(0);
     world.run(&["loop", run]).code(0);
-    is_sound(world, run);
-}
-
-fn is_sound(world: &World, run: &str) {
-    world.run(&["replay", run]).code(0);
-    world.run(&["doctor", run]).code(0);
+    world.is_sound(run);
 }
 
 fn tasks(world: &World, run: &str) -> Vec<Value> {
@@ -107,7 +102,7 @@ fn a_changed_potential_repeats_what_it_reaches_and_nothing_else() {
     assert_eq!((&attempt["outputs"], &attempt["external_id"]), (&then["outputs"], &Value::Null));
     assert!(world.run(&["tasks", "two"]).code(0).stdout.contains("completed (reused)"));
     assert_eq!(explained(&world, "two", "bands-59").0, "reused");
-    is_sound(&world, "two");
+    world.is_sound("two");
     world.run(&["evidence", "two"]).code(0);
     let bundle = fs::read_to_string(world.run_dir("two").join("evidence/evidence.json")).expect("a bundle");
     let bundle: matterstack::model::evidence::EvidenceBundle = serde_json::from_str(&bundle).expect("its schema");
@@ -180,7 +175,7 @@ fn what_is_not_as_it_was_left_is_computed_again() {
     }
     world.run(&["loop", "two"]).code(0);
     assert_eq!(ran(&world, "two"), ["t-0", "t-1", "t-2", "t-3", "t-4", "t-5"]);
-    is_sound(&world, "two");
+    world.is_sound("two");
     let left: Vec<_> =
         fs::read_dir(world.run_dir("two").join("operators/local")).expect("attempts").flatten().collect();
     assert_eq!(left.len(), 7, "nothing is left of what was taken for nothing");
@@ -227,7 +222,7 @@ fn only_sound_results_are_taken() {
     world.run(&["rerun", "two", "plain"]).code(0);
     world.run(&["loop", "two"]).code(0);
     assert_eq!(ran(&world, "two"), ["plain", "rejected", "stale", "failed"]);
-    is_sound(&world, "two");
+    world.is_sound("two");
     // rejected where it was taken, it is rejected where it was made
     world.run(&["reuse", "reject", "two", "again"]).code(0);
     follow(&world, "three", "workspace");
@@ -342,7 +337,7 @@ fn a_tick_that_dies_while_it_takes_results_is_finished_by_the_next() {
         assert_eq!(tasks(&world, &run).iter().filter(|task| task["state"] == "completed").count(), 2, "{point}");
         let outputs = world.run(&["attempts", &run, "a", "--json"]).code(0).json()[0]["outputs"].clone();
         assert_eq!(outputs.as_array().map(Vec::len), Some(2), "{point}");
-        is_sound(&world, &run);
+        world.is_sound(&run);
         let (there, back) = (directory(&world, "r", "a").join("b.dat"), directory(&world, &run, "a").join("b.dat"));
         if !there.exists() {
             fs::copy(back, there).expect("back again");

@@ -1,5 +1,5 @@
 //! Which runs serve others: those that cannot be used are passed over, and say why.
-use super::{database, directory, explained, follow, is_sound, ran, tasks_of};
+use super::{database, directory, explained, follow, ran, tasks_of};
 use crate::support::until;
 use crate::support::world::{World, tasks_config};
 use serde_json::json;
@@ -121,7 +121,7 @@ fn a_run_that_goes_on_is_passed_over_until_it_rests() {
     assert!(children.iter_mut().all(|child| child.wait().expect("an end").success()));
     for run in both {
         assert_eq!(ran(&world, run), [] as [&str; 0]);
-        is_sound(&world, run);
+        world.is_sound(run);
     }
 }
 

@@ -4,6 +4,7 @@ use crate::backend::exit::Reason;
 use crate::backend::job::Command as JobCommand;
 use crate::backend::program::spawn;
 use crate::ground::files::new_file;
+use crate::model::attempt_dir::{EXIT, STDERR, STDOUT};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -70,10 +71,10 @@ impl Starter {
         let directory = Path::new(&job.directory);
         // `stdout` is made by a start and by nothing else, so whoever makes it is the only one to start the job,
         // whatever became of the journal
-        let stdout = output(directory, "stdout")?;
-        let started = output(directory, "stderr").and_then(|stderr| self.start_in(job, directory, stdout, stderr));
+        let stdout = output(directory, STDOUT)?;
+        let started = output(directory, STDERR).and_then(|stderr| self.start_in(job, directory, stdout, stderr));
         if let Err(NotStarted::Now { .. }) = &started {
-            for name in ["stdout", "stderr"] {
+            for name in [STDOUT, STDERR] {
                 let _ = fs::remove_file(directory.join(name));
             }
         }
@@ -83,7 +84,7 @@ impl Starter {
     fn start_in(&mut self, job: &Job, directory: &Path, stdout: File, stderr: File) -> Result<Child, NotStarted> {
         let cannot = |what: &str, error: io::Error| not_started(what, &error);
         // a job can take away what it printed, and not easily what says how it ended
-        if directory.join("exit.json").symlink_metadata().is_ok() {
+        if directory.join(EXIT).symlink_metadata().is_ok() {
             return Err(NotStarted::Before);
         }
         let (name, arguments) = match &job.command {

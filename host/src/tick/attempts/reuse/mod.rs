@@ -22,7 +22,7 @@ use crate::store::{AttemptEnd, AttemptRow, Earlier, EarlierState, NewInput, Stor
 use crate::tick::attempts::verdict::{self, Sequel, Verdict};
 use crate::tick::{Run, TickError};
 use key::{Frame, Keyless};
-use source::Sources;
+use source::{Source, Sources};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use take::{NotTaken, Taken, take, wanted};
@@ -140,15 +140,8 @@ impl Reuse {
                 continue;
             };
             let into = run.dir.join(&directory);
-            if !progress.was_put_aside() {
-                // a tick that died here may have left something of another attempt's
-                clear(&into);
-            }
-            failpoint::hit("reuse.before");
-            let taken = wanted(source, &found.earlier, (task, &attempt.task_json))
-                .and_then(|wanted| take(source, &found.earlier, wanted, &into, &mut progress, allowance));
-            failpoint::hit("reuse.after");
-            match taken {
+            let given = (task, attempt.task_json.as_str());
+            match bring(source, &found.earlier, given, &into, (&mut progress, allowance)) {
                 Ok(taken) => {
                     progress.forget(&aside);
                     let attempt = AttemptRow { directory, ..attempt };
@@ -179,6 +172,25 @@ impl Reuse {
             && !self.taken.contains(&earlier.origin)
             && !run.store.has_reused(&earlier.origin)?)
     }
+}
+
+/// Brings what an earlier attempt left into a directory of its own.
+fn bring(
+    source: &Source,
+    earlier: &Earlier,
+    given: (&Task, &str),
+    into: &Path,
+    (progress, allowance): (&mut Carriage, &Allowance),
+) -> Result<Taken, NotTaken> {
+    if !progress.was_put_aside() {
+        // a tick that died here may have left something of another attempt's
+        clear(into);
+    }
+    failpoint::hit("reuse.before");
+    let wanted = wanted(source, earlier, given);
+    let taken = wanted.and_then(|wanted| take(source, earlier, wanted, into, progress, allowance));
+    failpoint::hit("reuse.after");
+    taken
 }
 
 /// Removes what was taken for nothing. What stays is in nobody's way: the attempt has another directory.
