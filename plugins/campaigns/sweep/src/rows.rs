@@ -152,7 +152,8 @@ pub(crate) fn of_csv(text: &str) -> Result<Vec<Row>, String> {
     if rows.is_empty() { Err("it has no rows".to_owned()) } else { Ok(rows) }
 }
 
-/// The cells of each line that is not empty, with the number of the line in which it begins.
+/// The cells of each line that is not empty, with the number of the line in which it begins. A quote that is not closed
+/// is an error: the crate `csv` takes it for closed at the end, and all rows behind it would be one cell, unsaid.
 fn records(text: &str) -> Result<Vec<(usize, Vec<String>)>, String> {
     let (mut all, mut cells, mut cell) = (Vec::new(), Vec::new(), String::new());
     let (mut line, mut begins, mut quoted, mut any) = (1, 1, None, false);
