@@ -10,7 +10,7 @@ use crate::model::act::Verb;
 use crate::model::config::RunConfig;
 use crate::run::Run;
 use crate::tick::{self, Adopted, ControlError, Settlement, step_run};
-use crate::workspace::{self, Access, act, moment, now_ms, set_value, stopwatch, write_config};
+use crate::workspace::{self, Access, SET, act, moment, now_ms, set_values, stopwatch, write_config};
 use serde_json::{Value, json};
 
 impl From<ControlError> for Failure {
@@ -59,7 +59,7 @@ pub(super) fn pause(session: &Session, name: &str, reason: Option<&str>) -> Resu
 
 pub(super) fn resume(session: &Session, name: &str, sets: &[String], reason: Option<&str>) -> Result<u8, Failure> {
     let mut supplied = Value::Null;
-    sets.iter().try_for_each(|set| set_value(&mut supplied, set))?;
+    set_values(&mut supplied, sets, SET)?;
     let supplied = (!supplied.is_null()).then(|| supplied.to_string());
     let mut held = hold(session, name, Access::Own)?;
     let act = act(Verb::Resume, json!({"set": sets}), reason);
@@ -94,17 +94,22 @@ fn live_of(run: &Run, task: Option<&str>) -> Result<u64, Failure> {
     Ok(attempts.iter().filter(|attempt| !attempt.state.ended()).count() as u64)
 }
 
-pub(super) fn amend(session: &Session, name: &str, sets: &[String], reason: Option<&str>) -> Result<u8, Failure> {
+pub(super) fn amend(
+    session: &Session,
+    name: &str,
+    (sets, option): (&[String], &'static str),
+    reason: Option<&str>,
+) -> Result<u8, Failure> {
     let dir = session.run(name)?;
     sets.iter().try_for_each(|set| refuse_fixed(set, dir.address()))?;
     let mut held = hold(session, name, Access::Own)?;
-    let mut config = amended(&held.run, sets)?;
+    let mut config = amended(session, &held.run, sets, option)?;
     if config.pinned != held.run.config.pinned {
         // A plugin that is new to the run is compiled while others may go on with it.
         drop(held);
         workspace::compile_ahead(&dir, &config);
         held = hold(session, name, Access::Own)?;
-        config = amended(&held.run, sets)?;
+        config = amended(session, &held.run, sets, option)?;
     }
     if config == held.run.config {
         return Err(Failure::input(format!("nothing is changed: the run has {} so already", keys(sets))));
@@ -135,8 +140,12 @@ pub(super) fn grown(added: u64) -> String {
 }
 
 /// The configuration of the run with these values in it, its plugins pinned.
-fn amended(run: &Run, sets: &[String]) -> Result<RunConfig, Failure> {
-    let mut config = workspace::amended(workspace::config_document(run)?, sets)?;
+fn amended(session: &Session, run: &Run, sets: &[String], option: &'static str) -> Result<RunConfig, Failure> {
+    let mut config = workspace::amended(workspace::config_document(run)?, sets, option)?;
+    let source = |config: &RunConfig| config.reuse.as_ref().and_then(|reuse| reuse.from.clone());
+    if source(&config) != source(&run.config) {
+        workspace::settle_source(&mut config, &session.workspaces()?, &run.dir)?;
+    }
     tick::refuse_amendment(run, &config)?;
     workspace::pin_again(&run.dir, &mut config)?;
     Ok(config)

@@ -11,7 +11,7 @@ use crate::model::workflow::TaskChange;
 use crate::run::Run;
 use crate::store::{StoreError, Writer};
 use crate::tick::{self, Mended, Rerun, Selection};
-use crate::workspace::{self, Access, Exchanged, act};
+use crate::workspace::{self, Access, Exchanged, SET, act, refuse_twice};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::io::{BufRead, IsTerminal};
@@ -110,8 +110,8 @@ pub(super) fn amend(session: &Session, given: AmendArgs) -> Result<u8, Failure> 
     let AmendArgs { run, sets, reason, what } = given;
     let reason = reason.as_deref();
     match what {
-        None => super::control::amend(session, &run, &sets, reason),
-        Some(AmendCommand::Config { sets }) => super::control::amend(session, &run, &sets, reason),
+        None => super::control::amend(session, &run, (&sets, SET), reason),
+        Some(AmendCommand::Config { sets }) => super::control::amend(session, &run, (&sets, ""), reason),
         Some(AmendCommand::Task { pattern, sets }) => amend_task(session, &run, (&pattern, &sets), reason),
         Some(AmendCommand::File { paths }) => amend_file(session, &run, &paths, reason),
         Some(AmendCommand::Plugin { file, operator }) => {
@@ -121,7 +121,8 @@ pub(super) fn amend(session: &Session, given: AmendArgs) -> Result<u8, Failure> 
 }
 
 /// Reads what is to be changed of tasks.
-fn changes(sets: &[String]) -> Result<Vec<TaskChange>, Failure> {
+fn changes(sets: &[String], option: &str) -> Result<Vec<TaskChange>, Failure> {
+    refuse_twice(sets, option)?;
     let read = |set: &String| {
         TaskChange::parse(set).map_err(|(what, hint)| Failure::input(format!("`{set}`: {what}")).hint(hint))
     };
@@ -134,7 +135,7 @@ fn amend_task(
     (pattern, sets): (&str, &[String]),
     reason: Option<&str>,
 ) -> Result<u8, Failure> {
-    let changes = changes(sets)?;
+    let changes = changes(sets, "")?;
     let mut held = hold(session, run, Access::Own)?;
     let act = act(Verb::Amend, json!({"task": pattern, "set": sets}), reason);
     let mended = tick::mend(&mut held.run, pattern, &changes, &act)?;
@@ -205,7 +206,7 @@ pub(super) fn rerun(session: &Session, run: &str, task: Option<String>, given: &
     if task.is_some() && (given.state.is_some() || given.operator.is_some()) {
         return Err(Failure::input("a task is named already; `--state` and `--operator` choose among all tasks"));
     }
-    let changes = changes(&given.sets)?;
+    let changes = changes(&given.sets, SET)?;
     let selection =
         Selection { task, state: given.state.clone(), operator: given.operator.clone(), recursive: given.recursive };
     let mut held = hold(session, run, Access::Own)?;

@@ -150,6 +150,7 @@ mod tests {
             (json!({"retry": [4, 0.5]}), "`retry`: ", "expected an object"),
             (json!({"retry": {"on": [null]}}), "`retry.on`: ", "expected an object"),
             (json!({"files": {"x": ["scripts/s"]}}), "`files.x`: ", "expected an object"),
+            (json!({"files": {"x": "scripts/s"}}), "`files.x`: ", "{\"path\": …}"),
             (json!({"resources": {"cores": 9e15}}), "`resources.cores`: ", "a whole number of cores"),
             (json!({"outputs": [3]}), "`outputs[0]`: ", "{\"pattern\": …, \"keep\": \"remote\"}"),
         ];

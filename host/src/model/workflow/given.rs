@@ -19,20 +19,36 @@ struct Source {
     executable: Option<bool>,
 }
 
+const FORMS: &str = "{\"path\": …}, {\"content\": \"…\"}, or {\"from\": …, \"output\": …}";
+
+struct AnySource;
+
+impl<'de> Visitor<'de> for AnySource {
+    type Value = FileSource;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "an object: {FORMS}")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<FileSource, A::Error> {
+        let given = Source::deserialize(MapAccessDeserializer::new(map))?;
+        let Source { path, content, from, output, stage, executable } = given;
+        match (path, content, from, output, stage) {
+            (Some(path), None, None, None, stage) => Ok(FileSource::Path(PathSource { path, stage, executable })),
+            (None, Some(content), None, None, None) => Ok(FileSource::Content(ContentSource { content, executable })),
+            (None, None, Some(from), Some(output), stage) => {
+                Ok(FileSource::From(FromSource { from, output, stage, executable }))
+            }
+            _ => Err(A::Error::custom(format_args!(
+                "expected {FORMS}, and beside them only `executable`, and `stage` where it is no content"
+            ))),
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for FileSource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Source { path, content, from, output, stage, executable } = Source::deserialize(deserializer)?;
-        match (path, content, from, output, stage) {
-            (Some(path), None, None, None, stage) => Ok(Self::Path(PathSource { path, stage, executable })),
-            (None, Some(content), None, None, None) => Ok(Self::Content(ContentSource { content, executable })),
-            (None, None, Some(from), Some(output), stage) => {
-                Ok(Self::From(FromSource { from, output, stage, executable }))
-            }
-            _ => Err(D::Error::custom(
-                "expected {\"path\": …}, {\"content\": \"…\"}, or {\"from\": …, \"output\": …}, and no other key but \
-                 `executable`, and `stage` where it is no content",
-            )),
-        }
+        deserializer.deserialize_any(AnySource)
     }
 }
 
