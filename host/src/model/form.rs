@@ -80,7 +80,7 @@ impl<'de> Deserializer<'de> for Form<'de> {
                 let read = visitor.visit_map(&mut values)?;
                 values.end().map(|()| read)
             }
-            plain => plain.deserialize_any(visitor),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => self.0.deserialize_any(visitor),
         }
     }
 
@@ -95,9 +95,10 @@ impl<'de> Deserializer<'de> for Form<'de> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        match self.0 {
-            Value::Object(_) => self.deserialize_any(visitor),
-            _ => Err(Error::invalid_type(self.unexpected(), &"an object")),
+        if self.0.is_object() {
+            self.deserialize_any(visitor)
+        } else {
+            Err(Error::invalid_type(self.unexpected(), &"an object"))
         }
     }
 

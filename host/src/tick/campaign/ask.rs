@@ -246,7 +246,7 @@ fn read_tasks(run: &Run, next: &Next, passed: Known) -> Result<Vec<PlannedTask>,
             let texts: Vec<&str> = parts.iter().map(|part| part.get()).collect();
             error.in_list(&texts, document).into()
         }
-        error => error,
+        PlanError::Plugin(_) | PlanError::Tick(_) => error,
     })
 }
 
