@@ -6,11 +6,12 @@ use std::process::{Command, Stdio};
 use std::{env, fs};
 
 /// The standard plugins: the name after `builtin:`, and the crate.
-const BUILTINS: [(&str, &str); 5] = [
+const BUILTINS: [(&str, &str); 6] = [
     ("compute", "operator-compute"),
     ("experiment", "operator-experiment"),
     ("human", "operator-human"),
     ("manual-hpc", "operator-manual-hpc"),
+    ("sweep", "campaign-sweep"),
     ("workflow", "campaign-workflow"),
 ];
 const TARGET: &str = "wasm32-wasip2";

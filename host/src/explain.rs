@@ -6,7 +6,7 @@ use crate::model::config::RunConfig;
 use crate::model::states::{AttemptState, RunState, TaskState};
 use crate::model::time::Time;
 use crate::run::Run;
-use crate::store::{AttemptRow, RunRow, Standing, Store, StoreError, TaskRow};
+use crate::store::{AttemptRow, Chosen, RunRow, Standing, Store, StoreError, TaskRow};
 use crate::tick::{Answer, Capacity, TickError, explain_reuse, room};
 use serde::Serialize;
 
@@ -114,6 +114,39 @@ pub fn explain_run<E: From<StoreError>>(
         }
     }
     Ok(more + rest)
+}
+
+/// Explains the chosen tasks that do not move, and one that is named by its id whatever it does: hands over at most
+/// `most` explanations and returns how many more there are.
+///
+/// # Errors
+/// What `each` answers, or that the store cannot be read.
+pub fn explain_chosen<E: From<StoreError>>(
+    store: &Store,
+    config: &RunConfig,
+    Beside { address, stopped, .. }: Beside<'_>,
+    chosen: &mut Chosen<'_>,
+    most: u64,
+    mut each: impl FnMut(Explanation) -> Result<(), E>,
+) -> Result<u64, E> {
+    let seen = Seen { store, config, address, stopped, row: store.run()? };
+    let (mut told, mut more) = (0, 0);
+    let named = chosen.is_one();
+    while let Some(portion) = store.next_chosen(chosen)? {
+        for task in portion {
+            let one = seen.task(&task)?;
+            if !named && (one.code.is(Code::Running) || one.code.is(Code::Completed)) {
+                continue;
+            }
+            if told < most {
+                each(one)?;
+                told += 1;
+            } else {
+                more += 1;
+            }
+        }
+    }
+    Ok(more)
 }
 
 /// Explains one task, whatever it does; nothing if there is no such task.

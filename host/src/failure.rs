@@ -110,7 +110,10 @@ impl From<StoreError> for Failure {
             StoreError::Row(_) => Self::of(FailureKind::Machine, "the database holds what no matterstack writes")
                 .because(text)
                 .hint(DAMAGED),
-            StoreError::Sqlite(_) => Self::of(FailureKind::Bug, text),
+            // a statement of ours that SQLite does not take: rows or tables are not as the migrations make them
+            StoreError::Sqlite(_) => Self::of(FailureKind::Machine, "the database is not as this matterstack makes it")
+                .because(text)
+                .hint(DAMAGED),
         }
     }
 }

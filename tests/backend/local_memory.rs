@@ -14,12 +14,12 @@ use std::path::Path;
 use std::process::Command;
 
 /// A command that leaves a line outside its own directory each time it is started.
-fn counted(file: &Path, more: &str) -> String {
+pub(super) fn counted(file: &Path, more: &str) -> String {
     serde_json::json!({"command": format!("echo $MATTERSTACK_ATTEMPT >> {}; {more}", file.display())}).to_string()
 }
 
 /// How often each attempt was started.
-fn starts(file: &Path) -> BTreeMap<String, usize> {
+pub(super) fn starts(file: &Path) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for line in fs::read_to_string(file).unwrap_or_default().lines() {
         *counts.entry(line.to_owned()).or_insert(0) += 1;
@@ -28,7 +28,7 @@ fn starts(file: &Path) -> BTreeMap<String, usize> {
 }
 
 /// Waits until the supervisor has left: it leaves when everything is settled.
-fn settled(run: &Run) {
+pub(super) fn settled(run: &Run) {
     let journal = run.backend_directory().join("journal");
     until(|| fs::read_to_string(&journal).is_ok_and(|text| text.trim_end().ends_with("}}}")));
 }

@@ -4,6 +4,7 @@ mod far;
 mod local;
 mod local_hostile;
 mod local_memory;
+mod local_tampered;
 mod login;
 mod slurm;
 mod ssh;

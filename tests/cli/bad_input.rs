@@ -415,3 +415,52 @@ fn an_error_in_a_file_of_tasks_is_told_with_its_line() {
     }
     nothing_left(&world);
 }
+
+#[test]
+fn a_run_id_that_two_workspaces_have_leads_to_neither() {
+    let world = World::with_tasks(&json!([{"id": "a", "command": "true"}]));
+    let other = world.root().join("other");
+    std::fs::create_dir(&other).expect("a workspace");
+    std::fs::copy(world.workspace().join("config.json"), other.join("config.json")).expect("a copy");
+    for workspace in ["demo", "other"] {
+        world.run(&["init", workspace, "--run-id", "r"]).code(0);
+    }
+    for arguments in [&["status", "r"][..], &["cancel", "r"]] {
+        let refused = world.run(arguments).code(2);
+        let said = &refused.stderr;
+        assert!(said.contains("2 workspaces have a run `r`") && said.contains("other/runs/r"), "{said}");
+    }
+    // in one of them it is that one's
+    let mut command = world.command(&["cancel", "r"]);
+    let done = crate::support::world::done(command.current_dir(&other).output().expect("it runs")).code(0);
+    assert!(done.stderr.contains("other/runs/r"), "{}", done.stderr);
+    let first = world.run_dir("r");
+    let status = world.run(&["status", first.to_str().expect("UTF-8"), "--json"]).code(0).json();
+    assert_eq!(status["state"], "active");
+    // and what holds runs is none itself
+    world.run(&["status", other.to_str().expect("UTF-8")]).code(2);
+    world.run(&["doctor", other.to_str().expect("UTF-8")]).code(2);
+    assert!(!other.join("lock").exists(), "nothing is left there");
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_is_an_error_at_once() {
+    let world = World::with_tasks(&json!([{"id": "a", "command": "true"}]));
+    world.init();
+    let pipe = |path: &std::path::Path| {
+        let _ = std::fs::remove_file(path);
+        let made = std::process::Command::new("mkfifo").arg(path).status().expect("mkfifo runs");
+        assert!(made.success());
+        path.to_str().expect("UTF-8").to_owned()
+    };
+    let plugin = pipe(&world.root().join("p.wasm"));
+    world.run(&["plugin", "inspect", &plugin]).code(2);
+    world.run(&["amend", "r", "plugin", &plugin, "--operator", "local"]).code(2);
+    pipe(&world.workspace().join("config.json"));
+    world.run(&["init", "demo", "--run-id", "s"]).code(74);
+    world.run(&["config", "check", "demo"]).code(74);
+    pipe(&world.run_dir("r").join("config.json"));
+    for arguments in [&["evidence", "r"][..], &["step", "r"], &["status", "r"]] {
+        assert!(world.command(arguments).output().expect("it runs").status.code().is_some(), "{arguments:?}");
+    }
+}

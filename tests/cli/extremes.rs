@@ -162,6 +162,20 @@ fn where_no_thread_can_be_had_it_is_said() {
 }
 
 #[test]
+fn a_database_of_another_shape_is_trouble_with_the_machine_and_no_bug() {
+    let world = world();
+    world.run(&["loop", "r"]).code(0);
+    let path = world.run_dir("r").join("state.sqlite");
+    let connection = rusqlite::Connection::open(&path).expect("the database");
+    connection.execute_batch("ALTER TABLE run RENAME COLUMN idle_plans TO idle_plaxs").expect("another shape");
+    drop(connection);
+    for arguments in [&["status", "r"][..], &["step", "r"], &["evidence", "r"], &["rerun", "r", "a"]] {
+        let done = world.run(arguments).code(74);
+        assert!(done.stderr.contains("idle_plans") && done.stderr.contains("doctor"), "{}", done.stderr);
+    }
+}
+
+#[test]
 fn a_damaged_row_is_trouble_with_the_machine_and_no_bug() {
     let whole = world();
     whole.run(&["loop", "r"]).code(0);

@@ -156,6 +156,12 @@ fn a_pattern_that_named_nothing_says_what_was_there() {
     let more = json!([
         shell("dot", "echo 1 > a.txt", json!({"outputs": ["./a.txt"]})),
         shell("printed", "echo out; echo err >&2; echo 1 > x", json!({"outputs": ["stdout", "*"]})),
+        shell(
+            "heard",
+            "grep -qx out said && grep -qx err failed",
+            json!({"files": {"said": {"from": "printed", "output": "stdout"}, "failed": {"from": "told", "output": "./stderr"}}})
+        ),
+        shell("told", "echo err >&2", json!({"outputs": ["./{stderr,none}"]})),
     ]);
     let all: Vec<Value> = tasks.into_iter().chain(more.as_array().cloned().unwrap_or_default()).collect();
     let world = World::with_tasks(&Value::from(all));
@@ -172,6 +178,8 @@ fn a_pattern_that_named_nothing_says_what_was_there() {
     };
     assert_eq!(outputs("dot"), ["a.txt"]);
     assert_eq!(outputs("printed"), ["stdout", "x"], "what is printed is an output only where that is written");
+    assert_eq!(outputs("told"), ["stderr"]);
+    assert_eq!(attempts(&world, "heard")[0]["state"], "completed", "and another task takes it like any other");
 }
 
 /// Runs the binary as a user whom permissions bind.
@@ -192,6 +200,26 @@ fn bound(world: &World, arguments: &[&str]) -> Done {
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
+}
+
+#[test]
+fn a_job_that_puts_a_link_in_the_place_of_its_directory_gives_out_nothing_of_others() {
+    let away = "d=\"$PWD\"; cd ..; rm -rf \"$d\"; ln -s /etc \"$d\"";
+    let world = World::with_tasks(&json!([
+        shell("linked", away, json!({"outputs": ["passwd"], "allow_failure": true})),
+        shell(
+            "carried",
+            &format!("{away}; exit 1"),
+            json!({"allow_failure": true, "retry": {"max_attempts": 2, "backoff_s": 0, "carry": ["passwd"]}})
+        ),
+        shell("other", "true", json!({})),
+    ]));
+    world.init();
+    world.run(&["loop", "r", "--timeout", "60s"]).code(0);
+    assert_eq!(world.tasks(), "linked=failed carried=failed other=completed");
+    let given = world.run(&["attempts", "r", "carried", "--json"]).code(0).json();
+    let inputs: Vec<&Value> = given.as_array().expect("a list").iter().map(|one| &one["inputs"]).collect();
+    assert!(inputs.iter().all(|inputs| **inputs == json!([])), "{given}");
 }
 
 #[test]

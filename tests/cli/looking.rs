@@ -95,6 +95,11 @@ fn look_at_everything(world: &World, umask: &str) {
     let found = command_of(world, COLLEAGUE, umask, &["doctor", "r"]).output().expect("it runs");
     assert_eq!(found.status.code(), Some(1), "{}", String::from_utf8_lossy(&found.stdout));
     assert_eq!(strangers(&world.workspace()), Vec::<String>::new(), "doctor leaves nothing");
+    // nor does what is refused
+    for arguments in [["loop", "r"], ["step", "r"], ["evidence", "r"]] {
+        run_as(world, COLLEAGUE, umask, &arguments, 2);
+        assert_eq!(strangers(&world.workspace()), Vec::<String>::new(), "{arguments:?} leaves nothing");
+    }
 }
 
 #[test]

@@ -108,6 +108,34 @@ fn one_task_gets_more_time() {
 }
 
 #[test]
+fn what_is_wanted_first_starts_first() {
+    let tasks: Vec<Value> = ["x", "y", "z"].map(|id| json!({"id": id, "command": "true"})).into();
+    let world = World::with_tasks(&json!(tasks));
+    world.run(&["init", "demo", "--run-id", "r", "--set", "limits.max_active=1"]).code(0);
+    world.run(&["amend", "r", "task", "z", "priority=9"]).code(0);
+    let refused = world.run(&["amend", "r", "task", "y", "priority=2000000"]).code(2);
+    assert!(refused.stderr.contains("within ±1000000"), "{refused:?}");
+    // from here on it goes on with what has begun
+    world.run(&["amend", "r", "task", "y", "depends_on=[\"z\"]"]).code(0);
+    is_sound(&world);
+    world.run(&["loop", "r"]).code(0);
+    let order = || -> Vec<Value> {
+        let all = evidence(&world);
+        all["attempts"].as_array().expect("attempts").iter().map(|one| one["task"].clone()).collect()
+    };
+    assert_eq!(order(), ["z", "y", "x"]);
+    // it says nothing of what was computed
+    world.run(&["amend", "r", "task", "z", "priority=-1"]).code(0);
+    assert_eq!(world.status()["stale"], 0);
+    world.run(&["rerun", "r", "y"]).code(0);
+    world.run(&["rerun", "r", "x", "--set", "priority=1"]).code(0);
+    world.run(&["rerun", "r", "z"]).code(0);
+    world.run(&["loop", "r"]).code(0);
+    assert_eq!(order()[3..], ["x", "z", "y"]);
+    is_sound(&world);
+}
+
+#[test]
 fn what_completed_on_an_old_file_is_stale_until_it_runs_again() {
     let mut tasks = structures(3);
     let last = json!({"id": "sum", "command": "cat s0 > sum.dat", "outputs": ["sum.dat"],

@@ -1,10 +1,13 @@
 //! `matterstack` as a person uses it.
 mod alone;
 pub(crate) mod bad_input;
+mod choosing;
+mod commands;
 mod config;
 mod control;
 mod extremes;
 mod files;
+mod folders;
 mod golden;
 mod looking;
 mod making;
@@ -18,4 +21,5 @@ mod readme;
 mod reuse;
 mod subject;
 mod supervised;
+mod sweep;
 mod words;

@@ -20,6 +20,7 @@ const OPERATOR: &str = "docs/operator-in-rust.md";
 const CLUSTER: &str = "docs/slurm.md";
 const MENDING: &str = "docs/mending.md";
 const REUSE: &str = "docs/reuse.md";
+const SWEEP: &str = "docs/sweep.md";
 const CONTRIBUTING: &str = "CONTRIBUTING.md";
 
 /// A fenced block: its language and its lines.
@@ -28,11 +29,11 @@ struct Block {
     text: String,
 }
 
-fn root() -> PathBuf {
+pub(super) fn root() -> PathBuf {
     fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("..")).expect("the repository")
 }
 
-fn page(name: &str) -> String {
+pub(super) fn page(name: &str) -> String {
     fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
@@ -51,7 +52,7 @@ fn pages() -> Vec<String> {
 }
 
 /// Every page there is, relative to the root.
-fn all_pages() -> Vec<String> {
+pub(super) fn all_pages() -> Vec<String> {
     let mut pages = Vec::new();
     let mut folders = vec![root()];
     while let Some(folder) = folders.pop() {
@@ -188,10 +189,11 @@ fn a_run_is_mended_and_grows_as_its_page_says() {
         .filter(|block| block.language == "sh")
         .map(|block| give(directory.path(), &block.text))
         .collect();
-    let [_, mended, amended, grown] = &given[..] else { panic!("{} blocks", given.len()) };
+    let [_, mended, amended, settled, grown] = &given[..] else { panic!("{} blocks", given.len()) };
     assert!(mended.contains("2 failed") && mended.contains("differs in the workspace"), "{mended}");
     assert!(mended.contains(": completed"), "{mended}");
     assert!(amended.contains("completed (stale)"), "{amended}");
+    assert!(settled.contains("was settled as completed") && !settled.contains("(stale)"), "{settled}");
     assert!(grown.contains("4 tasks, 0 pending, 0 running, 4 completed"), "{grown}");
 }
 
@@ -215,11 +217,23 @@ fn a_run_takes_what_another_has_computed_as_its_page_says() {
 }
 
 #[test]
-fn no_page_has_commands_that_nobody_gives() {
-    for name in pages()
+fn a_sweep_runs_and_grows_as_its_page_says() {
+    let directory = tempfile::tempdir().expect("a scratch directory");
+    let given: Vec<String> = blocks(SWEEP)
         .iter()
-        .filter(|name| ![README, CAMPAIGN, OPERATOR, CLUSTER, CONTRIBUTING, MENDING, REUSE].contains(&name.as_str()))
-    {
+        .filter(|block| block.language == "sh")
+        .map(|block| give(directory.path(), &block.text))
+        .collect();
+    let [first, grown] = &given[..] else { panic!("{} blocks", given.len()) };
+    assert_eq!(first.lines().filter(|line| line.contains(" completed  local")).count(), 6, "{first}");
+    assert!(first.contains("n=1,t=300") && first.contains("n=3,t=400"), "{first}");
+    assert!(grown.contains("9 tasks, 0 pending, 0 running, 9 completed"), "{grown}");
+}
+
+#[test]
+fn no_page_has_commands_that_nobody_gives() {
+    let given = [README, CAMPAIGN, OPERATOR, CLUSTER, CONTRIBUTING, MENDING, REUSE, SWEEP];
+    for name in pages().iter().filter(|name| !given.contains(&name.as_str())) {
         assert!(blocks(name).iter().all(|block| block.language != "sh"), "{name} has commands; a test must give them");
     }
 }
@@ -322,27 +336,7 @@ fn heeded() -> Vec<String> {
 }
 
 #[test]
-fn it_names_the_commands_that_mean_the_latest_run() {
-    let help = |arguments: &[&str]| {
-        let done = Command::new(PROGRAM).args(arguments).arg("--help").output().expect("the binary runs");
-        String::from_utf8(done.stdout).expect("text")
-    };
-    let all = help(&[]);
-    let (_, listed) = all.split_once("Commands:\n").expect("commands");
-    let commands = listed.lines().take_while(|line| !line.is_empty()).filter(|line| line.starts_with("  "));
-    let commands = commands.filter_map(|line| line.split_whitespace().next()).filter(|command| *command != "help");
-    let mut means_latest: Vec<&str> = commands.filter(|name| help(&[name]).contains("[default: latest]")).collect();
-    let text = page(README);
-    let (_, sentence) = text.split_once("`latest` is the run that was made last").expect("the sentence");
-    let (sentence, _) = sentence.split_once("mean it where no run is named").expect("its end");
-    let mut named: Vec<&str> = sentence.split('`').skip(1).step_by(2).collect();
-    means_latest.sort_unstable();
-    named.sort_unstable();
-    assert_eq!(named, means_latest);
-}
-
-#[test]
-fn the_page_on_commands_names_every_key() {
+fn the_page_on_tasks_that_are_commands_names_every_key() {
     let page = fs::read_to_string(root().join("plugins/operators/compute/README.md")).expect("the page");
     let schema = |which: &[&str]| -> serde_json::Value {
         let printed = Command::new(PROGRAM).args(["config", "schema"]).args(which).output().expect("the binary runs");

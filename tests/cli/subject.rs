@@ -21,6 +21,13 @@ fn the_latest_run_is_the_one_that_was_made_last_whatever_its_name() {
     for arguments in [&["status", "--json"][..], &["status", "latest", "--json"], &["step", "--json"]] {
         assert_eq!(run_of(world.run(arguments)), "aa", "{arguments:?}");
     }
+    // what moves a run says which it was, also where data is printed
+    for arguments in [&["step", "--json"][..], &["loop", "latest", "--json"]] {
+        let told = world.run(arguments).code(0);
+        assert!(told.stderr.starts_with("run `aa` is the latest\n"), "{told:?}");
+    }
+    let told = world.run(&["step", "aa"]).code(0);
+    assert!(!told.stderr.contains("is the latest"), "{told:?}");
     // of two runs of one second the later one
     let ids = [0, 1, 2].map(|_| world.run(&["init", "demo"]).code(0).stdout.trim().to_owned());
     assert_eq!(run_of(world.run(&["status", "--json"])), ids[2].as_str(), "{ids:?}");
@@ -51,6 +58,10 @@ fn a_single_word_names_a_run_or_a_task_of_the_latest() {
     assert_eq!(about(&["attempts", "a", "--json"]), json!([]));
     let neither = world.run(&["explain", "nobody"]).code(2);
     assert!(neither.stderr.contains("no run `nobody`"), "{neither:?}");
+    for command in ["attempts", "logs", "respond"] {
+        let no_task = world.run(&[command, "b"]).code(2);
+        assert!(no_task.stderr.contains("`b` names run `b`, and which task of it is meant is not said"), "{no_task:?}");
+    }
     // a run and a task of one name
     world.run(&["init", "demo", "--run-id", "a"]).code(0);
     let both = world.run(&["explain", "a"]).code(2);

@@ -83,6 +83,7 @@ fn host_task() -> host::Task {
             tasks: Some(4),
             signal_before_s: Some(5),
         }),
+        priority: 7,
         retry: host::Retry {
             max_attempts: 3,
             backoff_s: 0.25,
@@ -139,6 +140,7 @@ fn sdk_task() -> sdk::Task {
             tasks: Some(4),
             signal_before_s: Some(5),
         }),
+        priority: 7,
         retry: Some(serde_json::to_value(host_task().retry).unwrap()),
         allow_failure: true,
         allow_dependency_failure: true,

@@ -122,6 +122,7 @@ fn every_broken_rule_is_named() {
     );
     check(one(json!({"outputs": ["[a"]})), "output pattern `[a`");
     check(one(json!({"retry": {"max_attempts": 0}})), "retry.max_attempts is 0");
+    check(one(json!({"priority": 1_000_001})), "priority is 1000001; it must be within ±1000000");
     check(one(json!({"retry": {"backoff_s": -1}})), "retry.backoff_s is negative");
     check(one(json!({"resources": {"walltime_s": 0}})), "resources.walltime_s is not positive");
     check(one(json!({"resources": {"walltime_s": -5}})), "resources.walltime_s is not positive");

@@ -1,8 +1,9 @@
 //! Questions to people, and their answers.
 use super::{attempt, directory, record, waiting, waits_on, woken, world};
-use crate::support::world::{Done, PROGRAM, World};
+use crate::support::terminal::typed_into;
+use crate::support::world::{Done, World};
 use serde_json::{Value, json};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 fn question(more: &Value) -> Value {
     let mut input = json!({
@@ -74,6 +75,22 @@ fn an_answer_lets_the_run_go_on_and_the_record_says_whose_it_is() {
     assert!(reason.starts_with(&who) && reason.contains(data["at"].as_str().expect("a time")), "{reason}");
     let second = answer(&world, &["--set", "dose=4"]).code(2);
     assert!(second.stderr.contains(&reason), "the second is told who and when: {second:?}");
+}
+
+#[test]
+fn an_answer_to_the_latest_run_says_why() {
+    let world = gate(&json!({}));
+    let told = world.run(&["respond", "choose dose", "--set", "dose=3", "--reason", "as in the pilot"]).code(0);
+    assert!(told.stderr.contains("of run `r`"), "{told:?}");
+    let long = "x".repeat(20_000);
+    world.run(&["respond", "choose dose", "--set", "dose=3", "--reason", &long]).code(2);
+    world.run(&["loop"]).code(0);
+    world.run(&["evidence"]).code(0);
+    let text = std::fs::read_to_string(world.run_dir("r").join("evidence/evidence.json")).expect("a bundle");
+    let all: Value = serde_json::from_str(&text).expect("JSON");
+    let act =
+        all["acts"].as_array().expect("acts").iter().find(|act| act["verb"] == "respond").expect("an answer").clone();
+    assert_eq!(act["reason"], "as in the pilot");
 }
 
 #[test]
@@ -256,44 +273,13 @@ fn in_a_script_an_answer_must_be_given() {
     assert_eq!(record(&world, "choose dose").0["answer"], json!({"dose": 4}));
 }
 
-/// Types what follows each prompt into a terminal of its own, and prints what the terminal showed.
-const TYPIST: &str = r#"
-import os, pty, sys, time
-script = [pair.split('=', 1) for pair in sys.argv[1].split('\n')]
-pid, terminal = pty.fork()
-if pid == 0:
-    os.execve(sys.argv[2], sys.argv[2:], dict(os.environ))
-shown, seen = '', 0
-for prompt, text in script:
-    while prompt not in shown[seen:]:
-        shown += os.read(terminal, 4096).decode()
-    seen = shown.index(prompt, seen) + len(prompt)
-    os.write(terminal, (text + '\n').encode())
-try:
-    while True:
-        block = os.read(terminal, 4096).decode()
-        if not block:
-            break
-        shown += block
-except OSError:
-    pass
-print(shown)
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-"#;
-
 #[test]
 fn on_a_terminal_it_asks_field_by_field() {
     let world = gate(&json!({}));
     let typed = "approved= \ncomment=fine\ndose=much\nno number=30\nRoute=2\nno valid answer= \ncomment=\ndose=3\nRoute=oral\nGive this answer=y";
     let typed = typed.replace("= \n", "=\n");
-    let output = Command::new("python3")
-        .args(["-c", TYPIST, &typed, PROGRAM, "respond", "r", "choose dose", "--workspaces"])
-        .arg(world.root())
-        .env("XDG_CACHE_HOME", std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"))
-        .output()
-        .expect("python3");
-    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{shown}{}", String::from_utf8_lossy(&output.stderr));
+    let (code, shown) = typed_into(&world, &typed, &["respond", "r", "choose dose"]);
+    assert_eq!(code, Some(0), "{shown}");
     assert!(
         shown.contains("Between 1 and 5 mg.") && shown.contains("2: \"nasal\"") && shown.contains("/dose"),
         "{shown}"

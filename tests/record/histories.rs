@@ -11,6 +11,7 @@ use matterstack::model::document::sha256;
 use matterstack::model::evidence::EngineRecord;
 use matterstack::model::id::OperatorKey;
 use matterstack::model::limit::CompileLimits;
+use matterstack::model::selection::Selection;
 use matterstack::plugin::{
     Answer, Artifacts, Compiler, HostSettings, LogEntry, PluginError, PluginHost, PluginLog, PluginSource, Plugins,
     builtin,
@@ -18,7 +19,7 @@ use matterstack::plugin::{
 use matterstack::replay::replay;
 use matterstack::run::Run;
 use matterstack::store::{Durability, NewConfig};
-use matterstack::tick::{Selection, rerun, resume, revive};
+use matterstack::tick::{rerun, resume, revive};
 use serde_json::{Value, json};
 use std::rc::Rc;
 use std::sync::Arc;

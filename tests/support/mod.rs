@@ -5,6 +5,7 @@ pub(crate) mod disk;
 pub(crate) mod random;
 pub(crate) mod slurm;
 pub(crate) mod sshd;
+pub(crate) mod terminal;
 mod wait;
 pub(crate) mod world;
 

@@ -3,7 +3,8 @@ use super::scripted::{Fixture, act, failed, task};
 use matterstack::model::act::Verb;
 use matterstack::model::code::Code;
 use matterstack::model::contract::{Detail, Next, Status};
-use matterstack::tick::{Selection, cancel_run, cancel_task, pause, rerun, resume, revive};
+use matterstack::model::selection::Selection;
+use matterstack::tick::{Resumed, cancel_run, cancel_task, pause, rerun, resume, revive};
 use serde_json::json;
 
 #[test]
@@ -137,6 +138,23 @@ fn caps_of_the_run_and_of_an_operator_hold() {
 }
 
 #[test]
+fn ready_tasks_start_by_priority_and_then_those_that_go_on_with_what_has_begun() {
+    let tasks = json!([
+        task("least", json!({"priority": -1})),
+        task("first", json!({})),
+        task("new", json!({})),
+        task("goes-on", json!({"depends_on": ["first"]})),
+        task("urgent", json!({"priority": 5})),
+    ]);
+    let mut run = Fixture::new(&json!({"limits": {"max_active": 1}}), &[tasks]);
+    run.plan().expect("a plan");
+    assert_eq!(run.tick_to_end().0.state.as_str(), "completed");
+    let attempts = run.open().store.all_attempts().expect("attempts");
+    let order: Vec<String> = attempts.into_iter().map(|attempt| attempt.task_id).collect();
+    assert_eq!(order, ["urgent", "first", "goes-on", "new", "least"]);
+}
+
+#[test]
 fn a_paused_run_goes_on_with_what_is_live_and_starts_nothing() {
     let workflow = json!([task("a", json!({})), task("b", json!({"depends_on": ["a"]}))]);
     let mut run = Fixture::new(&json!({}), &[workflow]);
@@ -147,7 +165,7 @@ fn a_paused_run_goes_on_with_what_is_live_and_starts_nothing() {
     assert!(!pause(&mut run.open(), &act(Verb::Pause, 0)).expect("a second pause"));
     assert_eq!(run.tick().finished, 1);
     assert_eq!((run.tick().state.as_str(), run.tasks().as_str()), ("paused", "a=completed b=pending"));
-    assert!(resume(&mut run.open(), None, &act(Verb::Resume, 0)).expect("a resume"));
+    assert_eq!(resume(&mut run.open(), None, &act(Verb::Resume, 0)).expect("a resume"), Resumed::Active);
     assert_eq!(run.tick_to_end().0.state.as_str(), "completed");
 }
 

@@ -6,10 +6,9 @@ use matterstack::model::contract::{Detail, Status};
 use matterstack::model::id::TaskId;
 use matterstack::model::limit::Bound;
 use matterstack::model::remedy::Remedy;
+use matterstack::model::selection::Selection;
 use matterstack::plugin::PluginErrorKind;
-use matterstack::tick::{
-    ControlError, Selection, cancel_run, cancel_task, pause, refuse_amendment, rerun, resume, revive,
-};
+use matterstack::tick::{ControlError, cancel_run, cancel_task, pause, refuse_amendment, rerun, resume, revive};
 use serde_json::{Value, json};
 
 fn of_task(id: &str) -> Selection {

@@ -9,11 +9,12 @@ use matterstack::model::act::Verb;
 use matterstack::model::contract::{AttemptRequest, Context, Decision, Found, Next, StatusReport};
 use matterstack::model::evidence::EngineRecord;
 use matterstack::model::id::OperatorKey;
+use matterstack::model::selection::Selection;
 use matterstack::model::states::RunState;
 use matterstack::model::workflow::TaskChange;
 use matterstack::plugin::{Answer, PluginError, Plugins};
 use matterstack::run::Run;
-use matterstack::tick::{ControlError, Selection, cancel_task, mend, pause, rerun, resume};
+use matterstack::tick::{ControlError, cancel_task, mend, pause, rerun, resume};
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -142,7 +143,13 @@ fn interfere(run: &mut Run, random: &mut Random, now_ms: i64) {
         5 | 6 => {
             let change = format!("resources.walltime_s={}", 1 + random.below(100));
             let changes = [TaskChange::parse(&change).expect("a change")];
-            mend(run, if random.one_in(2) { "*" } else { &some }, &changes, &act(Verb::Amend, now_ms)).map(drop)
+            mend(
+                run,
+                &Selection::of_task(if random.one_in(2) { "*" } else { &some }),
+                &changes,
+                &act(Verb::Amend, now_ms),
+            )
+            .map(drop)
         }
         _ => resume(run, None, &act(Verb::Resume, now_ms)).map(drop),
     };

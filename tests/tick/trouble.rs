@@ -4,8 +4,9 @@ use matterstack::model::act::Verb;
 use matterstack::model::code::{Code, Word};
 use matterstack::model::contract::{Detail, Found, GuestError, Next, Status};
 use matterstack::model::limit::{Bound, Limit};
+use matterstack::model::selection::Selection;
 use matterstack::plugin::PluginErrorKind;
-use matterstack::tick::{Selection, rerun, resume};
+use matterstack::tick::{rerun, resume};
 use serde_json::json;
 
 fn one(more: serde_json::Value) -> Fixture {

@@ -3,8 +3,9 @@ use super::scripted::{Fixture, act, failed, task};
 use matterstack::model::act::Verb;
 use matterstack::model::code::{Code, Word};
 use matterstack::model::contract::{Detail, GuestError, Next, Status};
+use matterstack::model::selection::Selection;
 use matterstack::plugin::PluginErrorKind;
-use matterstack::tick::{Selection, cancel_task, rerun, resume};
+use matterstack::tick::{cancel_task, rerun, resume};
 use serde_json::json;
 
 /// A run whose campaign holds with this word after its first workflow, of which one task failed.

@@ -2,9 +2,11 @@
 //! instruments, plugins and configurations write.
 mod fault;
 mod scan;
+mod seen;
 
 pub use fault::{Fault, FaultKind, Place, way};
 pub use scan::Dialect;
+pub use seen::{is_unseen, visible};
 
 use serde_json::Value;
 use std::borrow::Cow;

@@ -4,6 +4,7 @@
 //! `**` as a whole component is any number of folders, and a name's leading dot must be written. A pattern is bounded
 //! in length, nesting and alternatives, so that neither reading nor matching one can cost more than it is worth. It is
 //! read into components, and so tells which folders it can reach: nobody walks into others for its sake.
+mod meet;
 mod parse;
 mod why;
 
@@ -163,6 +164,22 @@ impl Pattern {
             });
             names.collect::<Option<Vec<_>>>().map(|names| names.join("/"))
         })
+    }
+
+    /// The folder in which all lies that it names, as far as that is written out; nothing for the top one.
+    pub fn fixed_folder(&self) -> String {
+        let plain = |parts: &[Part]| -> Vec<String> {
+            let above = parts.split_last().map_or(&[][..], |(_, above)| above).iter();
+            let names = above.map_while(|part| match part {
+                Part::Plain(name) => Some(name.clone()),
+                Part::Deep | Part::Open(_) => None,
+            });
+            names.collect()
+        };
+        let common = |one: Vec<String>, other: Vec<String>| {
+            one.into_iter().zip(other).take_while(|(a, b)| a == b).map(|(name, _)| name).collect()
+        };
+        self.alternatives.iter().map(|parts| plain(parts)).reduce(common).unwrap_or_default().join("/")
     }
 
     /// The names with which its alternatives begin; nothing for one whose first component is open.

@@ -2,15 +2,20 @@
 use super::Session;
 use super::output::{print_json, tell};
 use super::remedy::rendered;
-use super::runs::hold;
+use super::runs::{hold, take};
+use super::subject::with_selection;
+use super::tasks::wrong_selection;
 use crate::failure::Failure;
 use crate::ground::random::new_attempt_id;
 use crate::ground::words::quoted;
 use crate::model::act::Verb;
 use crate::model::config::RunConfig;
+use crate::model::selection::Selection;
+use crate::model::states::RunState;
 use crate::run::Run;
-use crate::tick::{self, Adopted, ControlError, Settlement, step_run};
+use crate::tick::{self, Adopted, CancelledTasks, ControlError, Resumed, Settlement, Unsettled, step_run};
 use crate::workspace::{self, Access, SET, act, moment, now_ms, set_values, stopwatch, write_config};
+use clap::Args;
 use serde_json::{Value, json};
 
 impl From<ControlError> for Failure {
@@ -26,9 +31,20 @@ impl From<ControlError> for Failure {
     }
 }
 
+/// Why an act is carried out, and whether it only is to say what it would come to.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct How {
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: Option<String>,
+    /// Say what it would come to, and change nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+}
+
 /// Says what a command did: the run's state as data, the sentence for a person.
 fn say(session: &Session, run: &Run, sentence: &str) -> Result<u8, Failure> {
-    say_count(session, run, sentence, None)
+    say_with(session, run, sentence, None)
 }
 
 /// Says it with how many things it was done to, under a key of the JSON.
@@ -36,14 +52,25 @@ pub(super) fn say_count(
     session: &Session,
     run: &Run,
     sentence: &str,
-    count: Option<(&str, u64)>,
+    (key, count): (&str, u64),
+) -> Result<u8, Failure> {
+    say_with(session, run, sentence, Some((key, count.into())))
+}
+
+/// Says it with one more thing in the JSON.
+pub(super) fn say_with(
+    session: &Session,
+    run: &Run,
+    sentence: &str,
+    more: Option<(&str, Value)>,
 ) -> Result<u8, Failure> {
     let row = run.store.run()?;
-    tell(&format!("run `{}`: {sentence}", run.dir.address()));
+    let tried = if run.store.rehearses() { "dry run, nothing is changed: " } else { "" };
+    tell(&format!("{tried}run `{}`: {sentence}", run.dir.address()));
     if session.json {
         let mut document = json!({"run_id": row.run_id, "state": row.state, "reason": row.reason});
-        if let Some((key, count)) = count {
-            document[key] = count.into();
+        if let Some((key, value)) = more {
+            document[key] = value;
         }
         print_json(&document)?;
     }
@@ -57,68 +84,93 @@ pub(super) fn pause(session: &Session, name: &str, reason: Option<&str>) -> Resu
     say(session, &held.run, text)
 }
 
-pub(super) fn resume(session: &Session, name: &str, sets: &[String], reason: Option<&str>) -> Result<u8, Failure> {
+pub(super) fn resume(session: &Session, name: &str, sets: &[String], how: &How) -> Result<u8, Failure> {
     let mut supplied = Value::Null;
     set_values(&mut supplied, sets, SET)?;
     let supplied = (!supplied.is_null()).then(|| supplied.to_string());
-    let mut held = hold(session, name, Access::Own)?;
-    let act = act(Verb::Resume, json!({"set": sets}), reason);
-    let changed = tick::resume(&mut held.run, supplied.as_deref(), &act)?;
-    let text = if changed { "active; the next `step` or `loop` goes on" } else { "was active already" };
-    say(session, &held.run, text)
+    let mut held = take(session, name, how.dry_run)?;
+    let act = act(Verb::Resume, json!({"set": sets}), how.reason.as_deref());
+    let resumed = tick::resume(&mut held.run, supplied.as_deref(), &act)?;
+    let goes_on = "the next `step` or `loop` goes on";
+    let text = match resumed {
+        Resumed::Unchanged => "was active already".to_owned(),
+        Resumed::Active => format!("active; {goes_on}"),
+        Resumed::BroughtBack(count) => format!("active; {count} task(s) are pending again; {goes_on}"),
+    };
+    say(session, &held.run, &text)
 }
 
-pub(super) fn cancel(session: &Session, name: &str, task: Option<&str>, reason: Option<&str>) -> Result<u8, Failure> {
-    let mut held = hold(session, name, Access::Own)?;
-    let act = act(Verb::Cancel, json!({"task": task}), reason);
-    let changed = match task {
-        Some(task) => tick::cancel_task(&mut held.run, task, &act)?,
-        None => tick::cancel_run(&mut held.run, &act)?,
+pub(super) fn cancel(session: &Session, name: &str, selection: &Selection, how: &How) -> Result<u8, Failure> {
+    let mut held = take(session, name, how.dry_run)?;
+    let run = &mut held.run;
+    let act = act(Verb::Cancel, with_selection(selection, json!({})), how.reason.as_deref());
+    let (what, changed) = match &selection.task {
+        Some(task) if *selection == Selection::of_task(task) && run.store.has_task(task)? => {
+            (format!("task `{task}` is cancelled"), tick::cancel_task(run, task, &act)?)
+        }
+        None if selection.is_everything() => ("cancelled".to_owned(), tick::cancel_run(run, &act)?),
+        _ => (cancelled(tick::cancel_tasks(run, selection, &act)?), true),
     };
-    // One tick tells the outside at once, so that nothing runs on because nobody steps.
-    step_run(&mut held.run, moment(now_ms(), &stopwatch()))?;
-    let what = task.map_or("cancelled".to_owned(), |task| format!("task `{task}` is cancelled"));
-    let live = live_of(&held.run, task)?;
+    if how.dry_run {
+        if run.store.run()?.state == RunState::Cancelling && run.store.live_count(None)? == 0 {
+            tick::end_cancelled(run, act.at_ms).map_err(ControlError::from)?;
+        }
+    } else {
+        // One tick tells the outside at once, so that nothing runs on because nobody steps.
+        step_run(run, moment(now_ms(), &stopwatch()))?;
+    }
+    let live = live_of(run, selection)?;
     let text = match (changed, live) {
         (false, _) => format!("was {what} already"),
         (true, 0) => what,
         (true, live) => format!("{what}; {live} attempt(s) have been told to stop, `step` or `loop` sees them end"),
     };
-    say_count(session, &held.run, &text, Some(("live", live)))
+    say_count(session, run, &text, ("live", live))
 }
 
-/// How many attempts of the run, or of one task, are live.
-fn live_of(run: &Run, task: Option<&str>) -> Result<u64, Failure> {
-    let Some(task) = task else { return Ok(run.store.live_count(None)?) };
-    let attempts = run.store.task(task)?.map(|row| run.store.attempts(row.key)).transpose()?.unwrap_or_default();
-    Ok(attempts.iter().filter(|attempt| !attempt.state.ended()).count() as u64)
+/// What a cancellation of tasks comes to, in words.
+fn cancelled(CancelledTasks { cancelled, stopping, ended }: CancelledTasks) -> String {
+    let left = if ended > 0 { format!("; {ended} had ended and stay as they are") } else { String::new() };
+    format!("{} task(s) are cancelled{left}", cancelled + stopping)
+}
+
+/// How many attempts of the run, or of tasks of it, are live.
+fn live_of(run: &Run, selection: &Selection) -> Result<u64, Failure> {
+    if selection.is_everything() {
+        return Ok(run.store.live_count(None)?);
+    }
+    let mut live = 0;
+    for task in run.store.chosen(selection).map_err(|error| wrong_selection(&run.store, error))? {
+        live += run.store.attempts(task.key)?.iter().filter(|attempt| !attempt.state.ended()).count() as u64;
+    }
+    Ok(live)
 }
 
 pub(super) fn amend(
     session: &Session,
     name: &str,
     (sets, option): (&[String], &'static str),
-    reason: Option<&str>,
+    how: &How,
 ) -> Result<u8, Failure> {
     let dir = session.run(name)?;
     sets.iter().try_for_each(|set| refuse_fixed(set, dir.address()))?;
-    let mut held = hold(session, name, Access::Own)?;
+    let mut held = take(session, name, how.dry_run)?;
     let mut config = amended(session, &held.run, sets, option)?;
-    if config.pinned != held.run.config.pinned {
+    if config.pinned != held.run.config.pinned && !how.dry_run {
         // A plugin that is new to the run is compiled while others may go on with it.
         drop(held);
         workspace::compile_ahead(&dir, &config);
-        held = hold(session, name, Access::Own)?;
+        held = take(session, name, how.dry_run)?;
         config = amended(session, &held.run, sets, option)?;
     }
     if config == held.run.config {
         return Err(Failure::input(format!("nothing is changed: the run has {} so already", keys(sets))));
     }
     workspace::check_plugins(&held.run.dir, &config)?;
-    let act = act(Verb::Amend, json!({"set": sets}), reason);
+    let act = act(Verb::Amend, json!({"set": sets}), how.reason.as_deref());
     if workspace::lists_otherwise(&held.run, &config) {
         let (run, added) = workspace::grow(held.run, config, &act)?;
-        return say_count(session, &run, &grown(added), Some(("added", added)));
+        return say_count(session, &run, &grown(added), ("added", added));
     }
     let run = &mut held.run;
     let quotas = config.limits != run.config.limits;
@@ -175,22 +227,43 @@ pub(super) fn revive(session: &Session, name: &str, reason: Option<&str>) -> Res
     let mut held = hold(session, name, Access::Own)?;
     let count = tick::revive(&mut held.run, &act(Verb::Revive, json!({}), reason))?;
     let text = format!("active again; {count} task(s) are pending again");
-    say_count(session, &held.run, &text, Some(("pending_again", count)))
+    say_count(session, &held.run, &text, ("pending_again", count))
 }
 
-pub(super) fn settle(
-    session: &Session,
-    name: &str,
-    task: &str,
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("to").required(true))]
+pub(super) struct SettleArgs {
+    /// The run
+    run: String,
+    /// The task
+    task: String,
+    /// It did its work: take its outputs
+    #[arg(long, group = "to")]
     completed: bool,
-    reason: Option<&str>,
-) -> Result<u8, Failure> {
-    let mut held = hold(session, name, Access::Own)?;
-    let to = if completed { Settlement::Completed } else { Settlement::Failed };
-    let act = act(Verb::Settle, json!({"task": task, "completed": completed}), reason);
-    tick::settle(&mut held.run, task, to, &act, &new_attempt_id)?;
-    let what = if completed { "completed, with the outputs that its lost attempt left" } else { "given up" };
-    say(session, &held.run, &format!("task `{task}` is {what}"))
+    /// Give it up
+    #[arg(long, group = "to")]
+    failed: bool,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+pub(super) fn settle(session: &Session, arguments: &SettleArgs) -> Result<u8, Failure> {
+    let SettleArgs { run, task, completed, failed: _, reason } = arguments;
+    let mut held = hold(session, run, Access::Own)?;
+    let to = if *completed { Settlement::Completed } else { Settlement::Failed };
+    let act = act(Verb::Settle, json!({"task": task, "completed": completed}), reason.as_deref());
+    let about = tick::settle(&mut held.run, task, to, &act, &new_attempt_id)?;
+    let what = match (about, to) {
+        (Unsettled::Lost, Settlement::Completed) => "completed, with the outputs that its lost attempt left",
+        (Unsettled::Stale, Settlement::Completed) => "not stale any more: its outputs are taken as they are",
+        (Unsettled::Lost | Unsettled::Stale, Settlement::Failed) => "given up",
+    };
+    let stale = match (about, held.run.store.stale_tasks()?) {
+        (Unsettled::Lost, _) | (Unsettled::Stale, 0) => String::new(),
+        (Unsettled::Stale, stale) => format!("; {stale} completed task(s) are stale"),
+    };
+    say(session, &held.run, &format!("task `{task}` is {what}{stale}"))
 }
 
 pub(super) fn adopt(session: &Session, name: &str, reason: Option<&str>) -> Result<u8, Failure> {
@@ -199,5 +272,5 @@ pub(super) fn adopt(session: &Session, name: &str, reason: Option<&str>) -> Resu
     let text = format!(
         "this directory and this user are now its own; {taken} attempt(s) had ended and were taken, {lost} were given up as lost"
     );
-    say_count(session, &held.run, &text, Some(("lost", lost)))
+    say_count(session, &held.run, &text, ("lost", lost))
 }

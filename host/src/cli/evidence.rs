@@ -2,12 +2,19 @@
 use super::output::{one_line, print, print_json, tell};
 use super::{Session, shown};
 use crate::evidence;
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
+use crate::workspace;
 use serde_json::json;
 use std::path::Path;
 
 pub(super) fn evidence(session: &Session, name: &str, out: Option<&Path>) -> Result<u8, Failure> {
     let dir = session.run(name)?;
+    if out.is_none() {
+        workspace::refuse_other_user(&dir).map_err(|failure| match failure.kind {
+            FailureKind::Input => failure.hint("name a place of your own with `--out DIR`"),
+            _ => failure,
+        })?;
+    }
     let written = evidence::write(&dir, out.unwrap_or(&dir.evidence()))?;
     let run = &written.run;
     if !run.state.ended() {

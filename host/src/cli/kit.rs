@@ -1,5 +1,6 @@
 //! `kit export` and `kit import`: for clusters that the host cannot reach.
 use super::output::{print, print_json, tell};
+use super::respond::short_reason;
 use super::{Session, shown};
 use crate::failure::Failure;
 use crate::people::kit;
@@ -36,14 +37,17 @@ pub(super) enum KitCommand {
         /// What one return may unpack to, in MiB
         #[arg(long, value_name = "N", default_value_t = 16 * 1024)]
         max_mb: u64,
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT", value_parser = short_reason)]
+        reason: Option<String>,
     },
 }
 
 pub(super) fn kit(session: &Session, command: &KitCommand) -> Result<u8, Failure> {
     match command {
         KitCommand::Export { run, tasks, out } => export(session, run, tasks, out.as_deref()),
-        KitCommand::Import { files, run, max_mb } => {
-            import(session, files, run.as_deref(), max_mb.saturating_mul(1024 * 1024))
+        KitCommand::Import { files, run, max_mb, reason } => {
+            import(session, files, run.as_deref(), max_mb.saturating_mul(1024 * 1024), reason.as_deref())
         }
     }
 }
@@ -62,7 +66,13 @@ fn export(session: &Session, run: &str, tasks: &[String], out: Option<&Path>) ->
 }
 
 /// Imports each file; those that are refused do not keep the others from being taken.
-fn import(session: &Session, files: &[PathBuf], run: Option<&str>, bytes_max: u64) -> Result<u8, Failure> {
+fn import(
+    session: &Session,
+    files: &[PathBuf],
+    run: Option<&str>,
+    bytes_max: u64,
+    reason: Option<&str>,
+) -> Result<u8, Failure> {
     let runs = |id: &str| -> Result<Vec<RunDir>, Failure> {
         if let Some(run) = run {
             return Ok(vec![session.run(run)?]);
@@ -71,10 +81,10 @@ fn import(session: &Session, files: &[PathBuf], run: Option<&str>, bytes_max: u6
     };
     let (mut taken, mut code) = (Vec::new(), 0);
     for file in files {
-        match kit::import(file, &runs, bytes_max, now_ms()) {
+        match kit::import(file, &runs, bytes_max, reason, now_ms()) {
             Ok(imported) => {
                 let done = if imported.repeated { "had been imported before" } else { "is imported" };
-                tell(&format!("`{}` of task `{}` {done}", file.display(), imported.task));
+                tell(&format!("run `{}`: `{}` of task `{}` {done}", imported.run_id, file.display(), imported.task));
                 taken.push(imported);
             }
             Err(failure) => code = code.max(super::report::report(&failure)),

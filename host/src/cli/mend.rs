@@ -1,17 +1,18 @@
 //! Commands by which a person mends a run: `amend … task`, `amend … file`, and `rerun`.
 use super::Session;
-use super::control::say_count;
-use super::runs::hold;
+use super::control::{How, say_count};
+use super::runs::take;
+use super::subject::{Choice, arguments, with_selection};
 use crate::failure::Failure;
-use crate::ground::words::positional;
 use crate::model::act::{Act, Verb};
 use crate::model::config::RunConfig;
+use crate::model::selection::Selection;
 use crate::model::states::RunState;
 use crate::model::workflow::TaskChange;
 use crate::run::Run;
 use crate::store::{StoreError, Writer};
-use crate::tick::{self, Mended, Rerun, Selection};
-use crate::workspace::{self, Access, Exchanged, SET, act, refuse_twice};
+use crate::tick::{self, Mended, Rerun};
+use crate::workspace::{self, Exchanged, SET, act, refuse_twice};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::io::{BufRead, IsTerminal};
@@ -29,12 +30,8 @@ pub(super) struct RerunArgs {
     /// Also what completed or failed after them
     #[arg(long)]
     recursive: bool,
-    /// Every task in this state: failed, lost, cancelled, skipped, completed, or stale
-    #[arg(long, value_name = "S")]
-    state: Option<String>,
-    /// Only tasks of this operator
-    #[arg(long, value_name = "O")]
-    operator: Option<String>,
+    #[command(flatten)]
+    choice: Choice,
     /// Change the tasks first, as `amend … task` does
     #[arg(long = "set", value_name = "K=V")]
     sets: Vec<String>,
@@ -47,9 +44,8 @@ pub(super) struct RerunArgs {
     /// Run with the copies that the run has, whatever stands in the workspace
     #[arg(long)]
     pinned: bool,
-    /// Why, for the record
-    #[arg(long, value_name = "TEXT")]
-    reason: Option<String>,
+    #[command(flatten)]
+    how: How,
 }
 
 #[derive(Debug, Args)]
@@ -64,6 +60,9 @@ pub(super) struct AmendArgs {
     /// Why, for the record
     #[arg(long, value_name = "TEXT", global = true)]
     reason: Option<String>,
+    /// Say what it would come to, and change nothing
+    #[arg(long, global = true)]
+    dry_run: bool,
     #[command(subcommand)]
     what: Option<AmendCommand>,
 }
@@ -76,7 +75,7 @@ enum AmendCommand {
         #[arg(required = true, value_name = "K=V")]
         sets: Vec<String>,
     },
-    /// Change tasks: command, files, env, resources, retry, outputs, operator, input, depends_on
+    /// Change tasks: command, files, env, resources, retry, outputs, operator, priority, input, depends_on
     ///
     /// What has not started runs as changed; what is live goes on as it was begun, and a further attempt is as changed;
     /// what has ended stays until `rerun`.
@@ -87,6 +86,8 @@ enum AmendCommand {
         /// A value to change, such as resources.walltime_s=3600; `null` takes the key away
         #[arg(required = true, value_name = "K=V")]
         sets: Vec<String>,
+        #[command(flatten)]
+        choice: Choice,
     },
     /// Take the workspace's present copy of a file into the run
     ///
@@ -107,15 +108,17 @@ enum AmendCommand {
 }
 
 pub(super) fn amend(session: &Session, given: AmendArgs) -> Result<u8, Failure> {
-    let AmendArgs { run, sets, reason, what } = given;
-    let reason = reason.as_deref();
+    let AmendArgs { run, sets, reason, dry_run, what } = given;
+    let how = &How { reason, dry_run };
     match what {
-        None => super::control::amend(session, &run, (&sets, SET), reason),
-        Some(AmendCommand::Config { sets }) => super::control::amend(session, &run, (&sets, ""), reason),
-        Some(AmendCommand::Task { pattern, sets }) => amend_task(session, &run, (&pattern, &sets), reason),
-        Some(AmendCommand::File { paths }) => amend_file(session, &run, &paths, reason),
+        None => super::control::amend(session, &run, (&sets, SET), how),
+        Some(AmendCommand::Config { sets }) => super::control::amend(session, &run, (&sets, ""), how),
+        Some(AmendCommand::Task { pattern, sets, choice }) => {
+            amend_task(session, &run, &choice.of(Some(pattern)), &sets, how)
+        }
+        Some(AmendCommand::File { paths }) => amend_file(session, &run, &paths, how),
         Some(AmendCommand::Plugin { file, operator }) => {
-            super::plugin::upgrade(session, &run, &file, operator.as_deref(), reason)
+            super::plugin::upgrade(session, &run, &file, operator.as_deref(), how)
         }
     }
 }
@@ -129,22 +132,17 @@ fn changes(sets: &[String], option: &str) -> Result<Vec<TaskChange>, Failure> {
     sets.iter().map(read).collect()
 }
 
-fn amend_task(
-    session: &Session,
-    run: &str,
-    (pattern, sets): (&str, &[String]),
-    reason: Option<&str>,
-) -> Result<u8, Failure> {
+fn amend_task(session: &Session, run: &str, selection: &Selection, sets: &[String], how: &How) -> Result<u8, Failure> {
     let changes = changes(sets, "")?;
-    let mut held = hold(session, run, Access::Own)?;
-    let act = act(Verb::Amend, json!({"task": pattern, "set": sets}), reason);
-    let mended = tick::mend(&mut held.run, pattern, &changes, &act)?;
-    let text = reached(&mended, pattern, held.run.dir.address());
-    say_count(session, &held.run, &text, Some(("amended", mended.waiting + mended.live + mended.ended)))
+    let mut held = take(session, run, how.dry_run)?;
+    let act = act(Verb::Amend, with_selection(selection, json!({"set": sets})), how.reason.as_deref());
+    let mended = tick::mend(&mut held.run, selection, &changes, &act)?;
+    let text = reached(&mended, selection, held.run.dir.address());
+    say_count(session, &held.run, &text, ("amended", mended.waiting + mended.live + mended.ended))
 }
 
 /// What a change of tasks comes to, in words.
-fn reached(mended: &Mended, pattern: &str, run: &str) -> String {
+fn reached(mended: &Mended, selection: &Selection, run: &str) -> String {
     let mut parts = Vec::new();
     if mended.waiting > 0 {
         parts.push(format!("{} task(s) that have not started run as changed", mended.waiting));
@@ -153,7 +151,7 @@ fn reached(mended: &Mended, pattern: &str, run: &str) -> String {
         parts.push(format!("{} go on as they were begun, and a further attempt is as changed", mended.live));
     }
     if mended.ended > 0 {
-        let command = format!("matterstack rerun {run} {}", positional(pattern));
+        let command = format!("matterstack rerun {run}{}", arguments(selection));
         parts.push(format!("{} have ended and stay as they are: `{command}` runs them again", mended.ended));
     }
     if mended.unchanged > 0 {
@@ -162,8 +160,8 @@ fn reached(mended: &Mended, pattern: &str, run: &str) -> String {
     format!("amended; {}", parts.join("; "))
 }
 
-fn amend_file(session: &Session, run: &str, paths: &[String], reason: Option<&str>) -> Result<u8, Failure> {
-    let mut held = hold(session, run, Access::Own)?;
+fn amend_file(session: &Session, run: &str, paths: &[String], how: &How) -> Result<u8, Failure> {
+    let mut held = take(session, run, how.dry_run)?;
     let run = &mut held.run;
     let mut config = run.config.clone();
     let exchanged = workspace::take_files(&run.dir, &mut config, paths)?;
@@ -171,10 +169,10 @@ fn amend_file(session: &Session, run: &str, paths: &[String], reason: Option<&st
         return Err(Failure::input(format!("nothing is changed: the run has {} as in the workspace", named(paths)))
             .hint("edit the file in the workspace first"));
     }
-    let act = act(Verb::Amend, json!({"files": exchanged}), reason);
+    let act = act(Verb::Amend, json!({"files": exchanged}), how.reason.as_deref());
     if workspace::lists_otherwise(run, &config) {
         let (run, added) = workspace::grow(held.run, config, &act)?;
-        return say_count(session, &run, &super::control::grown(added), Some(("added", added)));
+        return say_count(session, &run, &super::control::grown(added), ("added", added));
     }
     let stale = workspace::write_config_with(run, config, &act, |writer, _| mark_stale(writer, &exchanged))?;
     let paths: Vec<String> = exchanged.iter().map(|one| one.path.clone()).collect();
@@ -186,7 +184,7 @@ fn amend_file(session: &Session, run: &str, paths: &[String], reason: Option<&st
             run.dir.address()
         );
     }
-    say_count(session, run, &text, Some(("stale", stale)))
+    say_count(session, run, &text, ("stale", stale))
 }
 
 fn mark_stale(writer: &Writer<'_>, exchanged: &[Exchanged]) -> Result<u64, StoreError> {
@@ -203,25 +201,19 @@ fn named(paths: &[String]) -> String {
 }
 
 pub(super) fn rerun(session: &Session, run: &str, task: Option<String>, given: &RerunArgs) -> Result<u8, Failure> {
-    if task.is_some() && (given.state.is_some() || given.operator.is_some()) {
-        return Err(Failure::input("a task is named already; `--state` and `--operator` choose among all tasks"));
-    }
     let changes = changes(&given.sets, SET)?;
-    let selection =
-        Selection { task, state: given.state.clone(), operator: given.operator.clone(), recursive: given.recursive };
-    let mut held = hold(session, run, Access::Own)?;
+    let selection = Selection { recursive: given.recursive, ..given.choice.clone().of(task) };
+    let mut held = take(session, run, given.how.dry_run)?;
     let run = &mut held.run;
     let mut chosen = Rerun::of(run, &selection)?;
     let mut config = run.config.clone();
     let files = files(run, &chosen, given)?;
     let exchanged = workspace::take_files(&run.dir, &mut config, &files)?;
     chosen.change(run, &config, &changes)?;
-    let arguments = json!({
-        "task": selection.task, "state": selection.state, "operator": selection.operator, "recursive": selection.recursive,
-        "set": given.sets, "files": exchanged,
-    });
+    let arguments = json!({"recursive": selection.recursive, "set": given.sets, "files": exchanged});
+    let arguments = with_selection(&selection, arguments);
     let (count, stale) =
-        carry_out(run, &chosen, (config, &exchanged), &act(Verb::Rerun, arguments, given.reason.as_deref()))?;
+        carry_out(run, &chosen, (config, &exchanged), &act(Verb::Rerun, arguments, given.how.reason.as_deref()))?;
     let next = match run.store.run()?.state {
         RunState::Active => "the next `step` or `loop` starts them",
         RunState::Paused
@@ -242,7 +234,7 @@ pub(super) fn rerun(session: &Session, run: &str, task: Option<String>, given: &
     if stale > 0 {
         text += &format!("; {stale} completed task(s) used what has changed and stay: --recursive, or --state stale");
     }
-    say_count(session, run, &text, Some(("pending_again", count)))
+    say_count(session, run, &text, ("pending_again", count))
 }
 
 /// Brings the chosen tasks back in one act, with the files and changes it comes with. Returns how many came back, and

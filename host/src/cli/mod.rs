@@ -24,6 +24,8 @@ mod tasks;
 
 pub use inner::{compile, supervise};
 
+use self::control::How;
+use self::subject::Choice;
 use crate::failure::{Failure, FailureKind};
 use crate::run::RunDir;
 use crate::workspace::{Workspaces, find_run};
@@ -120,15 +122,19 @@ enum Command {
     /// Say why tasks do not move, and which command would help
     ///
     /// With --json: a list of all, each with task (null for the run itself), code (a word that docs/explain.md lists),
-    /// sentence, and command (or null). Without it the first 50 are shown.
+    /// sentence, and command (or null). Without it the first 50 are shown. One task that is named is explained whatever
+    /// it does; where tasks are chosen in another way, those that run or have completed are left out.
     #[command(override_usage = "matterstack explain [OPTIONS] [RUN] [TASK]")]
     Explain {
-        /// The run [default: latest], and one task; a single word that names no run is a task of the latest
+        /// The run [default: latest], and a task or a pattern of ids; a single word that names no run is a task of the
+        /// latest
         #[arg(num_args = 0..=2, value_names = ["RUN", "TASK"])]
         of: Vec<String>,
+        #[command(flatten)]
+        choice: Choice,
         /// Say why the task takes, or does not take, what an earlier attempt of another run left: the codes are
         /// `reused`, `reusable` (it would) and `not-reused`
-        #[arg(long)]
+        #[arg(long, conflicts_with_all = ["state", "operator", "iteration", "code"])]
         reuse: bool,
     },
     /// List the tasks of a run
@@ -138,13 +144,14 @@ enum Command {
     /// nothing: {run, attempt, origin (the attempt that ran)}, or null), and outputs: [{path, sha256, size in bytes,
     /// remote: {backend, path} if it stayed on a cluster}], those of the last attempt of a task that has ended, however
     /// it ended.
+    #[command(override_usage = "matterstack tasks [OPTIONS] [RUN] [TASK]")]
     Tasks {
-        /// The run
-        #[arg(default_value = "latest")]
-        run: String,
-        /// Only tasks in this state
-        #[arg(long, value_name = "S")]
-        state: Option<String>,
+        /// The run [default: latest], and a task or a pattern of ids; a single word that names no run is a task of the
+        /// latest
+        #[arg(num_args = 0..=2, value_names = ["RUN", "TASK"])]
+        of: Vec<String>,
+        #[command(flatten)]
+        choice: Choice,
     },
     /// List the attempts at a task
     ///
@@ -207,22 +214,22 @@ enum Command {
         /// What to tell the campaign; its next plan sees it
         #[arg(long = "set", value_name = "K=V")]
         sets: Vec<String>,
-        /// Why, for the record
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        #[command(flatten)]
+        how: How,
     },
-    /// Cancel a run, or one task of it, and stop what is live outside
+    /// Cancel a run, or tasks of it, and stop what is live outside
     ///
     /// With --json: run_id, state of the run, and reason (why it is in that state, or null), and live (how many of the
     /// attempts told to stop have not been seen to end).
     Cancel {
         /// The run
         run: String,
-        /// One task
+        /// A task, or a pattern of ids [default: the whole run]
         task: Option<String>,
-        /// Why, for the record
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        #[command(flatten)]
+        choice: Choice,
+        #[command(flatten)]
+        how: How,
     },
     /// Change what a run goes by: its configuration, its tasks, its files, its plugins
     ///
@@ -251,28 +258,13 @@ enum Command {
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },
-    /// Say what a lost attempt at a task came to, and let nothing run again
+    /// Say what a lost attempt at a task came to, or what stale results are worth, and let nothing run again
     ///
-    /// With --completed the outputs that it left are taken, and the task is completed; with --failed it is given up.
-    /// Who said so, and why, is recorded.
+    /// With --completed the outputs are taken as they are, and the task is completed and not stale; with --failed it is
+    /// given up, and what has taken its outputs is stale. Who said so, and why, is recorded.
     ///
     /// With --json: run_id, state of the run, and reason (why it is in that state, or null).
-    #[command(group = clap::ArgGroup::new("to").required(true))]
-    Settle {
-        /// The run
-        run: String,
-        /// The task
-        task: String,
-        /// It did its work: take its outputs
-        #[arg(long, group = "to")]
-        completed: bool,
-        /// Give it up
-        #[arg(long, group = "to")]
-        failed: bool,
-        /// Why, for the record
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
-    },
+    Settle(control::SettleArgs),
     /// Say which results later runs must not take
     #[command(subcommand)]
     Reuse(reuse::ReuseCommand),
@@ -428,39 +420,43 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
         Command::Loop(arguments) => runs::drive_runs(session, &arguments),
         Command::Status { run, watch } => show::status(session, &run, watch),
         Command::List => show::list(session),
-        Command::Explain { of, reuse: true } => {
-            let (run, task) = subject::task(of);
+        Command::Explain { of, reuse: true, .. } => {
+            let (run, task) = subject::task(session, of)?;
             show::explain_reuse(session, &run, &task)
         }
-        Command::Explain { of, reuse: false } => {
+        Command::Explain { of, reuse: false, choice } => {
             let (run, task) = subject::run_or_task(session, of)?;
-            show::explain(session, &run, task.as_deref())
+            show::explain(session, &run, &choice.of(task))
         }
-        Command::Tasks { run, state } => tasks::tasks(session, &run, state.as_deref()),
+        Command::Tasks { of, choice } => {
+            let (run, task) = subject::run_or_task(session, of)?;
+            tasks::tasks(session, &run, &choice.of(task))
+        }
         Command::Attempts { of } => {
-            let (run, task) = subject::task(of);
+            let (run, task) = subject::task(session, of)?;
             tasks::attempts(session, &run, &task)
         }
         Command::Logs { of, follow, attempt } => {
-            let (run, task) = subject::task(of);
+            let (run, task) = subject::task(session, of)?;
             logs::logs(session, &run, &task, follow, attempt)
         }
         Command::Graph { run, format } => graph::graph(session, &run, format),
         Command::Pause { run, reason } => control::pause(session, &run, reason.as_deref()),
-        Command::Resume { run, sets, reason } => control::resume(session, &run, &sets, reason.as_deref()),
-        Command::Cancel { run, task, reason } => control::cancel(session, &run, task.as_deref(), reason.as_deref()),
+        Command::Resume { run, sets, how } => control::resume(session, &run, &sets, &how),
+        Command::Cancel { run, task, choice, how } => control::cancel(session, &run, &choice.of(task), &how),
         Command::Amend(arguments) => mend::amend(session, arguments),
         Command::Rerun(arguments) => {
             let (run, task) = subject::run_or_task(session, arguments.of.clone())?;
             mend::rerun(session, &run, task, &arguments)
         }
         Command::Revive { run, reason } => control::revive(session, &run, reason.as_deref()),
-        Command::Settle { run, task, completed, failed: _, reason } => {
-            control::settle(session, &run, &task, completed, reason.as_deref())
-        }
+        Command::Settle(arguments) => control::settle(session, &arguments),
         Command::Reuse(command) => reuse::reuse(session, &command),
         Command::Adopt { run, reason } => control::adopt(session, &run, reason.as_deref()),
-        Command::Respond(arguments) => respond::respond(session, &arguments),
+        Command::Respond(arguments) => {
+            let (run, task) = subject::task(session, arguments.of.clone())?;
+            respond::respond(session, (&run, &task), &arguments)
+        }
         Command::Kit(command) => kit::kit(session, &command),
         Command::Evidence { run, out } => evidence::evidence(session, &run, out.as_deref()),
         Command::Replay { run } => replay::replay(session, &run),

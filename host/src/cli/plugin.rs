@@ -1,13 +1,16 @@
 //! `plugin inspect` and `plugin upgrade`.
 use super::Session;
-use super::output::{print, print_json, tell};
-use super::runs::hold;
+use super::control::{How, say_with};
+use super::output::{print, print_json};
+use super::runs::take;
 use crate::failure::Failure;
+use crate::ground::files::read_named;
 use crate::model::act::Verb;
 use crate::model::code::{Code, Word};
+use crate::model::config::PLUGIN_MAX;
 use crate::model::states::RunState;
 use crate::plugin::{Role, builtin, inspect};
-use crate::workspace::{self, Access};
+use crate::workspace;
 use clap::Subcommand;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -51,7 +54,7 @@ pub(super) fn plugin(session: &Session, command: &PluginCommand) -> Result<u8, F
     match command {
         PluginCommand::Inspect { file } => show(session, file),
         PluginCommand::Upgrade { run, file, operator, reason } => {
-            upgrade(session, run, file, operator.as_deref(), reason.as_deref())
+            upgrade(session, run, file, operator.as_deref(), &How { reason: reason.clone(), dry_run: false })
         }
     }
 }
@@ -64,7 +67,7 @@ fn show(session: &Session, file: &str) -> Result<u8, Failure> {
                 Failure::input(format!("no standard plugin `{file}`")).hint(format!("there are: {}", names.join(", ")))
             })?
             .to_vec(),
-        None => std::fs::read(file)
+        None => read_named(Path::new(file), PLUGIN_MAX)
             .map_err(|error| Failure::input(format!("plugin `{file}` cannot be read")).because(error))?,
     };
     let path = (!file.starts_with(BUILTIN)).then(|| Path::new(file));
@@ -89,11 +92,11 @@ pub(super) fn upgrade(
     name: &str,
     file: &Path,
     operator: Option<&str>,
-    reason: Option<&str>,
+    how: &How,
 ) -> Result<u8, Failure> {
     let role = if operator.is_some() { Role::Operator } else { Role::Campaign };
     workspace::compile_upgrade(&session.run(name)?, role, file)?;
-    let mut held = hold(session, name, Access::Own)?;
+    let mut held = take(session, name, how.dry_run)?;
     let run = &mut held.run;
     let row = run.store.run()?;
     if row.state.ended() {
@@ -114,7 +117,7 @@ pub(super) fn upgrade(
     let digest = workspace::find_plugin(&run.dir, &mut config, &plugin, file)?;
     workspace::check_plugins(&run.dir, &config)?;
     let arguments = json!({"plugin": plugin, "operator": operator, "file": file, "sha256": digest});
-    let act = workspace::act(Verb::Upgrade, arguments, reason);
+    let act = workspace::act(Verb::Upgrade, arguments, how.reason.as_deref());
     let change = format!("plugin {plugin} upgraded to {}", &digest[..12]);
     workspace::write_config(run, config, &act)?;
     let held_by_plugin = row.state == RunState::Held
@@ -126,10 +129,6 @@ pub(super) fn upgrade(
     if held_by_plugin {
         crate::tick::release(run, act.at_ms)?;
     }
-    let row = run.store.run()?;
-    tell(&format!("run `{}`: {change}; it is {}", row.run_id, row.state));
-    if session.json {
-        print_json(&json!({"run_id": row.run_id, "state": row.state, "reason": row.reason, "sha256": digest}))?;
-    }
-    Ok(0)
+    let text = format!("{change}; it is {}", run.store.run()?.state);
+    say_with(session, run, &text, Some(("sha256", digest.into())))
 }

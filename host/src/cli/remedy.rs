@@ -1,6 +1,7 @@
 //! Remedies as a person reads them.
 use crate::ground::words::positional;
 use crate::model::remedy::Remedy;
+use crate::model::selection::Standing;
 
 /// The sentence for what would help; `run` is what leads a command to the run.
 pub(super) fn rendered(remedy: &Remedy, run: &str) -> String {
@@ -22,6 +23,7 @@ pub(super) fn rendered(remedy: &Remedy, run: &str) -> String {
             format!("`matterstack settle {run} {} --failed`, or `rerun`", positional(task.as_str()))
         }
         Remedy::NameState => "use failed, lost, cancelled, skipped, completed or stale".to_owned(),
+        Remedy::NameAnyState => format!("use {}", Standing::words()),
         Remedy::LetEnd => format!(
             "let them end, or stop them with `matterstack cancel {run} TASK` and `matterstack step {run}`, then amend"
         ),

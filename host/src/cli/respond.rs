@@ -13,11 +13,11 @@ use std::io::{BufRead, IsTerminal, Read, Write};
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
+#[command(override_usage = "matterstack respond [OPTIONS] [RUN] TASK")]
 pub(super) struct RespondArgs {
-    /// The run
-    run: String,
-    /// The task that asks
-    task: String,
+    /// The run [default: latest], and the task that asks
+    #[arg(num_args = 1..=2, required = true, value_names = ["RUN", "TASK"])]
+    pub(super) of: Vec<String>,
     /// A field of the answer; JSON if it parses and the field is not text, else text; dots separate keys
     #[arg(long = "set", value_name = "K=V")]
     sets: Vec<String>,
@@ -30,16 +30,29 @@ pub(super) struct RespondArgs {
     /// Set `approved` to false: the task ends as failed with the code `rejected`, unless it says otherwise
     #[arg(long)]
     reject: bool,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT", value_parser = short_reason)]
+    reason: Option<String>,
 }
 
-pub(super) fn respond(session: &Session, arguments: &RespondArgs) -> Result<u8, Failure> {
-    let run = open_to_look(&session.run(&arguments.run)?)?;
-    let question = question(&run, &arguments.task)?;
+/// The longest reason that stands beside what is given to an attempt, in bytes.
+const REASON_MAX: usize = 16 * 1024;
+
+/// A reason that the tick which takes what was given can read with the signature that it stands in.
+pub(super) fn short_reason(text: &str) -> Result<String, String> {
+    if text.len() > REASON_MAX { Err(format!("at most {REASON_MAX} bytes")) } else { Ok(text.to_owned()) }
+}
+
+pub(super) fn respond(session: &Session, (name, task): (&str, &str), arguments: &RespondArgs) -> Result<u8, Failure> {
+    let run = open_to_look(&session.run(name)?)?;
+    let question = question(&run, task)?;
     let scripted = arguments.approve || arguments.reject || !arguments.sets.is_empty();
     let answer = match &arguments.file {
         Some(file) => from_file(file)?,
         None if scripted => from_options(arguments, &question.schema)?,
-        None if std::io::stdin().is_terminal() => return give(session, &question, &on_terminal(&run, &question)?),
+        None if std::io::stdin().is_terminal() => {
+            return give(session, &question, &on_terminal(&run, &question)?, arguments.reason.as_deref());
+        }
         None => {
             return Err(Failure::input(format!(
                 "task `{}` asks for an answer, and nobody is at a terminal",
@@ -53,11 +66,11 @@ pub(super) fn respond(session: &Session, arguments: &RespondArgs) -> Result<u8, 
             .because(&why)
             .hint("the question is still open; its `schema.json` says what it takes"));
     }
-    give(session, &question, &answer)
+    give(session, &question, &answer, arguments.reason.as_deref())
 }
 
-fn give(session: &Session, question: &Question, answer: &Value) -> Result<u8, Failure> {
-    let signature = question.give(&text_of(answer), now_ms())?;
+fn give(session: &Session, question: &Question, answer: &Value, reason: Option<&str>) -> Result<u8, Failure> {
+    let signature = question.give(&text_of(answer), reason, now_ms())?;
     tell(&format!(
         "task `{}` is answered; the next `step` or `loop` of run `{}` takes it",
         question.task, question.run_id

@@ -1,6 +1,6 @@
 //! `reuse`: a person's word on results that later runs would take.
 use super::Session;
-use super::control::say_count;
+use super::control::say_with;
 use super::runs::hold;
 use crate::failure::Failure;
 use crate::ground::words::positional;
@@ -38,5 +38,5 @@ pub(super) fn reuse(session: &Session, command: &ReuseCommand) -> Result<u8, Fai
         "no later run takes the results of task `{task}`; `matterstack rerun {address} {}` computes them anew here",
         positional(task)
     );
-    say_count(session, &held.run, &text, None)
+    say_with(session, &held.run, &text, None)
 }

@@ -2,15 +2,18 @@
 use super::output::{lines, one_line, print, print_json, tell};
 use super::progress::Progress;
 use super::report::{exit_code, exit_code_of_loop, exit_code_of_step, report};
+use super::subject::LATEST;
 use super::{Session, shown};
 use crate::drive::{Ending, Patience, Seen, drive, note_tick};
 use crate::failure::{Failure, FailureKind};
 use crate::model::act::Verb;
 use crate::model::config::{Grants, RunConfig};
 use crate::model::schema;
-use crate::run::RunDir;
+use crate::run::{Lease, Run, RunDir};
 use crate::tick::{Survey, Tick, step_run, would_start};
-use crate::workspace::{self, Access, Init, Made, Resolved, moment, now_ms, open_run, stopwatch, user_config};
+use crate::workspace::{
+    self, Access, Aside, Init, Made, Resolved, moment, now_ms, open_run, open_to_rehearse, stopwatch, user_config,
+};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -186,8 +189,17 @@ fn reach(config: &RunConfig) -> String {
     format!("the campaign can reach:\n{}", lines.join("\n"))
 }
 
-pub(super) fn step(session: &Session, name: &str, timings: bool) -> Result<u8, Failure> {
+/// The run that a command moves; which one `latest` leads to is said before anything is done.
+fn moved(session: &Session, name: &str) -> Result<RunDir, Failure> {
     let dir = session.run(name)?;
+    if name == LATEST {
+        tell(&format!("run `{}` is the latest", dir.address()));
+    }
+    Ok(dir)
+}
+
+pub(super) fn step(session: &Session, name: &str, timings: bool) -> Result<u8, Failure> {
+    let dir = moved(session, name)?;
     let opened = stopwatch();
     let mut held = open_run(&dir, Duration::ZERO, Access::Own)?;
     let (begun, at_ms) = (Instant::now(), now_ms());
@@ -249,7 +261,7 @@ pub(super) fn drive_runs(session: &Session, arguments: &LoopArgs) -> Result<u8, 
     let deadline = arguments.timeout.map(|timeout| Instant::now() + timeout);
     let patience = Patience { wait: arguments.wait, deadline };
     if !arguments.all {
-        let dir = session.run(arguments.run.as_deref().unwrap_or("latest"))?;
+        let dir = moved(session, arguments.run.as_deref().unwrap_or(LATEST))?;
         return drive_one(
             session,
             &dir,
@@ -385,7 +397,24 @@ pub(super) fn config(session: &Session, command: &ConfigCommand) -> Result<u8, F
     Ok(0)
 }
 
-pub(super) fn hold(session: &Session, name: &str, access: Access) -> Result<workspace::HeldRun, Failure> {
+/// A run that an act is carried out on, or tried out.
+pub(super) struct InHand {
+    pub(super) run: Run,
+    /// The right to change it, or what goes with a try.
+    _kept: Result<Lease, Aside>,
+}
+
+pub(super) fn hold(session: &Session, name: &str, access: Access) -> Result<InHand, Failure> {
     let dir = session.run(name)?;
-    open_run(&dir, dir.patience(), access)
+    let held = open_run(&dir, dir.patience(), access)?;
+    Ok(InHand { run: held.run, _kept: Ok(held.lease) })
+}
+
+/// Takes a run in hand to change it, or with `dry_run` to say what a change would come to.
+pub(super) fn take(session: &Session, name: &str, dry_run: bool) -> Result<InHand, Failure> {
+    if !dry_run {
+        return hold(session, name, Access::Own);
+    }
+    let (run, aside) = open_to_rehearse(&session.run(name)?)?;
+    Ok(InHand { run, _kept: Err(aside) })
 }

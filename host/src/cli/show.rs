@@ -1,14 +1,17 @@
 //! Commands that look at runs and change nothing.
 use super::Session;
 use super::output::{JsonList, json_text, one_line, print, print_json, reader_went_away, table, tell, time};
-use super::tasks::no_task;
+use super::tasks::{no_task, wrong_selection};
 use crate::backend::stopped_supervisors;
 use crate::drive::watching;
-use crate::explain::{Beside, Explanation, explain_run, explain_task, explain_task_reuse, outside_command};
+use crate::explain::{
+    Beside, Explanation, explain_chosen, explain_run, explain_task, explain_task_reuse, outside_command,
+};
 use crate::failure::{Failure, FailureKind};
 use crate::ground::machine::Watch;
 use crate::ground::words::positional;
 use crate::model::code::Code;
+use crate::model::selection::Selection;
 use crate::model::states::RunState;
 use crate::run::{LastTick, RunDir};
 use crate::store::{Store, WaitRow};
@@ -296,43 +299,52 @@ fn list_entry(slug: &str, dir: &RunDir) -> Value {
     })
 }
 
-pub(super) fn explain(session: &Session, name: &str, task: Option<&str>) -> Result<u8, Failure> {
+pub(super) fn explain(session: &Session, name: &str, selection: &Selection) -> Result<u8, Failure> {
     let dir = session.run(name)?;
     let (store, config) = open_for_reading(&dir)?;
     let (run, stopped) = (dir.address(), stopped_supervisors(dir.root(), &config));
-    let changed = changed_files(&dir, &config, false);
+    let mut told = Told { all: Vec::new(), list: JsonList::default(), json: session.json };
+    let changed = if selection.is_everything() { changed_files(&dir, &config, false) } else { Vec::new() };
     let beside = Beside { address: run, stopped: &stopped, changed: &changed };
-    let mut list = JsonList::default();
-    let mut all = Vec::new();
-    let more = match task {
-        Some(id) => {
-            all.push(explain_task(&store, &config, run, &stopped, id)?.ok_or_else(|| no_task(&store, id))?);
-            0
-        }
-        None if session.json => explain_run(&store, &config, beside, u64::MAX, |one| {
-            all.push(one);
-            if all.len() < PRINTED_AT_ONCE {
-                return Ok(());
-            }
-            print(&list.rows(&std::mem::take(&mut all))?)
-        })?,
-        None => explain_run(&store, &config, beside, EXPLAINED_SHOWN, |one| {
-            all.push(one);
-            Ok::<_, Failure>(())
-        })?,
+    let most = if session.json { u64::MAX } else { EXPLAINED_SHOWN };
+    let mut chosen = store.choose(selection).map_err(|error| wrong_selection(&store, error))?;
+    let more = if selection.is_everything() {
+        explain_run(&store, &config, beside, most, |one| told.tell(one))?
+    } else {
+        explain_chosen(&store, &config, beside, &mut chosen, most, |one| told.tell(one))?
     };
-    if session.json {
+    let Told { all, mut list, json } = told;
+    if json {
         print(&list.rows(&all)?)?;
         return print(list.end()).map(|()| 0);
     }
     if all.is_empty() {
-        tell("nothing is stuck");
+        let whole = selection.is_everything();
+        let none = || format!("no {} of the run is stuck", selection.words());
+        tell(&if whole { "nothing is stuck".to_owned() } else { none() });
     }
     print_explanations(all)?;
     if more > 0 {
         tell(&format!("and {more} more; `matterstack explain {} --json` prints all", dir.address()));
     }
     Ok(0)
+}
+
+/// Explanations on their way out.
+struct Told {
+    all: Vec<Explanation>,
+    list: JsonList,
+    json: bool,
+}
+
+impl Told {
+    fn tell(&mut self, one: Explanation) -> Result<(), Failure> {
+        self.all.push(one);
+        if !self.json || self.all.len() < PRINTED_AT_ONCE {
+            return Ok(());
+        }
+        print(&self.list.rows(&std::mem::take(&mut self.all))?)
+    }
 }
 
 fn print_explanations(all: Vec<Explanation>) -> Result<(), Failure> {

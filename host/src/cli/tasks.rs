@@ -3,21 +3,20 @@ use super::Session;
 use super::output::{JsonList, Listing, one_line, print, print_json, reader_went_away, table, tell, time};
 use crate::failure::Failure;
 use crate::model::handle;
+use crate::model::selection::{Selection, Standing};
 use crate::model::states::TaskState;
 use crate::model::workflow::nearest;
-use crate::store::{AttemptRow, Store, TaskRow};
+use crate::store::{AttemptRow, SelectionError, Store, TaskRow};
 use crate::workspace::read_store;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Tasks that are read and printed at once. Nothing is locked while they are printed.
-const PORTION: u32 = 1_000;
 /// Tasks whose ids are compared with one that does not exist.
 const NAMES_COMPARED: u32 = 10_000;
 
 pub(super) fn no_task(store: &Store, id: &str) -> Failure {
     let failure = Failure::input(format!("the run has no task `{id}`"));
-    let names = store.task_page(None, 0, NAMES_COMPARED).unwrap_or_default();
+    let names = store.first_tasks(NAMES_COMPARED).unwrap_or_default();
     match nearest(id, names.iter().map(|task| task.id.as_str())) {
         Some(near) => failure.hint(format!("did you mean `{near}`?")),
         None => failure.hint("`matterstack tasks RUN` lists them"),
@@ -28,22 +27,23 @@ pub(super) fn the_task(store: &Store, id: &str) -> Result<TaskRow, Failure> {
     store.task(id)?.ok_or_else(|| no_task(store, id))
 }
 
-pub(super) fn tasks(session: &Session, name: &str, state: Option<&str>) -> Result<u8, Failure> {
+pub(super) fn wrong_selection(store: &Store, error: SelectionError) -> Failure {
+    match error {
+        SelectionError::NoTask(id) => no_task(store, &id),
+        SelectionError::State(_) => Failure::input(error.to_string()).hint(format!("use {}", Standing::words())),
+        SelectionError::Pattern(..) => Failure::input(error.to_string()),
+        SelectionError::Store(error) => error.into(),
+    }
+}
+
+pub(super) fn tasks(session: &Session, name: &str, selection: &Selection) -> Result<u8, Failure> {
     let store = read_store(&session.run(name)?)?;
-    let state = match state {
-        None => None,
-        Some(text) => Some(TaskState::parse(text).ok_or_else(|| {
-            let words: Vec<&str> = TaskState::ALL.iter().map(|state| state.as_str()).collect();
-            Failure::input(format!("`{text}` is no state of a task")).hint(format!("use {}", words.join(", ")))
-        })?),
-    };
+    let mut chosen = store.choose(selection).map_err(|error| wrong_selection(&store, error))?;
     let mut listing = Listing::new(&["TASK", "ITERATION", "STATE", "OPERATOR", "ATTEMPTS", "WHY"]);
     let mut list = JsonList::default();
-    let (mut last, mut any) = (0, false);
-    loop {
-        let portion = store.task_page(state, last, PORTION)?;
-        let Some(end) = portion.last().map(|task| task.key) else { break };
-        (last, any) = (end, true);
+    let mut any = false;
+    while let Some(portion) = store.next_chosen(&mut chosen)? {
+        any = true;
         if session.json {
             let rows = portion.iter().map(|task| task_json(&store, task)).collect::<Result<Vec<_>, _>>()?;
             print(&list.rows(&rows)?)?;
@@ -55,10 +55,11 @@ pub(super) fn tasks(session: &Session, name: &str, state: Option<&str>) -> Resul
             return Ok(0);
         }
     }
+    if !any {
+        tell(&format!("the run has no {}", selection.words()));
+    }
     if session.json {
         print(list.end())?;
-    } else if !any {
-        tell("no such task");
     }
     Ok(0)
 }

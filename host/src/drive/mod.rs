@@ -8,7 +8,7 @@ use crate::ground::machine::{self, Watch};
 use crate::model::states::RunState;
 use crate::run::{Lease, Run, RunDir};
 use crate::tick::{Tick, step_run};
-use crate::workspace::{Access, Ahead, moment, now_ms, open_leased, stopwatch};
+use crate::workspace::{Access, Ahead, moment, now_ms, open_leased, refuse_other_user, stopwatch};
 use pause::{After, Pause, pause_after, submits};
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -78,7 +78,8 @@ pub fn drive(
     let mut driven = None;
     let mut trouble = Trouble::default();
     let _only = loop {
-        match only_loop(dir) {
+        // before anything is made that belongs to whoever asks
+        match refuse_other_user(dir).and_then(|()| only_loop(dir)) {
             Err(failure) if passes(&failure, dir) => {
                 if let Some(ending) = trouble.wait(&failure, patience.deadline, interrupt, seen)? {
                     return Ok(ending);

@@ -12,7 +12,8 @@ mod verify;
 use crate::failure::Failure;
 use crate::ground::digest::digest;
 use crate::ground::failpoint;
-use crate::model::config::RunConfig;
+use crate::ground::files::{open_regular_path, read_regular, read_whole};
+use crate::model::config::{CONFIG_MAX, RunConfig};
 use crate::model::document::sha256;
 use crate::model::evidence::{FileKind, Finding, Integrity, PluginRecord, RunRecord, Verified};
 use crate::model::schema;
@@ -84,7 +85,7 @@ pub fn write(dir: &RunDir, out: &Path) -> Result<Written, Failure> {
     let failed = |error| draft.failed(error);
     let mut document = DocumentWriter::begin(BufWriter::with_capacity(256 * 1024, draft.document())).map_err(failed)?;
     // An `amend` may put another config.json in place once the view is taken.
-    let before = std::fs::read(dir.config()).unwrap_or_default();
+    let before = read_regular(&dir.config(), CONFIG_MAX).ok().flatten().unwrap_or_default();
     let (run, mut report, found, plugins, attempts) = store.snapshot(|view| {
         let run = view.run()?;
         let found = find_config(dir, &run.config_sha256, before);
@@ -200,8 +201,8 @@ fn rows(
 /// Finds the configuration that the store goes by: the one read before the view was taken, one that a change of it has
 /// not put in place yet, or the one in place now.
 fn find_config(dir: &RunDir, recorded: &str, before: Vec<u8>) -> FoundConfig {
-    let next = std::fs::read(dir.join("config.json.next")).unwrap_or_default();
-    let now = std::fs::read(dir.config());
+    let next = read_regular(&dir.join("config.json.next"), CONFIG_MAX).ok().flatten().unwrap_or_default();
+    let now = open_regular_path(&dir.config()).and_then(|file| read_whole(file, CONFIG_MAX));
     for bytes in [&before, &next].into_iter().chain(now.as_ref().ok()) {
         if sha256(bytes) == recorded
             && let Ok(config) = serde_json::from_slice(bytes)

@@ -24,6 +24,23 @@ pub fn read_regular(path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
     read_whole(file, max).map(Some)
 }
 
+/// Reads a file that a person names: a link to it is followed, and so is what the shell makes of `<(…)`. Anything else
+/// that is no regular file is an error, and so is more than `max` bytes.
+///
+/// # Errors
+/// If there is no such file, or it cannot be read.
+pub fn read_named(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    let made_by_shell = ["/dev/fd", "/dev/stdin", "/proc/self/fd"].iter().any(|place| path.starts_with(place));
+    if made_by_shell {
+        return read_whole(File::open(path)?, max);
+    }
+    let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(not_regular(path));
+    }
+    read_whole(file, max)
+}
+
 /// Whether an error says that a link was found where none is followed.
 pub fn is_link(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
@@ -102,6 +119,17 @@ pub fn probe(directory: &Path) -> io::Result<Duration> {
         removed => removed,
     };
     written.and(removed).map(|()| taken)
+}
+
+/// Opens a directory that a job may have put something else in the place of: a link at the end of the path is not
+/// followed.
+///
+/// # Errors
+/// If it cannot be opened, or is a link or no directory.
+pub fn open_directory(path: &Path) -> io::Result<Dir> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    let directory = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
+    Ok(Dir::from_std_file(directory))
 }
 
 /// Opens a regular file below a directory for reading. Neither a link nor a FIFO put in its place is followed or

@@ -1,4 +1,5 @@
 //! Words as a shell takes them, and texts of others as a terminal may be given them.
+pub use matterstack_document::is_unseen;
 use std::borrow::Cow;
 
 /// An argument as a shell takes it and as no command takes it for an option.
@@ -15,15 +16,6 @@ pub fn quoted(text: &str) -> String {
     } else {
         format!("'{}'", text.replace('\'', r"'\''"))
     }
-}
-
-/// Whether a character is not seen itself and changes how others are, or commands a terminal: control characters (C0,
-/// C1), marks of direction, joiners, tags, line separators.
-pub fn is_unseen(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{180e}'
-            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// A word as a shell takes it, without characters that are not seen. Words with such characters are written as bash and

@@ -96,7 +96,7 @@ codes! {
         Progress = "progress": "an attempt runs, and says how far it is";
         Retry = "retry": "a back-off before the next attempt";
         Lost = "lost": "nobody knows whether the attempt ran; a person decides";
-        Settled = "settled": "a person said what a lost attempt came to";
+        Settled = "settled": "a person said what a lost attempt came to, or what stale results are worth";
         Adopted = "adopted": "the run was adopted while the attempt was live";
         Rerun = "rerun": "a person brought the task back";
         CancelFailed = "cancel-failed": "the operator could not pass on the cancel; asked again";
@@ -175,7 +175,7 @@ codes! {
         StoreUnreadable = "store-unreadable": "the run's database cannot be read";
         EndUnseen = "end-unseen": "the command ran, and nobody saw how it ended; `settle RUN TASK --completed` takes the outputs that it left, `--failed` gives it up";
         StartUnseen = "start-unseen": "nobody saw whether the command started";
-        OtherFormat = "other-format": "a supervisor of another version is at work in the run; what is new waits until its jobs have ended";
+        OtherFormat = "other-format": "a supervisor of another version, or one whose files were tampered with, is at work in the run; what is new waits until its jobs have ended";
     }
 }
 

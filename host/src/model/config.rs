@@ -9,8 +9,15 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+/// The largest configuration that is read, in bytes: lists of tasks that are larger go into files of their own.
+pub const CONFIG_MAX: u64 = 1 << 30;
+/// The largest plugin that is read, in bytes.
+pub const PLUGIN_MAX: u64 = 1 << 28;
+
 /// The standard campaign that runs a list of tasks.
 pub const WORKFLOW: &str = "builtin:workflow";
+/// The standard campaign that makes its tasks from a template.
+pub const SWEEP: &str = "builtin:sweep";
 
 /// The standard operator that runs commands on backends.
 pub const COMPUTE: &str = "builtin:compute";
@@ -92,7 +99,7 @@ pub struct CampaignConfig {
     #[serde(default)]
     pub analyze: AnalyzeMode,
     /// Whether the campaign can take back a result that it has received, once the task has run again: such a result
-    /// comes with `supersedes`. `builtin:workflow` can.
+    /// comes with `supersedes`. `builtin:workflow` and `builtin:sweep` can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub takes_back: Option<bool>,
 }
@@ -100,7 +107,7 @@ pub struct CampaignConfig {
 impl CampaignConfig {
     /// Whether the campaign can take back a result that it has received.
     pub fn can_take_back(&self) -> bool {
-        self.takes_back.unwrap_or(self.plugin == WORKFLOW)
+        self.takes_back.unwrap_or_else(|| [WORKFLOW, SWEEP].contains(&self.plugin.as_str()))
     }
 }
 

@@ -21,6 +21,7 @@ pub mod remedy;
 pub mod result;
 pub mod reuse;
 pub mod schema;
+pub mod selection;
 pub mod states;
 pub mod time;
 pub mod workflow;

@@ -2,7 +2,7 @@
 use super::attempt_dir::{is_printed, own_name};
 use super::id::TaskId;
 use super::pattern::{Dots, PATTERNS_MAX, Pattern, Patterns, WEIGHT_MAX, plain_path};
-use super::workflow::{FileSource, PlannedTask, Task, WorkflowError, nearest};
+use super::workflow::{FileSource, PlannedTask, Task, WorkflowError, is_folder, nearest};
 use std::borrow::Cow;
 use std::collections::HashMap;
 
@@ -120,7 +120,7 @@ pub fn refuse_impossible_sources<E: From<WorkflowError>>(
     let mut positions: Option<HashMap<&str, usize>> = None;
     let mut known: HashMap<&str, Option<Gives>> = HashMap::new();
     for one in planned {
-        for source in one.task.iter().flat_map(|task| task.files.values()) {
+        for (destination, source) in one.task.iter().flat_map(|task| &task.files) {
             let FileSource::From(from) = source else { continue };
             let positions = positions.get_or_insert_with(|| {
                 planned.iter().enumerate().map(|(position, one)| (one.id.as_str(), position)).collect()
@@ -134,9 +134,11 @@ pub fn refuse_impossible_sources<E: From<WorkflowError>>(
                 known.insert(id, gives);
             }
             if let Some(Some(gives)) = known.get(id)
-                && let Some(why) = gives.why_not(&from.output)
+                && let Some(why) =
+                    if is_folder(destination) { gives.why_none(&from.output) } else { gives.why_not(&from.output) }
             {
-                let text = format!("file `{}` of task `{id}` can never be there: {why}", from.output);
+                let what = if is_folder(destination) { "files" } else { "file" };
+                let text = format!("{what} `{}` of task `{id}` can never be there: {why}", from.output);
                 return Err(WorkflowError::Value(one.id.clone(), text).into());
             }
         }
@@ -170,14 +172,25 @@ impl Gives {
         if self.patterns.match_path(&path) {
             return None;
         }
+        Some(self.names_none(&path))
+    }
+
+    /// Why a pattern of outputs names none.
+    fn why_none(&self, output: &str) -> Option<String> {
+        let wanted = Pattern::parse(output).ok()?;
+        let meets = self.patterns.all().iter().any(|pattern| pattern.meets(&wanted));
+        (!meets).then(|| self.names_none(output))
+    }
+
+    fn names_none(&self, path: &str) -> String {
         let texts = || self.patterns.all().iter().map(Pattern::text);
-        Some(match (texts().count(), nearest(&path, texts())) {
+        match (texts().count(), nearest(path, texts())) {
             (0, _) => "that task has no `outputs`".to_owned(),
             (_, Some(near)) => format!("none of that task's output patterns names it; did you mean `{near}`?"),
             (_, None) => {
                 let shown: Vec<String> = texts().take(5).map(|text| format!("`{text}`")).collect();
                 format!("none of that task's output patterns names it: {}", shown.join(", "))
             }
-        })
+        }
     }
 }

@@ -20,6 +20,8 @@ pub enum Remedy {
     GiveUp(TaskId),
     /// Name a state that can be rerun.
     NameState,
+    /// Name a state that tasks can be in.
+    NameAnyState,
     /// Let attempts end, or stop them, before the configuration is changed.
     LetEnd,
 }

@@ -189,14 +189,14 @@ impl Question {
     ///
     /// # Errors
     /// If there is an answer already, with who gave it and when, or if the directory cannot be written.
-    pub fn give(&self, answer: &[u8], now_ms: i64) -> Result<Signature, Failure> {
+    pub fn give(&self, answer: &[u8], reason: Option<&str>, now_ms: i64) -> Result<Signature, Failure> {
         let failed = |error| Failure::machine(format!("`{}` cannot be written", self.place().display()), error);
         // Only one person at a time writes who answers; who writes `response.json` by hand may still be first.
         let _lock = lock(&self.directory.join("response.lock")).map_err(failed)?;
         if let Some(failure) = self.answered() {
             return Err(failure);
         }
-        let signature = Signature::of(answer, now_ms);
+        let signature = Signature::of(answer, reason, now_ms);
         put(&self.directory.join(SIGNATURE), signature.to_line().as_bytes(), true).map_err(failed)?;
         match put(&self.place(), answer, false) {
             Ok(()) => Ok(signature),

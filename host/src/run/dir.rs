@@ -18,6 +18,8 @@ pub struct RunDir {
     root: PathBuf,
     id: String,
     address: Option<String>,
+    /// The folder below which copies are put that are not to be kept.
+    aside: Option<String>,
 }
 
 impl RunDir {
@@ -25,18 +27,35 @@ impl RunDir {
     pub fn new(root: impl Into<PathBuf>) -> Self {
         let root = root.into();
         let id = root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        Self { root, id, address: None }
+        Self { root, id, address: None, aside: None }
     }
 
     /// Names the directory in which a run is being made under another name than its own.
     pub fn named(root: impl Into<PathBuf>, id: &str) -> Self {
-        Self { root: root.into(), id: id.to_owned(), address: None }
+        Self { root: root.into(), id: id.to_owned(), address: None, aside: None }
     }
 
     /// Says that the id does not lead to this directory, so that commands name it by its path.
     #[must_use]
     pub fn addressed_by_path(self) -> Self {
         Self { address: Some(words::quoted(&self.root.display().to_string())), ..self }
+    }
+
+    /// The same run, and a folder of its own for copies that are not to be kept: whoever gets it puts nothing else into
+    /// the run, and takes the folder away.
+    #[must_use]
+    pub fn with_aside(self) -> (Self, PathBuf) {
+        let aside = format!(".dry-run-{}", new_attempt_id());
+        let folder = self.root.join(&aside);
+        (Self { aside: Some(aside), ..self }, folder)
+    }
+
+    /// Where something is put that the run keeps at this path, relative to it.
+    pub fn place(&self, path: String) -> String {
+        match &self.aside {
+            Some(aside) => format!("{aside}/{path}"),
+            None => path,
+        }
     }
 
     /// What leads a command to this run, as a shell takes it: its id, or its path where the id does not.

@@ -34,11 +34,14 @@ pub struct Signature {
     /// Whether it is the owner of a file that nobody signed, and when that was written.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_hand: bool,
+    /// Why, in the words of who did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 impl Signature {
     /// Signs bytes as the user of this process.
-    pub fn of(bytes: &[u8], now_ms: i64) -> Self {
+    pub fn of(bytes: &[u8], reason: Option<&str>, now_ms: i64) -> Self {
         let at = jiff::Timestamp::from_millisecond(now_ms).unwrap_or_default();
         Self {
             user: machine::user_name(),
@@ -48,6 +51,7 @@ impl Signature {
             sha256: sha256(bytes),
             version: Some(VERSION.to_owned()),
             by_hand: false,
+            reason: reason.map(str::to_owned),
         }
     }
 
@@ -67,6 +71,7 @@ impl Signature {
             sha256: sha256(bytes),
             version: None,
             by_hand: true,
+            reason: None,
         }
     }
 }

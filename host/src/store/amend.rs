@@ -2,6 +2,7 @@
 use super::dependency::UNMET;
 use super::{Store, StoreError, Writer, changed_one, document};
 use crate::model::evidence::TaskVersion;
+use crate::model::reason::Reason;
 use crate::model::states::TaskState;
 use rusqlite::OptionalExtension;
 
@@ -16,6 +17,8 @@ pub struct AmendedTask {
     pub allow_failure: bool,
     /// Whether it starts although a dependency did not complete.
     pub tolerant: bool,
+    /// What it is ordered by among those that are ready.
+    pub rank: i64,
     /// The ids of the tasks it depends on.
     pub dependencies: Vec<String>,
     /// Whether it computes something else than before.
@@ -40,8 +43,8 @@ impl Writer<'_> {
         let changed = self
             .connection
             .prepare_cached(
-                "UPDATE tasks SET spec = ?2, version = version + 1, operator = ?3, allow_failure = ?4, tolerant = ?5, tries = 0, \
-                 misfires = 0, stale = iif(?6 AND (state = 'completed' OR EXISTS (SELECT 1 FROM attempts a WHERE \
+                "UPDATE tasks SET spec = ?2, version = version + 1, operator = ?3, allow_failure = ?4, tolerant = ?5, rank = ?7, \
+                 tries = 0, misfires = 0, stale = iif(?6 AND (state = 'completed' OR EXISTS (SELECT 1 FROM attempts a WHERE \
                  a.task_key = tasks.task_key AND a.ended_at_ms IS NULL)), 1, stale) WHERE task_key = ?1",
             )?
             .execute((
@@ -51,6 +54,7 @@ impl Writer<'_> {
                 task.allow_failure,
                 task.tolerant,
                 task.computes_anew,
+                task.rank,
             ))?;
         changed_one(changed, "the task")?;
         self.connection
@@ -113,6 +117,18 @@ impl Writer<'_> {
             (path, sha256),
         )?;
         Ok(marked as u64)
+    }
+
+    /// Lets a stale task count with what it has, for this reason.
+    ///
+    /// # Errors
+    /// If it is not stale, or the database cannot be written.
+    pub fn set_fresh(&self, key: i64, reason: &Reason) -> Result<(), StoreError> {
+        let changed = self.connection.execute(
+            "UPDATE tasks SET stale = 0, reason_code = ?2, reason = ?3 WHERE task_key = ?1 AND stale = 1 AND state = 'completed'",
+            (key, &reason.word, &reason.text),
+        )?;
+        changed_one(changed, "the task")
     }
 
     /// Marks the tasks as stale that completed on what an earlier attempt at a task left, where the one that completes

@@ -26,6 +26,10 @@ const RULES: &[(&str, &str)] = &[
          OR (tasks.tolerant AND u.state IN ('failed', 'cancelled', 'skipped'))))",
     ),
     (
+        "rank does not match the dependencies of task",
+        "SELECT t.task_id FROM tasks t WHERE (t.rank & 1) = EXISTS (SELECT 1 FROM dependencies d WHERE d.task_key = t.task_key)",
+    ),
+    (
         "a live attempt belongs to a task that is not running",
         "SELECT a.attempt_id FROM attempts a JOIN tasks t ON t.task_key = a.task_key WHERE t.state <> 'running' AND \
          a.ended_at_ms IS NULL",

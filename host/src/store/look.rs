@@ -35,7 +35,7 @@ impl Store {
             .execute_batch("PRAGMA query_only = ON; PRAGMA temp_store = MEMORY")
             .map_err(|error| Self::name(path, error.into()))?;
         migrate::refuse_newer(&connection, path).map_err(|error| Self::name(path, error))?;
-        Ok(Self { connection, wal: true, alone, _held: held })
+        Ok(Self { connection, wal: true, alone, rehearses: false, _held: held })
     }
 
     /// Whether nobody else can use the database while this is open, so that it must not be kept open for long.

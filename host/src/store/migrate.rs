@@ -70,9 +70,29 @@ pub(super) fn migrate(connection: &Connection, path: &Path) -> Result<(), StoreE
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{apply, version};
+pub(super) mod tests {
+    use super::{apply, create, version};
     use rusqlite::Connection;
+    use std::path::Path;
+
+    /// The steps by which SQLite answers a query of a new store.
+    pub(in crate::store) fn plan(sql: &str) -> Vec<String> {
+        let connection = Connection::open_in_memory().expect("a database");
+        create(&connection, Path::new("memory")).expect("a schema");
+        let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("a plan");
+        let unknown = vec![rusqlite::types::Null; plan.parameter_count()];
+        let steps = plan.query_map(rusqlite::params_from_iter(unknown), |row| row.get(3)).expect("steps");
+        steps.map(|step| step.expect("a step")).collect()
+    }
+
+    /// Checks that a query reads tasks by this index alone, as far as it is asked to, and sorts nothing.
+    pub(in crate::store) fn reads_in_order(sql: &str, index: &str) {
+        let steps = plan(sql);
+        let tasks: Vec<&String> =
+            steps.iter().filter(|step| [" t ", " tasks "].iter().any(|n| step.contains(n))).collect();
+        assert!(!tasks.is_empty() && tasks.iter().all(|step| step.contains(index)), "{sql}: {steps:?}");
+        assert!(steps.iter().all(|step| !step.contains("TEMP B-TREE")), "{sql}: {steps:?}");
+    }
 
     #[test]
     fn a_migration_that_fails_or_was_made_leaves_the_database_as_it_was() {

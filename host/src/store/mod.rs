@@ -18,9 +18,11 @@ mod migrate;
 mod outlook;
 mod output;
 mod ready;
+mod rehearsal;
 mod rerun;
 mod reuse;
 mod run;
+mod selection;
 mod snapshot;
 mod state;
 mod task;
@@ -38,6 +40,7 @@ pub use output::{KeptOutput, Output};
 pub use ready::TaskSpec;
 pub use reuse::{Earlier, EarlierState};
 pub use run::{Identity, NewRun, RunRow};
+pub use selection::{Chosen, SelectionError};
 pub use snapshot::{AttemptPlace, Snapshot};
 pub use state::FormerState;
 pub use task::{Standing, TaskRow};
@@ -155,6 +158,8 @@ pub struct Store {
     wal: bool,
     /// Whether nobody else can use the database while this is open.
     alone: bool,
+    /// Whether nothing that is changed is kept.
+    rehearses: bool,
     /// What keeps the file as it is while somebody else than its owner reads it.
     _held: Option<std::fs::File>,
 }
@@ -223,7 +228,7 @@ impl Store {
                 return Err(StoreError::Setting { name, wanted, kept });
             }
         }
-        Ok(Self { connection, wal, alone: false, _held: None })
+        Ok(Self { connection, wal, alone: false, rehearses: false, _held: None })
     }
 
     /// Names the file in which damage was found.
@@ -243,6 +248,9 @@ impl Store {
         durability: Durability,
         work: impl FnOnce(&Writer<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        if self.rehearses {
+            return self.try_out(work);
+        }
         // A rollback journal that is not synced can damage the database, so only WAL is ever written lazily.
         let lazy = durability == Durability::Lazy && self.wal;
         if lazy {

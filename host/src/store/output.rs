@@ -98,6 +98,20 @@ impl Store {
         Ok(rows.next().transpose()?)
     }
 
+    /// The paths of what the last completed attempt at a task left, in order.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn output_paths(&self, task_id: &str) -> Result<Vec<String>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT path FROM outputs WHERE attempt_key = (SELECT a.attempt_key FROM tasks t JOIN attempts a \
+             ON a.task_key = t.task_key WHERE t.task_id = ?1 AND a.state = 'completed' ORDER BY a.number DESC LIMIT 1) \
+             ORDER BY path",
+        )?;
+        let paths = statement.query_map([task_id], |row| row.get(0))?;
+        Ok(paths.collect::<Result<_, _>>()?)
+    }
+
     /// An output of a completed task, if it stayed on a cluster.
     ///
     /// # Errors

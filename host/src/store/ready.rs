@@ -18,6 +18,11 @@ pub struct TaskSpec {
     pub attempts: u32,
 }
 
+const SPECS: &str = "SELECT t.task_key, t.task_id, t.operator, t.state, \
+     (SELECT count(*) FROM attempts a WHERE a.task_key = t.task_key) FROM tasks t WHERE";
+const READY: &str = "t.state = 'pending' AND t.blocked = 0 AND t.operator = ?1 ORDER BY t.rank, t.task_key LIMIT ?2";
+const OPERATORS: &str = "SELECT DISTINCT operator FROM tasks WHERE state = 'pending' AND blocked = 0";
+
 impl Writer<'_> {
     /// Sets when the next attempt of a running task is due.
     ///
@@ -51,15 +56,13 @@ impl Writer<'_> {
 }
 
 impl Store {
-    /// Up to `most` tasks of an operator that are ready to start, in the order planned.
+    /// Up to `most` tasks of an operator that are ready to start: by priority, then those that go on with what has
+    /// begun before those that begin something, then in the order planned.
     ///
     /// # Errors
     /// If the database cannot be read.
     pub fn ready_tasks(&self, operator: &str, most: u64) -> Result<Vec<TaskSpec>, StoreError> {
-        self.specs(
-            "t.state = 'pending' AND t.blocked = 0 AND t.operator = ?1 ORDER BY t.task_key LIMIT ?2",
-            (operator, most as i64),
-        )
+        self.specs(READY, (operator, most as i64))
     }
 
     /// Up to `most` tasks of an operator whose next attempt is due: the back-off has passed, or the clock is now before
@@ -77,10 +80,7 @@ impl Store {
     }
 
     fn specs<P: rusqlite::Params>(&self, filter: &str, parameters: P) -> Result<Vec<TaskSpec>, StoreError> {
-        let mut statement = self.connection.prepare_cached(&format!(
-            "SELECT t.task_key, t.task_id, t.operator, t.state, \
-             (SELECT count(*) FROM attempts a WHERE a.task_key = t.task_key) FROM tasks t WHERE {filter}"
-        ))?;
+        let mut statement = self.connection.prepare_cached(&format!("{SPECS} {filter}"))?;
         let rows = statement.query_map(parameters, |row| {
             Ok(TaskSpec {
                 key: row.get(0)?,
@@ -98,9 +98,7 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn ready_operators(&self) -> Result<Vec<String>, StoreError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT DISTINCT operator FROM tasks WHERE state = 'pending' AND blocked = 0")?;
+        let mut statement = self.connection.prepare_cached(OPERATORS)?;
         let operators = statement.query_map([], |row| row.get(0))?;
         Ok(operators.collect::<Result<_, _>>()?)
     }
@@ -114,5 +112,18 @@ impl Store {
             .connection
             .prepare_cached("SELECT min(retry_at_ms) FROM tasks WHERE retry_at_ms IS NOT NULL")?
             .query_row([], |row| row.get(0))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OPERATORS, READY, SPECS};
+    use crate::store::migrate::tests::reads_in_order;
+
+    #[test]
+    fn what_is_ready_is_read_in_the_order_of_an_index() {
+        for sql in [format!("{SPECS} {READY}"), OPERATORS.to_owned()] {
+            reads_in_order(&sql, "tasks_ready");
+        }
     }
 }

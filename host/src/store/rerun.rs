@@ -68,7 +68,12 @@ impl Writer<'_> {
     /// # Errors
     /// If the database cannot be written.
     pub fn take_back(&self) -> Result<(), StoreError> {
-        self.connection.execute("UPDATE workflows SET analyzed_at_ms = NULL WHERE open_tasks > 0", [])?;
+        // what was brought back and skipped again is open no more, and has to be heard of all the same
+        self.connection.execute(
+            "UPDATE workflows SET analyzed_at_ms = NULL WHERE open_tasks > 0 OR EXISTS \
+             (SELECT 1 FROM tasks t WHERE t.iteration = workflows.iteration AND t.delivered IS NULL)",
+            [],
+        )?;
         self.connection.execute("UPDATE run SET result = NULL", [])?;
         Ok(())
     }

@@ -9,9 +9,10 @@ use rusqlite::{Connection, OptionalExtension};
 use std::collections::BTreeMap;
 
 /// The last task of a portion, after which the next begins.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct After {
     operator: String,
+    rank: i64,
     key: i64,
 }
 
@@ -42,9 +43,12 @@ pub struct TaskRow {
     pub allow_failure: bool,
     /// Whether it completed on what has been changed since.
     pub stale: bool,
+    /// What it is ordered by among those that are ready.
+    rank: i64,
 }
 
-/// How tasks stand that have not completed. Of those that are pending, the ready ones come by operator.
+/// How tasks stand that have not completed. Of those that are pending, the ready ones come by operator, in the order in
+/// which they start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// Pending, and nothing stands before it.
@@ -208,7 +212,7 @@ fn lost_tasks(connection: &Connection) -> Result<u64, StoreError> {
     Ok(count as u64)
 }
 
-fn task_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<TaskRow> {
+pub(super) fn task_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<TaskRow> {
     Ok(TaskRow {
         key: row.get(0)?,
         id: row.get(1)?,
@@ -222,11 +226,41 @@ fn task_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<TaskRow> {
         allow_failure: row.get(9)?,
         attempts: row.get(10)?,
         stale: row.get(11)?,
+        rank: row.get(12)?,
     })
 }
 
-const TASK_COLUMNS: &str = "t.task_key, t.task_id, t.iteration, t.operator, t.state, t.blocked, t.reason_code, t.reason, \
-     t.retry_at_ms, t.allow_failure, (SELECT count(*) FROM attempts a WHERE a.task_key = t.task_key), t.stale";
+pub(super) const TASK_COLUMNS: &str = "t.task_key, t.task_id, t.iteration, t.operator, t.state, t.blocked, t.reason_code, t.reason, \
+     t.retry_at_ms, t.allow_failure, (SELECT count(*) FROM attempts a WHERE a.task_key = t.task_key), t.stale, t.rank";
+
+impl Standing {
+    /// The statement that reads a page of them, after one.
+    fn page(self) -> String {
+        // the words stand in the text, since the indexes are partial ones; that of `tasks_notable` has to be named
+        // whole
+        let notable = |state: TaskState| {
+            format!(
+                "t.state = '{state}' AND t.state NOT IN ('pending', 'completed') AND ?1 IS NOT NULL AND ?2 IS NOT NULL AND \
+                 t.task_key > ?3 ORDER BY t.task_key"
+            )
+        };
+        let filter = match self {
+            Self::Ready => "t.state = 'pending' AND t.blocked = 0 AND (t.operator, t.rank, t.task_key) > (?1, ?2, ?3) \
+                 ORDER BY t.operator, t.rank, t.task_key"
+                .to_owned(),
+            Self::Blocked => {
+                "t.state = 'pending' AND t.blocked > 0 AND ?1 IS NOT NULL AND ?2 IS NOT NULL AND t.task_key > ?3 \
+                 ORDER BY t.task_key"
+                    .to_owned()
+            }
+            Self::Running => notable(TaskState::Running),
+            Self::Failed => notable(TaskState::Failed),
+            Self::Cancelled => notable(TaskState::Cancelled),
+            Self::Skipped => notable(TaskState::Skipped),
+        };
+        format!("SELECT {TASK_COLUMNS} FROM tasks t WHERE {filter} LIMIT ?4")
+    }
+}
 
 impl Store {
     pub(super) fn task_rows<P: rusqlite::Params>(
@@ -252,20 +286,12 @@ impl Store {
         )
     }
 
-    /// The next `most` tasks after this one, in the order planned; `state` narrows the list.
+    /// The first `most` tasks, in the order planned.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn task_page(&self, state: Option<TaskState>, after: i64, most: u32) -> Result<Vec<TaskRow>, StoreError> {
-        let filter = match state {
-            None => "?1 IS NULL AND",
-            Some(_) => "t.state = ?1 AND",
-        };
-        let mut statement = self.connection.prepare_cached(&format!(
-            "SELECT {TASK_COLUMNS} FROM tasks t WHERE {filter} t.task_key > ?2 ORDER BY t.task_key LIMIT ?3"
-        ))?;
-        let rows = statement.query_map((state.map(TaskState::as_str), after, most), task_row)?;
-        Ok(rows.collect::<Result<_, _>>()?)
+    pub fn first_tasks(&self, most: u32) -> Result<Vec<TaskRow>, StoreError> {
+        self.task_rows("t.task_key IN (SELECT task_key FROM tasks ORDER BY task_key LIMIT ?1)", [most])
     }
 
     /// Tasks that stand so, at most `most`; each portion is read when it is come to, so that nothing is locked between.
@@ -274,7 +300,7 @@ impl Store {
         standing: Standing,
         most: u64,
     ) -> impl Iterator<Item = Result<TaskRow, StoreError>> + use<'_> {
-        let (mut left, mut after, mut last) = (most, After::default(), false);
+        let (mut left, mut after, mut last) = (most, After { operator: String::new(), rank: i64::MIN, key: 0 }, false);
         std::iter::from_fn(move || {
             let portion = left.min(PORTION);
             if last || portion == 0 {
@@ -283,7 +309,7 @@ impl Store {
             let rows = self.standing_page(standing, &after, portion);
             let read = rows.as_ref().map_or(0, Vec::len) as u64;
             if let Some(row) = rows.as_ref().ok().and_then(|rows| rows.last()) {
-                after = After { operator: row.operator.clone(), key: row.key };
+                after = After { operator: row.operator.clone(), rank: row.rank, key: row.key };
             }
             left -= read;
             last = read < portion;
@@ -296,30 +322,8 @@ impl Store {
     }
 
     fn standing_page(&self, standing: Standing, after: &After, most: u64) -> Result<Vec<TaskRow>, StoreError> {
-        // the words stand in the text, since the indexes are partial ones; that of `tasks_notable` has to be named
-        // whole
-        let notable = |state: TaskState| {
-            format!(
-                "t.state = '{state}' AND t.state NOT IN ('pending', 'completed') AND ?1 IS NOT NULL AND \
-                 t.task_key > ?2 ORDER BY t.task_key"
-            )
-        };
-        let filter = match standing {
-            Standing::Ready => "t.state = 'pending' AND t.blocked = 0 AND (t.operator, t.task_key) > (?1, ?2) \
-                 ORDER BY t.operator, t.task_key"
-                .to_owned(),
-            Standing::Blocked => {
-                "t.state = 'pending' AND t.blocked > 0 AND ?1 IS NOT NULL AND t.task_key > ?2 ORDER BY t.task_key"
-                    .to_owned()
-            }
-            Standing::Running => notable(TaskState::Running),
-            Standing::Failed => notable(TaskState::Failed),
-            Standing::Cancelled => notable(TaskState::Cancelled),
-            Standing::Skipped => notable(TaskState::Skipped),
-        };
-        let mut statement =
-            self.connection.prepare_cached(&format!("SELECT {TASK_COLUMNS} FROM tasks t WHERE {filter} LIMIT ?3"))?;
-        let rows = statement.query_map((&after.operator, after.key, most as i64), task_row)?;
+        let mut statement = self.connection.prepare_cached(&standing.page())?;
+        let rows = statement.query_map((&after.operator, after.rank, after.key, most as i64), task_row)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
@@ -421,19 +425,21 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use super::WAITING;
-    use crate::store::migrate;
-    use rusqlite::Connection;
-    use std::path::Path;
+    use super::{Standing, WAITING};
+    use crate::store::migrate::tests::{plan, reads_in_order};
 
     #[test]
     fn what_waits_is_found_without_reading_every_task() {
-        let connection = Connection::open_in_memory().expect("a database");
-        migrate::create(&connection, Path::new("memory")).expect("a schema");
-        let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {WAITING}")).expect("a plan");
-        let steps = plan.query_map([], |row| row.get::<_, String>(3)).expect("steps");
-        let steps: Vec<String> = steps.map(|step| step.expect("a step")).collect();
+        let steps = plan(WAITING);
         assert!(steps.iter().any(|step| step.contains("tasks_notable")), "{steps:?}");
         assert!(steps.iter().all(|step| !step.starts_with("SCAN")), "{steps:?}");
+    }
+
+    #[test]
+    fn a_page_of_tasks_is_read_in_the_order_of_an_index() {
+        reads_in_order(&Standing::Ready.page(), "tasks_ready");
+        for standing in [Standing::Running, Standing::Failed, Standing::Cancelled, Standing::Skipped] {
+            reads_in_order(&standing.page(), "tasks_notable");
+        }
     }
 }

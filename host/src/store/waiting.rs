@@ -52,7 +52,7 @@ const QUERIES: &[&str] = &[
      ON t.task_key = a.task_key WHERE a.state IN ('created', 'prepared', 'running') AND a.reason_code <> 'progress' AND \
      a.ended_at_ms IS NULL ORDER BY a.attempt_key LIMIT ?1",
     "SELECT t.task_id, NULL, t.operator, 'capacity', NULL, NULL FROM tasks t WHERE t.state = 'pending' AND t.blocked = 0 \
-     LIMIT ?1",
+     ORDER BY t.operator, t.rank, t.task_key LIMIT ?1",
 ];
 
 /// Something a person may want to be told.
@@ -163,5 +163,16 @@ impl Store {
             Ok(Watched { attempt_id: row.get(0)?, directory: row.get(1)?, asked_ms: row.get(2)? })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::QUERIES;
+    use crate::store::migrate::tests::reads_in_order;
+
+    #[test]
+    fn what_waits_for_room_is_read_in_the_order_of_an_index() {
+        reads_in_order(QUERIES.last().expect("queries"), "tasks_ready");
     }
 }

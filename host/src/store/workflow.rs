@@ -36,8 +36,8 @@ impl Writer<'_> {
 
     fn insert_tasks(&self, first: i64, iteration: u32, tasks: &[PlannedTask]) -> Result<(), StoreError> {
         let mut insert = self.connection.prepare_cached(
-            "INSERT INTO tasks (task_key, task_id, iteration, operator, state, blocked, allow_failure, tolerant, spec) \
-             VALUES (?1, ?2, ?3, ?4, 'pending', ?5, ?6, ?7, ?8)",
+            "INSERT INTO tasks (task_key, task_id, iteration, operator, state, blocked, rank, allow_failure, tolerant, spec) \
+             VALUES (?1, ?2, ?3, ?4, 'pending', ?5, ?6, ?7, ?8, ?9)",
         )?;
         for (position, planned) in tasks.iter().enumerate() {
             let blocked = planned.inner.len() + planned.outer.len();
@@ -47,6 +47,7 @@ impl Writer<'_> {
                 iteration,
                 &planned.operator,
                 blocked as i64,
+                planned.rank(),
                 planned.allow_failure,
                 planned.allow_dependency_failure,
                 &planned.json,

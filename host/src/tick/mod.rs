@@ -17,10 +17,12 @@ mod turn;
 
 pub use acts::adopt::{Adopted, adopt_live_attempts};
 pub use acts::amend::refuse_amendment;
-pub use acts::control::{ControlError, cancel_run, cancel_task, pause, release, resume, revive};
+pub use acts::control::{
+    CancelledTasks, ControlError, Resumed, cancel_run, cancel_task, cancel_tasks, pause, release, resume, revive,
+};
 pub use acts::mend::{Mended, mend};
-pub use acts::rerun::{Rerun, Selection, rerun};
-pub use acts::settlement::{Settlement, settle};
+pub use acts::rerun::{Rerun, rerun};
+pub use acts::settlement::{Settlement, Unsettled, settle};
 pub use attempts::again::collect_again;
 pub use attempts::reuse::{Answer, Survey, explain_reuse, reject, survey};
 pub use attempts::start::task_with_retries;
@@ -31,6 +33,7 @@ pub use campaign::decision::{
 };
 pub use capacity::{Capacity, room};
 pub use preview::{Preview, would_start};
+pub use rest::end_cancelled;
 pub use timings::Timings;
 pub use turn::BUDGET;
 
@@ -181,7 +184,7 @@ pub fn step_run(run: &mut Run, moment: Moment<'_>) -> Result<Tick, TickError> {
                 Move::Start => start(run, moment, &turn, &mut tick)?,
                 Move::Analyze(iteration) => close::analyze_iteration(run, iteration, moment, &mut tick)?,
                 Move::Plan => close::plan_next(run, moment, &mut tick)?,
-                Move::Cancel => rest::cancel(run, moment)?,
+                Move::Cancel => rest::end_cancelled(run, moment.now_ms)?,
                 Move::Hold(stuck) => rest::hold(run, moment, stuck)?,
                 Move::Rest => break,
             }

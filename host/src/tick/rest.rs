@@ -7,12 +7,15 @@ use crate::model::reason::Reason;
 use crate::model::states::RunState;
 use crate::store::Durability;
 
-/// Ends a run that was being cancelled.
-pub(super) fn cancel(run: &mut Run, moment: Moment<'_>) -> Result<(), TickError> {
+/// Ends a run that is being cancelled and of which nothing is live, as a tick does.
+///
+/// # Errors
+/// If the run is not being cancelled, or the store refuses.
+pub fn end_cancelled(run: &mut Run, now_ms: i64) -> Result<(), TickError> {
     run.store.transaction(Durability::Full, |writer| {
-        writer.cancel_waiting(&Reason::new(Code::Cancelled, "the run was cancelled"), moment.now_ms)?;
+        writer.cancel_waiting(&Reason::new(Code::Cancelled, "the run was cancelled"), now_ms)?;
         let reason = Reason::new(Code::Cancelled, "cancelled by a person");
-        writer.set_run_state(RunState::Cancelling, RunState::Cancelled, Some(&reason), moment.now_ms)
+        writer.set_run_state(RunState::Cancelling, RunState::Cancelled, Some(&reason), now_ms)
     })?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::ground::machine;
 use crate::ground::words::positional;
 use crate::model::act::Act;
 use crate::model::code::Code;
-use crate::model::config::{PinnedFile, RunConfig, WORKFLOW};
+use crate::model::config::{PinnedFile, RunConfig, SWEEP, WORKFLOW};
 use crate::model::reason::Reason;
 use crate::model::states::RunState;
 use crate::model::workflow::{WorkflowError, nearest};
@@ -22,13 +22,18 @@ use std::path::{Path, PathBuf};
 /// The largest file that is read to see whether it differs, where nobody asked for that, in bytes.
 const GLANCE_MAX: u64 = 16 * 1024 * 1024;
 
-/// Whether another configuration has another list for `builtin:workflow`.
+/// Whether another configuration has another list for a standard campaign that takes a longer one.
 pub fn lists_otherwise(run: &Run, config: &RunConfig) -> bool {
+    let named = match config.campaign.plugin.as_str() {
+        WORKFLOW => "tasks",
+        SWEEP => config.campaign.params.get("rows").and_then(|name| name.as_str()).unwrap_or_default(),
+        _ => return false,
+    };
     let list = |config: &RunConfig| {
         let pinned = config.pinned.clone().unwrap_or_default();
-        (config.campaign.params.clone(), pinned.params, pinned.inputs.get("tasks").cloned())
+        (config.campaign.params.clone(), pinned.params, pinned.inputs.get(named).cloned())
     };
-    config.campaign.plugin == WORKFLOW && list(&run.config) != list(config)
+    list(&run.config) != list(config)
 }
 
 /// Puts a configuration in place whose list has grown, and plans what it has more. Returns the run with it, and how

@@ -20,11 +20,12 @@ pub use config::{
 };
 pub use init::{Init, Made, init, moment, now_ms, settle_source, stopwatch};
 pub use open::{
-    Access, HeldRun, act, check_plugins, compile_ahead, compile_upgrade, compiler, config_document, find_plugin,
-    kept_config, open_for_reading, open_run, open_to_look, pin_again, read_store, write_config, write_config_with,
+    Access, Aside, HeldRun, act, check_plugins, compile_ahead, compile_upgrade, compiler, config_document, find_plugin,
+    kept_config, open_for_reading, open_run, open_to_look, open_to_rehearse, pin_again, read_store, write_config,
+    write_config_with,
 };
 pub(crate) use open::{Ahead, open_leased};
-pub use owner::adopt;
+pub use owner::{adopt, refuse_other_user};
 pub use pin::check_files;
 
 use crate::failure::Failure;
@@ -171,10 +172,20 @@ pub fn find_run(name: &str, workspaces: impl FnOnce() -> Result<Workspaces, Fail
     if name == "latest" {
         return latest(&workspaces, &runs).map(|run| addressed(run, &runs));
     }
-    if let Some((_, run)) = runs.iter().find(|(_, run)| run.id() == name) {
-        return Ok(run.clone());
+    let own = standing_in(&workspaces);
+    let exact: Vec<&(String, RunDir)> = runs.iter().filter(|(_, run)| run.id() == name).collect();
+    match exact.as_slice() {
+        [] => one_that_begins(name, &runs).map(|run| addressed(run, &runs)),
+        [(_, one)] => Ok(one.clone()),
+        several => {
+            let here = several.iter().find(|(slug, _)| own.as_ref() == Some(slug));
+            here.map(|(_, run)| addressed(run.clone(), &runs)).ok_or_else(|| {
+                let places: Vec<String> = several.iter().map(|(_, run)| run.root().display().to_string()).collect();
+                Failure::input(format!("{} workspaces have a run `{name}`", several.len()))
+                    .hint(format!("name its directory: {}", places.join(", ")))
+            })
+        }
     }
-    one_that_begins(name, &runs)
 }
 
 /// The run of a workspace whose id, or whose alone, begins with a name; or the one made last, as `latest`.
@@ -192,7 +203,8 @@ fn one_that_begins(name: &str, runs: &[(String, RunDir)]) -> Result<RunDir, Fail
         [one] => Ok((*one).clone()),
         [] => Err(no_run(name, runs)),
         several => {
-            let ids: Vec<String> = several.iter().take(5).map(|run| run.id()).collect();
+            let shown = several.iter().take(5).map(|run| addressed((*run).clone(), runs).address().to_owned());
+            let ids: Vec<String> = shown.collect();
             let what = format!("`{name}` is the beginning of {} runs", several.len());
             Err(Failure::input(what).hint(format!("say more of it: {}", ids.join(", "))))
         }
@@ -201,9 +213,7 @@ fn one_that_begins(name: &str, runs: &[(String, RunDir)]) -> Result<RunDir, Fail
 
 /// The run that was made last; of the workspace that one stands in, if any.
 fn latest(workspaces: &Workspaces, runs: &[(String, RunDir)]) -> Result<RunDir, Failure> {
-    let here = std::env::current_dir().and_then(std::fs::canonicalize).unwrap_or_default();
-    let inside = |slug: &&String| here.starts_with(workspaces.root().join(slug));
-    let slug = workspaces.slugs().iter().filter(inside).max_by_key(|slug| slug.len()).cloned();
+    let slug = standing_in(workspaces);
     let mut all: Vec<&RunDir> =
         runs.iter().filter(|(of, _)| slug.as_ref().is_none_or(|slug| slug == of)).map(|(_, run)| run).collect();
     // An id of ours begins with the second in which the run was made; only runs of the last of those are opened, and
@@ -216,6 +226,13 @@ fn latest(workspaces: &Workspaces, runs: &[(String, RunDir)]) -> Result<RunDir, 
         Failure::input(format!("no run in `{}` yet", place.display()))
             .hint("make one with `matterstack init WORKSPACE`")
     })
+}
+
+/// The workspace that one stands in, if any.
+fn standing_in(workspaces: &Workspaces) -> Option<String> {
+    let here = std::env::current_dir().and_then(std::fs::canonicalize).unwrap_or_default();
+    let inside = |slug: &String| here.starts_with(workspaces.root().join(slug));
+    workspaces.slugs().into_iter().filter(inside).max_by_key(String::len)
 }
 
 /// The second in which a run was made, as the ids that we give say it.
@@ -241,10 +258,11 @@ fn made_at_ms(run: &RunDir) -> i64 {
         .unwrap_or_default()
 }
 
-/// Gives a run its address: its id if that leads here, else its path.
+/// Gives a run its address: its id if that leads here and nowhere else, else its path.
 fn addressed(run: RunDir, known: &[(String, RunDir)]) -> RunDir {
-    let first = known.iter().find(|(_, other)| other.id() == run.id());
-    if first.is_some_and(|(_, other)| other.root() == run.root()) { run } else { run.addressed_by_path() }
+    let mut of_that_id = known.iter().filter(|(_, other)| other.id() == run.id());
+    let alone = of_that_id.next().is_some_and(|(_, other)| other.root() == run.root()) && of_that_id.next().is_none();
+    if alone { run } else { run.addressed_by_path() }
 }
 
 fn no_run(name: &str, runs: &[(String, RunDir)]) -> Failure {
@@ -260,7 +278,8 @@ fn run_directory(path: &Path) -> Result<RunDir, Failure> {
     let real = std::fs::canonicalize(path)
         .map_err(|error| Failure::input(format!("no run directory `{}`", path.display())).because(error))?;
     let run = RunDir::new(&real);
-    if run.config().exists() || run.database().exists() {
+    // a workspace has a config.json as well
+    if run.database().exists() || run.config().exists() && !real.join("runs").is_dir() {
         return Ok(run);
     }
     Err(Failure::input(format!("`{}` is not a run directory", path.display()))

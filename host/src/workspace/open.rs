@@ -2,14 +2,14 @@
 use super::artifacts::RunFiles;
 use super::init::{config_text, workspace_of};
 use super::log::RunLog;
-use super::owner::refuse_stranger;
+use super::owner::{is_own, refuse_stranger};
 use super::{now_ms, pin, read_run_config};
 use crate::backend::{Backends, Clock, local};
 use crate::failure::{Failure, FailureKind};
-use crate::ground::files::open_regular_path;
+use crate::ground::files::{open_regular_path, read_named, read_regular, read_whole};
 use crate::ground::machine;
 use crate::model::act::{Act, Actor, VERSION, Verb};
-use crate::model::config::{BackendConfig, RunConfig};
+use crate::model::config::{BackendConfig, CONFIG_MAX, PLUGIN_MAX, RunConfig};
 use crate::model::document::sha256;
 use crate::model::id::OperatorKey;
 use crate::model::limit::CompileLimits;
@@ -18,7 +18,7 @@ use crate::run::{Lease, Machine, Run, RunDir};
 use crate::store::{Durability, NewConfig, NewEnvironment, RunRow, Store, StoreError, Writer};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -156,6 +156,34 @@ pub fn open_to_look(dir: &RunDir) -> Result<Run, Failure> {
     Ok(assemble(dir.clone(), config, store)?.0)
 }
 
+/// Copies that nobody keeps; they go with this.
+#[derive(Debug)]
+pub struct Aside(PathBuf);
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        // What is left is in nobody's way: nothing names it.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Opens a run to see what an act would come to: takes no lease, and what is changed is forgotten. Acts that reach
+/// outside must not be carried out on it.
+///
+/// # Errors
+/// If the run is another user's or a copy at work, or cannot be opened.
+pub fn open_to_rehearse(dir: &RunDir) -> Result<(Run, Aside), Failure> {
+    refuse_no_database(dir)?;
+    let (config, digest) = read_config(dir)?;
+    let store = Store::rehearse(&dir.database())?;
+    let row = store.run()?;
+    is_own(dir, &row, &store)?;
+    let config = if digest == row.config_sha256 { config? } else { committed_config(dir, &row)?.0 };
+    let (dir, folder) = dir.clone().with_aside();
+    let aside = Aside(folder);
+    Ok((assemble(dir, config, store)?.0, aside))
+}
+
 /// Loads every plugin that a configuration names, as `init` does.
 ///
 /// # Errors
@@ -175,8 +203,7 @@ type ReadConfig = (Result<RunConfig, Failure>, String);
 
 fn read_config(dir: &RunDir) -> Result<ReadConfig, Failure> {
     let path = dir.config();
-    let mut bytes = Vec::new();
-    open_regular_path(&path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(|error| {
+    let bytes = open_regular_path(&path).and_then(|file| read_whole(file, CONFIG_MAX)).map_err(|error| {
         Failure::io(format!("`{}` cannot be read", path.display()), error)
             .hint("restore it from a backup; what it held is in no other file")
     })?;
@@ -189,13 +216,25 @@ fn next_config(dir: &RunDir) -> PathBuf {
 
 /// Finishes a change of config.json that was committed and not put in place; refuses one made by hand.
 fn finish_change(dir: &RunDir, row: &RunRow) -> Result<RunConfig, Failure> {
-    let next = next_config(dir);
-    if let Ok(bytes) = std::fs::read(&next)
+    let (config, waiting) = committed_config(dir, row)?;
+    if waiting {
+        std::fs::rename(next_config(dir), dir.config())
+            .map_err(|error| Failure::machine("putting config.json in place", error))?;
+    }
+    Ok(config)
+}
+
+/// The configuration that was committed where config.json is another one, and whether it waits to be put in place.
+fn committed_config(dir: &RunDir, row: &RunRow) -> Result<(RunConfig, bool), Failure> {
+    if let Ok(Some(bytes)) = read_regular(&next_config(dir), CONFIG_MAX)
         && sha256(&bytes) == row.config_sha256
     {
-        std::fs::rename(&next, dir.config())
-            .map_err(|error| Failure::machine("putting config.json in place", error))?;
-        return read_run_config(&bytes, "config.json");
+        return Ok((read_run_config(&bytes, "config.json")?, true));
+    }
+    let (config, digest) = read_config(dir)?;
+    if digest == row.config_sha256 {
+        // somebody has put it in place meanwhile
+        return Ok((config?, false));
     }
     Err(Failure::input(format!("config.json of run `{}` was changed by hand", row.run_id))
         .hint(format!("undo the change, and make it with `matterstack amend {} config KEY=VALUE`", dir.address())))
@@ -233,15 +272,20 @@ pub fn write_config_with<T>(
     let text = config_text(&config)?;
     let plugins = config.pinned.as_ref().map(|pinned| pinned.plugins.clone()).unwrap_or_default();
     let next = next_config(&run.dir);
-    pin::write(&next, |file| file.write_all(text.as_bytes()))?;
+    let kept = !run.store.rehearses();
+    if kept {
+        pin::write(&next, |file| file.write_all(text.as_bytes()))?;
+    }
     let done = run.store.transaction(Durability::Full, |writer| {
         let number = writer.add_act(act)?;
         writer.set_config(NewConfig { text: &text, plugins: &plugins }, number)?;
         also(writer, number)
     })?;
-    crate::ground::failpoint::hit("config.rename");
-    std::fs::rename(&next, run.dir.config())
-        .map_err(|error| Failure::machine("putting config.json in place", error))?;
+    if kept {
+        crate::ground::failpoint::hit("config.rename");
+        std::fs::rename(&next, run.dir.config())
+            .map_err(|error| Failure::machine("putting config.json in place", error))?;
+    }
     run.config = config;
     Ok(done)
 }
@@ -353,7 +397,7 @@ pub fn compile_upgrade(dir: &RunDir, role: Role, file: &std::path::Path) -> Resu
 }
 
 fn read_plugin(file: &std::path::Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(file)
+    read_named(file, PLUGIN_MAX)
         .map_err(|error| Failure::input(format!("plugin `{}` cannot be read", file.display())).because(error))
 }
 

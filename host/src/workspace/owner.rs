@@ -1,6 +1,6 @@
 //! Whose a run is, and which directory is the run: another user's run and a copy with live attempts are refused until
 //! somebody adopts them. Nothing of a copied queue is ever started.
-use super::{moment, now_ms};
+use super::{moment, now_ms, read_store};
 use crate::failure::Failure;
 use crate::ground::machine;
 use crate::model::act::Act;
@@ -12,25 +12,53 @@ use std::time::Duration;
 /// The directory of queues and journals, and how its name begins once they are put aside.
 const QUEUES: &str = "backends";
 
-/// Refuses to act on another user's run, and on a copy of which the original may still be at work.
-pub(super) fn refuse_stranger(dir: &RunDir, row: &RunRow, store: &mut Store) -> Result<(), Failure> {
-    let adopt = format!("if the run is yours to go on with, `matterstack adopt {}` takes it over", dir.address());
+/// Refuses to act on another user's run. Nothing is written for it, neither in the run nor beside it.
+///
+/// # Errors
+/// If it is another user's, or its store cannot be read.
+pub fn refuse_other_user(dir: &RunDir) -> Result<(), Failure> {
+    of_this_user(dir, &read_store(dir)?.run()?)
+}
+
+fn of_this_user(dir: &RunDir, row: &RunRow) -> Result<(), Failure> {
     let user = i64::from(machine::user_id());
-    if row.user_id != user {
-        let what = format!("run `{}` belongs to user {}, not to user {user}", row.run_id, row.user_id);
-        return Err(Failure::input(what).hint(adopt));
+    if row.user_id == user {
+        return Ok(());
     }
+    let what = format!("run `{}` belongs to user {}, not to user {user}", row.run_id, row.user_id);
+    Err(Failure::input(what).hint(adopt_hint(dir)))
+}
+
+fn adopt_hint(dir: &RunDir) -> String {
+    format!("if the run is yours to go on with, `matterstack adopt {}` takes it over", dir.address())
+}
+
+/// Refuses to act on another user's run, and on a copy of which the original may still be at work. A copy that has
+/// nothing live becomes a run of its own.
+pub(super) fn refuse_stranger(dir: &RunDir, row: &RunRow, store: &mut Store) -> Result<(), Failure> {
+    if is_own(dir, row, store)? {
+        return Ok(());
+    }
+    take_over(dir, store, i64::from(machine::user_id()), None)
+}
+
+/// Whether a run is this user's and lies where it did; otherwise it is a copy with nothing live.
+///
+/// # Errors
+/// If it is another user's, or a copy of which the original may still be at work.
+pub(super) fn is_own(dir: &RunDir, row: &RunRow, store: &Store) -> Result<bool, Failure> {
+    of_this_user(dir, row)?;
     let identity = identity(dir)?;
     if row.identity.is_of(&identity) {
-        return Ok(());
+        return Ok(true);
     }
     let live = store.live_count(None)?;
     if live > 0 {
         let what =
             format!("`{}` is a copy of run `{}`, which has {live} live attempt(s)", dir.root().display(), row.run_id);
-        return Err(Failure::input(what).hint(adopt));
+        return Err(Failure::input(what).hint(adopt_hint(dir)));
     }
-    take_over(dir, store, user, None)
+    Ok(false)
 }
 
 fn identity(dir: &RunDir) -> Result<Identity, Failure> {

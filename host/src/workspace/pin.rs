@@ -2,7 +2,8 @@
 use crate::failure::Failure;
 use crate::ground::carriage::is_executable;
 use crate::ground::digest::copy_hashed;
-use crate::model::config::{Pinned, PinnedFile, RunConfig};
+use crate::ground::files::read_named;
+use crate::model::config::{PLUGIN_MAX, Pinned, PinnedFile, RunConfig};
 use crate::model::document::{canonical, sha256};
 use crate::model::pattern::{Dots, Kind, PATTERNS_MAX, Pattern, Patterns, Place, Seen, misses};
 use crate::model::workflow::nearest;
@@ -68,7 +69,7 @@ pub(super) fn pin_params(config: &mut RunConfig, run: &RunDir) -> Result<(), Fai
     pinned.params = None;
     if text.len() > PARAMS_INLINE_MAX {
         let digest = sha256(text.as_bytes());
-        let path = format!("inputs/params-{}.json", &digest[..12]);
+        let path = run.place(format!("inputs/params-{}.json", &digest[..12]));
         write(&run.join(&path), |file| file.write_all(text.as_bytes()))?;
         pinned.params = Some(PinnedFile { path, sha256: digest, size: text.len() as u64, executable: false });
         config.campaign.params = Value::Object(Map::new());
@@ -116,7 +117,7 @@ fn pin_plugin(name: &str, workspace: &Path, run: &RunDir, place: &str) -> Result
         Found::Builtin(short, bytes) => return store_plugin(bytes, short, run),
         Found::File(from) => from,
     };
-    let bytes = std::fs::read(&from)
+    let bytes = read_named(&from, PLUGIN_MAX)
         .map_err(|error| Failure::machine(format!("plugin `{}` cannot be read", from.display()), error))?;
     let stem = from.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     store_plugin(&bytes, &stem, run)
@@ -127,7 +128,7 @@ pub(super) fn store_plugin(bytes: &[u8], stem: &str, run: &RunDir) -> Result<Pin
     let digest = sha256(bytes);
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' };
     let stem: String = stem.chars().take(64).map(plain).collect();
-    let path = format!("plugins/{stem}-{}.wasm", &digest[..12]);
+    let path = run.place(format!("plugins/{stem}-{}.wasm", &digest[..12]));
     write(&run.join(&path), |file| file.write_all(bytes))?;
     Ok(PinnedFile { path, sha256: digest, size: bytes.len() as u64, executable: false })
 }
@@ -249,6 +250,7 @@ impl Search<'_> {
 
 /// Copies a file into the run, in pieces.
 pub(super) fn copy(from: &Path, run: &RunDir, path: String) -> Result<PinnedFile, Failure> {
+    let path = run.place(path);
     let unreadable = |error| Failure::machine(format!("`{}` cannot be read", from.display()), error);
     let mut source = File::open(from).map_err(unreadable)?;
     let executable = is_executable(&source.metadata().map_err(unreadable)?);

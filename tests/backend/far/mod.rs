@@ -311,7 +311,10 @@ fn files_that_stay_do_not_cross_the_wire_until_they_are_needed_here() {
             {"id": "use", "operator": "hpc", "outputs": ["o"],
              "files": {"in/WAVECAR": {"from": "make", "output": "WAVECAR"}, "sum": {"from": "make", "output": "o"}},
              "command": "echo started >> started.log; sha256sum < in/WAVECAR > o && cmp o sum"},
-            {"id": "wait", "operator": "local", "depends_on": ["use"], "command": "touch ../../../used; while [ ! -e ../../../go ]; do sleep 0.1; done"},
+            {"id": "folder", "operator": "hpc", "depends_on": ["use"], "outputs": ["o"],
+             "files": {"in/": {"from": "make", "output": "*"}},
+             "command": "echo started >> started.log; sha256sum < in/WAVECAR > o && cmp o in/o"},
+            {"id": "wait", "operator": "local", "depends_on": ["folder"], "command": "touch ../../../used; while [ ! -e ../../../go ]; do sleep 0.1; done"},
             {"id": "here", "operator": "local", "depends_on": ["wait"],
              "files": {"WAVECAR": {"from": "make", "output": "WAVECAR"}, "sum": {"from": "make", "output": "o"}},
              "command": "sha256sum < WAVECAR | cmp - sum"},
@@ -336,7 +339,7 @@ fn files_that_stay_do_not_cross_the_wire_until_they_are_needed_here() {
     std::fs::write(far.world.run_dir("r").join("go"), "").expect("a file");
     far.end();
     assert!(far.wire.bytes() > crossed + SIZE);
-    far.check(2);
+    far.check(3);
 }
 
 #[test]

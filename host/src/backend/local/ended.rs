@@ -110,7 +110,7 @@ impl Ended {
         let (temporary, path) =
             (self.directory.join(".ended.tmp"), self.directory.join(format!("{PREFIX}{first}-{last}")));
         let file = open_own(OpenOptions::new().write(true).create(true).truncate(true), &temporary)?;
-        let header = Header::new(&file, last)?;
+        let header = Header::new(&file, last, None)?;
         let mut writer = BufWriter::with_capacity(64 * 1024, file);
         writer.write_all(&line(&header)?)?;
         content(&mut writer)?;

@@ -2,7 +2,7 @@
 //! last; behind it, on demand, the rest of the journal, what is kept of ended attempts, and the queue.
 use super::ended::Ended;
 use super::record::{Entry, Header, Order, Process, existing, read_lines, records};
-use super::{journal, queue};
+use super::{aside, journal, queue};
 use crate::backend::exit::ExitRecord;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -42,6 +42,10 @@ pub(super) struct Since {
 #[derive(Debug, Default)]
 pub(super) struct Index {
     place: Option<Place>,
+    /// Which journal was read.
+    pair: Option<u64>,
+    /// The queue that was read: its generation, and up to where.
+    queue: Option<Place>,
     attempts: HashMap<String, State>,
     /// The generation of which the whole journal, and the queue, has been read.
     whole: Option<u64>,
@@ -72,16 +76,32 @@ impl Index {
         self.told.clear();
     }
 
+    fn forget_all(&mut self) {
+        self.attempts.clear();
+        self.note_gap();
+    }
+
+    /// Makes the next look at an attempt that nothing in memory names read everything again.
+    pub(super) fn look_again(&mut self) {
+        self.whole = None;
+    }
+
     /// What changed since a place; no place is known to a process or a boot that has not looked yet.
     pub(super) fn changes(&mut self, directory: &Path, from: Option<Place>) -> io::Result<Since> {
-        let Some(journal) = existing(&directory.join(journal::NAME))? else {
-            self.place = Some(Place::default());
-            return Ok(Since::default());
+        aside::check_pair(directory)?;
+        let Some((journal, header, begin)) = open_journal(directory)? else {
+            // of one that was read before, others may have seen more
+            let more = from.is_some_and(|from| from != Place::default());
+            self.forget_all();
+            (self.pair, self.place) = (None, Some(Place::default()));
+            return Ok(Since { more, ..Since::default() });
         };
-        let (header, begin) = journal::header(&journal)?;
         let length = journal.metadata()?.len();
         let mut since = Since::default();
-        if self.place.is_some_and(|place| place.generation != header.generation) {
+        if self.pair != header.pair {
+            self.forget_all();
+            self.pair = header.pair;
+        } else if self.place.is_some_and(|place| place.generation != header.generation) {
             // their ends are kept elsewhere by now, and a `loop` of weeks must not remember them all
             self.attempts.retain(|_, state| !matches!(state, State::Ended(_)));
             self.note_gap();
@@ -92,6 +112,8 @@ impl Index {
                 since.more = !self.read_before(directory, from, &mut since)?;
                 0
             }
+            // where there was none, and this is the first: nothing is missed
+            Some(from) if from == Place::default() && header.pair == Some(header.generation) => 0,
             _ => {
                 since.more = true;
                 0
@@ -99,8 +121,7 @@ impl Index {
         };
         if since.more {
             // what was read before may have changed in what is missed
-            self.attempts.clear();
-            self.note_gap();
+            self.forget_all();
         }
         self.read(&journal, header.generation, from.max(begin), &mut since)?;
         Ok(since)
@@ -133,18 +154,18 @@ impl Index {
             Some(State::Queued) | None => {}
             state => return Ok(state.cloned()),
         }
-        let journal = existing(&directory.join(journal::NAME))?;
-        let header = journal.as_ref().map(journal::header).transpose()?;
-        let generation = header.as_ref().map_or(0, |(header, _)| header.generation);
-        if self.whole != Some(generation) || self.told.contains(attempt) {
+        let journal = open_journal(directory)?;
+        let generation = journal.as_ref().map_or(0, |(_, header, _)| header.generation);
+        if self.whole != Some(generation) || self.told.contains(attempt) || !self.holds_queue(directory)? {
+            aside::check_pair(directory)?;
             // what was told already must not come back to stay
             self.attempts.clear();
             self.told.clear();
             // the queue first: what leaves it is in the journal by then
             self.read_queue(directory)?;
-            if let (Some(journal), Some((header, begin))) = (&journal, header) {
-                self.read(journal, header.generation, begin, &mut Since::default())?;
-                self.whole = Some(generation);
+            if let Some((journal, header, begin)) = &journal {
+                self.read(journal, header.generation, *begin, &mut Since::default())?;
+                (self.pair, self.whole) = (header.pair, Some(generation));
             }
         }
         // a process that asks about many attempts looks here for each, and must not remember all
@@ -157,10 +178,21 @@ impl Index {
         }
     }
 
+    /// Whether the queue has all that was read from it.
+    fn holds_queue(&self, directory: &Path) -> io::Result<bool> {
+        let Some(read) = self.queue else { return Ok(true) };
+        let Some(file) = existing(&directory.join(queue::NAME))? else { return Ok(false) };
+        let header = Header::read(&file)?;
+        Ok(header.is_some_and(|(header, _)| header.generation == read.generation)
+            && file.metadata()?.len() >= read.offset)
+    }
+
     fn read_queue(&mut self, directory: &Path) -> io::Result<()> {
+        self.queue = None;
         let Some(file) = existing(&directory.join(queue::NAME))? else { return Ok(()) };
-        let Some((_, begin)) = Header::read(&file)? else { return Ok(()) };
-        let (lines, _) = read_lines(&file, begin)?;
+        let Some((header, begin)) = Header::read(&file)? else { return Ok(()) };
+        let (lines, end) = read_lines(&file, begin)?;
+        self.queue = Some(Place { generation: header.generation, offset: end });
         for order in records::<Order>(&lines) {
             if let Order::Submit(job) = order {
                 self.attempts.entry(job.attempt).or_insert(State::Queued);
@@ -215,12 +247,18 @@ impl Index {
     }
 }
 
+/// The journal, if there is one, with its header and where its lines begin.
+fn open_journal(directory: &Path) -> io::Result<Option<(File, Header, u64)>> {
+    let Some(file) = existing(&directory.join(journal::NAME))? else { return Ok(None) };
+    Ok(Header::read(&file)?.map(|(header, begin)| (file, header, begin)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Index, State};
     use crate::backend::exit::{ExitRecord, Reason};
     use crate::backend::local::ended::Ended;
-    use crate::backend::local::journal::Journal;
+    use crate::backend::local::journal::{self, Journal};
     use crate::backend::local::record::Entry;
     use std::fs;
     use std::path::Path;
@@ -228,7 +266,8 @@ mod tests {
     /// A backend whose journal was begun anew between the ends of `a` and `b`, and the index of a process that saw
     /// neither.
     fn begun_anew(directory: &Path) -> Index {
-        let mut journal = Journal::open(directory).expect("a journal");
+        journal::found(directory).expect("made");
+        let mut journal = Journal::open(directory).expect("a journal").expect("nobody else has it");
         let mut index = Index::default();
         index.changes(directory, None).expect("read");
         end(&mut journal, "a");
@@ -249,8 +288,8 @@ mod tests {
         let mut index = begun_anew(directory.path());
         let since = index.changes(directory.path(), Some(index.place())).expect("read");
         assert_eq!((since.attempts, since.more), (vec!["a".to_owned(), "b".to_owned()], false));
-        for name in ["journal", "journal.before", "ended.0-0"] {
-            fs::remove_file(directory.path().join(name)).expect("removed");
+        for entry in fs::read_dir(directory.path()).expect("a directory") {
+            fs::remove_file(entry.expect("an entry").path()).expect("removed");
         }
         for attempt in ["a", "b"] {
             assert!(index.has_ended(attempt));

@@ -1,7 +1,9 @@
 //! What a supervisor did, one line each; and what the next one reads from it: what each unsettled attempt came to.
 use super::ended::Ended;
+use super::lock;
 use super::record::{
-    Entry, FORMAT, Header, Position, Process, Reign, TORN, ends_whole, line, named, open_own, read_lines, records,
+    Entry, Foreign, Header, Mark, Position, Process, Reign, TORN, ends_whole, fresh, is_in_place, line, mark_of, named,
+    open_own, read_lines, records,
 };
 use crate::backend::exit::ExitRecord;
 use std::collections::{HashMap, HashSet};
@@ -41,8 +43,11 @@ pub(super) struct Journaled {
 /// next append closes.
 pub(super) struct Journal {
     directory: PathBuf,
+    path: PathBuf,
     file: File,
+    mark: Mark,
     generation: u64,
+    pair: Option<u64>,
     begin: u64,
     length: u64,
     torn: bool,
@@ -50,25 +55,37 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    pub(super) fn open(directory: &Path) -> io::Result<Self> {
+    /// Opens the journal to write it, which nobody else does meanwhile; nothing if another supervisor has it.
+    pub(super) fn open(directory: &Path) -> io::Result<Option<Self>> {
         let path = directory.join(NAME);
-        let file = open_own(OpenOptions::new().read(true).append(true).create(true), &path)?;
-        let mut torn = !ends_whole(&file)?;
-        let (header, begin) = match Header::read_own(&file).map_err(|error| named(&path, error))? {
-            Some(read) => read,
-            None => {
-                // a crash left it empty or with half its first line, and nothing was journaled behind that
-                file.set_len(0)?;
-                let header = Header::new(&file, 0)?;
-                let bytes = line(&header)?;
-                (&file).write_all(&bytes)?;
-                torn = false;
-                (header, bytes.len() as u64)
+        loop {
+            let file = open_own(OpenOptions::new().read(true).append(true), &path)?;
+            // the lock's own file may have been removed under a supervisor that lives
+            if !lock::hold(&file) {
+                return Ok(None);
             }
-        };
-        let length = file.metadata()?.len();
-        let (directory, generation) = (directory.to_owned(), header.generation);
-        Ok(Self { directory, file, generation, begin, length, torn, pending: Vec::new() })
+            // a supervisor may just have begun it anew, and left
+            let mark = mark_of(&file)?;
+            if !is_in_place(mark, &path, 0)? {
+                continue;
+            }
+            let torn = !ends_whole(&file)?;
+            let read = Header::read_own(&file).map_err(|error| named(&path, error))?;
+            let (Header { generation, pair, .. }, begin) = read.ok_or(Foreign::Gone)?;
+            let (directory, length) = (directory.to_owned(), file.metadata()?.len());
+            let pending = Vec::new();
+            return Ok(Some(Self { directory, path, file, mark, generation, pair, begin, length, torn, pending }));
+        }
+    }
+
+    /// Whether the file that has the name is this one, with all that was written.
+    pub(super) fn is_in_place(&self) -> io::Result<bool> {
+        is_in_place(self.mark, &self.path, self.length)
+    }
+
+    /// Lets another supervisor write it.
+    pub(super) fn unlock(&self) -> io::Result<()> {
+        self.file.unlock()
     }
 
     /// Adds a line to those that the next [`Journal::write`] appends.
@@ -159,22 +176,27 @@ impl Journal {
         crate::ground::failpoint::hit("local.ends-kept");
         let before = self.directory.join(".journal.before.tmp");
         let mut copy = open_own(OpenOptions::new().write(true).create(true).truncate(true), &before)?;
-        copy.write_all(&line(&Header::new(&copy, self.generation)?)?)?;
+        copy.write_all(&line(&Header::new(&copy, self.generation, self.pair)?)?)?;
         copy.write_all(&lines)?;
         let temporary = self.directory.join(".journal.tmp");
-        let mut file = open_own(OpenOptions::new().read(true).write(true).create(true).truncate(true), &temporary)?;
-        let header = line(&Header::new(&file, self.generation + 1)?)?;
-        let mut bytes = header.clone();
+        let mut file = open_own(OpenOptions::new().read(true).append(true).create(true), &temporary)?;
+        if !lock::hold(&file) {
+            return Err(named(&temporary, io::Error::new(io::ErrorKind::TimedOut, "somebody keeps it locked")));
+        }
+        file.set_len(0)?;
+        let mut bytes = line(&Header::new(&file, self.generation + 1, self.pair)?)?;
+        let begin = bytes.len() as u64;
         for entry in open {
             bytes.extend(line(entry)?);
         }
         file.write_all(&bytes)?;
         file.sync_data()?;
         fs::rename(&before, self.directory.join(BEFORE))?;
-        fs::rename(&temporary, self.directory.join(NAME))?;
+        fs::rename(&temporary, &self.path)?;
         File::open(&self.directory)?.sync_all()?;
         crate::ground::failpoint::hit("local.journal-anew");
-        *self = Self::open(&self.directory)?;
+        self.mark = mark_of(&file)?;
+        (self.file, self.generation, self.begin, self.length) = (file, self.generation + 1, begin, bytes.len() as u64);
         Ok(())
     }
 }
@@ -201,11 +223,18 @@ fn ends_of(lines: &[u8]) -> Vec<ExitRecord> {
     ends
 }
 
-/// Reads a journal that a supervisor may be writing: its header, where its lines begin, and what is wrong with it.
-pub(super) fn header(file: &File) -> io::Result<(Header, u64)> {
-    match Header::read(file)? {
-        Some(read) => Ok(read),
-        // a supervisor is just making it
-        None => Ok((Header { format: FORMAT, generation: 0, inode: 0 }, file.metadata()?.len())),
+/// Makes sure that there is a journal, for a queue that begins; tells what they are to have in common. The caller holds
+/// the queue's lock.
+pub(super) fn found(directory: &Path) -> io::Result<Option<u64>> {
+    let path = directory.join(NAME);
+    let mut file = open_own(OpenOptions::new().read(true).append(true).create(true), &path)?;
+    if let Some((header, _)) = Header::read_own(&file).map_err(|error| named(&path, error))? {
+        return Ok(header.pair);
     }
+    // a crash left it empty or with half its first line, and nothing was journaled behind that
+    file.set_len(0)?;
+    let pair = fresh()?;
+    file.write_all(&line(&Header::new(&file, pair, Some(pair))?)?)?;
+    file.sync_data()?;
+    Ok(Some(pair))
 }

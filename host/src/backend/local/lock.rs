@@ -1,5 +1,6 @@
 //! The lock that a supervisor holds while it lives, and what it says of its holder.
 use super::directory_of;
+use super::journal;
 use super::record::{FORMAT, Process, existing, line, now, open_own};
 use crate::ground::files::read_regular;
 use crate::ground::machine;
@@ -32,18 +33,22 @@ pub struct StoppedSupervisor {
 /// Takes the lock of a backend's directory for this process, or finds that there is a supervisor.
 pub(super) fn take(directory: &Path) -> io::Result<Option<File>> {
     let lock = open_own(OpenOptions::new().create(true).truncate(false).write(true), &directory.join(NAME))?;
-    // a tick that only looks holds it for an instant
-    let taken = (0..20).any(|_| {
-        lock.try_lock().is_ok() || {
-            std::thread::sleep(Duration::from_millis(1));
-            false
-        }
-    });
-    if !taken {
+    if !hold(&lock) {
         return Ok(None);
     }
     sign(&lock)?;
     Ok(Some(lock))
+}
+
+/// Locks a file for as long as it is open; `false` if a supervisor has locked it.
+pub(super) fn hold(file: &File) -> bool {
+    // a tick that only looks holds it for an instant
+    (0..20).any(|_| {
+        file.try_lock().is_ok() || {
+            std::thread::sleep(Duration::from_millis(1));
+            false
+        }
+    })
 }
 
 /// Says in the file which process holds it, for whoever looks why nothing goes on. A full disk costs no more than that.
@@ -57,10 +62,17 @@ fn sign(lock: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a supervisor holds the lock of a backend's directory.
+/// Whether a supervisor holds the lock of a backend's directory, or its journal: either may have been removed under it.
 pub(super) fn is_held(directory: &Path) -> io::Result<bool> {
-    let lock = existing(&directory.join(NAME))?;
-    Ok(lock.is_some_and(|lock| lock.try_lock_shared().is_err()))
+    for name in [NAME, journal::NAME] {
+        let Some(file) = existing(&directory.join(name))? else { continue };
+        if file.try_lock_shared().is_err() {
+            return Ok(true);
+        }
+        // not by closing it: a process that is just being made by another thread has it open as well
+        file.unlock()?;
+    }
+    Ok(false)
 }
 
 /// Looks whether the supervisor of a backend of a run on this machine was stopped. Changes nothing.

@@ -4,7 +4,8 @@
 //! Both stand in `backends/<name>/<machine>` of the run, so machines that share the directory never mix. Nothing here
 //! waits for a job. A crash of a tick leaves at worst a job in the queue that `find` reports; a crash of the supervisor
 //! leaves claims from which the next supervisor tells what may still start and what is lost. An attempt that stands in
-//! the journal is never started again, whatever becomes of its directory; a copy of the files starts nothing.
+//! the journal is never started again, whatever becomes of its directory, nor is one whose directory shows that it was
+//! started, whatever becomes of the journal. A copy of the files starts nothing, nor does a queue without its journal.
 mod aside;
 mod ended;
 mod index;
@@ -31,9 +32,10 @@ use crate::ground::machine;
 use crate::model::code::Code;
 use crate::model::contract::{Detail, Found, GuestError, Status, StatusReport};
 use crate::model::id::AttemptId;
+use aside::{Look, Wrong};
 use index::{Index, Place, State};
 use queue::Locked;
-use record::{Foreign, Header, Job, Order, Position, Process, Settings, existing, line, open_own, settled_at};
+use record::{Foreign, Job, Order, Process, Settings, end_of, existing, line, open_own, settled_at};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -53,6 +55,9 @@ const POLL_AFTER_MS: u64 = 600_000;
 const SHORTEST: Duration = Duration::from_millis(1);
 /// When to ask again while a supervisor of another format is at work, in milliseconds.
 const FOREIGN_MS: u64 = 5_000;
+
+/// What a cursor says instead of a place while the files are not this directory's own.
+const FOREIGN: &str = "foreign";
 
 /// `backends.<name>` of the kind `local`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,8 +87,6 @@ struct Client {
     unsynced: bool,
     /// Whether the supervisor was told what holds for the jobs of this process.
     told: bool,
-    /// Whether the files are known to be this directory's own, and of this format.
-    own: bool,
     /// Whether exit records count without the journal: a person takes over a copy.
     believes: bool,
     index: Index,
@@ -92,8 +95,8 @@ struct Client {
 /// What the journal, or what is left of it, says of an attempt.
 enum Known {
     State(State),
-    /// Its queue was put aside, and how it ended is not known.
-    Aside,
+    /// Its queue was put aside, and how it ended is not known; with what was wrong.
+    Aside(Option<Wrong>),
     Nothing,
 }
 
@@ -171,16 +174,28 @@ impl LocalBackend {
         })
     }
 
-    /// Makes sure that the files are this directory's own and of this format; what is not is put aside once nobody
-    /// works in it.
+    /// Makes sure that the files are this directory's own and of this format before anything is handed in.
     fn own(&self, client: &mut Client) -> Result<(), GuestError> {
-        if !client.own {
-            if let Some(foreign) = aside::put_aside(&self.directory).map_err(|error| unavailable(&error))? {
-                return Err(GuestError::Transient { detail: waits_for(foreign), retry_after_ms: Some(FOREIGN_MS) });
-            }
-            client.own = true;
+        // one look for what is handed in together
+        if client.buffered.is_empty()
+            && let Some(wrong) = self.put_aside(client).map_err(|error| unavailable(&error))?
+        {
+            return Err(GuestError::Transient { detail: wrong.waits(), retry_after_ms: Some(FOREIGN_MS) });
         }
         Ok(())
+    }
+
+    /// Puts files aside that are not this directory's own, or of another format, or do not belong together; tells what
+    /// is wrong as long as somebody works in them.
+    fn put_aside(&self, client: &mut Client) -> io::Result<Option<Wrong>> {
+        match aside::put_aside(&self.directory)? {
+            Look::Own => Ok(None),
+            Look::Held(wrong) => Ok(Some(wrong)),
+            Look::Moved => {
+                (client.index, client.told) = (Index::default(), false);
+                Ok(None)
+            }
+        }
     }
 
     fn handle(&self, process: Option<Process>) -> Result<String, GuestError> {
@@ -256,26 +271,19 @@ impl LocalBackend {
         if !anything_live && client.submitted.is_empty() {
             return Ok(());
         }
-        let Some(queue) = existing(&self.directory.join(queue::NAME))? else { return Ok(()) };
         // of what is foreign nothing is to start; it is put aside when it can be
-        if !client.own && aside::put_aside(&self.directory)?.is_some() {
+        if self.put_aside(&mut client)?.is_some() {
             return Ok(());
         }
-        client.own = true;
-        let Some((header, begin)) = Header::read(&queue)? else { return Ok(()) };
+        let Some(journal) = existing(&self.directory.join(journal::NAME))? else { return Ok(()) };
         if !client.told && self.settings_changed()? {
             self.append(&mut client)?;
         }
-        let settled = match existing(&self.directory.join(journal::NAME))? {
-            Some(journal) => settled_at(&journal)?,
-            None => Some(Position { generation: header.generation, offset: begin }),
-        };
-        if settled == Some(Position { generation: header.generation, offset: queue.metadata()?.len() })
-            || lock::is_held(&self.directory)?
-        {
-            return Ok(());
-        }
-        self.start_supervisor(program)
+        // a queue that was emptied or removed has nothing to settle, and its journal may have
+        let handed_in = existing(&self.directory.join(queue::NAME))?.map_or(Ok(None), |queue| end_of(&queue))?;
+        let settled = settled_at(&journal)?;
+        let done = settled.is_some() && (handed_in.is_none() || settled == handed_in);
+        if done || lock::is_held(&self.directory)? { Ok(()) } else { self.start_supervisor(program) }
     }
 
     fn start_supervisor(&self, program: &Path) -> io::Result<()> {
@@ -300,14 +308,18 @@ impl LocalBackend {
     pub(super) fn changes(&self, cursor: Option<&str>) -> io::Result<LocalChanges> {
         // after a power failure the journal may be shorter than a cursor says, so a cursor holds for one boot
         let prefix = format!("{}:{}:", machine::machine_id(), machine::boot_id()?);
-        let place = cursor.and_then(|cursor| {
-            let (generation, offset) = cursor.strip_prefix(&prefix)?.split_once(':')?;
+        let read = cursor.and_then(|cursor| cursor.strip_prefix(&prefix));
+        let place = read.and_then(|read| {
+            let (generation, offset) = read.split_once(':')?;
             Some(Place { generation: generation.parse().ok()?, offset: offset.parse().ok()? })
         });
         let mut client = self.client();
         let since = match client.index.changes(&self.directory, place) {
-            // said where a job is asked about or handed in
-            Err(error) if Foreign::of(&error).is_some() => return Ok(LocalChanges::default()),
+            // said where a job is asked about or handed in, and all are asked about once
+            Err(error) if Foreign::of(&error).is_some() => {
+                let (more, cursor) = (read != Some(FOREIGN), Some(format!("{prefix}{FOREIGN}")));
+                return Ok(LocalChanges { attempts: Vec::new(), more, cursor });
+            }
             since => since?,
         };
         let Place { generation, offset } = client.index.place();
@@ -329,8 +341,8 @@ impl LocalBackend {
             return Ok(Known::State(state));
         }
         Ok(match aside::look_up(&self.directory, attempt)? {
-            aside::Told::Known(Some(record)) => Known::State(State::Ended(record)),
-            aside::Told::Known(None) => Known::Aside,
+            aside::Told::Ended(record) => Known::State(State::Ended(record)),
+            aside::Told::Unknown(wrong) => Known::Aside(wrong),
             aside::Told::Nothing => Known::Nothing,
         })
     }
@@ -340,7 +352,17 @@ impl LocalBackend {
         if !client.index.has_ended(attempt) {
             client.index.refresh(&self.directory)?;
         }
-        self.look_up(client, attempt)
+        let known = self.look_up(client, attempt)?;
+        if !matches!(known, Known::Nothing) || !client.buffered.is_empty() || !client.submitted.contains(attempt) {
+            return Ok(known);
+        }
+        // handed in since everything was read; if it is not there now, somebody took it away
+        client.index.look_again();
+        let known = self.look_up(client, attempt)?;
+        if matches!(known, Known::Nothing) {
+            client.submitted.remove(attempt);
+        }
+        Ok(known)
     }
 
     /// Lets exit records count where the journal tells nothing: the jobs of a copy end elsewhere, and a person asks.
@@ -360,7 +382,9 @@ impl LocalBackend {
         }
         let known = match self.look_anew(&mut client, attempt) {
             Err(error) if Foreign::of(&error).is_some() => {
-                let detail = Foreign::of(&error).map_or_else(|| Detail::of(Code::OtherFormat, ""), waits_for);
+                let wrong = aside::foreign(&self.directory).map_err(|error| unavailable(&error))?;
+                // of what is out of the way by now the next look tells
+                let detail = wrong.map_or_else(|| Detail::of(Code::OtherFormat, error.to_string()), Wrong::waits);
                 let status = Status::Unavailable(detail);
                 return Ok(StatusReport { status, handle: None, poll_after_ms: Some(FOREIGN_MS) });
             }
@@ -379,9 +403,10 @@ impl LocalBackend {
             Known::State(State::Ending(_)) => (Status::Running(None), None),
             Known::State(State::Claimed | State::Queued) => (Status::Queued, None),
             Known::Nothing if client.submitted.contains(attempt) => (Status::Queued, None),
-            Known::Aside => {
-                let text = "its queue is a copy or of another version, and whether it ran is not known";
-                return Ok(report(believed_or_lost(&client, key, Code::StartUnseen, text), None));
+            Known::Aside(wrong) => {
+                let why = wrong.map_or_else(String::new, |wrong| format!(" ({}: {})", wrong.file, wrong.foreign));
+                let text = format!("its queue and journal were put aside{why}, and whether it ran is not known");
+                return Ok(report(believed_or_lost(&client, key, Code::StartUnseen, &text), None));
             }
             Known::Nothing => {
                 let text = "the queue does not hold it, so it cannot start any more";
@@ -401,7 +426,7 @@ impl LocalBackend {
         let known = self.look_up(&mut client, attempt).map_err(|error| unavailable(&error))?;
         let record = match known {
             Known::State(State::Ended(record)) => Some(record),
-            Known::State(_) | Known::Aside | Known::Nothing => believed(&client, key),
+            Known::State(_) | Known::Aside(_) | Known::Nothing => believed(&client, key),
         };
         let Some(record) = record else {
             return Err(GuestError::transient(Code::NoExitRecord, "the job has not been seen to end"));
@@ -442,22 +467,6 @@ fn believed_or_lost(client: &Client, key: JobKey<'_>, code: Code, why: &str) -> 
 /// The exit record in the attempt's directory, where that is believed.
 fn believed(client: &Client, key: JobKey<'_>) -> Option<ExitRecord> {
     client.believes.then(|| read_exit(key.directory, key.attempt_id.as_str())).flatten()
-}
-
-/// What a person is told of files that are not this version's, or not this directory's.
-fn waits_for(foreign: Foreign) -> Detail {
-    match foreign {
-        Foreign::Format(format) => Detail::of(
-            Code::OtherFormat,
-            format!(
-                "a supervisor of another version (format {format}) is at work here; this waits until its jobs have ended"
-            ),
-        ),
-        Foreign::Copy | Foreign::Header => Detail::of(
-            Code::OtherFormat,
-            format!("the queue cannot be used: {foreign}; this waits until its jobs have ended"),
-        ),
-    }
 }
 
 /// What happened since the last look.

@@ -1,9 +1,11 @@
 //! What ticks ask for, in the order asked: they append, a supervisor reads. A supervisor begins the file anew when most
 //! of it is done with, under its lock, so whoever has opened it looks whether it is still the one.
-use super::record::{Header, Order, Position, TORN, ends_whole, line, named, open_own, read_lines, records};
+use super::journal;
+use super::record::{
+    Header, Order, Position, TORN, ends_whole, fresh, is_in_place, line, mark_of, named, open_own, read_lines, records,
+};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -21,6 +23,7 @@ pub(super) struct Queue {
     path: PathBuf,
     file: File,
     generation: u64,
+    pair: Option<u64>,
     offset: u64,
 }
 
@@ -38,7 +41,9 @@ fn open(path: &Path) -> io::Result<(File, Header, u64)> {
     }
     // a crash left it empty or with half its first line, and nothing was asked for behind that
     file.set_len(0)?;
-    let header = Header::new(&file, 0)?;
+    // the journal first: a queue without its journal is one that was tampered with
+    let pair = journal::found(path.parent().unwrap_or(Path::new(".")))?;
+    let header = Header::new(&file, fresh()?, pair)?;
     let bytes = line(&header)?;
     (&file).write_all(&bytes)?;
     file.unlock()?;
@@ -65,7 +70,7 @@ impl Locked {
         loop {
             let (file, ..) = open(path)?;
             let locked = Self::take(file, path)?;
-            if is_in_place(&locked.file, path)? {
+            if is_in_place(mark_of(&locked.file)?, path, 0)? {
                 return Ok(locked);
             }
         }
@@ -80,14 +85,6 @@ impl Locked {
     }
 }
 
-fn is_in_place(file: &File, path: &Path) -> io::Result<bool> {
-    match fs::symlink_metadata(path) {
-        Ok(there) => Ok((there.dev(), there.ino()) == (file.metadata()?.dev(), file.metadata()?.ino())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
 impl Queue {
     /// Opens the queue to read it from a place on; from its beginning if it has been begun anew since, or lost its end.
     pub(super) fn open(directory: &Path, from: Position) -> io::Result<Self> {
@@ -95,7 +92,7 @@ impl Queue {
         let (file, header, begin) = open(&path)?;
         let holds = header.generation == from.generation && from.offset <= file.metadata()?.len();
         let offset = if holds { from.offset.max(begin) } else { begin };
-        Ok(Self { path, file, generation: header.generation, offset })
+        Ok(Self { path, file, generation: header.generation, pair: header.pair, offset })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -107,9 +104,9 @@ impl Queue {
         Position { generation: self.generation, offset: self.offset }
     }
 
-    /// Whether the file was removed, with the run or without.
-    pub(super) fn is_gone(&self) -> io::Result<bool> {
-        Ok(self.file.metadata()?.nlink() == 0)
+    /// Whether the file that has the name is this one, with all that was read.
+    pub(super) fn is_in_place(&self) -> io::Result<bool> {
+        is_in_place(mark_of(&self.file)?, &self.path, self.offset)
     }
 
     /// Makes what was asked for durable.
@@ -143,7 +140,7 @@ impl Queue {
         let temporary = self.path.with_file_name(".queue.tmp");
         let mut file = open_own(OpenOptions::new().read(true).append(true).create(true), &temporary)?;
         file.set_len(0)?;
-        let mut bytes = line(&Header::new(&file, self.generation + 1)?)?;
+        let mut bytes = line(&Header::new(&file, self.generation + 1, self.pair)?)?;
         for order in wanted {
             bytes.extend(line(order)?);
         }

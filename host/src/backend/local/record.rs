@@ -4,9 +4,10 @@ use crate::backend::exit::ExitRecord;
 use crate::backend::job::Command;
 use crate::ground::files::{open_path_with, read_regular};
 use crate::ground::machine;
+use crate::ground::random;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
@@ -32,6 +33,9 @@ pub(super) struct Header {
     pub(super) generation: u64,
     /// The file's own number on its file system, which a copy does not share.
     pub(super) inode: u64,
+    /// Which queue and journal belong together: each vouches for the other with it. Other files have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) pair: Option<u64>,
 }
 
 /// A line of the queue: what ticks ask for.
@@ -160,8 +164,12 @@ pub(super) enum Foreign {
     Format(u32),
     #[error("it is a copy, and the original may still be at work")]
     Copy,
-    #[error("it does not begin as a file of matterstack does")]
+    #[error("it was emptied or overwritten, and does not begin as a file of matterstack does")]
     Header,
+    #[error("it was removed or emptied while there were jobs in the queue")]
+    Gone,
+    #[error("it belongs to another queue")]
+    Unpaired,
 }
 
 impl Foreign {
@@ -179,8 +187,8 @@ impl From<Foreign> for io::Error {
 
 impl Header {
     /// The header of a file that begins now.
-    pub(super) fn new(file: &File, generation: u64) -> io::Result<Self> {
-        Ok(Self { format: FORMAT, generation, inode: file.metadata()?.ino() })
+    pub(super) fn new(file: &File, generation: u64, pair: Option<u64>) -> io::Result<Self> {
+        Ok(Self { format: FORMAT, generation, inode: file.metadata()?.ino(), pair })
     }
 
     /// The header of a file, with where its lines begin; nothing while the file is empty or its first line is torn.
@@ -209,6 +217,30 @@ impl Header {
             Some((header, _)) if header.inode != file.metadata()?.ino() => Err(Foreign::Copy.into()),
             header => Ok(header),
         }
+    }
+}
+
+/// A number that no other queue or journal of the backend has had: no place in one that is gone is taken for a place in
+/// the one that follows it.
+pub(super) fn fresh() -> io::Result<u64> {
+    let mut bytes = [0_u8; 4];
+    random::fill(&mut bytes)?;
+    Ok(u64::from(u32::from_le_bytes(bytes)) + 1)
+}
+
+/// What tells a file from all others as long as it is open: its file system's number and its own.
+pub(super) type Mark = (u64, u64);
+
+pub(super) fn mark_of(file: &File) -> io::Result<Mark> {
+    file.metadata().map(|file| (file.dev(), file.ino()))
+}
+
+/// Whether a path still leads to an open file, and the file has not lost what it had.
+pub(super) fn is_in_place(mark: Mark, path: &Path, length: u64) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(there) => Ok((there.dev(), there.ino()) == mark && there.len() >= length),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -287,6 +319,12 @@ pub(super) fn settled_at(journal: &File) -> io::Result<Option<Position>> {
         Ok(Entry::Settled { queue }) if ends_whole(journal)? => Some(queue),
         _ => None,
     })
+}
+
+/// Up to where jobs were handed in; nothing for a queue that has not begun.
+pub(super) fn end_of(queue: &File) -> io::Result<Option<Position>> {
+    let Some((header, _)) = Header::read(queue)? else { return Ok(None) };
+    Ok(Some(Position { generation: header.generation, offset: queue.metadata()?.len() }))
 }
 
 /// One record as a line.

@@ -3,10 +3,10 @@ use super::record::{Job, Settings};
 use crate::backend::exit::Reason;
 use crate::backend::job::Command as JobCommand;
 use crate::backend::program::spawn;
-use crate::ground::files::{new_file, open_path_with};
+use crate::ground::files::new_file;
 use rustix::io::Errno;
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -54,8 +54,10 @@ pub(super) struct Starter {
 pub(super) enum NotStarted {
     /// It never will be.
     Ever(Reason, String),
-    /// The machine has no room for it now.
-    Now(String),
+    /// Its directory shows that it was started before.
+    Before,
+    /// The machine has no room for it now, or this process itself may have no more.
+    Now { why: String, own: bool },
 }
 
 impl Starter {
@@ -65,10 +67,25 @@ impl Starter {
 
     /// Starts the job in a process group of its own.
     pub(super) fn start(&mut self, job: &Job) -> Result<Child, NotStarted> {
-        let cannot = |what: &str, error: io::Error| not_started(what, &error);
         let directory = Path::new(&job.directory);
-        let stdout = output(&directory.join("stdout")).map_err(|error| cannot("open `stdout`", error))?;
-        let stderr = output(&directory.join("stderr")).map_err(|error| cannot("open `stderr`", error))?;
+        // `stdout` is made by a start and by nothing else, so whoever makes it is the only one to start the job,
+        // whatever became of the journal
+        let stdout = output(directory, "stdout")?;
+        let started = output(directory, "stderr").and_then(|stderr| self.start_in(job, directory, stdout, stderr));
+        if let Err(NotStarted::Now { .. }) = &started {
+            for name in ["stdout", "stderr"] {
+                let _ = fs::remove_file(directory.join(name));
+            }
+        }
+        started
+    }
+
+    fn start_in(&mut self, job: &Job, directory: &Path, stdout: File, stderr: File) -> Result<Child, NotStarted> {
+        let cannot = |what: &str, error: io::Error| not_started(what, &error);
+        // a job can take away what it printed, and not easily what says how it ended
+        if directory.join("exit.json").symlink_metadata().is_ok() {
+            return Err(NotStarted::Before);
+        }
         let (name, arguments) = match &job.command {
             JobCommand::Shell(line) => ("/bin/sh", vec!["-c", line.as_str()]),
             JobCommand::Argv(argv) => match argv.split_first() {
@@ -130,19 +147,17 @@ fn not_started(what: &str, error: &io::Error) -> NotStarted {
     let passing =
         [Errno::AGAIN, Errno::NOMEM, Errno::MFILE, Errno::NFILE, Errno::IO, Errno::NOSPC, Errno::DQUOT, Errno::ROFS];
     let passes = error.raw_os_error().is_some_and(|code| passing.iter().any(|errno| errno.raw_os_error() == code));
-    let text = format!("cannot {what}: {error}");
-    if passes { NotStarted::Now(text) } else { NotStarted::Ever(Reason::CannotStart, text) }
+    let own = [Errno::AGAIN, Errno::MFILE].map(|errno| Some(errno.raw_os_error())).contains(&error.raw_os_error());
+    let why = format!("cannot {what}: {error}");
+    if passes { NotStarted::Now { why, own } } else { NotStarted::Ever(Reason::CannotStart, why) }
 }
 
-/// Makes a file for what the job prints. What has the name already is emptied if it is a regular file; a link is not
-/// followed and a pipe does not block.
-fn output(path: &Path) -> io::Result<File> {
-    match new_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        file => return file,
-    }
-    let file = open_path_with(OpenOptions::new().write(true), path)?;
-    file.set_len(0)?;
-    rustix::fs::fcntl_setfl(&file, rustix::fs::OFlags::empty())?;
-    Ok(file)
+/// Makes a file for what the job prints. A regular file of that name is of a start before this one; anything else is in
+/// the way for good.
+fn output(directory: &Path, name: &str) -> Result<File, NotStarted> {
+    let path = directory.join(name);
+    new_file(&path).map_err(|error| match path.symlink_metadata() {
+        Ok(there) if error.kind() == io::ErrorKind::AlreadyExists && there.is_file() => NotStarted::Before,
+        _ => not_started(&format!("open `{name}`"), &error),
+    })
 }

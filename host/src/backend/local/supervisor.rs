@@ -2,6 +2,7 @@
 //!
 //! It refuses to guess: what it did not see end is never a success. Killed at any point it leaves a journal from which
 //! the next one goes on without starting a command twice.
+use super::aside;
 use super::ended::Ended;
 use super::journal::Journal;
 use super::lock;
@@ -68,6 +69,11 @@ struct Supervisor {
     record_at: Option<Instant>,
     /// When to try again to begin the files anew after the disk refused.
     anew_at: Option<Instant>,
+    /// How often in a row a job could not be started for want of what this process itself may have.
+    cramped: u32,
+    /// Whether queue or journal have been removed, replaced or cut: ticks may have taken what waits for lost, so
+    /// nothing starts any more.
+    disowned: bool,
 }
 
 /// Runs the supervisor of one backend directory until nothing is left to do.
@@ -86,7 +92,7 @@ pub fn supervise(directory: &Path) -> io::Result<()> {
     std::env::set_current_dir(&run)?;
     let Some(lock) = lock::take(&directory)? else { return Ok(()) };
     let watch = Watch::new()?;
-    let mut supervisor = Supervisor::open(&directory)?;
+    let Some(mut supervisor) = Supervisor::open(&directory)? else { return Ok(()) };
     watch.add(supervisor.queue.path())?;
     supervisor.recover()?;
     supervisor.serve(&watch, &lock)
@@ -111,7 +117,7 @@ impl Supervisor {
                 let since = *idle_since.get_or_insert_with(Instant::now);
                 LINGER.saturating_sub(since.elapsed())
             });
-            if idle_left == Some(Duration::ZERO) && self.leave(lock)? {
+            if idle_left == Some(Duration::ZERO) && self.leave(lock)? || self.gives_up(idle, lock)? {
                 return Ok(());
             }
             if !idle {
@@ -123,16 +129,47 @@ impl Supervisor {
 
     /// Exits for good, or finds that a tick has just added work.
     fn leave(&mut self, lock: &File) -> io::Result<bool> {
-        if self.queue.is_gone()? {
-            return Ok(true);
+        if self.is_disowned() {
+            return self.gives_up(true, lock);
         }
         self.queue.lock()?;
         let left = self.leave_locked();
         if matches!(left, Ok(true)) {
-            lock.unlock()?;
+            self.unlock(lock)?;
         }
         self.queue.unlock()?;
         left
+    }
+
+    /// Exits with work left, if nothing runs and this process is not the one to do it: its files are not the backend's
+    /// any more, or a fresh process may have room for what it has none. Ticks are woken to start that.
+    fn gives_up(&mut self, idle: bool, lock: &File) -> io::Result<bool> {
+        let cramped = self.cramped >= start::CRAMPED_MAX && self.running.is_empty() && self.unrecorded.is_empty();
+        if !(cramped || idle && self.disowned) {
+            return Ok(false);
+        }
+        self.journal.write()?;
+        self.unlock(lock)?;
+        let _ = self.wake.write_at(b".", 0);
+        Ok(true)
+    }
+
+    fn unlock(&self, lock: &File) -> io::Result<()> {
+        self.journal.unlock()?;
+        lock.unlock()
+    }
+
+    /// Whether the queue and the journal that have the names are not the open ones, or have lost something. From then
+    /// on what has not started never does.
+    fn is_disowned(&mut self) -> bool {
+        let in_place = || Ok::<_, io::Error>(self.queue.is_in_place()? && self.journal.is_in_place()?);
+        // what cannot be looked at now may be as it was
+        self.disowned |= matches!(in_place(), Ok(false));
+        if self.disowned {
+            self.waiting.clear();
+            self.claimed.clear();
+        }
+        self.disowned
     }
 
     fn leave_locked(&mut self) -> io::Result<bool> {
@@ -156,7 +193,8 @@ impl Supervisor {
         let live = (self.running.len() + self.claimed.len() + self.waiting.len()) as u64 * LIVE_BYTES;
         let wanted = |length: u64| length > ANEW && length > 2 * live;
         let due = wanted(self.journal.length()) || wanted(self.queue.position().offset);
-        if !due || !self.unrecorded.is_empty() || self.anew_at.is_some_and(|at| at > Instant::now()) {
+        let later = self.anew_at.is_some_and(|at| at > Instant::now());
+        if !due || !self.unrecorded.is_empty() || later || self.is_disowned() {
             return;
         }
         if self.queue.lock().is_ok() {
@@ -320,12 +358,18 @@ impl Supervisor {
         Ok(())
     }
 
-    fn open(directory: &Path) -> io::Result<Self> {
+    /// Opens the files; nothing if another supervisor has them.
+    fn open(directory: &Path) -> io::Result<Option<Self>> {
         let settings = Arc::new(Settings::read(directory)?.unwrap_or_default());
-        let journal = Journal::open(directory)?;
-        Ok(Self {
+        // the queue first: where there is none, it is made together with the journal
+        let queue = Queue::open(directory, super::record::Position::default())?;
+        if let Some(wrong) = aside::foreign(directory)? {
+            return Err(wrong.foreign.into());
+        }
+        let Some(journal) = Journal::open(directory)? else { return Ok(None) };
+        Ok(Some(Self {
             directory: directory.to_owned(),
-            queue: Queue::open(directory, super::record::Position::default())?,
+            queue,
             journal,
             ended: Ended::open(directory)?,
             // not for appending: it is written in place and never grows
@@ -343,6 +387,8 @@ impl Supervisor {
             no_room: None,
             record_at: None,
             anew_at: None,
-        })
+            cramped: 0,
+            disowned: false,
+        }))
     }
 }

@@ -4,7 +4,8 @@ use crate::model::document::{self, Dialect, Place};
 use serde_json::{Map, Value};
 
 /// What of a task can be changed.
-const KEYS: [&str; 9] = ["command", "files", "env", "resources", "retry", "outputs", "operator", "input", "depends_on"];
+const KEYS: [&str; 10] =
+    ["command", "files", "env", "resources", "retry", "outputs", "operator", "priority", "input", "depends_on"];
 /// Those whose second part is a name that may hold dots.
 const NAMED: [&str; 2] = ["files", "env"];
 /// Those of which a word is a text, although it reads as a number or as `true`.

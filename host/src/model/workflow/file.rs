@@ -101,7 +101,7 @@ pub enum Stage {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PathSource {
-    /// The path in the workspace.
+    /// The path in the workspace; of a folder, where the destination ends in `/`.
     pub path: String,
     /// How it is staged; a copy if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -135,7 +135,7 @@ pub struct ContentSource {
 pub struct FromSource {
     /// The earlier task.
     pub from: TaskId,
-    /// The path of its output.
+    /// The path of its output; a pattern, where the destination ends in `/`.
     pub output: String,
     /// How it is staged; a copy if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -2,6 +2,7 @@
 mod change;
 mod command;
 mod file;
+mod folder;
 mod given;
 mod plan;
 
@@ -9,6 +10,7 @@ pub use change::TaskChange;
 pub use file::{
     ContentSource, FileSource, FromSource, Keep, KeptPattern, OutputPattern, PathSource, RemotePlace, Stage,
 };
+pub use folder::{Chosen, Inside, is_folder, pinned_below};
 pub use plan::{PlannedTask, stays_inside, validate};
 
 use crate::model::config::RunConfig;
@@ -38,7 +40,8 @@ pub struct Task {
     /// What to run, for operators that run commands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<CommandLine>,
-    /// Files staged into the attempt directory, by their destination.
+    /// Files staged into the attempt directory, by their destination. One that ends in `/` takes all pinned files below
+    /// a folder, or all outputs that a pattern names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub files: BTreeMap<String, FileSource>,
     /// Environment variables of the command.
@@ -53,6 +56,9 @@ pub struct Task {
     /// What the command needs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
+    /// Ready tasks start by it: the larger first. Within ±1 000 000.
+    #[serde(default, skip_serializing_if = "is_ordinary")]
+    pub priority: i32,
     /// What follows a failed attempt.
     #[serde(default)]
     pub retry: Retry,
@@ -65,6 +71,11 @@ pub struct Task {
     /// A document for the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<Value>,
+}
+
+/// Whether a priority is the one that is meant where none is given.
+fn is_ordinary(priority: &i32) -> bool {
+    *priority == 0
 }
 
 /// A command: an argument list, or a line for `/bin/sh -c`.
@@ -227,6 +238,9 @@ pub enum WorkflowError {
     /// A file source is not pinned.
     #[error("task `{0}` names file `{1}`, which no pattern of campaign.files brought into the run")]
     UnknownFile(TaskId, String),
+    /// A folder in which nothing is pinned.
+    #[error("task `{0}` names folder `{1}`, of which no pattern of campaign.files brought a file into the run")]
+    UnknownFolder(TaskId, String),
     /// A number is out of range, or a pattern is malformed.
     #[error("task `{0}`: {1}")]
     Value(TaskId, String),
@@ -260,6 +274,7 @@ impl WorkflowError {
             | Self::UnknownOperator(id, ..)
             | Self::Escape(id, _)
             | Self::UnknownFile(id, _)
+            | Self::UnknownFolder(id, _)
             | Self::Value(id, _) => parts.iter().copied().find(|part| is_of(part, id)),
             Self::NoList(_) | Self::Shape { .. } | Self::Differs(_) | Self::InLine(..) | Self::TooMany(..) => None,
         };

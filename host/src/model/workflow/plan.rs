@@ -1,11 +1,14 @@
 //! The rules that a plan must keep, as far as they need no store.
 use super::command::cannot_start;
+use super::folder::{Chosen, Inside, is_folder, pinned_below};
 use super::{FileSource, TASK_ID_MAX_BYTES, Task, WALLTIME_MAX_S, WorkflowError, nearest};
 use crate::model::config::RunConfig;
 use crate::model::id::TaskId;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+/// The largest priority, and the smallest, negated.
+const PRIORITY_MAX: u32 = 1_000_000;
 /// The most entries of `depends_on` of one task.
 const DEPENDENCIES_MAX: usize = 100_000;
 /// The most entries of `files` of one task.
@@ -29,6 +32,8 @@ pub struct PlannedTask {
     pub allow_failure: bool,
     /// Whether it starts although a dependency did not complete.
     pub allow_dependency_failure: bool,
+    /// The larger starts first.
+    pub priority: i32,
     /// The task, where it has files or outputs, by which others are judged.
     pub task: Option<Box<Task>>,
     /// Its JSON text as stored.
@@ -47,11 +52,20 @@ impl PlannedTask {
             operator: task.operator.as_str().into(),
             allow_failure: task.allow_failure,
             allow_dependency_failure: task.allow_dependency_failure,
+            priority: task.priority,
             json: Box::default(),
             inner: Vec::new(),
             outer: Vec::new(),
             task: Some(Box::new(task)),
         }
+    }
+
+    /// What it is ordered by among those that are ready, the smallest first: by priority, and of equals those that go
+    /// on with what has begun before those that begin something. One number, since an index in one direction also
+    /// serves those who read on after a task.
+    pub fn rank(&self) -> i64 {
+        let begins = self.inner.is_empty() && self.outer.is_empty();
+        -2 * i64::from(self.priority) + i64::from(begins)
     }
 }
 
@@ -96,6 +110,7 @@ pub fn validate<E: From<WorkflowError>>(
             operator,
             allow_failure: task.allow_failure,
             allow_dependency_failure: task.allow_dependency_failure,
+            priority: task.priority,
             json: json.into(),
             inner: Vec::new(),
             outer: task.dependencies().into_iter().cloned().collect(),
@@ -151,7 +166,6 @@ fn validate_task(task: &Task, config: &RunConfig) -> Result<(), WorkflowError> {
     if let Some(why) = cannot_start(task, config) {
         return Err(WorkflowError::Value(task.id.clone(), why));
     }
-    validate_lengths(task)?;
     validate_files(task, config)?;
     validate_values(task)
 }
@@ -172,13 +186,15 @@ fn validate_lengths(task: &Task) -> Result<(), WorkflowError> {
     }
 }
 
-/// Refuses destinations that can never all be written: one names another again, or needs it to be a directory.
-fn refuse_clashes(task: &Task) -> Result<(), WorkflowError> {
+/// Refuses destinations that can never all be written: one names another again, or needs it to be a directory. What
+/// folders bring is not looked into.
+pub(super) fn refuse_clashes(task: &Task) -> Result<(), WorkflowError> {
     let wrong = |text: String| Err(WorkflowError::Value(task.id.clone(), text));
+    validate_lengths(task)?;
     let mut files: BTreeMap<Vec<&str>, &str> = BTreeMap::new();
     for destination in task.files.keys() {
         let parts: Vec<&str> = destination.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-        if destination.ends_with('/') || destination.ends_with("/.") {
+        if destination.ends_with("/.") {
             return wrong(format!("file `{destination}` cannot be staged: it names a directory"));
         }
         if destination.len() > PATH_MAX_BYTES || parts.iter().any(|part| part.len() > NAME_MAX_BYTES) {
@@ -195,6 +211,7 @@ fn refuse_clashes(task: &Task) -> Result<(), WorkflowError> {
     for (parts, destination) in &files {
         if let Some((above, other)) = before
             && parts.starts_with(above)
+            && !is_folder(other)
         {
             return wrong(format!("file `{destination}` cannot be staged: file `{other}` is in the way"));
         }
@@ -235,19 +252,63 @@ fn validate_files(task: &Task, config: &RunConfig) -> Result<(), WorkflowError> 
             let text = format!("file `{destination}` cannot be staged: `{name}` is a name for what the host writes");
             return Err(WorkflowError::Value(task.id.clone(), text));
         }
-        if let FileSource::Path(path) = source
-            && !config.pinned.as_ref().is_some_and(|pinned| pinned.files.contains_key(&path.path))
-        {
-            return Err(WorkflowError::UnknownFile(task.id.clone(), path.path.clone()));
-        }
+        validate_source(task, (destination, source), config)?;
     }
-    refuse_clashes(task)
+    refuse_clashes(task)?;
+    // in their order, what goes into a folder comes right after it
+    let mut pairs = task.files.keys().zip(task.files.keys().skip(1));
+    if pairs.any(|(folder, next)| is_folder(folder) && next.starts_with(folder)) {
+        task.with_single_files(|_, source| Ok::<_, WorkflowError>(pinned_inside(source, config)))?;
+    }
+    Ok(())
+}
+
+/// What is in a folder of a task, as far as that is known when it is planned.
+fn pinned_inside(source: &FileSource, config: &RunConfig) -> Vec<Inside> {
+    match (source, &config.pinned) {
+        (FileSource::Path(folder), Some(pinned)) => pinned_below(&pinned.files, &folder.path).collect(),
+        (FileSource::Path(_) | FileSource::From(_) | FileSource::Content(_), _) => Vec::new(),
+    }
+}
+
+/// Refuses a source that is not there, or is none for its destination.
+fn validate_source(
+    task: &Task,
+    (destination, source): (&str, &FileSource),
+    config: &RunConfig,
+) -> Result<(), WorkflowError> {
+    let wrong = |text: String| Err(WorkflowError::Value(task.id.clone(), text));
+    let pinned = config.pinned.as_ref();
+    let holds = |path: &str| pinned.is_some_and(|pinned| pinned_below(&pinned.files, path).next().is_some());
+    match (source, is_folder(destination)) {
+        (FileSource::Path(path), true) if !holds(&path.path) => {
+            Err(WorkflowError::UnknownFolder(task.id.clone(), path.path.clone()))
+        }
+        (FileSource::From(from), true) => match Chosen::of(&from.output) {
+            Ok(_) => Ok(()),
+            Err(error) => wrong(format!("`{}` of folder `{destination}` is no pattern: {error}", from.output)),
+        },
+        (FileSource::Content(_), true) => wrong(format!("folder `{destination}` cannot be a text: name a file in it")),
+        (FileSource::Path(path), false) if !pinned.is_some_and(|pinned| pinned.files.contains_key(&path.path)) => {
+            if !holds(&path.path) {
+                return Err(WorkflowError::UnknownFile(task.id.clone(), path.path.clone()));
+            }
+            wrong(format!(
+                "`{}` is a folder: for all in it let the destination end in a slash, `{destination}/`",
+                path.path
+            ))
+        }
+        (FileSource::Path(_), _) | (FileSource::From(_) | FileSource::Content(_), false) => Ok(()),
+    }
 }
 
 /// Refuses patterns that are none, and numbers that cannot be meant.
 fn validate_values(task: &Task) -> Result<(), WorkflowError> {
     let wrong = |text: String| Err(WorkflowError::Value(task.id.clone(), text));
     crate::model::outputs::refuse_bad_patterns(task)?;
+    if task.priority.unsigned_abs() > PRIORITY_MAX {
+        return wrong(format!("priority is {}; it must be within ±{PRIORITY_MAX}", task.priority));
+    }
     if task.retry.max_attempts == 0 {
         return wrong("retry.max_attempts is 0; at least 1 is needed, a whole number of attempts".to_owned());
     }

@@ -74,6 +74,7 @@ pub fn import(
     file: &Path,
     runs: &dyn Fn(&str) -> Result<Vec<RunDir>, Failure>,
     bytes_max: u64,
+    reason: Option<&str>,
     now_ms: i64,
 ) -> Result<Imported, Failure> {
     let opened = open_regular_path(file)
@@ -103,7 +104,7 @@ pub fn import(
     let aside = directory.join(format!(".import.{}", crate::ground::random::new_attempt_id()));
     let done = fs::create_dir(&aside).map_err(written).and_then(|()| {
         unpack(file, &mut entries, sums, &aside)?;
-        let by = Signature::of(claim.seal.as_bytes(), now_ms);
+        let by = Signature::of(claim.seal.as_bytes(), reason, now_ms);
         put_in_place(&aside, &directory, &Record { seal: claim.seal, by }).map_err(written)
     });
     // What was unpacked and not put in place is still in the archive.

@@ -156,18 +156,18 @@ impl AttemptEnd {
     }
 }
 
-/// An attempt by a person's word: it ran nothing, and names a lost one.
+/// An attempt by a person's word: it ran nothing, and names one that is lost, or whose results are stale.
 #[derive(Debug)]
 pub struct SettledAttempt<'a> {
     /// The attempt's id.
     pub id: String,
-    /// The lost attempt.
+    /// That attempt.
     pub of: &'a AttemptRow,
     /// Completed or failed.
     pub outcome: AttemptOutcome,
     /// Who says so and why.
     pub reason: &'a Reason,
-    /// The files that the lost attempt left, in its directory.
+    /// The files that it left, in its directory.
     pub outputs: &'a [Output],
 }
 
@@ -204,7 +204,8 @@ impl Writer<'_> {
         let key = self.connection.last_insert_rowid();
         self.keep_outputs(key, settled.outputs)?;
         self.take_over(key, of.key)?;
-        if to == AttemptState::Completed {
+        // also where results are given up that others have taken
+        if to == AttemptState::Completed || of.state == AttemptState::Completed {
             self.stale_by_output(of.task_key, key)?;
         }
         let (subject, created) = (Subject::Attempt(&settled.id), AttemptState::Created.as_str());

@@ -113,6 +113,8 @@ CREATE TABLE tasks (
                                             OR state = 'cancelled' OR state = 'skipped'),
     -- Dependencies that have not ended well yet: zero means ready.
     blocked         INTEGER NOT NULL CHECK (blocked >= 0),
+    -- What ready tasks start by, the smallest first: -2 × priority, and 1 more for one that depends on nothing.
+    rank            INTEGER NOT NULL,
     reason_code     TEXT,
     reason          TEXT,
     -- Attempts made since the task last became pending, those that never started not counted.
@@ -138,8 +140,8 @@ CREATE TABLE tasks (
     CHECK ((retry_at_ms IS NULL) = (retry_set_ms IS NULL)),
     CHECK (retry_at_ms IS NULL OR state = 'running')
 ) STRICT;
--- Which tasks can start, by operator.
-CREATE INDEX tasks_ready ON tasks (operator, task_key) WHERE state = 'pending' AND blocked = 0;
+-- Which tasks can start, by operator, in the order in which they do.
+CREATE INDEX tasks_ready ON tasks (operator, rank, task_key) WHERE state = 'pending' AND blocked = 0;
 -- When the next back-off ends.
 CREATE INDEX tasks_retry ON tasks (retry_at_ms) WHERE retry_at_ms IS NOT NULL;
 -- Whose next attempt is due, by operator.

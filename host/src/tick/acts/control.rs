@@ -4,9 +4,11 @@ use crate::model::act::Act;
 use crate::model::code::Code;
 use crate::model::reason::Reason;
 use crate::model::remedy::Remedy;
+use crate::model::selection::Selection;
 use crate::model::states::{RunState, TaskState};
 use crate::model::workflow::WorkflowError;
 use crate::store::{Durability, RunRow, StoreError, TaskRow, Writer};
+use crate::tick::acts::mend::meant;
 use crate::tick::{Run, TickError};
 
 /// Why a request was not granted.
@@ -59,15 +61,26 @@ pub fn pause(run: &mut Run, act: &Act) -> Result<bool, ControlError> {
     }
 }
 
+/// What a request to go on came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resumed {
+    /// The run was active already.
+    Unchanged,
+    /// It goes on.
+    Active,
+    /// It had ended, and this many tasks came back.
+    BroughtBack(u64),
+}
+
 /// Lets a paused or held run go on, and brings an ended one back; `supplied` (JSON text) is what a person tells the
-/// campaign. Returns whether anything changed.
+/// campaign.
 ///
 /// # Errors
 /// If the run is being cancelled.
-pub fn resume(run: &mut Run, supplied: Option<&str>, act: &Act) -> Result<bool, ControlError> {
+pub fn resume(run: &mut Run, supplied: Option<&str>, act: &Act) -> Result<Resumed, ControlError> {
     let row = run.store.run()?;
     match row.state {
-        RunState::Active if supplied.is_none() => Ok(false),
+        RunState::Active if supplied.is_none() => Ok(Resumed::Unchanged),
         RunState::Active | RunState::Paused | RunState::Held => {
             run.store.transaction(Durability::Full, |writer| {
                 writer.add_act(act)?;
@@ -77,11 +90,10 @@ pub fn resume(run: &mut Run, supplied: Option<&str>, act: &Act) -> Result<bool, 
                 }
                 writer.set_run_state(row.state, RunState::Active, None, act.at_ms)
             })?;
-            Ok(true)
+            Ok(Resumed::Active)
         }
         RunState::Failed | RunState::Cancelled | RunState::Completed => {
-            bring_back(run, supplied, act)?;
-            Ok(true)
+            bring_back(run, supplied, act).map(Resumed::BroughtBack)
         }
         RunState::Cancelling => {
             let what = format!("run `{}` is being cancelled and cannot be resumed", row.run_id);
@@ -130,41 +142,83 @@ pub fn cancel_run(run: &mut Run, act: &Act) -> Result<bool, ControlError> {
     }
 }
 
+/// What a request to cancel tasks reached: how many of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CancelledTasks {
+    /// Cancelled at once: they had no live attempt.
+    pub cancelled: u64,
+    /// Those whose live attempts are to stop.
+    pub stopping: u64,
+    /// Ended otherwise, and left as they are.
+    pub ended: u64,
+}
+
 /// Cancels one task, and asks the outside to stop its attempt. Returns whether anything changed.
 ///
 /// # Errors
 /// If there is no such task, or it has ended otherwise.
 pub fn cancel_task(run: &mut Run, id: &str, act: &Act) -> Result<bool, ControlError> {
     let task = known_task(run, id)?;
-    let live = run.store.attempts(task.key)?.iter().any(|attempt| !attempt.state.ended());
+    let CancelledTasks { cancelled, stopping, ended } = cancel_all(run, vec![task.clone()], act)?;
+    if ended > 0 {
+        return Err(not_now(run, format!("task `{id}` is {} already", task.state), None));
+    }
+    Ok(cancelled + stopping > 0)
+}
+
+/// Cancels the tasks that a person means, and asks the outside to stop their attempts; what has ended stays as it is.
+///
+/// # Errors
+/// If there is no such task, or all of them have ended.
+pub fn cancel_tasks(run: &mut Run, selection: &Selection, act: &Act) -> Result<CancelledTasks, ControlError> {
+    let tasks = meant(run, selection)?;
+    let done = cancel_all(run, tasks, act)?;
+    if done.cancelled + done.stopping == 0 {
+        let what = format!("nothing is cancelled: every {} has ended already", selection.words());
+        return Err(not_now(run, what, Some(Remedy::ListTasks)));
+    }
+    Ok(done)
+}
+
+fn cancel_all(run: &mut Run, tasks: Vec<TaskRow>, act: &Act) -> Result<CancelledTasks, ControlError> {
     let reason = Reason::new(Code::Cancelled, "cancelled by a person");
-    match task.state {
-        TaskState::Cancelled => return Ok(false),
-        TaskState::Running if live => {
-            run.store.transaction(Durability::Full, |writer| {
-                writer.add_act(act)?;
-                writer.ask_cancel(Some(task.key))
-            })?;
-        }
-        TaskState::Running | TaskState::Pending => {
-            let row = run.store.run()?;
-            run.store.transaction(Durability::Full, |writer| {
-                writer.add_act(act)?;
-                writer.set_task_state(task.key, (task.state, TaskState::Cancelled), Some(&reason), act.at_ms)?;
-                go_on(writer, &row, false, act.at_ms)
-            })?;
-        }
-        TaskState::Completed | TaskState::Failed | TaskState::Skipped => {
-            return Err(not_now(run, format!("task `{id}` is {} already", task.state), None));
+    let row = run.store.run()?;
+    let (mut live, mut idle, mut done) = (Vec::new(), Vec::new(), CancelledTasks::default());
+    for task in tasks {
+        match task.state {
+            TaskState::Running if run.store.attempts(task.key)?.iter().any(|attempt| !attempt.state.ended()) => {
+                live.push(task.key);
+            }
+            TaskState::Running | TaskState::Pending => idle.push(task),
+            TaskState::Cancelled => {}
+            TaskState::Completed | TaskState::Failed | TaskState::Skipped => done.ended += 1,
         }
     }
-    Ok(true)
+    (done.cancelled, done.stopping) = (idle.len() as u64, live.len() as u64);
+    if live.is_empty() && idle.is_empty() {
+        return Ok(done);
+    }
+    run.store.transaction(Durability::Full, |writer| {
+        writer.add_act(act)?;
+        live.iter().try_for_each(|key| writer.ask_cancel(Some(*key)))?;
+        // the last first: what waits for another of them would be skipped by its end
+        for task in idle.iter().rev() {
+            let from = writer.task_state(task.key)?;
+            if !from.ended() {
+                writer.set_task_state(task.key, (from, TaskState::Cancelled), Some(&reason), act.at_ms)?;
+            }
+        }
+        if idle.is_empty() { Ok(()) } else { go_on(writer, &row, false, act.at_ms) }
+    })?;
+    Ok(done)
 }
 
 pub(in crate::tick) fn known_task(run: &Run, id: &str) -> Result<TaskRow, ControlError> {
-    run.store
-        .task(id)?
-        .ok_or_else(|| not_now(run, format!("run `{}` has no task `{id}`", run.dir.id()), Some(Remedy::ListTasks)))
+    run.store.task(id)?.ok_or_else(|| no_task(run, id))
+}
+
+pub(in crate::tick) fn no_task(run: &Run, id: &str) -> ControlError {
+    not_now(run, format!("run `{}` has no task `{id}`", run.dir.id()), Some(Remedy::ListTasks))
 }
 
 /// Whether the host itself holds the run for this reason; a campaign's word for holding, whatever it is, does not

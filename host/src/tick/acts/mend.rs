@@ -5,19 +5,16 @@ use crate::model::config::RunConfig;
 use crate::model::document::canonical_own;
 use crate::model::id::TaskId;
 use crate::model::outputs::refuse_impossible_sources;
-use crate::model::pattern::{Dots, Pattern, Patterns};
 use crate::model::remedy::Remedy;
+use crate::model::selection::Selection;
 use crate::model::states::{RunState, TaskState};
 use crate::model::workflow::{PlannedTask, Task, TaskChange, read_task, validate};
-use crate::store::{self, AmendedTask, Durability, TaskRow};
-use crate::tick::acts::control::{known_task, not_now};
+use crate::store::{self, AmendedTask, Durability, SelectionError, TaskRow};
+use crate::tick::acts::control::{no_task, not_now};
 use crate::tick::attempts::verdict::{earlier_task, stored_task};
 use crate::tick::{ControlError, Run};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Tasks that are read at once where a pattern is looked for.
-const PORTION: u32 = 1_000;
 
 /// What a change of tasks reached: how many of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -32,19 +29,19 @@ pub struct Mended {
     pub unchanged: u64,
 }
 
-/// Changes tasks, by an id or a pattern of ids.
+/// Changes the tasks that a person means.
 ///
 /// # Errors
 /// If there is no such task, a task would not be one that could be planned, or nothing would be changed.
-pub fn mend(run: &mut Run, pattern: &str, changes: &[TaskChange], act: &Act) -> Result<Mended, ControlError> {
+pub fn mend(run: &mut Run, selection: &Selection, changes: &[TaskChange], act: &Act) -> Result<Mended, ControlError> {
     let row = run.store.run()?;
     if row.state == RunState::Cancelling {
         return Err(not_now(run, format!("run `{}` is being cancelled", row.run_id), None));
     }
-    let rows = matching(run, pattern)?;
+    let rows = meant(run, selection)?;
     let amended = amended(run, &run.config, &rows, changes)?;
     if amended.is_empty() {
-        let what = format!("nothing is changed: `{pattern}` is as you say already");
+        let what = format!("nothing is changed: every {} is as you say already", selection.words());
         return Err(not_now(run, what, None));
     }
     let mut mended = Mended { unchanged: (rows.len() - amended.len()) as u64, ..Mended::default() };
@@ -63,23 +60,31 @@ pub fn mend(run: &mut Run, pattern: &str, changes: &[TaskChange], act: &Act) -> 
     Ok(mended)
 }
 
-/// The task of this id, or the tasks whose ids a pattern names.
-pub(in crate::tick) fn matching(run: &Run, text: &str) -> Result<Vec<TaskRow>, ControlError> {
-    if !text.contains(['*', '?', '[', '{']) || run.store.has_task(text)? {
-        return Ok(vec![known_task(run, text)?]);
+/// The tasks that a person means, of which there may be none; but a task that is named is there, and a pattern that
+/// stands alone names one.
+pub(in crate::tick) fn matching(run: &Run, selection: &Selection) -> Result<Vec<TaskRow>, ControlError> {
+    let found = run.store.chosen(selection).map_err(|error| match error {
+        SelectionError::NoTask(id) => no_task(run, &id),
+        SelectionError::State(_) => not_now(run, error.to_string(), Some(Remedy::NameAnyState)),
+        SelectionError::Pattern(..) => not_now(run, error.to_string(), None),
+        SelectionError::Store(error) => error.into(),
+    })?;
+    match &selection.task {
+        Some(text)
+            if found.is_empty()
+                && *selection == (Selection { recursive: selection.recursive, ..Selection::of_task(text) }) =>
+        {
+            Err(not_now(run, format!("no task's id matches `{text}`"), Some(Remedy::ListTasks)))
+        }
+        _ => Ok(found),
     }
-    let pattern = Pattern::parse(text)
-        .map_err(|error| not_now(run, format!("`{text}` is no pattern of task ids: {error}"), None))?;
-    let patterns = Patterns::new(vec![pattern], Dots::Any);
-    let (mut found, mut after) = (Vec::new(), 0);
-    loop {
-        let page = run.store.task_page(None, after, PORTION)?;
-        let Some(last) = page.last() else { break };
-        after = last.key;
-        found.extend(page.into_iter().filter(|task| patterns.match_path(&task.id)));
-    }
+}
+
+/// The tasks that a person means, at least one.
+pub(in crate::tick) fn meant(run: &Run, selection: &Selection) -> Result<Vec<TaskRow>, ControlError> {
+    let found = matching(run, selection)?;
     if found.is_empty() {
-        return Err(not_now(run, format!("no task's id matches `{text}`"), Some(Remedy::ListTasks)));
+        return Err(not_now(run, format!("the run has no {}", selection.words()), Some(Remedy::ListTasks)));
     }
     Ok(found)
 }
@@ -123,6 +128,7 @@ pub(in crate::tick) fn amended(
         operator: planned.operator.to_string(),
         allow_failure: planned.allow_failure,
         tolerant: planned.allow_dependency_failure,
+        rank: planned.rank(),
         dependencies: task.dependencies().into_iter().map(|id| id.as_str().to_owned()).collect(),
         computes_anew: !before.computes_like(task),
         json: planned.json.to_string(),

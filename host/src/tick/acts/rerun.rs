@@ -6,27 +6,15 @@ use crate::model::config::RunConfig;
 use crate::model::id::TaskId;
 use crate::model::reason::Reason;
 use crate::model::remedy::Remedy;
+use crate::model::selection::{Selection, Standing};
 use crate::model::states::{RunState, TaskState};
-use crate::model::workflow::{FileSource, Task, TaskChange};
+use crate::model::workflow::{Task, TaskChange};
 use crate::store::{AmendedTask, Durability, RunRow, StoreError, TaskRow, Writer};
 use crate::tick::Run;
 use crate::tick::acts::control::{ControlError, go_on, is_held_by, not_now};
 use crate::tick::acts::mend::{amended, matching};
+use crate::tick::attempts::folders::pinned_of;
 use std::collections::BTreeSet;
-
-/// Which tasks `rerun` brings back.
-#[derive(Debug, Clone, Default)]
-pub struct Selection {
-    /// A task by its id, or tasks by a pattern of ids.
-    pub task: Option<String>,
-    /// Every task of a state; `lost` for those that wait for a person's word on a lost attempt, `stale` for those that
-    /// completed on what has been changed since.
-    pub state: Option<String>,
-    /// Every task of an operator.
-    pub operator: Option<String>,
-    /// Also what completed or failed after them.
-    pub recursive: bool,
-}
 
 /// Tasks that are going to come back.
 #[derive(Debug)]
@@ -93,10 +81,7 @@ impl Rerun {
                 continue;
             }
             let task: Task = crate::tick::attempts::verdict::stored_task(&text)?;
-            files.extend(task.files.into_values().filter_map(|source| match source {
-                FileSource::Path(path) => Some(path.path),
-                FileSource::Content(_) | FileSource::From(_) => None,
-            }));
+            files.extend(pinned_of(run, &task));
         }
         Ok(files)
     }
@@ -115,6 +100,12 @@ impl Rerun {
         if count == 0 {
             return Err(StoreError::NothingBack);
         }
+        self.reopen(writer, now_ms)?;
+        Ok(count)
+    }
+
+    /// Lets the campaign hear of them anew, and a run that has ended go on.
+    pub(in crate::tick) fn reopen(&self, writer: &Writer<'_>, now_ms: i64) -> Result<(), StoreError> {
         if self.rolls_back {
             writer.reopen_workflow(self.row.iteration)?;
         } else {
@@ -124,8 +115,7 @@ impl Rerun {
             let reason = Reason::new(Code::Revived, "tasks of it were brought back by a person");
             writer.set_run_state(self.row.state, RunState::Active, Some(&reason), now_ms)?;
         }
-        go_on(writer, &self.row, is_held_by(&self.row, Code::Stuck), now_ms)?;
-        Ok(count)
+        go_on(writer, &self.row, is_held_by(&self.row, Code::Stuck), now_ms)
     }
 
     /// Brings them back in an act of its own. Returns how many came back.
@@ -164,35 +154,39 @@ pub fn rerun(run: &mut Run, selection: &Selection, act: &Act) -> Result<u64, Con
     Rerun::of(run, selection)?.carry_out(run, act)
 }
 
+/// The tasks that a person means; where neither a task nor how tasks stand is said, those that failed.
 fn select(run: &Run, selection: &Selection, takes_back: bool) -> Result<Vec<TaskRow>, ControlError> {
-    if let Some(text) = &selection.task {
-        let chosen = matching(run, text)?;
-        let Some(live) = chosen.iter().find(|task| !waits_for_nobody(task)) else { return Ok(chosen) };
+    if let Some(text) = &selection.state
+        && Standing::parse(text).is_some_and(|standing| !can_come_back(standing))
+    {
+        return Err(not_now(run, format!("`{text}` is no state to rerun"), Some(Remedy::NameState)));
+    }
+    let mut wanted = selection.clone();
+    if wanted.task.is_none() && wanted.state.is_none() && wanted.code.is_none() {
+        wanted.state = Some(TaskState::Failed.as_str().to_owned());
+    }
+    let iteration = run.store.run()?.iteration;
+    let mut tasks = matching(run, &wanted)?;
+    if let Some(live) = tasks.iter().find(|task| selection.task.is_some() && !waits_for_nobody(task)) {
         return Err(not_now(
             run,
             format!("task `{}` is {}; only an ended or lost task can be rerun", live.id, live.state),
             Some(Remedy::Explain(TaskId(live.id.clone()))),
         ));
     }
-    let wanted = selection.state.as_deref().unwrap_or("failed");
-    let state = match wanted {
-        "lost" => TaskState::Running,
-        "stale" => TaskState::Completed,
-        text => TaskState::parse(text)
-            .filter(|state| state.ended())
-            .ok_or_else(|| not_now(run, format!("`{text}` is no state to rerun"), Some(Remedy::NameState)))?,
-    };
-    let iteration = run.store.run()?.iteration;
-    let mut tasks = run.store.tasks(Some(state), selection.operator.as_deref())?;
-    tasks.retain(|task| {
-        waits_for_nobody(task) && (takes_back || task.iteration == iteration) && (wanted != "stale" || task.stale)
-    });
+    // what is named is refused if it cannot come back, and of all the others only those are meant that can
+    let named = selection.task.is_some() || selection.iteration.is_some();
+    tasks.retain(|task| waits_for_nobody(task) && (named || takes_back || task.iteration == iteration));
     if tasks.is_empty() {
-        let of = selection.operator.as_ref().map(|key| format!(" of operator `{key}`")).unwrap_or_default();
-        let place = if takes_back { "the run".to_owned() } else { format!("iteration {iteration}") };
-        return Err(not_now(run, format!("{place} has no {wanted} task{of} to rerun"), None));
+        let place = if named || takes_back { "the run".to_owned() } else { format!("iteration {iteration}") };
+        return Err(not_now(run, format!("{place} has no {} to rerun", wanted.words()), None));
     }
     Ok(tasks)
+}
+
+/// Whether tasks that stand so can be brought back.
+fn can_come_back(standing: Standing) -> bool {
+    standing.state().ended() || standing == Standing::Lost
 }
 
 /// Whether a task has ended, or its attempt is lost and only a person can go on.

@@ -3,7 +3,7 @@
 //! copy is in the directory of an attempt that is not submitted, and replaced when that is staged again.
 use crate::backend::{LeftThere, RanAt};
 use crate::ground::carriage::is_executable;
-use crate::ground::files::open_regular;
+use crate::ground::files::{open_directory, open_regular};
 use crate::model::contract::GuestError;
 use crate::model::inputs::Carried;
 use crate::model::limit::Limits;
@@ -14,8 +14,6 @@ use crate::tick::attempts::collect::{CollectError, Left, over_quota, own_files};
 use crate::tick::attempts::stage::{Brought, StageError, Staging, blame};
 use crate::tick::attempts::walk::{Own, Walk};
 use crate::tick::{Run, TickError};
-use cap_std::ambient_authority;
-use cap_std::fs::Dir;
 use std::io;
 
 /// Whether an attempt carries anything over.
@@ -104,7 +102,7 @@ fn copy(left: Left<'_>, limits: &Limits, staging: &mut Staging<'_>) -> Result<Ve
     let patterns = outputs::patterns(left.task.retry.carry.iter().map(String::as_str));
     let operator = own_files(left.handle);
     let unreadable = |error| CollectError::Unreadable(".".to_owned(), error);
-    let root = match Dir::open_ambient_dir(left.directory, ambient_authority()) {
+    let root = match open_directory(left.directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         root => root.map_err(unreadable)?,
     };

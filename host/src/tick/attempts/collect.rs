@@ -2,7 +2,7 @@
 //! a pattern can reach are looked into. What a job left is never trouble of the machine's, but where the machine says
 //! so. The files stay as they are: after a crash they are looked at again.
 use crate::ground::carriage::{Allowance, Carriage, Carried};
-use crate::ground::files::open_regular;
+use crate::ground::files::{open_directory, open_regular};
 use crate::ground::machine;
 use crate::model::code::{Code, Word};
 use crate::model::limit::{Limit, Limits};
@@ -11,7 +11,6 @@ use crate::model::pattern::{Dots, Kind, PATTERNS_MAX, Pattern, Patterns, Seen, m
 use crate::model::workflow::{OutputPattern, Task};
 use crate::store::Output;
 use crate::tick::attempts::walk::{Own, Walk};
-use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use std::io;
 use std::path::Path;
@@ -100,7 +99,7 @@ pub(in crate::tick) fn collect_outputs(
     let own = own_files(left.handle);
     let own = Own { task, operator: &own };
     let unreadable = |error| CollectError::Unreadable(".".to_owned(), error);
-    let root = Dir::open_ambient_dir(left.directory, ambient_authority()).map_err(unreadable)?;
+    let root = open_directory(left.directory).map_err(unreadable)?;
     let mut walk = Walk::new(&patterns, own, limits);
     let mut outputs = walk.kept(kept, |position| {
         let text = patterns.all().get(position).map(Pattern::text);

@@ -8,7 +8,8 @@ use crate::model::states::AttemptOutcome;
 use crate::plugin::{PluginError, PluginErrorKind};
 use crate::store::{AttemptEnd, Output};
 use crate::tick::attempts::collect::{CollectError, Collected};
-use crate::tick::attempts::verdict::{Sequel, Verdict, stored_task};
+use crate::tick::attempts::folders::{json_of, task_of};
+use crate::tick::attempts::verdict::{Sequel, Verdict};
 use crate::tick::attempts::{NEXT_TICK_MS, UNAVAILABLE_MS, UNLOADED_MS};
 use crate::tick::attempts::{collect, stage};
 use crate::tick::{Run, Tick, TickError, key};
@@ -33,7 +34,7 @@ pub(in crate::tick) enum Gathered {
 /// Fetches what an ended attempt left. A failure here fails an attempt that had succeeded; one that passes by itself
 /// lets the attempt wait, so that a link that is cut costs no result.
 pub(in crate::tick) fn gather(run: &Run, verdict: &mut Verdict, tick: &mut Tick) -> Result<Gathered, TickError> {
-    match gather_document(run, verdict, tick) {
+    match gather_document(run, verdict, tick)? {
         Gathered::Yes if ["\"outputs\"", "\"link\""].iter().any(|word| verdict.attempt.task_json.contains(word)) => {
             gather_files(run, verdict, &tick.allowance)
         }
@@ -42,10 +43,10 @@ pub(in crate::tick) fn gather(run: &Run, verdict: &mut Verdict, tick: &mut Tick)
 }
 
 /// Fetches the output document.
-fn gather_document(run: &Run, verdict: &mut Verdict, tick: &mut Tick) -> Gathered {
+fn gather_document(run: &Run, verdict: &mut Verdict, tick: &mut Tick) -> Result<Gathered, TickError> {
     let Verdict { attempt, end, .. } = verdict;
     crate::ground::failpoint::hit("collect-results.before");
-    let answer = run.plugins.collect_results(&key(attempt), &run.request(attempt, attempt.task_json.clone()));
+    let answer = run.plugins.collect_results(&key(attempt), &run.request(attempt, json_of(run, attempt)?));
     crate::ground::failpoint::hit("collect-results.after");
     match answer {
         Ok(data) => {
@@ -56,12 +57,13 @@ fn gather_document(run: &Run, verdict: &mut Verdict, tick: &mut Tick) -> Gathere
         }
         Err(PluginError { kind: PluginErrorKind::Guest(GuestError::Transient { detail, retry_after_ms }), .. }) => {
             let text = format!("it has ended, and its results cannot be fetched yet: {}", detail.message);
-            return Gathered::Later(retry_after_ms.unwrap_or(UNAVAILABLE_MS), Reason::new(Code::CollectFailed, text));
+            let after_ms = retry_after_ms.unwrap_or(UNAVAILABLE_MS);
+            return Ok(Gathered::Later(after_ms, Reason::new(Code::CollectFailed, text)));
         }
         Err(error) if error.kind.says_nothing() => {
             tick.note_unloaded(attempt, &error);
             let text = format!("it has ended, and its results cannot be fetched yet: {error}");
-            return Gathered::Later(UNLOADED_MS as u64, Reason::new(error.kind.word(), text));
+            return Ok(Gathered::Later(UNLOADED_MS as u64, Reason::new(error.kind.word(), text)));
         }
         Err(error) => {
             let text = format!("its results could not be collected: {error}");
@@ -72,13 +74,13 @@ fn gather_document(run: &Run, verdict: &mut Verdict, tick: &mut Tick) -> Gathere
             }
         }
     }
-    Gathered::Yes
+    Ok(Gathered::Yes)
 }
 
 /// Finds the output files, here and on the cluster where they stayed.
 fn gather_files(run: &Run, verdict: &mut Verdict, allowance: &Allowance) -> Result<Gathered, TickError> {
     let Verdict { attempt, end, .. } = verdict;
-    let task = stored_task(&attempt.task_json)?;
+    let task = task_of(run, attempt)?;
     let kept = run.backends.kept(&attempt.id).into_iter().map(|(file, remote)| Output {
         path: file.path,
         sha256: file.sha256,

@@ -2,11 +2,10 @@
 //! them, as their signature and the owner of the file tell, together with the end of the attempt: after a crash there
 //! is both or neither.
 use crate::ground::digest::digest;
-use crate::ground::files::{open_regular, read_whole};
+use crate::ground::files::{open_directory, open_regular, read_whole};
 use crate::model::act::{Act, Actor, Verb};
 use crate::run::{SIGNATURE, SIGNATURE_MAX, Signature};
 use crate::store::AttemptRow;
-use cap_std::ambient_authority;
 use cap_std::fs::{Dir, MetadataExt};
 use serde::Deserialize;
 use serde_json::json;
@@ -25,7 +24,7 @@ struct Given {
 /// What was given to an attempt that ended by it, as an act; nothing if nobody gave anything. The name of a user is
 /// told by number.
 pub(in crate::tick) fn act(directory: &Path, attempt: &AttemptRow, user_name: &dyn Fn(u32) -> String) -> Option<Act> {
-    let directory = Dir::open_ambient_dir(directory, ambient_authority()).ok()?;
+    let directory = open_directory(directory).ok()?;
     let answer = || {
         let (bytes, _) = signature(&directory, SIGNATURE)?;
         let mut response = open_regular(&directory, "response.json").ok()?;
@@ -51,7 +50,7 @@ pub(in crate::tick) fn act(directory: &Path, attempt: &AttemptRow, user_name: &d
         arguments["signed_as"] = json!({"user_id": by.user_id, "user": by.user});
         (by.user_id, by.user) = (owner, user_name(owner));
     }
-    Some(Act { verb, arguments, reason: None, by, at_ms: at.as_millisecond() })
+    Some(Act { verb, arguments, reason: signed.reason, by, at_ms: at.as_millisecond() })
 }
 
 /// A signature and who owns its file.

@@ -1,7 +1,7 @@
 //! What is recorded of the job of an attempt that has ended: what its backend tells, and digests of what was written
 //! about it. It reads alone; what it finds is recorded with the end.
 use crate::ground::digest::digest;
-use crate::ground::files::{open_regular, read_whole};
+use crate::ground::files::{open_directory, open_regular, read_whole};
 use crate::model::attempt_dir::CARRIED;
 use crate::model::document::sha256;
 use crate::model::evidence::{JobRecord, LogKind, LogRecord};
@@ -11,8 +11,6 @@ use crate::model::time::Time;
 use crate::store::{AttemptEnd, AttemptRow, CarriedInput};
 use crate::tick::attempts::handover;
 use crate::tick::{Moment, Run};
-use cap_std::ambient_authority;
-use cap_std::fs::Dir;
 
 /// The longest exit record that is read, in bytes.
 const EXIT_MAX: u64 = 64 * 1024;
@@ -28,7 +26,7 @@ pub(in crate::tick) fn note(run: &Run, attempt: &AttemptRow, end: &mut AttemptEn
     if !run.config.backend_tells(&attempt.operator) {
         end.act = handover::act(directory, attempt, moment.user_name);
     }
-    let Ok(directory) = Dir::open_ambient_dir(directory, ambient_authority()) else { return };
+    let Ok(directory) = open_directory(directory) else { return };
     for kind in [LogKind::Stdout, LogKind::Stderr] {
         let found = open_regular(&directory, kind.file()).and_then(|mut file| digest(&mut file));
         end.logs.extend(found.ok().map(|(sha256, size)| LogRecord { kind, sha256, size }));

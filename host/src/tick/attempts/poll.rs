@@ -7,6 +7,7 @@ use crate::model::states::{AttemptOutcome, AttemptState};
 use crate::model::time::delay_ms;
 use crate::plugin::PluginError;
 use crate::store::{AttemptEnd, AttemptRow, Cancel, Durability, StoreError, Waiting, Writer};
+use crate::tick::attempts::folders::json_of;
 use crate::tick::attempts::gather::{self, Gathered};
 use crate::tick::attempts::job_end;
 use crate::tick::attempts::verdict::{self, Sequel, Verdict};
@@ -149,7 +150,7 @@ fn ask(run: &Run, mut attempt: AttemptRow, moment: Moment<'_>, tick: &mut Tick) 
         crate::run::sign_what_came_by_hand(&run.dir.join(&attempt.directory), moment.user_name);
     }
     crate::ground::failpoint::hit("check-status.before");
-    let answer = run.plugins.check_status(&key(&attempt), &run.request(&attempt, attempt.task_json.clone()));
+    let answer = run.plugins.check_status(&key(&attempt), &run.request(&attempt, json_of(run, &attempt)?));
     crate::ground::failpoint::hit("check-status.after");
     let report = match answer {
         Ok(report) => report,

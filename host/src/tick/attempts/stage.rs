@@ -4,7 +4,7 @@
 //! what is there.
 use crate::ground::carriage::{Allowance, Bring, Carriage, Carried, Digested, is_executable, make_way, write_new};
 use crate::ground::digest::Stamp;
-use crate::ground::files::open_regular;
+use crate::ground::files::{open_directory, open_regular};
 use crate::ground::machine;
 use crate::model::attempt_dir::PART;
 use crate::model::pattern::plain_path;
@@ -13,7 +13,6 @@ use crate::store::{AttemptRow, NewInput};
 use crate::tick::Run;
 use crate::tick::attempts::collect::CollectError;
 use crate::tick::attempts::{carry, inputs};
-use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -68,7 +67,7 @@ pub(in crate::tick) fn stage(
     if task.files.is_empty() && !carries {
         return Ok(Staged::default());
     }
-    let into = Dir::open_ambient_dir(directory, ambient_authority()).map_err(failed)?;
+    let into = open_directory(directory).map_err(failed)?;
     let aside = run.dir.progress(&attempt.id);
     let mut staging = Staging { directory, into, progress: Carriage::read(&aside), allowance };
     let staged = fill(run, task, attempt, carries, &mut staging);
@@ -127,10 +126,10 @@ pub(in crate::tick) fn changed_link(
             FileSource::From(from) => Found::output(run, from),
         };
         let Ok(found) = found else { continue };
-        let root = Dir::open_ambient_dir(directory, ambient_authority()).map_err(unreadable)?;
+        let root = open_directory(directory).map_err(unreadable)?;
         // one that the job replaced by another is its own
         let Ok(linked) = open_regular(&root, destination) else { continue };
-        let there = Dir::open_ambient_dir(&found.root, ambient_authority()).map_err(unreadable)?;
+        let there = open_directory(&found.root).map_err(unreadable)?;
         let (mut linked, there) =
             (linked.into_std(), open_regular(&there, &found.path).map_err(unreadable)?.into_std());
         let stamps =
@@ -232,7 +231,7 @@ impl Staging<'_> {
         let unreadable = |error| blame(error, format!("{} cannot be read", found.name));
         let unwritten =
             |error| blame(error, format!("file `{destination}` cannot be written into the attempt directory"));
-        let root = Dir::open_ambient_dir(&found.root, ambient_authority()).map_err(unreadable)?;
+        let root = open_directory(&found.root).map_err(unreadable)?;
         let mut file = open_regular(&root, &found.path).map_err(unreadable)?.into_std();
         let executes = is_executable(&file.metadata().map_err(unreadable)?);
         let executable = found.executable.unwrap_or(executes);

@@ -14,6 +14,7 @@ use crate::run::RunDir;
 use crate::store::{AttemptRow, Durability, NewAttempt, NewInput, TaskSpec, Waiting};
 use crate::tick::attempts::again::{self, Again};
 use crate::tick::attempts::consumed::consumed;
+use crate::tick::attempts::folders::{Unopened, may_take_folders, opened};
 use crate::tick::attempts::reuse::{Reuse, Served, Serving};
 use crate::tick::attempts::verdict::{self, Sequel, Verdict, stored_task};
 use crate::tick::attempts::{NEXT_TICK_MS, UNLOADED_MS};
@@ -250,7 +251,11 @@ fn ready(
         Again::Ended(verdict) => return Ok(Readied::Again(verdict)),
         Again::Later(attempt, after_ms, reason) => return Ok(Readied::Later(attempt, delay_ms(after_ms), reason)),
     };
-    let task = stored_task(&attempt.task_json)?;
+    let task = match opened(run, stored_task(&attempt.task_json)?) {
+        Ok(task) => task,
+        Err(Unopened::Store(error)) => return Err(error.into()),
+        Err(Unopened::Told(text)) => return not_staged(attempt, stage::StageError::Task(text)),
+    };
     let inputs = consumed(run, &task)?;
     let keys = reuse.keys(run, (&attempt.operator, &attempt.directory), &task, &inputs)?.unwrap_or_default();
     match reuse.serve(run, attempt, (&task, &inputs), &keys, &tick.allowance)? {
@@ -339,7 +344,7 @@ pub(in crate::tick) fn turned_away_ms(hint: Option<u64>) -> i64 {
 pub(in crate::tick) fn attempt_json(run: &Run, attempt: &AttemptRow, task: &Task) -> Result<String, TickError> {
     let adapts = attempt.number > 1 && (task.retry.on.timeout.is_some() || task.retry.on.oom.is_some());
     let executables = stage::executables(&run.dir.join(&attempt.directory), task);
-    if !adapts && executables.is_empty() {
+    if !adapts && executables.is_empty() && !may_take_folders(&attempt.task_json) {
         return Ok(attempt.task_json.clone());
     }
     let mut task = task.clone();

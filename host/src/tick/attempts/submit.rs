@@ -9,8 +9,9 @@ use crate::model::states::AttemptState;
 use crate::plugin::{PluginError, PluginErrorKind};
 use crate::store::{AttemptRow, Durability, StoreError, Waiting, Writer};
 use crate::tick::attempts::UNLOADED_MS;
+use crate::tick::attempts::folders::task_of;
 use crate::tick::attempts::start::{attempt_json, reason_of, refused, turned_away_ms};
-use crate::tick::attempts::verdict::{self, Sequel, Verdict, stored_task};
+use crate::tick::attempts::verdict::{self, Sequel, Verdict};
 use crate::tick::attempts::{inputs, reconcile};
 use crate::tick::{Moment, Run, Tick, TickError, key};
 use std::collections::BTreeMap;
@@ -121,7 +122,7 @@ fn went_bare(attempt: &AttemptRow) -> String {
 }
 
 fn submit(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Submitted, TickError> {
-    let task = stored_task(&attempt.task_json)?;
+    let task = task_of(run, &attempt)?;
     let json = attempt_json(run, &attempt, &task)?;
     let inputs = Arc::new(inputs::of(run, &attempt, &task)?);
     crate::ground::failpoint::hit("submit.before");

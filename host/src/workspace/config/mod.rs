@@ -6,8 +6,9 @@ mod operators;
 pub use layers::{SET, refuse_twice, set_value, set_values};
 
 use crate::failure::{Failure, FailureKind};
+use crate::ground::files::read_named;
 use crate::ground::machine;
-use crate::model::config::{BackendConfig, RunConfig};
+use crate::model::config::{BackendConfig, CONFIG_MAX, RunConfig};
 use crate::model::document::{self, Dialect};
 use crate::model::limit::CompileLimits;
 use crate::model::workflow::nearest;
@@ -178,18 +179,13 @@ fn read_document(bytes: &[u8], name: &str) -> Result<Value, Failure> {
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
-    // A pipe that the shell made (`--config <(…)`) is read; one that lies in the place of a file would be waited for.
-    let odd = std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
-    if odd && !path.starts_with("/dev") {
-        return Err(Failure::machine(
-            format!("configuration `{}` cannot be read", path.display()),
-            "not a regular file",
-        )
-        .hint("remove what is in its place, or name a file with --config FILE"));
-    }
-    std::fs::read(path).map_err(|error| match error.kind() {
+    read_named(path, CONFIG_MAX).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Failure::input(format!("no configuration `{}`", path.display()))
             .hint("write one, or name another with --config FILE; `matterstack config schema` prints its schema"),
+        std::io::ErrorKind::InvalidData => {
+            Failure::machine(format!("configuration `{}` cannot be read", path.display()), "not a regular file")
+                .hint("remove what is in its place, or name a file with --config FILE")
+        }
         _ => Failure::machine(format!("configuration `{}` cannot be read", path.display()), error),
     })
 }

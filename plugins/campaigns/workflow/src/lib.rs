@@ -3,16 +3,10 @@
 //!
 //! The tasks' text goes to the host as it stands, which validates it anyway. A task that failed or was skipped fails
 //! the run unless it says `allow_failure`.
-use matterstack_sdk::{
-    Campaign, Context, Decision, Detail, Error, Next, Outcome, OutputFile, TaskResult, artifacts, json,
-};
+use campaign_tally::Tally;
+use matterstack_sdk::{Campaign, Context, Decision, Error, Next, OutputFile, TaskResult, artifacts, json};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-
-/// Ids of failed tasks that the state keeps, for the message.
-const NAMED_FAILURES: usize = 20;
-/// Ids of failed tasks that the message names.
-const NAMED_IN_MESSAGE: usize = 5;
 
 /// The campaign.
 pub struct Workflow;
@@ -28,72 +22,14 @@ pub struct Params {
     tasks: Option<Box<RawValue>>,
 }
 
-/// How the tasks ended so far.
+/// What is remembered between decisions.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
-    total: u64,
-    completed: u64,
-    failed: u64,
-    skipped: u64,
-    cancelled: u64,
-    /// Tasks that failed or were skipped and were not allowed to.
-    unallowed: u64,
-    /// The first of them.
-    unallowed_ids: Vec<String>,
+    #[serde(flatten)]
+    tally: Tally,
     /// Tells the list that was planned last from others.
     #[serde(default)]
     list: String,
-}
-
-impl State {
-    fn count_of(&mut self, outcome: Outcome) -> &mut u64 {
-        match outcome {
-            Outcome::Completed => &mut self.completed,
-            Outcome::Failed => &mut self.failed,
-            Outcome::Skipped => &mut self.skipped,
-            Outcome::Cancelled => &mut self.cancelled,
-        }
-    }
-
-    fn add(&mut self, result: TaskResult) {
-        if let Some(earlier) = result.supersedes {
-            self.take_back(earlier, &result);
-        }
-        self.total += 1;
-        *self.count_of(result.outcome) += 1;
-        if fails(result.outcome, &result) {
-            self.unallowed += 1;
-            if self.unallowed_ids.len() < NAMED_FAILURES {
-                self.unallowed_ids.push(result.task);
-            }
-        }
-    }
-
-    /// Forgets how a task had ended that has run again.
-    fn take_back(&mut self, earlier: Outcome, result: &TaskResult) {
-        self.total = self.total.saturating_sub(1);
-        let count = self.count_of(earlier);
-        *count = count.saturating_sub(1);
-        if fails(earlier, result) {
-            self.unallowed = self.unallowed.saturating_sub(1);
-            self.unallowed_ids.retain(|id| *id != result.task);
-        }
-    }
-
-    fn failure(&self) -> Detail {
-        let shown = &self.unallowed_ids[..self.unallowed_ids.len().min(NAMED_IN_MESSAGE)];
-        let more = match self.unallowed.saturating_sub(shown.len() as u64) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        let names = shown.join("`, `");
-        let (count, total) = (self.unallowed, self.total);
-        Detail::new("tasks-failed", format!("{count} of {total} tasks failed or were skipped: `{names}`{more}"))
-    }
-}
-
-fn fails(outcome: Outcome, result: &TaskResult) -> bool {
-    matches!(outcome, Outcome::Failed | Outcome::Skipped) && !result.allow_failure
 }
 
 impl Campaign for Workflow {
@@ -111,20 +47,12 @@ impl Campaign for Workflow {
             let state = State { list, ..state };
             return Ok(Decision::new(state, Next::RawWorkflow(listed(ctx)?), "run what the list has more"));
         }
-        if state.unallowed > 0 {
-            let failure = state.failure();
-            let reason = failure.message.clone();
-            return Ok(Decision::new(state, Next::Fail(failure), reason));
-        }
-        let result = json!({
-            "total": state.total, "completed": state.completed, "failed": state.failed,
-            "skipped": state.skipped, "cancelled": state.cancelled,
-        });
-        Ok(Decision::new(state, Next::Complete(result), "every task has ended"))
+        let (next, reason) = state.tally.end();
+        Ok(Decision::new(state, next, reason))
     }
 
     fn analyze(_ctx: &Context<Params>, mut state: State, results: Vec<TaskResult>) -> Result<State, Error> {
-        results.into_iter().for_each(|result| state.add(result));
+        results.into_iter().for_each(|result| state.tally.add(result));
         Ok(state)
     }
 }
@@ -152,14 +80,12 @@ fn listed(ctx: &Context<Params>) -> Result<String, Error> {
     }
 }
 
-/// Tells one list from another: the digest of the input, or a hash of what the parameters hold (FNV-1a, 64 bits).
+/// Tells one list from another: the digest of the input, or a hash of what the parameters hold.
 fn fingerprint(ctx: &Context<Params>) -> Result<String, Error> {
-    let Some(tasks) = &ctx.params.tasks else { return Ok(input(ctx)?.sha256.clone()) };
-    let hash = tasks
-        .get()
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    Ok(format!("{hash:016x}"))
+    match &ctx.params.tasks {
+        Some(tasks) => Ok(campaign_tally::fingerprint(tasks.get())),
+        None => Ok(input(ctx)?.sha256.clone()),
+    }
 }
 
 /// The input that holds the list.
@@ -220,18 +146,6 @@ mod tests {
         artifacts::with_files([("d".to_owned(), text.as_bytes().to_vec())], || Workflow::plan(&ctx, None))
     }
 
-    fn result(text: &str) -> TaskResult {
-        serde_json::from_str(text).unwrap()
-    }
-
-    fn next_after(results: &[&str]) -> Next {
-        let ctx = context(r#"{"tasks":[]}"#);
-        let results = results.iter().map(|text| result(text)).collect();
-        let begun = State { list: fingerprint(&ctx).unwrap(), ..State::default() };
-        let state = Workflow::analyze(&ctx, begun, results).unwrap();
-        Workflow::plan(&ctx, Some(state)).unwrap().next
-    }
-
     #[test]
     fn tasks_of_params_go_out_as_they_are() {
         let decision = Workflow::plan(&context(r#"{"tasks": [ {"id": "a", "x": 1.50} ]}"#), None).unwrap();
@@ -277,31 +191,5 @@ mod tests {
         assert_eq!(Workflow::plan(&context("{}"), None).unwrap_err().detail().code, "no-tasks");
         assert_eq!(Workflow::plan(&context(r#"{"tasks":{}}"#), None).unwrap_err().detail().code, "tasks");
         assert!(serde_json::from_str::<Params>(r#"{"task":[]}"#).is_err());
-    }
-
-    #[test]
-    fn a_failure_that_was_not_allowed_fails_the_run() {
-        let failed = r#"{"task":"a","outcome":"failed","code":"exit-code","new_key":1}"#;
-        let skipped = r#"{"task":"b","outcome":"skipped"}"#;
-        let Next::Fail(detail) = next_after(&[failed, skipped]) else { panic!("the run did not fail") };
-        assert_eq!(detail.code, "tasks-failed");
-        assert_eq!(detail.message, "2 of 2 tasks failed or were skipped: `a`, `b`");
-    }
-
-    #[test]
-    fn a_result_that_is_taken_back_counts_no_more() {
-        let failed = r#"{"task":"a","outcome":"failed"}"#;
-        let other = r#"{"task":"b","outcome":"completed"}"#;
-        let mended = r#"{"task":"a","outcome":"completed","supersedes":"failed"}"#;
-        let Next::Complete(counts) = next_after(&[failed, other, mended]) else { panic!("the run did not complete") };
-        assert_eq!(counts, json!({"total": 2, "completed": 2, "failed": 0, "skipped": 0, "cancelled": 0}));
-    }
-
-    #[test]
-    fn allowed_failures_do_not() {
-        let allowed = r#"{"task":"a","outcome":"failed","allow_failure":true}"#;
-        let other = r#"{"task":"b","outcome":"completed"}"#;
-        let Next::Complete(counts) = next_after(&[allowed, other]) else { panic!("the run did not complete") };
-        assert_eq!(counts, json!({"total": 2, "completed": 1, "failed": 1, "skipped": 0, "cancelled": 0}));
     }
 }

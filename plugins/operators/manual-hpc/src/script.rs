@@ -3,6 +3,7 @@
 //! A task's id, its command and its file names are any text. In a script they stand in single quotes, or in a comment
 //! as a JSON string on one line; nothing of them is ever a word of the shell.
 use crate::kit::Kit;
+use matterstack_sdk::work;
 
 /// A word as a shell takes it, whatever it holds.
 fn quoted(text: &str) -> String {
@@ -11,7 +12,7 @@ fn quoted(text: &str) -> String {
 
 /// Text for a comment: one line, whatever it holds.
 fn in_comment(text: &str) -> String {
-    serde_json::Value::from(text).to_string().chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    work::visible(&serde_json::Value::from(text).to_string())
 }
 
 /// Lines for Slurm; other schedulers take them for comments.
@@ -239,6 +240,8 @@ mod tests {
     #[test]
     fn no_text_leaves_its_quotes_or_its_line() {
         assert_eq!(quoted("a'; rm -rf $(pwd)\n"), "'a'\\''; rm -rf $(pwd)\n'");
-        assert!(!in_comment("a\nrm -rf /\r\u{85}b\u{7f}").contains(['\n', '\r', '\u{85}', '\u{7f}']));
+        assert!(
+            !in_comment("a\nrm -rf /\r\u{85}b\u{7f}\u{202e}").contains(['\u{202e}', '\n', '\r', '\u{85}', '\u{7f}'])
+        );
     }
 }

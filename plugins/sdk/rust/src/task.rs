@@ -28,6 +28,9 @@ pub struct Task {
     /// What the command needs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
+    /// Ready tasks start by it: the larger first. Within ±1 000 000.
+    #[serde(default, skip_serializing_if = "is_ordinary")]
+    pub priority: i32,
     /// When to try again, as in the schema `tasks`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry: Option<Value>,
@@ -40,6 +43,11 @@ pub struct Task {
     /// A document for the operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input: Option<Value>,
+}
+
+/// Whether a priority is the one that is meant where none is given.
+fn is_ordinary(priority: &i32) -> bool {
+    *priority == 0
 }
 
 /// A pattern of output files.
@@ -171,6 +179,7 @@ impl Task {
             depends_on: Vec::new(),
             outputs: Vec::new(),
             resources: None,
+            priority: 0,
             retry: None,
             allow_failure: false,
             allow_dependency_failure: false,
@@ -190,7 +199,7 @@ impl Task {
         self
     }
 
-    /// Stages a pinned file of the campaign.
+    /// Stages a pinned file of the campaign; to a destination that ends in `/`, all that are in a folder.
     pub fn file(mut self, destination: impl Into<String>, path: impl Into<String>) -> Self {
         self.files.insert(destination.into(), FileSource::Pinned { path: path.into(), stage: None, executable: None });
         self
@@ -202,7 +211,7 @@ impl Task {
         self
     }
 
-    /// Stages a file that an earlier task leaves.
+    /// Stages a file that an earlier task leaves; to a destination that ends in `/`, all that a pattern names.
     pub fn file_from(mut self, destination: impl Into<String>, task: &str, output: &str) -> Self {
         let (from, output) = (task.to_owned(), output.to_owned());
         self.files.insert(destination.into(), FileSource::From { from, output, stage: None, executable: None });
@@ -236,6 +245,12 @@ impl Task {
     /// Sets what the command needs.
     pub fn resources(mut self, resources: Resources) -> Self {
         self.resources = Some(resources);
+        self
+    }
+
+    /// Sets what it is ordered by among those that are ready; the larger starts first.
+    pub fn priority(mut self, priority: i32) -> Self {
+        self.priority = priority;
         self
     }
 

@@ -5,6 +5,7 @@
 //! gigabyte. What is not a regular file is never opened, so that nothing blocks and nothing else is read; what is too
 //! large is not read; what cannot be read yet is not an answer.
 use crate::error::Error;
+pub use matterstack_document::visible;
 use matterstack_document::{self as document, Dialect, FaultKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -289,6 +290,7 @@ pub fn set_aside(path: &Path, why: &str, what_helps: &str) -> Result<String, Err
         if !free(&aside) || !free(&note) {
             continue;
         }
+        let why = visible(why);
         write(&note, format!("`{text}` was set aside as `{}`: {why}.\n\n{what_helps}\n", name(&aside)).as_bytes())?;
         fs::rename(path, &aside).map_err(|error| failed("set aside", path, &error))?;
         return Ok(name(&note));

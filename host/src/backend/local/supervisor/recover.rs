@@ -46,11 +46,7 @@ impl Supervisor {
             }
             Progress::Claimed(under) if under.lasts(&self.reign) => self.claimed.push_back(job),
             Progress::Starting(under) | Progress::Claimed(under) if under.boot == boot => {
-                let entry = format!("MATTERSTACK_ATTEMPT={}", job.attempt);
-                let found = machine::processes_with_environment(&entry).unwrap_or_default();
-                let found = found.into_iter().find_map(|pid| Some((pid, machine::process_start_time(pid)?)));
-                let process = found.map(|(pid, start_time)| Process { pid, start_time, boot, started_at: now() });
-                if !process.is_some_and(|process| self.adopt(&job, process)) {
+                if !self.adopt_found(&job) {
                     let why = "its supervisor died, and whether it had started is not known";
                     self.end_unstarted(&job, Reason::Lost, why);
                 }
@@ -71,6 +67,16 @@ impl Supervisor {
                 self.end_unseen(&job, &process.started_at, "it ran, and the machine was restarted meanwhile");
             }
         }
+    }
+
+    /// Watches the process of a job that may have been started, if there is one; `false` if not.
+    pub(super) fn adopt_found(&mut self, job: &Job) -> bool {
+        let entry = format!("MATTERSTACK_ATTEMPT={}", job.attempt);
+        let found = machine::processes_with_environment(&entry).unwrap_or_default();
+        let found = found.into_iter().find_map(|pid| Some((pid, machine::process_start_time(pid)?)));
+        let boot = self.reign.boot.clone();
+        let process = found.map(|(pid, start_time)| Process { pid, start_time, boot, started_at: now() });
+        process.is_some_and(|process| self.adopt(job, process))
     }
 
     /// Watches a process that an earlier supervisor started; `false` if it is gone.

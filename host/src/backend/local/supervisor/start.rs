@@ -3,6 +3,7 @@ use super::super::record::{Entry, Job, now};
 use super::super::running::{Running, first_look, walltime, warn_at};
 use super::super::starter::NotStarted;
 use super::Supervisor;
+use crate::backend::exit::Reason;
 use crate::ground::failpoint;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::io;
@@ -14,6 +15,8 @@ const CLAIM_BATCH: usize = 16;
 pub(super) const WRITE_RETRY: Duration = Duration::from_millis(500);
 /// Between two tries to start what the machine has no room for, if no job of ours ends before.
 const ROOM_RETRY: Duration = Duration::from_secs(1);
+/// How often to try before a fresh process is to try it, if nothing of ours runs that could make room.
+pub(super) const CRAMPED_MAX: u32 = 3;
 /// How long a job must live for the journal to say that it runs: nobody looks so soon.
 const ANNOUNCE_AFTER: Duration = Duration::from_millis(50);
 
@@ -25,8 +28,15 @@ impl Supervisor {
             if used + self.cores_of(next) > self.settings.cores.max(1) {
                 return;
             }
+            if self.claimed.is_empty() && self.is_disowned() {
+                return;
+            }
             if self.claimed.is_empty() && self.claim().is_err() {
                 self.start_at = Some(Instant::now() + WRITE_RETRY);
+                return;
+            }
+            // what is claimed is lost without the journal, so each start looks for that; what is not, without either
+            if !self.journal.is_in_place().unwrap_or(true) && self.is_disowned() {
                 return;
             }
             let Some(job) = self.claimed.pop_front() else { continue };
@@ -68,10 +78,14 @@ impl Supervisor {
         let child = match self.starter.start(&job) {
             Ok(child) => child,
             Err(NotStarted::Ever(reason, message)) => return self.end_unstarted(&job, reason, &message),
-            Err(NotStarted::Now(why)) => return self.wait_for_room(job, why),
+            Err(NotStarted::Before) => return self.find_started(job),
+            Err(NotStarted::Now { why, own }) => {
+                self.cramped = if own { self.cramped + 1 } else { 0 };
+                return self.wait_for_room(job, why);
+            }
         };
         failpoint::hit("local.spawned");
-        self.no_room = None;
+        (self.no_room, self.cramped) = (None, 0);
         let pid = Pid::from_child(&child);
         let deadline = walltime(&job).and_then(|walltime| Instant::now().checked_add(walltime));
         let (cores, warn_at, look_at) = (self.cores_of(&job), warn_at(&job, deadline), first_look(&job));
@@ -90,6 +104,16 @@ impl Supervisor {
             look_at,
             ending: None,
         });
+    }
+
+    /// Goes on with a job that its directory shows to have been started, although the journal does not tell, which
+    /// somebody must have cut: it is looked after while it runs, and lost otherwise.
+    fn find_started(&mut self, job: Job) {
+        if !self.adopt_found(&job) {
+            let why =
+                "its directory shows that it was started, the journal does not tell, and it does not run any more";
+            self.end_unstarted(&job, Reason::Lost, why);
+        }
     }
 
     /// Puts a job back for which the machine has no process, descriptor, memory or disk now, until one of ours has

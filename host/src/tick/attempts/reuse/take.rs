@@ -3,14 +3,13 @@
 use super::source::Source;
 use crate::ground::carriage::{Allowance, Bring, Carriage, Carried, is_executable, share};
 use crate::ground::digest::digest;
-use crate::ground::files::open_regular;
+use crate::ground::files::{open_directory, open_regular};
 use crate::model::attempt_dir::PART;
 use crate::model::evidence::{LogKind, LogRecord};
 use crate::model::outputs::patterns;
 use crate::model::pattern::{Pattern, plain_path};
 use crate::model::workflow::{OutputPattern, Task, stays_inside};
 use crate::store::{Earlier, Output, StoreError};
-use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use serde::de::IgnoredAny;
 use std::collections::BTreeSet;
@@ -97,7 +96,7 @@ pub(super) fn take(
 ) -> Result<Taken, NotTaken> {
     let unfit = |what: &str, error: io::Error| NotTaken::Unfit(format!("{what}: {error}"));
     std::fs::create_dir_all(into).map_err(|error| unfit("a directory cannot be made for its results", error))?;
-    let to = Dir::open_ambient_dir(into, ambient_authority());
+    let to = open_directory(into);
     let to = to.map_err(|error| unfit("the directory for its results cannot be opened", error))?;
     let mut logs = Vec::new();
     let mut printed = source.store.logs(earlier.key)?;
@@ -105,7 +104,7 @@ pub(super) fn take(
     if wanted.is_empty() && printed.is_empty() {
         return Ok(Taken { outputs: wanted, logs, data });
     }
-    let from = Dir::open_ambient_dir(source.dir.join(&earlier.directory), ambient_authority());
+    let from = open_directory(&source.dir.join(&earlier.directory));
     let from = match from {
         Ok(from) => from,
         Err(_) if wanted.is_empty() => return Ok(Taken { outputs: wanted, logs, data }),
@@ -133,7 +132,7 @@ pub(super) fn look_at(source: &Source, earlier: &Earlier, wanted: &Wanted) -> Re
     let directory = source.dir.join(&earlier.directory);
     for output in &wanted.outputs {
         let unfit = |error| unfit_file(&output.path, error);
-        let from = Dir::open_ambient_dir(&directory, ambient_authority()).map_err(unfit)?;
+        let from = open_directory(&directory).map_err(unfit)?;
         let mut file = open_regular(&from, &output.path).map_err(unfit)?;
         let (sha256, _) = digest(&mut file).map_err(unfit)?;
         if sha256 != output.sha256 {

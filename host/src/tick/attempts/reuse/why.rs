@@ -15,6 +15,7 @@ use crate::run::{Run, RunDir};
 use crate::store::{Durability, Earlier, EarlierState, NewInput, Store, TaskRow};
 use crate::tick::acts::control::{known_task, not_now};
 use crate::tick::attempts::consumed::consumed;
+use crate::tick::attempts::folders::{Unopened, opened};
 use crate::tick::attempts::verdict::stored_task;
 use crate::tick::{ControlError, TickError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -90,12 +91,21 @@ pub fn explain_reuse(run: &Run, id: &str) -> Result<Option<Answer>, TickError> {
 
 fn ask(run: &Run, row: TaskRow, reuse: &mut Reuse) -> Result<Asked, TickError> {
     let json = run.store.task_json(row.key)?;
-    let task = stored_task(&json)?;
+    let task = as_begun(run, stored_task(&json)?)?;
     let inputs = consumed(run, &task)?;
     let keys = reuse.keys(run, (&row.operator, &would_lie(&row.operator, &row.id)), &task, &inputs)?;
     let first = run.store.attempts(row.key)?.into_iter().next();
     let recorded = first.map(|attempt| run.store.reuse_key(attempt.key)).transpose()?.flatten();
     Ok(Asked { row, task, json, inputs, keys, recorded })
+}
+
+/// The task as an attempt would have it that began now; a folder stays one as long as nobody can say what is in it.
+fn as_begun(run: &Run, task: Task) -> Result<Task, TickError> {
+    match opened(run, task.clone()) {
+        Err(Unopened::Store(error)) => Err(error.into()),
+        Err(Unopened::Told(_)) => Ok(task),
+        Ok(task) => Ok(task),
+    }
 }
 
 /// The directory in which an attempt at a task would lie: words of its command that lead out of there are looked at.
@@ -270,7 +280,7 @@ pub fn survey(run: &Run) -> Result<Option<Survey>, TickError> {
         told.more |= ready.len() as u64 == SURVEYED_MAX;
         for spec in ready {
             told.ready += 1;
-            let task = stored_task(&run.store.task_json(spec.key)?)?;
+            let task = as_begun(run, stored_task(&run.store.task_json(spec.key)?)?)?;
             let inputs = consumed(run, &task)?;
             let Ok(keys) = reuse.keys(run, (operator, &would_lie(operator, &spec.id)), &task, &inputs)? else {
                 continue;
