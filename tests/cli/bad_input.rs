@@ -345,9 +345,16 @@ fn a_read_only_directory_is_refused_and_can_be_looked_at() {
 fn task_files_cannot_escape_and_missing_sources_fail_the_attempt() {
     let escape =
         |name: &str| json!([{"id": "a", "operator": "local", "command": "true", "files": {name: {"content": "x"}}}]);
-    for name in ["../x", "/tmp/x", "a/../../x", "", "."] {
+    for (name, words) in [
+        ("../x", "outside its attempt directory"),
+        ("/tmp/x", "outside its attempt directory"),
+        ("a/../../x", "outside its attempt directory"),
+        ("", "its destination is empty"),
+        (".", "its destination is the attempt directory itself"),
+        ("./x", "without `./`"),
+    ] {
         let world = World::with_tasks(&escape(name));
-        refused(&world, &["init", "demo"], 2, &["outside its attempt directory"]);
+        refused(&world, &["init", "demo"], 2, &[words]);
         nothing_left(&world);
     }
     let world = World::with_tasks(&json!([
@@ -379,6 +386,25 @@ fn an_error_in_a_file_of_tasks_is_told_with_its_line() {
             refused(&world, &["init", "demo"], 2, &["task 3 (`c`) in line 4 of the list", words[0], words[1]]);
         }
     }
+    for (keys, words) in [
+        ("\"resources\": {\"walltime_s\": 0}", ["resources.walltime_s is not positive", "a number of seconds"]),
+        ("\"retry\": {\"max_attempts\": 0}", ["retry.max_attempts is 0", "a whole number of attempts"]),
+        ("\"depends_on\": [\"z\"]", ["task `c`", "depends on `z`"]),
+        ("\"operator\": \"locl\"", ["task `c`", "did you mean `local`?"]),
+        ("\"files\": {\"x\": {\"path\": \"none\"}}", ["task `c`", "names file `none`"]),
+        ("\"files\": {\"./x\": {\"content\": \"\"}}", ["task `c`", "file `./x`"]),
+        ("\"outputs\": [\"[a\"]", ["task `c`", "output pattern `[a`"]),
+    ] {
+        world.write("tasks.jsonl", &[good("a"), String::new(), good("b"), bad(keys), good("d")].join("\n"));
+        refused(&world, &["init", "demo"], 2, &["(line 4 of the list)", words[0], words[1]]);
+    }
+    world.write("tasks.jsonl", &[good("a"), String::new(), good("b"), good("a")].join("\n"));
+    refused(&world, &["init", "demo"], 2, &["task id `a` is used twice (line 4 of the list)"]);
+    world.write("tasks.jsonl", &[good(""), String::new(), good("b")].join("\n"));
+    refused(&world, &["init", "demo"], 2, &["an id of 0 bytes", "(line 1 of the list)"]);
+    let text = [good("a").as_bytes(), b"\n\n{\"id\": \"\xff\"}\n"].concat();
+    std::fs::write(world.workspace().join("tasks.jsonl"), text).expect("written");
+    refused(&world, &["init", "demo"], 2, &["not UTF-8 in line 3"]);
     for (line, words) in [
         ("{\"id\": \"c\"", "input `tasks`"),
         ("{\"id\": \"c\", \"id\": \"d\"}", "`id` stands twice"),

@@ -135,6 +135,117 @@ fn a_whole_number_may_be_written_as_a_float() {
     world.run(&["loop", "r"]).code(0);
 }
 
+/// A configuration with one operator of this kind.
+fn operator(plugin: &str, config: &str) -> String {
+    format!(
+        "{{\"campaign\": {{\"plugin\": \"builtin:workflow\", \"params\": {{\"tasks\": []}}}},\n\"operators\": {{\"o\": {{\"plugin\": \
+         \"{plugin}\", \"grants\": {{\"compute\": [\"local\"]}},\n\"config\": {config}}}}}, \"backends\": {{\"local\": {{\"kind\": \
+         \"local\"}}, \"other\": {{\"kind\": \"local\"}}}}}}"
+    )
+}
+
+#[test]
+fn the_config_of_a_standard_operator_is_checked_before_anything_is_tried() {
+    let cases: [(&str, &str, &[&str]); 13] = [
+        ("compute", "{\"lancher\": [\"srun\"]}", &["`operators.o.config.lancher`", "did you mean `launcher`?"]),
+        ("compute", "{\"launcher\": 3}", &["`operators.o.config.launcher`", "a list of texts"]),
+        ("compute", "{\"launcher\": [3]}", &["`operators.o.config.launcher`", "a list of texts"]),
+        ("compute", "{\"backend\": \"locl\"}", &["operators.o.config.backend is `locl`", "did you mean `local`?"]),
+        ("compute", "{\"backend\": \"other\"}", &["operators.o.config.backend", "is not granted"]),
+        ("compute", "[\"local\"]", &["`operators.o.config`", "expected an object"]),
+        ("experiment", "{\"poll\": 3}", &["`operators.o.config.poll`", "did you mean `poll_s`?"]),
+        ("experiment", "{\"poll_s\": \"3\"}", &["`operators.o.config.poll_s`", "a number of seconds"]),
+        ("experiment", "{\"poll_s\": -1}", &["operators.o.config.poll_s is negative"]),
+        ("manual-hpc", "{\"headr\": []}", &["`operators.o.config.headr`", "did you mean `header`?"]),
+        ("manual-hpc", "{\"header\": [\"x\"]}", &["operators.o.config.header", "begin with `#`"]),
+        ("manual-hpc", "{\"setup\": [\"a\\nb\"]}", &["operators.o.config.setup", "single lines"]),
+        ("manual-hpc", "{\"settle_s\": -1}", &["operators.o.config.settle_s is negative"]),
+    ];
+    for (plugin, config, words) in cases {
+        let text = operator(&format!("builtin:{plugin}"), config);
+        refused(&text, &[], &[words, &["(line 3 of `"]].concat());
+    }
+    let config = "{\"backend\": \"local\", \"launcher\": [\"env\"]}";
+    let world = written(&operator("builtin:compute", config));
+    world.init();
+    let done = world.run(&["amend", "r", "config", "operators.o.config.lancher=[\"srun\"]"]).code(2);
+    assert!(done.stderr.contains("did you mean `launcher`?"), "{done:?}");
+}
+
+#[test]
+fn what_makes_everything_fail_is_refused() {
+    let text =
+        format!("{{\"campaign\": {{\"plugin\": \"builtin:workflow\", \"params\": {{\"tasks\": []}}}},\n{LOCAL}}}");
+    for key in [
+        "limits.attempt_log_mb",
+        "limits.plugin.handles",
+        "limits.plugin.plan_ms",
+        "limits.compile.memory_mb",
+        "limits.compile.cpu_s",
+    ] {
+        refused(&text, &[&format!("{key}=0")], &[&format!("{key} is 0; at least 1 is needed"), "(`--set "]);
+    }
+    refused(&text, &["notify.command=[]"], &["notify.command names no program"]);
+    refused(&text, &["notify.command=[\"\"]"], &["notify.command names no program"]);
+    refused(&text, &["format=2"], &["is of format 2 (`--set format=2`)"]);
+    let world = written(&text);
+    world.init();
+    let done = world.run(&["amend", "r", "config", "limits.plugin.plan_ms=0"]).code(2);
+    assert!(done.stderr.contains("limits.plugin.plan_ms is 0"), "{done:?}");
+}
+
+#[test]
+fn a_check_refuses_what_init_refuses() {
+    let campaign = |more: &str| format!("{{\"campaign\": {{{more}}}, {LOCAL}}}");
+    let tasks = "\"params\": {\"tasks\": []}";
+    refused(&campaign("\"plugin\": \"builtin:nope\""), &[], &["`builtin:nope`, which is no standard plugin"]);
+    refused(&campaign("\"plugin\": \"none.wasm\""), &[], &["campaign.plugin is `none.wasm`", "cannot be found"]);
+    let text = campaign("\"plugin\": \"builtin:workflow\", \"inputs\": {\"tasks\": \"none.jsonl\"}");
+    refused(&text, &[], &["campaign.inputs.tasks is `none.jsonl`", "cannot be found"]);
+    let text = campaign(&format!("\"plugin\": \"builtin:workflow\", {tasks}, \"files\": [\"../*\"]"));
+    refused(&text, &[], &["leads out of the workspace"]);
+    let text = campaign(&format!("\"plugin\": \"builtin:workflow\", {tasks}"));
+    let nope = "operators.local.plugin=builtin:compue";
+    refused(&text, &[nope], &["operators.local.plugin", "did you mean `builtin:compute`?"]);
+}
+
+#[test]
+fn a_key_is_set_once_and_named_as_it_was_given() {
+    let task = r#"{"id": "a", "command": "true"}"#;
+    let text = format!(
+        "{{\"campaign\": {{\"plugin\": \"builtin:workflow\", \"params\": {{\"tasks\": [{task}]}}}},\n{LOCAL}}}"
+    );
+    refused(
+        &text,
+        &["limits.max_active=1", "limits.max_active=2"],
+        &["`limits.max_active` is set twice: `--set limits.max_active=1` and `--set limits.max_active=2`"],
+    );
+    let world = written(&text);
+    world.init();
+    let refused = |arguments: &[&str], words: &str| {
+        let done = world.run(arguments).code(2);
+        assert!(done.stderr.contains(words) && !done.stderr.contains("--set"), "{done:?}");
+    };
+    let twice = ["amend", "r", "config", "limits.max_active=3", "limits.max_active=4"];
+    refused(&twice, "`limits.max_active` is set twice: `limits.max_active=3` and `limits.max_active=4`");
+    refused(&["amend", "r", "task", "a", "env.A=1", "env.A=2"], "`env.A` is set twice");
+    refused(&["amend", "r", "config", "limits.max_active=x"], "`limits.max_active=x` is not valid");
+    refused(&["amend", "r", "config", "limits.max_active=0"], "(`limits.max_active=0`)");
+    refused(&["amend", "r", "config", "limits.max_active"], "there is no `=`");
+    refused(&["amend", "r", "config", "reuse.from=nowhere"], "nowhere");
+    refused(&["amend", "r", "config", "reuse.from=r"], "the run itself");
+    refused(&["amend", "r", "task", "a", "command="], "its `command` is empty");
+    refused(&["amend", "r", "task", "a", "env.A=B=C", "command=[]"], "its `command` is empty");
+    for sets in [["resume", "r", "--set", "n=1", "--set", "n=2"], ["rerun", "r", "a", "--set", "env.A=1", "--set"]] {
+        let more: &[&str] = if sets[0] == "rerun" { &["env.A=2"] } else { &[] };
+        let done = world.run(&[&sets[..], more].concat()).code(2);
+        assert!(done.stderr.contains("is set twice"), "{done:?}");
+    }
+    world.run(&["loop", "r"]).code(0);
+    let done = world.run(&["rerun", "r", "a", "--set", "command=null"]).code(2);
+    assert!(done.stderr.contains("it has no `command`"), "{done:?}");
+}
+
 #[test]
 fn a_number_that_readers_would_change_is_named_where_it_stands() {
     let params = |value: &str| {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 fn config() -> RunConfig {
     serde_json::from_value(json!({
         "campaign": {"plugin": "x"},
-        "operators": {"local": {"plugin": "x"}, "cluster": {"plugin": "x"}},
+        "operators": {"local": {"plugin": "x"}, "cluster": {"plugin": "x"}, "runs": {"plugin": "builtin:compute"}},
         "pinned": {"plugins": {}, "inputs": {},
                    "files": {"scripts/sim.py": {"path": "inputs/files/scripts/sim.py", "sha256": "0", "size": 1}}},
     }))
@@ -104,8 +104,17 @@ fn every_broken_rule_is_named() {
         "names operator `locl`, which config.json does not configure; did you mean `local`?",
     );
     check(json!([{"id": "a", "operator": "zzz"}]), "names operator `zzz`, which config.json does not configure");
-    for path in ["", ".", "..", "../x", "/x", "a/../../x", "a/..", "./x", "a\0b"] {
+    for path in ["..", "../x", "/x", "a/../../x", "a/..", "./../x"] {
         check(one(json!({"files": {path: {"content": "x"}}})), "outside its attempt directory");
+    }
+    for (path, words) in [
+        ("", "file `` cannot be staged: its destination is empty"),
+        (".", "the attempt directory itself"),
+        ("./.", "the attempt directory itself"),
+        ("./x", "file `./x` cannot be staged: destinations are relative to the attempt directory without `./`"),
+        ("a\0b", "a NUL character"),
+    ] {
+        check(one(json!({"files": {path: {"content": "x"}}})), words);
     }
     check(
         one(json!({"files": {"x": {"path": "scripts/none.py"}}})),
@@ -119,6 +128,32 @@ fn every_broken_rule_is_named() {
     check(one(json!({"resources": {"walltime_s": -5}})), "resources.walltime_s is not positive");
     check(one(json!({"retry": {"on": {"timeout": {"walltime_factor": 0}}}})), "retry.on.timeout.walltime_factor");
     check(one(json!({"retry": {"on": {"oom": {"memory_factor": -1}}}})), "retry.on.oom.memory_factor");
+}
+
+#[test]
+fn a_task_whose_command_cannot_start_is_not_planned() {
+    let run = |mut more: Value| {
+        more["operator"] = json!("runs");
+        planned(&one(more)).map(drop).map_err(|error| error.to_string())
+    };
+    let fine = json!({"command": "true", "env": {"A": "b=c", "B": ""}});
+    run(fine).expect("a task that runs");
+    run(json!({"command": ["true", ""]})).expect("a task that runs");
+    for (more, words) in [
+        (json!({}), "task `a`: it has no `command`, which operator `runs` needs"),
+        (json!({"command": ""}), "its `command` is empty"),
+        (json!({"command": " "}), "its `command` is empty"),
+        (json!({"command": []}), "its `command` is empty"),
+        (json!({"command": [""]}), "its `command` is empty"),
+        (json!({"command": "a\0b"}), "its `command` holds a NUL"),
+        (json!({"command": ["a", "\0"]}), "its `command` holds a NUL"),
+        (json!({"command": "true", "env": {"": "x"}}), "a variable without a name"),
+        (json!({"command": "true", "env": {"A=B": "x"}}), "a variable `A=B`"),
+        (json!({"command": "true", "env": {"A": "\0"}}), "`env.A` holds a NUL"),
+    ] {
+        let error = run(more.clone()).expect_err(words);
+        assert!(error.contains(words), "{more}: {error}");
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::model::selection::Selection;
 use crate::model::states::RunState;
 use crate::run::Run;
 use crate::tick::{self, Adopted, CancelledTasks, ControlError, Resumed, Settlement, Unsettled, step_run};
-use crate::workspace::{self, Access, act, moment, now_ms, set_value, stopwatch, write_config};
+use crate::workspace::{self, Access, SET, act, moment, now_ms, set_values, stopwatch, write_config};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -86,7 +86,7 @@ pub(super) fn pause(session: &Session, name: &str, reason: Option<&str>) -> Resu
 
 pub(super) fn resume(session: &Session, name: &str, sets: &[String], how: &How) -> Result<u8, Failure> {
     let mut supplied = Value::Null;
-    sets.iter().try_for_each(|set| set_value(&mut supplied, set))?;
+    set_values(&mut supplied, sets, SET)?;
     let supplied = (!supplied.is_null()).then(|| supplied.to_string());
     let mut held = take(session, name, how.dry_run)?;
     let act = act(Verb::Resume, json!({"set": sets}), how.reason.as_deref());
@@ -146,17 +146,22 @@ fn live_of(run: &Run, selection: &Selection) -> Result<u64, Failure> {
     Ok(live)
 }
 
-pub(super) fn amend(session: &Session, name: &str, sets: &[String], how: &How) -> Result<u8, Failure> {
+pub(super) fn amend(
+    session: &Session,
+    name: &str,
+    (sets, option): (&[String], &'static str),
+    how: &How,
+) -> Result<u8, Failure> {
     let dir = session.run(name)?;
     sets.iter().try_for_each(|set| refuse_fixed(set, dir.address()))?;
     let mut held = take(session, name, how.dry_run)?;
-    let mut config = amended(&held.run, sets)?;
+    let mut config = amended(session, &held.run, sets, option)?;
     if config.pinned != held.run.config.pinned && !how.dry_run {
         // A plugin that is new to the run is compiled while others may go on with it.
         drop(held);
         workspace::compile_ahead(&dir, &config);
         held = take(session, name, how.dry_run)?;
-        config = amended(&held.run, sets)?;
+        config = amended(session, &held.run, sets, option)?;
     }
     if config == held.run.config {
         return Err(Failure::input(format!("nothing is changed: the run has {} so already", keys(sets))));
@@ -187,8 +192,12 @@ pub(super) fn grown(added: u64) -> String {
 }
 
 /// The configuration of the run with these values in it, its plugins pinned.
-fn amended(run: &Run, sets: &[String]) -> Result<RunConfig, Failure> {
-    let mut config = workspace::amended(workspace::config_document(run)?, sets)?;
+fn amended(session: &Session, run: &Run, sets: &[String], option: &'static str) -> Result<RunConfig, Failure> {
+    let mut config = workspace::amended(workspace::config_document(run)?, sets, option)?;
+    let source = |config: &RunConfig| config.reuse.as_ref().and_then(|reuse| reuse.from.clone());
+    if source(&config) != source(&run.config) {
+        workspace::settle_source(&mut config, &session.workspaces()?, &run.dir)?;
+    }
     tick::refuse_amendment(run, &config)?;
     workspace::pin_again(&run.dir, &mut config)?;
     Ok(config)

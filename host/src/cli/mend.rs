@@ -12,7 +12,7 @@ use crate::model::workflow::TaskChange;
 use crate::run::Run;
 use crate::store::{StoreError, Writer};
 use crate::tick::{self, Mended, Rerun};
-use crate::workspace::{self, Exchanged, act};
+use crate::workspace::{self, Exchanged, SET, act, refuse_twice};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::io::{BufRead, IsTerminal};
@@ -111,8 +111,8 @@ pub(super) fn amend(session: &Session, given: AmendArgs) -> Result<u8, Failure> 
     let AmendArgs { run, sets, reason, dry_run, what } = given;
     let how = &How { reason, dry_run };
     match what {
-        None => super::control::amend(session, &run, &sets, how),
-        Some(AmendCommand::Config { sets }) => super::control::amend(session, &run, &sets, how),
+        None => super::control::amend(session, &run, (&sets, SET), how),
+        Some(AmendCommand::Config { sets }) => super::control::amend(session, &run, (&sets, ""), how),
         Some(AmendCommand::Task { pattern, sets, choice }) => {
             amend_task(session, &run, &choice.of(Some(pattern)), &sets, how)
         }
@@ -124,7 +124,8 @@ pub(super) fn amend(session: &Session, given: AmendArgs) -> Result<u8, Failure> 
 }
 
 /// Reads what is to be changed of tasks.
-fn changes(sets: &[String]) -> Result<Vec<TaskChange>, Failure> {
+fn changes(sets: &[String], option: &str) -> Result<Vec<TaskChange>, Failure> {
+    refuse_twice(sets, option)?;
     let read = |set: &String| {
         TaskChange::parse(set).map_err(|(what, hint)| Failure::input(format!("`{set}`: {what}")).hint(hint))
     };
@@ -132,7 +133,7 @@ fn changes(sets: &[String]) -> Result<Vec<TaskChange>, Failure> {
 }
 
 fn amend_task(session: &Session, run: &str, selection: &Selection, sets: &[String], how: &How) -> Result<u8, Failure> {
-    let changes = changes(sets)?;
+    let changes = changes(sets, "")?;
     let mut held = take(session, run, how.dry_run)?;
     let act = act(Verb::Amend, with_selection(selection, json!({"set": sets})), how.reason.as_deref());
     let mended = tick::mend(&mut held.run, selection, &changes, &act)?;
@@ -200,7 +201,7 @@ fn named(paths: &[String]) -> String {
 }
 
 pub(super) fn rerun(session: &Session, run: &str, task: Option<String>, given: &RerunArgs) -> Result<u8, Failure> {
-    let changes = changes(&given.sets)?;
+    let changes = changes(&given.sets, SET)?;
     let selection = Selection { recursive: given.recursive, ..given.choice.clone().of(task) };
     let mut held = take(session, run, given.how.dry_run)?;
     let run = &mut held.run;

@@ -6,7 +6,7 @@ use crate::model::document::{self, Dialect};
 use crate::people::answer::{Judgement, Question, question};
 use crate::run::ANSWER_MAX;
 use crate::run::Run;
-use crate::workspace::{now_ms, open_to_look, set_value};
+use crate::workspace::{SET, now_ms, open_to_look, set_value};
 use clap::Args;
 use serde_json::{Map, Value, json};
 use std::io::{BufRead, IsTerminal, Read, Write};
@@ -114,7 +114,7 @@ fn from_options(arguments: &RespondArgs, schema: &Value) -> Result<Value, Failur
     for set in &arguments.sets {
         match set.split_once('=') {
             Some((key, text)) if schema["properties"][key]["type"] == "string" => answer[key] = text.into(),
-            _ => set_value(&mut answer, set)?,
+            _ => set_value(&mut answer, set, SET)?,
         }
     }
     Ok(answer)

@@ -385,6 +385,7 @@ pub(super) fn config(session: &Session, command: &ConfigCommand) -> Result<u8, F
             let directory = session.workspaces()?.workspace(workspace)?;
             let file = config.clone().unwrap_or_else(|| directory.join("config.json"));
             let Resolved { config, implied } = workspace::resolve(&file, user_config().as_deref(), sets)?;
+            workspace::check_files(&config, &directory)?;
             implied.iter().for_each(|text| tell(text));
             if session.json {
                 print_json(&config)?;

@@ -117,7 +117,7 @@ fn name_source(config: &mut RunConfig, request: &Init<'_>, runs: &Path) -> Resul
     let configured = config.reuse.as_ref().and_then(|reuse| reuse.from.clone());
     let from = if request.reuse.is_some() { given } else { configured };
     let found = match from {
-        Some(name) if name != WORKSPACE => Some(run_of_workspace(&name, request, runs)?),
+        Some(name) if name != WORKSPACE => Some(run_of_workspace(&name, request.workspaces, runs, None)?),
         other => other,
     };
     if found.is_some() || config.reuse.is_some() {
@@ -126,9 +126,26 @@ fn name_source(config: &mut RunConfig, request: &Init<'_>, runs: &Path) -> Resul
     Ok(())
 }
 
-/// The id of a run of the workspace. Whether it can be read is seen when something is taken from it.
-fn run_of_workspace(name: &str, request: &Init<'_>, runs: &Path) -> Result<String, Failure> {
+/// Says in a changed configuration of a run from which other run results are taken, as [`init`] does.
+///
+/// # Errors
+/// If the workspace has no other run of that name.
+pub fn settle_source(config: &mut RunConfig, workspaces: &Workspaces, run: &RunDir) -> Result<(), Failure> {
+    let Some(runs) = run.root().parent() else { return Ok(()) };
+    if let Some(from) = config.reuse.as_mut().and_then(|reuse| reuse.from.as_mut()).filter(|from| *from != WORKSPACE) {
+        *from = run_of_workspace(from, workspaces, runs, Some(&run.id()))?;
+    }
+    Ok(())
+}
+
+/// The id of a run of the workspace, other than the one that takes results. Whether it can be read is seen when
+/// something is taken from it.
+fn run_of_workspace(name: &str, workspaces: &Workspaces, runs: &Path, own: Option<&str>) -> Result<String, Failure> {
     let exists = |id: &str| is_run_id(id) && runs.join(id).symlink_metadata().is_ok();
+    if own == Some(name) {
+        return Err(Failure::input(format!("reuse.from is `{name}`, the run itself"))
+            .hint("results are taken of another run of the workspace, or of `workspace` (all of them)"));
+    }
     if exists(name) {
         return Ok(name.to_owned());
     }
@@ -136,8 +153,8 @@ fn run_of_workspace(name: &str, request: &Init<'_>, runs: &Path) -> Result<Strin
         return Err(Failure::input(format!("`{name}` cannot be the id of a run"))
             .hint("results are taken of a run of the workspace, of `workspace` (all of them) or of `none`"));
     }
-    let known: Vec<(String, RunDir)> =
-        request.workspaces.runs().into_iter().filter(|(_, run)| run.root().parent() == Some(runs)).collect();
+    let other = |run: &RunDir| run.root().parent() == Some(runs) && own != Some(&*run.id());
+    let known: Vec<(String, RunDir)> = workspaces.runs().into_iter().filter(|(_, run)| other(run)).collect();
     let found = find_among(name, &known)?;
     Ok(found.id())
 }

@@ -14,8 +14,11 @@ mod pin;
 pub(crate) use artifacts::RunFiles;
 pub use backup::back_up;
 pub use change::{Exchanged, changed_files, grow, lists_otherwise, take_files};
-pub use config::{Resolved, amended, backend_config, compile_limits, read_run_config, resolve, set_value, user_config};
-pub use init::{Init, Made, init, moment, now_ms, stopwatch};
+pub use config::{
+    Resolved, SET, amended, backend_config, compile_limits, read_run_config, refuse_twice, resolve, set_value,
+    set_values, user_config,
+};
+pub use init::{Init, Made, init, moment, now_ms, settle_source, stopwatch};
 pub use open::{
     Access, Aside, HeldRun, act, check_plugins, compile_ahead, compile_upgrade, compiler, config_document, find_plugin,
     kept_config, open_for_reading, open_run, open_to_look, open_to_rehearse, pin_again, read_store, write_config,
@@ -23,6 +26,7 @@ pub use open::{
 };
 pub(crate) use open::{Ahead, open_leased};
 pub use owner::{adopt, refuse_other_user};
+pub use pin::check_files;
 
 use crate::failure::Failure;
 use crate::model::workflow::nearest;

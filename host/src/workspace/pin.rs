@@ -26,6 +26,26 @@ const DEPTH_MAX: usize = 64;
 /// Names that are kept to say why a pattern named nothing.
 const SEEN_MAX: usize = 2_000;
 
+/// Looks for everything that the configuration names, as `init` does before it copies it.
+///
+/// # Errors
+/// If a plugin, an input or a file is not there, or lies outside the workspace.
+pub fn check_files(config: &RunConfig, workspace: &Path) -> Result<(), Failure> {
+    for (place, name) in plugins(config) {
+        find_plugin(name, workspace, &format!("{place}.plugin"))?;
+    }
+    for (name, path) in &config.campaign.inputs {
+        confined(workspace, path, &format!("campaign.inputs.{name}"))?;
+    }
+    matching_files(config, workspace).map(drop)
+}
+
+/// The plugins that a configuration names, with the part of it that does.
+fn plugins(config: &RunConfig) -> impl Iterator<Item = (String, &String)> {
+    let operators = config.operators.iter().map(|(key, operator)| (format!("operators.{key}"), &operator.plugin));
+    std::iter::once(("campaign".to_owned(), &config.campaign.plugin)).chain(operators)
+}
+
 /// Copies everything the configuration names into the run.
 pub(super) fn pin_everything(config: &RunConfig, workspace: &Path, run: &RunDir) -> Result<Pinned, Failure> {
     let mut pinned = Pinned::default();
@@ -64,8 +84,7 @@ pub(super) fn pin_plugins(
     run: &RunDir,
     pinned: &mut Pinned,
 ) -> Result<(), Failure> {
-    let operators = config.operators.iter().map(|(key, operator)| (format!("operators.{key}"), &operator.plugin));
-    for (place, name) in std::iter::once(("campaign".to_owned(), &config.campaign.plugin)).chain(operators) {
+    for (place, name) in plugins(config) {
         if !pinned.plugins.contains_key(name) {
             let file = pin_plugin(name, workspace, run, &format!("{place}.plugin"))?;
             pinned.plugins.insert(name.clone(), file);
@@ -74,7 +93,13 @@ pub(super) fn pin_plugins(
     Ok(())
 }
 
-fn pin_plugin(name: &str, workspace: &Path, run: &RunDir, place: &str) -> Result<PinnedFile, Failure> {
+/// Where a plugin's bytes are.
+enum Found<'a> {
+    Builtin(&'a str, &'static [u8]),
+    File(PathBuf),
+}
+
+fn find_plugin<'a>(name: &'a str, workspace: &Path, place: &str) -> Result<Found<'a>, Failure> {
     if let Some(short) = name.strip_prefix("builtin:") {
         let Some(bytes) = builtin::builtin(short) else {
             let near = nearest(short, builtin::names()).map(|near| format!("did you mean `builtin:{near}`?"));
@@ -82,9 +107,16 @@ fn pin_plugin(name: &str, workspace: &Path, run: &RunDir, place: &str) -> Result
             return Err(Failure::input(format!("{place} is `{name}`, which is no standard plugin"))
                 .hint(near.unwrap_or_else(|| format!("there are: {}", all.join(", ")))));
         };
-        return store_plugin(bytes, short, run);
+        return Ok(Found::Builtin(short, bytes));
     }
-    let from = confined(workspace, name, place)?;
+    confined(workspace, name, place).map(Found::File)
+}
+
+fn pin_plugin(name: &str, workspace: &Path, run: &RunDir, place: &str) -> Result<PinnedFile, Failure> {
+    let from = match find_plugin(name, workspace, place)? {
+        Found::Builtin(short, bytes) => return store_plugin(bytes, short, run),
+        Found::File(from) => from,
+    };
     let bytes = read_named(&from, PLUGIN_MAX)
         .map_err(|error| Failure::machine(format!("plugin `{}` cannot be read", from.display()), error))?;
     let stem = from.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();

@@ -1,5 +1,6 @@
 //! Tasks and the workflow they form: the published shapes and the rules a plan must keep.
 mod change;
+mod command;
 mod file;
 mod folder;
 mod given;
@@ -243,23 +244,71 @@ pub enum WorkflowError {
     /// A number is out of range, or a pattern is malformed.
     #[error("task `{0}`: {1}")]
     Value(TaskId, String),
+    /// One of them, with the line in which its task begins in a list of several lines, from 1 on.
+    #[error("{0} (line {1} of the list)")]
+    InLine(Box<Self>, usize),
     /// There are too many tasks.
     #[error("the run would have {0} tasks: `limits.max_tasks` is {1}")]
     TooMany(u64, u64),
 }
 
 impl WorkflowError {
+    /// With the line of the task that breaks the rule, where that can be told of a list of several lines with these
+    /// parts.
+    #[must_use]
+    pub fn in_list(self, parts: &[&str], list: &str) -> Self {
+        if !list.contains('\n') {
+            return self;
+        }
+        let found = match &self {
+            Self::IdLength(position, _) | Self::IdNul(position) => parts.get(*position - 1).copied(),
+            // the second one of them, unless the first is in the run already
+            Self::Duplicate(id) => {
+                let mut of = parts.iter().copied().filter(|part| is_of(part, id));
+                let first = of.next();
+                of.next().or(first)
+            }
+            Self::NoOperator(id, _)
+            | Self::UnknownDependency(id, _)
+            | Self::Cycle(id)
+            | Self::UnknownOperator(id, ..)
+            | Self::Escape(id, _)
+            | Self::UnknownFile(id, _)
+            | Self::UnknownFolder(id, _)
+            | Self::Value(id, _) => parts.iter().copied().find(|part| is_of(part, id)),
+            Self::NoList(_) | Self::Shape { .. } | Self::Differs(_) | Self::InLine(..) | Self::TooMany(..) => None,
+        };
+        match found.and_then(|part| line_in(list, part)) {
+            Some(line) => Self::InLine(Box::new(self), line),
+            None => self,
+        }
+    }
+
     /// With the line in which a part of `list` begins, where the list has several.
     #[must_use]
     pub fn at(mut self, part: &str, list: &str) -> Self {
-        let before = (part.as_ptr() as usize).checked_sub(list.as_ptr() as usize).and_then(|end| list.get(..end));
-        if let (Self::Shape { line, .. }, Some(before)) = (&mut self, before)
+        if let Self::Shape { line, .. } = &mut self
             && list.contains('\n')
         {
-            *line = Some(1 + before.matches('\n').count());
+            *line = line_in(list, part);
         }
         self
     }
+}
+
+/// The line of a list in which a part of it begins, from 1 on.
+fn line_in(list: &str, part: &str) -> Option<usize> {
+    let end = (part.as_ptr() as usize).checked_sub(list.as_ptr() as usize)?;
+    Some(1 + list.get(..end)?.matches('\n').count())
+}
+
+/// Whether a text is that of the task with this id.
+fn is_of(text: &str, id: &TaskId) -> bool {
+    #[derive(Deserialize)]
+    struct Named {
+        id: TaskId,
+    }
+    serde_json::from_str::<Named>(text).is_ok_and(|task| task.id == *id)
 }
 
 /// Reads the task at a position of a list, counted from 0, from its text; returns it with its canonical text. A task

@@ -1,4 +1,5 @@
 //! The rules that a plan must keep, as far as they need no store.
+use super::command::cannot_start;
 use super::folder::{Chosen, Inside, is_folder, pinned_below};
 use super::{FileSource, TASK_ID_MAX_BYTES, Task, WALLTIME_MAX_S, WorkflowError, nearest};
 use crate::model::config::RunConfig;
@@ -162,6 +163,9 @@ fn validate_task(task: &Task, config: &RunConfig) -> Result<(), WorkflowError> {
         let hint = near.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
         return Err(WorkflowError::UnknownOperator(task.id.clone(), task.operator.clone(), hint));
     }
+    if let Some(why) = cannot_start(task, config) {
+        return Err(WorkflowError::Value(task.id.clone(), why));
+    }
     validate_files(task, config)?;
     validate_values(task)
 }
@@ -216,9 +220,31 @@ pub(super) fn refuse_clashes(task: &Task) -> Result<(), WorkflowError> {
     Ok(())
 }
 
+/// Why a destination that leads nowhere else is none.
+fn no_destination(path: &str) -> Option<&'static str> {
+    if path.is_empty() {
+        return Some("its destination is empty");
+    }
+    if path.contains('\0') {
+        return Some("its destination holds a NUL character");
+    }
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    if path.starts_with('/') || parts.contains(&"..") {
+        return None;
+    }
+    if parts.iter().all(|part| *part == ".") {
+        return Some("its destination is the attempt directory itself");
+    }
+    (parts[0] == ".").then_some("destinations are relative to the attempt directory without `./`")
+}
+
 /// Refuses files that would escape, stand in the host's way, or are not pinned.
 fn validate_files(task: &Task, config: &RunConfig) -> Result<(), WorkflowError> {
     for (destination, source) in &task.files {
+        if let Some(why) = no_destination(destination) {
+            let text = format!("file `{}` cannot be staged: {why}", destination.escape_debug());
+            return Err(WorkflowError::Value(task.id.clone(), text));
+        }
         if !stays_inside(destination) {
             return Err(WorkflowError::Escape(task.id.clone(), destination.clone()));
         }
@@ -284,23 +310,25 @@ fn validate_values(task: &Task) -> Result<(), WorkflowError> {
         return wrong(format!("priority is {}; it must be within ±{PRIORITY_MAX}", task.priority));
     }
     if task.retry.max_attempts == 0 {
-        return wrong("retry.max_attempts is 0; at least 1 is needed".to_owned());
+        return wrong("retry.max_attempts is 0; at least 1 is needed, a whole number of attempts".to_owned());
     }
     if !task.retry.backoff_s.is_finite() || task.retry.backoff_s < 0.0 {
-        return wrong("retry.backoff_s is negative".to_owned());
+        return wrong("retry.backoff_s is negative; it is a number of seconds".to_owned());
     }
     if task.resources.as_ref().and_then(|r| r.walltime_s).is_some_and(|s| !s.is_finite() || s <= 0.0) {
-        return wrong("resources.walltime_s is not positive".to_owned());
+        return wrong("resources.walltime_s is not positive; it is a number of seconds".to_owned());
     }
     if task.resources.as_ref().and_then(|r| r.walltime_s).is_some_and(|s| s > WALLTIME_MAX_S) {
-        return wrong(format!("resources.walltime_s is more than ten years ({WALLTIME_MAX_S})"));
+        return wrong(format!(
+            "resources.walltime_s is more than ten years ({WALLTIME_MAX_S}); it is a number of seconds"
+        ));
     }
     let factors = [
         ("timeout.walltime_factor", task.retry.on.timeout.as_ref().map(|rule| rule.walltime_factor)),
         ("oom.memory_factor", task.retry.on.oom.as_ref().map(|rule| rule.memory_factor)),
     ];
     match factors.into_iter().find(|(_, factor)| factor.is_some_and(|factor| !factor.is_finite() || factor <= 0.0)) {
-        Some((key, _)) => wrong(format!("retry.on.{key} is not positive")),
+        Some((key, _)) => wrong(format!("retry.on.{key} is not positive; it is a multiple such as 1.5")),
         None => Ok(()),
     }
 }

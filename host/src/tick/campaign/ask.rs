@@ -214,17 +214,17 @@ fn propose(run: &Run, moment: Moment<'_>, known: Known) -> Result<Proposal, Unde
 /// Reads a plan's tasks one at a time, so that a large plan is never held as a tree of values.
 fn read_tasks(run: &Run, next: &Next, passed: Known) -> Result<Vec<PlannedTask>, PlanError> {
     let Next::Workflow(document) = next else { return Ok(Vec::new()) };
-    let raw: Vec<&RawValue> = serde_json::from_str(document).map_err(|error| {
+    let parts: Vec<&RawValue> = serde_json::from_str(document).map_err(|error| {
         let fault = document::check(document).err();
         WorkflowError::NoList(fault.map_or_else(|| error.to_string(), |fault| fault.sentence()))
     })?;
     let _view = run.store.view()?;
     let known = run.store.task_counts()?.total;
-    let total = if passed == Known::PassedOver { raw.len() as u64 } else { known + raw.len() as u64 };
+    let total = if passed == Known::PassedOver { parts.len() as u64 } else { known + parts.len() as u64 };
     if total > run.config.limits.max_tasks {
         return Err(WorkflowError::TooMany(total, run.config.limits.max_tasks).into());
     }
-    let tasks = raw.into_iter().enumerate().filter_map(|(position, text)| {
+    let tasks = parts.iter().enumerate().filter_map(|(position, text)| {
         let text = text.get();
         let read = read_task(position, text, &run.config).map_err(|error| PlanError::from(error.at(text, document)));
         match read {
@@ -237,9 +237,17 @@ fn read_tasks(run: &Run, next: &Next, passed: Known) -> Result<Vec<PlannedTask>,
         }
     });
     let exists = |id: &TaskId| Ok::<_, PlanError>(known > 0 && run.store.has_task(id.as_str())?);
-    let planned = validate(tasks, &run.config, &exists)?;
-    refuse_impossible_sources(&planned, |id| Ok::<_, PlanError>(earlier_task(run, id)?))?;
-    Ok(planned)
+    let planned = validate(tasks, &run.config, &exists).and_then(|planned| {
+        refuse_impossible_sources(&planned, |id| Ok::<_, PlanError>(earlier_task(run, id)?))?;
+        Ok(planned)
+    });
+    planned.map_err(|error| match error {
+        PlanError::Workflow(error) => {
+            let texts: Vec<&str> = parts.iter().map(|part| part.get()).collect();
+            error.in_list(&texts, document).into()
+        }
+        PlanError::Plugin(_) | PlanError::Tick(_) => error,
+    })
 }
 
 /// Whether the run has a task just so, as it was planned or amended.

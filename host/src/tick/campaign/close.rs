@@ -79,6 +79,7 @@ fn held_by(
 fn bad_plan(error: &WorkflowError) -> Word {
     match error {
         WorkflowError::TooMany(..) => Word::Limit(Code::PluginBadOutput, Limit::MaxTasks),
+        WorkflowError::InLine(error, _) => bad_plan(error),
         WorkflowError::NoList(_)
         | WorkflowError::Shape { .. }
         | WorkflowError::NoOperator(..)

@@ -1,8 +1,9 @@
 //! What a configuration cannot mean, although it is of the form that configurations have.
-use super::layers::Wrong;
+use super::layers::{FORMAT, Wrong};
+use super::operators;
 use crate::model::config::{BackendConfig, RunConfig, SlurmConfig};
 use crate::model::document::{self, INTEGER_MAX, Place};
-use crate::model::limit::Limits;
+use crate::model::limit::{Limit, Limits};
 use crate::model::misfit;
 use crate::model::workflow::{Task, nearest};
 use serde_json::Value;
@@ -98,6 +99,28 @@ fn check_limits(limits: &Limits) -> Result<(), Wrong> {
         ("limits.plugin.host_calls", limits.plugin.host_calls),
     ];
     numbers.into_iter().try_for_each(|(name, value)| at_least_one(name, value))
+}
+
+/// Refuses what only a new run can say.
+pub(super) fn check_new(config: &RunConfig) -> Result<(), Wrong> {
+    if config.format != FORMAT {
+        let wrong = Wrong::new("format", format!("the configuration is of format {}", config.format));
+        return Err(wrong.hint(format!("this version reads format {FORMAT}")));
+    }
+    match &config.notify {
+        Some(notify) if notify.command.first().is_none_or(String::is_empty) => {
+            Err(Wrong::new("notify.command", "notify.command names no program")
+                .hint("write a program and its arguments, such as [\"./tell.sh\"]"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses what can only make everything fail, where it is being written. A run that has it already must stay readable.
+pub(super) fn check_now(config: &RunConfig) -> Result<(), Wrong> {
+    let limits = [Limit::AttemptLogMb, Limit::Handles, Limit::PlanMs, Limit::CompileMemoryMb, Limit::CompileCpuS];
+    limits.into_iter().try_for_each(|limit| at_least_one(limit.key(), config.limits.get(limit)))?;
+    operators::check(config)
 }
 
 /// Refuses a document that plugins would not all read alike.

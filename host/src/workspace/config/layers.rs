@@ -6,10 +6,14 @@ use crate::model::config::{BackendConfig, RunConfig};
 use crate::model::document::{self, Dialect, Place, way};
 use crate::model::misfit::{self, Misfit};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The format of configurations.
 pub(super) const FORMAT: u32 = 1;
+
+/// The option behind which single values are given.
+pub const SET: &str = "--set ";
 
 /// A setting that cannot be meant.
 #[derive(Debug)]
@@ -52,11 +56,13 @@ pub(super) struct Layers {
     pub(super) value: Value,
     files: Vec<(String, Vec<u8>)>,
     sets: Vec<String>,
+    /// What stands before a setting where it was given.
+    option: &'static str,
 }
 
 impl Default for Layers {
     fn default() -> Self {
-        Self { value: Value::Object(Map::new()), files: Vec::new(), sets: Vec::new() }
+        Self { value: Value::Object(Map::new()), files: Vec::new(), sets: Vec::new(), option: SET }
     }
 }
 
@@ -79,10 +85,11 @@ impl Layers {
         Ok(())
     }
 
-    /// Sets single values.
-    pub(super) fn add_sets(&mut self, sets: &[String]) -> Result<(), Failure> {
+    /// Sets single values, each of which was given behind `option`.
+    pub(super) fn add_sets(&mut self, sets: &[String], option: &'static str) -> Result<(), Failure> {
         self.sets.extend_from_slice(sets);
-        sets.iter().try_for_each(|set| set_value(&mut self.value, set))
+        self.option = option;
+        set_values(&mut self.value, sets, option)
     }
 
     /// What the layers say together, as a configuration.
@@ -100,7 +107,7 @@ impl Layers {
     fn misfit(&self, misfit: &Misfit) -> Failure {
         let place = if misfit.place.is_empty() { String::new() } else { format!(" at `{}`", way(&misfit.place)) };
         let (subject, line) = match self.origin(&misfit.place) {
-            Some(Origin::Set(set)) => (format!("`--set {set}`"), String::new()),
+            Some(Origin::Set(set)) => (format!("`{}{set}`", self.option), String::new()),
             Some(Origin::Line(name, line)) => (format!("configuration `{name}`"), format!(" (line {line})")),
             None => match self.files.last() {
                 Some((name, _)) => (format!("configuration `{name}`"), String::new()),
@@ -117,7 +124,7 @@ impl Layers {
     /// A setting that cannot be meant, told with where it was written.
     pub(super) fn failure(&self, wrong: Wrong) -> Failure {
         let told = match self.origin(&wrong.place) {
-            Some(Origin::Set(set)) => format!(" (`--set {set}`)"),
+            Some(Origin::Set(set)) => format!(" (`{}{set}`)", self.option),
             Some(Origin::Line(name, line)) => format!(" (line {line} of `{name}`)"),
             None => String::new(),
         };
@@ -176,14 +183,39 @@ pub(super) fn merge(below: &mut Value, above: Value) {
     }
 }
 
-/// Sets one value, given as `KEY=VALUE`; dots separate keys, the value is JSON if it parses, else text.
+/// Sets values, given as `KEY=VALUE` behind `option`.
+///
+/// # Errors
+/// Those of [`set_value`], and if a key is given twice: one of the two would be without effect.
+pub fn set_values(document: &mut Value, sets: &[String], option: &str) -> Result<(), Failure> {
+    refuse_twice(sets, option)?;
+    sets.iter().try_for_each(|set| set_value(document, set, option))
+}
+
+/// Refuses settings of which two set the same key.
+///
+/// # Errors
+/// The key that is given twice.
+pub fn refuse_twice(sets: &[String], option: &str) -> Result<(), Failure> {
+    let mut values: BTreeMap<&str, &str> = BTreeMap::new();
+    for (key, value) in sets.iter().filter_map(|set| set.split_once('=')) {
+        if let Some(before) = values.insert(key, value) {
+            let what = format!("`{key}` is set twice: `{option}{key}={before}` and `{option}{key}={value}`");
+            return Err(Failure::input(what).hint("leave one of them out"));
+        }
+    }
+    Ok(())
+}
+
+/// Sets one value, given as `KEY=VALUE` behind `option`; dots separate keys, the value is JSON if it parses, else text.
 ///
 /// # Errors
 /// If there is no `=`, a key is empty, the path leads through something that is not an object, or the value is JSON
 /// that readers would not all read alike.
-pub fn set_value(document: &mut Value, text: &str) -> Result<(), Failure> {
+pub fn set_value(document: &mut Value, text: &str, option: &str) -> Result<(), Failure> {
     let wrong = |why: &str| {
-        Failure::input(format!("`--set {text}`: {why}")).hint("write it as --set KEY=VALUE; dots separate keys")
+        Failure::input(format!("`{option}{text}`: {why}"))
+            .hint(format!("write it as {option}KEY=VALUE; dots separate keys"))
     };
     let (path, value) = text.split_once('=').ok_or_else(|| wrong("there is no `=`"))?;
     let keys: Vec<&str> = path.split('.').collect();
@@ -195,7 +227,7 @@ pub fn set_value(document: &mut Value, text: &str) -> Result<(), Failure> {
         Err(fault) if fault.kind.is_syntax() => Value::String(value.to_owned()),
         Err(mut fault) => {
             fault.place.splice(0..0, keys.iter().map(|key| Place::Key((*key).to_owned())));
-            return Err(Failure::input(format!("`--set {text}` cannot be taken")).because(fault.sentence()));
+            return Err(Failure::input(format!("`{option}{text}` cannot be taken")).because(fault.sentence()));
         }
     };
     let mut place = document;
@@ -212,7 +244,7 @@ pub fn set_value(document: &mut Value, text: &str) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::{merge, set_value};
+    use super::{SET, merge, set_value};
     use serde_json::json;
 
     #[test]
@@ -221,14 +253,14 @@ mod tests {
         let sets =
             ["campaign.params.batch=8", "campaign.plugin=a.wasm", "limits.max_active=3", "campaign.note=a=b", "n=NaN"];
         for set in sets {
-            set_value(&mut document, set).expect(set);
+            set_value(&mut document, set, SET).expect(set);
         }
         let expected = json!({
             "campaign": {"params": {"batch": 8}, "plugin": "a.wasm", "note": "a=b"}, "limits": {"max_active": 3}, "n": "NaN",
         });
         assert_eq!(document, expected);
         for wrong in ["campaign", "=3", "a..b=3", "campaign.plugin.x=3"] {
-            assert!(set_value(&mut document, wrong).is_err(), "{wrong}");
+            assert!(set_value(&mut document, wrong, SET).is_err(), "{wrong}");
         }
     }
 
@@ -241,7 +273,7 @@ mod tests {
             ("a=1e400", "`a` is 1e400"),
             ("a=\"\\ud800\"", "half of a surrogate pair"),
         ] {
-            let failure = set_value(&mut json!({}), set).expect_err(set);
+            let failure = set_value(&mut json!({}), set, SET).expect_err(set);
             assert!(failure.what.contains(&format!("`--set {set}`")), "{failure}");
             assert!(failure.to_string().contains(words), "{failure}");
         }

@@ -1,8 +1,9 @@
 //! Reads config.json: merges what `--set`, the workspace and the user say, and checks it.
 mod check;
 mod layers;
+mod operators;
 
-pub use layers::set_value;
+pub use layers::{SET, refuse_twice, set_value, set_values};
 
 use crate::failure::{Failure, FailureKind};
 use crate::ground::files::read_named;
@@ -50,11 +51,11 @@ pub fn resolve(file: &Path, user: Option<&Path>, sets: &[String]) -> Result<Reso
         return Err(Failure::input(format!("`{}` has the key `pinned`, which only `init` writes", file.display()))
             .hint("remove it"));
     }
-    layers.add_sets(sets)?;
+    layers.add_sets(sets, SET)?;
     let implied = imply_local(&mut layers.value);
     let config = layers.parse()?;
-    check(&config).map_err(|wrong| layers.failure(wrong))?;
-    check::check_tasks(&config).map_err(|wrong| layers.failure(wrong))?;
+    let checks = [check, check::check_new, check::check_now, check::check_tasks];
+    checks.into_iter().try_for_each(|check| check(&config)).map_err(|wrong| layers.failure(wrong))?;
     Ok(Resolved { config, implied })
 }
 
@@ -151,17 +152,17 @@ pub fn read_run_config(text: &[u8], name: &str) -> Result<RunConfig, Failure> {
     Ok(config)
 }
 
-/// A configuration with some values changed, each given as `KEY=VALUE`.
+/// A configuration with some values changed, each given as `KEY=VALUE` behind `option`.
 ///
 /// # Errors
 /// If a value is malformed, or the result is not a valid configuration.
-pub fn amended(value: Value, sets: &[String]) -> Result<RunConfig, Failure> {
+pub fn amended(value: Value, sets: &[String], option: &'static str) -> Result<RunConfig, Failure> {
     let mut layers = Layers::default();
     layers.value = value;
-    layers.add_sets(sets)?;
+    layers.add_sets(sets, option)?;
     let amended = layers.parse()?;
-    check(&amended).map_err(|wrong| layers.failure(wrong))?;
-    check::check_tasks(&amended).map_err(|wrong| layers.failure(wrong))?;
+    let checks = [check, check::check_now, check::check_tasks];
+    checks.into_iter().try_for_each(|check| check(&amended)).map_err(|wrong| layers.failure(wrong))?;
     Ok(amended)
 }
 

@@ -44,9 +44,13 @@ pub fn read_all(file: &OutputFile) -> Result<Vec<u8>, Error> {
     }
 }
 
-/// Returns a whole file as text. Fails like [`read`], and with `invalid` if it is not UTF-8.
+/// Returns a whole file as text. Fails like [`read`], and with `invalid`, naming the line, if it is not UTF-8.
 pub fn read_text(file: &OutputFile) -> Result<String, Error> {
-    String::from_utf8(read_all(file)?).map_err(|_| Error::invalid("not-utf-8", format!("`{}` is not UTF-8", file.path)))
+    String::from_utf8(read_all(file)?).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        Error::invalid("not-utf-8", format!("`{}` is not UTF-8 in line {line}", file.path))
+    })
 }
 
 /// Runs `body` with these files (digest, bytes) readable on this thread: for native tests.
