@@ -68,3 +68,40 @@ fn a_backup_of_a_live_run_is_consistent_and_goes_on_once_it_is_adopted() {
     let again = world.run(&["backup", "r", "--out", backup.to_str().expect("UTF-8")]).code(2);
     assert!(again.stderr.contains("exists already"), "{again:?}");
 }
+
+/// What ran since the backup is not in it: nothing starts again before a person says so.
+#[test]
+fn a_backup_that_is_put_back_starts_nothing_by_itself() {
+    let world = World::with_tasks(&json!([
+        {"id": "a", "command": "echo a >> ../../../started; while [ ! -e ../../../go ]; do sleep 0.05; done"},
+    ]));
+    world.init();
+    let out = world.root().join("backup.sqlite");
+    world.run(&["backup", "r", "--out", out.to_str().expect("UTF-8")]).code(0);
+    world.run(&["step", "r"]).code(0);
+    let run = world.run_dir("r");
+    let started = || std::fs::read_to_string(run.join("started")).unwrap_or_default();
+    until("the job runs", || started() == "a\n");
+    for name in ["state.sqlite-wal", "state.sqlite-shm"] {
+        let _ = std::fs::remove_file(run.join(name));
+    }
+    std::fs::copy(&out, run.join("state.sqlite")).expect("put back");
+    for arguments in [["step", "r"], ["loop", "r"], ["resume", "r"], ["cancel", "r"]] {
+        let refused = world.run(&arguments).code(2);
+        assert!(refused.stderr.contains("put back from a backup") && refused.stderr.contains("adopt r"), "{refused:?}");
+    }
+    let found = world.run(&["doctor", "r"]).code(1);
+    assert!(found.stdout.contains("put back from a backup"), "{}", found.stdout);
+    assert_eq!(started(), "a\n");
+    std::fs::write(run.join("go"), "").expect("a file");
+    until("the job has ended", || {
+        run.join("operators").read_dir().is_ok_and(|all| {
+            all.flatten()
+                .flat_map(|one| one.path().read_dir().into_iter().flatten().flatten())
+                .any(|one| one.path().join("exit.json").exists())
+        })
+    });
+    world.run(&["adopt", "r"]).code(0);
+    world.run(&["loop", "r"]).code(0);
+    assert_eq!(started(), "a\na\n", "a person has said that it may");
+}

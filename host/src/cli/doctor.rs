@@ -189,7 +189,13 @@ fn identity(dir: &RunDir, store: &Store) -> Check {
             &format!("`matterstack adopt {}` takes it over", dir.address()),
         );
     }
-    if row.identity.is_of(&identity) {
+    if row.identity.is_backup() {
+        bad(
+            "identity",
+            "the database was put back from a backup, and does not know what was begun since",
+            &format!("when nothing of it runs any more, `matterstack adopt {}` takes it over", dir.address()),
+        )
+    } else if row.identity.is_of(&identity) {
         good("identity", "the directory is the run's own")
     } else {
         good("identity", "a copy or moved")

@@ -1,4 +1,5 @@
 //! A consistent copy of a run's database, made while others read and write it.
+use super::run::BACKUP;
 use super::{Store, StoreError};
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
@@ -10,7 +11,8 @@ const TRIES: u32 = 200;
 const BETWEEN: Duration = Duration::from_millis(50);
 
 impl Store {
-    /// Copies the database to a file that does not exist yet. All of it is of one moment.
+    /// Copies the database to a file that does not exist yet. All of it is of one moment. No tick goes on with the copy
+    /// before a person has adopted it.
     ///
     /// # Errors
     /// If the database cannot be read or the file not written, or others keep the database locked.
@@ -24,6 +26,8 @@ impl Store {
                     drop(backup);
                     // The copy stands alone: a reader of it needs no log beside it.
                     copy.pragma_update(None, "journal_mode", "delete")?;
+                    // put in the run's place it knows nothing of what was begun since, so a person takes it over
+                    copy.execute("UPDATE run SET token = ?1", [BACKUP])?;
                     return copy.close().map_err(|(_, error)| error.into());
                 }
                 _ => std::thread::sleep(BETWEEN),

@@ -23,7 +23,15 @@ pub struct Identity {
     pub volume: Option<i64>,
 }
 
+/// The token of a database that was copied for safety: no directory has it.
+pub(super) const BACKUP: &str = "backup";
+
 impl Identity {
+    /// Whether this is of a database that was copied for safety, and has been put in the place of the run's own.
+    pub fn is_backup(&self) -> bool {
+        self.token == BACKUP
+    }
+
     /// Whether both are of one directory. What one of them does not tell does not count.
     pub fn is_of(&self, other: &Self) -> bool {
         let same = |a: Option<i64>, b: Option<i64>| a.is_none() || b.is_none() || a == b;

@@ -48,6 +48,18 @@ pub(super) fn refuse_stranger(dir: &RunDir, row: &RunRow, store: &mut Store) -> 
 /// If it is another user's, or a copy of which the original may still be at work.
 pub(super) fn is_own(dir: &RunDir, row: &RunRow, store: &Store) -> Result<bool, Failure> {
     of_this_user(dir, row)?;
+    if row.identity.is_backup() {
+        let what = format!(
+            "the database of run `{}` was put back from a backup, and does not know what was begun since",
+            row.run_id
+        );
+        let hint = format!(
+            "when nothing of it runs any more, here or on a cluster, `matterstack adopt {}` takes it over; tasks that \
+             ended since run again",
+            dir.address()
+        );
+        return Err(Failure::input(what).hint(hint));
+    }
     let identity = identity(dir)?;
     if row.identity.is_of(&identity) {
         return Ok(true);
