@@ -324,8 +324,8 @@ enum Command {
     /// Copy the database of a run, all of one moment, while it goes on
     ///
     /// The copy is a `state.sqlite`: put in the place of one that is damaged, while nobody ticks the run, it brings the
-    /// run back to that moment, once `adopt` has taken it over: it does not know what was begun since. Files of attempts
-    /// are not in it.
+    /// run back to that moment, once `adopt` has taken it over: it does not know what was begun since. Files of
+    /// attempts are not in it.
     ///
     /// With --json: run_id, path, size in bytes, and sha256.
     Backup {
