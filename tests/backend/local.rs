@@ -81,9 +81,12 @@ impl Run {
         self.backends.ensure(true).expect("supervised");
     }
 
+    /// Waits for an end as ticks do, each of which sees to it that there is a supervisor: of one that was killed the kernel
+    /// may hold the locks for a moment yet, for a job that it was just starting.
     pub(super) fn wait(&self, attempt: &str, handle: &str) -> Status {
         let mut last = Status::Queued;
         until(|| {
+            self.go();
             last = self.status(attempt, handle);
             !matches!(last, Status::Queued | Status::Running(_))
         });

@@ -61,7 +61,7 @@ impl Journal {
         loop {
             let file = open_own(OpenOptions::new().read(true).append(true), &path)?;
             // the lock's own file may have been removed under a supervisor that lives
-            if !lock::hold(&file) {
+            if !lock::hold(&file)? {
                 return Ok(None);
             }
             // a supervisor may just have begun it anew, and left
@@ -180,7 +180,7 @@ impl Journal {
         copy.write_all(&lines)?;
         let temporary = self.directory.join(".journal.tmp");
         let mut file = open_own(OpenOptions::new().read(true).append(true).create(true), &temporary)?;
-        if !lock::hold(&file) {
+        if !lock::hold(&file)? {
             return Err(named(&temporary, io::Error::new(io::ErrorKind::TimedOut, "somebody keeps it locked")));
         }
         file.set_len(0)?;

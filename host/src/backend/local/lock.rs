@@ -33,22 +33,24 @@ pub struct StoppedSupervisor {
 /// Takes the lock of a backend's directory for this process, or finds that there is a supervisor.
 pub(super) fn take(directory: &Path) -> io::Result<Option<File>> {
     let lock = open_own(OpenOptions::new().create(true).truncate(false).write(true), &directory.join(NAME))?;
-    if !hold(&lock) {
+    if !hold(&lock)? {
         return Ok(None);
     }
     sign(&lock)?;
     Ok(Some(lock))
 }
 
-/// Locks a file for as long as it is open; `false` if a supervisor has locked it.
-pub(super) fn hold(file: &File) -> bool {
-    // a tick that only looks holds it for an instant
-    (0..20).any(|_| {
-        file.try_lock().is_ok() || {
-            std::thread::sleep(Duration::from_millis(1));
-            false
+/// Locks a file for as long as it is open; `false` if a supervisor has locked it. Whoever only looks shares the lock for
+/// an instant, which on a busy machine is long: that is waited for, as long as it takes.
+pub(super) fn hold(file: &File) -> io::Result<bool> {
+    while file.try_lock().is_err() {
+        if file.try_lock_shared().is_err() {
+            return Ok(false);
         }
-    })
+        file.unlock()?;
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(true)
 }
 
 /// Says in the file which process holds it, for whoever looks why nothing goes on. A full disk costs no more than that.
