@@ -447,29 +447,72 @@ const FOR_TESTS: [&str; 1] = [
     "set_program",
 ];
 
+fn words_of(text: &str) -> Vec<String> {
+    let words = text.split(|c: char| !c.is_alphanumeric() && c != '_').map(str::to_owned);
+    words.filter(|word| !word.is_empty()).collect()
+}
+
+/// The names that `pub` gives to all, with their kinds, but for what unit tests define.
+fn public_items(code: &str) -> Vec<(String, String)> {
+    let own = code.split("#[cfg(test)]").next().unwrap_or_default();
+    let named = |line: &str| {
+        let words = words_of(line);
+        let kinds = ["fn", "struct", "enum", "trait", "type", "const", "static"];
+        // `const` is a kind of its own, and a word before `fn`
+        let is_kind = |(at, word): (usize, &String)| {
+            kinds.contains(&word.as_str()) && !(word == "const" && words.get(at + 1).is_some_and(|next| next == "fn"))
+        };
+        let at = words.iter().enumerate().position(is_kind)?;
+        Some((words.get(at)?.clone(), words.get(at + 1)?.clone()))
+    };
+    own.lines().map(str::trim).filter(|line| line.starts_with("pub ")).filter_map(named).collect()
+}
+
+/// What only its own room uses is no more public than that: functions and values, since a type may be needed unnamed.
+#[test]
+fn what_one_room_alone_uses_is_not_public() {
+    let all: Vec<(String, String)> = sources();
+    let room = |name: &str| name.split(['/', '.']).next().unwrap_or_default().to_owned();
+    let mut rooms: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (name, code) in &all {
+        let body: String = code.split_inclusive(';').filter(|part| !part.contains("pub use ")).collect();
+        rooms.entry(room(name)).or_default().extend(words_of(&body));
+    }
+    let mut suites = Vec::new();
+    walk(&root().join("tests"), &mut suites);
+    let read = |path: &PathBuf| words_of(&fs::read_to_string(path).expect("a suite"));
+    let tests: BTreeSet<String> = suites.iter().flat_map(read).collect();
+    let mut looked_at = 0;
+    let mut alone = Vec::new();
+    for (name, code) in &all {
+        for (kind, item) in public_items(code) {
+            if !["fn", "const", "static"].contains(&kind.as_str()) {
+                continue;
+            }
+            looked_at += 1;
+            let own = room(name);
+            let elsewhere = rooms.iter().any(|(other, words)| *other != own && words.contains(&item));
+            if !elsewhere && !tests.contains(&item) {
+                alone.push(format!("{name}: {item}"));
+            }
+        }
+    }
+    assert!(looked_at > 200 && alone.is_empty(), "of {looked_at}, no other room names {alone:?}");
+}
+
 /// A test outside the crate makes every item `pub`, so that the compiler cannot see what nobody uses.
 #[test]
 fn no_public_item_is_unused() {
     let all: Vec<(String, String)> = sources();
-    let of_words = |text: &str| {
-        let words = text.split(|c: char| !c.is_alphanumeric() && c != '_').map(str::to_owned);
-        words.filter(|word| !word.is_empty()).collect::<Vec<String>>()
-    };
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     let mut defined: Vec<(String, String)> = Vec::new();
     for (name, code) in &all {
         // what is only handed on is not used yet
         let body: String = code.split_inclusive(';').filter(|part| !part.contains("pub use ")).collect();
-        for word in of_words(&body) {
+        for word in words_of(&body) {
             *seen.entry(word).or_default() += 1;
         }
-        let own = code.split("#[cfg(test)]").next().unwrap_or_default();
-        for line in own.lines().map(str::trim).filter(|line| line.starts_with("pub ")) {
-            let words = of_words(line);
-            let kinds = ["fn", "struct", "enum", "trait", "type", "const", "static"];
-            let kind = words.iter().rposition(|word| kinds.contains(&word.as_str()));
-            defined.extend(kind.and_then(|at| words.get(at + 1)).map(|item| (name.clone(), item.clone())));
-        }
+        defined.extend(public_items(code).into_iter().map(|(_, item)| (name.clone(), item)));
     }
     assert!(defined.len() > 300, "{}", defined.len());
     let unused: Vec<&(String, String)> = defined

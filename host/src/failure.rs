@@ -1,10 +1,13 @@
 //! What a person is told when something cannot be done: what, which thing, why, and what would help.
+use crate::backend::BackendTrouble;
 use crate::ground::files::is_link;
 use crate::ground::machine;
 use crate::plugin::{PluginError, PluginErrorKind};
 use crate::run::{LeaseError, RunDir};
 use crate::store::StoreError;
 use crate::tick::{PlanError, TickError, Unloaded};
+use std::error::Error;
+use std::sync::Arc;
 use std::{fmt, io};
 
 /// The kinds of trouble that exit codes tell apart.
@@ -27,6 +30,9 @@ pub enum FailureKind {
     Interrupted,
 }
 
+/// Why something failed: an error, whose own source may say more.
+pub type Cause = Box<dyn Error + Send + Sync>;
+
 /// Something that could not be done.
 #[derive(Debug)]
 pub struct Failure {
@@ -35,7 +41,7 @@ pub struct Failure {
     /// What, and which thing.
     pub what: String,
     /// Why, if it is known and not said yet.
-    pub cause: Option<String>,
+    pub cause: Option<Cause>,
     /// One command or edit that would help.
     pub hint: Option<String>,
 }
@@ -47,7 +53,7 @@ impl Failure {
     }
 
     /// Something the machine would not do.
-    pub fn machine(what: impl Into<String>, cause: impl fmt::Display) -> Self {
+    pub fn machine(what: impl Into<String>, cause: impl Into<Cause>) -> Self {
         Self::of(FailureKind::Machine, what).because(cause)
     }
 
@@ -64,9 +70,19 @@ impl Failure {
 
     /// Adds why.
     #[must_use]
-    pub fn because(mut self, cause: impl fmt::Display) -> Self {
-        self.cause = Some(cause.to_string());
+    pub fn because(mut self, cause: impl Into<Cause>) -> Self {
+        self.cause = Some(cause.into());
         self
+    }
+
+    /// Why, and why that, as far as it is known: the nearest cause first.
+    pub fn causes(&self) -> impl Iterator<Item = &(dyn Error + 'static)> {
+        let mut next = self.source();
+        std::iter::from_fn(move || {
+            let cause = next?;
+            next = cause.source();
+            Some(cause)
+        })
     }
 
     /// Adds what would help.
@@ -80,40 +96,52 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)?;
-        self.cause.iter().try_for_each(|cause| write!(f, ": {cause}"))
+        self.causes().try_for_each(|cause| write!(f, ": {cause}"))
     }
 }
 
-impl std::error::Error for Failure {}
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.as_deref().map(|cause| cause as _)
+    }
+}
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        let text = error.to_string();
-        match error {
-            StoreError::TooNew(..) => {
-                Self::of(FailureKind::Machine, text).hint("use the matterstack that made the run, or a later one")
-            }
-            StoreError::Before(..) => Self::of(FailureKind::Machine, text)
-                .hint("finish the run with the matterstack that made it, or make a new one with `matterstack init`"),
-            StoreError::Missing(_) => Self::of(FailureKind::Machine, text).hint("restore it from a backup"),
-            StoreError::Corrupt(..) => Self::of(FailureKind::Machine, text)
-                .hint("the file is untouched; restore it from a backup, or look at it with `sqlite3 FILE .recover`"),
-            StoreError::Damaged(_) => Self::of(FailureKind::Machine, text)
-                .hint("restore state.sqlite from a backup, or look at it with `sqlite3 state.sqlite .recover`"),
-            StoreError::Setting { .. } => Self::of(FailureKind::Machine, text).hint(OTHER_JOURNAL),
-            StoreError::Busy => Self::of(FailureKind::Busy, text),
-            StoreError::Disk(_) => Self::of(FailureKind::Disk, text).hint(MAKE_ROOM),
-            StoreError::Denied(_) | StoreError::LogUnread(_) => Self::of(FailureKind::Machine, text).hint(MAKE_ROOM),
+        let (kind, hint) = match &error {
+            StoreError::TooNew(..) => (FailureKind::Machine, "use the matterstack that made the run, or a later one"),
+            StoreError::Before(..) => (
+                FailureKind::Machine,
+                "finish the run with the matterstack that made it, or make a new one with `matterstack init`",
+            ),
+            StoreError::Missing(_) => (FailureKind::Machine, "restore it from a backup"),
+            StoreError::Corrupt(..) => (
+                FailureKind::Machine,
+                "the file is untouched; restore it from a backup, or look at it with `sqlite3 FILE .recover`",
+            ),
+            StoreError::Damaged(_) => (
+                FailureKind::Machine,
+                "restore state.sqlite from a backup, or look at it with `sqlite3 state.sqlite .recover`",
+            ),
+            StoreError::Setting { .. } => (FailureKind::Machine, OTHER_JOURNAL),
+            StoreError::Disk(_) => (FailureKind::Disk, MAKE_ROOM),
+            StoreError::Denied(_) | StoreError::LogUnread(_) => (FailureKind::Machine, MAKE_ROOM),
+            StoreError::Busy => return Self::of(FailureKind::Busy, error.to_string()),
             StoreError::Exists(_) | StoreError::Illegal(_) | StoreError::NothingBack | StoreError::Circle(_) => {
-                Self::of(FailureKind::Input, text)
+                return Self::input(error.to_string());
             }
-            StoreError::Row(_) => Self::of(FailureKind::Machine, "the database holds what no matterstack writes")
-                .because(text)
-                .hint(DAMAGED),
             // a statement of ours that SQLite does not take: rows or tables are not as the migrations make them
-            StoreError::Sqlite(_) => Self::of(FailureKind::Machine, "the database is not as this matterstack makes it")
-                .because(text)
-                .hint(DAMAGED),
+            StoreError::Row(_) | StoreError::Sqlite(_) => {
+                let why = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+                let what = "the database is not as this matterstack makes it";
+                return Self::of(FailureKind::Machine, what).because(why).hint(DAMAGED);
+            }
+        };
+        let failure = Self::of(kind, error.to_string()).hint(hint);
+        // what lies below SQLite's own sentence says the same in other words
+        match error.source() {
+            Some(cause) => failure.because(cause.to_string()),
+            None => failure,
         }
     }
 }
@@ -237,6 +265,15 @@ impl Failure {
     }
 }
 
+impl From<&BackendTrouble> for Failure {
+    fn from(trouble: &BackendTrouble) -> Self {
+        let kind = if machine::is_trouble(&trouble.error) { FailureKind::Disk } else { FailureKind::Machine };
+        Self::of(kind, format!("{trouble} failed"))
+            .because(Arc::clone(&trouble.error))
+            .hint("nothing was lost: mend the cause, then repeat the command")
+    }
+}
+
 impl From<PlanError> for Failure {
     fn from(error: PlanError) -> Self {
         match error {
@@ -265,7 +302,7 @@ mod tests {
         let hint = hint.unwrap_or_default();
         assert_eq!(kind, FailureKind::Machine);
         assert!(hint.contains("`store.journal`") && !hint.contains("backup"), "{hint}");
-        let damaged = Failure::from(StoreError::Damaged("malformed".to_owned())).hint.unwrap_or_default();
+        let damaged = Failure::from(StoreError::Damaged("malformed".into())).hint.unwrap_or_default();
         assert!(damaged.contains("restore state.sqlite from a backup"), "{damaged}");
     }
 
@@ -275,7 +312,7 @@ mod tests {
         assert!(std::error::Error::source(&plan).is_none(), "the text holds the cause already");
         let (text, failure) = (plan.to_string(), Failure::from(plan));
         assert!(text.starts_with("plan: ") && text.contains("it is a number"), "{text}");
-        assert_eq!((failure.what, failure.cause), (text, None));
+        assert_eq!((failure.what.as_str(), failure.causes().count()), (text.as_str(), 0));
     }
 
     #[test]
@@ -284,7 +321,8 @@ mod tests {
         let error = PluginError { plugin: "campaign".to_owned(), call: Some("plan"), kind };
         let Failure { kind, what, cause, hint } = TickError::Unasked(error).into();
         assert_eq!((kind, what.as_str()), (FailureKind::Machine, "asking the campaign failed"));
-        assert!(cause.unwrap_or_default().contains("no memory") && hint.unwrap_or_default().contains("free memory"));
+        let cause = cause.map(|cause| cause.to_string()).unwrap_or_default();
+        assert!(cause.contains("no memory") && hint.unwrap_or_default().contains("free memory"));
     }
 
     #[test]

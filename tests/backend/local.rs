@@ -1,4 +1,5 @@
 //! The local backend: what ends how, and what a supervisor killed at any point leaves behind.
+use super::{changes, supervised, synced};
 use matterstack::backend::local::LocalSettings;
 use matterstack::backend::{Backends, Compute, JobKey};
 use matterstack::model::contract::{Found, Status};
@@ -77,12 +78,12 @@ impl Run {
     }
 
     pub(super) fn go(&self) {
-        self.backends.sync().expect("synced");
-        self.backends.ensure(true).expect("supervised");
+        synced(&self.backends);
+        supervised(&self.backends);
     }
 
-    /// Waits for an end as ticks do, each of which sees to it that there is a supervisor: of one that was killed the kernel
-    /// may hold the locks for a moment yet, for a job that it was just starting.
+    /// Waits for an end as ticks do, each of which sees to it that there is a supervisor: of one that was killed the
+    /// kernel may hold the locks for a moment yet, for a job that it was just starting.
     pub(super) fn wait(&self, attempt: &str, handle: &str) -> Status {
         let mut last = Status::Queued;
         until(|| {
@@ -177,7 +178,7 @@ fn a_supervisor_killed_anywhere_starts_nothing_twice() {
             let attempts: Vec<String> = (0..6).map(|number| format!("b{number}")).collect();
             let submit = |attempt: &String| run.submit(attempt, r#"{"command":"echo x >> counter; sleep 0.07"}"#);
             let handles: Vec<_> = attempts.iter().map(submit).collect();
-            run.backends.sync().expect("synced");
+            synced(&run.backends);
             let failpoint = format!("{point}:{passage}");
             run.supervisor(&[("MATTERSTACK_FAILPOINT", &failpoint)]).wait().expect("ended");
             run.go();
@@ -200,7 +201,7 @@ fn a_job_whose_supervisor_died_keeps_its_slot_and_ends_lost() {
     let run = Run::new(1);
     let first = run.submit("a1", r#"{"command":"sleep 0.7; touch done"}"#);
     let second = run.submit("a2", r#"{"command":"test -e ../a1/done"}"#);
-    run.backends.sync().expect("synced");
+    synced(&run.backends);
     let mut supervisor = run.supervisor(&[]);
     until(|| code(&run.status("a1", &first)) == "running");
     supervisor.kill().expect("killed");
@@ -214,7 +215,7 @@ fn a_job_whose_supervisor_died_keeps_its_slot_and_ends_lost() {
 fn a_restart_of_the_machine_loses_what_was_claimed_and_starts_the_rest() {
     let run = Run::new(1);
     let first = run.submit("a1", r#"{"command":"sleep 0.3; echo x >> counter"}"#);
-    run.backends.sync().expect("synced");
+    synced(&run.backends);
     let mut supervisor = run.supervisor(&[("MATTERSTACK_TEST_BOOT_ID", "earlier")]);
     until(|| code(&run.status("a1", &first)) == "running");
     supervisor.kill().expect("killed");
@@ -230,7 +231,7 @@ fn torn_lines_count_for_nothing() {
     use std::io::Write;
     let run = Run::new(1);
     let first = run.submit("a1", r#"{"command":["true"]}"#);
-    run.backends.sync().expect("synced");
+    synced(&run.backends);
     for (file, text) in
         [("queue", r#"{"submit":{"attempt":"a9","directory":"x","command":["true"]}}"#), ("journal", "{\"cl")]
     {
@@ -260,7 +261,7 @@ fn changes_name_each_attempt_once_and_the_supervisor_leaves_no_zombie() {
     let mut ended = std::collections::BTreeSet::new();
     let mut cursors = BTreeMap::new();
     until(|| {
-        let changes = run.backends.changes(&cursors).expect("changes");
+        let changes = changes(&run.backends, &cursors);
         cursors = changes.cursors;
         ended.extend(
             changes
@@ -272,7 +273,7 @@ fn changes_name_each_attempt_once_and_the_supervisor_leaves_no_zombie() {
     });
     let journal = run.backend_directory().join("journal");
     until(|| fs::read_to_string(&journal).expect("journal").trim_end().ends_with("}}}"));
-    assert!(run.backends.changes(&cursors).expect("changes").attempts.is_empty());
+    assert!(changes(&run.backends, &cursors).attempts.is_empty());
     let id = std::process::id();
     until(|| {
         let children = fs::read_to_string(format!("/proc/self/task/{id}/children")).unwrap_or_default();
@@ -289,7 +290,7 @@ fn measure_a_thousand_jobs() {
     for number in 0..1000 {
         run.submit(&format!("t{number}"), r#"{"command":["/bin/true"]}"#);
     }
-    run.backends.sync().expect("synced");
+    synced(&run.backends);
     let started = Instant::now();
     let mut supervisor = run.supervisor(&[]);
     let pid = supervisor.id();

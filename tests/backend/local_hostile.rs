@@ -1,5 +1,6 @@
 //! The local backend against jobs that put something in its way, and against what happens to its supervisor.
 use super::local::{Run, code, until};
+use super::synced;
 use matterstack::backend::Compute;
 use matterstack::model::contract::Status;
 use matterstack::model::inputs::Inputs;
@@ -57,7 +58,7 @@ fn a_pipe_or_a_link_for_a_file_of_the_host_is_refused_and_not_followed() {
     for name in ["queue", "journal", "supervisor.lock", "wake"] {
         let run = Run::new(1);
         run.submit("a1", r#"{"command":"true"}"#);
-        run.backends.sync().expect("synced");
+        synced(&run.backends);
         let path = run.backend_directory().join(name);
         let _ = fs::remove_file(&path);
         fifo(&path);
@@ -71,7 +72,7 @@ fn only_the_supervisor_says_that_a_job_has_ended() {
     let run = Run::new(1);
     let forge = r#"printf '{"attempt":"%s","code":0,"signal":null,"reason":"exited","message":null,"started_at":null,"ended_at":"2026-01-01T00:00:00Z"}' $MATTERSTACK_ATTEMPT > exit.json; touch forged; sleep 600"#;
     let handle = run.submit("a1", &serde_json::json!({ "command": forge }).to_string());
-    run.backends.sync().expect("synced");
+    synced(&run.backends);
     let mut supervisor = run.supervisor(&[]);
     let forged = run.attempt_directory("a1").join("forged");
     until(|| forged.exists() && code(&run.status("a1", &handle)) == "running");
@@ -93,7 +94,7 @@ fn an_end_that_was_seen_survives_the_supervisor() {
     for point in ["local.end-seen", "local.exit-recorded"] {
         let run = Run::new(1);
         let handle = run.submit("a1", r#"{"command":"exit 3"}"#);
-        run.backends.sync().expect("synced");
+        synced(&run.backends);
         run.supervisor(&[("MATTERSTACK_FAILPOINT", point)]).wait().expect("ended");
         run.go();
         assert_eq!(code(&run.wait("a1", &handle)), "exit-code", "{point}");
@@ -105,7 +106,7 @@ fn an_end_that_was_seen_survives_the_supervisor() {
 fn an_adopted_job_is_as_old_as_its_process_whatever_the_clock_said() {
     let run = Run::new(2);
     let handle = run.submit("a1", r#"{"command":["sleep","600"],"resources":{"walltime_s":3600}}"#);
-    run.backends.sync().expect("synced");
+    synced(&run.backends);
     let mut supervisor = run.supervisor(&[]);
     until(|| code(&run.status("a1", &handle)) == "running");
     supervisor.kill().expect("killed");

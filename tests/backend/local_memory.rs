@@ -1,6 +1,7 @@
 //! What the local backend remembers: the journal decides what was started, whatever becomes of directories, files and
 //! disks.
 use super::local::{Run, code, until};
+use super::{changes, supervised, synced};
 use crate::support::disk::Disk;
 use matterstack::backend::local::LocalSettings;
 use matterstack::backend::{Backends, Compute, JobKey};
@@ -68,8 +69,8 @@ fn an_attempt_is_never_started_again_whatever_its_directory_holds() {
                 let key = JobKey { attempt_id: &id, task_id: &TaskId::from("t"), directory: &directory };
                 let handle =
                     backends.submit("local", key, &counted(&effects, "true"), &Inputs::default()).expect("submitted");
-                backends.sync().expect("synced");
-                backends.ensure(true).expect("supervised");
+                synced(&backends);
+                supervised(&backends);
                 assert_eq!(run.status_by(backends, &attempt, &handle), Status::Succeeded);
             }
             let after = format!("w{number}-{settles}");
@@ -131,7 +132,7 @@ fn a_supervisor_that_dies_while_it_begins_its_files_anew_loses_nothing() {
         let effects = run.directory.path().join("effects");
         let ids: Vec<String> = (0..900).map(|n| format!("a{n}")).collect();
         let handles: Vec<String> = ids.iter().map(|id| run.submit(id, &counted(&effects, "true"))).collect();
-        run.backends.sync().expect("synced");
+        synced(&run.backends);
         let status = run.supervisor(&[("MATTERSTACK_FAILPOINT", &format!("{point}:1"))]).wait().expect("ended");
         assert!(!status.success(), "{point} was reached");
         run.go();
@@ -159,7 +160,7 @@ fn a_copy_of_an_unsettled_queue_starts_nothing() {
     assert_eq!(run.wait("a1", &first), Status::Succeeded);
     settled(&run);
     let handle = run.submit("a2", &counted(&effects, "true"));
-    run.backends.sync().expect("synced");
+    synced(&run.backends);
     let place = tempfile::tempdir().expect("a directory");
     let copied = Command::new("cp").arg("-a").arg(run.directory.path()).arg(place.path()).status().expect("cp");
     assert!(copied.success());
@@ -169,7 +170,7 @@ fn a_copy_of_an_unsettled_queue_starts_nothing() {
     let mut supervise = Command::new(env!("CARGO_BIN_EXE_matterstack"));
     assert!(!supervise.arg("__supervise").arg(&backend).status().expect("a supervisor").success());
     let backends = Run::open(&copy, 1);
-    backends.ensure(true).expect("nothing to supervise");
+    supervised(&backends);
     let status = |attempt: &str, handle: &str| {
         let (id, directory) = (AttemptId::from(attempt), copy.join("operators").join(attempt));
         backends
@@ -184,8 +185,8 @@ fn a_copy_of_an_unsettled_queue_starts_nothing() {
     fs::create_dir_all(&directory).expect("a directory");
     let key = JobKey { attempt_id: &id, task_id: &TaskId::from("t"), directory: &directory };
     let third = backends.submit("local", key, &counted(&effects, "true"), &Inputs::default()).expect("submitted");
-    backends.sync().expect("synced");
-    backends.ensure(true).expect("supervised");
+    synced(&backends);
+    supervised(&backends);
     until(|| status("a3", &third) == Status::Succeeded);
     let names: Vec<_> = starts(&effects).into_keys().collect();
     assert_eq!(names, ["a1", "a3"], "the original still has its job");
@@ -220,11 +221,11 @@ fn nothing_is_handed_to_a_supervisor_of_another_format() {
             }
             other => panic!("{name}: {other:?}"),
         }
-        fresh.changes(&BTreeMap::new()).expect("nothing to tell");
+        changes(&fresh, &BTreeMap::new());
         drop(lock);
         let second = fresh.submit("local", key, job, &Inputs::default()).expect("its supervisor is gone");
-        fresh.sync().expect("synced");
-        fresh.ensure(true).expect("supervised");
+        synced(&fresh);
+        supervised(&fresh);
         until(|| run.status_by(&fresh, "a2", &second) == Status::Succeeded);
         // an attempt that was handed to the other is never taken for one that was not
         let old = AttemptId::from("a1");
@@ -239,7 +240,7 @@ fn what_has_no_room_waits_for_a_job_to_end() {
     let attempts: Vec<String> = (0..40).map(|number| format!("r{number}")).collect();
     let handles: Vec<_> =
         attempts.iter().map(|id| run.submit(id, r#"{"command":"sleep 0.2; ulimit -Sn > n"}"#)).collect();
-    run.backends.sync().expect("synced");
+    synced(&run.backends);
     let mut supervise = Command::new("prlimit");
     supervise.args(["--nofile=18:24", env!("CARGO_BIN_EXE_matterstack"), "__supervise"]).arg(run.backend_directory());
     let mut supervisor = supervise.spawn().expect("prlimit");
@@ -270,7 +271,7 @@ fn a_job_that_waited_for_room_when_its_supervisor_died_is_not_lost() {
     let effects = run.directory.path().join("effects");
     let attempts: Vec<String> = (0..40).map(|number| format!("n{number}")).collect();
     let handles: Vec<_> = attempts.iter().map(|id| run.submit(id, &counted(&effects, "sleep 0.3"))).collect();
-    run.backends.sync().expect("synced");
+    synced(&run.backends);
     let mut supervise = Command::new("prlimit");
     supervise.args(["--nofile=24:24", env!("CARGO_BIN_EXE_matterstack"), "__supervise"]).arg(run.backend_directory());
     let died = supervise.env("MATTERSTACK_FAILPOINT", "local.no-room").status().expect("prlimit");
@@ -314,7 +315,7 @@ fn what_ran_unseen_is_told_from_what_may_never_have_started() {
     for (point, expected) in [("local.started", "end-unseen"), ("local.starting", "start-unseen")] {
         let run = Run::new(1);
         let handle = run.submit("unseen", r#"{"command":"sleep 0.3"}"#);
-        run.backends.sync().expect("synced");
+        synced(&run.backends);
         run.supervisor(&[("MATTERSTACK_FAILPOINT", point)]).wait().expect("ended");
         run.go();
         match run.wait("unseen", &handle) {
@@ -345,7 +346,7 @@ fn a_disk_that_gave_up_starts_nothing_twice() {
             run.backends.submit("local", key, &counted(&effects, "sleep 0.2"), &Inputs::default()).expect("submitted"),
         );
     }
-    run.backends.sync().expect("synced");
+    synced(&run.backends);
     let backend =
         fs::read_dir(root.join("backends/local")).expect("backend").next().expect("one").expect("entry").path();
     let mut supervise = Command::new(env!("CARGO_BIN_EXE_matterstack"));
@@ -358,7 +359,7 @@ fn a_disk_that_gave_up_starts_nothing_twice() {
     let before = starts(&effects).len();
     disk.mend();
     let fresh = Run::open(&root, 4);
-    fresh.ensure(true).expect("supervised");
+    supervised(&fresh);
     let mut lost = 0;
     for (id, handle) in &handles {
         let (attempt, place) = (AttemptId::from(id.as_str()), directory(id));

@@ -2,6 +2,7 @@
 //! command starts twice, and none starts that was called lost.
 use super::local::{Run, code, until};
 use super::local_memory::{counted, settled, starts};
+use super::{supervised, synced};
 use matterstack::backend::Compute;
 use matterstack::backend::{Backends, JobKey};
 use matterstack::model::contract::Status;
@@ -18,7 +19,7 @@ type Harm<'a> = &'a dyn Fn(&Path, &[u8]);
 fn end_of(run: &Run, backends: &Backends, attempt: &str, handle: &str) -> Status {
     let mut last = Status::Queued;
     until(|| {
-        backends.ensure(true).expect("supervised");
+        supervised(&backends);
         last = run.status_by(backends, attempt, handle);
         !matches!(last, Status::Queued | Status::Running(_) | Status::Unavailable(_) | Status::Waiting { .. })
     });
@@ -129,7 +130,7 @@ fn a_journal_changed_after_its_supervisor_was_killed_starts_nothing_again() {
         let older = old(&run);
         let attempts = ["k1", "k2"];
         let handles = attempts.map(|attempt| run.submit(attempt, &counted(&effects, "sleep 1.5")));
-        run.backends.sync().expect("synced");
+        synced(&run.backends);
         let mut supervisor = run.supervisor(&[]);
         until(|| starts(&effects).len() == 3);
         supervisor.kill().expect("killed");
@@ -148,7 +149,7 @@ fn a_lock_removed_under_a_living_supervisor_lets_no_second_one_in() {
     let effects = run.directory.path().join("effects");
     let attempts = ["a1", "a2", "a3"];
     let handles = attempts.map(|attempt| run.submit(attempt, &counted(&effects, "sleep 0.5")));
-    run.backends.sync().expect("synced");
+    synced(&run.backends);
     let mut supervisor = run.supervisor(&[]);
     until(|| starts(&effects).len() == 1);
     remove(&run.backend_directory().join("supervisor.lock"));
@@ -171,7 +172,7 @@ fn what_was_called_lost_when_the_files_went_never_starts() {
         let effects = run.directory.path().join("effects");
         run.submit("a1", &counted(&effects, "sleep 1"));
         let second = run.submit("a2", &counted(&effects, "true"));
-        run.backends.sync().expect("synced");
+        synced(&run.backends);
         let mut supervisor = run.supervisor(&[]);
         until(|| starts(&effects).len() == 1);
         harm(&run.directory.path().join("backends"));
@@ -193,7 +194,7 @@ fn what_a_queue_held_that_was_emptied_is_lost() {
         let first = run.submit("a1", &counted(&effects, "sleep 0.5"));
         let many: Vec<String> = (0..20).map(|number| format!("b{number}")).collect();
         let handles: Vec<String> = many.iter().map(|attempt| run.submit(attempt, &counted(&effects, "true"))).collect();
-        run.backends.sync().expect("synced");
+        synced(&run.backends);
         let mut supervisor = run.supervisor(&[]);
         until(|| code(&run.status("a1", &first)) == "running");
         supervisor.kill().expect("killed");
@@ -248,7 +249,7 @@ fn a_supervisor_that_may_have_too_little_makes_way_for_another() {
     let run = Run::new(1);
     let effects = run.directory.path().join("effects");
     let handle = run.submit("a1", &counted(&effects, "true"));
-    run.backends.sync().expect("synced");
+    synced(&run.backends);
     let mut cramped = false;
     for limit in 8..20 {
         let mut supervise = Command::new("prlimit");

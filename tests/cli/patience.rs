@@ -32,6 +32,32 @@ fn a_loop_waits_for_a_full_disk_and_says_so() {
 }
 
 #[test]
+fn a_backend_whose_files_cannot_be_used_holds_up_nobody_elses_tasks() {
+    let world = World::new(&json!({
+            "campaign": {"plugin": "builtin:workflow", "params": {"tasks": [
+                {"id": "far", "operator": "far", "command": "true"},
+                {"id": "first", "operator": "local", "command": "true"},
+                {"id": "second", "operator": "local", "command": "true", "depends_on": ["first"]},
+            ]}},
+            "operators": {
+                "far": {"plugin": "builtin:compute", "grants": {"compute": ["a-cluster"]}},
+                "local": {"plugin": "builtin:compute", "grants": {"compute": ["local"]}},
+            },
+            "backends": {"a-cluster": {"kind": "slurm"}, "local": {"kind": "local"}},
+    }));
+    world.init();
+    let memory = world.run_dir("r").join("backends/a-cluster/queue.jsonl");
+    std::fs::create_dir_all(memory.parent().expect("a directory")).expect("made");
+    std::fs::write(&memory, b"\xff\n").expect("what is no text");
+    let ended = world.run(&["loop", "r"]).code(74);
+    assert_eq!(ended.stderr.matches("the rest goes on").count(), 1, "{}", ended.stderr);
+    assert!(ended.stderr.contains("error: reading the files of backend `a-cluster` failed"), "{}", ended.stderr);
+    assert_eq!(world.tasks(), "far=running first=completed second=completed");
+    world.run(&["step", "r"]).code(74);
+    world.is_sound("r");
+}
+
+#[test]
 fn an_operator_that_cannot_be_loaded_holds_up_nobody_elses_tasks() {
     let world = World::new(&json!({
             "campaign": {"plugin": "builtin:workflow", "params": {"tasks": [

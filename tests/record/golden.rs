@@ -30,8 +30,8 @@ fn life() -> World {
     world.write("scripts/make.sh", "echo made > made.txt\necho said\n");
     world.init();
     world.run(&["loop", "r"]).code(1);
-    world.run(&["revive", "r", "--reason", "the machine was mended"]).code(0);
-    world.run(&["amend", "r", "--set", "limits.max_active=3", "--reason", "more at once"]).code(0);
+    world.run(&["resume", "r", "--reason", "the machine was mended"]).code(0);
+    world.run(&["amend", "r", "config", "limits.max_active=3", "--reason", "more at once"]).code(0);
     fs::write(world.run_dir("r").join("ok"), "").expect("a file");
     world.run(&["loop", "r"]).code(0);
     world

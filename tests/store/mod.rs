@@ -8,6 +8,7 @@ mod outlook;
 mod record;
 
 use matterstack::model::act::{Act, Actor, Verb};
+use matterstack::model::code::Code;
 use matterstack::model::code::Word;
 use matterstack::model::config::{Journal, RunConfig};
 use matterstack::model::reason::Reason;
@@ -134,6 +135,7 @@ fn advance(writer: &Writer<'_>, attempt: &AttemptRow, to: AttemptState) -> Resul
     if matches!(to, AttemptState::Submitted | AttemptState::Running | AttemptState::WaitingExternal) {
         attempt.handle.get_or_insert_with(|| "{\"external_id\":\"7\"}".to_owned());
     }
+    attempt.waits_for = (to == AttemptState::WaitingExternal).then(|| Code::Person.into());
     if let Some(outcome) = to.outcome() {
         attempt.handle.get_or_insert_with(|| "{}".to_owned());
         writer.end_attempt(&attempt, &end(outcome), 50)

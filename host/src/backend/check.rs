@@ -194,15 +194,17 @@ fn job(check: &Check<'_>, backends: &Backends, steps: &mut Steps<'_>) {
     let key = JobKey { attempt_id: &attempt, task_id: &task, directory: &directory };
     let mut handle = String::new();
     let refused = |error: &GuestError| (error.detail().message.clone(), remedy_of(check.config, error).to_owned());
-    let io = |error: std::io::Error| (error.to_string(), "the directory here must be writable".to_owned());
+    let io = |error: &std::io::Error| (error.to_string(), "the directory here must be writable".to_owned());
     let submitted = steps.take("submit", || {
-        std::fs::create_dir_all(&directory).map_err(io)?;
+        std::fs::create_dir_all(&directory).map_err(|error| io(&error))?;
         let document = r#"{"command": "echo checked > checked", "outputs": ["checked"], "resources": {"cores": 1, "walltime_s": 60}}"#;
         handle = backends.submit(check.name, key, document, &Inputs::default()).map_err(|error| refused(&error))?;
-        match backends.sync().map_err(io)?.into_values().next() {
-            Some(error) => Err(refused(&error)),
-            None => backends.ensure(true).map_err(io).map(|()| "accepted".to_owned()),
+        let (unacknowledged, mut troubles) = backends.sync();
+        if let Some(error) = unacknowledged.into_values().next() {
+            return Err(refused(&error));
         }
+        troubles.extend(backends.ensure(true));
+        troubles.pop().map_or_else(|| Ok("accepted".to_owned()), |trouble| Err(io(&trouble.error)))
     });
     if !submitted {
         return;
@@ -236,8 +238,8 @@ fn wait(check: &Check<'_>, backends: &Backends, key: JobKey<'_>, handle: &mut St
     let started = Instant::now();
     let mut last = "nothing is known of it".to_owned();
     while started.elapsed() < check.patience {
-        if let Err(error) = backends.changes(&BTreeMap::new()) {
-            return Err(said(&error.to_string()));
+        if let Some(trouble) = backends.changes(&BTreeMap::new()).troubles.pop() {
+            return Err(said(&trouble.error.to_string()));
         }
         let report = match backends.status(check.name, key, handle) {
             Ok(report) => report,

@@ -23,7 +23,7 @@ pub use compute::{Compute, JobKey, Unacknowledged};
 pub use kept::{LeftThere, RanAt};
 pub use local::{StoppedSupervisor, StrandedSupervisor, Stranding, stranded_supervisors};
 pub use program::{Ended, start_and_leave, start_and_wait};
-pub use registry::{Backends, Changes};
+pub use registry::{BackendTrouble, Backends, Changes};
 
 /// Looks for supervisors of a run on this machine that somebody stopped. Changes nothing.
 pub fn stopped_supervisors(run: &Path, config: &RunConfig) -> Vec<StoppedSupervisor> {

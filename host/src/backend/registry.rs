@@ -17,8 +17,28 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+/// The files of one backend cannot be used, of which the other backends know nothing.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{what} of backend `{backend}`")]
+pub struct BackendTrouble {
+    /// Its name.
+    pub backend: String,
+    /// What was being done.
+    pub what: &'static str,
+    /// Why it failed.
+    #[source]
+    pub error: Arc<io::Error>,
+}
+
+impl BackendTrouble {
+    /// What failed, and why.
+    pub fn told(&self) -> String {
+        format!("{self} failed: {}", self.error)
+    }
+}
+
 /// What happened since the last look.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Changes {
     /// Attempts whose job started or ended, each once.
     pub attempts: Vec<AttemptId>,
@@ -26,6 +46,8 @@ pub struct Changes {
     pub more: bool,
     /// Where the next look begins, by backend; to be kept with what was made of the changes.
     pub cursors: BTreeMap<String, String>,
+    /// The backends that do not tell, because their files cannot be read.
+    pub troubles: Vec<BackendTrouble>,
 }
 
 /// The backends that the configuration of a run names.
@@ -103,67 +125,62 @@ impl Backends {
     }
 
     /// Tells whose jobs started or ended since `cursors`; costs what changed. Asks clusters, those that may be asked
-    /// again.
-    ///
-    /// # Errors
-    /// If a journal exists and cannot be read. A cluster that does not answer is no error.
-    pub fn changes(&self, cursors: &BTreeMap<String, String>) -> io::Result<Changes> {
-        let mut changes = self.local_changes(cursors)?;
+    /// again. A cluster that does not answer is no trouble.
+    pub fn changes(&self, cursors: &BTreeMap<String, String>) -> Changes {
+        let mut changes = self.local_changes(cursors);
         for (name, backend) in &self.slurm {
-            let (attempts, cursor) = backend.changes(cursors.get(name).map(String::as_str))?;
-            changes.attempts.extend(attempts);
-            changes.cursors.extend(cursor.map(|cursor| (name.clone(), cursor)));
+            match backend.changes(cursors.get(name).map(String::as_str)) {
+                Ok((attempts, cursor)) => {
+                    changes.attempts.extend(attempts);
+                    changes.cursors.extend(cursor.map(|cursor| (name.clone(), cursor)));
+                }
+                Err(error) => changes.troubles.push(trouble(name, READING, error)),
+            }
         }
-        Ok(changes)
+        changes
     }
 
-    /// Hands on what was learnt while asking: jobs that clusters are to stop.
-    ///
-    /// # Errors
-    /// If a backend's memory cannot be written.
-    pub fn flush(&self) -> io::Result<()> {
-        self.slurm.values().try_for_each(SlurmBackend::flush)
+    /// Hands on what was learnt while asking: jobs that clusters are to stop. Returns the backends whose memory cannot
+    /// be written.
+    pub fn flush(&self) -> Vec<BackendTrouble> {
+        self.slurm.iter().filter_map(|(name, backend)| Some(trouble(name, WRITING, backend.flush().err()?))).collect()
     }
 
-    /// When a cluster is to be asked for its queue, if there is anything to ask for.
-    ///
-    /// # Errors
-    /// If a backend's memory cannot be read.
-    pub fn poll_after(&self) -> io::Result<Option<Duration>> {
-        let mut soonest = None;
-        for backend in self.slurm.values() {
-            soonest = [soonest, backend.poll_after()?].into_iter().flatten().min();
-        }
-        Ok(soonest)
+    /// When a cluster is to be asked for its queue, if there is anything to ask for. One whose memory cannot be read is
+    /// left to the next tick, which says so.
+    pub fn poll_after(&self) -> Option<Duration> {
+        self.slurm.values().filter_map(|backend| backend.poll_after().ok()?).min()
     }
 
     /// Like [`Backends::changes`], of what this machine knows by itself: asks no cluster and needs no lease.
-    ///
-    /// # Errors
-    /// If a journal exists and cannot be read.
-    pub fn local_changes(&self, cursors: &BTreeMap<String, String>) -> io::Result<Changes> {
+    pub fn local_changes(&self, cursors: &BTreeMap<String, String>) -> Changes {
         let mut changes = Changes::default();
         for (name, backend) in &self.local {
-            let local = backend.changes(cursors.get(name).map(String::as_str))?;
-            changes.attempts.extend(local.attempts);
-            changes.more |= local.more;
-            changes.cursors.extend(local.cursor.map(|cursor| (name.clone(), cursor)));
+            match backend.changes(cursors.get(name).map(String::as_str)) {
+                Ok(local) => {
+                    changes.attempts.extend(local.attempts);
+                    changes.more |= local.more;
+                    changes.cursors.extend(local.cursor.map(|cursor| (name.clone(), cursor)));
+                }
+                Err(error) => changes.troubles.push(trouble(name, READING, error)),
+            }
         }
-        Ok(changes)
+        changes
     }
 
     /// Hands the jobs submitted so far to where they are to run, durably. Until then they are remembered in this
-    /// process only, so a tick calls it before it commits `submitted`. Tells which were not acknowledged.
-    ///
-    /// # Errors
-    /// If a queue cannot be written: then nothing is known of the jobs, and [`Compute::find`] tells.
-    pub fn sync(&self) -> io::Result<Unacknowledged> {
-        self.sync_local()?;
-        let mut unacknowledged = Unacknowledged::new();
-        for backend in self.slurm.values() {
-            unacknowledged.append(&mut backend.sync()?);
+    /// process only, so a tick calls it before it commits `submitted`. Tells which were not acknowledged, and the
+    /// backends whose files cannot be written: of the jobs of those nothing is known, and [`Compute::find`] tells a
+    /// process that begins anew.
+    pub fn sync(&self) -> (Unacknowledged, Vec<BackendTrouble>) {
+        let (mut unacknowledged, mut troubles) = (Unacknowledged::new(), self.sync_local());
+        for (name, backend) in &self.slurm {
+            match backend.sync() {
+                Ok(mut refused) => unacknowledged.append(&mut refused),
+                Err(error) => troubles.push(trouble(name, WRITING, error)),
+            }
         }
-        Ok(unacknowledged)
+        (unacknowledged, troubles)
     }
 
     /// How long submits have waited, since this was asked last, for what clusters tell of themselves: every further
@@ -172,12 +189,9 @@ impl Backends {
         Duration::from_millis(self.slurm.values().map(SlurmBackend::take_waited_ms).sum())
     }
 
-    /// Makes durable what the queues on this machine were told.
-    ///
-    /// # Errors
-    /// If a queue cannot be written.
-    pub fn sync_local(&self) -> io::Result<()> {
-        self.local.values().try_for_each(LocalBackend::sync)
+    /// Makes durable what the queues on this machine were told. Returns the backends whose queue cannot be written.
+    pub fn sync_local(&self) -> Vec<BackendTrouble> {
+        self.local.iter().filter_map(|(name, backend)| Some(trouble(name, WRITING, backend.sync().err()?))).collect()
     }
 
     /// Lets exit records of local jobs count where no journal tells: for a person who takes over a copy.
@@ -196,16 +210,16 @@ impl Backends {
     }
 
     /// Sees to it that unsettled work has a supervisor. With `anything_live` the files are looked at even if this
-    /// process has submitted nothing.
-    ///
-    /// # Errors
-    /// If a supervisor is needed and cannot be started.
-    pub fn ensure(&self, anything_live: bool) -> io::Result<()> {
+    /// process has submitted nothing. Returns the backends that need one which cannot be started.
+    pub fn ensure(&self, anything_live: bool) -> Vec<BackendTrouble> {
         let program = match &self.program {
             Some(program) => program.clone(),
             None => crate::ground::machine::own_program().to_owned(),
         };
-        self.local.values().try_for_each(|backend| backend.ensure(&program, anything_live))
+        let ensured = |backend: &LocalBackend| backend.ensure(&program, anything_live).err();
+        let troubled =
+            |(name, backend): (&String, _)| Some(trouble(name, "starting the supervisor", ensured(backend)?));
+        self.local.iter().filter_map(troubled).collect()
     }
 
     /// Files that are written when jobs start or end: a `loop` watches them. They exist afterwards.
@@ -222,6 +236,14 @@ impl Backends {
             GuestError::Denied(Detail::of(Code::UnknownBackend, format!("no backend is configured as `{backend}`")))
         })
     }
+}
+
+/// What is being done with the files of a backend.
+const READING: &str = "reading the files";
+const WRITING: &str = "writing the files";
+
+fn trouble(backend: &str, what: &'static str, error: io::Error) -> BackendTrouble {
+    BackendTrouble { backend: backend.to_owned(), what, error: Arc::new(error) }
 }
 
 enum Backend<'a> {

@@ -43,8 +43,8 @@ pub(super) fn exit_code_of_step(state: RunState) -> u8 {
 pub(super) fn report(failure: &Failure) -> u8 {
     // A line break of somebody else would let a text of theirs look like a hint of ours.
     let mut text = format!("error: {}\n", one_line(&failure.what));
-    if let Some(cause) = &failure.cause {
-        text += &format!("caused by: {}\n", one_line(cause));
+    for cause in failure.causes() {
+        text += &format!("caused by: {}\n", one_line(&cause.to_string()));
     }
     if let Some(hint) = &failure.hint {
         text += &format!("hint: {}\n", one_line(hint));

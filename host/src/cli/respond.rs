@@ -63,7 +63,7 @@ pub(super) fn respond(session: &Session, (name, task): (&str, &str), arguments: 
     };
     if let Judgement::Invalid(why) = question.judge(&run, &text_of(&answer))? {
         return Err(Failure::input(format!("the answer to task `{}` is not valid", question.task))
-            .because(&why)
+            .because(why)
             .hint("the question is still open; its `schema.json` says what it takes"));
     }
     give(session, &question, &answer, arguments.reason.as_deref())

@@ -208,9 +208,10 @@ pub(super) fn step(session: &Session, name: &str, timings: bool) -> Result<u8, F
     tick.timings.open = open;
     note_tick(&held.lease, at_ms, begun)?;
     print_tick(session, &tick, timings)?;
-    match &tick.unloaded {
-        Some(unloaded) => Err(Failure::unloaded(&dir, unloaded)),
-        None => Ok(exit_code_of_step(tick.state)),
+    match (tick.troubles.first(), &tick.unloaded) {
+        (Some(trouble), _) => Err(trouble.into()),
+        (None, Some(unloaded)) => Err(Failure::unloaded(&dir, unloaded)),
+        (None, None) => Ok(exit_code_of_step(tick.state)),
     }
 }
 

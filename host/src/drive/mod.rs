@@ -2,12 +2,13 @@
 //! point, the next `loop` or `step` goes on.
 mod pause;
 
+use crate::backend::BackendTrouble;
 use crate::failure::{Failure, FailureKind};
 use crate::ground::failpoint;
 use crate::ground::machine::{self, Watch};
 use crate::model::states::RunState;
 use crate::run::{Lease, Run, RunDir};
-use crate::tick::{Tick, step_run};
+use crate::tick::{Tick, Unloaded, step_run};
 use crate::workspace::{Access, Ahead, moment, now_ms, open_leased, refuse_other_user, stopwatch};
 use pause::{After, Pause, pause_after, submits};
 use std::collections::BTreeSet;
@@ -132,24 +133,27 @@ fn go_on(
     note_tick(&lease, at_ms, begun)?;
     drop(lease);
     seen(Seen::Tick(&current.run, &tick));
-    if let Some(unloaded) = &tick.unloaded {
-        let failure = Failure::unloaded(dir, unloaded);
-        let new = current.unloaded.insert(unloaded.operator.clone());
-        if !current.goes_on_without_unloaded()? {
-            return Err(failure);
-        }
-        if new {
-            seen(Seen::Without(&failure));
-        }
+    let stuck = current.stuck(dir, &tick);
+    if !stuck.is_empty() && !current.goes_on_without()? {
+        return stuck.into_iter().next().map_or(Ok(None), |(_, failure)| Err(failure));
     }
+    stuck.iter().filter(|(new, _)| *new).for_each(|(_, failure)| seen(Seen::Without(failure)));
     // what a tick had no time for is not waited with, nor is a person who asked to stop kept waiting
     let pause = if tick.more { Pause::None } else { pause_after(After::of(&current.run)?, patience.wait, now_ms()) };
+    let troubled = !tick.troubles.is_empty();
     let ended = match pause {
         Pause::Over(ending) => Some(ending),
         _ if patience.deadline.is_some_and(|deadline| Instant::now() >= deadline) => Some(Ending::TimedOut),
         Pause::None => None,
-        Pause::Until(limit) => sleep(&current, alarms, interrupt, limit, patience.deadline)?,
+        Pause::Until(limit) => {
+            let limit = if troubled { limit.min(TROUBLE_MAX) } else { limit };
+            sleep(&current, alarms, interrupt, limit, patience.deadline)?
+        }
     };
+    if troubled {
+        // what is open may not be what is there when the disk is back, and what was not handed in is asked about anew
+        current.version = OUTDATED;
+    }
     *driven = Some(current);
     Ok(ended)
 }
@@ -268,15 +272,36 @@ struct Driven {
     version: i64,
     /// Operators whose plugins cannot be loaded. A person who mends that writes to the run, and it is opened anew.
     unloaded: BTreeSet<String>,
+    /// Backends whose files the last tick could not use.
+    troubled: BTreeSet<String>,
 }
 
+/// What SQLite never counts: a run that is to be opened anew.
+const OUTDATED: i64 = 0;
+
 impl Driven {
-    /// Whether anything moves beside the operators that cannot be loaded: the tasks of all others are not held up.
-    fn goes_on_without_unloaded(&self) -> Result<bool, Failure> {
+    /// What a tick could not do for operators that cannot be loaded, or for backends whose files cannot be used; and
+    /// whether that is new.
+    fn stuck(&mut self, dir: &RunDir, tick: &Tick) -> Vec<(bool, Failure)> {
+        let mut new = |unloaded: &Unloaded| self.unloaded.insert(unloaded.operator.clone());
+        let unloaded = tick.unloaded.iter().map(|unloaded| (new(unloaded), Failure::unloaded(dir, unloaded)));
+        let mut stuck: Vec<(bool, Failure)> = unloaded.collect();
+        let new = |trouble: &BackendTrouble| !self.troubled.contains(&trouble.backend);
+        stuck.extend(tick.troubles.iter().map(|trouble| (new(trouble), Failure::from(trouble))));
+        self.troubled = tick.troubles.iter().map(|trouble| trouble.backend.clone()).collect();
+        stuck
+    }
+
+    /// Whether anything moves beside what is stuck: the tasks of all others are not held up.
+    fn goes_on_without(&self) -> Result<bool, Failure> {
+        let config = &self.run.config;
+        let stuck = |operator: &String| {
+            self.unloaded.contains(operator) || self.troubled.iter().any(|backend| config.may_use(operator, backend))
+        };
         let store = &self.run.store;
         let state = store.run()?.state;
         let moving = store.moving_operators(submits(state))?;
-        let others = moving.iter().any(|operator| !self.unloaded.contains(operator));
+        let others = !moving.iter().all(stuck);
         Ok(others || state == RunState::Active && store.next_retry()?.is_some())
     }
 
@@ -308,14 +333,14 @@ fn ahead_of(dir: &RunDir, driven: &Option<Driven>) -> Result<Option<Ahead>, Fail
 
 /// The run as it is now: opened again if somebody else has written to it.
 fn fresh(dir: &RunDir, driven: Option<Driven>, ahead: Option<Ahead>) -> Result<Driven, Failure> {
-    if let Some(driven) = driven
-        && driven.is_current()?
-    {
-        return Ok(driven);
-    }
+    let driven = match driven {
+        Some(driven) if driven.is_current()? => return Ok(driven),
+        other => other,
+    };
     let ahead = ahead.map_or_else(|| Ahead::read(dir), Ok)?;
+    let troubled = driven.map(|driven| driven.troubled).unwrap_or_default();
     let run = open_leased(dir, Access::Own, ahead)?;
-    Ok(Driven { run, version: 0, unloaded: BTreeSet::new() })
+    Ok(Driven { run, version: OUTDATED, unloaded: BTreeSet::new(), troubled })
 }
 
 /// Sleeps until something changes or `limit` has passed.
@@ -355,8 +380,10 @@ fn sleep(
                 return Ok(None);
             }
             [false, false, false] if supervised => {
-                let ensured = run.backends.ensure(true);
-                ensured.map_err(|error| Failure::io("starting the backend's supervisor", error))?;
+                // the next tick says what is wrong
+                if !run.backends.ensure(true).is_empty() {
+                    return Ok(None);
+                }
             }
             _ => {}
         }
@@ -373,7 +400,8 @@ fn folders(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
 fn changed(driven: &Driven) -> Result<bool, Failure> {
     let run = &driven.run;
     let cursors = run.store.cursors()?;
-    let changes = run.backends.local_changes(&cursors).map_err(|error| Failure::io("reading backends", error))?;
+    // what does not tell is the next tick's matter, which comes soon enough
+    let changes = run.backends.local_changes(&cursors);
     Ok(!changes.attempts.is_empty() || changes.more || run.store.data_version()? != driven.version)
 }
 

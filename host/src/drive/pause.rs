@@ -44,7 +44,7 @@ impl After {
             return Ok(Self { state, live: false, ready: false, moves: false, retry: None, due: None, polls: None });
         }
         let submits = submits(state);
-        let polls = run.backends.poll_after().map_err(|error| Failure::io("reading backends", error))?;
+        let polls = run.backends.poll_after();
         Ok(Self {
             state,
             live: store.live_count(None)? > 0,

@@ -32,7 +32,7 @@ impl Allowance {
     }
 
     /// Whether there is nothing left of it.
-    pub fn is_used_up(&self) -> bool {
+    pub(super) fn is_used_up(&self) -> bool {
         self.0.get() == 0
     }
 

@@ -31,7 +31,7 @@ impl Hashing {
     }
 
     /// Takes up one that was put aside; nothing if the text is none.
-    pub fn taken_up(state: &str, size: u64) -> Option<Self> {
+    pub(super) fn taken_up(state: &str, size: u64) -> Option<Self> {
         let digits: Vec<u8> = state.bytes().collect();
         let bytes = digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
         let bytes: Vec<u8> = bytes.collect::<Option<_>>()?;

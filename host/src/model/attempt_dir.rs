@@ -8,7 +8,7 @@ pub const STDERR: &str = "stderr";
 /// How the command ended.
 pub const EXIT: &str = "exit.json";
 /// The exit record in the making.
-pub const EXIT_PART: &str = ".exit.json.tmp";
+pub(super) const EXIT_PART: &str = ".exit.json.tmp";
 /// What a cluster's job runs.
 pub const JOB_SCRIPT: &str = "matterstack-job.sh";
 /// A person wants the job stopped.

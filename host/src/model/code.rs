@@ -192,7 +192,7 @@ impl Code {
     }
 
     /// Whether an operator may say it of what became of an attempt.
-    pub fn is_of_job(self) -> bool {
+    pub(super) fn is_of_job(self) -> bool {
         self.place() == Place::Job || matches!(self, Self::Staging | Self::OutputQuota | Self::OutputUnreadable)
     }
 

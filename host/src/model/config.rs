@@ -70,6 +70,12 @@ pub struct RunConfig {
 }
 
 impl RunConfig {
+    /// Whether an operator is granted a backend.
+    pub fn may_use(&self, operator: &str, backend: &str) -> bool {
+        let granted = self.operators.get(operator).map(|operator| &operator.grants.compute);
+        granted.is_some_and(|granted| granted.iter().any(|name| name == backend))
+    }
+
     /// Whether a backend tells when there is something to ask about the attempts of an operator.
     pub fn backend_tells(&self, operator: &str) -> bool {
         self.operators.get(operator).is_some_and(|settings| !settings.grants.compute.is_empty())

@@ -43,7 +43,7 @@ pub fn patterns<'a>(texts: impl Iterator<Item = &'a str>) -> Patterns {
 ///
 /// # Errors
 /// The first one, with what to write instead.
-pub fn refuse_bad_patterns(task: &Task) -> Result<(), WorkflowError> {
+pub(super) fn refuse_bad_patterns(task: &Task) -> Result<(), WorkflowError> {
     let wrong = |text: String| Err(WorkflowError::Value(task.id.clone(), text));
     let outputs = task.outputs.iter().map(|output| (List::Outputs, output.pattern()));
     let carried = task.retry.carry.iter().map(|text| (List::Carry, text.as_str()));

@@ -62,7 +62,7 @@ parts! {
 
 impl Part {
     /// In the order in which a difference is told.
-    pub const TOLD: [Self; 10] = [
+    pub(super) const TOLD: [Self; 10] = [
         Self::Operator,
         Self::Config,
         Self::Command,

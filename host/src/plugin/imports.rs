@@ -6,6 +6,7 @@ use super::error::PluginErrorKind;
 use super::given::LogLevel;
 use super::state::CallState;
 use crate::backend::{Compute, JobKey};
+use crate::model::code::Code;
 use crate::model::contract::{Detail, GuestError, ReadRefused};
 use std::time::Instant;
 
@@ -41,7 +42,7 @@ impl artifacts::Host for CallState {
         // what is refused stands in the record, so that no more than a digest may stand in the refusal
         let read = if digest.len() > DIGEST_MAX {
             let text = format!("a digest has {DIGEST_MAX} digits, and this has {} bytes", digest.len());
-            Err(GuestError::Denied(Detail::new("unknown-digest", text)))
+            Err(GuestError::Denied(Detail::of(Code::UnknownDigest, text)))
         } else {
             self.shared.artifacts.read(&digest, offset, max.min(READ_MAX))
         };

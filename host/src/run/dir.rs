@@ -94,7 +94,7 @@ impl RunDir {
     }
 
     /// `loop.lock`
-    pub fn loop_lock(&self) -> PathBuf {
+    pub(super) fn loop_lock(&self) -> PathBuf {
         self.root.join("loop.lock")
     }
 

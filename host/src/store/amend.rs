@@ -1,9 +1,8 @@
 //! Versions of tasks, and which completed tasks have become stale.
-use super::dependency::UNMET;
+use super::transition::list;
 use super::{Store, StoreError, Writer, changed_one, document};
 use crate::model::evidence::TaskVersion;
 use crate::model::reason::Reason;
-use crate::model::states::TaskState;
 use rusqlite::OptionalExtension;
 
 /// A task as it stands from now on.
@@ -87,15 +86,9 @@ impl Writer<'_> {
         if circle {
             return Err(StoreError::Circle(self.task_id(task.key)?));
         }
-        self.connection
-            .prepare_cached(&format!("UPDATE tasks SET blocked = ({UNMET}) WHERE state = 'pending' AND task_key = ?1"))?
-            .execute([task.key])?;
-        match self.bad_dependency(task.key)? {
-            Some((on, state)) if self.task_state(task.key)? == TaskState::Pending => {
-                self.skip(task.key, &on, state, now_ms)
-            }
-            _ => Ok(()),
-        }
+        let key = list([task.key]);
+        self.count_unmet(&key)?;
+        self.skip_unreachable(&key, now_ms)
     }
 
     fn task_id(&self, key: i64) -> Result<String, StoreError> {

@@ -1,72 +1,86 @@
 //! What tasks wait for, and what the end of a task means for those that depend on it.
+use super::transition::{Move, list};
 use super::{Store, StoreError, TaskRow, Writer};
 use crate::model::code::Code;
-use crate::model::reason::Reason;
 use crate::model::states::TaskState;
-use rusqlite::OptionalExtension;
+use std::borrow::Cow;
 
 /// Counts what the task at hand still waits for.
 pub(super) const UNMET: &str = "SELECT count(*) FROM dependencies d JOIN tasks u ON u.task_key = d.on_key WHERE d.task_key = tasks.task_key \
      AND NOT (u.state = 'completed' OR (tasks.tolerant AND u.state IN ('failed', 'cancelled', 'skipped')))";
 
+/// Of these tasks, those that are pending and need all they depend on to end well, each with what did not: the first
+/// of it.
+const HOPELESS: &str = "SELECT t.task_key, u.task_id, u.state, min(u.task_key) FROM json_each(?1) k \
+     CROSS JOIN tasks t ON t.task_key = k.value JOIN dependencies d ON d.task_key = t.task_key \
+     JOIN tasks u ON u.task_key = d.on_key WHERE t.state = 'pending' AND NOT t.tolerant \
+     AND u.state IN ('failed', 'cancelled', 'skipped') GROUP BY t.task_key";
+
+/// The tasks that depend on these.
+const DEPENDENTS: &str =
+    "SELECT DISTINCT d.task_key FROM json_each(?1) k CROSS JOIN dependencies d ON d.on_key = k.value";
+
 impl Writer<'_> {
+    /// Lets those that depend on a task feel how it ended: who can never start is skipped, and who depends on that too.
     pub(super) fn release_dependents(&self, key: i64, outcome: TaskState, now_ms: i64) -> Result<(), StoreError> {
-        if outcome == TaskState::Completed {
-            self.connection
-                .prepare_cached(
-                    "UPDATE tasks SET blocked = blocked - 1 WHERE state = 'pending' AND task_key IN \
-                     (SELECT task_key FROM dependencies WHERE on_key = ?1)",
-                )?
-                .execute([key])?;
-            return Ok(());
+        if outcome != TaskState::Completed {
+            return self.ended_badly(vec![key], now_ms);
         }
-        let mut ended = vec![(key, outcome)];
-        while let Some((on, state)) = ended.pop() {
+        self.connection
+            .prepare_cached(
+                "UPDATE tasks SET blocked = blocked - 1 WHERE state = 'pending' AND task_key IN \
+                 (SELECT task_key FROM dependencies WHERE on_key = ?1)",
+            )?
+            .execute([key])?;
+        Ok(())
+    }
+
+    fn ended_badly(&self, mut ended: Vec<i64>, now_ms: i64) -> Result<(), StoreError> {
+        while !ended.is_empty() {
+            let keys = list(ended);
             self.connection
                 .prepare_cached(
-                    "UPDATE tasks SET blocked = blocked - 1 WHERE state = 'pending' AND tolerant AND task_key IN \
-                     (SELECT task_key FROM dependencies WHERE on_key = ?1)",
+                    "UPDATE tasks SET blocked = blocked - c.n FROM (SELECT d.task_key, count(*) AS n FROM json_each(?1) k \
+                     CROSS JOIN dependencies d ON d.on_key = k.value GROUP BY d.task_key) c \
+                     WHERE tasks.task_key = c.task_key AND tasks.state = 'pending' AND tasks.tolerant",
                 )?
-                .execute([on])?;
-            let id: String = self
-                .connection
-                .prepare_cached("SELECT task_id FROM tasks WHERE task_key = ?1")?
-                .query_row([on], |row| row.get(0))?;
-            for dependent in self.intolerant_dependents(on)? {
-                let text = format!("task `{id}` {}", past(state));
-                let reason = Reason::new(Code::DependencyFailed, text);
-                self.move_task(dependent, (TaskState::Pending, TaskState::Skipped), Some(&reason), now_ms)?;
-                ended.push((dependent, TaskState::Skipped));
-            }
+                .execute([&keys])?;
+            let mut dependents = self.connection.prepare_cached(DEPENDENTS)?;
+            let dependents = dependents.query_map([&keys], |row| row.get(0))?;
+            ended = self.skip_hopeless(&list(dependents.collect::<Result<Vec<_>, _>>()?), now_ms)?;
         }
         Ok(())
     }
 
-    fn intolerant_dependents(&self, on: i64) -> Result<Vec<i64>, StoreError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT t.task_key FROM dependencies d JOIN tasks t ON t.task_key = d.task_key \
-             WHERE d.on_key = ?1 AND t.state = 'pending' AND NOT t.tolerant",
-        )?;
-        let keys = statement.query_map([on], |row| row.get(0))?;
-        Ok(keys.collect::<Result<_, _>>()?)
+    /// Skips those of these tasks that can never start, because something they depend on ended badly, and what depends
+    /// on them.
+    pub(super) fn skip_unreachable(&self, keys: &str, now_ms: i64) -> Result<(), StoreError> {
+        self.ended_badly(self.skip_hopeless(keys, now_ms)?, now_ms)
     }
 
-    pub(super) fn skip(&self, key: i64, other: &str, state: TaskState, now_ms: i64) -> Result<(), StoreError> {
-        let reason = Reason::new(Code::DependencyFailed, format!("task `{other}` {}", past(state)));
-        self.set_task_state(key, (TaskState::Pending, TaskState::Skipped), Some(&reason), now_ms)
+    fn skip_hopeless(&self, keys: &str, now_ms: i64) -> Result<Vec<i64>, StoreError> {
+        let mut statement = self.connection.prepare_cached(HOPELESS)?;
+        let moves = statement.query_map([keys], |row| {
+            let (id, state): (String, TaskState) = (row.get(1)?, row.get(2)?);
+            Ok(Move { key: row.get(0)?, reason: Cow::Owned(format!("task `{id}` {}", past(state))) })
+        })?;
+        let moves: Vec<Move<'_>> = moves.collect::<Result<_, _>>()?;
+        if !moves.is_empty() {
+            let code = Code::DependencyFailed.into();
+            self.move_tasks(&moves, (TaskState::Pending, TaskState::Skipped), Some(&code), now_ms)?;
+        }
+        Ok(moves.into_iter().map(|one| one.key).collect())
     }
 
-    /// A dependency that ended badly, of a task that needs all of them to end well.
-    pub(super) fn bad_dependency(&self, key: i64) -> Result<Option<(String, TaskState)>, StoreError> {
-        Ok(self
-            .connection
-            .prepare_cached(
-                "SELECT u.task_id, u.state FROM dependencies d JOIN tasks t ON t.task_key = d.task_key \
-                 JOIN tasks u ON u.task_key = d.on_key WHERE d.task_key = ?1 AND NOT t.tolerant AND \
-                 u.state IN ('failed', 'cancelled', 'skipped') ORDER BY u.task_key LIMIT 1",
-            )?
-            .query_row([key], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?)
+    /// Counts anew what these tasks wait for, and what those wait for that depend on them.
+    pub(super) fn count_unmet(&self, keys: &str) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached(&format!(
+                "UPDATE tasks SET blocked = ({UNMET}) WHERE state = 'pending' AND task_key IN \
+                 (SELECT value FROM json_each(?1) UNION {DEPENDENTS})"
+            ))?
+            .execute([keys])?;
+        Ok(())
     }
 }
 

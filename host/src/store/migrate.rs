@@ -46,13 +46,13 @@ pub(super) fn refuse_newer(connection: &Connection, path: &Path) -> Result<(), S
         return Err(StoreError::Before(path.to_owned()));
     }
     if application != APPLICATION && found > 0 {
-        return Err(StoreError::Corrupt(path.to_owned(), format!("its application id is {application}")));
+        return Err(StoreError::Corrupt(path.to_owned(), format!("its application id is {application}").into()));
     }
     if found > latest() {
         return Err(StoreError::TooNew(path.to_owned(), found, latest()));
     }
     if found == 0 {
-        return Err(StoreError::Corrupt(path.to_owned(), "it has no schema".to_owned()));
+        return Err(StoreError::Corrupt(path.to_owned(), "it has no schema".into()));
     }
     Ok(())
 }
@@ -92,6 +92,14 @@ pub(super) mod tests {
             steps.iter().filter(|step| [" t ", " tasks "].iter().any(|n| step.contains(n))).collect();
         assert!(!tasks.is_empty() && tasks.iter().all(|step| step.contains(index)), "{sql}: {steps:?}");
         assert!(steps.iter().all(|step| !step.contains("TEMP B-TREE")), "{sql}: {steps:?}");
+    }
+
+    /// Checks that a query reads no whole table.
+    pub(in crate::store) fn reads_some(sql: &str) {
+        let steps = plan(sql);
+        let whole =
+            |step: &&String| step.starts_with("SCAN") && !step.contains(" USING ") && !step.contains("VIRTUAL TABLE");
+        assert!(!steps.iter().any(|step| whole(&step)), "{sql}: {steps:?}");
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod selection;
 mod snapshot;
 mod state;
 mod task;
+mod transition;
 mod version;
 mod waiting;
 mod word;
@@ -74,11 +75,11 @@ pub enum StoreError {
     )]
     Before(PathBuf),
     /// Not a database, or a damaged one.
-    #[error("database `{0}` is damaged or not a StateStore: {1}")]
-    Corrupt(PathBuf, String),
+    #[error("database `{0}` is damaged or not a StateStore")]
+    Corrupt(PathBuf, #[source] Cause),
     /// A database that was found to be damaged while it was in use.
-    #[error("the database is damaged: {0}")]
-    Damaged(String),
+    #[error("the database is damaged")]
+    Damaged(#[source] Cause),
     /// SQLite did not take a setting that a commit needs; the file system may not let it.
     #[error("SQLite keeps `{name}` at `{kept}` where `{wanted}` is needed")]
     Setting {
@@ -93,11 +94,11 @@ pub enum StoreError {
     #[error("the database is locked by another process")]
     Busy,
     /// No space is left, or the disk failed.
-    #[error("the database could not be used: {0}")]
-    Disk(String),
+    #[error("the database could not be used")]
+    Disk(#[source] Cause),
     /// The database cannot be opened or written, which may be a matter of permission.
-    #[error("the database could not be used: {0}")]
-    Denied(String),
+    #[error("the database could not be used")]
+    Denied(#[source] Cause),
     /// The database cannot be read without what stands in the log beside it, and that not without writing there.
     #[error(
         "what was last written to `{0}` stands in the log beside it, which cannot be read where nothing can be written"
@@ -116,24 +117,27 @@ pub enum StoreError {
     #[error("every task would be skipped again, because one that it depends on did not complete")]
     NothingBack,
     /// Anything else SQLite says.
-    #[error("database: {0}")]
-    Sqlite(rusqlite::Error),
+    #[error("SQLite does not take a statement")]
+    Sqlite(#[source] Cause),
 }
+
+/// What was found wrong, by SQLite, by the file system or by ourselves.
+type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
-            Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure) => Self::Disk(error.to_string()),
-            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) => Self::Denied(error.to_string()),
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error.to_string()),
+            Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure) => Self::Disk(error.into()),
+            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) => Self::Denied(error.into()),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error.into()),
             _ => match error {
                 rusqlite::Error::FromSqlConversionFailure(..)
                 | rusqlite::Error::InvalidColumnType(..)
                 | rusqlite::Error::Utf8Error(..)
-                | rusqlite::Error::IntegralValueOutOfRange(..) => Self::Damaged(error.to_string()),
+                | rusqlite::Error::IntegralValueOutOfRange(..) => Self::Damaged(error.into()),
                 rusqlite::Error::QueryReturnedNoRows => Self::Row("a row is missing".to_owned()),
-                other => Self::Sqlite(other),
+                other => Self::Sqlite(other.into()),
             },
         }
     }
@@ -173,7 +177,7 @@ impl Store {
         // Made here, it follows the umask and the group of its directory, and the files that SQLite makes beside it
         // follow it.
         let made = std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(path);
-        made.map_err(|error| StoreError::Disk(format!("{}: {error}", path.display())))?;
+        made.map_err(|error| StoreError::Disk(format!("{}: {error}", path.display()).into()))?;
         let connection = Connection::open(path)?;
         let store = Self::configure(connection, journal, network)?;
         migrate::create(&store.connection, path)?;
@@ -304,11 +308,13 @@ const HEADER: u64 = 100;
 fn refuse_stranger(path: &Path) -> Result<(), StoreError> {
     let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => StoreError::Missing(path.to_owned()),
-        _ if crate::ground::machine::is_trouble(&error) => StoreError::Disk(format!("{}: {error}", path.display())),
-        _ => StoreError::Denied(format!("{}: {error}", path.display())),
+        _ if crate::ground::machine::is_trouble(&error) => {
+            StoreError::Disk(format!("{}: {error}", path.display()).into())
+        }
+        _ => StoreError::Denied(format!("{}: {error}", path.display()).into()),
     })?;
     if metadata.is_file() && metadata.len() < HEADER {
-        return Err(StoreError::Corrupt(path.to_owned(), format!("it has only {} bytes", metadata.len())));
+        return Err(StoreError::Corrupt(path.to_owned(), format!("it has only {} bytes", metadata.len()).into()));
     }
     Ok(())
 }

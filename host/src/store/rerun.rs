@@ -1,11 +1,11 @@
 //! Brings tasks back that have ended.
-use super::dependency::UNMET;
+use super::transition::{Move, list};
 use super::{Store, StoreError, Writer};
 use crate::model::code::Code;
-use crate::model::reason::Reason;
 use crate::model::states::TaskState;
 use rusqlite::Connection;
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Writer<'_> {
     /// Brings tasks back to pending, and with them what was skipped because of them; `recursive` also brings back what
@@ -15,50 +15,34 @@ impl Writer<'_> {
     /// # Errors
     /// If a task has a live attempt, or is of an iteration that is over.
     pub fn rerun(&self, keys: &[i64], recursive: bool, reason: &str, now_ms: i64) -> Result<u64, StoreError> {
-        let back = with_dependents(self.connection, keys, recursive)?;
-        let reason = Reason::new(Code::Rerun, reason);
-        for &key in &back {
-            let from = self.task_state(key)?;
+        let back = list(with_dependents(self.connection, keys, recursive)?);
+        for (from, keys) in self.by_state(&back)? {
+            let moves: Vec<Move<'_>> = keys.iter().map(|&key| Move { key, reason: Cow::Borrowed(reason) }).collect();
             if from != TaskState::Pending {
-                self.move_task(key, (from, TaskState::Pending), Some(&reason), now_ms)?;
+                self.move_tasks(&moves, (from, TaskState::Pending), Some(&Code::Rerun.into()), now_ms)?;
             }
             self.connection
                 .prepare_cached(
                     "UPDATE tasks SET tries = 0, misfires = 0, superseded = iif(delivered IS NULL, superseded, ?2), \
-                     delivered = NULL, stale = 0, reason_code = NULL, reason = NULL WHERE task_key = ?1",
+                     delivered = NULL, stale = 0, reason_code = NULL, reason = NULL WHERE task_key IN \
+                     (SELECT value FROM json_each(?1))",
                 )?
-                .execute((key, from.as_str()))?;
+                .execute((list(keys), from.as_str()))?;
         }
-        // each of those concerned once, however many of its dependencies came back
-        for key in self.concerned(&back)? {
-            self.connection
-                .prepare_cached(&format!(
-                    "UPDATE tasks SET blocked = ({UNMET}) WHERE state = 'pending' AND task_key = ?1"
-                ))?
-                .execute([key])?;
-        }
-        for &key in &back {
-            if let Some((on, state)) = self.bad_dependency(key)?
-                && self.task_state(key)? == TaskState::Pending
-            {
-                self.skip(key, &on, state, now_ms)?;
-            }
-        }
-        let mut count = 0;
-        for &key in &back {
-            count += u64::from(self.task_state(key)? == TaskState::Pending);
-        }
-        Ok(count)
+        self.count_unmet(&back)?;
+        self.skip_unreachable(&back, now_ms)?;
+        Ok(self.by_state(&back)?.remove(&TaskState::Pending).map_or(0, |keys| keys.len() as u64))
     }
 
-    /// These tasks, and those that depend on one of them.
-    fn concerned(&self, keys: &BTreeSet<i64>) -> Result<BTreeSet<i64>, StoreError> {
-        let mut all = keys.clone();
-        let mut statement = self.connection.prepare_cached("SELECT task_key FROM dependencies WHERE on_key = ?1")?;
-        for key in keys {
-            for dependent in statement.query_map([key], |row| row.get(0))? {
-                all.insert(dependent?);
-            }
+    /// These tasks, by where they stand.
+    fn by_state(&self, keys: &str) -> Result<BTreeMap<TaskState, Vec<i64>>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT t.state, t.task_key FROM json_each(?1) k CROSS JOIN tasks t ON t.task_key = k.value ORDER BY t.task_key",
+        )?;
+        let mut all: BTreeMap<TaskState, Vec<i64>> = BTreeMap::new();
+        for pair in statement.query_map([keys], |row| Ok((row.get(0)?, row.get(1)?)))? {
+            let (state, key) = pair?;
+            all.entry(state).or_default().push(key);
         }
         Ok(all)
     }
@@ -106,22 +90,11 @@ impl Store {
 
 /// These tasks, and what a rerun of them brings back too.
 fn with_dependents(connection: &Connection, keys: &[i64], recursive: bool) -> Result<BTreeSet<i64>, StoreError> {
-    let mut queue: Vec<i64> = keys.to_vec();
-    let mut back = BTreeSet::new();
     let mut statement = connection.prepare_cached(
-        "SELECT t.task_key, t.state FROM dependencies d JOIN tasks t ON t.task_key = d.task_key WHERE d.on_key = ?1",
+        "WITH RECURSIVE back(task_key) AS (SELECT value FROM json_each(?1) UNION SELECT t.task_key FROM back b \
+         CROSS JOIN dependencies d ON d.on_key = b.task_key JOIN tasks t ON t.task_key = d.task_key \
+         WHERE t.state = 'skipped' OR (?2 AND t.state IN ('completed', 'failed'))) SELECT task_key FROM back",
     )?;
-    while let Some(key) = queue.pop() {
-        if !back.insert(key) {
-            continue;
-        }
-        for dependent in statement.query_map([key], |row| Ok((row.get(0)?, row.get(1)?)))? {
-            let (dependent, state): (i64, TaskState) = dependent?;
-            let ended = matches!(state, TaskState::Completed | TaskState::Failed);
-            if state == TaskState::Skipped || (recursive && ended) {
-                queue.push(dependent);
-            }
-        }
-    }
-    Ok(back)
+    let back = statement.query_map((list(keys.iter().copied()), recursive), |row| row.get(0))?;
+    Ok(back.collect::<Result<_, _>>()?)
 }

@@ -1,11 +1,12 @@
 //! Tasks: where each stands, and why.
-use super::history::Subject;
+use super::transition::Move;
 use super::word::columns;
 use super::{Store, StoreError, Writer, changed_one};
 use crate::model::code::Word;
 use crate::model::reason::Reason;
 use crate::model::states::{TaskCounts, TaskState};
 use rusqlite::{Connection, OptionalExtension};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// The last task of a portion, after which the next begins.
@@ -86,56 +87,6 @@ impl Writer<'_> {
             .query_row([key], |row| row.get(0))?)
     }
 
-    /// Moves a task to another state, and lets its dependents feel it.
-    ///
-    /// # Errors
-    /// If it is not in `from`, or cannot go to `to` from there.
-    pub fn set_task_state(
-        &self,
-        key: i64,
-        (from, to): (TaskState, TaskState),
-        reason: Option<&Reason>,
-        now_ms: i64,
-    ) -> Result<(), StoreError> {
-        self.move_task(key, (from, to), reason, now_ms)?;
-        if to.ended() { self.release_dependents(key, to, now_ms) } else { Ok(()) }
-    }
-
-    pub(super) fn move_task(
-        &self,
-        key: i64,
-        (from, to): (TaskState, TaskState),
-        reason: Option<&Reason>,
-        now_ms: i64,
-    ) -> Result<(), StoreError> {
-        from.become_state(to)?;
-        let (code, text) = columns(reason);
-        let changed = self
-            .connection
-            .prepare_cached(
-                "UPDATE tasks SET state = ?3, reason_code = ?4, reason = ?5, retry_at_ms = NULL, retry_set_ms = NULL \
-                 WHERE task_key = ?1 AND state = ?2",
-            )?
-            .execute((key, from.as_str(), to.as_str(), code, text))?;
-        if changed != 1 {
-            return Err(StoreError::Row(format!("task {key} is not `{from}`")));
-        }
-        let (id, iteration): (String, u32) = self
-            .connection
-            .prepare_cached("SELECT task_id, iteration FROM tasks WHERE task_key = ?1")?
-            .query_row([key], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let mut count = self.connection.prepare_cached("UPDATE task_counts SET n = n + ?2 WHERE state = ?1")?;
-        count.execute((from.as_str(), -1))?;
-        count.execute((to.as_str(), 1))?;
-        let opened = i64::from(from.ended()) - i64::from(to.ended());
-        if opened != 0 {
-            self.connection
-                .prepare_cached("UPDATE workflows SET open_tasks = open_tasks + ?2 WHERE iteration = ?1")?
-                .execute((iteration, opened))?;
-        }
-        self.record(now_ms, Subject::Task(&id), (Some(from.as_str()), to.as_str()), text)
-    }
-
     /// Notes why a running task does not move, without a change of state.
     ///
     /// # Errors
@@ -154,12 +105,7 @@ impl Writer<'_> {
     /// # Errors
     /// If the database cannot be written.
     pub fn cancel_waiting(&self, reason: &Reason, now_ms: i64) -> Result<(), StoreError> {
-        let keys: Vec<i64> =
-            self.connection.prepare(WAITING)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-        for key in keys {
-            self.move_task(key, (TaskState::Running, TaskState::Cancelled), Some(reason), now_ms)?;
-        }
-        Ok(())
+        self.cancel_all(WAITING, TaskState::Running, reason, now_ms)
     }
 
     /// Counts an attempt of a running task against its tries, or among the starts in a row that failed. Returns both
@@ -185,15 +131,15 @@ impl Writer<'_> {
     /// # Errors
     /// If the database cannot be written.
     pub fn cancel_pending(&self, reason: &Reason, now_ms: i64) -> Result<(), StoreError> {
-        let keys: Vec<i64> = self
-            .connection
-            .prepare("SELECT task_key FROM tasks WHERE state = 'pending'")?
-            .query_map([], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
-        for key in keys {
-            self.move_task(key, (TaskState::Pending, TaskState::Cancelled), Some(reason), now_ms)?;
-        }
-        Ok(())
+        self.cancel_all("SELECT task_key FROM tasks WHERE state = 'pending'", TaskState::Pending, reason, now_ms)
+    }
+
+    fn cancel_all(&self, which: &str, from: TaskState, reason: &Reason, now_ms: i64) -> Result<(), StoreError> {
+        let mut statement = self.connection.prepare(which)?;
+        let moves =
+            statement.query_map([], |row| Ok(Move { key: row.get(0)?, reason: Cow::Borrowed(&reason.text) }))?;
+        let moves: Vec<Move<'_>> = moves.collect::<Result<_, _>>()?;
+        self.move_tasks(&moves, (from, TaskState::Cancelled), Some(&reason.word), now_ms)
     }
 
     /// How many tasks wait for a person's word on a lost attempt.

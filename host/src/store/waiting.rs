@@ -35,9 +35,9 @@ pub struct Watched {
 /// Outside first, then what time or a person settles, then what is in trouble (the word is its reason's), then what
 /// waits for room.
 const QUERIES: &[&str] = &[
-    "SELECT t.task_id, a.attempt_id, a.operator, coalesce(a.waits_for, 'person'), a.created_at_ms, a.reason FROM attempts a \
+    "SELECT t.task_id, a.attempt_id, a.operator, a.waits_for, a.created_at_ms, a.reason FROM attempts a \
      JOIN tasks t ON t.task_key = a.task_key WHERE a.state = 'waiting_external' AND \
-     a.ended_at_ms IS NULL ORDER BY a.attempt_key LIMIT ?1",
+     a.ended_at_ms IS NULL ORDER BY +a.attempt_key LIMIT ?1",
     "SELECT t.task_id, NULL, t.operator, 'lost', NULL, t.reason FROM tasks t WHERE t.state = 'running' AND \
      t.reason_code = 'lost' ORDER BY t.task_key LIMIT ?1",
     "SELECT t.task_id, a.attempt_id, a.operator, 'unknown-submit', a.created_at_ms, a.reason FROM attempts a JOIN tasks t \
@@ -47,10 +47,10 @@ const QUERIES: &[&str] = &[
      ORDER BY t.retry_at_ms LIMIT ?1",
     "SELECT t.task_id, a.attempt_id, a.operator, 'scheduler', a.created_at_ms, a.reason FROM attempts a JOIN tasks t \
      ON t.task_key = a.task_key WHERE a.state = 'submitted' AND \
-     a.ended_at_ms IS NULL ORDER BY a.attempt_key LIMIT ?1",
+     a.ended_at_ms IS NULL ORDER BY +a.attempt_key LIMIT ?1",
     "SELECT t.task_id, a.attempt_id, a.operator, a.reason_code, a.created_at_ms, a.reason FROM attempts a JOIN tasks t \
      ON t.task_key = a.task_key WHERE a.state IN ('created', 'prepared', 'running') AND a.reason_code <> 'progress' AND \
-     a.ended_at_ms IS NULL ORDER BY a.attempt_key LIMIT ?1",
+     a.ended_at_ms IS NULL ORDER BY +a.attempt_key LIMIT ?1",
     "SELECT t.task_id, NULL, t.operator, 'capacity', NULL, NULL FROM tasks t WHERE t.state = 'pending' AND t.blocked = 0 \
      ORDER BY t.operator, t.rank, t.task_key LIMIT ?1",
 ];
@@ -169,10 +169,15 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::QUERIES;
-    use crate::store::migrate::tests::reads_in_order;
+    use crate::store::migrate::tests::{reads_in_order, reads_some};
 
     #[test]
     fn what_waits_for_room_is_read_in_the_order_of_an_index() {
         reads_in_order(QUERIES.last().expect("queries"), "tasks_ready");
+    }
+
+    #[test]
+    fn what_is_waited_for_is_found_without_reading_all_there_was() {
+        QUERIES.iter().for_each(|query| reads_some(query));
     }
 }

@@ -1,6 +1,6 @@
 //! The workflow of an iteration: the tasks one plan made, and which of their outcomes `analyze` has received.
-use super::dependency::UNMET;
 use super::history::Subject;
+use super::transition::list;
 use super::{Store, StoreError, Writer, changed_one};
 use crate::model::code::Word;
 use crate::model::result::{Outcome, TaskResult};
@@ -28,7 +28,10 @@ impl Writer<'_> {
             self.connection.query_row("SELECT coalesce(max(task_key), 0) + 1 FROM tasks", [], |row| row.get(0))?;
         self.insert_tasks(first, iteration, tasks)?;
         self.insert_dependencies(first, tasks)?;
-        self.connection.execute("UPDATE task_counts SET n = n + ?1 WHERE state = 'pending'", [tasks.len() as i64])?;
+        let counted = self
+            .connection
+            .execute("UPDATE task_counts SET n = n + ?1 WHERE state = 'pending'", [tasks.len() as i64])?;
+        changed_one(counted, "the count of tasks")?;
         let text = format!("{} tasks", tasks.len());
         self.record(now_ms, Subject::Workflow(iteration), (None, "planned"), Some(&text))?;
         self.apply_earlier(first, tasks, now_ms)
@@ -75,20 +78,10 @@ impl Writer<'_> {
 
     /// Applies what earlier tasks of the run, which new ones depend on, have already come to.
     fn apply_earlier(&self, first: i64, tasks: &[PlannedTask], now_ms: i64) -> Result<(), StoreError> {
-        for (position, planned) in tasks.iter().enumerate().filter(|(_, planned)| !planned.outer.is_empty()) {
-            let key = first + position as i64;
-            let unmet = format!("UPDATE tasks SET blocked = ({UNMET}) WHERE task_key = ?1");
-            self.connection.prepare_cached(&unmet)?.execute([key])?;
-            for other in &planned.outer {
-                let mut find = self.connection.prepare_cached("SELECT state FROM tasks WHERE task_id = ?1")?;
-                let state: TaskState = find.query_row([other.as_str()], |row| row.get(0))?;
-                let ended_badly = state.ended() && state != TaskState::Completed;
-                if ended_badly && !planned.allow_dependency_failure && self.task_state(key)? == TaskState::Pending {
-                    self.skip(key, other.as_str(), state, now_ms)?;
-                }
-            }
-        }
-        Ok(())
+        let late = tasks.iter().enumerate().filter(|(_, planned)| !planned.outer.is_empty());
+        let late = list(late.map(|(position, _)| first + position as i64));
+        self.count_unmet(&late)?;
+        self.skip_unreachable(&late, now_ms)
     }
 
     /// Marks results as delivered by this decision.

@@ -25,7 +25,6 @@ pub use acts::rerun::{Rerun, rerun};
 pub use acts::settlement::{Settlement, Unsettled, settle};
 pub use attempts::again::collect_again;
 pub use attempts::reuse::{Answer, Survey, explain_reuse, reject, survey};
-pub use attempts::start::task_with_retries;
 pub use campaign::PlanError;
 pub use campaign::ask::{Proposal, plan_first, propose_growth};
 pub use campaign::decision::{
@@ -37,6 +36,7 @@ pub use rest::end_cancelled;
 pub use timings::Timings;
 pub use turn::BUDGET;
 
+use crate::backend::BackendTrouble;
 use crate::ground::carriage::Allowance;
 use crate::model::id::{AttemptId, OperatorKey};
 use crate::model::states::RunState;
@@ -130,6 +130,9 @@ pub struct Tick {
     /// A plugin that could not be loaded as it was pinned and granted. What it would have carried on stays where it is.
     #[serde(skip)]
     pub unloaded: Option<Unloaded>,
+    /// Backends whose files cannot be used, each once. What they carry stays where it is.
+    #[serde(skip)]
+    pub troubles: Vec<BackendTrouble>,
 }
 
 /// An operator's plugin that could not be loaded.
@@ -146,6 +149,16 @@ impl Tick {
     fn note_unloaded(&mut self, attempt: &AttemptRow, error: &PluginError) {
         if self.unloaded.is_none() && error.kind.says_nothing() {
             self.unloaded = Some(Unloaded { operator: attempt.operator.clone(), error: error.clone() });
+        }
+    }
+}
+
+impl Tick {
+    fn note_troubles(&mut self, troubles: Vec<BackendTrouble>) {
+        for trouble in troubles {
+            if !self.troubles.iter().any(|known| known.backend == trouble.backend) {
+                self.troubles.push(trouble);
+            }
         }
     }
 }
@@ -173,7 +186,7 @@ pub fn step_run(run: &mut Run, moment: Moment<'_>) -> Result<Tick, TickError> {
     let mut tick = Tick { run_id: run.dir.id(), ..Tick::default() };
     let first = outlook(run)?;
     if !first.state.ended() {
-        start::ensure_backends(run, first.live > 0)?;
+        start::ensure_backends(run, first.live > 0, &mut tick);
         let turn = Turn::read(run)?;
         let parts = turn.phases();
         let mut seen = Seen::first(first, &parts, moment.now_ms);
@@ -241,14 +254,6 @@ fn start(run: &mut Run, moment: Moment<'_>, turn: &Turn, tick: &mut Tick) -> Res
     let submitted = start::start_ready_tasks(run, moment, turn, tick)?;
     tick.started = !poll::poll_submitted(run, moment, turn, submitted, tick)?;
     Ok(())
-}
-
-/// Whether an operator is granted a backend.
-fn may_use(run: &Run, operator: &str, backend: &str) -> bool {
-    run.config
-        .operators
-        .get(operator)
-        .is_some_and(|operator| operator.grants.compute.iter().any(|name| name == backend))
 }
 
 fn key(attempt: &AttemptRow) -> OperatorKey {

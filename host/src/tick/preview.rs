@@ -1,7 +1,8 @@
 //! What a tick would submit, for `step --dry-run`. Changes nothing.
 use super::attempts::start;
+use super::attempts::start::task_with_retries;
 use super::attempts::verdict::stored_task;
-use super::{Run, TickError, task_with_retries};
+use super::{Run, TickError};
 use crate::ground::words::visibly_quoted;
 use crate::model::config::{COMPUTE, OperatorConfig};
 use crate::model::states::RunState;

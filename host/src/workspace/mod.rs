@@ -95,7 +95,7 @@ impl Workspaces {
     }
 
     /// Every workspace's slug, sorted: directories that hold a config.json or runs.
-    pub fn slugs(&self) -> Vec<String> {
+    pub(in crate::workspace) fn slugs(&self) -> Vec<String> {
         let mut found = Vec::new();
         collect_slugs(&self.root, "", &mut found, 6);
         found.sort();
@@ -147,7 +147,7 @@ fn runs_in(directory: &Path) -> Vec<RunDir> {
 }
 
 /// Whether a text may name a run: no path, nothing hidden, no word with a meaning of its own.
-pub fn is_run_id(text: &str) -> bool {
+pub(in crate::workspace) fn is_run_id(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     (1..=100).contains(&text.len()) && text.chars().all(plain) && !text.starts_with(['.', '-']) && text != "latest"
 }

@@ -1,4 +1,5 @@
 //! What depends on the time, by a clock that the test holds in its hand: a real cluster behind a real sshd.
+use super::super::{changes, synced};
 use crate::support::slurm::{Cluster, Plan};
 use crate::support::sshd::{HOST, Sshd};
 use crate::support::until;
@@ -65,7 +66,7 @@ fn submit(
 ) -> Result<String, GuestError> {
     let key = JobKey { attempt_id, task_id, directory };
     let handle = backends.submit("c", key, r#"{"command": "sleep 300"}"#, &Inputs::default())?;
-    match backends.sync().expect("synced").remove(attempt_id) {
+    match synced(&backends).remove(attempt_id) {
         Some(error) => Err(error),
         None => Ok(handle),
     }
@@ -99,9 +100,9 @@ fn submits_keep_to_their_number_in_a_minute_and_a_clock_set_back_makes_none_wait
 fn polls_are_due_by_the_clock_and_at_once_after_it_was_set_back() {
     let bench = Bench::new(Plan::default());
     submit(&bench.backends(), &bench.attempt("a1")).expect("submitted");
-    let after = || bench.backends().poll_after().expect("readable").expect("there is a job").as_secs();
+    let after = || bench.backends().poll_after().expect("there is a job").as_secs();
     assert_eq!(after(), 0);
-    let poll = || drop(bench.backends().changes(&BTreeMap::new()).expect("readable"));
+    let poll = || drop(changes(&bench.backends(), &BTreeMap::new()));
     poll();
     assert_eq!(after(), 10);
     bench.wait(Duration::from_secs(4));
@@ -128,9 +129,9 @@ fn a_wish_to_stop_that_was_not_heard_is_told_again_after_half_a_minute() {
     let look = || {
         bench.wait(Duration::from_secs(11));
         let backends = bench.backends();
-        backends.changes(&BTreeMap::new()).expect("readable");
+        changes(&backends, &BTreeMap::new());
         backends.status("c", key, &handle).expect("a status");
-        backends.flush().expect("told");
+        assert!(backends.flush().is_empty());
     };
     look();
     look();

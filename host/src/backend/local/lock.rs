@@ -40,8 +40,8 @@ pub(super) fn take(directory: &Path) -> io::Result<Option<File>> {
     Ok(Some(lock))
 }
 
-/// Locks a file for as long as it is open; `false` if a supervisor has locked it. Whoever only looks shares the lock for
-/// an instant, which on a busy machine is long: that is waited for, as long as it takes.
+/// Locks a file for as long as it is open; `false` if a supervisor has locked it. Whoever only looks shares the lock
+/// for an instant, which on a busy machine is long: that is waited for, as long as it takes.
 pub(super) fn hold(file: &File) -> io::Result<bool> {
     while file.try_lock().is_err() {
         if file.try_lock_shared().is_err() {
@@ -78,7 +78,7 @@ pub(super) fn is_held(directory: &Path) -> io::Result<bool> {
 }
 
 /// Looks whether the supervisor of a backend of a run on this machine was stopped. Changes nothing.
-pub fn stopped_supervisor(run: &Path, backend: &str) -> Option<StoppedSupervisor> {
+pub(in crate::backend) fn stopped_supervisor(run: &Path, backend: &str) -> Option<StoppedSupervisor> {
     let directory = directory_of(run, backend);
     if !is_held(&directory).ok()? {
         return None;

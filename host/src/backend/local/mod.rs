@@ -18,7 +18,8 @@ mod starter;
 mod stranded;
 mod supervisor;
 
-pub use lock::{StoppedSupervisor, stopped_supervisor};
+pub use lock::StoppedSupervisor;
+pub(in crate::backend) use lock::stopped_supervisor;
 pub use starter::{INHERITED, inherited};
 pub use stranded::{StrandedSupervisor, Stranding, stranded_supervisors};
 pub use supervisor::supervise;

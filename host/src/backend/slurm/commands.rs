@@ -27,8 +27,8 @@ pub(super) enum Submitted {
     Refused(String),
     /// There is no job now; later there may be room.
     Full(String),
-    /// Nobody knows.
-    Ambiguous(String),
+    /// Nobody knows. Where `sbatch` waited for room until it was given up, there is no job most likely.
+    Ambiguous { text: String, waited: bool },
 }
 
 /// Errors that say for certain that no job was made, and that a further try would fail as well.
@@ -66,12 +66,15 @@ const REFUSALS: &[&str] = &[
 /// Errors that say for certain that no job was made because too many are there already.
 const FULL: &[&str] = &["maxsubmit", "resource temporarily unavailable", "slurm temporarily unable to accept job"];
 
+/// What `sbatch` says while it waits for room by itself.
+const WAITED: &str = "temporarily unable to accept job";
+
 /// Reads the answer of `sbatch --parsable`.
 pub(super) fn read_submit(answer: Result<Finished, NoAnswer>) -> Submitted {
     let done = match answer {
         Ok(done) => done,
         Err(NoAnswer::Unreachable(text)) => return Submitted::Full(text),
-        Err(NoAnswer::Lost(text)) => return Submitted::Ambiguous(text),
+        Err(NoAnswer::Lost(text)) => return ambiguous(text),
     };
     let stderr = String::from_utf8_lossy(&done.stderr);
     let message = message_of(&stderr, &done);
@@ -80,7 +83,7 @@ pub(super) fn read_submit(answer: Result<Finished, NoAnswer>) -> Submitted {
         let ids: Vec<&str> = stdout.lines().filter_map(read_id).collect();
         return match ids.as_slice() {
             [id] => Submitted::Yes((*id).to_owned()),
-            _ => Submitted::Ambiguous(format!("sbatch gave no job id but `{}`", shortened(&stdout))),
+            _ => ambiguous(format!("sbatch gave no job id but `{}`", shortened(&stdout))),
         };
     }
     let lower = stderr.to_lowercase();
@@ -91,11 +94,16 @@ pub(super) fn read_submit(answer: Result<Finished, NoAnswer>) -> Submitted {
         () if done.code == 127 && !lower.contains("slurm") => {
             Submitted::Refused(format!("the cluster has no program `sbatch`: {message}"))
         }
-        () if late => Submitted::Ambiguous(format!("sbatch was late: {message}")),
+        () if late => ambiguous(format!("sbatch was late: {message}")),
         () if has(FULL) => Submitted::Full(message),
         () if has(REFUSALS) => Submitted::Refused(message),
-        () => Submitted::Ambiguous(message),
+        () => ambiguous(message),
     }
+}
+
+fn ambiguous(text: String) -> Submitted {
+    let waited = text.contains(WAITED);
+    Submitted::Ambiguous { text, waited }
 }
 
 fn read_id(line: &str) -> Option<&str> {
@@ -295,7 +303,7 @@ mod tests {
             Submitted::Yes(id) => format!("yes {id}"),
             Submitted::Refused(_) => "refused".to_owned(),
             Submitted::Full(_) => "full".to_owned(),
-            Submitted::Ambiguous(_) => "ambiguous".to_owned(),
+            Submitted::Ambiguous { .. } => "ambiguous".to_owned(),
         };
         let failed = |text: &str| done(1, "", &format!("sbatch: error: Batch job submission failed: {text}\n"));
         let cases = [

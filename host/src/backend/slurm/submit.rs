@@ -23,8 +23,6 @@ use std::path::Path;
 
 /// How long to wait after the cluster was full, in milliseconds; doubled each time up to the second.
 const HOLD_MS: (i64, i64) = (5_000, 60_000);
-/// What `sbatch` says when it waits for room by itself, until it is given up.
-const WAITED: &str = "temporarily unable to accept job";
 const MINUTE_MS: i64 = 60_000;
 const COMMENT: &str = "--comment=";
 
@@ -238,7 +236,7 @@ impl SlurmBackend {
                 }
                 Submitted::Full(text) => same(full(memory, &text, self.clock.now_ms())),
                 Submitted::Refused(text) => same(refused(memory, text)),
-                Submitted::Ambiguous(text) => self.doubted(memory, &array.name, part.len(), &text),
+                Submitted::Ambiguous { text, waited } => self.doubted(memory, &array.name, (part.len(), waited), &text),
             };
             refuse(part, &first);
             return refuse(rest.get(part.len()..).unwrap_or_default(), &others);
@@ -246,11 +244,17 @@ impl SlurmBackend {
     }
 
     /// A submit of so many jobs whose answer was lost: what that means for them, and for those that come after.
-    fn doubted(&self, memory: &mut Memory, array: &str, count: usize, text: &str) -> (GuestError, GuestError) {
+    fn doubted(
+        &self,
+        memory: &mut Memory,
+        array: &str,
+        (count, waited): (usize, bool),
+        text: &str,
+    ) -> (GuestError, GuestError) {
         let now = self.clock.now_ms();
         let head = &mut memory.ledger.head;
         head.doubts.insert(array.to_owned(), Doubt { since_ms: now, answered_ms: None });
-        if text.contains(WAITED) {
+        if waited {
             // there is none most likely, and a smaller array may find room
             head.array_fits = Some(count.div_ceil(2) as u32);
             hold(memory, now);

@@ -79,7 +79,7 @@ impl Carrier<'_> {
     ///
     /// # Errors
     /// If there is no answer, or it cannot be made.
-    pub fn make_place(&self) -> Result<String, CarryError> {
+    pub(in crate::backend) fn make_place(&self) -> Result<String, CarryError> {
         let script = format!("umask 077; mkdir -p -- {0} && cd {0} && pwd -P", self.place());
         let done = self.exec(Exec::of(&script, self.timeout))?;
         let text = String::from_utf8_lossy(&done.stdout);
@@ -135,7 +135,7 @@ impl Carrier<'_> {
 
 /// `remote_root` as a word for the shell over there, where `~` and one leading variable such as `$SCRATCH` have their
 /// meaning.
-pub fn root_word(root: &str) -> String {
+pub(in crate::backend) fn root_word(root: &str) -> String {
     let root = root.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(root);
     let (first, rest) = root.split_once('/').map_or((root, None), |(first, rest)| (first, Some(rest)));
     let rest = rest.map(|rest| format!("/{}", quoted(rest))).unwrap_or_default();

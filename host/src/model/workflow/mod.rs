@@ -23,7 +23,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, HashSet};
 
 /// The longest task id, in bytes.
-pub const TASK_ID_MAX_BYTES: usize = 200;
+pub(in crate::model) const TASK_ID_MAX_BYTES: usize = 200;
 
 /// The longest walltime, in seconds: ten years.
 pub const WALLTIME_MAX_S: f64 = 10.0 * 365.0 * 86_400.0;

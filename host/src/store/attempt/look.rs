@@ -10,6 +10,10 @@ const COLUMNS: &str = "a.attempt_key, a.attempt_id, a.task_key, t.task_id, \
 
 const LIVE: &str = "a.ended_at_ms IS NULL";
 
+/// By when they were made. The sign keeps SQLite from reading the whole table in that order, past the indexes of what
+/// is live.
+const IN_ORDER: &str = "ORDER BY +a.attempt_key";
+
 /// Whether the outside has an attempt.
 const SUBMITTED: &str = "a.state IN ('submitted', 'running', 'waiting_external')";
 
@@ -22,6 +26,42 @@ const GOES_ON: &str = "(?1 OR a.cancel_asked = 1 OR a.state NOT IN ('created', '
 /// Whether what an attempt waits for is nobody who has to do something.
 const BY_ITSELF: &str = "NOT (a.state = 'waiting_external' AND \
     coalesce(a.waits_for, '') IN ('person', 'kit', 'instrument', 'scheduler', 'machine'))";
+
+/// Which attempts are live, in order.
+fn live() -> String {
+    format!("{LIVE} {IN_ORDER} LIMIT ?1")
+}
+
+/// Which attempts the outside has, in order.
+fn submitted() -> String {
+    format!("{LIVE} AND {SUBMITTED} {IN_ORDER}")
+}
+
+/// Of which of them the time has come.
+fn due() -> String {
+    format!("{LIVE} AND {SUBMITTED} AND {DUE} ORDER BY a.due_at_ms, a.attempt_key")
+}
+
+/// Which attempts a person wants stopped.
+fn to_stop() -> String {
+    format!("{LIVE} AND a.cancel_asked = 1 AND a.state <> 'submitting' ORDER BY a.attempt_key")
+}
+
+/// Which attempts the outside has not acknowledged, of the states ?2 and as far as their time has come.
+fn unacknowledged() -> String {
+    format!(
+        "(a.state = 'created' OR a.state = 'prepared' OR a.state = 'submitting') AND \
+         a.state IN (SELECT value FROM json_each(?2)) AND {DUE} ORDER BY a.due_at_ms, a.attempt_key"
+    )
+}
+
+fn rows_where(filter: &str) -> String {
+    format!("SELECT {COLUMNS} FROM attempts a JOIN tasks t ON t.task_key = a.task_key WHERE {filter}")
+}
+
+fn places_where(filter: &str) -> String {
+    format!("SELECT a.attempt_key, a.operator, a.due_set_ms FROM attempts a WHERE {filter}")
+}
 
 fn attempt_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<AttemptRow> {
     Ok(AttemptRow {
@@ -48,9 +88,7 @@ fn attempt_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<AttemptRow> {
 
 impl Store {
     fn attempt_rows<P: rusqlite::Params>(&self, filter: &str, parameters: P) -> Result<Vec<AttemptRow>, StoreError> {
-        let mut statement = self.connection.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM attempts a JOIN tasks t ON t.task_key = a.task_key WHERE {filter}"
-        ))?;
+        let mut statement = self.connection.prepare_cached(&rows_where(filter))?;
         let rows = statement.query_map(parameters, attempt_row)?;
         rows.map(|row| row.map_err(StoreError::from)).collect()
     }
@@ -78,19 +116,11 @@ impl Store {
     /// If the database cannot be read.
     pub fn unacknowledged_due(&self, now_ms: i64, states: &[AttemptState]) -> Result<Vec<Waiting>, StoreError> {
         let states: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
-        self.waiting(
-            &format!(
-                "(a.state = 'created' OR a.state = 'prepared' OR a.state = 'submitting') AND a.state IN (SELECT value FROM json_each(?2)) AND {DUE} \
-                 ORDER BY a.due_at_ms, a.attempt_key"
-            ),
-            (now_ms, serde_json::json!(states).to_string()),
-        )
+        self.waiting(&unacknowledged(), (now_ms, serde_json::json!(states).to_string()))
     }
 
     fn waiting<P: rusqlite::Params>(&self, filter: &str, parameters: P) -> Result<Vec<Waiting>, StoreError> {
-        let mut statement = self.connection.prepare_cached(&format!(
-            "SELECT a.attempt_key, a.operator, a.due_set_ms FROM attempts a WHERE {filter}"
-        ))?;
+        let mut statement = self.connection.prepare_cached(&places_where(filter))?;
         let rows = statement.query_map(parameters, |row| {
             Ok(Waiting { key: row.get(0)?, operator: row.get(1)?, seen_ms: row.get(2)? })
         })?;
@@ -102,7 +132,7 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn live_attempts(&self, most: u32) -> Result<Vec<AttemptRow>, StoreError> {
-        self.attempt_rows(&format!("{LIVE} ORDER BY a.attempt_key LIMIT ?1"), [most])
+        self.attempt_rows(&live(), [most])
     }
 
     /// Attempts that the outside has, to be asked about now: their time has come. The longest due first.
@@ -110,7 +140,7 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn attempts_due(&self, now_ms: i64) -> Result<Vec<Waiting>, StoreError> {
-        self.waiting(&format!("{LIVE} AND {SUBMITTED} AND {DUE} ORDER BY a.due_at_ms, a.attempt_key"), [now_ms])
+        self.waiting(&due(), [now_ms])
     }
 
     /// An attempt that the outside has, by its id.
@@ -126,7 +156,7 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn attempts_submitted(&self) -> Result<Vec<Waiting>, StoreError> {
-        self.waiting(&format!("{LIVE} AND {SUBMITTED} ORDER BY a.attempt_key"), ())
+        self.waiting(&submitted(), ())
     }
 
     /// A live attempt by its place in the database.
@@ -151,7 +181,7 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn attempts_to_stop(&self) -> Result<Vec<Waiting>, StoreError> {
-        self.waiting(&format!("{LIVE} AND a.cancel_asked = 1 AND a.state <> 'submitting' ORDER BY a.attempt_key"), ())
+        self.waiting(&to_stop(), ())
     }
 
     /// How many attempts are live: of one operator, or of all.
@@ -200,5 +230,17 @@ impl Store {
             .connection
             .prepare_cached(&format!("SELECT min(a.due_at_ms) FROM attempts a WHERE {LIVE} AND {GOES_ON}"))?
             .query_row([submits], |row| row.get(0))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{due, live, places_where, rows_where, submitted, to_stop, unacknowledged};
+    use crate::store::migrate::tests::reads_some;
+
+    #[test]
+    fn what_goes_on_is_found_without_reading_all_there_was() {
+        reads_some(&rows_where(&live()));
+        [due(), submitted(), to_stop(), unacknowledged()].iter().for_each(|filter| reads_some(&places_where(filter)));
     }
 }

@@ -170,7 +170,7 @@ CREATE TABLE task_specs (
 
 -- How many tasks are in each state.
 CREATE TABLE task_counts (
-    state           TEXT    PRIMARY KEY,
+    state           TEXT    PRIMARY KEY CHECK (state IN ('pending', 'running', 'completed', 'failed', 'cancelled', 'skipped')),
     n               INTEGER NOT NULL CHECK (n >= 0)
 ) STRICT, WITHOUT ROWID;
 
@@ -221,6 +221,7 @@ CREATE TABLE attempts (
     memory_peak_mb  INTEGER,
     UNIQUE (task_key, number),
     CHECK (handle IS NOT NULL OR NOT (state = 'submitted' OR state = 'running' OR state = 'waiting_external' OR state = 'completed')),
+    CHECK ((waits_for IS NOT NULL) = (state = 'waiting_external')),
     CHECK (state NOT IN ('failed', 'lost') OR reason IS NOT NULL),
     CHECK ((ended_at_ms IS NOT NULL) = (state = 'completed' OR state = 'failed' OR state = 'cancelled' OR state = 'lost'))
 ) STRICT;

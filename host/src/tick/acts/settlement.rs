@@ -79,7 +79,9 @@ pub fn settle(
             (_, TaskState::Running) => writer.set_task_state(task.key, (from, end), Some(&reason), act.at_ms)?,
             (Unsettled::Stale, TaskState::Completed) => writer.set_fresh(task.key, &reason)?,
             // one that depends on what did not complete is skipped, and given up with that
-            _ => {}
+            (Unsettled::Lost | Unsettled::Stale, TaskState::Skipped)
+            | (Unsettled::Lost, TaskState::Completed)
+            | (_, TaskState::Pending | TaskState::Failed | TaskState::Cancelled) => {}
         }
         if back.is_none() { go_on(writer, &row, false, act.at_ms) } else { Ok(()) }
     })?;

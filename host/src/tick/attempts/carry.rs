@@ -37,13 +37,12 @@ pub(in crate::tick) fn stage(
     attempt: &AttemptRow,
     staging: &mut Staging<'_>,
 ) -> Result<Vec<NewInput>, StageError> {
-    let before = before(run, attempt).map_err(|error| StageError::Task(error.to_string()))?;
-    let Some(before) = before else { return Ok(Vec::new()) };
+    let Some(before) = before(run, attempt).map_err(StageError::Store)? else { return Ok(Vec::new()) };
     let what = || format!("what attempt {} left cannot be carried over", before.number);
     let left_at = run.dir.join(&before.directory);
     let copied = match run.backends.ran_at(&left_at) {
         RanAt::Forgotten => Ok(Vec::new()),
-        RanAt::There(backend) if crate::tick::may_use(run, &attempt.operator, &backend) => Ok(Vec::new()),
+        RanAt::There(backend) if run.config.may_use(&attempt.operator, &backend) => Ok(Vec::new()),
         RanAt::There(backend) => {
             let left = LeftThere { backend: &backend, attempt: &before.id, patterns: &task.retry.carry };
             match run.backends.fetch_carried(left, &attempt.id, staging.directory) {
@@ -134,7 +133,7 @@ pub(in crate::tick) fn carried(run: &Run, attempt: &AttemptRow, task: &Task) -> 
     let before = before(run, attempt)?.map(|before| (before.id, run.dir.join(&before.directory)));
     // what staging has fetched already is here, wherever it came from
     let from = before.filter(|(_, directory)| match run.backends.ran_at(directory) {
-        RanAt::There(backend) => crate::tick::may_use(run, &attempt.operator, &backend),
+        RanAt::There(backend) => run.config.may_use(&attempt.operator, &backend),
         RanAt::Forgotten => true,
         RanAt::Here => false,
     });

@@ -28,7 +28,7 @@ pub(in crate::tick) enum CollectError {
     Quota(String, Option<Limit>),
     /// Something that it left cannot be read: what.
     #[error("`{0}` cannot be read: {1}")]
-    Unreadable(String, #[source] io::Error),
+    Unreadable(String, io::Error),
     /// There is more of it than one tick takes: what is being done.
     #[error("{0}")]
     PutAside(String),

@@ -7,7 +7,7 @@ use crate::model::workflow::{FileSource, FromSource, Task};
 use crate::store::{AttemptRow, KeptOutput};
 use crate::tick::attempts::carry;
 use crate::tick::attempts::stage::StageError;
-use crate::tick::{Run, TickError, may_use};
+use crate::tick::{Run, TickError};
 
 /// Which of an attempt's inputs are on a cluster, and what it carries over.
 pub(in crate::tick) fn of(run: &Run, attempt: &AttemptRow, task: &Task) -> Result<Inputs, TickError> {
@@ -15,7 +15,7 @@ pub(in crate::tick) fn of(run: &Run, attempt: &AttemptRow, task: &Task) -> Resul
     for (destination, source) in &task.files {
         let FileSource::From(from) = source else { continue };
         if let Some(kept) = run.store.kept_output(from.from.as_str(), &plain_path(&from.output))?
-            && may_use(run, &attempt.operator, &kept.remote.backend)
+            && run.config.may_use(&attempt.operator, &kept.remote.backend)
         {
             linked.push(Linked { destination: destination.clone(), file: file(kept) });
         }
@@ -33,8 +33,8 @@ pub(in crate::tick) fn stage(
     directory: &std::path::Path,
 ) -> Result<bool, StageError> {
     let kept = run.store.kept_output(from.from.as_str(), &plain_path(&from.output));
-    let Some(kept) = kept.map_err(|error| StageError::Task(error.to_string()))? else { return Ok(false) };
-    if may_use(run, operator, &kept.remote.backend) {
+    let Some(kept) = kept.map_err(StageError::Store)? else { return Ok(false) };
+    if run.config.may_use(operator, &kept.remote.backend) {
         return Ok(true);
     }
     match run.backends.pull(&file(kept), directory, destination) {

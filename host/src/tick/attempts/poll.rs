@@ -51,7 +51,7 @@ pub(in crate::tick) fn poll_live_attempts(
 ) -> Result<(), TickError> {
     let known = run.store.cursors()?;
     let begun = (moment.spent)();
-    let changes = run.backends.changes(&known).map_err(|error| TickError::Io("reading backends".to_owned(), error))?;
+    let changes = run.backends.changes(&known);
     tick.waited += (moment.spent)().saturating_sub(begun);
     let mut seen = BTreeSet::new();
     let mut due = Vec::new();
@@ -69,7 +69,8 @@ pub(in crate::tick) fn poll_live_attempts(
     ask_all(run, moment, &mut round, tick)?;
     // of what was not reached, a change that is told once only must not be forgotten
     let left: Vec<i64> = round.left().map(|one| one.key).filter(|key| changed.contains(key)).collect();
-    run.backends.flush().map_err(|error| TickError::Io("writing a backend's memory".to_owned(), error))?;
+    tick.note_troubles(changes.troubles);
+    tick.note_troubles(run.backends.flush());
     let moved = changes.cursors.iter().any(|(backend, position)| known.get(backend) != Some(position));
     if moved || !left.is_empty() {
         run.store.transaction(Durability::Lazy, |writer| {
@@ -168,13 +169,12 @@ fn ask(run: &Run, mut attempt: AttemptRow, moment: Moment<'_>, tick: &mut Tick) 
             return Ok(goes_on(attempt, AttemptState::Running, reason, after));
         }
         Status::Waiting { kind, detail } => {
-            let kind = Word::of_kind(&kind);
-            attempt.waits_for = Some(kind.clone());
-            return Ok(goes_on(attempt, AttemptState::WaitingExternal, Some(Reason::new(kind, detail)), after));
+            let reason = Reason::new(Word::of_kind(&kind), detail);
+            return Ok(goes_on(attempt, AttemptState::WaitingExternal, Some(reason), after));
         }
         Status::Unavailable(detail) => {
-            let (to, after) = (attempt.state, after.or(Some(UNAVAILABLE_MS)));
-            return Ok(goes_on(attempt, to, Some(Reason::of_operator(detail)), after));
+            let reason = Reason::of_operator(detail);
+            return Ok(stays(attempt, Some(reason), after.or(Some(UNAVAILABLE_MS))));
         }
         Status::Succeeded => (AttemptOutcome::Completed, None, Sequel::Policy),
         Status::Failed(detail) => (AttemptOutcome::Failed, Some(Reason::of_operator(detail)), Sequel::Policy),
@@ -188,7 +188,21 @@ fn ask(run: &Run, mut attempt: AttemptRow, moment: Moment<'_>, tick: &mut Tick) 
 }
 
 /// What a poll learnt of an attempt that goes on, and when it is asked about again.
+/// What was learnt of an attempt that goes on: what it waits for, if it waits for something outside, is the word of the
+/// reason.
 fn goes_on(mut attempt: AttemptRow, to: AttemptState, reason: Option<Reason>, after_ms: Option<u64>) -> Learnt {
+    let outside = to == AttemptState::WaitingExternal;
+    attempt.waits_for = reason.as_ref().filter(|_| outside).map(|reason| reason.word.clone());
+    learnt(attempt, to, reason, after_ms)
+}
+
+/// The same where nothing new was learnt of where it stands.
+fn stays(attempt: AttemptRow, reason: Option<Reason>, after_ms: Option<u64>) -> Learnt {
+    let to = attempt.state;
+    learnt(attempt, to, reason, after_ms)
+}
+
+fn learnt(mut attempt: AttemptRow, to: AttemptState, reason: Option<Reason>, after_ms: Option<u64>) -> Learnt {
     attempt.task_json = String::new();
     let reason = reason.map(|reason| Reason { text: reason.text.chars().take(NOTE_MAX).collect(), ..reason });
     Learnt::Progress(Progress { attempt, to, reason, poll_after_ms: after_ms.unwrap_or(NEXT_TICK_MS) })

@@ -9,7 +9,7 @@ use crate::ground::machine;
 use crate::model::attempt_dir::PART;
 use crate::model::pattern::plain_path;
 use crate::model::workflow::{FileSource, FromSource, PathSource, Task};
-use crate::store::{AttemptRow, NewInput};
+use crate::store::{AttemptRow, NewInput, StoreError};
 use crate::tick::Run;
 use crate::tick::attempts::collect::CollectError;
 use crate::tick::attempts::{carry, inputs};
@@ -28,6 +28,8 @@ pub(in crate::tick) enum StageError {
     PutAside(String),
     /// The machine's: the tick fails, and the next one tries again.
     Machine(String, io::Error),
+    /// The database's: the same.
+    Store(StoreError),
 }
 
 /// The directory of an attempt while it is filled.
@@ -164,6 +166,12 @@ pub(in crate::tick) fn blame(error: io::Error, what: String) -> StageError {
     }
 }
 
+/// What cannot be read now, as on a server that is away, is read later: nothing else has to wait for that.
+fn unreadable(error: io::Error, name: &str) -> StageError {
+    let text = format!("{name} cannot be read: {error}");
+    if machine::is_trouble(&error) { StageError::Later(text) } else { StageError::Task(text) }
+}
+
 /// A file that is staged.
 struct Found {
     /// How errors name it.
@@ -199,9 +207,9 @@ impl Found {
     /// Looks up a file that another task left.
     fn output(run: &Run, from: &FromSource) -> Result<Self, StageError> {
         let found = run.store.output_of(from.from.as_str(), &plain_path(&from.output));
-        let found = found.map_err(|error| StageError::Task(error.to_string()))?;
-        let (directory, output) =
-            found.ok_or_else(|| StageError::Task(format!("task `{}` has no output `{}`", from.from, from.output)))?;
+        let (directory, output) = found
+            .map_err(StageError::Store)?
+            .ok_or_else(|| StageError::Task(format!("task `{}` has no output `{}`", from.from, from.output)))?;
         Ok(Self {
             name: format!("output `{directory}/{}` of task `{}`", output.path, from.from),
             root: run.dir.join(&directory),
@@ -228,7 +236,7 @@ impl Staging<'_> {
     }
 
     fn found(&mut self, destination: &str, found: &Found) -> Result<(), StageError> {
-        let unreadable = |error| blame(error, format!("{} cannot be read", found.name));
+        let unreadable = |error| unreadable(error, &found.name);
         let unwritten =
             |error| blame(error, format!("file `{destination}` cannot be written into the attempt directory"));
         let root = open_directory(&found.root).map_err(unreadable)?;
@@ -251,6 +259,8 @@ impl Staging<'_> {
             Brought::Failed(error) if error.kind() == io::ErrorKind::InvalidData => {
                 StageError::Task(found.changed.clone())
             }
+            Brought::Failed(error) if is_full(&error) => unwritten(error),
+            Brought::Failed(error) if machine::is_trouble(&error) => unreadable(error),
             Brought::Failed(error) => unwritten(error),
         })?;
         Ok(())
@@ -295,6 +305,14 @@ impl Staging<'_> {
     }
 }
 
+/// Whether the disk that is written to has no room, or takes nothing.
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::ReadOnlyFilesystem
+    )
+}
+
 /// Why a file was not brought.
 pub(in crate::tick) enum Brought {
     PutAside(String),
@@ -310,4 +328,21 @@ fn whole(carried: Carried, destination: &str) -> Result<String, StageError> {
 
 fn put_aside(destination: &str, done: u64) -> String {
     format!("its file `{destination}` is being staged: {done} bytes so far")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{StageError, unreadable};
+    use rustix::io::Errno;
+
+    #[test]
+    fn a_file_that_cannot_be_read_now_is_read_later() {
+        let of = |errno: Errno| unreadable(errno.into(), "pinned file `a`");
+        for errno in [Errno::IO, Errno::STALE, Errno::TIMEDOUT] {
+            assert!(matches!(of(errno), StageError::Later(text) if text.starts_with("pinned file `a` cannot be read")));
+        }
+        for errno in [Errno::ACCESS, Errno::NOENT, Errno::ISDIR] {
+            assert!(matches!(of(errno), StageError::Task(_)), "{errno}");
+        }
+    }
 }

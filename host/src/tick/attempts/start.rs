@@ -30,8 +30,8 @@ const TURNED_AWAY_MS: i64 = 5_000;
 const TURNED_AWAY_MIN_MS: i64 = 100;
 
 /// Wakes the backends, which may have unsettled work while attempts are live.
-pub(in crate::tick) fn ensure_backends(run: &Run, live: bool) -> Result<(), TickError> {
-    run.backends.ensure(live).map_err(|error| TickError::Io("starting the backend's supervisor".to_owned(), error))
+pub(in crate::tick) fn ensure_backends(run: &Run, live: bool, tick: &mut Tick) {
+    tick.note_troubles(run.backends.ensure(live));
 }
 
 /// Starts every task that is ready and has room, and before them every attempt that an earlier tick left unsubmitted,
@@ -64,7 +64,7 @@ pub(in crate::tick) fn start_ready_tasks(
         submitted.extend(launch(run, moment, &mut round, together, &mut reuse, tick)?);
     }
     if started {
-        ensure_backends(run, run.store.live_count(None)? > 0)?;
+        ensure_backends(run, run.store.live_count(None)? > 0, tick);
     }
     Ok(submitted)
 }
@@ -313,6 +313,7 @@ fn prepare(
 fn not_staged(attempt: AttemptRow, error: stage::StageError) -> Result<Readied, TickError> {
     Ok(match error {
         stage::StageError::Machine(text, error) => return Err(TickError::Io(text, error)),
+        stage::StageError::Store(error) => return Err(error.into()),
         stage::StageError::Later(text) => Readied::Later(attempt, TURNED_AWAY_MS, Reason::new(Code::TurnedAway, text)),
         stage::StageError::PutAside(text) => {
             Readied::Later(attempt, delay_ms(NEXT_TICK_MS), Reason::new(Code::Staging, text))
@@ -362,7 +363,7 @@ pub(in crate::tick) fn attempt_json(run: &Run, attempt: &AttemptRow, task: &Task
 }
 
 /// A task with its walltime and memory multiplied for every earlier attempt that ran out of them.
-pub fn task_with_retries(task: &Task, earlier: &[Word]) -> Task {
+pub(in crate::tick) fn task_with_retries(task: &Task, earlier: &[Word]) -> Task {
     let mut task = task.clone();
     let count = |code: Code| earlier.iter().filter(|word| word.is(code)).count() as i32;
     if let Some(resources) = &mut task.resources {

@@ -38,8 +38,12 @@ pub(in crate::tick) fn stop_what_is_unwanted(
             return Ok(());
         }
         // Once the store says that the outside was told, nobody tells it again.
-        let kept = run.backends.sync_local();
-        kept.map_err(|error| TickError::Io("writing the backend's queue".to_owned(), error))?;
+        let troubles = run.backends.sync_local();
+        if !troubles.is_empty() {
+            // told again by the next tick
+            tick.note_troubles(troubles);
+            return Ok(());
+        }
         run.store.transaction(Durability::Full, |writer| {
             told.iter().try_for_each(|one| record(writer, one, moment.now_ms))
         })?;

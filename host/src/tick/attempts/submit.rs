@@ -1,5 +1,6 @@
 //! Submits attempts whose intent is committed, and records the answers. What a crash leaves `submitting`, whether its
 //! submit took effect or not, the next tick reconciles.
+use crate::backend::BackendTrouble;
 use crate::backend::Unacknowledged;
 use crate::model::code::{Code, Word};
 use crate::model::contract::{AttemptRequest, Found, GuestError};
@@ -51,11 +52,12 @@ pub(in crate::tick) fn submit_all(
     }
     // What the backend acknowledged must be on its disk before the store says `submitted`; what it did not acknowledge
     // after all is still `submitting`, as it was committed before.
-    let failed = run.backends.sync();
-    let mut failed = failed.map_err(|error| TickError::Io("writing the backend's queue".to_owned(), error))?;
-    if !failed.is_empty() {
-        answers = answers.into_iter().map(|answer| after_sync(answer, &mut failed)).collect();
+    let (mut failed, troubles) = run.backends.sync();
+    if !failed.is_empty() || !troubles.is_empty() {
+        let after = |answer| unknown_where_troubled(run, after_sync(answer, &mut failed), &troubles);
+        answers = answers.into_iter().map(after).collect();
     }
+    tick.note_troubles(troubles);
     let config = &run.config;
     let tells = |attempt: &AttemptRow| config.backend_tells(&attempt.operator);
     let (went_bare_ids, mut bare) = (run.backends.went_bare(), Bare::new());
@@ -197,6 +199,26 @@ fn not_submitted(attempt: AttemptRow, error: &GuestError, text: String) -> Submi
 }
 
 /// A submit that the operator took for done, after its backend has told what it failed to hand on.
+/// Of a submit by an operator that may use a backend whose files cannot be written, nothing is known.
+fn unknown_where_troubled(run: &Run, answer: Submitted, troubles: &[BackendTrouble]) -> Submitted {
+    let trouble = |attempt: &AttemptRow| {
+        troubles
+            .iter()
+            .find(|trouble| run.config.may_use(&attempt.operator, &trouble.backend))
+            .map(BackendTrouble::told)
+    };
+    match answer {
+        Submitted::Yes(mut attempt) => match trouble(&attempt) {
+            Some(text) => {
+                attempt.handle = None;
+                Submitted::Unknown(attempt, Reason::new(Code::UnknownSubmit, text))
+            }
+            None => Submitted::Yes(attempt),
+        },
+        other @ (Submitted::Later(..) | Submitted::NotTried(_) | Submitted::Unknown(..) | Submitted::No(_)) => other,
+    }
+}
+
 fn after_sync(answer: Submitted, failed: &mut Unacknowledged) -> Submitted {
     match answer {
         Submitted::Yes(mut attempt) => match failed.remove(&AttemptId(attempt.id.clone())) {

@@ -114,7 +114,7 @@ impl Layers {
                 None => ("the configuration".to_owned(), String::new()),
             },
         };
-        let failure = Failure::input(format!("{subject} is not valid{place}{line}")).because(&misfit.why);
+        let failure = Failure::input(format!("{subject} is not valid{place}{line}")).because(misfit.why.as_str());
         match &misfit.near {
             Some(near) => failure.hint(format!("did you mean `{near}`? `matterstack config schema` prints every key")),
             None => failure.hint("`matterstack config schema` prints every key and its type"),
@@ -129,7 +129,7 @@ impl Layers {
             None => String::new(),
         };
         let mut failure = Failure::input(format!("{}{told}", wrong.what));
-        (failure.cause, failure.hint) = (wrong.cause, wrong.hint);
+        (failure.cause, failure.hint) = (wrong.cause.map(Into::into), wrong.hint);
         failure
     }
 
