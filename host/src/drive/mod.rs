@@ -379,12 +379,8 @@ fn sleep(
                 machine::poll_readable(&[interrupt], Some(GATHER)).map_err(watching)?;
                 return Ok(None);
             }
-            [false, false, false] if supervised => {
-                // the next tick says what is wrong
-                if !run.backends.ensure(true).is_empty() {
-                    return Ok(None);
-                }
-            }
+            // the next tick says what is wrong
+            [false, false, false] if supervised && !run.backends.ensure(true).is_empty() => return Ok(None),
             _ => {}
         }
     }
