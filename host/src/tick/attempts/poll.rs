@@ -51,7 +51,7 @@ pub(in crate::tick) fn poll_live_attempts(
 ) -> Result<(), TickError> {
     let known = run.store.cursors()?;
     let begun = (moment.spent)();
-    let changes = run.backends.changes(&known);
+    let mut changes = run.backends.changes(&known);
     tick.waited += (moment.spent)().saturating_sub(begun);
     let mut seen = BTreeSet::new();
     let mut due = Vec::new();
@@ -70,7 +70,10 @@ pub(in crate::tick) fn poll_live_attempts(
     // of what was not reached, a change that is told once only must not be forgotten
     let left: Vec<i64> = round.left().map(|one| one.key).filter(|key| changed.contains(key)).collect();
     tick.note_troubles(changes.troubles);
-    tick.note_troubles(run.backends.flush());
+    let unwritten = run.backends.flush();
+    // what such a backend was to do is learnt again from where its last look began
+    changes.cursors.retain(|backend, _| unwritten.iter().all(|trouble| trouble.backend != *backend));
+    tick.note_troubles(unwritten);
     let moved = changes.cursors.iter().any(|(backend, position)| known.get(backend) != Some(position));
     if moved || !left.is_empty() {
         run.store.transaction(Durability::Lazy, |writer| {
