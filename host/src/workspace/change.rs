@@ -16,6 +16,7 @@ use crate::model::workflow::{WorkflowError, nearest};
 use crate::run::{Run, RunDir};
 use crate::tick::{PlanError, propose_growth};
 use serde::Serialize;
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -156,8 +157,9 @@ fn differs(path: &Path, dir: &RunDir, pinned: &PinnedFile, thorough: bool) -> bo
     if metadata.len() != pinned.size {
         return true;
     }
-    let written = std::fs::metadata(dir.join(&pinned.path)).map(|copy| copy.mtime());
-    if !thorough && (written.is_ok_and(|copied| metadata.mtime() < copied) || metadata.len() > GLANCE_MAX) {
+    let written = |file: &Metadata| (file.mtime(), file.mtime_nsec());
+    let copied = std::fs::metadata(dir.join(&pinned.path));
+    if !thorough && (copied.is_ok_and(|copy| written(&metadata) < written(&copy)) || metadata.len() > GLANCE_MAX) {
         return false;
     }
     open_regular_path(path).and_then(|mut file| digest(&mut file)).is_ok_and(|(found, _)| found != pinned.sha256)
