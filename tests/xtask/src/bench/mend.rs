@@ -17,7 +17,7 @@ pub(super) fn mend(ground: &Ground) -> Result<()> {
     ground.workspace("mend", Given::File, &Tasks::independent(COUNT), &json!({"max_active": 2}))?;
     let first = ground.once("init mend --run-id mend")?;
     show(&format!("first plan of {COUNT} tasks"), given, ground.place, first, "");
-    let amended = ground.each("amend mend task t777 resources.walltime_s=60", 5)?;
+    let amended = ground.each("amend mend task t777 resources.walltime_s=$((60 + n))", 5)?;
     show(&format!("amend of one task of {COUNT}"), given, ground.place, amended, "≤ 0.05 CPU s");
     let mut list = OpenOptions::new().append(true).open(ground.scratch.join("workspaces/mend").join("tasks.jsonl"))?;
     for number in 0..ADDED {
