@@ -13,6 +13,7 @@ mod looking;
 mod making;
 mod mending;
 mod notify;
+mod other_runs;
 mod ownership;
 mod params;
 mod patience;

@@ -3,9 +3,11 @@ use super::document::Place;
 use super::limit::Limits;
 use super::misfit::{Misfit, fit};
 use super::reuse::ReuseConfig;
+use super::workflow::FileSource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -70,6 +72,13 @@ pub struct RunConfig {
 }
 
 impl RunConfig {
+    /// The pinned file that a source names, and its name among them.
+    pub fn pinned_file<'a>(&self, source: &'a FileSource) -> Option<(Cow<'a, str>, &PinnedFile)> {
+        let name = source.pinned_as()?;
+        let file = self.pinned.as_ref()?.files.get(&*name)?;
+        Some((name, file))
+    }
+
     /// Whether an operator is granted a backend.
     pub fn may_use(&self, operator: &str, backend: &str) -> bool {
         let granted = self.operators.get(operator).map(|operator| &operator.grants.compute);
@@ -352,7 +361,7 @@ pub struct Pinned {
     pub plugins: BTreeMap<String, PinnedFile>,
     /// Inputs by name.
     pub inputs: BTreeMap<String, PinnedFile>,
-    /// Files tasks may name, by their path in the workspace.
+    /// Files tasks may name: those of the workspace by their path in it, outputs of other runs as `//RUN/TASK/OUTPUT`.
     pub files: BTreeMap<String, PinnedFile>,
     /// `campaign.params` where they are large, so that only a tick that plans reads them.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -83,6 +83,9 @@ fn notes(task: &Task) -> Vec<String> {
             FileSource::Path(path) => format!("from {}", path.path),
             FileSource::Content(content) => format!("{} bytes of text", content.content.len()),
             FileSource::From(from) => format!("from output {} of task {}", from.output, from.from),
+            FileSource::Other(other) => {
+                format!("from output {} of task {} of run {}", other.output, other.from, other.run)
+            }
         };
         notes.push(format!("file {destination}: {origin}").replace('\n', " "));
     }

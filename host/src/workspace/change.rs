@@ -12,7 +12,7 @@ use crate::model::code::Code;
 use crate::model::config::{PinnedFile, RunConfig, SWEEP, WORKFLOW};
 use crate::model::reason::Reason;
 use crate::model::states::RunState;
-use crate::model::workflow::{WorkflowError, nearest};
+use crate::model::workflow::{WorkflowError, is_of_other_run, nearest};
 use crate::run::{Run, RunDir};
 use crate::tick::{PlanError, propose_growth};
 use serde::Serialize;
@@ -139,6 +139,7 @@ pub fn changed_files(dir: &RunDir, config: &RunConfig, thorough: bool) -> Vec<St
         .files
         .iter()
         .chain(inputs)
+        .filter(|(path, _)| !is_of_other_run(path))
         .filter(|(path, file)| differs(&workspace.join(path), dir, file, thorough))
         .map(|(path, _)| path.clone())
         .collect();
@@ -175,7 +176,7 @@ fn workspace(dir: &RunDir) -> Result<PathBuf, Failure> {
 
 /// The path in the workspace of a file that a person names: by that path, or by one that leads there from here.
 fn in_workspace(workspace: &Path, config: &RunConfig, given: &str) -> Result<String, Failure> {
-    let pinned = config.pinned.iter().flat_map(|pinned| pinned.files.keys());
+    let pinned = config.pinned.iter().flat_map(|pinned| pinned.files.keys()).filter(|name| !is_of_other_run(name));
     let known: Vec<&String> = pinned.chain(config.campaign.inputs.values()).collect();
     if known.iter().any(|path| *path == given) || workspace.join(given).is_file() {
         return Ok(given.to_owned());

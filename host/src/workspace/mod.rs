@@ -8,6 +8,7 @@ mod config;
 mod init;
 mod log;
 mod open;
+mod outputs;
 mod owner;
 mod pin;
 

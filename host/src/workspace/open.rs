@@ -3,7 +3,7 @@ use super::artifacts::RunFiles;
 use super::init::{config_text, workspace_of};
 use super::log::RunLog;
 use super::owner::{is_own, refuse_stranger};
-use super::{now_ms, pin, read_run_config};
+use super::{now_ms, outputs, pin, read_run_config};
 use crate::backend::{Backends, Clock, local};
 use crate::failure::{Failure, FailureKind};
 use crate::ground::files::{open_regular_path, read_named, read_regular, read_whole};
@@ -310,6 +310,7 @@ pub fn pin_again(dir: &RunDir, config: &mut RunConfig) -> Result<(), Failure> {
     let mut pinned = config.pinned.clone().unwrap_or_default();
     let workspace = workspace_of(dir).and_then(|path| std::fs::canonicalize(path).ok()).unwrap_or_default();
     pin::pin_plugins(config, &workspace, dir, &mut pinned)?;
+    outputs::pin_outputs(config, &workspace, dir, &mut pinned)?;
     config.pinned = Some(pinned);
     pin::pin_params(config, dir)
 }

@@ -1,4 +1,5 @@
 //! Copies into a run what it must not lose: plugins, inputs and the files tasks may name, each pinned by its SHA-256.
+use super::outputs;
 use crate::failure::Failure;
 use crate::ground::carriage::is_executable;
 use crate::ground::digest::copy_hashed;
@@ -37,7 +38,8 @@ pub fn check_files(config: &RunConfig, workspace: &Path) -> Result<(), Failure> 
     for (name, path) in &config.campaign.inputs {
         confined(workspace, path, &format!("campaign.inputs.{name}"))?;
     }
-    matching_files(config, workspace).map(drop)
+    matching_files(config, workspace).map(drop)?;
+    outputs::check_outputs(config, workspace)
 }
 
 /// The plugins that a configuration names, with the part of it that does.
@@ -58,6 +60,7 @@ pub(super) fn pin_everything(config: &RunConfig, workspace: &Path, run: &RunDir)
         let file = copy(&from, run, format!("inputs/files/{path}"))?;
         pinned.files.insert(path, file);
     }
+    outputs::pin_outputs(config, workspace, run, &mut pinned)?;
     Ok(pinned)
 }
 
@@ -250,9 +253,14 @@ impl Search<'_> {
 
 /// Copies a file into the run, in pieces.
 pub(super) fn copy(from: &Path, run: &RunDir, path: String) -> Result<PinnedFile, Failure> {
+    let unreadable = |error| Failure::machine(format!("`{}` cannot be read", from.display()), error);
+    copy_open(File::open(from).map_err(unreadable)?, from, run, path)
+}
+
+/// The same of a file that is open, and that errors name so.
+pub(super) fn copy_open(mut source: File, from: &Path, run: &RunDir, path: String) -> Result<PinnedFile, Failure> {
     let path = run.place(path);
     let unreadable = |error| Failure::machine(format!("`{}` cannot be read", from.display()), error);
-    let mut source = File::open(from).map_err(unreadable)?;
     let executable = is_executable(&source.metadata().map_err(unreadable)?);
     let mut digested = (String::new(), 0);
     write(&run.join(&path), |file| {

@@ -1,7 +1,9 @@
 //! Files of a task: where those come from that it is given, and which of those it leaves are kept.
 use crate::model::id::TaskId;
+use crate::model::pattern::plain_path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// A pattern of output files: text, or with the word where they stay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -64,6 +66,8 @@ pub enum FileSource {
     Content(ContentSource),
     /// An output of an earlier task, which thereby becomes a dependency.
     From(FromSource),
+    /// An output of a task of another run of the workspace, which was brought into this one when it was made.
+    Other(OtherSource),
 }
 
 impl FileSource {
@@ -72,7 +76,8 @@ impl FileSource {
         match self {
             Self::Path(PathSource { executable, .. })
             | Self::Content(ContentSource { executable, .. })
-            | Self::From(FromSource { executable, .. }) => *executable = Some(true),
+            | Self::From(FromSource { executable, .. })
+            | Self::Other(OtherSource { executable, .. }) => *executable = Some(true),
         }
     }
 
@@ -81,7 +86,17 @@ impl FileSource {
         match self {
             Self::Path(path) => path.is_linked(),
             Self::From(from) => from.is_linked(),
+            Self::Other(other) => other.stage == Some(Stage::Link),
             Self::Content(_) => false,
+        }
+    }
+
+    /// Under which name the run has it pinned, if it is one of its pinned files.
+    pub fn pinned_as(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Path(path) => Some(Cow::Borrowed(&path.path)),
+            Self::Other(other) => Some(Cow::Owned(other.pinned_as())),
+            Self::Content(_) | Self::From(_) => None,
         }
     }
 }
@@ -150,4 +165,43 @@ impl FromSource {
     pub fn is_linked(&self) -> bool {
         self.stage == Some(Stage::Link)
     }
+}
+
+/// `{"run": …, "from": …, "output": …}`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OtherSource {
+    /// The id of the other run.
+    pub run: String,
+    /// Its task, which has completed.
+    pub from: TaskId,
+    /// The path of that task's output.
+    pub output: String,
+    /// How it is staged; a copy if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<Stage>,
+    /// Whether it can be executed; as that task left it if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executable: Option<bool>,
+}
+
+/// How the name begins under which an output of another run is pinned, which no path in a workspace does.
+const OTHER: &str = "//";
+
+impl OtherSource {
+    /// How sentences name it.
+    pub fn named(&self) -> String {
+        format!("output `{}` of task `{}` of run `{}`", self.output, self.from, self.run)
+    }
+
+    /// Its name among the pinned files: run, task and output.
+    pub fn pinned_as(&self) -> String {
+        let task = self.from.as_str().replace('%', "%25").replace('/', "%2F");
+        format!("{OTHER}{}/{task}/{}", self.run, plain_path(&self.output))
+    }
+}
+
+/// Whether a pinned file of this name is an output of another run, and none of the workspace's files.
+pub fn is_of_other_run(name: &str) -> bool {
+    name.starts_with(OTHER)
 }

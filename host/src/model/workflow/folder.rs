@@ -75,7 +75,7 @@ impl FileSource {
         match self {
             Self::Path(folder) => Self::Path(PathSource { path, ..folder.clone() }),
             Self::From(from) => Self::From(FromSource { output: path, ..from.clone() }),
-            Self::Content(content) => Self::Content(content.clone()),
+            Self::Content(_) | Self::Other(_) => self.clone(),
         }
     }
 }

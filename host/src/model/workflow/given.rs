@@ -1,6 +1,6 @@
 //! Files of a task as they are written. Each key is read as what it should be, so that an error names the one that is
 //! not; which of them go together is asked last.
-use super::file::{ContentSource, FileSource, FromSource, KeptPattern, OutputPattern, PathSource, Stage};
+use super::file::{ContentSource, FileSource, FromSource, KeptPattern, OtherSource, OutputPattern, PathSource, Stage};
 use crate::model::id::TaskId;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
@@ -13,13 +13,14 @@ use std::fmt;
 struct Source {
     path: Option<String>,
     content: Option<String>,
+    run: Option<String>,
     from: Option<TaskId>,
     output: Option<String>,
     stage: Option<Stage>,
     executable: Option<bool>,
 }
 
-const FORMS: &str = "{\"path\": …}, {\"content\": \"…\"}, or {\"from\": …, \"output\": …}";
+const FORMS: &str = "{\"path\": …}, {\"content\": \"…\"}, {\"from\": …, \"output\": …}, or that with a {\"run\": …}";
 
 struct AnySource;
 
@@ -32,12 +33,17 @@ impl<'de> Visitor<'de> for AnySource {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<FileSource, A::Error> {
         let given = Source::deserialize(MapAccessDeserializer::new(map))?;
-        let Source { path, content, from, output, stage, executable } = given;
-        match (path, content, from, output, stage) {
-            (Some(path), None, None, None, stage) => Ok(FileSource::Path(PathSource { path, stage, executable })),
-            (None, Some(content), None, None, None) => Ok(FileSource::Content(ContentSource { content, executable })),
-            (None, None, Some(from), Some(output), stage) => {
+        let Source { path, content, run, from, output, stage, executable } = given;
+        match (path, content, run, from, output) {
+            (Some(path), None, None, None, None) => Ok(FileSource::Path(PathSource { path, stage, executable })),
+            (None, Some(content), None, None, None) if stage.is_none() => {
+                Ok(FileSource::Content(ContentSource { content, executable }))
+            }
+            (None, None, None, Some(from), Some(output)) => {
                 Ok(FileSource::From(FromSource { from, output, stage, executable }))
+            }
+            (None, None, Some(run), Some(from), Some(output)) => {
+                Ok(FileSource::Other(OtherSource { run, from, output, stage, executable }))
             }
             _ => Err(A::Error::custom(format_args!(
                 "expected {FORMS}, and beside them only `executable`, and `stage` where it is no content"

@@ -8,7 +8,8 @@ mod plan;
 
 pub use change::TaskChange;
 pub use file::{
-    ContentSource, FileSource, FromSource, Keep, KeptPattern, OutputPattern, PathSource, RemotePlace, Stage,
+    ContentSource, FileSource, FromSource, Keep, KeptPattern, OtherSource, OutputPattern, PathSource, RemotePlace,
+    Stage, is_of_other_run,
 };
 pub use folder::{Chosen, Inside, is_folder, pinned_below};
 pub use plan::{PlannedTask, stays_inside, validate};
@@ -178,7 +179,7 @@ impl Task {
     pub fn dependencies(&self) -> Vec<&TaskId> {
         let sources = self.files.values().filter_map(|source| match source {
             FileSource::From(from) => Some(&from.from),
-            FileSource::Path(_) | FileSource::Content(_) => None,
+            FileSource::Path(_) | FileSource::Content(_) | FileSource::Other(_) => None,
         });
         let mut seen: HashSet<&TaskId> = HashSet::new();
         self.depends_on.iter().chain(sources).filter(|id| seen.insert(id)).collect()
@@ -238,6 +239,12 @@ pub enum WorkflowError {
     /// A file source is not pinned.
     #[error("task `{0}` names file `{1}`, which no pattern of campaign.files brought into the run")]
     UnknownFile(TaskId, String),
+    /// An output of another run is not pinned.
+    #[error(
+        "task `{0}` names {1}, which was not brought into the run: write it out in campaign.params or in an input, where \
+         `init` and `amend` find it"
+    )]
+    UnknownOther(TaskId, String),
     /// A folder in which nothing is pinned.
     #[error("task `{0}` names folder `{1}`, of which no pattern of campaign.files brought a file into the run")]
     UnknownFolder(TaskId, String),
@@ -275,6 +282,7 @@ impl WorkflowError {
             | Self::Escape(id, _)
             | Self::UnknownFile(id, _)
             | Self::UnknownFolder(id, _)
+            | Self::UnknownOther(id, _)
             | Self::Value(id, _) => parts.iter().copied().find(|part| is_of(part, id)),
             Self::NoList(_) | Self::Shape { .. } | Self::Differs(_) | Self::InLine(..) | Self::TooMany(..) => None,
         };

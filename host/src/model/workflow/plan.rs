@@ -267,7 +267,7 @@ fn validate_files(task: &Task, config: &RunConfig) -> Result<(), WorkflowError> 
 fn pinned_inside(source: &FileSource, config: &RunConfig) -> Vec<Inside> {
     match (source, &config.pinned) {
         (FileSource::Path(folder), Some(pinned)) => pinned_below(&pinned.files, &folder.path).collect(),
-        (FileSource::Path(_) | FileSource::From(_) | FileSource::Content(_), _) => Vec::new(),
+        (FileSource::Path(_) | FileSource::From(_) | FileSource::Content(_) | FileSource::Other(_), _) => Vec::new(),
     }
 }
 
@@ -289,6 +289,12 @@ fn validate_source(
             Err(error) => wrong(format!("`{}` of folder `{destination}` is no pattern: {error}", from.output)),
         },
         (FileSource::Content(_), true) => wrong(format!("folder `{destination}` cannot be a text: name a file in it")),
+        (FileSource::Other(_), true) => {
+            wrong(format!("folder `{destination}` cannot come from another run: name the files in it one by one"))
+        }
+        (FileSource::Other(other), false) if !pinned.is_some_and(|it| it.files.contains_key(&other.pinned_as())) => {
+            Err(WorkflowError::UnknownOther(task.id.clone(), other.named()))
+        }
         (FileSource::Path(path), false) if !pinned.is_some_and(|pinned| pinned.files.contains_key(&path.path)) => {
             if !holds(&path.path) {
                 return Err(WorkflowError::UnknownFile(task.id.clone(), path.path.clone()));
@@ -298,7 +304,9 @@ fn validate_source(
                 path.path
             ))
         }
-        (FileSource::Path(_), _) | (FileSource::From(_) | FileSource::Content(_), false) => Ok(()),
+        (FileSource::Path(_), _) | (FileSource::From(_) | FileSource::Content(_) | FileSource::Other(_), false) => {
+            Ok(())
+        }
     }
 }
 

@@ -12,13 +12,12 @@ pub(in crate::tick) fn consumed(run: &Run, task: &Task) -> Result<Vec<NewInput>,
     for (destination, source) in &task.files {
         inputs.extend(match source {
             FileSource::Content(_) => None,
-            FileSource::Path(path) => {
-                let pinned = run.config.pinned.as_ref().and_then(|pinned| pinned.files.get(&path.path));
-                pinned.map(|pinned| NewInput {
+            FileSource::Path(_) | FileSource::Other(_) => {
+                run.config.pinned_file(source).map(|(name, pinned)| NewInput {
                     destination: destination.clone(),
                     sha256: pinned.sha256.clone(),
                     from_attempt: None,
-                    from_path: path.path.clone(),
+                    from_path: name.into_owned(),
                 })
             }
             FileSource::From(from) => {

@@ -8,7 +8,7 @@ use crate::ground::files::{open_directory, open_regular};
 use crate::ground::machine;
 use crate::model::attempt_dir::PART;
 use crate::model::pattern::plain_path;
-use crate::model::workflow::{FileSource, FromSource, PathSource, Task};
+use crate::model::workflow::{FileSource, FromSource, OtherSource, PathSource, Task};
 use crate::store::{AttemptRow, NewInput, StoreError};
 use crate::tick::Run;
 use crate::tick::attempts::collect::CollectError;
@@ -124,7 +124,7 @@ pub(in crate::tick) fn changed_link(
         let unreadable = |error| CollectError::Unreadable(destination.clone(), error);
         let found = match source {
             FileSource::Content(_) => continue,
-            FileSource::Path(path) => Found::pinned(run, path),
+            FileSource::Path(_) | FileSource::Other(_) => Found::pinned(run, source),
             FileSource::From(from) => Found::output(run, from),
         };
         let Ok(found) = found else { continue };
@@ -189,18 +189,25 @@ struct Found {
 
 impl Found {
     /// Looks up a file that was brought into the run when it was made.
-    fn pinned(run: &Run, path: &PathSource) -> Result<Self, StageError> {
-        let pinned = run.config.pinned.as_ref().and_then(|pinned| pinned.files.get(&path.path));
-        let pinned =
-            pinned.ok_or_else(|| StageError::Task(format!("file `{}` is not pinned in the run", path.path)))?;
+    fn pinned(run: &Run, source: &FileSource) -> Result<Self, StageError> {
+        let name = || source.pinned_as().unwrap_or_default();
+        let pinned = run.config.pinned_file(source);
+        let (_, pinned) =
+            pinned.ok_or_else(|| StageError::Task(format!("file `{}` is not pinned in the run", name())))?;
+        let executable = match source {
+            FileSource::Path(PathSource { executable, .. }) | FileSource::Other(OtherSource { executable, .. }) => {
+                *executable
+            }
+            FileSource::Content(_) | FileSource::From(_) => None,
+        };
         Ok(Self {
             name: format!("pinned file `{}`", pinned.path),
             root: run.dir.root().to_owned(),
             path: pinned.path.clone(),
             sha256: pinned.sha256.clone(),
-            executable: Some(path.executable.unwrap_or(pinned.executable)),
+            executable: Some(executable.unwrap_or(pinned.executable)),
             changed: format!("pinned file `{}` was changed after init", pinned.path),
-            linked: path.is_linked(),
+            linked: source.is_linked(),
         })
     }
 
@@ -226,7 +233,7 @@ impl Staging<'_> {
     fn file(&mut self, run: &Run, destination: &str, source: &FileSource) -> Result<(), StageError> {
         let content = match source {
             FileSource::Content(content) => content,
-            FileSource::Path(path) => return self.found(destination, &Found::pinned(run, path)?),
+            FileSource::Path(_) | FileSource::Other(_) => return self.found(destination, &Found::pinned(run, source)?),
             FileSource::From(from) => return self.found(destination, &Found::output(run, from)?),
         };
         let executable = content.executable.unwrap_or(false);

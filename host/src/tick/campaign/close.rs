@@ -92,6 +92,7 @@ fn bad_plan(error: &WorkflowError) -> Word {
         | WorkflowError::UnknownOperator(..)
         | WorkflowError::Escape(..)
         | WorkflowError::UnknownFile(..)
+        | WorkflowError::UnknownOther(..)
         | WorkflowError::UnknownFolder(..)
         | WorkflowError::Value(..) => Word::Own(Code::PluginBadOutput),
     }
