@@ -69,8 +69,8 @@ fn an_attempt_is_never_started_again_whatever_its_directory_holds() {
                 let key = JobKey { attempt_id: &id, task_id: &TaskId::from("t"), directory: &directory };
                 let handle =
                     backends.submit("local", key, &counted(&effects, "true"), &Inputs::default()).expect("submitted");
-                synced(&backends);
-                supervised(&backends);
+                synced(backends);
+                supervised(backends);
                 assert_eq!(run.status_by(backends, &attempt, &handle), Status::Succeeded);
             }
             let after = format!("w{number}-{settles}");

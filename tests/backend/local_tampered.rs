@@ -19,7 +19,7 @@ type Harm<'a> = &'a dyn Fn(&Path, &[u8]);
 fn end_of(run: &Run, backends: &Backends, attempt: &str, handle: &str) -> Status {
     let mut last = Status::Queued;
     until(|| {
-        supervised(&backends);
+        supervised(backends);
         last = run.status_by(backends, attempt, handle);
         !matches!(last, Status::Queued | Status::Running(_) | Status::Unavailable(_) | Status::Waiting { .. })
     });

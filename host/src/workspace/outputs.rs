@@ -12,6 +12,7 @@ use crate::run::RunDir;
 use crate::store::{Output, Store};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
 /// The largest input that is looked through, in bytes.
@@ -34,9 +35,8 @@ pub(super) fn pin_outputs(
 ) -> Result<(), Failure> {
     let inputs: Vec<PathBuf> = pinned.inputs.values().map(|file| run.join(&file.path)).collect();
     for (name, source) in named(config, &inputs)? {
-        if !pinned.files.contains_key(&name) {
-            let file = bring(&source, workspace, run)?;
-            pinned.files.insert(name, file);
+        if let Entry::Vacant(place) = pinned.files.entry(name) {
+            place.insert(bring(&source, workspace, run)?);
         }
     }
     Ok(())

@@ -66,7 +66,7 @@ fn submit(
 ) -> Result<String, GuestError> {
     let key = JobKey { attempt_id, task_id, directory };
     let handle = backends.submit("c", key, r#"{"command": "sleep 300"}"#, &Inputs::default())?;
-    match synced(&backends).remove(attempt_id) {
+    match synced(backends).remove(attempt_id) {
         Some(error) => Err(error),
         None => Ok(handle),
     }
