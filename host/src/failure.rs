@@ -126,7 +126,7 @@ impl From<StoreError> for Failure {
             StoreError::Setting { .. } => (FailureKind::Machine, OTHER_JOURNAL),
             StoreError::Disk(_) => (FailureKind::Disk, MAKE_ROOM),
             StoreError::Denied(_) | StoreError::LogUnread(_) => (FailureKind::Machine, MAKE_ROOM),
-            StoreError::Busy => return Self::of(FailureKind::Busy, error.to_string()),
+            StoreError::Busy => (FailureKind::Busy, "wait until the other process has done, then repeat the command"),
             StoreError::Exists(_) | StoreError::Illegal(_) | StoreError::NothingBack | StoreError::Circle(_) => {
                 return Self::input(error.to_string());
             }
@@ -222,7 +222,9 @@ impl From<PluginError> for Failure {
             PluginErrorKind::Load(_)
             | PluginErrorKind::Trap(_)
             | PluginErrorKind::Refusals(_)
-            | PluginErrorKind::BadOutput(_) => Self::of(FailureKind::Plugin, text),
+            | PluginErrorKind::BadOutput(_) => Self::of(FailureKind::Plugin, text).hint(
+                "`matterstack plugin inspect FILE` says what a plugin needs; its log is `plugins/log.jsonl` in the run",
+            ),
         }
     }
 }

@@ -37,7 +37,7 @@ const DAMAGE: &[(&str, &str, bool)] = &[
         true,
     ),
     (
-        "UPDATE tasks SET state = 'failed', reason = 'x' WHERE task_id = 'b'",
+        "UPDATE tasks SET state = 'failed', reason_code = 'x', reason = 'x' WHERE task_id = 'b'",
         "a pending task waits for one that ended badly Text(\"c\")",
         false,
     ),

@@ -27,7 +27,7 @@ fn armed() -> Option<&'static Armed> {
 }
 
 /// Dies here, as by `kill -9`, if a test asked for it. With `MATTERSTACK_FAILPOINT_TRACE=FILE` every passage is
-/// appended to FILE instead, so that a test can list them.
+/// appended to FILE as well, so that a test can list them.
 pub fn hit(name: &str) {
     let Some(point) = armed() else { return };
     if let Some(path) = &point.trace {

@@ -1,5 +1,5 @@
 //! Decisions: what the campaign was asked, with what, and what it answered, also where that was nothing.
-use super::{FormerState, Store, StoreError, Writer, compress, optional};
+use super::{FormerState, Store, StoreError, Writer, changed_one, compress, optional};
 use crate::model::contract::{ReadRefused, Reads};
 use crate::model::evidence::{DecisionKind, DecisionOutcome, DecisionRecord, EngineRecord};
 use crate::model::time::Time;
@@ -144,8 +144,7 @@ impl Writer<'_> {
             DecisionKind::Plan => "UPDATE run SET decisions = ?1, state_of = ?1, supplied = NULL",
             DecisionKind::Analyze => "UPDATE run SET decisions = ?1, state_of = ?1",
         };
-        self.connection.prepare_cached(sql)?.execute([new.number as i64])?;
-        Ok(())
+        changed_one(self.connection.prepare_cached(sql)?.execute([new.number as i64])?, "the run")
     }
 
     /// The place of an engine, which is new the first time.
@@ -183,8 +182,7 @@ impl Writer<'_> {
     /// # Errors
     /// If the database cannot be written.
     pub fn set_idle_plans(&self, count: u32) -> Result<(), StoreError> {
-        self.connection.execute("UPDATE run SET idle_plans = ?1", [count])?;
-        Ok(())
+        changed_one(self.connection.execute("UPDATE run SET idle_plans = ?1", [count])?, "the run")
     }
 
     /// Keeps the campaign's result.
@@ -192,8 +190,7 @@ impl Writer<'_> {
     /// # Errors
     /// If the database cannot be written.
     pub fn set_result(&self, document: &str) -> Result<(), StoreError> {
-        self.connection.execute("UPDATE run SET result = ?1", [document])?;
-        Ok(())
+        changed_one(self.connection.execute("UPDATE run SET result = ?1", [document])?, "the run")
     }
 }
 

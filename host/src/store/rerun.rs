@@ -1,6 +1,6 @@
 //! Brings tasks back that have ended.
 use super::transition::{Move, list};
-use super::{Store, StoreError, Writer};
+use super::{Store, StoreError, Writer, changed_one};
 use crate::model::code::Code;
 use crate::model::states::TaskState;
 use rusqlite::Connection;
@@ -58,8 +58,7 @@ impl Writer<'_> {
              (SELECT 1 FROM tasks t WHERE t.iteration = workflows.iteration AND t.delivered IS NULL)",
             [],
         )?;
-        self.connection.execute("UPDATE run SET result = NULL", [])?;
-        Ok(())
+        changed_one(self.connection.execute("UPDATE run SET result = NULL", [])?, "the run")
     }
 
     /// Takes the iteration back to the state it was planned with, so that its results are analyzed again.
@@ -67,14 +66,16 @@ impl Writer<'_> {
     /// # Errors
     /// If the database cannot be written.
     pub fn reopen_workflow(&self, iteration: u32) -> Result<(), StoreError> {
-        self.connection.execute("UPDATE workflows SET analyzed_at_ms = NULL WHERE iteration = ?1", [iteration])?;
+        let opened =
+            self.connection.execute("UPDATE workflows SET analyzed_at_ms = NULL WHERE iteration = ?1", [iteration])?;
+        changed_one(opened, "the iteration")?;
         self.connection
             .execute("UPDATE tasks SET delivered = NULL, superseded = NULL WHERE iteration = ?1", [iteration])?;
-        self.connection.execute(
+        let changed = self.connection.execute(
             "UPDATE run SET result = NULL, state_of = (SELECT decision FROM workflows WHERE iteration = ?1)",
             [iteration],
         )?;
-        Ok(())
+        changed_one(changed, "the run")
     }
 }
 

@@ -5,6 +5,7 @@ use super::{StoreError, Writer, changed_one};
 use crate::model::code::Word;
 use crate::model::reason::Reason;
 use crate::model::states::TaskState;
+use rusqlite::OptionalExtension;
 use std::borrow::Cow;
 
 /// A task that goes with others, and why.
@@ -36,20 +37,15 @@ impl Writer<'_> {
     ) -> Result<(), StoreError> {
         from.become_state(to)?;
         let (code, text) = columns(reason);
-        let changed = self
+        let moved: Option<(String, u32)> = self
             .connection
             .prepare_cached(
                 "UPDATE tasks SET state = ?3, reason_code = ?4, reason = ?5, retry_at_ms = NULL, retry_set_ms = NULL \
-                 WHERE task_key = ?1 AND state = ?2",
+                 WHERE task_key = ?1 AND state = ?2 RETURNING task_id, iteration",
             )?
-            .execute((key, from.as_str(), to.as_str(), code, text))?;
-        if changed != 1 {
-            return Err(StoreError::Row(format!("task {key} is not `{from}`")));
-        }
-        let (id, iteration): (String, u32) = self
-            .connection
-            .prepare_cached("SELECT task_id, iteration FROM tasks WHERE task_key = ?1")?
-            .query_row([key], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            .query_row((key, from.as_str(), to.as_str(), code, text), |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let (id, iteration) = moved.ok_or_else(|| StoreError::Row(format!("task {key} is not `{from}`")))?;
         self.count_moved((from, to), 1)?;
         let opened = opened(from, to);
         if opened != 0 {

@@ -1,6 +1,6 @@
 //! What a run has gone by: every configuration and plugin it ever had, the engines that made its decisions, and where
 //! its jobs ran.
-use super::{Store, StoreError, Writer, compress};
+use super::{Store, StoreError, Writer, changed_one, compress};
 use crate::model::config::PinnedFile;
 use crate::model::document::sha256;
 use crate::model::evidence::{ConfigRecord, EngineRecord, EnvironmentRecord, NumberedEngine, PluginRecord};
@@ -44,8 +44,7 @@ impl Writer<'_> {
         for (name, file) in new.plugins {
             keep.execute((name, &file.sha256, &file.path, file.size as i64, act))?;
         }
-        self.connection.execute("UPDATE run SET config_sha256 = unhex(?1)", [digest])?;
-        Ok(())
+        changed_one(self.connection.execute("UPDATE run SET config_sha256 = unhex(?1)", [digest])?, "the run")
     }
 
     /// Notes in which environment jobs are handed in from here on: one that was noted before keeps its number.
@@ -59,12 +58,12 @@ impl Writer<'_> {
             "INSERT INTO environments (machine, host, variables) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
             (machine, host, &variables),
         )?;
-        self.connection.execute(
+        let changed = self.connection.execute(
             "UPDATE run SET environment = (SELECT environment FROM environments WHERE machine = ?1 AND host = ?2 AND \
              variables = ?3)",
             (machine, host, &variables),
         )?;
-        Ok(())
+        changed_one(changed, "the run")
     }
 }
 

@@ -1,4 +1,4 @@
-//! One step of one run: lease, reconcile, poll, collect, decide, start, analyze, plan.
+//! One step of one run, under the lease of whoever calls: reconcile, poll, collect, decide, start, analyze, plan.
 //!
 //! A tick looks, decides, acts and returns; it never waits for outside work. A crash at any point leaves a state from
 //! which the next tick goes on: every effect has its intent committed before it and its record after it.
@@ -170,8 +170,8 @@ pub enum TickError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The machine did not let the campaign be asked, which says nothing about the campaign.
-    #[error("asking the campaign failed: {0}")]
-    Unasked(PluginError),
+    #[error("asking the campaign failed")]
+    Unasked(#[source] PluginError),
     /// The machine failed: what was being done, and why it failed.
     #[error("{0}")]
     Io(String, #[source] std::io::Error),

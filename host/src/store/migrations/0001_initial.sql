@@ -34,6 +34,7 @@ CREATE TABLE run (
     created_at_ms   INTEGER NOT NULL,
     ended_at_ms     INTEGER,
     CHECK (state NOT IN ('held', 'failed') OR reason IS NOT NULL),
+    CHECK ((reason_code IS NULL) = (reason IS NULL)),
     CHECK ((ended_at_ms IS NOT NULL) = (state IN ('completed', 'failed', 'cancelled')))
 ) STRICT;
 
@@ -137,6 +138,7 @@ CREATE TABLE tasks (
     -- Whether it completed on what has been changed since.
     stale           INTEGER NOT NULL DEFAULT 0 CHECK (stale IN (0, 1)),
     CHECK (state NOT IN ('failed', 'skipped') OR reason IS NOT NULL),
+    CHECK ((reason_code IS NULL) = (reason IS NULL)),
     CHECK ((retry_at_ms IS NULL) = (retry_set_ms IS NULL)),
     CHECK (retry_at_ms IS NULL OR state = 'running')
 ) STRICT;
@@ -223,16 +225,17 @@ CREATE TABLE attempts (
     CHECK (handle IS NOT NULL OR NOT (state = 'submitted' OR state = 'running' OR state = 'waiting_external' OR state = 'completed')),
     CHECK ((waits_for IS NOT NULL) = (state = 'waiting_external')),
     CHECK (state NOT IN ('failed', 'lost') OR reason IS NOT NULL),
+    CHECK ((reason_code IS NULL) = (reason IS NULL)),
     CHECK ((ended_at_ms IS NOT NULL) = (state = 'completed' OR state = 'failed' OR state = 'cancelled' OR state = 'lost'))
 ) STRICT;
 -- A task has at most one live attempt.
 CREATE UNIQUE INDEX attempts_one_live_per_task ON attempts (task_key) WHERE ended_at_ms IS NULL;
 -- Which live attempts are to be asked about.
 CREATE INDEX attempts_due ON attempts (due_at_ms) WHERE ended_at_ms IS NULL;
--- Which live attempts the outside has not acknowledged.
-CREATE INDEX attempts_unsettled ON attempts (attempt_key) WHERE state = 'created' OR state = 'prepared' OR state = 'submitting';
 -- The same after the clock jumped back.
 CREATE INDEX attempts_due_set ON attempts (due_set_ms) WHERE ended_at_ms IS NULL;
+-- Which live attempts the outside has not acknowledged.
+CREATE INDEX attempts_unsettled ON attempts (attempt_key) WHERE state = 'created' OR state = 'prepared' OR state = 'submitting';
 -- Which attempts are live, by operator.
 CREATE INDEX attempts_live ON attempts (operator, state) WHERE ended_at_ms IS NULL;
 -- Which attempts a person wants stopped and the outside has not been told.

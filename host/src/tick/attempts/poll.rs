@@ -190,9 +190,8 @@ fn ask(run: &Run, mut attempt: AttemptRow, moment: Moment<'_>, tick: &mut Tick) 
     ended(run, Verdict { attempt, end: AttemptEnd::new(outcome, reason), sequel }, moment, tick)
 }
 
-/// What a poll learnt of an attempt that goes on, and when it is asked about again.
-/// What was learnt of an attempt that goes on: what it waits for, if it waits for something outside, is the word of the
-/// reason.
+/// What a poll learnt of an attempt that goes on, and when it is asked about again: what it waits for, if
+/// it waits for something outside, is the word of the reason.
 fn goes_on(mut attempt: AttemptRow, to: AttemptState, reason: Option<Reason>, after_ms: Option<u64>) -> Learnt {
     let outside = to == AttemptState::WaitingExternal;
     attempt.waits_for = reason.as_ref().filter(|_| outside).map(|reason| reason.word.clone());

@@ -32,20 +32,21 @@ pub(in crate::tick) fn stop_what_is_unwanted(
         {
             let Some(attempt) = run.store.live_attempt_at(one.key)? else { continue };
             held += attempt.bytes();
-            told.push(tell(run, attempt, tick));
+            told.push((attempt.operator.clone(), tell(run, attempt, tick)));
         }
         if told.is_empty() {
             return Ok(());
         }
         // Once the store says that the outside was told, nobody tells it again.
         let troubles = run.backends.sync_local();
-        if !troubles.is_empty() {
-            // told again by the next tick
-            tick.note_troubles(troubles);
-            return Ok(());
-        }
+        // what a backend may not have heard it is told again by the next tick
+        told.retain(|(operator, one)| {
+            let unheard = || troubles.iter().any(|trouble| run.config.may_use(operator, &trouble.backend));
+            !(matches!(one, Told::Yes(_)) && unheard())
+        });
+        tick.note_troubles(troubles);
         run.store.transaction(Durability::Full, |writer| {
-            told.iter().try_for_each(|one| record(writer, one, moment.now_ms))
+            told.iter().try_for_each(|(_, one)| record(writer, one, moment.now_ms))
         })?;
     }
 }

@@ -198,7 +198,6 @@ fn not_submitted(attempt: AttemptRow, error: &GuestError, text: String) -> Submi
     }
 }
 
-/// A submit that the operator took for done, after its backend has told what it failed to hand on.
 /// Of a submit by an operator that may use a backend whose files cannot be written, nothing is known.
 fn unknown_where_troubled(run: &Run, answer: Submitted, troubles: &[BackendTrouble]) -> Submitted {
     let trouble = |attempt: &AttemptRow| {
@@ -219,6 +218,7 @@ fn unknown_where_troubled(run: &Run, answer: Submitted, troubles: &[BackendTroub
     }
 }
 
+/// A submit that the operator took for done, after its backend has told what it failed to hand on.
 fn after_sync(answer: Submitted, failed: &mut Unacknowledged) -> Submitted {
     match answer {
         Submitted::Yes(mut attempt) => match failed.remove(&AttemptId(attempt.id.clone())) {
