@@ -68,6 +68,29 @@ fn a_list_that_grows_may_name_another_run() {
 }
 
 #[test]
+fn an_input_of_one_task_a_line_may_name_another_run() {
+    let world = world();
+    let lines: Vec<String> = (0..3)
+        .map(|number| {
+            let files = json!({"n": of_first("a/b", "out/n.dat")});
+            json!({"id": format!("t{number}"), "operator": "local", "command": "cat n", "files": files}).to_string()
+        })
+        .collect();
+    world.write("tasks.jsonl", &lines.join("\n"));
+    let mut config = tasks_config(&json!([]));
+    config["campaign"] = json!({"plugin": "builtin:workflow", "inputs": {"tasks": "tasks.jsonl"}});
+    configure(&world, &config);
+    world.init();
+    world.run(&["loop", "r"]).code(0);
+    assert_eq!(world.run(&["logs", "r", "t2"]).code(0).stdout, "42\n");
+    // a run that is a link is none of the workspace
+    std::os::unix::fs::symlink("first", world.run_dir("second")).expect("a link");
+    configure(&world, &taking(json!({"run": "second", "from": "a/b", "output": "out/n.dat"})));
+    let refused = world.run(&["init", "demo", "--run-id", "s"]).code(2);
+    assert!(refused.stderr.contains("the workspace has no run `second`"), "{}", refused.stderr);
+}
+
+#[test]
 fn what_another_run_does_not_have_is_refused_when_the_run_is_made() {
     let world = world();
     for (source, said) in [

@@ -10,6 +10,7 @@ use crate::model::states::TaskState;
 use crate::model::workflow::{FileSource, OtherSource, nearest};
 use crate::run::RunDir;
 use crate::store::{Output, Store};
+use memchr::memmem;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -22,8 +23,8 @@ const KEY: &[u8] = b"\"run\"";
 
 /// Looks for every output of another run that the configuration names, as `init` does before it copies them.
 pub(super) fn check_outputs(config: &RunConfig, workspace: &Path) -> Result<(), Failure> {
-    let inputs: Vec<PathBuf> = config.campaign.inputs.values().map(|path| workspace.join(path)).collect();
-    named(config, &inputs)?.values().try_for_each(|source| find(source, workspace).map(drop))
+    let inputs = config.campaign.inputs.values().map(|path| workspace.join(path));
+    named(config, inputs).values().try_for_each(|source| find(source, workspace).map(drop))
 }
 
 /// Copies into the run what is not there yet.
@@ -33,8 +34,7 @@ pub(super) fn pin_outputs(
     run: &RunDir,
     pinned: &mut Pinned,
 ) -> Result<(), Failure> {
-    let inputs: Vec<PathBuf> = pinned.inputs.values().map(|file| run.join(&file.path)).collect();
-    for (name, source) in named(config, &inputs)? {
+    for (name, source) in named(config, pinned.inputs.values().map(|file| run.join(&file.path))) {
         if let Entry::Vacant(place) = pinned.files.entry(name) {
             place.insert(bring(&source, workspace, run)?);
         }
@@ -42,20 +42,20 @@ pub(super) fn pin_outputs(
     Ok(())
 }
 
-/// What is named, by the name under which it is pinned.
-fn named(config: &RunConfig, inputs: &[PathBuf]) -> Result<BTreeMap<String, OtherSource>, Failure> {
+/// What is named in the parameters and in inputs of JSON, one document or one a line, by the name under which it is
+/// pinned.
+fn named(config: &RunConfig, inputs: impl Iterator<Item = PathBuf>) -> BTreeMap<String, OtherSource> {
     let mut found = BTreeMap::new();
     collect(&config.campaign.params, &mut found);
     for path in inputs {
         // one that cannot be read or is too large is refused, or read, by who wants it
-        let Ok(text) = read_named(path, INPUT_MAX) else { continue };
-        if text.windows(KEY.len()).any(|word| word == KEY)
-            && let Ok(value) = serde_json::from_slice(&text)
-        {
-            collect(&value, &mut found);
+        let Ok(text) = read_named(&path, INPUT_MAX) else { continue };
+        if memmem::find(&text, KEY).is_some() {
+            let documents = serde_json::Deserializer::from_slice(&text).into_iter::<Value>();
+            documents.map_while(Result::ok).for_each(|document| collect(&document, &mut found));
         }
     }
-    Ok(found)
+    found
 }
 
 fn collect(value: &Value, found: &mut BTreeMap<String, OtherSource>) {
@@ -79,7 +79,9 @@ fn find(source: &OtherSource, workspace: &Path) -> Result<(RunDir, String, Outpu
     let OtherSource { run, from, output, .. } = source;
     let what = source.named();
     let dir = RunDir::new(workspace.join("runs").join(run));
-    if !is_run_id(run) || !dir.database().is_file() {
+    // no link is followed out of the workspace
+    let is_here = is_run_id(run) && dir.root().symlink_metadata().is_ok_and(|entry| entry.is_dir());
+    if !is_here || !dir.database().is_file() {
         return Err(Failure::input(format!("{what} cannot be taken: the workspace has no run `{run}`"))
             .hint("`matterstack list` shows the runs"));
     }
