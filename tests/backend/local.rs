@@ -197,6 +197,27 @@ fn a_supervisor_killed_anywhere_starts_nothing_twice() {
 }
 
 #[test]
+fn a_supervisor_waits_for_somebody_who_looks_at_its_lock_and_not_for_ever() {
+    let run = Run::new(1);
+    let handle = run.submit("a1", r#"{"command":["true"]}"#);
+    synced(&run.backends);
+    let lock = fs::File::create(run.backend_directory().join("supervisor.lock")).expect("a lock");
+    lock.lock_shared().expect("a look");
+    // of one that keeps it, it leaves again, so that those of later ticks do not pile up
+    let mut waits = run.supervisor(&[]);
+    let begun = Instant::now();
+    assert!(waits.wait().expect("ended").success());
+    assert!(begun.elapsed() > Duration::from_millis(500), "{:?}", begun.elapsed());
+    assert_eq!(code(&run.status("a1", &handle)), "queued");
+    // of one that lets go while it waits, it takes its place
+    let mut waits = run.supervisor(&[]);
+    std::thread::sleep(Duration::from_millis(200));
+    lock.unlock().expect("looked");
+    until(|| run.status("a1", &handle) == Status::Succeeded);
+    waits.wait().expect("ended");
+}
+
+#[test]
 fn a_job_whose_supervisor_died_keeps_its_slot_and_ends_lost() {
     let run = Run::new(1);
     let first = run.submit("a1", r#"{"command":"sleep 0.7; touch done"}"#);

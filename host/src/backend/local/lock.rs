@@ -9,7 +9,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(super) const NAME: &str = "supervisor.lock";
 
@@ -40,11 +40,15 @@ pub(super) fn take(directory: &Path) -> io::Result<Option<File>> {
     Ok(Some(lock))
 }
 
-/// Locks a file for as long as it is open; `false` if a supervisor has locked it. Whoever only looks shares the lock
-/// for an instant, which on a busy machine is long: that is waited for, as long as it takes.
+/// How long somebody who only looks is waited for: each tick starts another supervisor, and they must not pile up.
+const LOOK_MAX: Duration = Duration::from_secs(2);
+
+/// Locks a file for as long as it is open; `false` if a supervisor has locked it, or somebody else keeps it. Whoever
+/// only looks shares the lock for an instant, which on a busy machine is long.
 pub(super) fn hold(file: &File) -> io::Result<bool> {
+    let begun = Instant::now();
     while file.try_lock().is_err() {
-        if file.try_lock_shared().is_err() {
+        if begun.elapsed() > LOOK_MAX || file.try_lock_shared().is_err() {
             return Ok(false);
         }
         file.unlock()?;
