@@ -65,12 +65,19 @@ fn host_task() -> host::Task {
         stage: Some(host::Stage::Link),
         executable: Some(false),
     });
+    let other = host::FileSource::Other(host::OtherSource {
+        run: "earlier".into(),
+        from: TaskId::from("before"),
+        output: "o".into(),
+        stage: Some(host::Stage::Link),
+        executable: Some(true),
+    });
     let kept = host::KeptPattern { pattern: "*.big".into(), keep: host::Keep::Remote };
     host::Task {
         id: TaskId::from("a"),
         operator: "hpc".into(),
         command: Some(host::CommandLine::Argv(vec!["true".into(), "1".into()])),
-        files: BTreeMap::from([("a".into(), path), ("b".into(), content), ("c".into(), from)]),
+        files: BTreeMap::from([("a".into(), path), ("b".into(), content), ("c".into(), from), ("d".into(), other)]),
         env: BTreeMap::from([("X".into(), "1".into())]),
         depends_on: vec![TaskId::from("before")],
         outputs: vec![host::OutputPattern::Fetched("*.csv".into()), host::OutputPattern::Kept(kept)],
@@ -122,6 +129,16 @@ fn sdk_task() -> sdk::Task {
                     output: "o".into(),
                     stage: Some(sdk::Stage::Link),
                     executable: Some(false),
+                },
+            ),
+            (
+                "d".into(),
+                sdk::FileSource::Other {
+                    run: "earlier".into(),
+                    from: "before".into(),
+                    output: "o".into(),
+                    stage: Some(sdk::Stage::Link),
+                    executable: Some(true),
                 },
             ),
         ]),

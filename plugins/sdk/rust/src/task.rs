@@ -125,6 +125,21 @@ pub enum FileSource {
         #[serde(skip_serializing_if = "Option::is_none")]
         executable: Option<bool>,
     },
+    /// A file that a task of another run left, which was brought into this one when it was made.
+    Other {
+        /// The other run.
+        run: String,
+        /// Its task.
+        from: String,
+        /// The file's path among that task's outputs.
+        output: String,
+        /// How it is staged; a copy if absent.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        stage: Option<Stage>,
+        /// Whether it can be executed; as where it comes from if absent.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        executable: Option<bool>,
+    },
     /// A file that an earlier task left; implies the dependency.
     From {
         /// The task.
