@@ -55,6 +55,46 @@ fn a_backend_whose_files_cannot_be_used_holds_up_nobody_elses_tasks() {
     assert_eq!(world.tasks(), "far=running first=completed second=completed");
     world.run(&["step", "r"]).code(74);
     world.is_sound("r");
+    // a run that ends without that backend has no need of it
+    let text = std::fs::read_to_string(world.workspace().join("config.json")).expect("a configuration");
+    let mut config: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    config["campaign"]["params"]["tasks"].as_array_mut().expect("tasks").remove(0);
+    world.write("config.json", &config.to_string());
+    world.run(&["init", "demo", "--run-id", "s"]).code(0);
+    let other = world.run_dir("s").join("backends/a-cluster/queue.jsonl");
+    std::fs::create_dir_all(other.parent().expect("a directory")).expect("made");
+    std::fs::copy(&memory, &other).expect("what is no text");
+    world.run(&["loop", "s"]).code(0);
+}
+
+#[test]
+fn a_cancel_reaches_what_a_broken_backend_does_not_carry() {
+    let world = World::new(&json!({
+            "campaign": {"plugin": "builtin:workflow", "params": {"tasks": [
+                {"id": "a", "operator": "x", "command": "sleep 600"},
+                {"id": "b", "operator": "y", "command": "sleep 600"},
+            ]}},
+            "operators": {
+                "x": {"plugin": "builtin:compute", "grants": {"compute": ["one"]}},
+                "y": {"plugin": "builtin:compute", "grants": {"compute": ["two"]}},
+            },
+            "backends": {"one": {"kind": "local"}, "two": {"kind": "local"}},
+    }));
+    world.init();
+    world.run(&["step", "r"]).code(0);
+    let directories = std::fs::read_dir(world.run_dir("r").join("backends/one")).expect("a backend");
+    let directory = directories.flatten().next().expect("of this machine").path();
+    std::fs::rename(directory.join("queue"), directory.join("away")).expect("moved");
+    std::fs::create_dir(directory.join("queue")).expect("in its place");
+    world.run(&["cancel", "r"]).code(0);
+    let ended = world.run(&["loop", "r"]).code(74);
+    assert!(ended.stderr.contains("backend `one` failed"), "{}", ended.stderr);
+    assert_eq!(world.tasks(), "a=running b=cancelled");
+    std::fs::remove_dir(directory.join("queue")).expect("removed");
+    std::fs::rename(directory.join("away"), directory.join("queue")).expect("back");
+    world.run(&["loop", "r"]).code(1);
+    assert_eq!(world.tasks(), "a=cancelled b=cancelled");
+    world.is_sound("r");
 }
 
 #[test]

@@ -209,6 +209,8 @@ pub(super) fn step(session: &Session, name: &str, timings: bool) -> Result<u8, F
     note_tick(&held.lease, at_ms, begun)?;
     print_tick(session, &tick, timings)?;
     match (tick.troubles.first(), &tick.unloaded) {
+        // a run that has ended needs neither
+        _ if tick.state.ended() => Ok(exit_code_of_step(tick.state)),
         (Some(trouble), _) => Err(trouble.into()),
         (None, Some(unloaded)) => Err(Failure::unloaded(&dir, unloaded)),
         (None, None) => Ok(exit_code_of_step(tick.state)),

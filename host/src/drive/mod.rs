@@ -302,7 +302,8 @@ impl Driven {
         let state = store.run()?.state;
         let moving = store.moving_operators(submits(state))?;
         let others = !moving.iter().all(stuck);
-        Ok(others || state == RunState::Active && store.next_retry()?.is_some())
+        // what has ended needs none of them
+        Ok(state.ended() || others || state == RunState::Active && store.next_retry()?.is_some())
     }
 
     /// Whether nobody else has written to the run.
