@@ -151,9 +151,8 @@ impl Tick {
             self.unloaded = Some(Unloaded { operator: attempt.operator.clone(), error: error.clone() });
         }
     }
-}
 
-impl Tick {
+    /// Keeps the first trouble of each backend.
     fn note_troubles(&mut self, troubles: Vec<BackendTrouble>) {
         for trouble in troubles {
             if !self.troubles.iter().any(|known| known.backend == trouble.backend) {

@@ -81,6 +81,16 @@ impl FileSource {
         }
     }
 
+    /// Whether it is said to be executable, or not.
+    pub fn executable(&self) -> Option<bool> {
+        match self {
+            Self::Path(PathSource { executable, .. })
+            | Self::Content(ContentSource { executable, .. })
+            | Self::From(FromSource { executable, .. })
+            | Self::Other(OtherSource { executable, .. }) => *executable,
+        }
+    }
+
     /// Whether it is to be a second name of the file where it comes from.
     pub fn is_linked(&self) -> bool {
         match self {

@@ -8,7 +8,7 @@ use crate::ground::files::{open_directory, open_regular};
 use crate::ground::machine;
 use crate::model::attempt_dir::PART;
 use crate::model::pattern::plain_path;
-use crate::model::workflow::{FileSource, FromSource, OtherSource, PathSource, Task};
+use crate::model::workflow::{FileSource, FromSource, Task};
 use crate::store::{AttemptRow, NewInput, StoreError};
 use crate::tick::Run;
 use crate::tick::attempts::collect::CollectError;
@@ -190,22 +190,16 @@ struct Found {
 impl Found {
     /// Looks up a file that was brought into the run when it was made.
     fn pinned(run: &Run, source: &FileSource) -> Result<Self, StageError> {
-        let name = || source.pinned_as().unwrap_or_default();
-        let pinned = run.config.pinned_file(source);
-        let (_, pinned) =
-            pinned.ok_or_else(|| StageError::Task(format!("file `{}` is not pinned in the run", name())))?;
-        let executable = match source {
-            FileSource::Path(PathSource { executable, .. }) | FileSource::Other(OtherSource { executable, .. }) => {
-                *executable
-            }
-            FileSource::Content(_) | FileSource::From(_) => None,
+        let Some((_, pinned)) = run.config.pinned_file(source) else {
+            let name = source.pinned_as().unwrap_or_default();
+            return Err(StageError::Task(format!("file `{name}` is not pinned in the run")));
         };
         Ok(Self {
             name: format!("pinned file `{}`", pinned.path),
             root: run.dir.root().to_owned(),
             path: pinned.path.clone(),
             sha256: pinned.sha256.clone(),
-            executable: Some(executable.unwrap_or(pinned.executable)),
+            executable: Some(source.executable().unwrap_or(pinned.executable)),
             changed: format!("pinned file `{}` was changed after init", pinned.path),
             linked: source.is_linked(),
         })

@@ -50,14 +50,7 @@ pub(in crate::tick) fn submit_all(
     if answers.is_empty() {
         return Ok(Vec::new());
     }
-    // What the backend acknowledged must be on its disk before the store says `submitted`; what it did not acknowledge
-    // after all is still `submitting`, as it was committed before.
-    let (mut failed, troubles) = run.backends.sync();
-    if !failed.is_empty() || !troubles.is_empty() {
-        let after = |answer| unknown_where_troubled(run, after_sync(answer, &mut failed), &troubles);
-        answers = answers.into_iter().map(after).collect();
-    }
-    tick.note_troubles(troubles);
+    let answers = synced(run, answers, tick);
     let config = &run.config;
     let tells = |attempt: &AttemptRow| config.backend_tells(&attempt.operator);
     let (went_bare_ids, mut bare) = (run.backends.went_bare(), Bare::new());
@@ -196,6 +189,20 @@ fn not_submitted(attempt: AttemptRow, error: &GuestError, text: String) -> Submi
             Submitted::Unknown(attempt, Reason::new(Word::of_operator(&detail.code), text))
         }
     }
+}
+
+/// What was answered, once the backends have handed on what they took: that must be on their disk before the store says
+/// `submitted`. What they did not acknowledge after all is still `submitting`, as it was committed before.
+fn synced(run: &Run, answers: Vec<Submitted>, tick: &mut Tick) -> Vec<Submitted> {
+    let (mut failed, troubles) = run.backends.sync();
+    let answers = if failed.is_empty() && troubles.is_empty() {
+        answers
+    } else {
+        let after = |answer| unknown_where_troubled(run, after_sync(answer, &mut failed), &troubles);
+        answers.into_iter().map(after).collect()
+    };
+    tick.note_troubles(troubles);
+    answers
 }
 
 /// Of a submit by an operator that may use a backend whose files cannot be written, nothing is known.

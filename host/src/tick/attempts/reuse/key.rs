@@ -5,7 +5,7 @@ use crate::model::config::{BackendConfig, OperatorConfig, RunConfig};
 use crate::model::document::{canonical_value, sha256};
 use crate::model::pattern::plain_path;
 use crate::model::reuse::{Part, Recipe, ReuseKey};
-use crate::model::workflow::{CommandLine, FileSource, OtherSource, PathSource, Task};
+use crate::model::workflow::{CommandLine, FileSource, Task};
 use crate::run::{Machine, Run};
 use crate::store::{NewInput, StoreError};
 use serde_json::{Value, json};
@@ -201,14 +201,10 @@ fn files(
 
 fn executes(run: &Run, directory: &str, task: &Task, input: &NewInput) -> Result<bool, Keyless> {
     let path = match task.files.get(&input.destination) {
-        Some(
-            source @ (FileSource::Path(PathSource { executable, .. })
-            | FileSource::Other(OtherSource { executable, .. })),
-        ) => {
+        Some(source @ (FileSource::Path(_) | FileSource::Other(_) | FileSource::Content(_))) => {
             let pinned = run.config.pinned_file(source);
-            return Ok(executable.unwrap_or(pinned.is_some_and(|(_, pinned)| pinned.executable)));
+            return Ok(source.executable().unwrap_or(pinned.is_some_and(|(_, pinned)| pinned.executable)));
         }
-        Some(FileSource::Content(content)) => return Ok(content.executable.unwrap_or(false)),
         Some(FileSource::From(from)) => {
             if let Some(executable) = from.executable {
                 return Ok(executable);
