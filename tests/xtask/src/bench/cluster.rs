@@ -30,7 +30,7 @@ const DOWN: &str = "PartitionName=main Nodes=ALL Default=YES State=DOWN";
 const POLL_INTERVAL_S: f64 = 0.2;
 const BETWEEN_POLLS: Duration = Duration::from_millis(300);
 /// Ticks after which something is wrong.
-const TICKS_MAX: u32 = 20;
+const TICKS_MAX: u32 = 100;
 /// The length of the link, one way.
 const DELAY: Duration = Duration::from_millis(50);
 /// Tasks at the far end of it.
@@ -105,14 +105,16 @@ impl<'a> Site<'a> {
 
     /// Ticks until something is so, since a tick ends when its time is up; what they cost together.
     fn ticks(&self, run: &str, is_so: impl Fn() -> Result<bool>) -> Result<(Cost, String)> {
-        std::thread::sleep(BETWEEN_POLLS);
         let before = self.calls();
         let line = self.ground.line(&format!("step {run}"));
-        let mut cost = self.cost(&line)?;
-        let mut ticks = 1;
+        let tick = || {
+            std::thread::sleep(BETWEEN_POLLS);
+            self.cost(&line)
+        };
+        let (mut cost, mut ticks) = (tick()?, 1);
         while !is_so()? {
             ensure!(ticks < TICKS_MAX, "run `{run}` does not come so far in {TICKS_MAX} ticks");
-            cost = cost.and(self.cost(&line)?);
+            cost = cost.and(tick()?);
             ticks += 1;
         }
         let made = self.calls().into_iter().map(|(client, count)| (client, count - before[client]));
@@ -173,6 +175,8 @@ pub(super) fn slurm(ground: &Ground) -> Result<()> {
 struct Far {
     what: &'static str,
     cost: Cost,
+    /// The calls of Slurm's commands.
+    calls: String,
     /// Scripts that were run over there, and logins.
     scripts: usize,
     logins: usize,
@@ -192,8 +196,8 @@ pub(super) fn ssh(ground: &Ground) -> Result<()> {
     for (near, long) in near.iter().zip(&long) {
         let trips = (long.cost.wall_s - near.cost.wall_s) / trip_s;
         let more = format!(
-            "{} scripts, {} logins, {trips:.1} round trips, {:.2} MB over the link",
-            long.scripts, long.logins, long.megabytes
+            "{}, {} scripts, {} logins, {trips:.1} round trips, {:.2} MB over the link",
+            long.calls, long.scripts, long.logins, long.megabytes
         );
         show(long.what, long.cost, &more);
     }
@@ -223,10 +227,10 @@ fn far(ground: &Ground, name: &str, delay: Duration) -> Result<Vec<Far>> {
     let queued = || site.cluster.jobs("%T").iter().filter(|state| *state == "PENDING").count();
     let measured = |what, is_so: &dyn Fn() -> Result<bool>| {
         let before = (sshd.log().matches("Starting session").count(), sshd.logins(), wire.bytes());
-        let (cost, _) = site.ticks(name, is_so)?;
+        let (cost, calls) = site.ticks(name, is_so)?;
         let after = (sshd.log().matches("Starting session").count(), sshd.logins(), wire.bytes());
         let megabytes = (after.2 - before.2) as f64 / 1e6;
-        anyhow::Ok(Far { what, cost, scripts: after.0 - before.0, logins: after.1 - before.1, megabytes })
+        anyhow::Ok(Far { what, cost, calls, scripts: after.0 - before.0, logins: after.1 - before.1, megabytes })
     };
     let mut all = vec![measured("submit", &|| Ok(queued() == FAR_TASKS))?];
     all.push(measured("a tick, nothing new", &|| Ok(true))?);
