@@ -119,9 +119,16 @@ fn an_output_that_was_changed_since_is_not_taken() {
     let world = world();
     let listed = world.run(&["attempts", "first", "a/b", "--json"]).code(0).json();
     let directory = listed[0]["directory"].as_str().expect("a directory").to_owned();
-    std::fs::write(world.run_dir("first").join(directory).join("out/n.dat"), "43\n").expect("changed");
+    let output = world.run_dir("first").join(directory).join("out/n.dat");
+    std::fs::write(&output, "43\n").expect("changed");
     configure(&world, &taking(of_first("a/b", "out/n.dat")));
     let refused = world.run(&["init", "demo", "--run-id", "r"]).code(2);
     assert!(refused.stderr.contains("was changed after run `first` recorded it"), "{}", refused.stderr);
+    // nor what is not there, or another thing in its place
+    std::fs::remove_file(&output).expect("removed");
+    world.run(&["init", "demo", "--run-id", "r"]).code(2);
+    std::fs::create_dir(&output).expect("a directory");
+    let refused = world.run(&["init", "demo", "--run-id", "r"]).code(2);
+    assert!(refused.stderr.contains("`matterstack doctor first` looks"), "{}", refused.stderr);
     assert!(!world.run_dir("r").exists());
 }

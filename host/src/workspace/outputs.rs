@@ -4,6 +4,7 @@
 use super::{is_run_id, pin};
 use crate::failure::Failure;
 use crate::ground::files::{open_directory, open_regular, read_named};
+use crate::ground::machine;
 use crate::model::config::{Pinned, PinnedFile, RunConfig};
 use crate::model::pattern::plain_path;
 use crate::model::states::TaskState;
@@ -110,13 +111,18 @@ fn bring(source: &OtherSource, workspace: &Path, run: &RunDir) -> Result<PinnedF
     let directory = dir.join(&directory);
     let from = directory.join(&output.path);
     let opened = open_directory(&directory).and_then(|root| open_regular(&root, &output.path));
-    let opened = opened.map_err(|error| Failure::io(format!("`{}` cannot be read", from.display()), error))?;
+    let altered =
+        |failure: Failure| failure.hint(format!("`matterstack doctor {}` looks at all that it left", source.run));
+    let opened = opened.map_err(|error| match machine::is_trouble(&error) {
+        true => Failure::io(format!("`{}` cannot be read", from.display()), error),
+        false => altered(Failure::input(format!("{} cannot be taken", source.named())).because(error)),
+    })?;
     let name = Path::new(&output.path).file_name().unwrap_or_default().to_string_lossy().into_owned();
     let place = format!("inputs/runs/{}/{}/{name}", source.run, &output.sha256[..12]);
     let file = pin::copy_open(opened.into_std(), &from, run, place)?;
     if file.sha256 != output.sha256 {
-        return Err(Failure::input(format!("`{}` was changed after run `{}` recorded it", from.display(), source.run))
-            .hint(format!("`matterstack doctor {}` looks at all that it left", source.run)));
+        let what = format!("`{}` was changed after run `{}` recorded it", from.display(), source.run);
+        return Err(altered(Failure::input(what)));
     }
     Ok(file)
 }
