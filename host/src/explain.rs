@@ -179,12 +179,12 @@ pub fn explain_task_reuse(run: &Run, id: &str) -> Result<Option<Explanation>, Ti
     Ok(Some(Explanation { task: Some(id.to_owned()), code: code.into(), sentence, command }))
 }
 
-/// The word for a task that could start if the run were active; nothing if the run is.
-fn where_not_active(state: RunState) -> Option<Code> {
-    match state {
+/// The word for a task that could start if the run stood otherwise; nothing if it starts.
+fn where_not_started(row: &RunRow) -> Option<Code> {
+    match row.state {
         RunState::Active => None,
-        RunState::Paused => Some(Code::RunPaused),
-        RunState::Held => Some(Code::RunHeld),
+        RunState::Held if !row.also_paused => None,
+        RunState::Paused | RunState::Held => Some(Code::RunPaused),
         RunState::Cancelling => Some(Code::RunCancelling),
         RunState::Completed => Some(Code::RunCompleted),
         RunState::Failed => Some(Code::RunFailed),
@@ -268,10 +268,16 @@ impl Seen<'_> {
         let reason = self.row.reason.clone().unwrap_or_default();
         let word = self.row.reason_code.clone();
         let (code, sentence, command): Told = match self.row.state {
-            RunState::Active | RunState::Completed => return Ok(None),
+            RunState::Active => return self.asleep(),
+            RunState::Completed => return Ok(None),
             RunState::Paused => (Code::Paused.into(), "a person paused the run".to_owned(), self.command("resume")),
             RunState::Cancelling => {
-                let text = "the run is being cancelled; it waits for what is live to stop".to_owned();
+                let text = match self.store.ends_in()? {
+                    Some(end) => {
+                        format!("the campaign has ended the run, which will be {end}; what is live is stopped first")
+                    }
+                    None => "the run is being cancelled; it waits for what is live to stop".to_owned(),
+                };
                 (Code::Cancelling.into(), text, self.command("step"))
             }
             RunState::Failed => (word.unwrap_or(Code::Failed.into()), reason, self.command("resume")),
@@ -290,6 +296,14 @@ impl Seen<'_> {
             }
         };
         Ok(Some(Explanation { task: None, code, sentence, command }))
+    }
+
+    /// Why an active run has nothing open and does nothing, if it waits for a time.
+    fn asleep(&self) -> Result<Option<Explanation>, StoreError> {
+        let counts = self.store.task_counts()?;
+        let Some(wake) = self.store.wake()?.filter(|_| counts.pending + counts.running == 0) else { return Ok(None) };
+        let sentence = format!("the campaign asked to be asked again at {}", Time(wake.at_ms));
+        Ok(Some(Explanation { task: None, code: Code::WakeAt.into(), sentence, command: None }))
     }
 
     /// What helps a run that waits for its lost tasks: all of them are brought back at once, unless one would run
@@ -346,7 +360,7 @@ impl Seen<'_> {
             mended
         } else if failed && task.attempts > 0 && !code.is(Code::Rejected) {
             self.command(&format!("logs {id}"))
-        } else if !self.takes_back() && task.iteration != self.row.iteration {
+        } else if !self.is_in_reach(task) {
             None
         } else {
             match self.row.state {
@@ -366,9 +380,17 @@ impl Seen<'_> {
         self.config.campaign.can_take_back()
     }
 
-    /// Whether the task is of an iteration that goes on.
+    /// Whether the campaign can hear of the task anew.
+    fn is_in_reach(&self, task: &TaskRow) -> bool {
+        match (self.takes_back(), self.config.campaign.takes_each_result()) {
+            (true, _) => true,
+            (false, true) => !task.delivered,
+            (false, false) => task.iteration == self.row.iteration,
+        }
+    }
+
     fn can_rerun(&self, task: &TaskRow) -> bool {
-        !self.row.state.ended() && (self.takes_back() || task.iteration == self.row.iteration)
+        !self.row.state.ended() && self.is_in_reach(task)
     }
 
     fn blocked(&self, task: &TaskRow) -> Result<Told, StoreError> {
@@ -384,9 +406,9 @@ impl Seen<'_> {
 
     fn ready(&self, task: &TaskRow) -> Result<Told, StoreError> {
         let told = |code: Code, text: String, command| Ok((code.into(), text, command));
-        let state = self.row.state;
-        if let Some(code) = where_not_active(state) {
-            let command = self.command(if state == RunState::Paused { "resume" } else { "explain" });
+        if let Some(code) = where_not_started(&self.row) {
+            let command = self.command(if code == Code::RunPaused { "resume" } else { "explain" });
+            let state = if code == Code::RunPaused { RunState::Paused } else { self.row.state };
             return told(code, format!("ready, and the run is {state}"), command);
         }
         let operator_max = self.config.operators.get(&task.operator).and_then(|operator| operator.max_active);
@@ -432,8 +454,10 @@ impl Seen<'_> {
     fn not_submitted(&self) -> Option<Told> {
         let told = |code: Code, text: &str, command| Some((code.into(), text.to_owned(), self.command(command)));
         match self.row.state {
-            RunState::Paused => told(Code::RunPaused, "not submitted yet, and the run is paused", "resume"),
-            RunState::Held => told(Code::RunHeld, "not submitted yet, and the run is held", "explain"),
+            RunState::Held if !self.row.also_paused => None,
+            RunState::Paused | RunState::Held => {
+                told(Code::RunPaused, "not submitted yet, and the run is paused", "resume")
+            }
             RunState::Active | RunState::Cancelling | RunState::Completed | RunState::Failed | RunState::Cancelled => {
                 None
             }

@@ -110,6 +110,7 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let (kind, hint) = match &error {
             StoreError::TooNew(..) => (FailureKind::Machine, "use the matterstack that made the run, or a later one"),
+            StoreError::OtherContract(..) => (FailureKind::Plugin, "finish the run with that version"),
             StoreError::Before(..) => (
                 FailureKind::Machine,
                 "finish the run with the matterstack that made it, or make a new one with `matterstack init`",
@@ -150,7 +151,10 @@ impl From<TickError> for Failure {
     fn from(error: TickError) -> Self {
         match error {
             TickError::Store(error) => error.into(),
-            TickError::Unasked(error) => Self::machine("asking the campaign failed", error).hint(GIVE_MORE),
+            TickError::Unasked(error) => {
+                let hint = Self::from(error.clone()).hint;
+                Self { hint, ..Self::machine("asking the campaign failed", error) }
+            }
             TickError::Io(what, cause) => Self::io(format!("{what} failed"), cause)
                 .hint("nothing was lost: mend the cause, then repeat the command"),
         }
@@ -211,6 +215,8 @@ impl From<PluginError> for Failure {
             PluginErrorKind::Unstarted(_) | PluginErrorKind::Starved(_) => {
                 Self::of(FailureKind::Machine, text).hint(GIVE_MORE)
             }
+            PluginErrorKind::Ungiven(_) => Self::of(FailureKind::Machine, text)
+                .hint("nothing was lost: put back what is missing in the run directory, then repeat the command"),
             PluginErrorKind::Deadline(_)
             | PluginErrorKind::Fuel(_)
             | PluginErrorKind::Memory(_)
@@ -251,6 +257,7 @@ impl Failure {
                 bound.value.saturating_mul(2)
             ),
             PluginErrorKind::Load(_)
+            | PluginErrorKind::Ungiven(_)
             | PluginErrorKind::Trap(_)
             | PluginErrorKind::Deadline(_)
             | PluginErrorKind::Fuel(_)

@@ -65,9 +65,9 @@ impl Run {
         let fresh = Self::open(self.directory.path(), 1);
         let (id, directory) = (AttemptId::from(attempt), self.attempt_directory(attempt));
         let key = JobKey { attempt_id: &id, task_id: &TaskId::from("t"), directory: &directory };
-        let handle = fresh.find("local", key).expect("found");
-        let Found::Yes(handle) = handle else { panic!("{attempt} is not known") };
-        fresh.collect("local", key, &handle).expect("a record")
+        let found = fresh.find("local", key).expect("found");
+        let Found::Yes(submitted) = found else { panic!("{attempt} is not known") };
+        fresh.collect("local", key, &submitted.handle).expect("a record")
     }
 
     pub(super) fn cancel(&self, attempt: &str, handle: &str) {

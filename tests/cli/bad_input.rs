@@ -294,7 +294,7 @@ fn a_disk_full_to_the_last_byte_can_be_looked_at() {
     let text = text.expect("user namespaces are needed for this test");
     all_looked(&text);
     assert!(!text.contains("the log is empty") && !text.contains("there is room"), "the test tests nothing: {text}");
-    assert_eq!(text.matches("1 running, 0 completed").count(), 3, "what stands in the log is seen: {text}");
+    assert_eq!(text.matches("1 queued, 0 running, 0 completed").count(), 3, "what stands in the log is seen: {text}");
     for line in ["with a log: 0", "watch: 74", "step: 74", "loop: 0"] {
         assert!(text.contains(line), "`{line}` is missing: {text}");
     }

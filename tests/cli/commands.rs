@@ -10,8 +10,6 @@ use std::process::Command;
 const CHOICE: &str = "[--state S] [--operator O] [--iteration N] [--code C]";
 /// What every command takes.
 const EVERYWHERE: [&str; 4] = ["--json", "--workspaces", "--help", "--version"];
-/// Commands that only old scripts give.
-const HIDDEN: [&str; 2] = ["revive", "plugin upgrade"];
 
 /// What a command takes.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -224,15 +222,4 @@ fn advised(path: &Path, told: &BTreeMap<String, Takes>) -> usize {
         seen += 1;
     }
     seen
-}
-
-#[test]
-fn old_spellings_go_on() {
-    for path in HIDDEN {
-        let words: Vec<&str> = path.split(' ').collect();
-        let help = help(&words);
-        assert!(help.contains(&format!("Usage: matterstack {path}")), "{help}");
-        assert!(!told().contains_key(path), "`{path}` is hidden");
-    }
-    assert!(!help(&["amend"]).contains("--set"), "`amend --set` is hidden");
 }

@@ -184,14 +184,14 @@ fn a_second_signal_ends_a_loop_that_waits_for_another_process() {
 #[test]
 fn an_amendment_that_would_strand_something_is_refused() {
     let world = sleeper();
-    let refused = world.run(&["amend", "r", "--set", "operators={}"]).code(2);
+    let refused = world.run(&["amend", "r", "config", "operators={}"]).code(2);
     assert!(refused.stderr.contains("operator `local`") && refused.stderr.contains("`s`"), "{refused:?}");
-    let refused = world.run(&["amend", "r", "--set", "operators.local.grants={}"]).code(2);
+    let refused = world.run(&["amend", "r", "config", "operators.local.grants={}"]).code(2);
     assert!(refused.stderr.contains("backend `local`") && refused.stderr.contains("matterstack cancel"), "{refused:?}");
-    let refused = world.run(&["amend", "r", "--set", "operators.local.plugin=other.wasm"]).code(2);
+    let refused = world.run(&["amend", "r", "config", "operators.local.plugin=other.wasm"]).code(2);
     assert!(refused.stderr.contains("`matterstack amend r plugin FILE --operator local`"), "{refused:?}");
     let new = r#"operators.more={"plugin": "builtin:compute"}"#;
-    let refused = world.run(&["amend", "r", "--set", new]).code(4);
+    let refused = world.run(&["amend", "r", "config", new]).code(4);
     assert!(refused.stderr.contains("does not grant"), "{refused:?}");
     world.run(&["cancel", "r"]).code(0);
     assert_eq!(world.step_to_end()["state"], "cancelled");

@@ -116,7 +116,7 @@ fn errors_say_what_which_why_and_what_helps() {
     golden(&world, "error-state", &["tasks", "r", "--state", "done"], 2);
     golden(&world, "error-usage", &["status", "r", "--jsn"], 2);
     golden(&world, "config-check", &["config", "check", "demo"], 0);
-    golden(&world, "error-set", &["amend", "r", "--set", "campaign.seed=3"], 2);
+    golden(&world, "error-set", &["amend", "r", "config", "campaign.seed=3"], 2);
     golden(&world, "inspect", &["plugin", "inspect", "builtin:nothing"], 2);
 }
 

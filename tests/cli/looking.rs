@@ -155,7 +155,7 @@ fn many_looks_at_a_run_that_goes_on_see_it_whole() {
     while driving.try_wait().expect("a child").is_none() {
         let seen = run_as(&world, COLLEAGUE, "022", &["status", "r", "--json"], 0).stdout;
         let tasks = &serde_json::from_slice::<Value>(&seen).expect("JSON")["tasks"];
-        let states = ["pending", "running", "completed", "failed", "cancelled", "skipped"];
+        let states = ["pending", "queued", "running", "completed", "failed", "cancelled", "skipped"];
         let sum: u64 = states.iter().filter_map(|state| tasks[state].as_u64()).sum();
         assert_eq!(tasks["total"].as_u64(), Some(sum), "{tasks}");
         looks += 1;

@@ -5,6 +5,7 @@ mod choosing;
 mod commands;
 mod config;
 mod control;
+mod each_result;
 mod extremes;
 mod files;
 mod folders;

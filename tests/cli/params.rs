@@ -43,7 +43,7 @@ fn an_amend_reaches_into_large_parameters() {
     let before = config(&world)["pinned"]["params"].clone();
     let mut tasks = large();
     tasks.as_array_mut().expect("a list").push(json!({"id": "one more", "operator": "local", "command": "true"}));
-    world.run(&["amend", "r", "--set", &format!("campaign.params.tasks={tasks}")]).code(0);
+    world.run(&["amend", "r", "config", &format!("campaign.params.tasks={tasks}")]).code(0);
     let after = config(&world)["pinned"]["params"].clone();
     assert_ne!(before["sha256"], after["sha256"]);
     let kept = fs::read(world.run_dir("r").join(after["path"].as_str().expect("a path"))).expect("the file");
@@ -51,7 +51,7 @@ fn an_amend_reaches_into_large_parameters() {
     // what was decided with the old ones can still be looked at
     assert!(world.run_dir("r").join(before["path"].as_str().expect("a path")).is_file());
     // another key leaves them as they are
-    world.run(&["amend", "r", "--set", "limits.max_active=3"]).code(0);
+    world.run(&["amend", "r", "config", "limits.max_active=3"]).code(0);
     assert_eq!(config(&world)["pinned"]["params"], after);
 }
 

@@ -194,7 +194,7 @@ fn a_run_is_mended_and_grows_as_its_page_says() {
     assert!(mended.contains(": completed"), "{mended}");
     assert!(amended.contains("completed (stale)"), "{amended}");
     assert!(settled.contains("was settled as completed") && !settled.contains("(stale)"), "{settled}");
-    assert!(grown.contains("4 tasks, 0 pending, 0 running, 4 completed"), "{grown}");
+    assert!(grown.contains("4 tasks, 0 pending, 0 queued, 0 running, 4 completed"), "{grown}");
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn a_sweep_runs_and_grows_as_its_page_says() {
     let [first, grown] = &given[..] else { panic!("{} blocks", given.len()) };
     assert_eq!(first.lines().filter(|line| line.contains(" completed  local")).count(), 6, "{first}");
     assert!(first.contains("n=1,t=300") && first.contains("n=3,t=400"), "{first}");
-    assert!(grown.contains("9 tasks, 0 pending, 0 running, 9 completed"), "{grown}");
+    assert!(grown.contains("9 tasks, 0 pending, 0 queued, 0 running, 9 completed"), "{grown}");
 }
 
 #[test]

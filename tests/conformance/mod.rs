@@ -3,13 +3,13 @@
 //! The digest of a decision's input covers the time of the decision, which differs between two runs. So the languages
 //! are compared twice: call by call through the plugin host, with one and the same context; and run by run through the
 //! binary, where everything a decision says must agree.
+use crate::support::view::{self, View};
 use crate::support::world::PROGRAM;
 use crate::support::world::World;
 use matterstack::backend::{Compute, JobKey};
 use matterstack::model::contract::{Context, Decision, Detail, Found, GuestError, Next, StatusReport};
 use matterstack::model::document::{canonical, sha256};
 use matterstack::model::evidence::DecisionKind;
-use matterstack::model::id::RunId;
 use matterstack::model::inputs::Inputs;
 use matterstack::model::limit::{CompileLimits, PluginLimits};
 use matterstack::plugin::{Artifacts, Compiler, HostSettings, LogEntry, PluginHost, PluginLog, PluginSource, Plugins};
@@ -129,7 +129,11 @@ fn host(language: &str, shelf: &Arc<Shelf>) -> PluginHost {
 struct Canonical {
     state: String,
     next: String,
+    cancel: Vec<String>,
+    wake_at_ms: Option<u64>,
+    summary: Option<String>,
     reason: String,
+    skips_known: bool,
 }
 
 fn canonical_decision(decision: Decision) -> Canonical {
@@ -139,20 +143,13 @@ fn canonical_decision(decision: Decision) -> Canonical {
         Next::Complete(result) => format!("complete {}", canonical(&result)),
         other => format!("{other:?}"),
     };
-    Canonical { state: canonical(&decision.state), next, reason: decision.reason }
+    let Decision { state, cancel, wake_at_ms, summary, reason, skips_known, .. } = decision;
+    let (state, summary) = (canonical(&state), summary.as_deref().map(canonical));
+    Canonical { state, next, cancel, wake_at_ms, summary, reason, skips_known }
 }
 
 fn first_context() -> Context {
-    Context {
-        run_id: RunId("conformance".to_owned()),
-        iteration: 1,
-        decision: 1,
-        now_ms: 1_700_000_000_123,
-        seed: 42,
-        params: params().to_string(),
-        inputs: "{}".to_owned(),
-        supplied: None,
-    }
+    view::first_context(View::of(&params()), 42)
 }
 
 /// What every language answers; they must agree.
@@ -201,11 +198,14 @@ fn every_language_answers_every_call_alike() {
         let results = results.map(|(position, task)| carried_out(task, &shelf, iteration == 2 && position == 1));
         let results = Value::Array(results.collect()).to_string();
         context.decision += 1;
+        context.asked = Vec::new();
         let analyze = |host: &PluginHost| {
-            let answer = host.analyze(&context, &decision.state, &results).value.expect("a state");
-            canonical(&answer).expect("canonical JSON")
+            let folded = host.analyze(&context, &decision.state, &results).value.expect("a state");
+            let canonical = |text: &str| canonical(text).expect("canonical JSON");
+            (canonical(&folded.state), folded.summary.as_deref().map(canonical))
         };
-        state = Some(agreed(&hosts, analyze));
+        state = Some(agreed(&hosts, analyze).0);
+        context.asked = vec!["results".to_owned()];
         context.decision += 1;
     }
     context.iteration = ITERATIONS + 1;

@@ -1,8 +1,8 @@
 //! The failpoint matrix: the host dies at every commit, guest call and job start; ticks recover; the store's rules
 //! hold, no command was started twice, and the end is the same.
-use crate::support::root;
 use crate::support::until;
 use crate::support::world::World;
+use crate::support::{guest, root};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -111,16 +111,14 @@ fn init_that_dies_leaves_nothing_that_is_taken_for_a_run() {
     });
 }
 
-#[test]
-fn a_tick_that_dies_anywhere_is_finished_by_the_next() {
+/// Lets a loop die at every point that one passes, and others finish what it began: the tasks come to the same end.
+fn dies_anywhere(world: impl Fn() -> World + Sync, end: &str, commands: Option<usize>, needed: &[&str]) {
     let golden = world();
     golden.init();
     let points = passages(&golden, &["loop", "r"]);
     let points: Vec<_> = points.into_iter().filter(|(name, _)| name != "local.claim" && !supervisor(name)).collect();
-    assert_eq!(golden.tasks(), END);
-    for needed in
-        ["submit.before", "submit.after", "analyze.after", "plan.before", "store.before-commit", "local.queue-append"]
-    {
+    assert_eq!(golden.tasks(), end);
+    for needed in needed {
         assert!(points.iter().any(|(name, _)| name == needed), "{needed} is not among {points:?}");
     }
     for_each_point(&points, |name, n| {
@@ -129,17 +127,78 @@ fn a_tick_that_dies_anywhere_is_finished_by_the_next() {
         let point = format!("{name}:{n}");
         let died = world.run_with(&["loop", "r"], &[("MATTERSTACK_FAILPOINT", &point)]).code.is_none();
         check(&world, &point);
-        let end = world.step_to_end();
-        assert_eq!((end["state"].as_str(), world.tasks().as_str()), (Some("completed"), END), "{point}");
+        let done = world.step_to_end();
+        assert_eq!((done["state"].as_str(), world.tasks().as_str()), (Some("completed"), end), "{point}");
         check(&world, &point);
         let started: usize = starts(&world.run_dir("r")).values().sum();
-        assert_eq!(started, 3, "{point}: three commands, each started once");
+        assert!(commands.is_none_or(|commands| commands == started), "{point}: {started} commands were started");
+        world.run(&["replay", "r"]).code(0);
         died
     });
 }
 
+#[test]
+fn a_tick_that_dies_anywhere_is_finished_by_the_next() {
+    let needed =
+        ["submit.before", "submit.after", "analyze.after", "plan.before", "store.before-commit", "local.queue-append"];
+    dies_anywhere(world, END, Some(3), &needed);
+}
+
+/// A run whose campaign has each result as it comes, and plans these steps.
+fn each_result(steps: &Value) -> World {
+    let world = World::new(&json!({
+        "campaign": {"plugin": "steps.wasm", "params": {"steps": steps}},
+        "operators": {"local": {"plugin": "builtin:compute", "grants": {"compute": ["local"]}}},
+        "backends": {"local": {"kind": "local", "cores": 2}},
+    }));
+    std::fs::copy(guest("steps"), world.workspace().join("steps.wasm")).expect("a copy");
+    world
+}
+
+fn logged(id: &str, command: &str) -> Value {
+    json!({"id": id, "operator": "local", "command": format!("echo started >> started.log; {command}")})
+}
+
+#[test]
+fn what_a_campaign_wrote_and_was_told_survives_a_death_anywhere() {
+    let steps = json!([
+        {"tasks": [logged("a", "cat written"), logged("b", "sleep 0.2")], "write": "one"},
+        {"tasks": [logged("c", "cat written")], "write": "two", "ask_open": 1},
+        {},
+        {"complete": true},
+    ]);
+    let needed = ["kept.put", "analyze.after", "plan.before", "plan.after"];
+    dies_anywhere(|| each_result(&steps), "a=completed b=completed c=completed", Some(3), &needed);
+}
+
+#[test]
+fn a_run_that_its_campaign_ends_while_work_is_live_ends_so_after_a_death_anywhere() {
+    let steps = json!([
+        {"tasks": [logged("quick", "true"), logged("unwanted", "sleep 300"), logged("live", "sleep 300")]},
+        {"cancel": ["unwanted"], "complete": true},
+    ]);
+    let end = "quick=completed unwanted=cancelled live=cancelled";
+    dies_anywhere(|| each_result(&steps), end, None, &["cancel.before", "cancel.after"]);
+}
+
 fn supervisor(name: &str) -> bool {
     name.starts_with("local.") && name != "local.queue-append"
+}
+
+#[test]
+fn what_is_taken_from_an_earlier_run_is_taken_once_whatever_dies() {
+    let again = || {
+        let mut config: Value = json!({"reuse": {"from": "workspace"}, "campaign": {"plugin": "builtin:workflow", "params": {"tasks": [
+            logged("a", "echo 1 > out.txt"), logged("b", "true"), logged("c", "cat out.txt"),
+        ]}}});
+        config["campaign"]["params"]["tasks"][0]["outputs"] = json!(["out.txt"]);
+        config["campaign"]["params"]["tasks"][2]["files"] = json!({"out.txt": {"from": "a", "output": "out.txt"}});
+        let world = World::new(&config);
+        world.run(&["init", "demo", "--run-id", "earlier"]).code(0);
+        world.run(&["loop", "earlier"]).code(0);
+        world
+    };
+    dies_anywhere(again, "a=completed b=completed c=completed", Some(0), &["store.before-commit"]);
 }
 
 #[test]
@@ -197,7 +256,7 @@ fn a_command_that_dies_is_finished_or_repeated() {
         check(&world, point);
     }
     // the change is committed, and the next tick puts it in place
-    dies(&["amend", "r", "--set", "limits.max_active=7"], "config.rename");
+    dies(&["amend", "r", "config", "limits.max_active=7"], "config.rename");
     world.run(&["step", "r"]).code(0);
     let config = std::fs::read_to_string(world.run_dir("r").join("config.json")).expect("a file");
     assert!(config.contains("\"max_active\": 7"), "{config}");
@@ -222,11 +281,25 @@ fn failed() -> World {
             "files": {"b.sh": {"path": "scripts/b.sh"}, "in.txt": {"from": "a", "output": "out.txt"}}},
     ]));
     world.write("scripts/b.sh", "exit 3");
-    world.init();
+    // the shell of later commands has no such variable
+    world.run_with(&["init", "demo", "--run-id", "r"], &[("LANG", "de_AT.UTF-8")]).code(0);
     world.run(&["loop", "r"]).code(1);
     world.write("scripts/b.sh", "cat in.txt");
     world
 }
+
+/// The same run, mended, and with the script of `b` exchanged once more: what `b` left is stale.
+fn stale() -> World {
+    let world = failed();
+    world.run(&["rerun", "r", "b", "--changed"]).code(0);
+    world.run(&["loop", "r"]).code(0);
+    world.write("scripts/b.sh", "cat in.txt # the same");
+    world.run(&["amend", "r", "file", "scripts/b.sh"]).code(0);
+    world
+}
+
+/// An act, the run that it is done to, and how that run's tasks end.
+type ActCase<'a> = (&'a [&'a str], fn() -> World, &'a str);
 
 #[test]
 fn an_act_that_dies_anywhere_is_done_or_not_begun() {
@@ -235,17 +308,21 @@ fn an_act_that_dies_anywhere_is_done_or_not_begun() {
         {"id": "c", "command": "echo started >> started.log"},
     ]);
     let list = format!("campaign.params.tasks={grown}");
-    let acts: [(&[&str], &[&str]); 4] = [
-        (&["rerun", "r", "b", "--changed", "--set", "env.N=1"], &["a=completed b=completed"]),
-        (&["amend", "r", "file", "scripts/b.sh"], &["a=completed b=failed"]),
-        (&["amend", "r", "task", "b", "command=true"], &["a=completed b=failed"]),
-        (&["amend", "r", "config", &list], &["a=completed b=failed c=completed"]),
+    let acts: [ActCase<'_>; 8] = [
+        (&["rerun", "r", "b", "--changed", "--set", "env.N=1"], failed, "a=completed b=completed"),
+        (&["amend", "r", "file", "scripts/b.sh"], failed, "a=completed b=failed"),
+        (&["amend", "r", "task", "b", "command=true"], failed, "a=completed b=failed"),
+        (&["amend", "r", "config", &list], failed, "a=completed b=failed c=completed"),
+        (&["amend", "r", "environment"], failed, "a=completed b=failed"),
+        (&["resume", "r"], failed, "a=completed b=failed"),
+        (&["settle", "r", "b", "--completed"], stale, "a=completed b=completed"),
+        (&["reuse", "reject", "r", "b"], stale, "a=completed b=completed"),
     ];
-    for (act, ends) in acts {
-        let points = passages(&failed(), act);
+    for (act, made, end) in acts {
+        let points = passages(&made(), act);
         assert!(points.iter().any(|(name, _)| name == "store.before-commit"), "{points:?}");
         for_each_point(&points, |name, n| {
-            let world = failed();
+            let world = made();
             let point = format!("{act:?} {name}:{n}");
             let died = world.run_with(act, &[("MATTERSTACK_FAILPOINT", &format!("{name}:{n}"))]).code.is_none();
             assert!(died, "{point} was not reached");
@@ -253,7 +330,7 @@ fn an_act_that_dies_anywhere_is_done_or_not_begun() {
             let again = world.run(act);
             assert!(matches!(again.code, Some(0 | 2)), "{point}: {again:?}");
             world.step_to_end();
-            assert!(ends.contains(&world.tasks().as_str()), "{point}: {}", world.tasks());
+            assert_eq!(world.tasks(), end, "{point}");
             check(&world, &point);
             died
         });

@@ -215,7 +215,7 @@ fn a_hand_edited_or_missing_configuration_is_named() {
 fn an_amended_run_with_a_rollback_journal_is_recorded() {
     let world = World::with_tasks(&tasks());
     world.run(&["init", "demo", "--run-id", "r", "--set", "store.journal=\"rollback\""]).code(0);
-    world.run(&["amend", "r", "--set", "limits.max_active=1", "--reason", "one at a time"]).code(0);
+    world.run(&["amend", "r", "config", "limits.max_active=1", "--reason", "one at a time"]).code(0);
     world.run(&["loop", "r"]).code(0);
     world.run(&["evidence", "r"]).code(0);
     let bundle = bundle(&evidence_dir(&world));

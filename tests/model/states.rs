@@ -40,7 +40,7 @@ fn runs() {
         ("active", "paused held cancelling completed failed"),
         ("paused", "active held cancelling"),
         ("held", "active paused cancelling"),
-        ("cancelling", "cancelled"),
+        ("cancelling", "cancelled completed failed"),
         ("completed", "active"),
         ("failed", "active"),
         ("cancelled", "active"),

@@ -188,6 +188,8 @@ fn host_results() -> [host_result::TaskResult; 4] {
         attempt: Some("a1".into()),
         attempts: 2,
         data: Some(json!({"exit": 3})),
+        data_sha256: None,
+        data_size: None,
         outputs: vec![host_result::OutputFile {
             path: "o".into(),
             sha256: "0".repeat(64),

@@ -17,8 +17,8 @@ fn a_loop_is_planned_and_analyzed() {
     assert!(first.fuel > 1000);
     let results = json!([{"task": "i1-x512", "outcome": "completed", "attempts": 1,
         "outputs": [{"path": "value.json", "sha256": "d", "size": 23}]}]);
-    let state = bench.host.analyze(&context, &first.value.state, &results.to_string()).value.unwrap();
-    let state: Value = serde_json::from_str(&state).unwrap();
+    let folded = bench.host.analyze(&context, &first.value.state, &results.to_string()).value.unwrap();
+    let state: Value = serde_json::from_str(&folded.state).unwrap();
     assert_eq!(state["best"]["x"], 512, "{state}");
     assert_eq!(state["lo"], 256);
 }
@@ -59,7 +59,8 @@ fn misbehaviours_are_told_apart() {
 /// Each refusal stands in the record, so that there is an end to them which no setting raises.
 #[test]
 fn refused_reads_have_an_end_of_their_own() {
-    for host_calls in [10_000, 10_001, 1_000_000] {
+    // one more asks for the parameters
+    for host_calls in [10_000, 10_002, 1_000_000] {
         let error = hostile(PluginLimits { host_calls, ..limits() }).plan(json!({"mode": "many-reads"})).unwrap_err();
         let settable = host_calls == 10_000;
         assert_eq!(error.kind.code(), "plugin-limit", "{host_calls}: {error}");

@@ -109,7 +109,7 @@ fn what_is_compiled_holds_no_lease() {
     world.init();
     let loops = world.root().join("loops.wasm");
     fs::write(&loops, nested_loops(1, 100_000)).unwrap();
-    let mut upgrade = world.command(&["plugin", "upgrade", "r", loops.to_str().unwrap()]).spawn().unwrap();
+    let mut upgrade = world.command(&["amend", "r", "plugin", loops.to_str().unwrap()]).spawn().unwrap();
     let compiles = || {
         let children = format!("/proc/{0}/task/{0}/children", upgrade.id());
         !fs::read_to_string(children).unwrap_or_default().trim().is_empty()

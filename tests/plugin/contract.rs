@@ -148,7 +148,8 @@ fn real_documents_keep_the_published_schemas() {
     let died = world.run_with(&["loop", "r"], &[("MATTERSTACK_FAILPOINT", "analyze.before:1")]);
     assert_eq!(died.code, None, "{died:?}");
     let store = matterstack::store::Store::read(&world.run_dir("r").join("state.sqlite")).unwrap();
-    let (_, results) = store.undelivered(1, 10, usize::MAX).unwrap().expect("what a campaign is about to receive");
+    let portion = matterstack::store::Portion { most: 10, bytes_max: usize::MAX };
+    let (_, results) = store.undelivered(1, portion).unwrap().expect("what a campaign is about to receive");
     let results = serde_json::to_value(results).unwrap();
     assert_eq!(results.as_array().unwrap().len(), 2);
     valid(&schema(&world, "results"), &results);
@@ -208,7 +209,7 @@ fn a_campaign_receives_results_under_their_schema_and_a_backend_jobs_under_their
     bench.host.add_operator(key(), source(&path), granted(&["local"]));
     let task = json!({"id": "a", "operator": "op", "command": ["true"], "env": {"A": "1"}, "outputs": ["x"],
         "resources": {"cores": 2}, "files": {"a": {"content": "x"}}});
-    let handle: Value = serde_json::from_str(&bench.host.submit(&key(), &bench.attempt(task)).unwrap()).unwrap();
+    let handle: Value = serde_json::from_str(&bench.host.submit(&key(), &bench.attempt(task)).unwrap().handle).unwrap();
     valid(&schema(&world, "job"), &handle["job"]["document"]);
     assert_eq!(handle["job"]["document"]["env"], json!({"A": "1"}));
 }

@@ -28,9 +28,13 @@ fn what_is_not_a_campaign_is_refused_in_clear_words() {
     check("operator", builtin::builtin("compute").unwrap(), "is an operator where a campaign is needed");
     check("truncated", &workflow[..workflow.len() / 2], "cut off or damaged");
     let newer = patched(workflow, "plugin/campaign-calls@0.2.0-dev", "plugin/campaign-calls@9.2.0-dev");
-    check("newer", &newer, "is built for contract version 9.2.0-dev; this matterstack speaks 0.2.0-dev");
+    check(
+        "newer",
+        &newer,
+        &format!("is built for contract version 9{}; this matterstack speaks {CONTRACT}", &CONTRACT[1..]),
+    );
     let newer = patched(workflow, "matterstack:plugin/artifacts@0.2.0-dev", "matterstack:plugin/artifacts@9.2.0-dev");
-    check("newer-import", &newer, "imports `matterstack:plugin/artifacts@9.2.0-dev`");
+    check("newer-import", &newer, &format!("imports `matterstack:plugin/artifacts@9{}`", &CONTRACT[1..]));
     let stranger =
         patched(workflow, "matterstack:plugin/artifacts@0.2.0-dev", "matterstack:plugin/artifucts@0.2.0-dev");
     check("stranger", &stranger, "imports `artifucts`, which no campaign may have");
@@ -38,7 +42,7 @@ fn what_is_not_a_campaign_is_refused_in_clear_words() {
 
 /// A component that imports an empty instance and exports another under the campaign's name.
 fn empty_calls(import: &str) -> Vec<u8> {
-    let export = "matterstack:plugin/campaign-calls@0.2.0-dev";
+    let export = format!("matterstack:plugin/campaign-calls@{CONTRACT}");
     let name = |name: &str| [&[0, name.len() as u8], name.as_bytes()].concat();
     let section = |id: u8, content: &[u8]| [&[id, content.len() as u8], content].concat();
     [
@@ -46,7 +50,7 @@ fn empty_calls(import: &str) -> Vec<u8> {
         section(7, &[1, 0x42, 0]),
         section(10, &[&[1], &name(import)[..], &[5, 0]].concat()),
         section(5, &[1, 1, 0]),
-        section(11, &[&[1], &name(export)[..], &[5, 1, 0]].concat()),
+        section(11, &[&[1], &name(&export)[..], &[5, 1, 0]].concat()),
     ]
     .concat()
 }

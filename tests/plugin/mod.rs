@@ -11,11 +11,12 @@ mod room;
 mod through_the_binary;
 
 use crate::support::guest;
+use crate::support::view::{self, View};
 use crate::support::world::PROGRAM;
 use matterstack::backend::{Compute, JobKey};
 use matterstack::model::config::Grants;
 use matterstack::model::contract::{
-    AttemptRequest, Context, Decision, Detail, Found, GuestError, Status, StatusReport,
+    AttemptRequest, Context, Decision, Detail, Found, GuestError, Status, StatusReport, Submitted,
 };
 use matterstack::model::id::{OperatorKey, RunId};
 use matterstack::model::inputs::Inputs;
@@ -40,7 +41,7 @@ impl Compute for Desk {
     }
     fn find(&self, _: &str, key: JobKey<'_>) -> Result<Found, GuestError> {
         Ok(match key.attempt_id.as_str() {
-            "known" => Found::Yes("{\"pid\":7}".into()),
+            "known" => Found::Yes(Submitted { handle: "{\"pid\":7}".into(), external_id: Some("7".into()) }),
             "unclear" => Found::Unknown { note: "{\"asked\":1}".into(), poll_after_ms: 250 },
             _ => Found::No,
         })
@@ -153,6 +154,7 @@ impl Bench {
             task_id: "t1".into(),
             number: 1,
             task: task.to_string(),
+            prepared: None,
             handle: None,
             note: None,
             config: "{}".into(),
@@ -205,16 +207,7 @@ fn granted(backends: &[&str]) -> Grants {
 }
 
 fn context(params: Value) -> Context {
-    Context {
-        run_id: RunId::from("run"),
-        iteration: 1,
-        decision: 1,
-        now_ms: 1_700_000_000_123,
-        seed: 42,
-        params: params.to_string(),
-        inputs: "{}".into(),
-        supplied: None,
-    }
+    view::first_context(View::of(&params), 42)
 }
 
 /// A copy of a component with some bytes replaced by as many others.

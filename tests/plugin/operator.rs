@@ -19,7 +19,8 @@ fn the_standard_operator_makes_all_six_calls() {
     let bench = compute(granted(&["local"]));
     let mut attempt = bench.attempt(json!({"id": "a", "operator": "op", "command": ["true"]}));
     bench.host.prepare(&key(), &attempt).unwrap();
-    let handle = bench.host.submit(&key(), &attempt).unwrap();
+    let Submitted { handle, external_id } = bench.host.submit(&key(), &attempt).unwrap();
+    assert_eq!(external_id, None, "this backend has no name for it");
     let found: Value = serde_json::from_str(&handle).unwrap();
     assert_eq!(
         found,
@@ -29,7 +30,7 @@ fn the_standard_operator_makes_all_six_calls() {
     attempt.handle = Some(handle);
     let report = bench.host.check_status(&key(), &attempt).unwrap();
     assert_eq!(report, StatusReport { status: Status::Running(None), handle: None, poll_after_ms: Some(5) });
-    let output = bench.host.collect_results(&key(), &attempt).unwrap().unwrap();
+    let output = bench.host.collect_results(&key(), &attempt).unwrap().output.unwrap();
     assert!(output.contains("\"exit\":0"), "{output}");
     let error = bench.host.cancel(&key(), &attempt).unwrap_err();
     let PluginErrorKind::Guest(GuestError::Transient { detail, retry_after_ms: Some(70) }) = error.kind else {
@@ -145,7 +146,7 @@ fn nothing_leads_out_of_the_attempt_directory() {
     bench.host.prepare(&key(), &bench.mode("file")).unwrap();
     let directory = bench.scratch.path().join("attempt");
     assert_eq!(fs::read_to_string(directory.join("out.txt")).unwrap(), "written by the operator");
-    let output = bench.host.collect_results(&key(), &bench.mode("escape")).unwrap().unwrap();
+    let output = bench.host.collect_results(&key(), &bench.mode("escape")).unwrap().output.unwrap();
     let expected = json!({"up": false, "absolute": false, "write-up": false, "env": 0, "network": false});
     assert_eq!(serde_json::from_str::<Value>(&output).unwrap(), expected);
     assert!(!bench.scratch.path().join("escaped").exists());
@@ -178,7 +179,7 @@ fn only_granted_environment_is_seen() {
         &guest("hostile-operator"),
         Grants { env: vec!["PATH".into(), "NO_SUCH_VARIABLE".into()], ..granted(&["local"]) },
     );
-    let output = bench.host.collect_results(&key(), &bench.mode("escape")).unwrap().unwrap();
+    let output = bench.host.collect_results(&key(), &bench.mode("escape")).unwrap().output.unwrap();
     assert_eq!(serde_json::from_str::<Value>(&output).unwrap()["env"], 1);
 }
 
@@ -186,7 +187,7 @@ fn only_granted_environment_is_seen() {
 fn seen(grants: Grants) -> Value {
     let bench =
         Bench::operator(limits(), &guest("hostile-operator"), Grants { compute: vec!["local".into()], ..grants });
-    let output = bench.host.collect_results(&key(), &bench.mode("look")).unwrap().unwrap();
+    let output = bench.host.collect_results(&key(), &bench.mode("look")).unwrap().output.unwrap();
     serde_json::from_str(&output).unwrap()
 }
 

@@ -97,7 +97,7 @@ fn a_campaign_that_the_machine_starves_is_asked_again() {
     let world = World::new(&config);
     fs::copy(guest("hostile"), world.workspace().join("hostile.wasm")).unwrap();
     world.init();
-    world.run(&["amend", "r", "--set", "campaign.params.mode=memory"]).code(0);
+    world.run(&["amend", "r", "config", "campaign.params.mode=memory"]).code(0);
     let mut last = limited(&world, 1_000_000, &["loop", "r", "--timeout", "60s"]);
     while last.code == Some(0) {
         last = limited(&world, 1_000_000, &["step", "r"]);
@@ -105,6 +105,6 @@ fn a_campaign_that_the_machine_starves_is_asked_again() {
     assert_eq!(last.code, Some(74), "{last:?}");
     assert!(last.stderr.contains("no more memory to give"), "{last:?}");
     assert_eq!(world.status()["state"], "active");
-    world.run(&["amend", "r", "--set", "campaign.params={\"mode\":\"\"}"]).code(0);
+    world.run(&["amend", "r", "config", "campaign.params={\"mode\":\"\"}"]).code(0);
     world.run(&["loop", "r", "--timeout", "100s"]).code(0);
 }

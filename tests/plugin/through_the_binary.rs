@@ -116,7 +116,7 @@ struct Held<'a> {
 fn held(mode: &str, expected: &Held<'_>) {
     let world = campaign(&json!({"mode": "", "again": true, "megabytes": 5, "count": 1000}));
     world.init();
-    world.run(&["amend", "r", "--set", &format!("campaign.params.mode=\"{mode}\"")]).code(0);
+    world.run(&["amend", "r", "config", &format!("campaign.params.mode=\"{mode}\"")]).code(0);
     let start = Instant::now();
     let done = world.run(&["loop", "r", "--timeout", "100s"]);
     assert_eq!(done.code, Some(5), "{mode}: {done:?}");
@@ -140,7 +140,7 @@ fn held(mode: &str, expected: &Held<'_>) {
     if expected.code != "planned-nothing" {
         assert_eq!(again["state"], "held", "{mode}: it does so again");
     }
-    world.run(&["amend", "r", "--set", "campaign.params={\"mode\":\"\"}"]).code(0);
+    world.run(&["amend", "r", "config", "campaign.params={\"mode\":\"\"}"]).code(0);
     world.run(&["resume", "r"]).code(0);
     assert_eq!(world.run(&["loop", "r", "--timeout", "100s"]).code, Some(0), "{mode}: {}", world.status());
     world.run(&["doctor", "r"]).code(0);
@@ -189,7 +189,7 @@ fn a_campaign_may_ask_for_a_person_wait_or_give_up() {
     held("empty", &Held { code: "planned-nothing", words: "planned nothing", command: "matterstack resume r" });
     let world = campaign(&json!({"mode": "", "again": true}));
     world.init();
-    world.run(&["amend", "r", "--set", "campaign.params.mode=fail"]).code(0);
+    world.run(&["amend", "r", "config", "campaign.params.mode=fail"]).code(0);
     world.run(&["loop", "r", "--timeout", "100s"]).code(1);
     world.run(&["step", "r"]).code(1);
     assert_eq!(explained(&world, "r"), ("gave-up".to_owned(), "matterstack resume r".to_owned()));
@@ -202,18 +202,18 @@ fn another_plugin_continues_a_run_that_a_bad_campaign_held() {
             "unallowed": 0, "unallowed_ids": []});
         let world = campaign(&json!({"mode": "", "again": true, "state": counts}));
         world.init();
-        world.run(&["amend", "r", "--set", &format!("campaign.params.mode={mode}")]).code(0);
+        world.run(&["amend", "r", "config", &format!("campaign.params.mode={mode}")]).code(0);
         world.run(&["loop", "r", "--timeout", "100s"]).code(5);
         let file = |name: &str| {
             let path = world.root().join(format!("{name}.wasm"));
             std::fs::write(&path, builtin::builtin(name).expect("a standard plugin")).expect("a file");
             path.display().to_string()
         };
-        let refused = world.run(&["plugin", "upgrade", "r", &file("compute")]).code(4);
+        let refused = world.run(&["amend", "r", "plugin", &file("compute")]).code(4);
         assert!(refused.stderr.contains("is an operator where a campaign is needed"), "{refused:?}");
         assert_eq!(world.status()["state"], "held", "a refused upgrade changes nothing");
-        world.run(&["amend", "r", "--set", "campaign.params={\"tasks\":[]}"]).code(0);
-        let upgraded = world.run(&["plugin", "upgrade", "r", &file("workflow"), "--json"]).code(0).json();
+        world.run(&["amend", "r", "config", "campaign.params={\"tasks\":[]}"]).code(0);
+        let upgraded = world.run(&["amend", "r", "plugin", &file("workflow"), "--json"]).code(0).json();
         assert_eq!(upgraded["state"], "active");
         world.run(&["loop", "r", "--timeout", "100s"]).code(0);
         assert_eq!(world.tasks(), "first=completed", "{mode}");
@@ -225,7 +225,7 @@ fn another_plugin_continues_a_run_that_a_bad_campaign_held() {
 fn another_run_is_not_disturbed() {
     let world = campaign(&json!({"mode": "", "again": true}));
     world.init();
-    world.run(&["amend", "r", "--set", "campaign.params.mode=loop"]).code(0);
+    world.run(&["amend", "r", "config", "campaign.params.mode=loop"]).code(0);
     world.write("good.json", &tasks_config(&json!([{"id": "g", "operator": "local", "command": "true"}])).to_string());
     world.run(&["init", "demo", "--config", "workspaces/demo/good.json", "--run-id", "good"]).code(0);
     world.run(&["loop", "--all", "--timeout", "100s"]).code(5);

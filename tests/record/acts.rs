@@ -18,9 +18,9 @@ fn every_command_that_changes_a_run_is_an_act() {
     world.run(&["pause", "r", "--reason", "lunch"]).code(0);
     world.run(&["pause", "r"]).code(0);
     world.run(&["resume", "r", "--set", "go=1"]).code(0);
-    world.run(&["amend", "r", "--set", "limits.max_active=7", "--reason", "more"]).code(0);
+    world.run(&["amend", "r", "config", "limits.max_active=7", "--reason", "more"]).code(0);
     world.run(&["cancel", "r", "--reason", "enough"]).code(0);
-    world.run(&["revive", "r", "--reason", "again"]).code(0);
+    world.run(&["resume", "r", "--reason", "again"]).code(0);
     world.run(&["pause", "r"]).code(0);
     world.run(&["cancel", "r", "a"]).code(0);
     world.run(&["rerun", "r", "a"]).code(0);
@@ -32,7 +32,7 @@ fn every_command_that_changes_a_run_is_an_act() {
         ("resume", None),
         ("amend", Some("more")),
         ("cancel", Some("enough")),
-        ("revive", Some("again")),
+        ("resume", Some("again")),
         ("pause", None),
         ("cancel", None),
         ("rerun", None),

@@ -1,5 +1,5 @@
-//! What a job inherits of the environment is what stands in the record, also where one supervisor has the jobs of many
-//! ticks.
+//! What a job inherits of the environment is what stands in the record: that of the shell in which the run was made,
+//! until a person amends it, whatever shell ticks it, and also where one supervisor has the jobs of many ticks.
 use crate::support::until;
 use crate::support::world::World;
 use matterstack::backend::local::INHERITED;
@@ -32,10 +32,17 @@ fn recorded<'a>(evidence: &'a Value, task: &str) -> &'a Value {
 fn an_attempt_names_the_environment_that_its_job_had() {
     const TONGUES: [&str; 4] = ["de_DE.UTF-8", "fr_FR.UTF-8", "de_DE.UTF-8", "C"];
     let world = speaking(TONGUES.len());
-    world.init();
     let secret = ("AWS_SECRET_ACCESS_KEY", "do-not-keep-this");
     for (n, tongue) in TONGUES.iter().enumerate() {
-        let step = || world.run_with(&["step", "r", "--json"], &[("LANG", *tongue), secret]).code(0).json();
+        let here = [("LANG", *tongue), secret];
+        if n == 0 {
+            world.run_with(&["init", "demo", "--run-id", "r"], &here).code(0);
+        } else {
+            let done = world.run_with(&["amend", "r", "environment"], &here).code(0);
+            assert!(done.stderr.contains("`LANG`"), "{done:?}");
+        }
+        assert_eq!(world.run_with(&["amend", "r", "environment"], &here).code, Some(2), "there is nothing to change");
+        let step = || world.run_with(&["step", "r", "--json"], &[("LANG", "eo"), secret]).code(0).json();
         until("the job to end", || {
             step();
             world.tasks().contains(&format!("t{n}=running"))
@@ -56,10 +63,9 @@ fn an_attempt_names_the_environment_that_its_job_had() {
         assert_eq!(environment["host"], matterstack::ground::machine::host_name());
     }
     assert_eq!(recorded(&evidence, "t0")["environment"], recorded(&evidence, "t2")["environment"], "it is noted once");
-    // without any `LANG`: that of the test, which `init` had too
     let store = Store::read(&world.run_dir("r").join("state.sqlite")).expect("the store");
     let environments = store.environments().expect("environments");
-    assert_eq!(environments.len(), 4, "{environments:?}");
+    assert_eq!(environments.len(), 3, "that of the shells that tick it is none of them: {environments:?}");
     assert!(environments.iter().flat_map(|one| one.variables.keys()).all(|name| INHERITED.contains(&name.as_str())));
 }
 

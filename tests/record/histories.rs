@@ -6,7 +6,9 @@ use crate::tick::scripted::{Fixture, Scripted, act, failed};
 use matterstack::backend::Backends;
 use matterstack::model::act::Verb;
 use matterstack::model::config::RunConfig;
-use matterstack::model::contract::{AttemptRequest, Context, Decision, Detail, Found, Status, StatusReport};
+use matterstack::model::contract::{
+    AttemptRequest, Collected, Context, Decision, Detail, Folded, Found, Status, StatusReport, Submitted,
+};
 use matterstack::model::document::sha256;
 use matterstack::model::evidence::EngineRecord;
 use matterstack::model::id::OperatorKey;
@@ -19,7 +21,7 @@ use matterstack::plugin::{
 use matterstack::replay::replay;
 use matterstack::run::Run;
 use matterstack::store::{Durability, NewConfig};
-use matterstack::tick::{rerun, resume, revive};
+use matterstack::tick::{rerun, resume};
 use serde_json::{Value, json};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -56,7 +58,7 @@ impl Plugins for Mixed {
         self.host.plan(context, state)
     }
 
-    fn analyze(&self, context: &Context, state: &str, finished: &str) -> Answer<String> {
+    fn analyze(&self, context: &Context, state: &str, finished: &str) -> Answer<Folded> {
         self.host.analyze(context, state, finished)
     }
 
@@ -64,11 +66,11 @@ impl Plugins for Mixed {
         self.host.engine()
     }
 
-    fn prepare(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<(), PluginError> {
+    fn prepare(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<Option<String>, PluginError> {
         self.scripted.prepare(operator, attempt)
     }
 
-    fn submit(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<String, PluginError> {
+    fn submit(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<Submitted, PluginError> {
         self.scripted.submit(operator, attempt)
     }
 
@@ -80,7 +82,7 @@ impl Plugins for Mixed {
         self.scripted.check_status(operator, attempt)
     }
 
-    fn collect_results(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<Option<String>, PluginError> {
+    fn collect_results(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<Collected, PluginError> {
         self.scripted.collect_results(operator, attempt)
     }
 
@@ -198,7 +200,7 @@ fn a_workflow_is_replayed_whatever_becomes_of_its_tasks() {
                 let lost = Selection { state: Some("lost".to_owned()), ..Selection::default() };
                 rerun(&mut history.open(), &lost, &again).expect("a rerun");
             }
-            "failed" => drop(revive(&mut history.open(), &again).expect("a revival")),
+            "failed" => drop(resume(&mut history.open(), None, &again).expect("it comes back")),
             _ => {}
         }
         history.amend(&plan_of(3 + seed % 7), |config| config.limits.max_active = 2);

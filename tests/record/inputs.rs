@@ -64,7 +64,7 @@ fn an_attempt_that_takes_what_another_left_consumed_the_same() {
     world.write("scripts/run.sh", "true\n");
     world.init();
     world.run(&["loop", "r"]).code(1);
-    world.run(&["amend", "r", "--set", "limits.attempt_mb=100"]).code(0);
+    world.run(&["amend", "r", "config", "limits.attempt_mb=100"]).code(0);
     world.run(&["loop", "r"]).code(0);
     let all = attempts(&world, "a");
     assert_eq!(all.len(), 2, "{all:?}");

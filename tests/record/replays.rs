@@ -80,7 +80,7 @@ fn every_way_of_failing_is_recorded_and_replayed() {
     world.run(&["loop", "r"]).code(5);
     let mut failed = 0;
     for (mode, outcome) in modes {
-        world.run(&["amend", "r", "--set", &format!("campaign.params.mode=\"{mode}\"")]).code(0);
+        world.run(&["amend", "r", "config", &format!("campaign.params.mode=\"{mode}\"")]).code(0);
         world.run(&["resume", "r", "--set", &format!("tried=\"{mode}\"")]).code(0);
         world.run(&["step", "r"]).code(0);
         failed += 1;
@@ -94,7 +94,7 @@ fn every_way_of_failing_is_recorded_and_replayed() {
         assert_eq!(serde_json::from_str::<Value>(&supplied).expect("JSON"), json!({"tried": mode}));
     }
     // the campaign goes on in the end, and what it was told is in the record though it is used up
-    world.run(&["amend", "r", "--set", "campaign.params.mode=\"hold\""]).code(0);
+    world.run(&["amend", "r", "config", "campaign.params.mode=\"hold\""]).code(0);
     world.run(&["resume", "r", "--set", "tried=\"hold\""]).code(0);
     world.run(&["step", "r"]).code(0);
     let tries: i64 = store(&world).query_row("SELECT max(try) FROM decisions", [], |row| row.get(0)).expect("a count");
@@ -114,8 +114,8 @@ fn a_run_that_was_changed_in_every_way_is_replayed() {
     ]));
     world_failing.init();
     world_failing.run(&["loop", "r"]).code(1);
-    world_failing.run(&["revive", "r", "--reason", "the machine was mended"]).code(0);
-    world_failing.run(&["amend", "r", "--set", "limits.max_active=3"]).code(0);
+    world_failing.run(&["resume", "r", "--reason", "the machine was mended"]).code(0);
+    world_failing.run(&["amend", "r", "config", "limits.max_active=3"]).code(0);
     std::fs::write(world_failing.run_dir("r").join("ok"), "").expect("a file");
     world_failing.run(&["loop", "r"]).code(0);
     assert_eq!(replayed(&world_failing, "r"), 5, "plan, analyze and fail; analyze and complete");
@@ -134,7 +134,7 @@ fn an_exchanged_plugin_leaves_the_decisions_of_the_one_before() {
     world.write("other.wasm", "");
     std::fs::write(world.workspace().join("other.wasm"), bytes).expect("a plugin");
     let file = world.workspace().join("other.wasm");
-    world.run(&["plugin", "upgrade", "r", file.to_str().expect("UTF-8"), "--reason", "a custom section"]).code(0);
+    world.run(&["amend", "r", "plugin", file.to_str().expect("UTF-8"), "--reason", "a custom section"]).code(0);
     world.run(&["resume", "r"]).code(0);
     world.run(&["loop", "r"]).code(5);
     let plugins: i64 = store(&world)

@@ -45,11 +45,14 @@ fn decide(writer: &Writer<'_>, number: u64, kind: DecisionKind, state: &str) -> 
         plugin_sha256: &digest,
         engine: &matterstack::plugin::this_engine(),
         former: (number > 1).then_some(FormerState { number: number - 1, text: "{\"s\":1}" }),
+        asked: &[],
+        open_tasks: 0,
         supplied: None,
         finished: (kind == DecisionKind::Analyze).then_some("[]"),
         input_sha256: &digest,
         fuel: 12,
         reads: &Reads::default(),
+        written: &[],
     };
     let came = Came::Answer {
         state,

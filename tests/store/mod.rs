@@ -15,8 +15,8 @@ use matterstack::model::reason::Reason;
 use matterstack::model::states::{AttemptOutcome, AttemptState, TaskState};
 use matterstack::model::workflow::{PlannedTask, Task, WorkflowError, validate};
 use matterstack::store::{
-    AttemptEnd, AttemptRow, Durability, Identity, NewAttempt, NewConfig, NewEnvironment, NewRun, Output, Store,
-    StoreError, Writer,
+    AttemptEnd, AttemptRow, Durability, Identity, NewAttempt, NewConfig, NewEnvironment, NewRun, Output, Portion,
+    Store, StoreError, Writer,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -57,6 +57,7 @@ impl Place {
             environment: environment(),
             identity,
             user_id: 3,
+            each_result: false,
             act: &act(Verb::Init, 1),
         };
         store.transaction(Durability::Full, |writer| writer.create_run(&new)).expect("the run's row");
@@ -159,12 +160,15 @@ fn everything(store: &Store) -> String {
     }
     let outlook = store.outlook(&["local"]).expect("an outlook");
     text += &format!("{outlook:?}\n");
+    let whole = Portion { most: 100, bytes_max: usize::MAX };
+    text += &format!("{:?}\n", store.undelivered_each(whole).expect("results"));
     // before that not all tasks have an outcome
     for iteration in (1..=outlook.iteration).filter(|_| outlook.open == 0) {
-        text += &format!("{:?}\n", store.undelivered(iteration, 100, usize::MAX).expect("results"));
+        text += &format!("{:?}\n", store.undelivered(iteration, whole).expect("results"));
     }
     text + &format!(
-        "{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n",
+        "{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n",
+        (store.asked(0).expect("words"), store.wake().expect("a time"), store.ends_in().expect("a state")),
         store.dependency_pairs().expect("dependencies"),
         store.decisions().expect("decisions"),
         store.history().expect("a history"),

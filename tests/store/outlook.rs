@@ -14,7 +14,8 @@ fn outlook(place: &Place) -> Outlook {
 #[test]
 fn a_new_run_offers_nothing() {
     let outlook = outlook(&Place::new(Journal::Wal));
-    assert_eq!((outlook.state, outlook.iteration, outlook.owed), (RunState::Active, 0, None));
+    assert_eq!((outlook.state, outlook.iteration, outlook.results), (RunState::Active, 0, false));
+    assert_eq!((outlook.asked, outlook.wake, outlook.each_result, outlook.also_paused), (true, None, false, false));
     assert_eq!((outlook.live, outlook.open, outlook.ready, outlook.lost), (0, 0, false, false));
     assert_eq!((outlook.retry_at_ms, outlook.history_end), (None, 1));
 }
@@ -23,7 +24,7 @@ fn a_new_run_offers_nothing() {
 fn what_is_live_open_and_ready_is_counted() {
     let place = busy();
     let seen = outlook(&place);
-    assert_eq!((seen.iteration, seen.owed, seen.live, seen.open), (1, Some(1), 1, 3));
+    assert_eq!((seen.iteration, seen.results, seen.live, seen.open), (1, true, 1, 3));
     assert_eq!((seen.ready, seen.lost, seen.retry_at_ms), (true, false, None));
     let newest = place.open().history().expect("a history").last().map(|row| row.seq);
     assert_eq!(Some(seen.history_end), newest);
@@ -57,9 +58,9 @@ fn iterations_are_owed_in_their_order_until_each_is_closed() {
     let two = planned(&json!([{"id": "a"}, {"id": "b"}]), &|_| false);
     place.write(|writer| writer.add_workflow(2, 2, &two, 20)).expect("a workflow");
     let seen = outlook(&place);
-    assert_eq!((seen.iteration, seen.owed, seen.open), (2, Some(1), 2));
+    assert_eq!((seen.iteration, seen.results, seen.open), (2, true, 2));
     place.write(|writer| writer.close_workflow(1, 30)).expect("it is analyzed");
-    assert_eq!((outlook(&place).owed, outlook(&place).open), (Some(2), 2));
+    assert_eq!((place.open().first_unanalyzed().expect("an iteration"), outlook(&place).results), (Some(2), true));
     place.write(|writer| writer.close_workflow(2, 40)).expect("it is analyzed");
-    assert_eq!((outlook(&place).owed, outlook(&place).open), (None, 0));
+    assert_eq!((outlook(&place).results, outlook(&place).open), (false, 2), "closing ends no task");
 }

@@ -1,10 +1,15 @@
 //! What the store keeps of decisions: every try, what it was given, and the state it left.
 use super::Place;
 use matterstack::model::config::Journal;
-use matterstack::model::contract::{Detail, GuestError, ReadRefused, Reads};
+use matterstack::model::contract::{Detail, GuestError, OpenTasksRead, ReadRefused, Reads};
 use matterstack::model::evidence::{DecisionKind, DecisionOutcome};
 use matterstack::store::{Came, FormerState, NewDecision, StoreError, Writer};
 use serde_json::{Value, json};
+
+/// What a campaign says of how far it has come.
+const SUMMARY: &str = "{\"done\":1,\"text\":\"half of it\"}";
+/// A byte of the digest of the file that each decision wrote.
+const WRITTEN: &str = "12";
 
 /// What a decision of these tests is told apart by.
 struct Told<'a> {
@@ -24,11 +29,14 @@ fn add(writer: &Writer<'_>, told: &Told<'_>, came: Came<'_>) -> Result<(), Store
             plugin_sha256: &digest,
             engine: &matterstack::plugin::this_engine(),
             former: told.former.map(|(number, text)| FormerState { number, text }),
+            asked: &["first".to_owned(), "resumed".to_owned()],
+            open_tasks: 4,
             supplied: Some("{\"go\":1}"),
             finished: None,
             input_sha256: &digest,
             fuel: 3,
             reads: &told.reads,
+            written: &[(WRITTEN.repeat(32), 7)],
         },
         came,
     )
@@ -40,7 +48,7 @@ fn answer<'a>(state: &'a str, digest: &'a str) -> Came<'a> {
         rest: "{\"next\":\"wait\",\"reason\":\"so\"}",
         next: Some("wait"),
         reason: "so",
-        summary: Some("half of it"),
+        summary: Some(SUMMARY),
         output_sha256: digest,
     }
 }
@@ -91,7 +99,14 @@ fn every_try_is_kept_with_what_it_was_given() {
     let place = Place::new(Journal::Wal);
     let digest = "ab".repeat(32);
     let refused = ReadRefused { seq: 1, answer: GuestError::Denied(Detail::new("unknown-digest", "no such file")) };
-    let reads = Reads { digests: ["ef".repeat(32)].into(), refused: vec![refused.clone()], count: 2 };
+    let open = [(None, 2, vec!["a".to_owned(), "b".to_owned()]), (Some("b".to_owned()), 2, vec![])];
+    let open_tasks: Vec<_> = open.map(|(after, max, tasks)| OpenTasksRead { after, max, tasks }).into();
+    let reads = Reads {
+        digests: ["ef".repeat(32)].into(),
+        refused: vec![refused.clone()],
+        count: 2,
+        open_tasks: open_tasks.clone(),
+    };
     let told = Told { number: 1, former: None, reads };
     let trap = Came::Failure { outcome: DecisionOutcome::Trap, error: "it trapped", said: None };
     place.write(|writer| writer.supply(Some("{\"go\":1}"))).expect("an answer");
@@ -104,7 +119,10 @@ fn every_try_is_kept_with_what_it_was_given() {
     assert!(twice.is_err(), "a number is answered once");
     let store = place.open();
     let row = store.run().expect("the run");
-    assert_eq!((row.decisions, row.supplied, row.summary.as_deref()), (1, None, Some("half of it")));
+    assert_eq!((row.decisions, row.supplied.as_deref()), (1, None));
+    let summary = row.summary().expect("a summary").expect("there");
+    assert_eq!(json!(summary), json!({"done": 1.0, "text": "half of it"}));
+    assert_eq!(row.summary_line().as_deref(), Some("half of it"));
     let tries: Vec<(u32, DecisionOutcome)> =
         store.decisions().expect("decisions").iter().map(|one| (one.attempt, one.outcome)).collect();
     assert_eq!(tries, [(1, DecisionOutcome::Trap), (2, DecisionOutcome::BadOutput), (3, DecisionOutcome::Answered)]);
@@ -114,6 +132,10 @@ fn every_try_is_kept_with_what_it_was_given() {
         assert_eq!(input.refusals, std::slice::from_ref(&refused));
         assert_eq!(input.config, "{}");
         assert_eq!(store.decision_reads(place).expect("reads"), ["ef".repeat(32)]);
+        assert_eq!((input.record.asked.join(" "), input.record.open_tasks), ("first resumed".to_owned(), 4));
+        assert_eq!(input.open_tasks, open_tasks);
+        let writes: &[String] = if place == 3 { &[WRITTEN.repeat(32)] } else { &[] };
+        assert_eq!(store.decision_writes(place).expect("writes"), writes, "what failed leaves no file");
         assert_eq!(input.answer.is_some(), place > 1);
     }
     assert_eq!(store.decision_input(4).expect("a readable store").map(|_| Value::Null), None);

@@ -6,6 +6,7 @@ pub(crate) mod random;
 pub(crate) mod slurm;
 pub(crate) mod sshd;
 pub(crate) mod terminal;
+pub(crate) mod view;
 mod wait;
 pub(crate) mod world;
 
@@ -17,7 +18,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// The guests in Rust.
-const GUESTS: [&str; 3] = ["hostile", "hostile-operator", "loop-rust"];
+const GUESTS: [&str; 4] = ["hostile", "hostile-operator", "loop-rust", "steps"];
 
 /// The repository.
 pub(crate) fn root() -> PathBuf {

@@ -1,10 +1,10 @@
 //! What a run does when the outside behaves.
-use super::scripted::{Fixture, act, failed, task};
+use super::scripted::{Fixture, act, decision, failed, task};
 use matterstack::model::act::Verb;
 use matterstack::model::code::Code;
 use matterstack::model::contract::{Detail, Next, Status};
 use matterstack::model::selection::Selection;
-use matterstack::tick::{Resumed, cancel_run, cancel_task, pause, rerun, resume, revive};
+use matterstack::tick::{Resumed, cancel_run, cancel_task, pause, rerun, resume};
 use serde_json::json;
 
 #[test]
@@ -184,7 +184,7 @@ fn cancelling_stops_what_is_live_and_a_revived_run_completes() {
     assert!(rerun(&mut run.open(), &Selection::default(), &act(Verb::Rerun, 0)).is_err(), "none of its tasks failed");
     run.statuses("a", [Status::Succeeded]);
     run.statuses("c", [Status::Succeeded]);
-    assert_eq!(revive(&mut run.open(), &act(Verb::Revive, 0)).expect("a revival"), 3);
+    assert_eq!(resume(&mut run.open(), None, &act(Verb::Resume, 0)).expect("it comes back"), Resumed::BroughtBack(3));
     assert_eq!(run.tick_to_end().0.state.as_str(), "completed");
     assert_eq!(run.tasks(), "a=completed b=completed c=completed");
 }
@@ -208,7 +208,7 @@ fn a_rerun_brings_back_what_hangs_on_it_and_its_results_are_analyzed_again() {
         json!([task("a", json!({})), task("b", json!({"depends_on": ["a"]})), task("c", json!({"depends_on": ["b"]}))]);
     let mut run = Fixture::new(&json!({}), &[workflow]);
     run.statuses("b", [failed("exit-code")]);
-    run.plugins.edit(|script| script.plans.push_back(Ok(Next::Hold(Detail::new("look", "look at b")))));
+    run.plugins.edit(|script| script.plans.push_back(Ok(decision(Next::Hold(Detail::new("look", "look at b"))))));
     run.plan().expect("a plan");
     assert_eq!(run.tick_to_end().0.state.as_str(), "held");
     assert_eq!(run.tasks(), "a=completed b=failed c=skipped");

@@ -1,5 +1,6 @@
 //! The tick, with scripted plugins on real store files that each tick opens anew.
 mod budget;
+mod each_result;
 mod life;
 pub(crate) mod scripted;
 mod simulation;

@@ -3,7 +3,8 @@ use matterstack::backend::Backends;
 use matterstack::model::act::{Act, Actor, Verb};
 use matterstack::model::config::{Journal, RunConfig};
 use matterstack::model::contract::{
-    AttemptRequest, Context, Decision, Detail, Found, GuestError, Next, Reads, Status, StatusReport,
+    AttemptRequest, Collected, Context, Decision, Detail, Folded, Found, GuestError, Next, Reads, Status, StatusReport,
+    Submitted,
 };
 use matterstack::model::evidence::EngineRecord;
 use matterstack::model::id::{AttemptId, OperatorKey};
@@ -23,17 +24,26 @@ use std::time::Duration;
 /// What the outside answers, by task; every list is used up from the front, the last entry stays.
 #[derive(Default)]
 pub(crate) struct Script {
-    pub(crate) plans: VecDeque<Result<Next, PluginErrorKind>>,
+    /// What each plan answers beside its state.
+    pub(crate) plans: VecDeque<Result<Decision, PluginErrorKind>>,
     pub(crate) analyses: VecDeque<PluginErrorKind>,
     pub(crate) prepare: BTreeMap<String, VecDeque<Result<(), GuestError>>>,
     pub(crate) submit: BTreeMap<String, VecDeque<Result<(), PluginErrorKind>>>,
     pub(crate) reconcile: BTreeMap<String, VecDeque<Found>>,
     pub(crate) status: BTreeMap<String, VecDeque<Status>>,
     pub(crate) cancelled: Vec<String>,
+    /// Tasks whose attempts go on whoever asks them to stop.
+    pub(crate) stubborn: Vec<String>,
+    /// The process dies once so many more calls of `analyze` were answered.
+    pub(crate) dies_after: Option<usize>,
     /// Every call, in order: `submit a`, `status a`.
     pub(crate) calls: Vec<String>,
+    /// What `plan` was asked, each time.
+    pub(crate) asked: Vec<Question>,
     /// The results `analyze` received.
     pub(crate) results: Vec<Value>,
+    /// The tasks whose results each call of it received, as `a b`.
+    pub(crate) batches: Vec<String>,
     pub(crate) poll_after_ms: Option<u64>,
     /// How long each call of an operator takes, by operator key, in milliseconds.
     pub(crate) call_ms: BTreeMap<String, u64>,
@@ -48,6 +58,29 @@ pub(crate) struct Script {
     pub(crate) held_max: u64,
     /// The operator whose plugin cannot be loaded, and the call in which that shows.
     pub(crate) unloaded: Option<(String, &'static str)>,
+}
+
+/// What a plan was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Question {
+    /// Why, as `results time`.
+    pub(crate) why: String,
+    pub(crate) iteration: u32,
+    pub(crate) open_tasks: u64,
+    pub(crate) supplied: Option<String>,
+}
+
+/// A plan that says this and no more.
+pub(crate) fn decision(next: Next) -> Decision {
+    Decision {
+        state: String::new(),
+        next,
+        cancel: Vec::new(),
+        wake_at_ms: None,
+        summary: None,
+        reason: "scripted".to_owned(),
+        skips_known: false,
+    }
 }
 
 #[derive(Clone, Default)]
@@ -86,57 +119,82 @@ fn error(call: &'static str, kind: PluginErrorKind) -> PluginError {
 }
 
 fn answer<T>(value: Result<T, PluginError>, fuel: u64) -> Answer<T> {
-    Answer { value, fuel, reads: Reads::default() }
+    Answer { value, fuel, reads: Reads::default(), written: BTreeMap::new() }
 }
 
 impl Plugins for Scripted {
     fn plan(&self, context: &Context, state: Option<&str>) -> Answer<Decision> {
-        let planned = self.edit(|script| script.plans.pop_front());
-        let next = match planned {
-            Some(Ok(next)) => next,
+        let question = Question {
+            why: context.asked.join(" "),
+            iteration: context.iteration,
+            open_tasks: context.open_tasks,
+            supplied: context.run.supplied(),
+        };
+        let planned = self.edit(|script| {
+            script.asked.push(question);
+            script.plans.pop_front()
+        });
+        let planned = match planned {
+            Some(Ok(planned)) => planned,
             Some(Err(kind)) => return answer(Err(error("plan", kind)), 5),
-            None => Next::Complete(json!({"done": true}).to_string()),
+            None => decision(Next::Complete(json!({"done": true}).to_string())),
         };
         let count =
             state.map_or(0, |text| serde_json::from_str::<Value>(text).expect("JSON")["seen"].as_u64().unwrap_or(0));
         let state = json!({"seen": count, "planned_in": context.iteration}).to_string();
-        answer(Ok(Decision { state, next, reason: "scripted".to_owned() }), 7)
+        answer(Ok(Decision { state, ..planned }), 7)
     }
 
-    fn analyze(&self, _: &Context, state: &str, finished: &str) -> Answer<String> {
+    fn analyze(&self, context: &Context, state: &str, finished: &str) -> Answer<Folded> {
+        assert!(context.asked.is_empty(), "only a plan is asked for a reason");
         if let Some(kind) = self.edit(|script| script.analyses.pop_front()) {
             return answer(Err(error("analyze", kind)), 2);
         }
         let finished: Vec<Value> = serde_json::from_str(finished).expect("results are JSON");
         let seen =
             serde_json::from_str::<Value>(state).expect("JSON")["seen"].as_u64().unwrap_or(0) + finished.len() as u64;
-        self.edit(|script| script.results.extend(finished));
-        answer(Ok(json!({"seen": seen}).to_string()), 3)
+        let tasks: Vec<&str> = finished.iter().filter_map(|result| result["task"].as_str()).collect();
+        let batch = tasks.join(" ");
+        let dies = self.edit(|script| {
+            script.batches.push(batch);
+            script.results.extend(finished);
+            let left = script.dies_after.take();
+            script.dies_after = left.filter(|left| *left > 1).map(|left| left - 1);
+            left == Some(1)
+        });
+        if dies {
+            std::panic::resume_unwind(Box::new("the process dies before it has recorded that"));
+        }
+        answer(Ok(Folded { state: json!({"seen": seen}).to_string(), summary: None }), 3)
     }
 
     fn engine(&self) -> EngineRecord {
         matterstack::plugin::this_engine()
     }
 
-    fn prepare(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<(), PluginError> {
+    fn prepare(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<Option<String>, PluginError> {
         self.load(operator, "prepare")?;
         let id = self.called("prepare", attempt);
         let answer = self.edit(|script| next(script.prepare.get_mut(&id))).unwrap_or(Ok(()));
-        answer.map_err(|guest| error("prepare", PluginErrorKind::Guest(guest)))
+        answer.map_err(|guest| error("prepare", PluginErrorKind::Guest(guest)))?;
+        Ok(Some(json!({"for": id}).to_string()))
     }
 
-    fn submit(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<String, PluginError> {
+    fn submit(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<Submitted, PluginError> {
         self.load(operator, "submit")?;
         let id = self.called("submit", attempt);
         let answer = self.edit(|script| script.submit.get_mut(&id).and_then(VecDeque::pop_front)).unwrap_or(Ok(()));
         answer.map_err(|kind| error("submit", kind))?;
-        Ok(json!({"external_id": attempt.attempt_id.as_str()}).to_string())
+        assert_eq!(attempt.prepared, Some(json!({"for": id}).to_string()), "what `prepare` returned comes back");
+        Ok(Submitted { handle: json!({"of": id}).to_string(), external_id: Some(attempt.attempt_id.0.clone()) })
     }
 
     fn reconcile(&self, _: &OperatorKey, attempt: &AttemptRequest) -> Result<Found, PluginError> {
         let id = self.called("reconcile", attempt);
         let answer = self.edit(|script| next(script.reconcile.get_mut(&id)));
-        Ok(answer.unwrap_or_else(|| Found::Yes(json!({"external_id": "found"}).to_string())))
+        Ok(answer.unwrap_or_else(|| {
+            Found::Yes(Submitted { handle: "{}".to_owned(), external_id: Some("found".to_owned()) })
+        }))
     }
 
     fn check_status(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<StatusReport, PluginError> {
@@ -150,11 +208,11 @@ impl Plugins for Scripted {
         Ok(StatusReport { status, handle: None, poll_after_ms: self.edit(|script| script.poll_after_ms) })
     }
 
-    fn collect_results(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<Option<String>, PluginError> {
+    fn collect_results(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<Collected, PluginError> {
         self.load(operator, "collect-results")?;
         let id = self.called("collect", attempt);
         let Some(bytes) = self.edit(|script| script.document_bytes) else {
-            return Ok(Some(json!({"of": id}).to_string()));
+            return Ok(Collected { output: Some(json!({"of": id}).to_string()), usage: None });
         };
         let run = attempt.directory.ancestors().nth(3).expect("the run's directory");
         let store = Store::read(&run.join("state.sqlite")).expect("a readable store");
@@ -163,13 +221,17 @@ impl Plugins for Scripted {
             script.collected += 1;
             script.held_max = script.held_max.max(script.collected - recorded);
         });
-        Ok(Some(json!({"of": "x".repeat(bytes)}).to_string()))
+        Ok(Collected { output: Some(json!({"of": "x".repeat(bytes)}).to_string()), usage: None })
     }
 
     fn cancel(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<(), PluginError> {
         self.load(operator, "cancel")?;
         let id = self.called("cancel", attempt);
-        self.edit(|script| script.cancelled.push(id));
+        self.edit(|script| {
+            if !script.stubborn.contains(&id) {
+                script.cancelled.push(id);
+            }
+        });
         Ok(())
     }
 }
@@ -202,7 +264,8 @@ impl Fixture {
         }
         let config: RunConfig = serde_json::from_value(config).expect("the configuration is valid");
         let plugins = Scripted::default();
-        plugins.edit(|script| script.plans.extend(workflows.iter().map(|tasks| Ok(Next::Workflow(tasks.to_string())))));
+        let workflow = |tasks: &Value| Ok(decision(Next::Workflow(tasks.to_string())));
+        plugins.edit(|script| script.plans.extend(workflows.iter().map(workflow)));
         let directory = tempfile::tempdir().expect("a scratch directory");
         let fixture = Self { directory, config, plugins, now_ms: 1_000_000, ids: AtomicU64::new(1) };
         let mut store = Store::create(&fixture.dir().database(), Journal::Wal, false).expect("a new store");
@@ -213,6 +276,7 @@ impl Fixture {
             environment: crate::store::environment(),
             identity: Identity::default(),
             user_id: 0,
+            each_result: fixture.config.campaign.takes_each_result(),
             act: &act(Verb::Init, fixture.now_ms),
         };
         store.transaction(Durability::Full, |writer| writer.create_run(&new)).expect("the run's row");

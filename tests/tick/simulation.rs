@@ -2,7 +2,7 @@
 use super::scripted::{Fixture, failed, task};
 use crate::support::random::Random;
 use matterstack::model::code::Code;
-use matterstack::model::contract::{Detail, Found, GuestError, Status};
+use matterstack::model::contract::{Detail, Found, GuestError, Status, Submitted};
 use matterstack::plugin::PluginErrorKind;
 use serde_json::{Value, json};
 
@@ -43,7 +43,8 @@ pub(super) fn behave(run: &Fixture, id: &str, random: &mut Random) {
         2 => Some(PluginErrorKind::Guest(GuestError::Rejected(detail()))),
         _ => None,
     };
-    let found = [Found::No, Found::Yes("{}".to_owned()), Found::Unknown { note: "{}".to_owned(), poll_after_ms: 10 }];
+    let found =
+        [Found::No, Found::Yes(Submitted::new("{}")), Found::Unknown { note: "{}".to_owned(), poll_after_ms: 10 }];
     run.plugins.edit(|script| {
         script.submit.insert(id.to_owned(), submit.map(Err).into_iter().collect());
         let first = found[random.below(3) as usize].clone();

@@ -8,7 +8,7 @@ use matterstack::model::limit::Bound;
 use matterstack::model::remedy::Remedy;
 use matterstack::model::selection::Selection;
 use matterstack::plugin::PluginErrorKind;
-use matterstack::tick::{ControlError, cancel_run, cancel_task, pause, refuse_amendment, rerun, resume, revive};
+use matterstack::tick::{ControlError, Resumed, cancel_run, cancel_task, pause, refuse_amendment, rerun, resume};
 use serde_json::{Value, json};
 
 fn of_task(id: &str) -> Selection {
@@ -89,7 +89,11 @@ fn revive_skips_again_what_an_earlier_iteration_denies() {
     assert_eq!(run.tasks(), "old=failed x=skipped f=running");
     cancel_run(&mut run.open(), &act(Verb::Cancel, 0)).expect("a cancel");
     assert_eq!(run.tick_to_end().0.state.as_str(), "cancelled");
-    assert_eq!(revive(&mut run.open(), &act(Verb::Revive, 0)).expect("a revival"), 1, "only `f` can run");
+    assert_eq!(
+        resume(&mut run.open(), None, &act(Verb::Resume, 0)).expect("it comes back"),
+        Resumed::BroughtBack(1),
+        "only `f` can run"
+    );
     assert_eq!(run.tasks(), "old=failed x=skipped f=pending");
     run.statuses("f", [Status::Succeeded]);
     run.plugins.edit(|script| script.cancelled.clear());

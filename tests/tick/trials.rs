@@ -6,7 +6,9 @@ use super::scripted::{Fixture, Scripted, act};
 use super::simulation::{behave, workflow};
 use crate::support::random::Random;
 use matterstack::model::act::Verb;
-use matterstack::model::contract::{AttemptRequest, Context, Decision, Found, Next, StatusReport};
+use matterstack::model::contract::{
+    AttemptRequest, Collected, Context, Decision, Folded, Found, Next, StatusReport, Submitted,
+};
 use matterstack::model::evidence::EngineRecord;
 use matterstack::model::id::OperatorKey;
 use matterstack::model::selection::Selection;
@@ -30,6 +32,8 @@ struct Death;
 #[derive(Clone)]
 struct World {
     scripted: Scripted,
+    /// Whether its campaign has each result as it comes, plans beside what goes on, cancels and asks to be woken.
+    each_result: bool,
     workflows: Rc<Vec<Value>>,
     /// How often each attempt was started out there.
     started: Rc<RefCell<BTreeMap<String, u32>>>,
@@ -68,18 +72,31 @@ impl World {
 impl Plugins for World {
     fn plan(&self, context: &Context, state: Option<&str>) -> Answer<Decision> {
         self.pass(|| {
-            // a campaign is pure: what it plans is a matter of the iteration alone
+            // a campaign is pure: what it plans is a matter of what it is asked with alone
             let planned =
                 self.workflows.get(context.iteration as usize - 1).map(|tasks| Next::Workflow(tasks.to_string()));
             let mut answer = self.scripted.plan(context, state);
-            if let (Ok(decision), Some(next)) = (&mut answer.value, planned) {
-                decision.next = next;
+            if let Ok(decision) = &mut answer.value {
+                // now and then it ends what is live, else it waits for that
+                let waits = context.open_tasks > 0 && !context.decision.is_multiple_of(5);
+                decision.next = match planned {
+                    Some(next) => next,
+                    None if self.each_result && waits => Next::Wait,
+                    None => decision.next.clone(),
+                };
+                if self.each_result && context.decision.is_multiple_of(3) {
+                    let tasks = self.workflows[0].as_array().into_iter().flatten();
+                    decision.cancel = tasks.take(2).filter_map(|task| Some(task["id"].as_str()?.to_owned())).collect();
+                }
+                if self.each_result && context.decision.is_multiple_of(4) {
+                    decision.wake_at_ms = Some(context.now_ms + 3_000);
+                }
             }
             answer
         })
     }
 
-    fn analyze(&self, context: &Context, state: &str, finished: &str) -> Answer<String> {
+    fn analyze(&self, context: &Context, state: &str, finished: &str) -> Answer<Folded> {
         self.pass(|| self.scripted.analyze(context, state, finished))
     }
 
@@ -87,11 +104,11 @@ impl Plugins for World {
         self.scripted.engine()
     }
 
-    fn prepare(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<(), PluginError> {
+    fn prepare(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<Option<String>, PluginError> {
         self.pass(|| self.scripted.prepare(operator, attempt))
     }
 
-    fn submit(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<String, PluginError> {
+    fn submit(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<Submitted, PluginError> {
         self.pass(|| {
             let answer = self.scripted.submit(operator, attempt);
             let lost = matches!(&answer, Err(error) if error.kind.code() == "plugin-trap");
@@ -108,7 +125,7 @@ impl Plugins for World {
             let started = self.started.borrow().contains_key(attempt.attempt_id.as_str());
             self.scripted.reconcile(operator, attempt).map(|found| match (found, started) {
                 (unknown @ Found::Unknown { .. }, _) => unknown,
-                (_, true) => Found::Yes("{}".to_owned()),
+                (_, true) => Found::Yes(Submitted::new("{}")),
                 (_, false) => Found::No,
             })
         })
@@ -118,7 +135,7 @@ impl Plugins for World {
         self.pass(|| self.scripted.check_status(operator, attempt))
     }
 
-    fn collect_results(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<Option<String>, PluginError> {
+    fn collect_results(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<Collected, PluginError> {
         self.pass(|| self.scripted.collect_results(operator, attempt))
     }
 
@@ -163,12 +180,17 @@ fn interfere(run: &mut Run, random: &mut Random, now_ms: i64) {
 fn trial(seed: u64) -> u64 {
     let mut random = Random::of(seed);
     let workflows: Vec<Value> = (0..1 + random.below(3) as usize).map(|n| workflow(&mut random, n)).collect();
-    let mut fixture = Fixture::new(&json!({"limits": {"max_active": 1 + random.below(5)}}), &[]);
+    let each_result = random.one_in(2);
+    let mode = if each_result { "each-result" } else { "workflow" };
+    let campaign = json!({"plugin": "scripted", "analyze": mode, "takes_back": random.one_in(2)});
+    let settings = json!({"campaign": campaign, "limits": {"max_active": 1 + random.below(5)}});
+    let mut fixture = Fixture::new(&settings, &[]);
     for task in workflows.iter().flat_map(|tasks| tasks.as_array().into_iter().flatten()) {
         behave(&fixture, task["id"].as_str().expect("an id"), &mut random);
     }
     let world = World {
         scripted: fixture.plugins.clone(),
+        each_result,
         workflows: Rc::new(workflows),
         started: Rc::default(),
         left: Rc::default(),

@@ -1,8 +1,8 @@
 //! What a run does when the outside or the campaign does not behave.
-use super::scripted::{Fixture, act, failed, task};
+use super::scripted::{Fixture, act, decision, failed, task};
 use matterstack::model::act::Verb;
 use matterstack::model::code::{Code, Word};
-use matterstack::model::contract::{Detail, Found, GuestError, Next, Status};
+use matterstack::model::contract::{Detail, Found, GuestError, Next, Status, Submitted};
 use matterstack::model::limit::{Bound, Limit};
 use matterstack::model::selection::Selection;
 use matterstack::plugin::PluginErrorKind;
@@ -23,7 +23,7 @@ fn submits(run: &Fixture) -> usize {
 
 #[test]
 fn a_lost_answer_of_submit_is_settled_by_reconcile() {
-    for (found, expected) in [(Found::Yes("{}".to_owned()), 1), (Found::No, 2)] {
+    for (found, expected) in [(Found::Yes(Submitted::new("{}")), 1), (Found::No, 2)] {
         let mut run = one(json!({}));
         run.plugins.edit(|script| {
             script.submit.insert(
@@ -219,7 +219,7 @@ fn a_bad_plan_is_refused_whole() {
 #[test]
 fn planning_nothing_twice_holds_the_run() {
     let mut run = Fixture::new(&json!({}), &[]);
-    run.plugins.edit(|script| script.plans.extend([Ok(Next::Wait), Ok(Next::Wait)]));
+    run.plugins.edit(|script| script.plans.extend([Next::Wait, Next::Wait].map(|next| Ok(decision(next)))));
     run.plan().expect("a plan");
     assert_eq!(run.tick_to_end().0.state.as_str(), "held");
     assert_eq!(run.open().store.run().expect("the run").reason_code, Some(Code::PlannedNothing.into()));
@@ -230,7 +230,8 @@ fn planning_nothing_twice_holds_the_run() {
 #[test]
 fn the_campaign_may_give_up_or_ask() {
     let mut run = one(json!({}));
-    run.plugins.edit(|script| script.plans.push_back(Ok(Next::Fail(Detail::new("hopeless", "no candidate left")))));
+    let gives_up = decision(Next::Fail(Detail::new("hopeless", "no candidate left")));
+    run.plugins.edit(|script| script.plans.push_back(Ok(gives_up)));
     run.plan().expect("a plan");
     let (tick, _) = run.tick_to_end();
     assert_eq!((tick.state.as_str(), tick.reason.as_deref()), ("failed", Some("no candidate left")));

@@ -1,5 +1,5 @@
 //! What plugins say of themselves is kept and shown, and steers nothing.
-use super::scripted::{Fixture, act, failed, task};
+use super::scripted::{Fixture, act, decision, failed, task};
 use matterstack::model::act::Verb;
 use matterstack::model::code::{Code, Word};
 use matterstack::model::contract::{Detail, GuestError, Next, Status};
@@ -12,7 +12,7 @@ use serde_json::json;
 fn holds_with(word: &str) -> Fixture {
     let workflow = json!([task("a", json!({})), task("b", json!({}))]);
     let mut run = Fixture::new(&json!({}), &[workflow]);
-    run.plugins.edit(|script| script.plans.push_back(Ok(Next::Hold(Detail::new(word, "what now?")))));
+    run.plugins.edit(|script| script.plans.push_back(Ok(decision(Next::Hold(Detail::new(word, "what now?"))))));
     run.statuses("b", [failed("lost")]);
     run.plan().expect("a plan");
     assert_eq!(run.tick_to_end().0.state.as_str(), "held", "{word}");

@@ -1,6 +1,6 @@
 //! The backends of one run, by name.
 use super::clock::Clock;
-use super::local::{LocalBackend, LocalSettings};
+use super::local::{LocalBackend, LocalSettings, inherited};
 use super::slurm::{SlurmBackend, Way};
 use super::transport::here::Here;
 use super::transport::ssh::Ssh;
@@ -58,6 +58,8 @@ pub struct Backends {
     run_id: String,
     program: Option<PathBuf>,
     clock: Clock,
+    /// What local jobs inherit, by name; absent: what this process would hand down.
+    environment: Option<BTreeMap<String, String>>,
     local: BTreeMap<String, LocalBackend>,
     pub(super) slurm: BTreeMap<String, SlurmBackend>,
     /// Attempts that went without what they were to carry over, and that nobody has asked about yet.
@@ -72,6 +74,7 @@ impl Backends {
             run_id: run_directory.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             program: None,
             clock: Clock::default(),
+            environment: None,
             local: BTreeMap::new(),
             slurm: BTreeMap::new(),
             bare: Mutex::default(),
@@ -93,9 +96,15 @@ impl Backends {
         id.clone_into(&mut self.run_id);
     }
 
+    /// Gives what local jobs inherit of the environment; before backends are added.
+    pub fn set_environment(&mut self, variables: BTreeMap<String, String>) {
+        self.environment = Some(variables);
+    }
+
     /// Adds a backend that runs jobs on this machine.
     pub fn add_local(&mut self, name: &str, settings: LocalSettings) {
-        self.local.insert(name.to_owned(), LocalBackend::new(&self.run_directory, name, settings));
+        let environment = self.environment.clone().unwrap_or_else(inherited);
+        self.local.insert(name.to_owned(), LocalBackend::new(&self.run_directory, name, settings, environment));
     }
 
     /// Adds a backend that hands jobs to a Slurm cluster.

@@ -146,22 +146,17 @@ fn live_of(run: &Run, selection: &Selection) -> Result<u64, Failure> {
     Ok(live)
 }
 
-pub(super) fn amend(
-    session: &Session,
-    name: &str,
-    (sets, option): (&[String], &'static str),
-    how: &How,
-) -> Result<u8, Failure> {
+pub(super) fn amend(session: &Session, name: &str, sets: &[String], how: &How) -> Result<u8, Failure> {
     let dir = session.run(name)?;
     sets.iter().try_for_each(|set| refuse_fixed(set, dir.address()))?;
     let mut held = take(session, name, how.dry_run)?;
-    let mut config = amended(session, &held.run, sets, option)?;
+    let mut config = amended(session, &held.run, sets)?;
     if config.pinned != held.run.config.pinned && !how.dry_run {
         // A plugin that is new to the run is compiled while others may go on with it.
         drop(held);
         workspace::compile_ahead(&dir, &config);
         held = take(session, name, how.dry_run)?;
-        config = amended(session, &held.run, sets, option)?;
+        config = amended(session, &held.run, sets)?;
     }
     if config == held.run.config {
         return Err(Failure::input(format!("nothing is changed: the run has {} so already", keys(sets))));
@@ -192,8 +187,8 @@ pub(super) fn grown(added: u64) -> String {
 }
 
 /// The configuration of the run with these values in it, its plugins pinned.
-fn amended(session: &Session, run: &Run, sets: &[String], option: &'static str) -> Result<RunConfig, Failure> {
-    let mut config = workspace::amended(workspace::config_document(run)?, sets, option)?;
+fn amended(session: &Session, run: &Run, sets: &[String]) -> Result<RunConfig, Failure> {
+    let mut config = workspace::amended(workspace::config_document(run)?, sets, "")?;
     let source = |config: &RunConfig| config.reuse.as_ref().and_then(|reuse| reuse.from.clone());
     if source(&config) != source(&run.config) {
         workspace::settle_source(&mut config, &session.workspaces()?, &run.dir)?;
@@ -221,13 +216,6 @@ fn refuse_fixed(set: &str, run: &str) -> Result<(), Failure> {
             .hint("limits, operators, backends, reuse and campaign.params can; for anything else make a new run"));
     }
     Ok(())
-}
-
-pub(super) fn revive(session: &Session, name: &str, reason: Option<&str>) -> Result<u8, Failure> {
-    let mut held = hold(session, name, Access::Own)?;
-    let count = tick::revive(&mut held.run, &act(Verb::Revive, json!({}), reason))?;
-    let text = format!("active again; {count} task(s) are pending again");
-    say_count(session, &held.run, &text, ("pending_again", count))
 }
 
 #[derive(Debug, Args)]

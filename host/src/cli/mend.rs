@@ -1,4 +1,4 @@
-//! Commands by which a person mends a run: `amend … task`, `amend … file`, and `rerun`.
+//! Commands by which a person mends a run: `amend … task`, `… file`, `… environment`, and `rerun`.
 use super::Session;
 use super::control::{How, say_count};
 use super::runs::take;
@@ -10,11 +10,12 @@ use crate::model::selection::Selection;
 use crate::model::states::RunState;
 use crate::model::workflow::TaskChange;
 use crate::run::Run;
-use crate::store::{StoreError, Writer};
+use crate::store::{Durability, StoreError, Writer};
 use crate::tick::{self, Mended, Rerun};
 use crate::workspace::{self, Exchanged, SET, act, refuse_twice};
 use clap::{Args, Subcommand};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::io::{BufRead, IsTerminal};
 use std::path::PathBuf;
 
@@ -49,14 +50,11 @@ pub(super) struct RerunArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(subcommand_negates_reqs = true, override_usage = "matterstack amend [RUN] config|task|file|plugin …")]
+#[command(override_usage = "matterstack amend [RUN] config|task|file|plugin|environment …")]
 pub(super) struct AmendArgs {
     /// The run
     #[arg(default_value = "latest")]
     run: String,
-    /// As `config K=V`
-    #[arg(long = "set", value_name = "K=V", required = true, hide = true)]
-    sets: Vec<String>,
     /// Why, for the record
     #[arg(long, value_name = "TEXT", global = true)]
     reason: Option<String>,
@@ -64,7 +62,7 @@ pub(super) struct AmendArgs {
     #[arg(long, global = true)]
     dry_run: bool,
     #[command(subcommand)]
-    what: Option<AmendCommand>,
+    what: AmendCommand,
 }
 
 #[derive(Debug, Subcommand)]
@@ -99,28 +97,57 @@ enum AmendCommand {
     },
     /// Put another plugin in the place of the campaign's or an operator's, and let a run it held go on
     Plugin {
-        /// The .wasm file
+        /// The .wasm file, or builtin:NAME
         file: PathBuf,
         /// The operator whose plugin it is [default: the campaign's]
         #[arg(long, value_name = "KEY")]
         operator: Option<String>,
     },
+    /// Let local jobs inherit what this shell has, from now on
+    ///
+    /// What jobs inherit is pinned when the run is made: the variables that docs/environment.md lists, with their
+    /// values.
+    Environment,
 }
 
 pub(super) fn amend(session: &Session, given: AmendArgs) -> Result<u8, Failure> {
-    let AmendArgs { run, sets, reason, dry_run, what } = given;
+    let AmendArgs { run, reason, dry_run, what } = given;
     let how = &How { reason, dry_run };
     match what {
-        None => super::control::amend(session, &run, (&sets, SET), how),
-        Some(AmendCommand::Config { sets }) => super::control::amend(session, &run, (&sets, ""), how),
-        Some(AmendCommand::Task { pattern, sets, choice }) => {
+        AmendCommand::Config { sets } => super::control::amend(session, &run, &sets, how),
+        AmendCommand::Task { pattern, sets, choice } => {
             amend_task(session, &run, &choice.of(Some(pattern)), &sets, how)
         }
-        Some(AmendCommand::File { paths }) => amend_file(session, &run, &paths, how),
-        Some(AmendCommand::Plugin { file, operator }) => {
-            super::plugin::upgrade(session, &run, &file, operator.as_deref(), how)
+        AmendCommand::File { paths } => amend_file(session, &run, &paths, how),
+        AmendCommand::Plugin { file, operator } => {
+            super::plugin::amend_plugin(session, &run, &file, operator.as_deref(), how)
         }
+        AmendCommand::Environment => amend_environment(session, &run, how),
     }
+}
+
+fn amend_environment(session: &Session, run: &str, how: &How) -> Result<u8, Failure> {
+    let mut held = take(session, run, how.dry_run)?;
+    let run = &mut held.run;
+    let (before, here) = (run.store.environment()?, workspace::environment_here());
+    let names: BTreeSet<&String> = before.variables.keys().chain(here.variables.keys()).collect();
+    let changed: Vec<String> = names
+        .into_iter()
+        .filter(|name| before.variables.get(*name) != here.variables.get(*name))
+        .map(|name| (*name).clone())
+        .collect();
+    if changed.is_empty() {
+        return Err(Failure::input("nothing is changed: local jobs inherit what this shell has already")
+            .hint("change the variable in this shell first; docs/environment.md lists those that jobs inherit"));
+    }
+    let act = act(Verb::Amend, json!({"environment": changed}), how.reason.as_deref());
+    run.store.transaction(Durability::Full, |writer| {
+        writer.add_act(&act)?;
+        writer.set_environment(&here)
+    })?;
+    let text =
+        format!("{} of this shell is inherited by every local job that is handed in from now on", named(&changed));
+    say_count(session, run, &text, ("variables", changed.len() as u64))
 }
 
 /// Reads what is to be changed of tasks.
@@ -214,7 +241,9 @@ pub(super) fn rerun(session: &Session, run: &str, task: Option<String>, given: &
     let arguments = with_selection(&selection, arguments);
     let (count, stale) =
         carry_out(run, &chosen, (config, &exchanged), &act(Verb::Rerun, arguments, given.how.reason.as_deref()))?;
-    let next = match run.store.run()?.state {
+    let row = run.store.run()?;
+    let next = match row.state {
+        RunState::Held if !row.also_paused => "the next `step` or `loop` starts them",
         RunState::Active => "the next `step` or `loop` starts them",
         RunState::Paused
         | RunState::Held

@@ -93,11 +93,12 @@ enum Command {
     /// Show where a run stands
     ///
     /// With --json: run_id, workspace, state, reason (why it is in that state, or null), iteration, tasks: {total,
-    /// pending, running, completed, failed, cancelled, skipped} (counts), waiting_on (at most 100 things), summary (the
-    /// campaign's own line, or null), stale (how many completed tasks are), changed_files (pinned files of which the
-    /// workspace has another copy), last_tick ({at, host, took_ms}, or null), driven (whether a process advances it
-    /// now; null if it has ended, or another machine did last), result (what the campaign ended with, or null),
-    /// created_at, and ended_at (null until it has ended).
+    /// pending, queued (begun, and its job has not started), running, completed, failed, cancelled, skipped} (counts),
+    /// waiting_on (at most 100 things), summary (how far the campaign has come: {text, done, total, metrics}, or null),
+    /// wake_at (when the campaign is asked again though nothing ended, or null), stale (how many completed tasks are),
+    /// changed_files (pinned files of which the workspace has another copy), last_tick ({at, host, took_ms}, or null),
+    /// driven (whether a process advances it now; null if it has ended, or another machine did last), result (what the
+    /// campaign ended with, or null), created_at, and ended_at (null until it has ended).
     ///
     /// Each entry of waiting_on has task, attempt (its id, or null), operator, kind (person, kit, instrument,
     /// scheduler, queue, machine, retry, capacity, unknown-submit, lost, a code of `explain` such as turned-away or
@@ -246,18 +247,6 @@ enum Command {
     /// With --json: run_id, state of the run, and reason (why it is in that state, or null), and pending_again (how
     /// many tasks came back).
     Rerun(mend::RerunArgs),
-    /// As `resume` of a run that has failed or was cancelled
-    ///
-    /// With --json: run_id, state of the run, and reason (why it is in that state, or null), and pending_again (how
-    /// many tasks came back).
-    #[command(hide = true)]
-    Revive {
-        /// The run
-        run: String,
-        /// Why, for the record
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
-    },
     /// Say what a lost attempt at a task came to, or what stale results are worth, and let nothing run again
     ///
     /// With --completed the outputs are taken as they are, and the task is completed and not stale; with --failed it is
@@ -450,7 +439,6 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
             let (run, task) = subject::run_or_task(session, arguments.of.clone())?;
             mend::rerun(session, &run, task, &arguments)
         }
-        Command::Revive { run, reason } => control::revive(session, &run, reason.as_deref()),
         Command::Settle(arguments) => control::settle(session, &arguments),
         Command::Reuse(command) => reuse::reuse(session, &command),
         Command::Adopt { run, reason } => control::adopt(session, &run, reason.as_deref()),

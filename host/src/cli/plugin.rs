@@ -1,4 +1,4 @@
-//! `plugin inspect` and `plugin upgrade`.
+//! `plugin inspect` and `amend … plugin`.
 use super::Session;
 use super::control::{How, say_with};
 use super::output::{print, print_json};
@@ -8,12 +8,13 @@ use crate::ground::files::read_named;
 use crate::model::act::Verb;
 use crate::model::code::{Code, Word};
 use crate::model::config::PLUGIN_MAX;
+use crate::model::document::canonical_own;
 use crate::model::states::RunState;
 use crate::plugin::{Role, builtin, inspect};
 use crate::workspace;
 use clap::Subcommand;
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// How the name of a standard plugin begins.
 const BUILTIN: &str = "builtin:";
@@ -25,37 +26,17 @@ pub(super) enum PluginCommand {
     /// It is compiled for that, in a process of its own, within `limits.compile` of the workspace in which the file
     /// lies, else of your own settings, else 2000 MiB of memory and 120 seconds of processor time.
     ///
-    /// With --json: world, contract, sha256, size in bytes, exports, imports, and grants (what to add to the
-    /// configuration).
+    /// With --json: world, contract, sha256, size in bytes, exports, imports, grants (what to add to the
+    /// configuration), and manifest (what it says of itself, or null).
     Inspect {
         /// A .wasm file, or builtin:NAME
         file: String,
-    },
-    /// As `amend RUN plugin FILE`
-    ///
-    /// With --json: run_id, state of the run, and reason (why it is in that state, or null), and sha256 (of the new
-    /// plugin).
-    #[command(hide = true)]
-    Upgrade {
-        /// The run
-        run: String,
-        /// The .wasm file
-        file: PathBuf,
-        /// The operator whose plugin it is [default: the campaign's]
-        #[arg(long, value_name = "KEY")]
-        operator: Option<String>,
-        /// Why, for the record
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
     },
 }
 
 pub(super) fn plugin(session: &Session, command: &PluginCommand) -> Result<u8, Failure> {
     match command {
         PluginCommand::Inspect { file } => show(session, file),
-        PluginCommand::Upgrade { run, file, operator, reason } => {
-            upgrade(session, run, file, operator.as_deref(), &How { reason: reason.clone(), dry_run: false })
-        }
     }
 }
 
@@ -84,10 +65,13 @@ fn show(session: &Session, file: &str) -> Result<u8, Failure> {
     ))?;
     print(&format!("exports: {}\nimports: {}\n", found.exports.join(", "), found.imports.join(", ")))?;
     print(&format!("grants it needs: {}\n", found.grants))?;
+    if let Some(manifest) = &found.manifest {
+        print(&format!("manifest: {}\n", canonical_own(manifest)))?;
+    }
     Ok(0)
 }
 
-pub(super) fn upgrade(
+pub(super) fn amend_plugin(
     session: &Session,
     name: &str,
     file: &Path,
@@ -117,8 +101,8 @@ pub(super) fn upgrade(
     let digest = workspace::find_plugin(&run.dir, &mut config, &plugin, file)?;
     workspace::check_plugins(&run.dir, &config)?;
     let arguments = json!({"plugin": plugin, "operator": operator, "file": file, "sha256": digest});
-    let act = workspace::act(Verb::Upgrade, arguments, how.reason.as_deref());
-    let change = format!("plugin {plugin} upgraded to {}", &digest[..12]);
+    let act = workspace::act(Verb::Amend, arguments, how.reason.as_deref());
+    let change = format!("amended: plugin {plugin} is {} from now on", &digest[..12]);
     workspace::write_config(run, config, &act)?;
     let held_by_plugin = row.state == RunState::Held
         && row

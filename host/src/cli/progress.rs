@@ -34,7 +34,7 @@ impl Progress {
     /// Shows where the run stands after a tick.
     pub(super) fn show(&mut self, run: &Run, tick: &Tick) {
         let (Ok(counts), Ok(row)) = (run.store.task_counts(), run.store.run()) else { return };
-        let best = row.summary.as_deref().map(one_line);
+        let best = row.summary_line().as_deref().map(one_line);
         let ended = counts.completed + counts.failed + counts.cancelled + counts.skipped;
         match &self.bar {
             Some(bar) => {

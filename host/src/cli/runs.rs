@@ -107,6 +107,16 @@ pub(super) enum SchemaName {
     Job,
     /// The exit record a compute backend returns
     Exit,
+    /// How far a campaign has come
+    Summary,
+    /// What a plugin says of itself
+    Manifest,
+    /// What a decision may say beside
+    DecisionMore,
+    /// What a detail may say beside
+    Data,
+    /// What an attempt used
+    Usage,
 }
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -383,6 +393,11 @@ pub(super) fn config(session: &Session, command: &ConfigCommand) -> Result<u8, F
             SchemaName::Evidence => schema::evidence(),
             SchemaName::Job => schema::job(),
             SchemaName::Exit => schema::exit(),
+            SchemaName::Summary => schema::summary(),
+            SchemaName::Manifest => schema::manifest(),
+            SchemaName::DecisionMore => schema::decision_more(),
+            SchemaName::Data => schema::data(),
+            SchemaName::Usage => schema::usage(),
         })?,
         ConfigCommand::Check { workspace, config, sets } => {
             let directory = session.workspaces()?.workspace(workspace)?;

@@ -12,7 +12,7 @@ use crate::ground::machine::Watch;
 use crate::ground::words::positional;
 use crate::model::code::Code;
 use crate::model::selection::Selection;
-use crate::model::states::RunState;
+use crate::model::states::{RunState, TaskCounts};
 use crate::run::{LastTick, RunDir};
 use crate::store::{Store, WaitRow};
 use crate::workspace::{changed_files, kept_config, now_ms, open_for_reading, open_to_look, read_store};
@@ -113,16 +113,18 @@ fn status_now(session: &Session, dir: &RunDir, store: &Store) -> Result<String, 
     // one more than is shown tells a person that there are more
     let most = if session.json { WAITS_MAX as usize } else { WAITS_SHOWN + 1 };
     let waits = if row.state.ended() { Vec::new() } else { waits_of(dir, store, most)? };
-    let workspace = workspace_name(session, dir, row.workspace);
+    let workspace = workspace_name(session, dir, row.workspace.clone());
     let run = dir.address();
+    let queued = store.queued_attempts()?;
+    let counts_told = counted(counts, queued);
     let stale = store.stale_tasks()?;
     let changed = kept_config(dir).map(|config| changed_files(dir, &config, false)).unwrap_or_default();
     if session.json {
         let waiting: Vec<Value> = waits.iter().map(|wait| wait_json(run, wait)).collect();
         return json_text(&json!({
             "run_id": row.run_id, "workspace": workspace, "state": row.state, "reason": row.reason,
-            "iteration": row.iteration, "tasks": counts, "waiting_on": waiting,
-            "summary": row.summary, "last_tick": dir.last_tick(), "driven": driven(dir, row.state),
+            "iteration": row.iteration, "tasks": counts_told, "waiting_on": waiting,
+            "summary": row.summary()?, "wake_at": store.wake()?.map(|wake| time(wake.at_ms)), "last_tick": dir.last_tick(), "driven": driven(dir, row.state),
             "stale": stale, "changed_files": changed,
             "result": row.result.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok()),
             "created_at": time(row.created_at_ms), "ended_at": row.ended_at_ms.map(time),
@@ -131,19 +133,22 @@ fn status_now(session: &Session, dir: &RunDir, store: &Store) -> Result<String, 
     let reason = row.reason.as_ref().map(|reason| format!(" ({})", one_line(reason))).unwrap_or_default();
     let mut text = format!("{} ({workspace}): {}{reason}\n", row.run_id, row.state);
     text += &format!(
-        "iteration {}: {} tasks, {} pending, {} running, {} completed, {} failed, {} cancelled, {} skipped\n",
+        "iteration {}: {} tasks, {} pending, {queued} queued, {} running, {} completed, {} failed, {} cancelled, {} skipped\n",
         row.iteration,
         counts.total,
         counts.pending,
-        counts.running,
+        counts.running.saturating_sub(queued),
         counts.completed,
         counts.failed,
         counts.cancelled,
         counts.skipped
     );
     text += &ticked(dir, row.state);
-    if let Some(line) = &row.summary {
-        text += &format!("{}\n", one_line(line));
+    if let Some(line) = row.summary_line() {
+        text += &format!("{}\n", one_line(&line));
+    }
+    if let Some(wake) = store.wake()?.filter(|_| row.state == RunState::Active) {
+        text += &format!("the campaign is asked again at {}\n", time(wake.at_ms));
     }
     if let Some(result) = &row.result {
         text += &format!("result: {}\n", beginning(&one_line(result)));
@@ -153,6 +158,14 @@ fn status_now(session: &Session, dir: &RunDir, store: &Store) -> Result<String, 
         text += &waits_text(run, store, &waits)?;
     }
     Ok(text)
+}
+
+/// How many tasks are in each state; those whose live attempt's job has not started count as queued.
+fn counted(counts: TaskCounts, queued: u64) -> Value {
+    let mut told = json!(counts);
+    told["queued"] = queued.into();
+    told["running"] = counts.running.saturating_sub(queued).into();
+    told
 }
 
 /// What the run waits for, as a table and the numbers of what is left out.

@@ -6,7 +6,6 @@ use crate::backend::BackendTrouble;
 use crate::failure::{Failure, FailureKind};
 use crate::ground::failpoint;
 use crate::ground::machine::{self, Watch};
-use crate::model::states::RunState;
 use crate::run::{Lease, Run, RunDir};
 use crate::tick::{Tick, Unloaded, step_run};
 use crate::workspace::{Access, Ahead, moment, now_ms, open_leased, refuse_other_user, stopwatch};
@@ -298,12 +297,11 @@ impl Driven {
         let stuck = |operator: &String| {
             self.unloaded.contains(operator) || self.troubled.iter().any(|backend| config.may_use(operator, backend))
         };
-        let store = &self.run.store;
-        let state = store.run()?.state;
-        let moving = store.moving_operators(submits(state))?;
-        let others = !moving.iter().all(stuck);
+        let outlook = self.run.outlook()?;
+        let others = !self.run.store.moving_operators(submits(&outlook))?.iter().all(stuck);
+        let waits = outlook.starts() && outlook.retry_at_ms.is_some() || outlook.owes_plan(i64::MAX);
         // what has ended needs none of them
-        Ok(state.ended() || others || state == RunState::Active && store.next_retry()?.is_some())
+        Ok(outlook.state.ended() || others || waits)
     }
 
     /// Whether nobody else has written to the run.

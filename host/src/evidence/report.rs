@@ -323,7 +323,7 @@ impl Report {
     }
 
     fn results(&self) -> String {
-        let summary = self.run.campaign_state.as_ref().and_then(|state| state.get("summary")?.get("text")?.as_str());
+        let summary = self.run.summary.as_ref().and_then(|summary| summary.text.as_deref());
         let mut text = summary.map(|line| format!("Summary: {}\n\n", plain(line))).unwrap_or_default();
         match &self.run.result {
             Some(result) => {

@@ -15,18 +15,14 @@ pub enum Verb {
     Init,
     /// Let it start nothing new.
     Pause,
-    /// Let it go on.
+    /// Let it go on, also where it had ended.
     Resume,
     /// Cancelled it, or a task of it.
     Cancel,
-    /// Changed its configuration.
+    /// Changed its configuration, a task, a file, a plugin or its environment.
     Amend,
-    /// Put another plugin in the place of one.
-    Upgrade,
     /// Brought tasks back.
     Rerun,
-    /// Brought an ended run back.
-    Revive,
     /// Made a copy, or another user's run, one's own.
     Adopt,
     /// Said what became of an attempt whose end nobody saw.
@@ -48,9 +44,7 @@ impl Verb {
             Self::Resume => "resume",
             Self::Cancel => "cancel",
             Self::Amend => "amend",
-            Self::Upgrade => "upgrade",
             Self::Rerun => "rerun",
-            Self::Revive => "revive",
             Self::Adopt => "adopt",
             Self::Settle => "settle",
             Self::Respond => "respond",
@@ -95,7 +89,7 @@ pub struct ActRecord {
     pub act: i64,
     /// When.
     pub at: Time,
-    /// What it does: `init`, `pause`, `resume`, `cancel`, `amend`, `upgrade`, `rerun`, `revive`, `adopt`, `settle`,
+    /// What it does: `init`, `pause`, `resume`, `cancel`, `amend`, `rerun`, `adopt`, `settle`,
     /// `respond`, `reuse_reject`, `kit_import`, and what later versions add.
     pub verb: String,
     /// Its arguments, an object.

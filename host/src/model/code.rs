@@ -55,6 +55,7 @@ codes! {
         Paused = "paused": "a person paused the run";
         Held = "held": "the campaign asked for a person and gave no word of its own";
         Cancelling = "cancelling": "waits for what is live to stop";
+        WakeAt = "wake-at": "the campaign asked to be asked again at a time, and nothing else moves before";
         PlannedNothing = "planned-nothing": "the campaign planned nothing twice in a row";
         Stuck = "stuck": "nothing is live, nothing can start and no back-off ends: the sentence says why; `resume` tries again";
         Revived = "revived": "a person brought the run back";

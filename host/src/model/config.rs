@@ -110,11 +110,11 @@ pub struct CampaignConfig {
     /// Patterns of the files that tasks may name as `{"path": …}`.
     #[serde(default = "default_files")]
     pub files: Vec<String>,
-    /// When `analyze` is called.
-    #[serde(default)]
-    pub analyze: AnalyzeMode,
+    /// When `analyze` is called; absent: as the plugin's manifest says, else `workflow`. It cannot be amended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub analyze: Option<AnalyzeMode>,
     /// Whether the campaign can take back a result that it has received, once the task has run again: such a result
-    /// comes with `supersedes`. `builtin:workflow` and `builtin:sweep` can.
+    /// comes with `supersedes`. Absent: as the plugin's manifest says, else not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub takes_back: Option<bool>,
 }
@@ -122,7 +122,12 @@ pub struct CampaignConfig {
 impl CampaignConfig {
     /// Whether the campaign can take back a result that it has received.
     pub fn can_take_back(&self) -> bool {
-        self.takes_back.unwrap_or_else(|| [WORKFLOW, SWEEP].contains(&self.plugin.as_str()))
+        self.takes_back.unwrap_or(false)
+    }
+
+    /// Whether the campaign receives each result as it comes.
+    pub fn takes_each_result(&self) -> bool {
+        self.analyze == Some(AnalyzeMode::EachResult)
     }
 }
 
@@ -133,6 +138,8 @@ pub enum AnalyzeMode {
     /// When the workflow of an iteration has ended.
     #[default]
     Workflow,
+    /// When any task has ended, in the order in which they end; then a plan is asked for, beside what goes on.
+    EachResult,
 }
 
 /// One entry of `operators`.
@@ -381,4 +388,14 @@ pub struct PinnedFile {
     /// Whether it can be executed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub executable: bool,
+    /// Of an operator's plugin: what stands for it where earlier results are reused, by its manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reuse_version: Option<String>,
+}
+
+impl PinnedFile {
+    /// One that nothing is said of beside what it holds.
+    pub fn new(path: String, sha256: String, size: u64) -> Self {
+        Self { path, sha256, size, executable: false, reuse_version: None }
+    }
 }

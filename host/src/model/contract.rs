@@ -1,8 +1,10 @@
 //! What crosses the plugin contract, as the host's own values; `wit/` is the authority for their meaning.
 use crate::model::code::Code;
+use crate::model::handle;
 use crate::model::id::{AttemptId, RunId, TaskId};
 use crate::model::inputs::Inputs;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,12 +16,15 @@ pub struct Detail {
     pub code: String,
     /// One sentence without a final period.
     pub message: String,
+    /// More for programs: where it went wrong, or a form for a hold; an object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Value>,
 }
 
 impl Detail {
     /// Joins a code and its sentence.
     pub fn new(code: &str, message: impl Into<String>) -> Self {
-        Self { code: code.to_owned(), message: message.into() }
+        Self { code: code.to_owned(), message: message.into(), data: None }
     }
 
     /// Joins a word of the host's own and its sentence.
@@ -81,15 +86,17 @@ impl GuestError {
     }
 }
 
-/// The files that a decision read, by digest, and the reads that it was refused.
+/// What a decision asked for beside its arguments: files, by digest, with those that it was refused, and open tasks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reads {
-    /// SHA-256 of each file that it read from, 64 hexadecimal digits.
+    /// SHA-256 of each file that it read from, 64 hexadecimal digits; not of what it wrote itself.
     pub digests: BTreeSet<String>,
     /// The reads that it was refused, in order.
     pub refused: Vec<ReadRefused>,
     /// How many reads it made.
     pub count: u64,
+    /// What it asked about open tasks, in order, with the answers.
+    pub open_tasks: Vec<OpenTasksRead>,
 }
 
 /// A read that was refused.
@@ -101,25 +108,88 @@ pub struct ReadRefused {
     pub answer: GuestError,
 }
 
-/// What a decision may depend on, beside the state. Documents are JSON text.
+/// What a campaign asked about open tasks, and the answer it got.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenTasksRead {
+    /// The id behind which it asked, if any.
+    pub after: Option<String>,
+    /// How many it asked for at most.
+    pub max: u32,
+    /// The ids it was told.
+    pub tasks: Vec<String>,
+}
+
+/// What a campaign may ask of its run. Documents are canonical JSON text.
+pub trait RunView: std::fmt::Debug + Send + Sync {
+    /// The run's id.
+    fn id(&self) -> &str;
+    /// `campaign.params`.
+    ///
+    /// # Errors
+    /// Why they cannot be had: the file that holds them cannot be read, or is not the one that was pinned.
+    fn params(&self) -> Result<String, String>;
+    /// Pinned inputs: `{name: {"sha256", "size"}}`.
+    fn inputs(&self) -> String;
+    /// What a person supplied when resuming.
+    fn supplied(&self) -> Option<String>;
+    /// The ids of tasks that have not ended, sorted by their bytes, of those behind `after`: at most `max`.
+    ///
+    /// # Errors
+    /// Why they cannot be had: the store cannot be read.
+    fn open_tasks(&self, after: Option<&str>, max: u32) -> Result<Vec<String>, String>;
+}
+
+/// Why a plan is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Asked {
+    /// A person amended what the campaign goes by.
+    Changed,
+    /// It is the first.
+    First,
+    /// The run had ended.
+    Reopened,
+    /// The state has results that no plan has seen.
+    Results,
+    /// A person resumed the run.
+    Resumed,
+    /// The time has come that a plan named.
+    Time,
+    /// The plan before did nothing.
+    Waited,
+}
+
+impl Asked {
+    /// The word in the contract and the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::First => "first",
+            Self::Reopened => "reopened",
+            Self::Results => "results",
+            Self::Resumed => "resumed",
+            Self::Time => "time",
+            Self::Waited => "waited",
+        }
+    }
+}
+
+/// What a decision may depend on, beside the state.
 #[derive(Debug, Clone)]
 pub struct Context {
-    /// The run's id.
-    pub run_id: RunId,
-    /// The iteration being planned or analyzed, from 1.
-    pub iteration: u32,
     /// The number of the decision in the run, from 1.
     pub decision: u64,
+    /// The iteration that would be planned, from 1; to analyze, the newest one planned.
+    pub iteration: u32,
     /// Milliseconds since the epoch, recorded once per decision.
     pub now_ms: u64,
     /// `campaign.seed`.
     pub seed: u64,
-    /// `campaign.params`.
-    pub params: String,
-    /// Pinned inputs: `{name: {"sha256", "size"}}`.
-    pub inputs: String,
-    /// What a person supplied when resuming.
-    pub supplied: Option<String>,
+    /// Why a plan is asked for, sorted.
+    pub asked: Vec<String>,
+    /// Tasks that are planned and have not ended.
+    pub open_tasks: u64,
+    /// What it may ask of its run.
+    pub run: Arc<dyn RunView>,
 }
 
 /// What the run does next.
@@ -157,8 +227,25 @@ pub struct Decision {
     pub state: String,
     /// What the run does next.
     pub next: Next,
+    /// The ids of tasks that are no longer wanted.
+    pub cancel: Vec<String>,
+    /// When to ask again though nothing ended, in milliseconds since the epoch.
+    pub wake_at_ms: Option<u64>,
+    /// How far the campaign has come (JSON text).
+    pub summary: Option<String>,
     /// One sentence on why.
     pub reason: String,
+    /// Whether tasks of the run that are planned again unchanged are passed over.
+    pub skips_known: bool,
+}
+
+/// The answer of `analyze`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folded {
+    /// The state with the results in it (JSON text).
+    pub state: String,
+    /// How far the campaign has come (JSON text).
+    pub summary: Option<String>,
 }
 
 /// One try at a task, as an operator sees it.
@@ -174,7 +261,9 @@ pub struct AttemptRequest {
     pub number: u32,
     /// The task (JSON text).
     pub task: String,
-    /// What `submit` or a later call returned.
+    /// What `prepare` returned (JSON text).
+    pub prepared: Option<String>,
+    /// The handle that `submit` or a later call returned (JSON text).
     pub handle: Option<String>,
     /// What the last undecided `reconcile` noted.
     pub note: Option<String>,
@@ -188,11 +277,41 @@ pub struct AttemptRequest {
     pub cancelled: bool,
 }
 
+/// A submit that took effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submitted {
+    /// By which later calls find it (JSON text).
+    pub handle: String,
+    /// What people over there call it.
+    pub external_id: Option<String>,
+}
+
+impl Submitted {
+    /// Under a handle alone.
+    pub fn new(handle: impl Into<String>) -> Self {
+        Self { handle: handle.into(), external_id: None }
+    }
+
+    /// Of a job of a compute backend, whose handle tells what it is called there.
+    pub fn of_job(handle: String) -> Self {
+        Self { external_id: handle::told(&handle).external_id, handle }
+    }
+}
+
+/// What an ended attempt brought.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// The output document (JSON text).
+    pub output: Option<String>,
+    /// What the attempt used (JSON text).
+    pub usage: Option<String>,
+}
+
 /// What the outside knows of a submit key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
-    /// The submit took effect; its handle.
-    Yes(String),
+    /// The submit took effect.
+    Yes(Submitted),
     /// It did not and never will.
     No,
     /// Not decided yet.
@@ -259,9 +378,6 @@ mod tests {
         let detail = Detail::new("busy", "later");
         let transient = GuestError::Transient { detail, retry_after_ms: Some(7) };
         let text = serde_json::to_string(&transient).expect("JSON");
-        // the second is how it was recorded while the fields had no names
-        for text in [text.as_str(), r#"{"transient":[{"code":"busy","message":"later"},7]}"#] {
-            assert_eq!(serde_json::from_str::<GuestError>(text).expect("an answer"), transient, "{text}");
-        }
+        assert_eq!(serde_json::from_str::<GuestError>(&text).expect("an answer"), transient, "{text}");
     }
 }

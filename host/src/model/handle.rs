@@ -10,14 +10,9 @@ pub struct Told {
     pub host: Option<String>,
 }
 
-/// Reads a handle; one that is no document, or tells of no job, is itself what the outside calls the attempt.
+/// Reads the handle of a compute backend's job, as its operator passes it through; any other tells nothing.
 pub fn told(handle: &str) -> Told {
-    let whole = || Told { external_id: Some(handle.to_owned()), host: None };
-    let Ok(value) = serde_json::from_str::<Value>(handle) else { return whole() };
-    // an attempt that took earlier results has no job
-    if value.get("reused").is_some() {
-        return Told::default();
-    }
+    let Ok(value) = serde_json::from_str::<Value>(handle) else { return Told::default() };
     let inner = ["handle", "job"].iter().find_map(|key| value.get(key)).unwrap_or(&value);
     let host = inner.get("host").and_then(Value::as_str).map(str::to_owned);
     if let Some(id) = inner.get("external_id").and_then(Value::as_str) {
@@ -25,8 +20,7 @@ pub fn told(handle: &str) -> Told {
     }
     match (host, inner.pointer("/process/pid")) {
         (Some(host), Some(pid)) => Told { external_id: Some(format!("{host}:{pid}")), host: Some(host) },
-        (Some(host), None) => Told { external_id: None, host: Some(host) },
-        (None, _) => whole(),
+        (host, _) => Told { external_id: None, host },
     }
 }
 
@@ -41,9 +35,9 @@ mod tests {
             (r#"{"handle":{"external_id":"12","host":"h"}}"#, Some("12"), Some("h")),
             (r#"{"job":{"host":"h","process":{"pid":7}}}"#, Some("h:7"), Some("h")),
             (r#"{"host":"h"}"#, None, Some("h")),
-            ("{}", Some("{}"), None),
+            ("{}", None, None),
             (r#"{"reused":{"run":"r","attempt":"a"}}"#, None, None),
-            ("odd", Some("odd"), None),
+            ("odd", None, None),
         ];
         for (handle, id, host) in cases {
             let found = told(handle);

@@ -4,6 +4,7 @@ use crate::model::workflow::RemotePlace;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// What `analyze` receives of one task. Readers ignore keys they do not know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -23,14 +24,38 @@ pub struct TaskResult {
     pub attempt: Option<String>,
     /// How many attempts it had.
     pub attempts: u32,
-    /// The output document of the last attempt, as its operator gave it.
+    /// The output document of the last attempt, as its operator gave it; absent where it has more than 64 KiB.
     pub data: Option<Value>,
+    /// SHA-256 of a larger output document, by which `artifacts.read` reads its canonical JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_sha256: Option<String>,
+    /// Bytes of a larger output document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_size: Option<u64>,
     /// The output files of the last attempt.
     pub outputs: Vec<OutputFile>,
     /// How it had ended when it was delivered before, if it was: that result is taken back, and this one stands in its
     /// place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supersedes: Option<Outcome>,
+}
+
+/// How far a campaign has come, in its own words.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Summary {
+    /// One line for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// How much is done, in whatever the campaign counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done: Option<f64>,
+    /// How much there is to do, in the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<f64>,
+    /// Numbers by name, such as the best value so far.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<String, f64>,
 }
 
 /// How a task ended.

@@ -4,7 +4,9 @@ use super::config::RunConfig;
 use super::evidence::EvidenceBundle;
 use super::exit::ExitRecord;
 use super::job::JobDocument;
-use super::result::TaskResult;
+use super::manifest::Manifest;
+use super::open::{DecisionMore, DetailData, Usage};
+use super::result::{Summary, TaskResult};
 use super::workflow::Task;
 use schemars::{Schema, schema_for};
 use serde_json::Value;
@@ -45,6 +47,31 @@ pub fn job() -> Schema {
 /// The schema of an exit record.
 pub fn exit() -> Schema {
     titled(schema_for!(ExitRecord), "exit")
+}
+
+/// The schema of how far a campaign has come.
+pub fn summary() -> Schema {
+    titled(schema_for!(Summary), "summary")
+}
+
+/// The schema of a plugin's manifest.
+pub fn manifest() -> Schema {
+    titled(schema_for!(Manifest), "manifest")
+}
+
+/// The schema of `decision.more`.
+pub fn decision_more() -> Schema {
+    titled(schema_for!(DecisionMore), "decision-more")
+}
+
+/// The schema of `detail.data`.
+pub fn data() -> Schema {
+    titled(schema_for!(DetailData), "data")
+}
+
+/// The schema of what an attempt used.
+pub fn usage() -> Schema {
+    titled(schema_for!(Usage), "usage")
 }
 
 fn titled(mut schema: Schema, name: &str) -> Schema {

@@ -59,7 +59,7 @@ states! {
         Paused = "paused",
         /// A person must do something; the reason says what.
         Held = "held",
-        /// Cancelled by a person, with attempts still live outside.
+        /// Cancelled by a person, or ended by the campaign, with attempts still live outside.
         Cancelling = "cancelling",
         /// The campaign said `complete`.
         Completed = "completed",
@@ -86,7 +86,7 @@ impl RunState {
             (Active, Paused | Held | Completed | Failed | Cancelling)
             | (Paused, Active | Held | Cancelling)
             | (Held, Active | Paused | Cancelling)
-            | (Cancelling, Cancelled)
+            | (Cancelling, Cancelled | Completed | Failed)
             | (Completed | Failed | Cancelled, Active) => Ok(to),
             _ => self.refuse(to),
         }

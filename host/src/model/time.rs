@@ -5,6 +5,9 @@ use std::fmt;
 /// The longest delay that a plugin may ask for, in milliseconds: a week.
 pub const DELAY_MAX_MS: u64 = 7 * 86_400_000;
 
+/// How far ahead a campaign may ask to be woken, in milliseconds: ten years.
+pub const FUTURE_MAX_MS: u64 = 3_653 * 86_400_000;
+
 /// A delay that a plugin asks for, within what can be waited for, in milliseconds.
 pub fn delay_ms(asked_ms: u64) -> i64 {
     asked_ms.min(DELAY_MAX_MS) as i64

@@ -7,10 +7,14 @@ use super::bindings::operator::exports::matterstack::plugin::operator_calls as o
 use super::bindings::operator::matterstack::plugin::operator_types;
 use crate::ground::words;
 use crate::model::contract::{
-    AttemptRequest, Context, Decision, Detail, Found, GuestError, Next, Status, StatusReport,
+    AttemptRequest, Collected, Context, Decision, Detail, Folded, Found, GuestError, Next, Status, StatusReport,
+    Submitted,
 };
 use crate::model::document;
+use crate::model::open::{DecisionMore, DetailData, Usage};
+use crate::model::result::Summary;
 use crate::model::time::DELAY_MAX_MS;
+use serde::Deserialize;
 
 /// The longest word by which programs tell causes apart, in bytes.
 const WORD_MAX: usize = 64;
@@ -51,12 +55,50 @@ fn document(what: &str, text: String, most: usize) -> Checked<String> {
     }
 }
 
-fn detail_to_wit(detail: Detail) -> types::Detail {
-    types::Detail { code: detail.code, message: detail.message }
+/// What `more` may hold where nothing is known in it yet.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NothingMore {}
+
+/// Reads an open object of a plugin, in which every key must be known.
+fn more<T: for<'a> Deserialize<'a>>(what: &str, text: &str) -> Checked<T> {
+    serde_json::from_str(text).map_err(|error| PluginErrorKind::BadOutput(format!("`more` of {what}: {error}")))
 }
 
+fn nothing_more(what: &str, text: Option<&String>) -> Checked<()> {
+    text.map_or(Ok(()), |text| more::<NothingMore>(what, text).map(|_| ()))
+}
+
+fn detail_to_wit(detail: Detail) -> types::Detail {
+    let data = detail.data.map(|data| data.to_string());
+    types::Detail { code: detail.code, message: detail.message, data }
+}
+
+/// A detail with what is to be believed of its `data`.
+fn with_data(detail: types::Detail, data: DetailData) -> Detail {
+    let message = sentence(&format!("{}{}", sentence(&detail.message), data.place()));
+    let data = serde_json::to_value(&data).ok().filter(|data| data.as_object().is_some_and(|data| !data.is_empty()));
+    Detail { code: word(detail.code), message, data }
+}
+
+/// A detail of a failure, of which what cannot be read is dropped: the failure itself must not be lost.
 fn detail_from_wit(detail: types::Detail) -> Detail {
-    Detail { code: word(detail.code), message: sentence(&detail.message) }
+    let data = detail.data.as_deref().filter(|text| text.len() <= NOTE_MAX);
+    let data = data.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    with_data(detail, data)
+}
+
+/// A detail that is an answer, of which every part must hold.
+fn answered_detail(detail: types::Detail) -> Checked<Detail> {
+    let bad = |why: String| PluginErrorKind::BadOutput(format!("`data` of a detail: {why}"));
+    let data = match detail.data.as_deref() {
+        None => DetailData::default(),
+        Some(text) if text.len() > NOTE_MAX => {
+            return Err(bad(format!("it has {} bytes; at most {NOTE_MAX} are allowed", text.len())));
+        }
+        Some(text) => serde_json::from_str(text).map_err(|error| bad(error.to_string()))?,
+    };
+    Ok(with_data(detail, data))
 }
 
 fn pause(ms: u64) -> u64 {
@@ -92,10 +134,22 @@ pub(super) fn from_wit(error: types::Error) -> GuestError {
     }
 }
 
+/// A backend's answer to `submit` as the contract has it.
+pub(super) fn submitted_to_wit(submitted: Submitted) -> operator_types::Submitted {
+    operator_types::Submitted { handle: submitted.handle, external_id: submitted.external_id, more: None }
+}
+
+/// A plugin's answer to `submit` as the store may keep it.
+pub(super) fn submitted_from_wit(submitted: operator_types::Submitted) -> Checked<Submitted> {
+    nothing_more("`submitted`", submitted.more.as_ref())?;
+    let handle = document("the handle", submitted.handle, NOTE_MAX)?;
+    Ok(Submitted { handle, external_id: submitted.external_id.map(|id| sentence(&id)) })
+}
+
 /// A backend's answer to `find` as the contract has it.
 pub(super) fn found_to_wit(found: Found) -> operator_types::Found {
     match found {
-        Found::Yes(handle) => operator_types::Found::Yes(handle),
+        Found::Yes(submitted) => operator_types::Found::Yes(submitted_to_wit(submitted)),
         Found::No => operator_types::Found::No,
         Found::Unknown { note, poll_after_ms } => {
             operator_types::Found::Unknown(operator_types::Undecided { note, poll_after_ms })
@@ -106,7 +160,7 @@ pub(super) fn found_to_wit(found: Found) -> operator_types::Found {
 /// A plugin's answer to `reconcile` as the host's own.
 pub(super) fn found_from_wit(found: operator_types::Found) -> Checked<Found> {
     Ok(match found {
-        operator_types::Found::Yes(handle) => Found::Yes(handle_from_wit(handle)?),
+        operator_types::Found::Yes(submitted) => Found::Yes(submitted_from_wit(submitted)?),
         operator_types::Found::No => Found::No,
         operator_types::Found::Unknown(undecided) => {
             let note = document("the note", undecided.note, NOTE_MAX)?;
@@ -115,14 +169,22 @@ pub(super) fn found_from_wit(found: operator_types::Found) -> Checked<Found> {
     })
 }
 
-/// A handle as the store may keep it.
-pub(super) fn handle_from_wit(handle: String) -> Checked<String> {
-    document("the handle", handle, NOTE_MAX)
+/// What `prepare` returned, as the store may keep it.
+pub(super) fn prepared_from_wit(prepared: Option<String>) -> Checked<Option<String>> {
+    prepared.map(|text| document("what `prepare` returned", text, NOTE_MAX)).transpose()
 }
 
-/// A plugin's output document, whose size was looked at before.
-pub(super) fn output_from_wit(output: Option<String>) -> Checked<Option<String>> {
-    output.map(|text| document("the output document", text, usize::MAX)).transpose()
+/// What an ended attempt brought; the size of the output document was looked at before.
+pub(super) fn collected_from_wit(collected: operator_types::Collected) -> Checked<Collected> {
+    nothing_more("`collected`", collected.more.as_ref())?;
+    let output = collected.output.map(|text| document("the output document", text, usize::MAX)).transpose()?;
+    let usage = collected.usage.map(|text| document("`usage`", text, NOTE_MAX)).transpose()?;
+    if let Some(text) = &usage {
+        let read: Result<serde_json::Map<_, _>, _> = serde_json::from_str(text);
+        let read = read.and_then(|map| serde_json::from_value::<Usage>(map.into()));
+        read.map_err(|error| PluginErrorKind::BadOutput(format!("`usage`: {error}")))?;
+    }
+    Ok(Collected { output, usage })
 }
 
 /// A backend's answer to `status` as the contract has it.
@@ -131,7 +193,7 @@ pub(super) fn report_to_wit(report: StatusReport) -> operator_types::StatusRepor
     let status = match report.status {
         Status::Queued => Wit::Queued,
         Status::Running(progress) => Wit::Running(progress),
-        Status::Waiting { kind, detail } => Wit::Waiting(operator_types::Waiting { kind, detail }),
+        Status::Waiting { kind, detail } => Wit::Waiting(operator_types::Waiting { kind, detail, more: None }),
         Status::Succeeded => Wit::Succeeded,
         Status::Failed(detail) => Wit::Failed(detail_to_wit(detail)),
         Status::Cancelled => Wit::Cancelled,
@@ -139,7 +201,7 @@ pub(super) fn report_to_wit(report: StatusReport) -> operator_types::StatusRepor
         Status::Lost(detail) => Wit::Lost(detail_to_wit(detail)),
         Status::Unavailable(detail) => Wit::Unavailable(detail_to_wit(detail)),
     };
-    operator_types::StatusReport { status, handle: report.handle, poll_after_ms: report.poll_after_ms }
+    operator_types::StatusReport { status, handle: report.handle, poll_after_ms: report.poll_after_ms, more: None }
 }
 
 /// A plugin's answer to `check-status` as the host's own.
@@ -150,7 +212,10 @@ pub(super) fn report_from_wit(report: operator_types::StatusReport) -> Checked<S
         Wit::Running(progress) => {
             Status::Running(progress.map(|text| document("the progress", text, NOTE_MAX)).transpose()?)
         }
-        Wit::Waiting(waiting) => Status::Waiting { kind: word(waiting.kind), detail: sentence(&waiting.detail) },
+        Wit::Waiting(waiting) => {
+            nothing_more("`waiting`", waiting.more.as_ref())?;
+            Status::Waiting { kind: word(waiting.kind), detail: sentence(&waiting.detail) }
+        }
         Wit::Succeeded => Status::Succeeded,
         Wit::Failed(detail) => Status::Failed(detail_from_wit(detail)),
         Wit::Cancelled => Status::Cancelled,
@@ -158,21 +223,21 @@ pub(super) fn report_from_wit(report: operator_types::StatusReport) -> Checked<S
         Wit::Lost(detail) => Status::Lost(detail_from_wit(detail)),
         Wit::Unavailable(detail) => Status::Unavailable(detail_from_wit(detail)),
     };
-    let handle = report.handle.map(handle_from_wit).transpose()?;
+    nothing_more("`status-report`", report.more.as_ref())?;
+    let handle = report.handle.map(|handle| document("the handle", handle, NOTE_MAX)).transpose()?;
     Ok(StatusReport { status, handle, poll_after_ms: report.poll_after_ms.map(pause) })
 }
 
 /// What a decision may depend on, as the contract has it.
 pub(super) fn context_to_wit(context: &Context) -> campaign_wit::Context {
     campaign_wit::Context {
-        run_id: context.run_id.0.clone(),
-        iteration: context.iteration,
         decision: context.decision,
+        iteration: context.iteration,
         now_ms: context.now_ms,
         seed: context.seed,
-        params: context.params.clone(),
-        inputs: context.inputs.clone(),
-        supplied: context.supplied.clone(),
+        asked: context.asked.clone(),
+        open_tasks: context.open_tasks,
+        more: "{}".to_owned(),
     }
 }
 
@@ -184,26 +249,49 @@ pub(super) fn attempt_to_wit(attempt: &AttemptRequest) -> operator_wit::Attempt 
         number: attempt.number,
         task: attempt.task.clone(),
         submit_key: attempt.attempt_id.0.clone(),
+        prepared: attempt.prepared.clone(),
         handle: attempt.handle.clone(),
         note: attempt.note.clone(),
         config: attempt.config.clone(),
+        more: "{}".to_owned(),
     }
+}
+
+/// How far a campaign has come, in the keys that are known of it.
+fn summary(text: Option<String>) -> Checked<Option<String>> {
+    let Some(text) = text else { return Ok(None) };
+    if text.len() > NOTE_MAX {
+        let why = format!("the summary has {} bytes; at most {NOTE_MAX} are allowed", text.len());
+        return Err(PluginErrorKind::BadOutput(why));
+    }
+    let bad = |error: String| PluginErrorKind::BadOutput(format!("the summary: {error}"));
+    serde_json::from_str::<Summary>(&text).map_err(|error| bad(error.to_string()))?;
+    document::canonical(&text).map(Some).map_err(|error| bad(error.to_string()))
 }
 
 /// A plan as the host's own. Its documents are checked where they are read, which is once.
 pub(super) fn decision_from_wit(decision: campaign_wit::Decision) -> Checked<Decision> {
     use campaign_types::Next as Wit;
-    let campaign_wit::Decision { state, next, reason } = decision;
+    let campaign_wit::Decision { state, next, cancel, wake_at_ms, summary: said, reason, more: said_more } = decision;
     if reason.len() > SENTENCE_MAX {
         let text = format!("the reason has {} bytes; at most {SENTENCE_MAX} are allowed", reason.len());
         return Err(PluginErrorKind::BadOutput(text));
     }
+    let said_more: DecisionMore = said_more.map(|text| more("`decision`", &text)).transpose()?.unwrap_or_default();
     let next = match next {
         Wit::Workflow(tasks) => Next::Workflow(tasks),
         Wit::Wait => Next::Wait,
         Wit::Complete(document) => Next::Complete(document),
-        Wit::Fail(why) => Next::Fail(detail_from_wit(why)),
-        Wit::Hold(why) => Next::Hold(detail_from_wit(why)),
+        Wit::Fail(why) => Next::Fail(answered_detail(why)?),
+        Wit::Hold(why) => Next::Hold(answered_detail(why)?),
     };
-    Ok(Decision { state, next, reason: sentence(&reason) })
+    let skips_known = said_more.known.is_some();
+    let summary = summary(said)?;
+    Ok(Decision { state, next, cancel, wake_at_ms, summary, reason: sentence(&reason), skips_known })
+}
+
+/// An answer of `analyze` as the host's own. Its state is checked where it is read, which is once.
+pub(super) fn folded_from_wit(folded: campaign_wit::Folded) -> Checked<Folded> {
+    nothing_more("`folded`", folded.more.as_ref())?;
+    Ok(Folded { state: folded.state, summary: summary(folded.summary)? })
 }

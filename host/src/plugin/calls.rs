@@ -5,8 +5,8 @@ use super::bindings::campaign::matterstack::plugin::types;
 use super::bindings::operator::ComputeOperator;
 use super::bindings::operator::exports::matterstack::plugin::operator_calls as operator_wit;
 use super::border::{
-    attempt_to_wit, context_to_wit, decision_from_wit, found_from_wit, from_wit, handle_from_wit, output_from_wit,
-    report_from_wit,
+    attempt_to_wit, collected_from_wit, context_to_wit, decision_from_wit, folded_from_wit, found_from_wit, from_wit,
+    prepared_from_wit, report_from_wit, submitted_from_wit,
 };
 use super::capture::Capture;
 use super::chance::Chance;
@@ -16,10 +16,13 @@ use super::native::PluginSource;
 use super::state::{CallState, CalledAttempt, Deadline, Sight};
 use super::{Answer, Plugins, wasi};
 use crate::model::code::Code;
-use crate::model::contract::{AttemptRequest, Context, Decision, Found, GuestError, Next, Reads, StatusReport};
+use crate::model::contract::{
+    AttemptRequest, Collected, Context, Decision, Folded, Found, GuestError, Next, Reads, StatusReport, Submitted,
+};
 use crate::model::evidence::EngineRecord;
 use crate::model::id::OperatorKey;
 use crate::model::limit::Bound;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use wasmtime::component::ResourceTableError;
 use wasmtime::{Engine, Store, Trap};
@@ -49,7 +52,7 @@ impl PluginHost {
     ) -> Answer<U> {
         let nobody = PluginSource { name: "campaign".to_owned(), path: PathBuf::new(), sha256: String::new() };
         let source = self.campaign.as_ref().unwrap_or(&nobody);
-        let (mut used, mut reads) = (0, Reads::default());
+        let (mut used, mut reads, mut written) = (0, Reads::default(), BTreeMap::new());
         let made = || {
             let pre = self.campaign_pre()?;
             let fuel = self.shared.limits.fuel;
@@ -65,10 +68,12 @@ impl PluginHost {
             let computed = fuel - store.get_fuel().unwrap_or(0);
             used = computed.saturating_add(store.data().charged);
             reads = std::mem::take(&mut store.data_mut().reads);
-            believe(self.finish(&mut store, answer)?)
+            let believed = believe(self.finish(&mut store, answer)?)?;
+            written = std::mem::take(&mut store.data_mut().written);
+            Ok(believed)
         };
         let value = made().map_err(|kind| error(source, Some(call), kind));
-        Answer { value, fuel: used, reads }
+        Answer { value, fuel: used, reads, written }
     }
 
     /// A store for a call of the campaign, with fuel, and a fuse beside it: how long the fuel takes depends on the
@@ -84,7 +89,9 @@ impl PluginHost {
         let (wasi, now_ms) = (wasi::for_campaign(context.now_ms, &out, &err), context.now_ms);
         let chance = Chance::of_decision(context.seed, context.decision);
         let sight = Sight { wasi, chance, now_ms, out, err };
-        let mut store = self.store(pre.engine(), CallState::new(self.shared.clone(), plugin, deadline, sight));
+        let mut state = CallState::new(self.shared.clone(), plugin, deadline, sight);
+        state.run = Some(context.run.clone());
+        let mut store = self.store(pre.engine(), state);
         store.set_fuel(self.shared.limits.fuel).map_err(unstarted)?;
         store.fuel_async_yield_interval(Some(FUEL_BETWEEN_LOOKS)).map_err(unstarted)?;
         Ok(store)
@@ -253,29 +260,32 @@ impl Plugins for PluginHost {
         })
     }
 
-    fn analyze(&self, context: &Context, state: &str, finished: &str) -> Answer<String> {
+    fn analyze(&self, context: &Context, state: &str, finished: &str) -> Answer<Folded> {
         let work = async |store: &mut Store<CallState>, calls: &campaign_wit::Guest| {
             calls.call_analyze(store, &context_to_wit(context), &state.to_owned(), &finished.to_owned()).await
         };
-        self.decide("analyze", context, work, |state| self.bounded([&state].into_iter()).map(|()| state))
+        self.decide("analyze", context, work, |folded| {
+            let folded = folded_from_wit(folded)?;
+            self.bounded([&folded.state].into_iter()).map(|()| folded)
+        })
     }
 
     fn engine(&self) -> EngineRecord {
         super::this_engine()
     }
 
-    fn prepare(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<(), PluginError> {
+    fn prepare(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<Option<String>, PluginError> {
         let work = async |store: &mut Store<CallState>, calls: &operator_wit::Guest, attempt| {
             calls.call_prepare(store, &attempt).await
         };
-        self.effect_call("prepare", operator, attempt, work, Ok)
+        self.effect_call("prepare", operator, attempt, work, prepared_from_wit)
     }
 
-    fn submit(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<String, PluginError> {
+    fn submit(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<Submitted, PluginError> {
         let work = async |store: &mut Store<CallState>, calls: &operator_wit::Guest, attempt| {
             calls.call_submit(store, &attempt).await
         };
-        self.effect_call("submit", operator, attempt, work, handle_from_wit)
+        self.effect_call("submit", operator, attempt, work, submitted_from_wit)
     }
 
     fn reconcile(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<Found, PluginError> {
@@ -292,13 +302,13 @@ impl Plugins for PluginHost {
         self.effect_call("check-status", operator, attempt, work, report_from_wit)
     }
 
-    fn collect_results(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<Option<String>, PluginError> {
+    fn collect_results(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<Collected, PluginError> {
         let work = async |store: &mut Store<CallState>, calls: &operator_wit::Guest, attempt| {
             calls.call_collect_results(store, &attempt).await
         };
-        self.effect_call("collect-results", operator, attempt, work, |output| {
-            self.bounded(output.iter())?;
-            output_from_wit(output)
+        self.effect_call("collect-results", operator, attempt, work, |collected| {
+            self.bounded(collected.output.iter())?;
+            collected_from_wit(collected)
         })
     }
 

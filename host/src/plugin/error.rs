@@ -39,6 +39,9 @@ pub enum PluginErrorKind {
     /// The machine had no more memory to give in the midst of the call, within what the plugin may have.
     #[error("was ended because this machine had no more memory to give: {0}")]
     Starved(String),
+    /// Asked its run for something that cannot be had now.
+    #[error("was ended because it could not be given what it asked for: {0}")]
+    Ungiven(String),
     /// Trapped (a panic, an illegal access, stack overflow).
     #[error("trapped: {0}")]
     Trap(String),
@@ -71,6 +74,7 @@ impl PluginErrorKind {
         match self {
             Self::Load(_) | Self::Compile(_) | Self::NotGranted { .. } | Self::Unstarted(_) => true,
             Self::Starved(_)
+            | Self::Ungiven(_)
             | Self::Trap(_)
             | Self::Deadline(_)
             | Self::Fuel(_)
@@ -84,7 +88,7 @@ impl PluginErrorKind {
 
     /// Whether the machine is at fault, and another time or place may do.
     pub fn is_machine(&self) -> bool {
-        matches!(self, Self::Unstarted(_) | Self::Starved(_))
+        matches!(self, Self::Unstarted(_) | Self::Starved(_) | Self::Ungiven(_))
     }
 
     /// Whether the error says nothing about what was asked: not a word of it is the plugin's doing in this call.
@@ -104,6 +108,7 @@ impl PluginErrorKind {
             | Self::NotGranted { .. }
             | Self::Unstarted(_)
             | Self::Starved(_)
+            | Self::Ungiven(_)
             | Self::Trap(_)
             | Self::Refusals(_)
             | Self::Guest(_)
@@ -119,6 +124,7 @@ impl PluginErrorKind {
             Self::NotGranted { .. } => Code::PluginNotGranted,
             Self::Unstarted(_) => Code::PluginUnstarted,
             Self::Starved(_) => Code::PluginStarved,
+            Self::Ungiven(_) => Code::PluginUnstarted,
             Self::Trap(_) => Code::PluginTrap,
             Self::Deadline(_) => Code::PluginDeadline,
             Self::Fuel(_) => Code::PluginFuel,
@@ -132,7 +138,12 @@ impl PluginErrorKind {
     /// How it ends a decision in the record; nothing if it says nothing about the campaign at all.
     pub fn outcome(&self) -> Option<DecisionOutcome> {
         match self {
-            Self::Load(_) | Self::Compile(_) | Self::NotGranted { .. } | Self::Unstarted(_) | Self::Starved(_) => None,
+            Self::Load(_)
+            | Self::Compile(_)
+            | Self::NotGranted { .. }
+            | Self::Unstarted(_)
+            | Self::Starved(_)
+            | Self::Ungiven(_) => None,
             Self::Trap(_) => Some(DecisionOutcome::Trap),
             Self::Deadline(_) => Some(DecisionOutcome::Deadline),
             Self::Fuel(_) | Self::Memory(_) | Self::Limit(_) | Self::Refusals(_) => Some(DecisionOutcome::Limit),
@@ -156,6 +167,7 @@ impl PluginErrorKind {
             | Self::NotGranted { .. }
             | Self::Unstarted(_)
             | Self::Starved(_)
+            | Self::Ungiven(_)
             | Self::Trap(_)
             | Self::Deadline(_)
             | Self::Fuel(_)

@@ -1,17 +1,24 @@
 //! The host's side of the contract's imports. Each call counts, and asks nothing that is not granted.
-use super::bindings::campaign::matterstack::plugin::{artifacts, log, types};
+use super::bindings::campaign::matterstack::plugin::{artifacts, log, run, types};
 use super::bindings::operator::matterstack::plugin::{compute, lifecycle, operator_types};
-use super::border::{found_to_wit, report_to_wit, to_wit};
+use super::border::{found_to_wit, report_to_wit, submitted_to_wit, to_wit};
 use super::error::PluginErrorKind;
 use super::given::LogLevel;
 use super::state::CallState;
 use crate::backend::{Compute, JobKey};
 use crate::model::code::Code;
-use crate::model::contract::{Detail, GuestError, ReadRefused};
+use crate::model::contract::{Detail, GuestError, OpenTasksRead, ReadRefused, RunView, Submitted};
+use crate::model::document::sha256;
 use std::time::Instant;
 
 /// Bytes that one `artifacts.read` returns at most.
 const READ_MAX: u32 = 16 * 1024 * 1024;
+
+/// Bytes that one `artifacts.write` keeps at most.
+const WRITE_MAX: usize = 16 * 1024 * 1024;
+
+/// Ids that one `run.open-tasks` returns at most.
+const OPEN_TASKS_MAX: u32 = 10_000;
 
 /// Bytes of a digest.
 const DIGEST_MAX: usize = 64;
@@ -39,6 +46,13 @@ impl log::Host for CallState {
 impl artifacts::Host for CallState {
     fn read(&mut self, digest: String, offset: u64, max: u32) -> wasmtime::Result<Result<Vec<u8>, types::Error>> {
         self.count()?;
+        if let Some(bytes) = self.written.get(&digest) {
+            let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+            let to = from.saturating_add(max.min(READ_MAX) as usize).min(bytes.len());
+            let piece = bytes[from..to].to_vec();
+            self.charge(piece.len() as u64)?;
+            return Ok(Ok(piece));
+        }
         // what is refused stands in the record, so that no more than a digest may stand in the refusal
         let read = if digest.len() > DIGEST_MAX {
             let text = format!("a digest has {DIGEST_MAX} digits, and this has {} bytes", digest.len());
@@ -46,6 +60,11 @@ impl artifacts::Host for CallState {
         } else {
             self.shared.artifacts.read(&digest, offset, max.min(READ_MAX))
         };
+        if self.run.is_none() {
+            // only a decision's reads stand in the record
+            self.charge(0)?;
+            return Ok(read.map_err(to_wit));
+        }
         let seq = self.reads.count;
         self.reads.count += 1;
         match &read {
@@ -59,6 +78,72 @@ impl artifacts::Host for CallState {
         }
         self.charge(read.as_ref().map_or(0, |bytes| bytes.len() as u64))?;
         Ok(read.map_err(to_wit))
+    }
+
+    fn write(&mut self, bytes: Vec<u8>) -> wasmtime::Result<Result<String, types::Error>> {
+        self.count()?;
+        if self.run.is_none() {
+            let text = "only a campaign may write to `artifacts`; an operator writes to its attempt directory";
+            return Ok(Err(to_wit(GuestError::Denied(Detail::new("denied", text)))));
+        }
+        if bytes.len() > WRITE_MAX {
+            let text = format!("{} bytes are more than the {WRITE_MAX} that may be written at once", bytes.len());
+            return Ok(Err(to_wit(GuestError::Invalid(Detail::new("too-large", text)))));
+        }
+        if self.written_bytes().saturating_add(bytes.len()) > self.shared.output_max() {
+            return self.end(PluginErrorKind::Limit(self.shared.output_bound()));
+        }
+        self.charge(bytes.len() as u64)?;
+        let digest = sha256(&bytes);
+        self.written.insert(digest.clone(), bytes);
+        Ok(Ok(digest))
+    }
+}
+
+impl CallState {
+    /// Asks the run for a document, which is charged for.
+    fn told<T>(
+        &mut self,
+        size: impl FnOnce(&T) -> usize,
+        ask: impl FnOnce(&dyn RunView) -> Result<T, String>,
+    ) -> wasmtime::Result<T> {
+        self.count()?;
+        let Some(run) = self.run.clone() else {
+            return self.end(PluginErrorKind::Ungiven("`run` needs a decision".to_owned()));
+        };
+        match ask(&*run) {
+            Ok(answer) => {
+                self.charge(size(&answer) as u64)?;
+                Ok(answer)
+            }
+            Err(why) => self.end(PluginErrorKind::Ungiven(why)),
+        }
+    }
+}
+
+impl run::Host for CallState {
+    fn id(&mut self) -> wasmtime::Result<String> {
+        self.told(String::len, |run| Ok(run.id().to_owned()))
+    }
+
+    fn params(&mut self) -> wasmtime::Result<String> {
+        self.told(String::len, |run| run.params())
+    }
+
+    fn inputs(&mut self) -> wasmtime::Result<String> {
+        self.told(String::len, |run| Ok(run.inputs()))
+    }
+
+    fn supplied(&mut self) -> wasmtime::Result<Option<String>> {
+        self.told(|text: &Option<String>| text.as_ref().map_or(0, String::len), |run| Ok(run.supplied()))
+    }
+
+    fn open_tasks(&mut self, after: Option<String>, max: u32) -> wasmtime::Result<Vec<String>> {
+        let max = max.min(OPEN_TASKS_MAX);
+        let size = |ids: &Vec<String>| ids.iter().map(String::len).sum();
+        let tasks = self.told(size, |run| run.open_tasks(after.as_deref(), max))?;
+        self.reads.open_tasks.push(OpenTasksRead { after, max, tasks: tasks.clone() });
+        Ok(tasks)
     }
 }
 
@@ -104,10 +189,17 @@ impl compute::Host for CallState {
         Ok(self.attempt.as_ref().map(|attempt| attempt.grants.compute.clone()).unwrap_or_default())
     }
 
-    fn submit(&mut self, backend: String, job: String) -> wasmtime::Result<Result<String, types::Error>> {
+    fn submit(
+        &mut self,
+        backend: String,
+        job: String,
+    ) -> wasmtime::Result<Result<operator_types::Submitted, types::Error>> {
         self.bounded(&job)?;
         let inputs = self.attempt.as_ref().map(|attempt| attempt.inputs.clone()).unwrap_or_default();
-        self.ask("submit", &backend, |compute, key| compute.submit(&backend, key, &job, &inputs))
+        self.ask("submit", &backend, |compute, key| {
+            let handle = compute.submit(&backend, key, &job, &inputs)?;
+            Ok(submitted_to_wit(Submitted::of_job(handle)))
+        })
     }
 
     fn find(&mut self, backend: String) -> wasmtime::Result<Result<operator_types::Found, types::Error>> {

@@ -1,15 +1,17 @@
 //! What a component is, by what it imports and exports, and whether a configuration grants what it needs.
 use super::engine::{self, Kind, Role};
 use super::error::{PluginError, PluginErrorKind};
+use super::manifest::manifest;
 use super::native::Compiler;
 use crate::model::config::Grants;
 use crate::model::document::sha256;
+use crate::model::manifest::Manifest;
 use serde::Serialize;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
 /// The contract version this host speaks.
-pub const CONTRACT: &str = "0.2.0-dev";
+pub const CONTRACT: &str = "0.2.0-dev.2";
 /// The package that is the contract.
 const PACKAGE: &str = "matterstack:plugin/";
 /// WASI packages that a language's runtime may import merely by existing; what is not granted is a stand-in.
@@ -18,8 +20,8 @@ const WASI: &[&str] = &["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:i
 /// The interfaces of the contract that a plugin may import.
 fn interfaces(role: Role) -> &'static [&'static str] {
     match role {
-        Role::Campaign => &["types", "campaign-types", "log", "artifacts"],
-        Role::Operator => &["types", "operator-types", "log", "lifecycle", "compute"],
+        Role::Campaign => &["types", "campaign-types", "log", "artifacts", "run"],
+        Role::Operator => &["types", "operator-types", "log", "lifecycle", "artifacts", "compute"],
     }
 }
 
@@ -40,6 +42,8 @@ pub struct Inspection {
     pub imports: Vec<String>,
     /// The grants it needs, as config.json has them.
     pub grants: serde_json::Value,
+    /// What it says of itself.
+    pub manifest: Option<Manifest>,
 }
 
 /// Tells what a plugin is; `name` is for messages.
@@ -69,6 +73,7 @@ fn examine(compiler: &Compiler, bytes: &[u8]) -> Result<Inspection, PluginErrorK
         size: bytes.len() as u64,
         exports: exports(&component, &engine),
         imports,
+        manifest: manifest(bytes).map_err(PluginErrorKind::Load)?,
         grants: if compute { serde_json::json!({"compute": ["BACKEND"]}) } else { serde_json::json!({}) },
     })
 }

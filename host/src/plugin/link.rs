@@ -1,5 +1,5 @@
 //! One linker for each world: what a plugin can be linked with.
-use super::bindings::campaign::matterstack::plugin::{artifacts, log, types};
+use super::bindings::campaign::matterstack::plugin::{artifacts, log, run, types};
 use super::bindings::operator::matterstack::plugin::{compute, lifecycle, operator_types};
 use super::state::CallState;
 use super::{chance, clock, files};
@@ -13,6 +13,7 @@ pub(super) fn campaign_linker(engine: &Engine) -> wasmtime::Result<Linker<CallSt
     types::add_to_linker::<_, HasSelf<CallState>>(&mut linker, |state| state)?;
     log::add_to_linker::<_, HasSelf<CallState>>(&mut linker, |state| state)?;
     artifacts::add_to_linker::<_, HasSelf<CallState>>(&mut linker, |state| state)?;
+    run::add_to_linker::<_, HasSelf<CallState>>(&mut linker, |state| state)?;
     Ok(linker)
 }
 
@@ -23,6 +24,7 @@ pub(super) fn operator_linker(engine: &Engine, with_compute: bool) -> wasmtime::
     operator_types::add_to_linker::<_, HasSelf<CallState>>(&mut linker, |state| state)?;
     log::add_to_linker::<_, HasSelf<CallState>>(&mut linker, |state| state)?;
     lifecycle::add_to_linker::<_, HasSelf<CallState>>(&mut linker, |state| state)?;
+    artifacts::add_to_linker::<_, HasSelf<CallState>>(&mut linker, |state| state)?;
     if with_compute {
         compute::add_to_linker::<_, HasSelf<CallState>>(&mut linker, |state| state)?;
     }

@@ -16,6 +16,7 @@ mod host;
 mod imports;
 mod inspect;
 mod link;
+mod manifest;
 mod memory;
 mod native;
 mod state;
@@ -29,12 +30,16 @@ pub use error::{PluginError, PluginErrorKind};
 pub use given::{Artifacts, LogEntry, LogLevel, PluginLog};
 pub use host::{HostSettings, PluginHost};
 pub use inspect::{CONTRACT, Inspection, inspect};
+pub use manifest::manifest;
 pub use native::{Compiler, PluginSource};
 
 use crate::model::act::VERSION;
-use crate::model::contract::{AttemptRequest, Context, Decision, Found, Reads, StatusReport};
+use crate::model::contract::{
+    AttemptRequest, Collected, Context, Decision, Folded, Found, Reads, StatusReport, Submitted,
+};
 use crate::model::evidence::EngineRecord;
 use crate::model::id::OperatorKey;
+use std::collections::BTreeMap;
 
 /// The version of wasmtime, as Cargo.lock names it.
 const WASMTIME: &str = "48.0.8";
@@ -56,8 +61,10 @@ pub struct Answer<T> {
     pub value: Result<T, PluginError>,
     /// Units of fuel used by the call.
     pub fuel: u64,
-    /// The files it read.
+    /// What it asked for beside its arguments.
     pub reads: Reads,
+    /// The files it wrote, by SHA-256; none where it did not answer.
+    pub written: BTreeMap<String, Vec<u8>>,
 }
 
 /// The calls a tick makes into plugins.
@@ -65,19 +72,19 @@ pub trait Plugins {
     /// Asks the campaign what to do next.
     fn plan(&self, context: &Context, state: Option<&str>) -> Answer<Decision>;
     /// Lets the campaign fold results (a JSON array) into its state.
-    fn analyze(&self, context: &Context, state: &str, finished: &str) -> Answer<String>;
+    fn analyze(&self, context: &Context, state: &str, finished: &str) -> Answer<Folded>;
     /// What carries campaigns out.
     fn engine(&self) -> EngineRecord;
-    /// Readies what `submit` needs.
-    fn prepare(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<(), PluginError>;
-    /// Carries the attempt outside, once; returns its handle.
-    fn submit(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<String, PluginError>;
+    /// Readies what `submit` needs; returns what later calls are to know.
+    fn prepare(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<Option<String>, PluginError>;
+    /// Carries the attempt outside, once.
+    fn submit(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<Submitted, PluginError>;
     /// Tells whether an interrupted submit took effect.
     fn reconcile(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<Found, PluginError>;
     /// Asks where the attempt stands.
     fn check_status(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<StatusReport, PluginError>;
-    /// Fetches the results of an ended attempt; returns the output document, if any.
-    fn collect_results(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<Option<String>, PluginError>;
+    /// Fetches the results of an ended attempt.
+    fn collect_results(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<Collected, PluginError>;
     /// Asks the outside to stop the attempt.
     fn cancel(&self, operator: &OperatorKey, attempt: &AttemptRequest) -> Result<(), PluginError>;
 }

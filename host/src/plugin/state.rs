@@ -8,10 +8,11 @@ use super::given::{Artifacts, LogEntry, LogLevel, PluginLog};
 use super::memory::{Growth, Memory};
 use crate::backend::Compute;
 use crate::model::config::Grants;
-use crate::model::contract::Reads;
+use crate::model::contract::{Reads, RunView};
 use crate::model::id::{AttemptId, TaskId};
 use crate::model::inputs::Inputs;
 use crate::model::limit::{Bound, PluginLimits};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -104,6 +105,10 @@ pub(super) struct CallState {
     host_calls: u64,
     /// The files read, and the reads refused.
     pub(super) reads: Reads,
+    /// The run that a campaign decides for.
+    pub(super) run: Option<Arc<dyn RunView>>,
+    /// The files it wrote, by digest; the tick keeps them if it keeps the answer.
+    pub(super) written: BTreeMap<String, Vec<u8>>,
     /// Random bytes drawn.
     drawn: u64,
     /// Fuel for what the host did: one for each byte that it made or fetched.
@@ -128,6 +133,8 @@ impl CallState {
             memory: Memory::default(),
             host_calls: 0,
             reads: Reads::default(),
+            run: None,
+            written: BTreeMap::new(),
             drawn: 0,
             charged: 0,
             logged: 0,
@@ -169,6 +176,11 @@ impl CallState {
             return self.end(PluginErrorKind::Limit(self.shared.output_bound()));
         }
         self.charge(bytes)
+    }
+
+    /// Bytes of all files that this call wrote.
+    pub(super) fn written_bytes(&self) -> usize {
+        self.written.values().map(Vec::len).sum()
     }
 
     /// Ends the call for this reason.
@@ -224,7 +236,8 @@ impl CallState {
 
     /// The attempt, if the backend is granted to its operator.
     pub(super) fn granted(&self, call: &str, backend: &str) -> Result<&CalledAttempt, types::Error> {
-        let denied = |text: String| types::Error::Denied(types::Detail { code: "denied".to_owned(), message: text });
+        let denied =
+            |text: String| types::Error::Denied(types::Detail { code: "denied".to_owned(), message: text, data: None });
         let attempt = self.attempt.as_ref().ok_or_else(|| denied("`compute` needs an attempt".to_owned()))?;
         if attempt.grants.compute.iter().any(|granted| granted == backend) {
             return Ok(attempt);

@@ -1,5 +1,4 @@
 //! What was recorded of a decision against what came of making it again.
-use crate::model::document::sha256;
 use crate::model::evidence::{DecisionKind, DecisionOutcome};
 use crate::plugin::PluginError;
 use crate::store::DecisionInput;
@@ -17,7 +16,7 @@ const SHOWN: usize = 200;
 pub enum Aspect {
     /// The plugin is not there, or not the one that decided.
     Plugin,
-    /// A file that it read is not there, or was changed.
+    /// A file that it read is not there, or was changed; or it wrote other files.
     File,
     /// The record does not give what the decision was given.
     Input,
@@ -75,6 +74,8 @@ pub struct Difference {
 pub(super) struct Recorded<'a> {
     pub(super) input: &'a DecisionInput,
     pub(super) state: Option<&'a str>,
+    /// The digests of the files that it wrote, sorted.
+    pub(super) written: &'a [String],
     pub(super) same_engine: bool,
 }
 
@@ -87,6 +88,8 @@ pub(super) struct Came {
     pub(super) state: Option<String>,
     pub(super) rest: Option<String>,
     pub(super) fuel: u64,
+    /// The digests of the files that it wrote, sorted.
+    pub(super) written: Vec<String>,
     /// What it answered, just as it was given.
     pub(super) said: String,
     /// A file that could not be read and was when the decision was made: its digest, and why.
@@ -102,6 +105,7 @@ impl Came {
             state: Some(state),
             rest: Some(rest),
             fuel,
+            written: Vec::new(),
             said: String::new(),
             missing: None,
         }
@@ -116,6 +120,7 @@ impl Came {
             state: None,
             rest: None,
             fuel,
+            written: Vec::new(),
             said: String::new(),
             missing: None,
         }
@@ -221,12 +226,13 @@ fn in_what_came(recorded: &Recorded<'_>, came: &Came) -> Option<Found> {
     }
     let answer = || Found::in_documents(Aspect::Answer, input.answer.as_deref(), came.rest.as_deref());
     let state = || Found::in_documents(Aspect::State, recorded.state, came.state.as_deref());
-    answer().or_else(state).or_else(|| {
+    let written = || {
+        let (one, other) = (recorded.written.join(" "), came.written.join(" "));
+        if one == other { None } else { Found::whole(Aspect::File, one, other) }
+    };
+    answer().or_else(state).or_else(written).or_else(|| {
         let (rest, state, digest) = (came.rest.as_ref()?, came.state.as_ref()?, record.output_sha256.as_ref()?);
-        let now = match record.kind {
-            DecisionKind::Plan => sha256_of_answer(rest, state),
-            DecisionKind::Analyze => sha256(state.as_bytes()),
-        };
+        let now = sha256_of_answer(rest, state);
         if now == *digest { None } else { Found::whole(Aspect::Digest, digest.as_str(), now) }
     })
 }

@@ -1,11 +1,11 @@
 //! The files that a decision reads when it is made again: by digest, as they lie in the run. Reads that it was refused
 //! are refused again with the recorded answer, whether the file is there by now or not.
 use crate::model::config::RunConfig;
-use crate::model::contract::{GuestError, ReadRefused};
+use crate::model::contract::{GuestError, OpenTasksRead, ReadRefused, RunView};
 use crate::plugin::Artifacts;
-use crate::run::RunDir;
+use crate::run::{CampaignView, RunDir};
 use crate::workspace::RunFiles;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 pub(super) struct ReplayedFiles {
@@ -35,6 +35,44 @@ impl ReplayedFiles {
     /// The first file that cannot be read now, by its digest, and why.
     pub(super) fn missing(&self) -> Option<(String, String)> {
         self.decision.lock().unwrap_or_else(PoisonError::into_inner).missing.take()
+    }
+}
+
+/// What a decision asks of its run when it is made again: about open tasks it is told what it was told then.
+#[derive(Debug)]
+pub(super) struct ReplayedView {
+    view: CampaignView,
+    told: Mutex<VecDeque<OpenTasksRead>>,
+}
+
+impl ReplayedView {
+    pub(super) fn new(view: CampaignView, told: Vec<OpenTasksRead>) -> Self {
+        Self { view, told: Mutex::new(told.into()) }
+    }
+}
+
+impl RunView for ReplayedView {
+    fn id(&self) -> &str {
+        self.view.id()
+    }
+
+    fn params(&self) -> Result<String, String> {
+        self.view.params()
+    }
+
+    fn inputs(&self) -> String {
+        self.view.inputs()
+    }
+
+    fn supplied(&self) -> Option<String> {
+        self.view.supplied()
+    }
+
+    fn open_tasks(&self, after: Option<&str>, max: u32) -> Result<Vec<String>, String> {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        // one that asks something else than it did decides otherwise, which shows in its answer
+        let same = told.filter(|told| told.after.as_deref() == after && told.max == max);
+        Ok(same.map(|told| told.tasks).unwrap_or_default())
     }
 }
 

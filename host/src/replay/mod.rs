@@ -13,21 +13,22 @@ use crate::failure::{Failure, FailureKind};
 use crate::ground::digest::digest;
 use crate::ground::files::open_regular_path;
 use crate::model::config::RunConfig;
-use crate::model::contract::{Context, Decision};
-use crate::model::document::{canonical, canonical_value};
+use crate::model::contract::{Context, Decision, Folded};
+use crate::model::document::canonical_value;
 use crate::model::evidence::{DecisionKind, DecisionOutcome, EngineRecord};
 use crate::model::limit::{CompileLimits, PluginLimits};
 use crate::plugin::{
     Answer, Compiler, HostSettings, LogEntry, PluginError, PluginHost, PluginLog, PluginSource, Plugins, this_engine,
 };
-use crate::run::{RunDir, read_params};
+use crate::run::{CampaignView, RunDir};
 use crate::store::{DecisionInput, Store, StoreError};
-use crate::tick::{Occasion, canonical_next, canonical_output, context_of, input_digest, raw_decision, raw_state};
+use crate::tick::{
+    canonical_next, canonical_output, input_digest, raw_analysis, raw_decision, rest_of_analysis, rest_of_plan,
+};
 use crate::workspace::read_run_config;
 use compare::{Came, Recorded};
-use files::ReplayedFiles;
+use files::{ReplayedFiles, ReplayedView};
 use serde::Serialize;
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::sync::Arc;
@@ -228,8 +229,10 @@ impl<'a> Replayer<'a> {
             | DecisionOutcome::Deadline
             | DecisionOutcome::BadOutput => None,
         };
-        let input_sha256 = input_digest(input.record.kind, &context, given.as_deref(), input.finished.as_deref());
-        let recorded = Recorded { input, state: state.as_deref(), same_engine };
+        let (record, finished) = (&input.record, input.finished.as_deref());
+        let input_sha256 = input_digest(record.kind, &context, &record.config_sha256, given.as_deref(), finished);
+        let written = self.store.decision_writes(place).map_err(Failure::from)?;
+        let recorded = Recorded { input, state: state.as_deref(), written: &written, same_engine };
         Ok(compare::first_difference(place, &recorded, &input_sha256, &came))
     }
 
@@ -274,11 +277,16 @@ impl<'a> Replayer<'a> {
         };
         let supplied = record.supplied.as_ref().map(canonical_value).transpose();
         let supplied = supplied.map_err(|error| Failure::machine("what was supplied", error))?;
-        let (iteration, decision) = (record.iteration, record.number);
-        let occasion = Occasion { run_id: self.run_id, iteration, decision, now_ms: record.at.0 };
-        let params = read_params(self.dir, &campaign.config)
-            .map_err(|error| Failure::machine("campaign.params of a recorded config.json", error))?;
-        let context = context_of(occasion, &campaign.config, params, supplied);
+        let view = CampaignView::new(self.run_id, self.dir, &campaign.config, supplied);
+        let context = Context {
+            decision: record.number,
+            iteration: record.iteration,
+            now_ms: record.at.0.max(0) as u64,
+            seed: campaign.config.campaign.seed,
+            asked: record.asked.clone(),
+            open_tasks: record.open_tasks,
+            run: Arc::new(ReplayedView::new(view, input.open_tasks.clone())),
+        };
         campaign.files.begin(input.refusals.clone());
         let mut came = match record.kind {
             DecisionKind::Plan => plan(campaign.host.plan(&context, state)),
@@ -315,35 +323,32 @@ impl<'a> Replayer<'a> {
 
 /// What came of a plan, in the words of the record.
 fn plan(answer: Answer<Decision>) -> Came {
-    let fuel = answer.fuel;
+    let (fuel, written) = (answer.fuel, answer.written.into_keys().collect());
     let decision = match answer.value {
         Ok(decision) => decision,
         Err(error) => return Came::failed(error, fuel),
     };
     let taken = || -> Result<(String, String), PluginError> {
         let state = canonical_output(&decision.state, "plan", "state")?;
-        let next = canonical_next(&decision.next)?;
-        Ok((state, format!("{{\"next\":{next},\"reason\":{}}}", Value::from(decision.reason.as_str()))))
+        Ok((state, rest_of_plan(&decision, &canonical_next(&decision.next)?)))
     };
     let said = raw_decision(&decision);
     match taken() {
-        Ok((state, rest)) => Came { said, ..Came::answered(state, rest, fuel) },
+        Ok((state, rest)) => Came { said, written, ..Came::answered(state, rest, fuel) },
         Err(error) => Came { said, ..Came::failed(error, fuel) },
     }
 }
 
 /// What came of an analysis, in the words of the record.
-fn analysis(answer: Answer<String>) -> Came {
-    let fuel = answer.fuel;
-    let said = match answer.value {
-        Ok(said) => said,
+fn analysis(answer: Answer<Folded>) -> Came {
+    let (fuel, written) = (answer.fuel, answer.written.into_keys().collect());
+    let folded = match answer.value {
+        Ok(folded) => folded,
         Err(error) => return Came::failed(error, fuel),
     };
-    match canonical(&said) {
-        Ok(state) => Came { said: raw_state(&said), ..Came::answered(state, "{}".to_owned(), fuel) },
-        Err(_) => match canonical_output(&said, "analyze", "state") {
-            Ok(state) => Came::answered(state, "{}".to_owned(), fuel),
-            Err(error) => Came { said: raw_state(&said), ..Came::failed(error, fuel) },
-        },
+    let said = raw_analysis(&folded);
+    match canonical_output(&folded.state, "analyze", "state") {
+        Ok(state) => Came { said, written, ..Came::answered(state, rest_of_analysis(&folded), fuel) },
+        Err(error) => Came { said, ..Came::failed(error, fuel) },
     }
 }

@@ -3,12 +3,14 @@ mod dir;
 mod lease;
 mod signature;
 mod ticked;
+mod view;
 
 pub use dir::RunDir;
 pub use lease::{Lease, LeaseError};
 pub use signature::{ANSWER_MAX, Signature};
 pub(crate) use signature::{SIGNATURE, SIGNATURE_MAX, sign_what_came_by_hand, signature_of_answer};
 pub use ticked::LastTick;
+pub use view::CampaignView;
 
 use crate::backend::Backends;
 use crate::ground::files::read_regular;
@@ -21,6 +23,7 @@ use crate::store::{AttemptRow, Store};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use view::Params;
 
 /// An opened run: everything a tick works with.
 pub struct Run {
@@ -55,7 +58,7 @@ impl Run {
     /// # Errors
     /// If the file that holds them cannot be read, or is not the one that was pinned.
     pub fn params(&self) -> io::Result<String> {
-        read_params(&self.dir, &self.config)
+        read_params(&self.dir, &Params::of(&self.config))
     }
 
     /// What an operator is told about an attempt at a task, which is given by its text.
@@ -67,6 +70,7 @@ impl Run {
             task_id: TaskId(attempt.task_id.clone()),
             number: attempt.number,
             task,
+            prepared: attempt.prepared.clone(),
             handle: attempt.handle.clone(),
             note: attempt.note.clone(),
             config: config.unwrap_or_else(|| "{}".to_owned()),
@@ -82,9 +86,10 @@ impl Run {
 ///
 /// # Errors
 /// If that file cannot be read, or is not the one that was pinned.
-pub fn read_params(dir: &RunDir, config: &RunConfig) -> io::Result<String> {
-    let Some(pinned) = config.pinned.as_ref().and_then(|pinned| pinned.params.as_ref()) else {
-        return canonical(&config.campaign.params.to_string()).map_err(io::Error::other);
+fn read_params(dir: &RunDir, params: &Params) -> io::Result<String> {
+    let pinned = match params {
+        Params::Inline(value) => return canonical(&value.to_string()).map_err(io::Error::other),
+        Params::Pinned(file) => file,
     };
     let wrong = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("`{}` {what}", pinned.path));
     let bytes = read_regular(&dir.join(&pinned.path), pinned.size)?.ok_or_else(|| wrong("is missing"))?;

@@ -56,6 +56,22 @@ const RULES: &[(&str, &str)] = &[
          a.ended_at_ms IS NULL",
     ),
     (
+        "an outcome does not wait for the campaign, which has not received it: task",
+        "SELECT t.task_id FROM run r, tasks t WHERE r.each_result AND t.state NOT IN ('pending', 'running') AND \
+         t.delivered IS NULL AND t.task_key NOT IN (SELECT task_key FROM outcomes)",
+    ),
+    (
+        "an outcome waits for the campaign that is none, or that it has received: task",
+        "SELECT t.task_id FROM outcomes o JOIN tasks t ON t.task_key = o.task_key WHERE t.delivered IS NOT NULL OR \
+         t.state IN ('pending', 'running')",
+    ),
+    (
+        "an active run waits for nothing",
+        "SELECT r.run_id FROM run r WHERE r.state = 'active' AND r.iteration > 0 AND r.wake_at_ms IS NULL AND \
+         NOT EXISTS (SELECT 1 FROM asked) AND NOT EXISTS (SELECT 1 FROM outcomes) AND \
+         NOT EXISTS (SELECT 1 FROM workflows WHERE analyzed_at_ms IS NULL)",
+    ),
+    (
         "decisions are not numbered without gaps",
         "SELECT r.decisions FROM run r WHERE r.decisions <> (SELECT count(*) FROM decisions WHERE outcome = \
          'answered') OR r.decisions <> (SELECT coalesce(max(number), 0) FROM decisions WHERE outcome = 'answered')",

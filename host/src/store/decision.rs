@@ -1,9 +1,10 @@
 //! Decisions: what the campaign was asked, with what, and what it answered, also where that was nothing.
 use super::{FormerState, Store, StoreError, Writer, changed_one, compress, optional};
-use crate::model::contract::{ReadRefused, Reads};
+use crate::model::contract::{OpenTasksRead, ReadRefused, Reads};
 use crate::model::evidence::{DecisionKind, DecisionOutcome, DecisionRecord, EngineRecord};
 use crate::model::time::Time;
 use rusqlite::Row;
+use serde_json::json;
 
 /// A decision to record.
 #[derive(Debug, Clone)]
@@ -22,6 +23,10 @@ pub struct NewDecision<'a> {
     pub engine: &'a EngineRecord,
     /// The state the campaign is given.
     pub former: Option<FormerState<'a>>,
+    /// Why a plan is asked for.
+    pub asked: &'a [String],
+    /// Tasks that are planned and have not ended.
+    pub open_tasks: u64,
     /// What a person supplied.
     pub supplied: Option<&'a str>,
     /// The exact text of the results that `analyze` is given.
@@ -30,8 +35,10 @@ pub struct NewDecision<'a> {
     pub input_sha256: &'a str,
     /// Fuel used.
     pub fuel: u64,
-    /// The files it read, and those it was refused.
+    /// What it asked for beside its arguments.
     pub reads: &'a Reads,
+    /// The files it wrote, by digest, with their sizes.
+    pub written: &'a [(String, u64)],
 }
 
 /// What came of a decision.
@@ -47,7 +54,7 @@ pub enum Came<'a> {
         next: Option<&'a str>,
         /// The campaign's sentence on why.
         reason: &'a str,
-        /// The campaign's own line on how far it has come.
+        /// How far the campaign has come, in its own words: a JSON document.
         summary: Option<&'a str>,
         /// SHA-256 of the answer, in canonical JSON.
         output_sha256: &'a str,
@@ -78,6 +85,8 @@ pub struct DecisionInput {
     pub answer: Option<String>,
     /// The reads that it was refused.
     pub refusals: Vec<ReadRefused>,
+    /// What it asked about open tasks, in order.
+    pub open_tasks: Vec<OpenTasksRead>,
 }
 
 /// The compressed texts of a decision: configuration, results, answer; and the place of its plugin.
@@ -105,9 +114,9 @@ impl Writer<'_> {
         self.connection
             .prepare_cached(
                 "INSERT INTO decisions (number, try, kind, iteration, now_ms, config, plugin_sha256, engine, state_from, \
-                 supplied, finished, input_sha256, outcome, error, answer, next, reason, summary, output_sha256, fuel) \
+                 asked, open_tasks, supplied, finished, input_sha256, outcome, error, answer, next, reason, summary, output_sha256, fuel) \
                  VALUES (:number, (SELECT count(*) + 1 FROM decisions WHERE number = :number), :kind, :iteration, :now, \
-                 (SELECT max(config) FROM configs), unhex(:plugin), :engine, :state_from, :supplied, :finished, \
+                 (SELECT max(config) FROM configs), unhex(:plugin), :engine, :state_from, :asked, :open_tasks, :supplied, :finished, \
                  unhex(:input), :outcome, :error, :answer, :next, :reason, :summary, unhex(:output), :fuel)",
             )?
             .execute(rusqlite::named_params! {
@@ -118,6 +127,8 @@ impl Writer<'_> {
                 ":plugin": new.plugin_sha256,
                 ":engine": engine,
                 ":state_from": new.former.map(|former| former.number as i64),
+                ":asked": json!(new.asked).to_string(),
+                ":open_tasks": new.open_tasks as i64,
                 ":supplied": new.supplied,
                 ":finished": finished,
                 ":input": new.input_sha256,
@@ -130,9 +141,13 @@ impl Writer<'_> {
                 ":output": output,
                 ":fuel": new.fuel as i64,
             })?;
-        self.keep_reads(self.connection.last_insert_rowid(), new.reads)?;
+        let decision = self.connection.last_insert_rowid();
+        self.keep_reads(decision, new.reads)?;
         match came {
-            Came::Answer { state, .. } => self.take_answer(new, state),
+            Came::Answer { state, .. } => {
+                self.keep_writes(decision, new.written)?;
+                self.take_answer(new, state)
+            }
             Came::Failure { .. } => Ok(()),
         }
     }
@@ -141,7 +156,10 @@ impl Writer<'_> {
     fn take_answer(&self, new: &NewDecision<'_>, state: &str) -> Result<(), StoreError> {
         self.keep_state(new.number, state, new.former)?;
         let sql = match new.kind {
-            DecisionKind::Plan => "UPDATE run SET decisions = ?1, state_of = ?1, supplied = NULL",
+            DecisionKind::Plan => {
+                self.plan_answered()?;
+                "UPDATE run SET decisions = ?1, state_of = ?1, supplied = NULL"
+            }
             DecisionKind::Analyze => "UPDATE run SET decisions = ?1, state_of = ?1",
         };
         changed_one(self.connection.prepare_cached(sql)?.execute([new.number as i64])?, "the run")
@@ -174,6 +192,34 @@ impl Writer<'_> {
             let answer = serde_json::to_string(&one.answer).map_err(|error| StoreError::Row(error.to_string()))?;
             refused.execute((decision, one.seq as i64, answer))?;
         }
+        let mut open = self
+            .connection
+            .prepare_cached("INSERT INTO decision_open_tasks (decision, seq, answer) VALUES (?1, ?2, ?3)")?;
+        for (seq, one) in reads.open_tasks.iter().enumerate() {
+            let answer = serde_json::to_string(one).map_err(|error| StoreError::Row(error.to_string()))?;
+            open.execute((decision, seq as i64, compress::pack(&answer, None)?))?;
+        }
+        Ok(())
+    }
+
+    fn keep_writes(&self, decision: i64, written: &[(String, u64)]) -> Result<(), StoreError> {
+        for (digest, size) in written {
+            self.keep_file(digest, *size)?;
+            self.connection
+                .prepare_cached("INSERT INTO decision_writes (decision, sha256) VALUES (?1, unhex(?2))")?
+                .execute((decision, digest))?;
+        }
+        Ok(())
+    }
+
+    /// Notes that the run keeps a file beside those of attempts.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub(super) fn keep_file(&self, sha256: &str, size: u64) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached("INSERT OR IGNORE INTO kept_files (sha256, size) VALUES (unhex(?1), ?2)")?
+            .execute((sha256, size as i64))?;
         Ok(())
     }
 
@@ -196,7 +242,7 @@ impl Writer<'_> {
 
 const COLUMNS: &str = "d.decision, d.number, d.try, d.kind, d.iteration, d.now_ms, lower(hex(c.sha256)), \
      lower(hex(d.plugin_sha256)), d.engine, d.state_from, d.supplied, lower(hex(d.input_sha256)), d.outcome, d.error, d.next, \
-     d.reason, d.summary, lower(hex(d.output_sha256)), d.fuel FROM decisions d JOIN configs c ON c.config = d.config";
+     d.reason, d.summary, lower(hex(d.output_sha256)), d.fuel, d.asked, d.open_tasks FROM decisions d JOIN configs c ON c.config = d.config";
 
 /// A row of `COLUMNS`, whose first column is its place.
 fn decision_row(row: &Row<'_>) -> Result<DecisionRecord, StoreError> {
@@ -218,9 +264,11 @@ fn decision_row(row: &Row<'_>) -> Result<DecisionRecord, StoreError> {
         error: row.get(13)?,
         next: row.get(14)?,
         reason: row.get(15)?,
-        summary: row.get(16)?,
+        summary: optional(row.get::<_, Option<String>>(16)?.as_deref())?,
         output_sha256: row.get::<_, Option<String>>(17)?.filter(|digest| !digest.is_empty()),
         fuel: row.get::<_, i64>(18)? as u64,
+        asked: super::document(row.get_ref(19)?.as_str().unwrap_or_default())?,
+        open_tasks: row.get::<_, i64>(20)? as u64,
     })
 }
 
@@ -272,6 +320,7 @@ impl Store {
             finished: text(finished)?,
             answer: text(answer)?,
             refusals: self.refusals(place)?,
+            open_tasks: self.open_tasks_reads(place)?,
         }))
     }
 
@@ -286,6 +335,26 @@ impl Store {
             all.push(ReadRefused { seq: row.get::<_, i64>(0)? as u64, answer });
         }
         Ok(all)
+    }
+
+    fn open_tasks_reads(&self, place: i64) -> Result<Vec<OpenTasksRead>, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT answer FROM decision_open_tasks WHERE decision = ?1 ORDER BY seq")?;
+        let answers = statement.query_map([place], |row| row.get::<_, Vec<u8>>(0))?;
+        answers.map(|answer| super::document(&compress::unpack_alone(&answer?)?)).collect()
+    }
+
+    /// The digests of the files that a decision wrote; `place` as for [`Store::decision_input`].
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn decision_writes(&self, place: i64) -> Result<Vec<String>, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT lower(hex(sha256)) FROM decision_writes WHERE decision = ?1 ORDER BY sha256")?;
+        let digests = statement.query_map([place], |row| row.get(0))?;
+        Ok(digests.collect::<Result<_, _>>()?)
     }
 
     /// The digests of the files that a decision read; `place` as for [`Store::decision_input`].

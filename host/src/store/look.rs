@@ -3,6 +3,7 @@
 //! share: on a full disk and where nothing can be written. What cannot be read for certain is refused: a database
 //! without its log is of the past.
 use super::{BUSY, Store, StoreError, migrate, refuse_stranger};
+use rusqlite::backup::Backup;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs::File;
@@ -35,6 +36,10 @@ impl Store {
             .execute_batch("PRAGMA query_only = ON; PRAGMA temp_store = MEMORY")
             .map_err(|error| Self::name(path, error.into()))?;
         migrate::refuse_newer(&connection, path).map_err(|error| Self::name(path, error))?;
+        if migrate::is_older(&connection)? {
+            let copy = newest(&connection).map_err(|error| Self::name(path, error))?;
+            return Ok(Self { connection: copy, wal: true, alone: false, rehearses: false, _held: None });
+        }
         Ok(Self { connection, wal: true, alone, rehearses: false, _held: held })
     }
 
@@ -42,6 +47,15 @@ impl Store {
     pub fn keeps_others_out(&self) -> bool {
         self.alone
     }
+}
+
+/// A copy in memory of an older database, in the newest schema.
+fn newest(older: &Connection) -> Result<Connection, StoreError> {
+    let mut copy = Connection::open_in_memory()?;
+    Backup::new(older, &mut copy)?.step(-1)?;
+    migrate::migrate_copy(&copy)?;
+    copy.execute_batch("PRAGMA query_only = ON")?;
+    Ok(copy)
 }
 
 /// Whether the files that SQLite makes beside a database are the owner's: root gives them to the owner of the database.

@@ -1,9 +1,11 @@
 //! The schema and its versions. A migration is never edited once released.
 use super::StoreError;
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use crate::model::evidence::EngineRecord;
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use std::path::Path;
 
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_initial.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_each_result.sql")];
 
 fn latest() -> i64 {
     MIGRATIONS.len() as i64
@@ -55,6 +57,38 @@ pub(super) fn refuse_newer(connection: &Connection, path: &Path) -> Result<(), S
         return Err(StoreError::Corrupt(path.to_owned(), "it has no schema".into()));
     }
     Ok(())
+}
+
+/// Whether a database is of an earlier version than the newest schema.
+pub(super) fn is_older(connection: &Connection) -> Result<bool, StoreError> {
+    Ok(version(connection)? < latest())
+}
+
+/// Refuses an older database whose last decision was made by an engine that is not ours.
+pub(super) fn refuse_others(
+    connection: &Connection,
+    path: &Path,
+    is_ours: impl FnOnce(&EngineRecord) -> bool,
+) -> Result<(), StoreError> {
+    if !is_older(connection)? {
+        return Ok(());
+    }
+    let sql = "SELECT e.version, e.contract, e.runtime, e.target FROM decisions d JOIN engines e ON e.engine = d.engine \
+         ORDER BY d.decision DESC LIMIT 1";
+    let engine = connection.query_row(sql, [], |row| {
+        Ok(EngineRecord { version: row.get(0)?, contract: row.get(1)?, runtime: row.get(2)?, target: row.get(3)? })
+    });
+    match engine.optional()? {
+        Some(engine) if !is_ours(&engine) => {
+            Err(StoreError::OtherContract(path.to_owned(), engine.contract, engine.version))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Brings a copy in memory to the newest schema: so those read an older database who may not change it.
+pub(super) fn migrate_copy(connection: &Connection) -> Result<(), StoreError> {
+    apply(connection, MIGRATIONS)
 }
 
 /// Brings an older database to the newest schema, after a backup beside it.

@@ -4,6 +4,7 @@
 //! history in the same transaction. A crash inside a transaction leaves the state before it.
 mod act;
 mod amend;
+mod asked;
 mod attempt;
 mod backup;
 mod check;
@@ -33,11 +34,12 @@ mod word;
 mod workflow;
 
 pub use amend::{AmendedTask, View};
+pub use asked::Wake;
 pub use attempt::{AttemptEnd, AttemptRow, Cancel, NewAttempt, SettledAttempt, Waiting};
 pub use decision::{Came, DecisionInput, NewDecision};
 pub use job::{CarriedInput, NewInput};
 pub use outlook::Outlook;
-pub use output::{KeptOutput, Output};
+pub use output::{KeptOutput, Output, kept_path};
 pub use ready::TaskSpec;
 pub use reuse::{Earlier, EarlierState};
 pub use run::{Identity, NewRun, RunRow};
@@ -47,8 +49,10 @@ pub use state::FormerState;
 pub use task::{Standing, TaskRow};
 pub use version::{NewConfig, NewEnvironment};
 pub use waiting::{News, WaitRow, Watched};
+pub use workflow::{DATA_MAX, Portion};
 
 use crate::model::config::Journal;
+use crate::model::evidence::EngineRecord;
 use crate::model::states::{AttemptState, IllegalTransition, RunState, TaskState};
 use rusqlite::config::DbConfig;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
@@ -74,6 +78,9 @@ pub enum StoreError {
         "database `{0}` is of a matterstack from before the record (its application id is 0); this one cannot read it"
     )]
     Before(PathBuf),
+    /// Of a run that was begun under this version of the plugin contract, with this version of ours.
+    #[error("`{0}` is of a run under contract version {1}, of matterstack {2}")]
+    OtherContract(PathBuf, String, String),
     /// Not a database, or a damaged one.
     #[error("database `{0}` is damaged or not a StateStore")]
     Corrupt(PathBuf, #[source] Cause),
@@ -189,15 +196,33 @@ impl Store {
     /// # Errors
     /// If it is missing, damaged, newer, or locked.
     pub fn open(path: &Path, journal: Journal, network: bool) -> Result<Self, StoreError> {
-        refuse_stranger(path)?;
-        Self::open_ours(path, journal, network).map_err(|error| Self::name(path, error))
+        Self::open_under(path, (journal, network), |_| true)
     }
 
-    fn open_ours(path: &Path, journal: Journal, network: bool) -> Result<Self, StoreError> {
+    /// The same; an older one is migrated only if it may be, by the engine that made its last decision: else whoever
+    /// made it can go on with it.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; [`StoreError::OtherContract`].
+    pub fn open_under(
+        path: &Path,
+        (journal, network): (Journal, bool),
+        may_migrate: impl FnOnce(&EngineRecord) -> bool,
+    ) -> Result<Self, StoreError> {
+        refuse_stranger(path)?;
+        Self::open_ours(path, (journal, network), may_migrate).map_err(|error| Self::name(path, error))
+    }
+
+    fn open_ours(
+        path: &Path,
+        (journal, network): (Journal, bool),
+        may_migrate: impl FnOnce(&EngineRecord) -> bool,
+    ) -> Result<Self, StoreError> {
         let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         // What is not ours is left as it is, so it is refused before its journal is touched.
         connection.busy_timeout(BUSY)?;
         migrate::refuse_newer(&connection, path)?;
+        migrate::refuse_others(&connection, path, may_migrate)?;
         let store = Self::configure(connection, journal, network)?;
         migrate::migrate(&store.connection, path)?;
         Ok(store)

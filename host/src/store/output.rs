@@ -45,6 +45,11 @@ impl Writer<'_> {
     }
 }
 
+/// Where the run keeps a file that no attempt left, relative to its directory.
+pub fn kept_path(sha256: &str) -> String {
+    format!("inputs/{sha256}")
+}
+
 impl Store {
     /// The files an attempt left.
     ///
@@ -143,6 +148,11 @@ impl Store {
              WHERE o.sha256 = unhex(?1) AND o.remote IS NULL ORDER BY o.attempt_key DESC LIMIT ?2",
         )?;
         let rows = statement.query_map((sha256, most), |row| row.get(0))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        let mut paths: Vec<String> = rows.collect::<Result<_, _>>()?;
+        let mut kept = self.connection.prepare_cached("SELECT 1 FROM kept_files WHERE sha256 = unhex(?1)")?;
+        if kept.exists([sha256])? {
+            paths.push(kept_path(sha256));
+        }
+        Ok(paths)
     }
 }

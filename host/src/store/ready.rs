@@ -107,17 +107,6 @@ impl Store {
         let operators = statement.query_map([], |row| row.get(0))?;
         Ok(operators.collect::<Result<_, _>>()?)
     }
-
-    /// When the next back-off ends.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn next_retry(&self) -> Result<Option<i64>, StoreError> {
-        Ok(self
-            .connection
-            .prepare_cached("SELECT min(retry_at_ms) FROM tasks WHERE retry_at_ms IS NOT NULL")?
-            .query_row([], |row| row.get(0))?)
-    }
 }
 
 #[cfg(test)]

@@ -2,21 +2,24 @@
 //! end, in which others read what there was before and nobody else writes, so it must be short; a process that dies in
 //! it leaves the database as it was.
 use super::{BUSY, Store, StoreError, Writer, migrate, refuse_stranger};
+use crate::model::evidence::EngineRecord;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
 
 impl Store {
-    /// Opens the database of a run so that everything that is changed is forgotten at the end; never migrates.
+    /// Opens the database of a run so that everything that is changed is forgotten at the end. An older one is not,
+    /// whose last decision an engine made that is not ours.
     ///
     /// # Errors
-    /// If it is missing, damaged or newer, or cannot be opened.
-    pub fn rehearse(path: &Path) -> Result<Self, StoreError> {
+    /// If it is missing, damaged, newer or older, or cannot be opened.
+    pub fn rehearse(path: &Path, is_ours: impl FnOnce(&EngineRecord) -> bool) -> Result<Self, StoreError> {
         refuse_stranger(path)?;
         let open = || {
             let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
             connection.busy_timeout(BUSY)?;
             migrate::refuse_newer(&connection, path)?;
+            migrate::refuse_others(&connection, path, is_ours)?;
             connection.set_prepared_statement_cache_capacity(64);
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
             // pages that do not fit would be written before a commit, and there is none
@@ -64,7 +67,7 @@ mod tests {
                 let sql = "SELECT position FROM cursors";
                 store.connection.query_row(sql, [], |row| row.get::<_, String>(0)).expect("a cursor")
             };
-            let mut rehearsal = Store::rehearse(&path).expect("a rehearsal");
+            let mut rehearsal = Store::rehearse(&path, |_| true).expect("a rehearsal");
             for position in ["one", "two"] {
                 rehearsal
                     .transaction(Durability::Full, |writer| writer.set_cursor("local", position))

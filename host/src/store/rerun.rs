@@ -3,7 +3,7 @@ use super::transition::{Move, list};
 use super::{Store, StoreError, Writer, changed_one};
 use crate::model::code::Code;
 use crate::model::states::TaskState;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,6 +29,8 @@ impl Writer<'_> {
                 )?
                 .execute((list(keys), from.as_str()))?;
         }
+        let taken_back = "DELETE FROM outcomes WHERE task_key IN (SELECT value FROM json_each(?1))";
+        self.connection.prepare_cached(taken_back)?.execute([&back])?;
         self.count_unmet(&back)?;
         self.skip_unreachable(&back, now_ms)?;
         Ok(self.by_state(&back)?.remove(&TaskState::Pending).map_or(0, |keys| keys.len() as u64))
@@ -80,6 +82,31 @@ impl Writer<'_> {
 }
 
 impl Store {
+    /// A task among these whose outcome the campaign has received.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn delivered_among(&self, keys: &BTreeSet<i64>) -> Result<Option<String>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT t.task_id FROM json_each(?1) k CROSS JOIN tasks t ON t.task_key = k.value \
+             WHERE t.delivered IS NOT NULL ORDER BY t.task_key LIMIT 1",
+        )?;
+        Ok(statement.query_row([list(keys.iter().copied())], |row| row.get(0)).optional()?)
+    }
+
+    /// Those of these tasks whose outcome the campaign has not received.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn undelivered_among(&self, keys: &[i64]) -> Result<Vec<i64>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT t.task_key FROM json_each(?1) k CROSS JOIN tasks t ON t.task_key = k.value \
+             WHERE t.delivered IS NULL ORDER BY t.task_key",
+        )?;
+        let keys = statement.query_map([list(keys.iter().copied())], |row| row.get(0))?;
+        Ok(keys.collect::<Result<_, _>>()?)
+    }
+
     /// The places of these tasks, and of what a rerun of them brings back too.
     ///
     /// # Errors

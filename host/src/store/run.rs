@@ -4,8 +4,10 @@ use super::word::columns;
 use super::{NewConfig, NewEnvironment, Store, StoreError, Writer, changed_one};
 use crate::model::act::Act;
 use crate::model::code::Word;
+use crate::model::contract::Asked;
 use crate::model::document::sha256;
 use crate::model::reason::Reason;
+use crate::model::result::Summary;
 use crate::model::states::RunState;
 use rusqlite::named_params;
 
@@ -59,8 +61,8 @@ pub struct RunRow {
     pub decisions: u64,
     /// Plans in a row that planned nothing.
     pub idle_plans: u32,
-    /// The campaign's own line on how far it has come.
-    pub summary: Option<String>,
+    /// How far the campaign has come, in its own words: a JSON document.
+    summary: Option<String>,
     /// The campaign's result, once it completed.
     pub result: Option<String>,
     /// What a person supplied for the next plan.
@@ -75,6 +77,8 @@ pub struct RunRow {
     pub created_at_ms: i64,
     /// When the run ended.
     pub ended_at_ms: Option<i64>,
+    /// Whether it is held, and starts nothing either.
+    pub also_paused: bool,
 }
 
 /// What `init` knows of a run.
@@ -92,8 +96,34 @@ pub struct NewRun<'a> {
     pub identity: Identity,
     /// The user who makes it.
     pub user_id: i64,
+    /// Whether its campaign receives each result as it comes.
+    pub each_result: bool,
     /// The command that makes it.
     pub act: &'a Act,
+}
+
+impl RunRow {
+    /// How far the campaign has come, in its own words.
+    ///
+    /// # Errors
+    /// If what is stored is none of its words.
+    pub fn summary(&self) -> Result<Option<Summary>, StoreError> {
+        super::optional(self.summary.as_deref())
+    }
+
+    /// The same as one line for a person.
+    pub fn summary_line(&self) -> Option<String> {
+        let Summary { text, done, total, metrics } = self.summary().ok()??;
+        let part = done.zip(total).map(|(done, total)| format!("{done} of {total}"));
+        match (text, part) {
+            (Some(text), Some(part)) => Some(format!("{text} ({part})")),
+            (Some(only), None) | (None, Some(only)) => Some(only),
+            (None, None) => {
+                let metrics: Vec<String> = metrics.iter().map(|(name, value)| format!("{name} {value}")).collect();
+                (!metrics.is_empty()).then(|| metrics.join(", "))
+            }
+        }
+    }
 }
 
 impl Store {
@@ -107,7 +137,8 @@ impl Store {
             .prepare_cached(
                 "SELECT run_id, workspace, state, reason_code, reason, iteration, decisions, idle_plans, \
                  (SELECT d.summary FROM decisions d WHERE d.number = state_of AND d.outcome = 'answered'), result, \
-                 supplied, lower(hex(config_sha256)), token, inode, born_ns, volume, user_id, created_at_ms, ended_at_ms FROM run",
+                 supplied, lower(hex(config_sha256)), token, inode, born_ns, volume, user_id, created_at_ms, ended_at_ms, also_paused \
+                 FROM run",
             )?
             .query_row([], |row| {
                 Ok(RunRow {
@@ -132,12 +163,29 @@ impl Store {
                         user_id: row.get(16)?,
                         created_at_ms: row.get(17)?,
                         ended_at_ms: row.get(18)?,
+                        also_paused: row.get(19)?,
                 })
             })?)
     }
 }
 
 impl Store {
+    /// What a run that is being cancelled ends in, where that is the campaign's word.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn ends_in(&self) -> Result<Option<RunState>, StoreError> {
+        Ok(self.connection.prepare_cached("SELECT ends_in FROM run")?.query_row([], |row| row.get(0))?)
+    }
+
+    /// Whether its campaign receives each result as it comes.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn each_result(&self) -> Result<bool, StoreError> {
+        Ok(self.connection.prepare_cached("SELECT each_result FROM run")?.query_row([], |row| row.get(0))?)
+    }
+
     /// Whose turn the last tick left it to be (JSON text), if it was cut short.
     ///
     /// # Errors
@@ -155,8 +203,9 @@ impl Writer<'_> {
     pub fn create_run(&self, run: &NewRun<'_>) -> Result<(), StoreError> {
         let state = RunState::default().as_str();
         self.connection.execute(
-            "INSERT INTO run (one, run_id, workspace, state, config_sha256, token, inode, born_ns, volume, user_id, created_at_ms) \
-             VALUES (1, :id, :workspace, :state, unhex(:config), :token, :inode, :born_ns, :volume, :user, :now)",
+            "INSERT INTO run (one, run_id, workspace, state, config_sha256, token, inode, born_ns, volume, user_id, created_at_ms, \
+             each_result) VALUES (1, :id, :workspace, :state, unhex(:config), :token, :inode, :born_ns, :volume, :user, :now, \
+             :each_result)",
             named_params! {
                 ":id": run.run_id,
                 ":workspace": run.workspace,
@@ -168,8 +217,10 @@ impl Writer<'_> {
                 ":volume": run.identity.volume,
                 ":user": run.user_id,
                 ":now": run.act.at_ms,
+                ":each_result": run.each_result,
             },
         )?;
+        self.ask_plan(Asked::First)?;
         let act = self.add_act(run.act)?;
         self.set_config(run.config, act)?;
         self.set_environment(&run.environment)?;
@@ -196,12 +247,32 @@ impl Writer<'_> {
         let changed = self
             .connection
             .prepare_cached(
-                "UPDATE run SET state = ?2, reason_code = ?3, reason = ?4, ended_at_ms = ?5 WHERE state = ?1",
+                "UPDATE run SET state = ?2, reason_code = ?3, reason = ?4, ended_at_ms = ?5, also_paused = 0, ends_in = NULL \
+                 WHERE state = ?1",
             )?
             .execute((from.as_str(), to.as_str(), code, text, ended))?;
         changed_one(changed, "the run")?;
         let id: String = self.connection.query_row("SELECT run_id FROM run", [], |row| row.get(0))?;
         self.record(now_ms, Subject::Run(&id), (Some(from.as_str()), to.as_str()), text)
+    }
+
+    /// Begins to end an active run by the campaign's word, while something of it is live.
+    ///
+    /// # Errors
+    /// If the run is not active, or cannot end so.
+    pub fn begin_to_end(&self, to: RunState, reason: &Reason, now_ms: i64) -> Result<(), StoreError> {
+        RunState::Cancelling.become_state(to)?;
+        self.set_run_state(RunState::Active, RunState::Cancelling, Some(reason), now_ms)?;
+        changed_one(self.connection.execute("UPDATE run SET ends_in = ?1", [to.as_str()])?, "the run")
+    }
+
+    /// Lets a held run start nothing either.
+    ///
+    /// # Errors
+    /// If the run is not held, or does so already.
+    pub fn pause_held(&self) -> Result<(), StoreError> {
+        let sql = "UPDATE run SET also_paused = 1 WHERE state = 'held' AND also_paused = 0";
+        changed_one(self.connection.execute(sql, [])?, "the run")
     }
 
     /// Leaves to the next tick whose turn it is (JSON text); nothing if this one was not cut short.

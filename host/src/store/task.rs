@@ -44,6 +44,8 @@ pub struct TaskRow {
     pub allow_failure: bool,
     /// Whether it completed on what has been changed since.
     pub stale: bool,
+    /// Whether the campaign has received its outcome.
+    pub delivered: bool,
     /// What it is ordered by among those that are ready.
     rank: i64,
 }
@@ -173,11 +175,12 @@ pub(super) fn task_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<TaskRow> {
         attempts: row.get(10)?,
         stale: row.get(11)?,
         rank: row.get(12)?,
+        delivered: row.get(13)?,
     })
 }
 
 pub(super) const TASK_COLUMNS: &str = "t.task_key, t.task_id, t.iteration, t.operator, t.state, t.blocked, t.reason_code, t.reason, \
-     t.retry_at_ms, t.allow_failure, (SELECT count(*) FROM attempts a WHERE a.task_key = t.task_key), t.stale, t.rank";
+     t.retry_at_ms, t.allow_failure, (SELECT count(*) FROM attempts a WHERE a.task_key = t.task_key), t.stale, t.rank, t.delivered IS NOT NULL";
 
 impl Standing {
     /// The statement that reads a page of them, after one.

@@ -56,7 +56,11 @@ impl Writer<'_> {
             changed_one(changed, "the iteration")?;
         }
         self.record(now_ms, Subject::Task(&id), (Some(from.as_str()), to.as_str()), text)?;
-        if to.ended() { self.release_dependents(key, to, now_ms) } else { Ok(()) }
+        if !to.ended() {
+            return Ok(());
+        }
+        self.queue_outcomes(&list([key]))?;
+        self.release_dependents(key, to, now_ms)
     }
 
     /// Moves tasks that are all in one state to another, each for a reason of its own, in as many statements as for
@@ -95,7 +99,18 @@ impl Writer<'_> {
         if changed != moves.len() {
             return Err(StoreError::Row(format!("{changed} of {} tasks are `{from}`", moves.len())));
         }
+        if to.ended() {
+            self.queue_outcomes(&list(moves.iter().map(|one| one.key)))?;
+        }
         self.count_moved((from, to), moves.len() as i64)
+    }
+
+    /// Notes that these tasks have ended, in this order, where the campaign receives each result as it comes.
+    fn queue_outcomes(&self, keys: &str) -> Result<(), StoreError> {
+        let sql = "INSERT INTO outcomes (task_key) SELECT k.value FROM run CROSS JOIN json_each(?1) k WHERE run.each_result \
+             ORDER BY k.key";
+        self.connection.prepare_cached(sql)?.execute([keys])?;
+        Ok(())
     }
 
     fn count_moved(&self, (from, to): (TaskState, TaskState), tasks: i64) -> Result<(), StoreError> {

@@ -28,8 +28,8 @@ pub(super) enum Move {
     Look,
     /// Start what is ready.
     Start,
-    /// Hand the results of this iteration to the campaign.
-    Analyze(u32),
+    /// Hand results to the campaign.
+    Analyze,
     /// Ask the campaign for a plan.
     Plan,
     /// End a run that was being cancelled.
@@ -69,8 +69,8 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// Decides what to do next. What is live is looked after in every state of the run; only an active one begins anything,
-/// and only when that is the tick's next part.
+/// Decides what to do next. What is live is looked after in every state of the run; tasks are begun in an active and in
+/// a held one, decisions made in an active one alone, and only when that is the tick's next part.
 pub(super) fn decide(seen: &Seen<'_>) -> Move {
     match seen.ahead {
         [Phase::Reconcile | Phase::Stop | Phase::Poll, ..] => Move::Look,
@@ -83,16 +83,19 @@ pub(super) fn decide(seen: &Seen<'_>) -> Move {
     }
 }
 
-/// What can be begun: tasks as long as any are ready, and once all have ended, what the campaign is owed.
+/// What can be begun: tasks as long as any are ready, and then what the campaign is owed.
 fn begin(seen: &Seen<'_>) -> Option<Move> {
-    if seen.run.state != RunState::Active {
-        None
-    } else if !seen.started {
+    let run = &seen.run;
+    if run.starts() && !seen.started {
         Some(Move::Start)
-    } else if seen.decided || seen.run.open > 0 {
+    } else if seen.decided {
         None
+    } else if run.owes_results() {
+        Some(Move::Analyze)
+    } else if run.owes_plan(seen.now_ms) {
+        Some(Move::Plan)
     } else {
-        Some(seen.run.owed.map_or(Move::Plan, Move::Analyze))
+        None
     }
 }
 
@@ -113,7 +116,7 @@ fn end(seen: &Seen<'_>) -> Move {
 /// Why nothing can move in an active run, if so.
 fn stuck(seen: &Seen<'_>) -> Option<Stuck> {
     let run = &seen.run;
-    if run.iteration == 0 || run.live > 0 {
+    if run.iteration == 0 || run.live > 0 || run.wake.is_some() {
         None
     } else if run.lost && run.retry_at_ms.is_none() && !run.ready {
         Some(Stuck::Lost)
@@ -128,7 +131,7 @@ fn stuck(seen: &Seen<'_>) -> Option<Stuck> {
 mod tests {
     use super::{Move, Seen, Stuck, decide};
     use crate::model::states::RunState;
-    use crate::store::Outlook;
+    use crate::store::{Outlook, Wake};
     use crate::tick::Tick;
     use crate::tick::turn::{Cut, Phase};
     use Phase::{Advance, Poll, Reconcile, Stop};
@@ -136,15 +139,19 @@ mod tests {
     const NOW_MS: i64 = 1_000;
     const ENDED: [RunState; 3] = [RunState::Completed, RunState::Failed, RunState::Cancelled];
 
-    /// An active run in which all has been started, has ended and is analyzed, in the last part of a tick that has
-    /// changed something.
+    /// An active run in which all has been started, has ended and is analyzed, so that a plan is owed, in the last part
+    /// of a tick that has changed something.
     fn seen() -> Seen<'static> {
         let run = Outlook {
             state: RunState::Active,
+            also_paused: false,
             iteration: 1,
             live: 0,
             open: 0,
-            owed: None,
+            each_result: false,
+            results: false,
+            asked: true,
+            wake: None,
             ready: false,
             lost: false,
             retry_at_ms: None,
@@ -185,16 +192,93 @@ mod tests {
             ("nothing was started yet", |seen| seen.started = false, Move::Start),
             ("nor was it, though tasks are open", |seen| (seen.started, seen.run.open) = (false, 3), Move::Start),
             ("nor was what the plan added", |seen| (seen.started, seen.decided) = (false, true), Move::Start),
-            ("tasks are open", |seen| (seen.run.open, seen.run.owed, seen.run.live) = (1, Some(1), 1), Move::Rest),
-            ("one is, of another iteration", |seen| (seen.run.open, seen.run.owed) = (1, Some(1)), Move::Rest),
-            ("all have ended", |seen| seen.run.owed = Some(1), Move::Analyze(1)),
-            ("of two iterations", |seen| (seen.run.owed, seen.run.iteration) = (Some(1), 2), Move::Analyze(1)),
+            ("tasks are open", |seen| (seen.run.open, seen.run.results, seen.run.live) = (1, true, 1), Move::Rest),
+            ("one is, of another iteration", |seen| (seen.run.open, seen.run.results) = (1, true), Move::Rest),
+            ("all have ended", |seen| seen.run.results = true, Move::Analyze),
+            ("of two iterations", |seen| (seen.run.results, seen.run.iteration) = (true, 2), Move::Analyze),
             ("all is analyzed", |_| (), Move::Plan),
+            ("and nothing asks for a plan", |seen| seen.run.asked = false, Move::Rest),
             ("there is no iteration yet", |seen| seen.run.iteration = 0, Move::Plan),
             ("it has planned in this tick", |seen| seen.decided = true, Move::Rest),
-            ("and brought back another", |seen| (seen.decided, seen.run.owed) = (true, Some(1)), Move::Rest),
+            ("and brought back another", |seen| (seen.decided, seen.run.results) = (true, true), Move::Rest),
             ("lost tasks are open", |seen| (seen.run.open, seen.run.lost) = (1, true), Move::Hold(Stuck::Lost)),
         ]);
+    }
+
+    #[test]
+    fn a_campaign_that_takes_each_result_is_asked_beside_what_is_open() {
+        fn each(seen: &mut Seen<'_>) {
+            (seen.run.each_result, seen.run.open, seen.run.live) = (true, 2, 1);
+        }
+        check(&[
+            ("nothing was started yet", |seen| (each(seen), seen.started = false).1, Move::Start),
+            ("a result came", |seen| (each(seen), seen.run.results = true).1, Move::Analyze),
+            ("it is analyzed", each, Move::Plan),
+            ("and nothing asks for a plan", |seen| (each(seen), seen.run.asked = false).1, Move::Rest),
+            ("it has planned in this tick", |seen| (each(seen), seen.decided = true).1, Move::Rest),
+            ("and a result came", |seen| (each(seen), seen.decided = true, seen.run.results = true).1, Move::Rest),
+        ]);
+    }
+
+    #[test]
+    fn a_time_that_has_come_is_not_waited_with() {
+        fn wakes(seen: &mut Seen<'_>, at_ms: i64, set_ms: i64) {
+            (seen.run.asked, seen.run.open, seen.run.live) = (false, 2, 1);
+            seen.run.wake = Some(Wake { at_ms, set_ms });
+        }
+        for each_result in [false, true] {
+            // when to wake, when that was decided, and whether it is time
+            for (at_ms, set_ms, due) in [
+                (NOW_MS + 1, NOW_MS, false),
+                (NOW_MS, NOW_MS - 1, true),
+                (NOW_MS - 1, NOW_MS - 1, true),
+                (i64::MAX, 0, false),
+                // the clock jumped back behind the decision
+                (NOW_MS + 2, NOW_MS + 1, true),
+            ] {
+                let mut seen = seen();
+                wakes(&mut seen, at_ms, set_ms);
+                seen.run.each_result = each_result;
+                assert_eq!(decide(&seen), if due { Move::Plan } else { Move::Rest }, "{seen:?}");
+                seen.run.results = true;
+                let next = match (each_result, due) {
+                    (true, _) => Move::Analyze,
+                    (false, true) => Move::Plan,
+                    (false, false) => Move::Rest,
+                };
+                assert_eq!(decide(&seen), next, "{seen:?}");
+                (seen.run.results, seen.run.open, seen.run.live, seen.changed) = (false, 0, 0, false);
+                let calm = if due { Move::Plan } else { Move::Rest };
+                assert_eq!(decide(&seen), calm, "what waits for a time is not stuck: {seen:?}");
+                seen.decided = true;
+                assert_eq!(decide(&seen), Move::Rest, "{seen:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_held_run_starts_what_is_planned_and_decides_nothing() {
+        let held = |also_paused: bool, differs: fn(&mut Seen<'_>)| {
+            let mut seen = seen();
+            (seen.run.state, seen.run.also_paused) = (RunState::Held, also_paused);
+            differs(&mut seen);
+            decide(&seen)
+        };
+        let early: fn(&mut Seen<'_>) = |seen| seen.started = false;
+        assert_eq!(held(false, early), Move::Start);
+        assert_eq!(held(true, early), Move::Rest, "it is paused too");
+        let late: [fn(&mut Seen<'_>); 5] = [
+            |_| (),
+            |seen| seen.run.results = true,
+            |seen| seen.run.wake = Some(Wake { at_ms: 0, set_ms: 0 }),
+            |seen| (seen.run.each_result, seen.run.results) = (true, true),
+            |seen| (seen.run.lost, seen.changed) = (true, false),
+        ];
+        for differs in late {
+            for also_paused in [false, true] {
+                assert_eq!(held(also_paused, differs), Move::Rest);
+            }
+        }
     }
 
     #[test]
@@ -206,6 +290,7 @@ mod tests {
                 let mut seen = seen();
                 differs(&mut seen);
                 (seen.run.state, seen.run.live) = (*state, 1);
+                seen.run.also_paused = *state == RunState::Held;
                 assert_eq!(decide(&seen), Move::Rest, "{seen:?}");
                 seen.ahead = &[Advance, Reconcile];
                 assert_eq!(decide(&seen), Move::Look, "{seen:?}");
@@ -213,7 +298,7 @@ mod tests {
         }
         check(&[
             ("its turn is over", |seen| (seen.started, seen.ahead) = (false, &[]), Move::Rest),
-            ("and all has ended", |seen| (seen.run.owed, seen.ahead) = (Some(1), &[]), Move::Rest),
+            ("and all has ended", |seen| (seen.run.results, seen.ahead) = (true, &[]), Move::Rest),
             ("its turn is first", |seen| (seen.started, seen.ahead) = (false, &[Advance, Reconcile]), Move::Start),
             ("and then that of the others", |seen| (seen.run.open, seen.ahead) = (1, &[Advance, Stop]), Move::Look),
             ("after its plan too", |seen| (seen.decided, seen.ahead) = (true, &[Advance, Poll]), Move::Look),
@@ -263,7 +348,7 @@ mod tests {
         ] {
             for ahead in [&[Advance][..], &[]] {
                 let mut seen = Seen { ahead, changed, ..seen() };
-                seen.run = Outlook { open: 1, owed: Some(1), lost: is_lost, ready, retry_at_ms, ..seen.run };
+                seen.run = Outlook { open: 1, results: true, lost: is_lost, ready, retry_at_ms, ..seen.run };
                 assert_eq!(decide(&seen), expected, "{seen:?}");
                 for run in [Outlook { live: 1, ..seen.run.clone() }, Outlook { iteration: 0, ..seen.run.clone() }] {
                     assert_eq!(decide(&Seen { run, ..seen.clone() }), Move::Rest, "{seen:?}");

@@ -18,7 +18,7 @@ mod turn;
 pub use acts::adopt::{Adopted, adopt_live_attempts};
 pub use acts::amend::refuse_amendment;
 pub use acts::control::{
-    CancelledTasks, ControlError, Resumed, cancel_run, cancel_task, cancel_tasks, pause, release, resume, revive,
+    CancelledTasks, ControlError, Resumed, cancel_run, cancel_task, cancel_tasks, pause, release, resume,
 };
 pub use acts::mend::{Mended, mend};
 pub use acts::rerun::{Rerun, rerun};
@@ -26,10 +26,11 @@ pub use acts::settlement::{Settlement, Unsettled, settle};
 pub use attempts::again::collect_again;
 pub use attempts::reuse::{Answer, Survey, explain_reuse, reject, survey};
 pub use campaign::PlanError;
-pub use campaign::ask::{Proposal, plan_first, propose_growth};
 pub use campaign::decision::{
-    Occasion, canonical_next, canonical_output, context_of, input_digest, raw_decision, raw_state, sha256_of_answer,
+    canonical_next, canonical_output, input_digest, raw_analysis, raw_decision, rest_of_analysis, rest_of_plan,
+    sha256_of_answer,
 };
+pub use campaign::proposal::{Proposal, plan_first, propose_growth};
 pub use capacity::{Capacity, room};
 pub use preview::{Preview, would_start};
 pub use rest::end_cancelled;
@@ -50,12 +51,12 @@ use std::time::Duration;
 use turn::{Cut, Phase, Turn};
 
 impl Run {
-    /// Whether any task is ready to start, room or not.
+    /// Where it stands, and what could move in it.
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub fn has_ready_task(&self) -> Result<bool, TickError> {
-        Ok(outlook(self)?.ready)
+    pub fn outlook(&self) -> Result<Outlook, TickError> {
+        Ok(outlook(self)?)
     }
 }
 
@@ -194,7 +195,7 @@ pub fn step_run(run: &mut Run, moment: Moment<'_>) -> Result<Tick, TickError> {
             match next {
                 Move::Look => seen.ahead = look(run, moment, &turn, &seen, &mut tick)?,
                 Move::Start => start(run, moment, &turn, &mut tick)?,
-                Move::Analyze(iteration) => close::analyze_iteration(run, iteration, moment, &mut tick)?,
+                Move::Analyze => close::analyze_results(run, moment, &mut tick)?,
                 Move::Plan => close::plan_next(run, moment, &mut tick)?,
                 Move::Cancel => rest::end_cancelled(run, moment.now_ms)?,
                 Move::Hold(stuck) => rest::hold(run, moment, stuck)?,
@@ -229,7 +230,7 @@ fn look<'a>(
     seen: &Seen<'a>,
     tick: &mut Tick,
 ) -> Result<&'a [Phase], TickError> {
-    let submits = seen.run.state == RunState::Active;
+    let submits = seen.run.starts();
     // where that was next, nothing is left to be begun
     let mut ahead = seen.ahead.strip_prefix(&[Phase::Advance]).unwrap_or(seen.ahead);
     while let [phase, after @ ..] = ahead

@@ -50,7 +50,7 @@ impl Timings {
     pub(super) fn add(&mut self, made: Move, took: Duration) {
         match made {
             Move::Start => self.start += took,
-            Move::Analyze(_) | Move::Plan => self.decide += took,
+            Move::Analyze | Move::Plan => self.decide += took,
             Move::Look | Move::Cancel | Move::Hold(_) | Move::Rest => {}
         }
     }

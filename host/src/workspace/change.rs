@@ -1,5 +1,5 @@
 //! Changes of what a run has pinned: other copies of its files, and where the workspace's own differ from them.
-use super::init::{moment, stopwatch, workspace_of};
+use super::init::{config_text, moment, stopwatch, workspace_of};
 use super::open::{assemble, write_config_with};
 use super::pin;
 use crate::failure::Failure;
@@ -10,6 +10,7 @@ use crate::ground::words::positional;
 use crate::model::act::Act;
 use crate::model::code::Code;
 use crate::model::config::{PinnedFile, RunConfig, SWEEP, WORKFLOW};
+use crate::model::document::sha256;
 use crate::model::reason::Reason;
 use crate::model::states::RunState;
 use crate::model::workflow::{WorkflowError, is_of_other_run, nearest};
@@ -49,17 +50,19 @@ pub fn grow(run: Run, config: RunConfig, act: &Act) -> Result<(Run, u64), Failur
     }
     let Run { dir, store, .. } = run;
     let (mut run, _) = assemble(dir, config.clone(), store)?;
-    let proposal = propose_growth(&run, moment(act.at_ms, &stopwatch())).map_err(|error| match error {
-        PlanError::Workflow(WorkflowError::Differs(task)) => {
-            let hint = format!(
-                "`matterstack amend {} task {} KEY=VALUE` changes it",
-                run.dir.address(),
-                positional(task.as_str())
-            );
-            Failure::input(WorkflowError::Differs(task).to_string()).hint(hint)
-        }
-        error => error.into(),
-    })?;
+    let config_sha256 = sha256(config_text(&config)?.as_bytes());
+    let proposal =
+        propose_growth(&run, &config_sha256, moment(act.at_ms, &stopwatch())).map_err(|error| match error {
+            PlanError::Workflow(WorkflowError::Differs(task)) => {
+                let hint = format!(
+                    "`matterstack amend {} task {} KEY=VALUE` changes it",
+                    run.dir.address(),
+                    positional(task.as_str())
+                );
+                Failure::input(WorkflowError::Differs(task).to_string()).hint(hint)
+            }
+            error => error.into(),
+        })?;
     let added = proposal.planned();
     if added == 0 {
         return Err(Failure::input("nothing is added: the run has every task of the list already"));

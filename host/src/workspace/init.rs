@@ -246,6 +246,7 @@ fn make(
     let dir = RunDir::named(aside, id);
     config.pinned = Some(pin::pin_everything(&config, workspace, &dir)?);
     pin::pin_params(&mut config, &dir)?;
+    pin::follow_manifest(&mut config, &dir)?;
     let text = config_text(&config)?;
     pin::write(&dir.config(), |file| file.write_all(text.as_bytes()))?;
     let shared = super::open::on_shared_file_system(&dir)?;
@@ -260,6 +261,7 @@ fn make(
             environment: super::open::environment_here(),
             identity,
             user_id: i64::from(machine::user_id()),
+            each_result: config.campaign.takes_each_result(),
             act: &request.act,
         })
     })?;

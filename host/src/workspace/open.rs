@@ -10,10 +10,12 @@ use crate::ground::files::{open_regular_path, read_named, read_regular, read_who
 use crate::ground::machine;
 use crate::model::act::{Act, Actor, VERSION, Verb};
 use crate::model::config::{BackendConfig, CONFIG_MAX, PLUGIN_MAX, RunConfig};
+use crate::model::contract::Asked;
 use crate::model::document::sha256;
+use crate::model::evidence::EngineRecord;
 use crate::model::id::OperatorKey;
 use crate::model::limit::CompileLimits;
-use crate::plugin::{Compiler, HostSettings, PluginHost, PluginSource, Role};
+use crate::plugin::{CONTRACT, Compiler, HostSettings, PluginHost, PluginSource, Role};
 use crate::run::{Lease, Machine, Run, RunDir};
 use crate::store::{Durability, NewConfig, NewEnvironment, RunRow, Store, StoreError, Writer};
 use serde_json::Value;
@@ -102,7 +104,9 @@ pub(crate) fn open_leased(dir: &RunDir, access: Access, ahead: Ahead) -> Result<
     let shared = on_shared_file_system(dir)?;
     let (mut config, mut digest) = ahead.config;
     let journal = config.as_ref().map(|config| config.store.journal).unwrap_or_default();
-    let mut store = Store::open(&dir.database(), journal, shared)?;
+    let ours = |engine: &EngineRecord| engine.contract == CONTRACT;
+    let store = Store::open_under(&dir.database(), (journal, shared), ours);
+    let mut store = store.map_err(|error| other_contract(dir, error))?;
     let row = store.run()?;
     if digest != row.config_sha256 {
         // It may have been changed before the lease was ours.
@@ -116,16 +120,29 @@ pub(crate) fn open_leased(dir: &RunDir, access: Access, ahead: Ahead) -> Result<
     Ok(assemble(dir.clone(), config, store)?.0)
 }
 
-/// Where this process hands in jobs, and what they inherit of it.
-pub(super) fn environment_here() -> NewEnvironment {
+/// What is told of a run that only another version of ours can go on with.
+fn other_contract(dir: &RunDir, error: StoreError) -> Failure {
+    let StoreError::OtherContract(_, contract, version) = error else { return error.into() };
+    let run = dir.address();
+    let what = format!(
+        "run `{run}` was begun under contract version {contract}; this matterstack speaks {CONTRACT} and leaves it as it is"
+    );
+    Failure::of(FailureKind::Plugin, what).hint(format!(
+        "finish it with matterstack {version}; `status`, `evidence` and all that only look work here too"
+    ))
+}
+
+/// Where this process would hand in jobs, and what they would inherit of it.
+pub fn environment_here() -> NewEnvironment {
     let (machine, host) = (machine::machine_id().to_owned(), machine::host_name());
     NewEnvironment { machine, host, variables: local::inherited() }
 }
 
-/// Notes in which environment jobs are handed in from now on, if that is another one than before.
+/// Notes in which environment jobs are handed in from now on, where that is another machine. On one machine it stays as
+/// it was, whoever ticks the run from whatever shell, until a person amends it.
 fn note_environment(store: &mut Store) -> Result<(), Failure> {
     let here = environment_here();
-    if store.environment()? != here {
+    if store.environment()?.machine != here.machine {
         store.transaction(Durability::Full, |writer| writer.set_environment(&here))?;
     }
     Ok(())
@@ -175,7 +192,8 @@ impl Drop for Aside {
 pub fn open_to_rehearse(dir: &RunDir) -> Result<(Run, Aside), Failure> {
     refuse_no_database(dir)?;
     let (config, digest) = read_config(dir)?;
-    let store = Store::rehearse(&dir.database())?;
+    let ours = |engine: &EngineRecord| engine.contract == CONTRACT;
+    let store = Store::rehearse(&dir.database(), ours).map_err(|error| other_contract(dir, error))?;
     let row = store.run()?;
     is_own(dir, &row, &store)?;
     let config = if digest == row.config_sha256 { config? } else { committed_config(dir, &row)?.0 };
@@ -273,12 +291,16 @@ pub fn write_config_with<T>(
     let plugins = config.pinned.as_ref().map(|pinned| pinned.plugins.clone()).unwrap_or_default();
     let next = next_config(&run.dir);
     let kept = !run.store.rehearses();
+    let changed = tells_otherwise(&run.config, &config);
     if kept {
         pin::write(&next, |file| file.write_all(text.as_bytes()))?;
     }
     let done = run.store.transaction(Durability::Full, |writer| {
         let number = writer.add_act(act)?;
         writer.set_config(NewConfig { text: &text, plugins: &plugins }, number)?;
+        if changed {
+            writer.ask_plan(Asked::Changed)?;
+        }
         also(writer, number)
     })?;
     if kept {
@@ -288,6 +310,15 @@ pub fn write_config_with<T>(
     }
     run.config = config;
     Ok(done)
+}
+
+/// Whether a campaign is told something else under another configuration.
+fn tells_otherwise(config: &RunConfig, other: &RunConfig) -> bool {
+    let told = |config: &RunConfig| {
+        let pinned = config.pinned.clone().unwrap_or_default();
+        (config.campaign.params.clone(), config.campaign.seed, pinned.inputs, pinned.params)
+    };
+    told(config) != told(other)
 }
 
 /// A run's configuration with its parameters in it, as a document that `--set` can change.
@@ -327,6 +358,7 @@ pub fn find_plugin(
 ) -> Result<String, Failure> {
     let bytes = read_plugin(file)?;
     let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let stem = stem.strip_prefix(pin::BUILTIN).map_or(stem.as_str(), |short| short).to_owned();
     let pinned = pin::store_plugin(&bytes, &stem, dir)?;
     let digest = pinned.sha256.clone();
     config.pinned.get_or_insert_default().plugins.insert(name.to_owned(), pinned);
@@ -338,6 +370,7 @@ pub(super) fn assemble(dir: RunDir, config: RunConfig, store: Store) -> Result<(
     let mut backends = Backends::new(dir.root());
     backends.set_clock(Clock::default());
     backends.set_run_id(&store.run()?.run_id);
+    backends.set_environment(store.environment()?.variables);
     for (name, backend) in &config.backends {
         match backend {
             BackendConfig::Local { cores } => {
@@ -397,7 +430,11 @@ pub fn compile_upgrade(dir: &RunDir, role: Role, file: &std::path::Path) -> Resu
     Ok(compiler(&limits).ready_bytes(role, &file.display().to_string(), &bytes)?)
 }
 
+/// The bytes of a plugin that a person names: a file, or one of the standard plugins.
 fn read_plugin(file: &std::path::Path) -> Result<Vec<u8>, Failure> {
+    if let Some(short) = file.to_str().and_then(|name| name.strip_prefix(pin::BUILTIN)) {
+        return pin::builtin_plugin(short, "plugin").map(<[u8]>::to_vec);
+    }
     read_named(file, PLUGIN_MAX)
         .map_err(|error| Failure::input(format!("plugin `{}` cannot be read", file.display())).because(error))
 }

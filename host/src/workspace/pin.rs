@@ -1,14 +1,15 @@
 //! Copies into a run what it must not lose: plugins, inputs and the files tasks may name, each pinned by its SHA-256.
 use super::outputs;
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::ground::carriage::is_executable;
 use crate::ground::digest::copy_hashed;
 use crate::ground::files::read_named;
 use crate::model::config::{PLUGIN_MAX, Pinned, PinnedFile, RunConfig};
 use crate::model::document::{canonical, sha256};
+use crate::model::manifest::Manifest;
 use crate::model::pattern::{Dots, Kind, PATTERNS_MAX, Pattern, Patterns, Place, Seen, misses};
 use crate::model::workflow::nearest;
-use crate::plugin::builtin;
+use crate::plugin::{builtin, manifest};
 use crate::run::RunDir;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -74,7 +75,7 @@ pub(super) fn pin_params(config: &mut RunConfig, run: &RunDir) -> Result<(), Fai
         let digest = sha256(text.as_bytes());
         let path = run.place(format!("inputs/params-{}.json", &digest[..12]));
         write(&run.join(&path), |file| file.write_all(text.as_bytes()))?;
-        pinned.params = Some(PinnedFile { path, sha256: digest, size: text.len() as u64, executable: false });
+        pinned.params = Some(PinnedFile::new(path, digest, text.len() as u64));
         config.campaign.params = Value::Object(Map::new());
     }
     Ok(())
@@ -102,14 +103,22 @@ enum Found<'a> {
     File(PathBuf),
 }
 
+/// How the names of standard plugins begin.
+pub(super) const BUILTIN: &str = "builtin:";
+
+/// The standard plugin with this name, which stands without its beginning.
+pub(super) fn builtin_plugin(short: &str, place: &str) -> Result<&'static [u8], Failure> {
+    builtin::builtin(short).ok_or_else(|| {
+        let near = nearest(short, builtin::names()).map(|near| format!("did you mean `{BUILTIN}{near}`?"));
+        let all: Vec<&str> = builtin::names().collect();
+        Failure::input(format!("{place} is `{BUILTIN}{short}`, which is no standard plugin"))
+            .hint(near.unwrap_or_else(|| format!("there are: {}", all.join(", "))))
+    })
+}
+
 fn find_plugin<'a>(name: &'a str, workspace: &Path, place: &str) -> Result<Found<'a>, Failure> {
-    if let Some(short) = name.strip_prefix("builtin:") {
-        let Some(bytes) = builtin::builtin(short) else {
-            let near = nearest(short, builtin::names()).map(|near| format!("did you mean `builtin:{near}`?"));
-            let all: Vec<&str> = builtin::names().collect();
-            return Err(Failure::input(format!("{place} is `{name}`, which is no standard plugin"))
-                .hint(near.unwrap_or_else(|| format!("there are: {}", all.join(", ")))));
-        };
+    if let Some(short) = name.strip_prefix(BUILTIN) {
+        let bytes = builtin_plugin(short, place)?;
         return Ok(Found::Builtin(short, bytes));
     }
     confined(workspace, name, place).map(Found::File)
@@ -133,7 +142,33 @@ pub(super) fn store_plugin(bytes: &[u8], stem: &str, run: &RunDir) -> Result<Pin
     let stem: String = stem.chars().take(64).map(plain).collect();
     let path = run.place(format!("plugins/{stem}-{}.wasm", &digest[..12]));
     write(&run.join(&path), |file| file.write_all(bytes))?;
-    Ok(PinnedFile { path, sha256: digest, size: bytes.len() as u64, executable: false })
+    let told = manifest_of(bytes, &stem)?;
+    let of = |manifest: &Manifest| {
+        let (name, version) = (manifest.name.as_deref()?, manifest.reuse_version.as_deref()?);
+        Some(format!("{name} {version}"))
+    };
+    let reuse_version = told.as_ref().and_then(of);
+    Ok(PinnedFile { reuse_version, ..PinnedFile::new(path, digest, bytes.len() as u64) })
+}
+
+/// What a plugin says of itself.
+fn manifest_of(bytes: &[u8], name: &str) -> Result<Option<Manifest>, Failure> {
+    let wrong = |why| Failure::of(FailureKind::Plugin, format!("plugin `{name}` {why}"));
+    manifest(bytes).map_err(wrong)
+}
+
+/// Takes over what the campaign's plugin says of itself, where the configuration says nothing, and writes the rest out.
+pub(super) fn follow_manifest(config: &mut RunConfig, run: &RunDir) -> Result<(), Failure> {
+    let name = &config.campaign.plugin;
+    let Some(file) = config.pinned.as_ref().and_then(|pinned| pinned.plugins.get(name)) else { return Ok(()) };
+    let path = run.join(&file.path);
+    let bytes = read_named(&path, PLUGIN_MAX)
+        .map_err(|error| Failure::machine(format!("plugin `{}` cannot be read", path.display()), error))?;
+    let told = manifest_of(&bytes, name)?.unwrap_or_default();
+    let campaign = &mut config.campaign;
+    campaign.analyze.get_or_insert(told.analyze.unwrap_or_default());
+    campaign.takes_back.get_or_insert(told.takes_back.unwrap_or(false));
+    Ok(())
 }
 
 /// The path of something inside the workspace, links resolved.
@@ -272,7 +307,7 @@ pub(super) fn copy_open(mut source: File, from: &Path, run: &RunDir, path: Strin
         Ok(())
     })?;
     let (sha256, size) = digested;
-    Ok(PinnedFile { path, sha256, size, executable })
+    Ok(PinnedFile { executable, ..PinnedFile::new(path, sha256, size) })
 }
 
 /// Writes a file durably, making its directory.

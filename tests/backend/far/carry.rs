@@ -101,7 +101,7 @@ fn a_retry_elsewhere_fetches_what_it_goes_on_from() {
     let far = Far::new(None, &json!([restarted(UNTIL_TOLD)]));
     far.pause_after_the_first();
     assert!(far.wire.bytes() < SIZE / 5);
-    far.run(&["amend", "r", "--set", "operators.hpc.grants.compute=[\"local\"]", "--reason", "the queue is long"])
+    far.run(&["amend", "r", "config", "operators.hpc.grants.compute=[\"local\"]", "--reason", "the queue is long"])
         .code(0);
     far.end();
     let attempts = far.attempts();
@@ -128,7 +128,7 @@ fn a_retry_that_goes_to_a_cluster_brings_back_what_became_of_what_it_took_along(
     far.run(&["pause", "r"]).code(0);
     std::fs::write(far.world.run_dir("r").join("go"), "").expect("a file");
     far.resume_after_the_first();
-    far.run(&["amend", "r", "--set", &granted("cluster")]).code(0);
+    far.run(&["amend", "r", "config", &granted("cluster")]).code(0);
     far.end();
     let attempts = far.attempts();
     let directory = far.world.run_dir("r").join(attempts[1]["directory"].as_str().expect("a directory"));
@@ -158,7 +158,7 @@ fn a_retry_that_finds_nothing_to_go_on_from_says_so() {
     let far = Far::new(None, &json!([restarted(UNTIL_TOLD)]));
     far.pause_after_the_first();
     let backends = "backends={\"local\": {\"kind\": \"local\", \"cores\": 1}}";
-    far.run(&["amend", "r", "--set", backends, "--set", "operators.hpc.grants.compute=[\"local\"]"]).code(0);
+    far.run(&["amend", "r", "config", backends, "operators.hpc.grants.compute=[\"local\"]"]).code(0);
     let mut warned = String::new();
     until("the second attempt is submitted", || {
         warned = far.run(&["step", "r"]).stderr;

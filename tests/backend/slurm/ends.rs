@@ -187,7 +187,7 @@ fn an_output_that_cannot_be_written_starts_nothing() {
     site.step_until("the first attempt ends", |_| site.attempts("a")[0]["state"] == "failed");
     let reason = text(&site.attempts("a")[0]["reason"]);
     assert!(reason.contains("before its command started"), "{reason}");
-    site.run(&["amend", "r", "--set", "backends.cluster.extra_args=[]"]).code(0);
+    site.run(&["amend", "r", "config", "backends.cluster.extra_args=[]"]).code(0);
     assert_eq!(site.step_to_end()["state"], "completed");
     assert_eq!(site.starts().values().sum::<usize>(), 1);
     site.check();

@@ -236,7 +236,7 @@ fn accounts_that_do_not_answer_decide_nothing() {
     while site.looked_at_ms() < since + 2000 {
         assert_eq!(site.look()["state"], "active", "longer than the grace");
     }
-    site.run(&["amend", "r", "--set", "backends.cluster.sacct=false"]).code(0);
+    site.run(&["amend", "r", "config", "backends.cluster.sacct=false"]).code(0);
     assert_eq!(site.step_to_end()["state"], "held");
     let (state, reason) = site.last("a");
     assert!(state == "lost" && reason.contains("does not know it"), "{state}: {reason}");

@@ -374,9 +374,18 @@ fn another_release_of_ours_finds_what_this_one_has_left() {
     world.run(&["init", "demo", "--run-id", "two", "--reuse", "r"]).code(0);
     world.run(&["loop", "two"]).code(0);
     assert_eq!(ran(&world, "two"), [] as [&str; 0]);
-    // what a person has put in the place of the standard operator is another one
-    world.run(&["init", "demo", "--run-id", "three", "--reuse", "r"]).code(0);
-    let other = dir.join("plugins/compute-older.wasm");
-    world.run(&["amend", "three", "plugin", other.to_str().expect("UTF-8"), "--operator", "local"]).code(0);
-    assert!(explained(&world, "three", "t").1.contains("differs in the operator's plugin"));
+    // what a person puts in the place of the standard operator is told apart by what it says of itself
+    let older = dir.join("plugins/compute-older.wasm");
+    let (says, other) = (br#""reuse_version": "1""#, br#""reuse_version": "2""#);
+    // the text stands among the data too, before its section
+    let at = bytes.windows(says.len()).rposition(|window| window == says).expect("a manifest");
+    bytes[at..at + says.len()].copy_from_slice(other);
+    let newer = world.root().join("compute-newer.wasm");
+    fs::write(&newer, &bytes).expect("a plugin");
+    for (name, plugin, same) in [("three", &older, true), ("four", &newer, false)] {
+        world.run(&["init", "demo", "--run-id", name, "--reuse", "r"]).code(0);
+        world.run(&["amend", name, "plugin", plugin.to_str().expect("UTF-8"), "--operator", "local"]).code(0);
+        let told = explained(&world, name, "t").1;
+        assert_eq!(told.contains("differs in the operator's plugin"), !same, "{told}");
+    }
 }

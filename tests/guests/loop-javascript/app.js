@@ -1,5 +1,6 @@
 // The closed-loop test campaign in JavaScript; `loop-rust` says what it does.
-import artifacts from "matterstack:plugin/artifacts@0.2.0-dev";
+import artifacts from "matterstack:plugin/artifacts@0.2.0-dev.2";
+import run from "matterstack:plugin/run@0.2.0-dev.2";
 
 const SCRIPT = 'echo "{\\"x\\": $1, \\"value\\": $((($1 - $2) * ($1 - $2)))}" > value.json';
 
@@ -17,10 +18,21 @@ function firstState({ lo, hi, carried = 0 }) {
   return { lo, hi, step: (hi - lo) / 4, best: null, evaluated: 0, carried };
 }
 
+function summary({ evaluated, best }) {
+  const metrics = best === null ? undefined : { best: best.value };
+  return JSON.stringify({ text: `${evaluated} points evaluated`, done: evaluated, metrics });
+}
+
 function plan(ctx, previous) {
-  const params = JSON.parse(ctx.params);
+  const params = JSON.parse(run.params());
   const state = previous == null ? firstState(params) : JSON.parse(previous);
-  const decide = (tag, val, reason) => ({ state: JSON.stringify(state), next: { tag, val }, reason });
+  const decide = (tag, val, reason) => ({
+    state: JSON.stringify(state),
+    next: { tag, val },
+    cancel: [],
+    summary: summary(state),
+    reason,
+  });
   if (ctx.iteration > params.iterations) {
     const result = { best: state.best, evaluated: state.evaluated, unit: "µm" };
     return decide("complete", JSON.stringify(result), "the iterations are used up");
@@ -35,7 +47,7 @@ function text(bytes) {
 }
 
 function analyze(ctx, previous, finished) {
-  const params = JSON.parse(ctx.params);
+  const params = JSON.parse(run.params());
   const state = JSON.parse(previous);
   for (const result of JSON.parse(finished)) {
     if (result.outcome !== "completed") continue;
@@ -50,7 +62,7 @@ function analyze(ctx, previous, finished) {
     state.hi = Math.min(state.best.x + quarter, params.hi);
   }
   state.step = (state.hi - state.lo) / 4;
-  return JSON.stringify(state);
+  return { state: JSON.stringify(state), summary: summary(state) };
 }
 
 // An exception that reaches the host is a trap without its text; an error of the contract has a tag.

@@ -3,8 +3,8 @@ import json
 
 from componentize_py_types import Err
 from wit_world import exports
-from wit_world.imports import artifacts
-from wit_world.imports.campaign_types import Decision, Next_Complete, Next_Workflow
+from wit_world.imports import artifacts, run
+from wit_world.imports.campaign_types import Decision, Folded, Next_Complete, Next_Workflow
 from wit_world.imports.types import Detail, Error_Other
 
 SCRIPT = 'echo "{\\"x\\": $1, \\"value\\": $((($1 - $2) * ($1 - $2)))}" > value.json'
@@ -26,19 +26,29 @@ def first_state(params):
     return {"lo": lo, "hi": hi, "step": (hi - lo) / 4, "best": None, "evaluated": 0, "carried": carried}
 
 
+def summary(state):
+    evaluated, best = state["evaluated"], state["best"]
+    metrics = {} if best is None else {"metrics": {"best": best["value"]}}
+    return json.dumps({"text": f"{evaluated} points evaluated", "done": evaluated, **metrics})
+
+
+def decision(state, next, reason):
+    return Decision(json.dumps(state), next, [], None, summary(state), reason, None)
+
+
 def plan(ctx, state):
-    params = json.loads(ctx.params)
+    params = json.loads(run.params())
     state = json.loads(state) if state is not None else first_state(params)
     if ctx.iteration > params["iterations"]:
         result = {"best": state["best"], "evaluated": state["evaluated"], "unit": "µm"}
-        return Decision(json.dumps(state), Next_Complete(json.dumps(result)), "the iterations are used up")
+        return decision(state, Next_Complete(json.dumps(result)), "the iterations are used up")
     lo, hi = state["lo"], state["hi"]
     tasks = [task(ctx.iteration, lo + (hi - lo) * k // 4, params["target"]) for k in (1, 2, 3)]
-    return Decision(json.dumps(state), Next_Workflow(json.dumps(tasks)), f"three points between {lo} and {hi}")
+    return decision(state, Next_Workflow(json.dumps(tasks)), f"three points between {lo} and {hi}")
 
 
 def analyze(ctx, state, finished):
-    params, state = json.loads(ctx.params), json.loads(state)
+    params, state = json.loads(run.params()), json.loads(state)
     for result in json.loads(finished):
         if result["outcome"] != "completed":
             continue
@@ -52,7 +62,7 @@ def analyze(ctx, state, finished):
         state["lo"] = max(state["best"]["x"] - quarter, params["lo"])
         state["hi"] = min(state["best"]["x"] + quarter, params["hi"])
     state["step"] = (state["hi"] - state["lo"]) / 4
-    return json.dumps(state)
+    return Folded(json.dumps(state), summary(state), None)
 
 
 def answered(call, *arguments):
@@ -62,7 +72,7 @@ def answered(call, *arguments):
     except Err:
         raise
     except Exception as error:
-        raise Err(Error_Other(Detail("exception", f"{type(error).__name__}: {error}")))
+        raise Err(Error_Other(Detail("exception", f"{type(error).__name__}: {error}", None)))
 
 
 class CampaignCalls(exports.CampaignCalls):

@@ -1,9 +1,10 @@
 //! The compiled component, driven without a run: what it learns from the true simulators, and what that costs.
 use super::super::{coatings_component, workspace};
 use super::{Oracle, SLUG};
+use crate::support::view::{View, first_context};
 use crate::support::world::PROGRAM;
 use matterstack::backend::Backends;
-use matterstack::model::contract::{Context, Detail, GuestError, Next};
+use matterstack::model::contract::{Detail, GuestError, Next};
 use matterstack::model::document::sha256;
 use matterstack::model::limit::{CompileLimits, PluginLimits};
 use matterstack::plugin::{Artifacts, Compiler, HostSettings, LogEntry, PluginHost, PluginLog, PluginSource, Plugins};
@@ -82,16 +83,7 @@ impl Drive {
 
     /// Runs a campaign to its end; returns its result. Simulations of the candidates that `fails` names fail.
     fn run(&mut self, seed: u64, params: &Value, fails: impl Fn(&str) -> bool) -> Value {
-        let mut context = Context {
-            run_id: "run".into(),
-            iteration: 1,
-            decision: 1,
-            now_ms: 0,
-            seed,
-            params: params.to_string(),
-            inputs: "{}".to_owned(),
-            supplied: None,
-        };
+        let mut context = first_context(View::of(params), seed);
         let mut state = None;
         loop {
             let plan = self.host.plan(&context, state.as_deref());
@@ -103,14 +95,16 @@ impl Drive {
                 Next::Complete(result) => return serde_json::from_str(&result).expect("a result"),
                 other => panic!("{other:?}"),
             };
+            context.asked = Vec::new();
             let results = tasks.iter().map(|task| self.carry_out(task, &fails)).collect();
             let analyzed = self.host.analyze(&context, &plan.state, &Value::Array(results).to_string());
             self.fuel_max = self.fuel_max.max(analyzed.fuel);
-            let analyzed = analyzed.value.expect("an analysis");
+            let analyzed = analyzed.value.expect("an analysis").state;
             assert!(analyzed.len() < 64 * 1024, "the state has {} bytes", analyzed.len());
             state = Some(analyzed);
             context.decision += 1;
             context.iteration += 1;
+            context.asked = vec!["results".to_owned()];
         }
     }
 

@@ -31,13 +31,14 @@ use super::program::spawn;
 use crate::ground::failpoint;
 use crate::ground::machine;
 use crate::model::code::Code;
-use crate::model::contract::{Detail, Found, GuestError, Status, StatusReport};
+use crate::model::contract::{Detail, Found, GuestError, Status, StatusReport, Submitted};
 use crate::model::id::AttemptId;
 use aside::{Look, Wrong};
 use index::{Index, Place, State};
 use queue::Locked;
 use record::{Foreign, Job, Order, Process, Settings, end_of, existing, line, open_own, settled_at};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
@@ -119,10 +120,10 @@ fn directory_of(run: &Path, backend: &str) -> PathBuf {
 }
 
 impl LocalBackend {
-    pub(super) fn new(run: &Path, name: &str, settings: LocalSettings) -> Self {
+    pub(super) fn new(run: &Path, name: &str, settings: LocalSettings, environment: BTreeMap<String, String>) -> Self {
         let directory = directory_of(run, name);
         let LocalSettings { cores, log_max } = settings;
-        let settings = Settings { cores, environment: inherited() };
+        let settings = Settings { cores, environment };
         Self { run: run.to_owned(), directory, log_max, settings, state: Mutex::new(Client::default()) }
     }
 
@@ -333,7 +334,7 @@ impl LocalBackend {
         let mut client = self.client();
         let known = client.submitted.contains(attempt)
             || !matches!(self.look_up(&mut client, attempt).map_err(|error| unavailable(&error))?, Known::Nothing);
-        Ok(if known { Found::Yes(self.handle(None)?) } else { Found::No })
+        Ok(if known { Found::Yes(Submitted::of_job(self.handle(None)?)) } else { Found::No })
     }
 
     /// Where an attempt stands.

@@ -7,7 +7,7 @@ use super::{Memory, SlurmBackend, script, unavailable};
 use crate::backend::JobKey;
 use crate::backend::exit::read_exit;
 use crate::model::attempt_dir::{self, CLAIM};
-use crate::model::contract::{Found, GuestError};
+use crate::model::contract::{Found, GuestError, Submitted};
 use std::fs::File;
 use std::io;
 
@@ -23,7 +23,9 @@ impl SlurmBackend {
         let Some(element) = element.filter(|element| memory.arrays.member(element).is_some()) else {
             return Ok(Found::No);
         };
-        let yes = |element: &Element, id: Option<String>| Handle::of(element, id).text().map(Found::Yes);
+        let yes = |element: &Element, id: Option<String>| {
+            Handle::of(element, id).text().map(|handle| Found::Yes(Submitted::of_job(handle)))
+        };
         if let Err(error) = self.look(&mut memory, key, &element) {
             return Ok(undecided(&error.detail().message, self.poll_interval().as_millis() as i64));
         }

@@ -33,6 +33,9 @@ pub struct AttemptRecord {
     pub handle: Option<Value>,
     /// The output document.
     pub data: Option<Value>,
+    /// What it used, by its operator's word.
+    #[serde(default)]
+    pub usage: Option<Value>,
     /// When it was made.
     pub created_at: Time,
     /// When it ended.

@@ -1,4 +1,5 @@
 //! What a campaign decided, and what carried it out.
+use crate::model::result::Summary;
 use crate::model::time::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -91,6 +92,12 @@ pub struct DecisionRecord {
     pub engine: i64,
     /// The decision whose state it was given; absent if there was none.
     pub state_from: Option<u64>,
+    /// Why a plan was asked for.
+    #[serde(default)]
+    pub asked: Vec<String>,
+    /// Tasks that were planned and had not ended.
+    #[serde(default)]
+    pub open_tasks: u64,
     /// What a person had supplied.
     pub supplied: Option<Value>,
     /// SHA-256 of context, state and results, in canonical JSON.
@@ -103,8 +110,8 @@ pub struct DecisionRecord {
     pub next: Option<String>,
     /// The campaign's sentence on why.
     pub reason: Option<String>,
-    /// The campaign's own line on how far it has come.
-    pub summary: Option<String>,
+    /// How far the campaign had come, in its own words.
+    pub summary: Option<Summary>,
     /// SHA-256 of the answer, in canonical JSON.
     pub output_sha256: Option<String>,
     /// Fuel used.

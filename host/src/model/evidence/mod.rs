@@ -10,6 +10,7 @@ pub use integrity::{FileKind, Finding, Integrity, Verified};
 use super::act::ActRecord;
 use super::code::Word;
 use super::config::RunConfig;
+use super::result::Summary;
 use super::states::{RunState, TaskCounts, TaskState};
 use super::time::Time;
 use super::workflow::Task;
@@ -83,6 +84,12 @@ pub struct RunRecord {
     pub user_id: i64,
     /// What a person supplied for the next plan.
     pub supplied: Option<Value>,
+    /// How far the campaign has come, in its own words.
+    #[serde(default)]
+    pub summary: Option<Summary>,
+    /// When the campaign is asked again though nothing ended.
+    #[serde(default)]
+    pub wake_at: Option<Time>,
     /// The campaign's newest state.
     pub campaign_state: Option<Value>,
     /// The campaign's result, once it completed.

@@ -68,6 +68,8 @@ pub enum FileSource {
     From(FromSource),
     /// An output of a task of another run of the workspace, which was brought into this one when it was made.
     Other(OtherSource),
+    /// A file that the run has, by what it holds: one that its campaign wrote, one of its inputs, or an output.
+    Digest(DigestSource),
 }
 
 impl FileSource {
@@ -77,7 +79,8 @@ impl FileSource {
             Self::Path(PathSource { executable, .. })
             | Self::Content(ContentSource { executable, .. })
             | Self::From(FromSource { executable, .. })
-            | Self::Other(OtherSource { executable, .. }) => *executable = Some(true),
+            | Self::Other(OtherSource { executable, .. })
+            | Self::Digest(DigestSource { executable, .. }) => *executable = Some(true),
         }
     }
 
@@ -87,7 +90,8 @@ impl FileSource {
             Self::Path(PathSource { executable, .. })
             | Self::Content(ContentSource { executable, .. })
             | Self::From(FromSource { executable, .. })
-            | Self::Other(OtherSource { executable, .. }) => *executable,
+            | Self::Other(OtherSource { executable, .. })
+            | Self::Digest(DigestSource { executable, .. }) => *executable,
         }
     }
 
@@ -97,6 +101,7 @@ impl FileSource {
             Self::Path(path) => path.is_linked(),
             Self::From(from) => from.is_linked(),
             Self::Other(other) => other.stage == Some(Stage::Link),
+            Self::Digest(digest) => digest.stage == Some(Stage::Link),
             Self::Content(_) => false,
         }
     }
@@ -106,7 +111,7 @@ impl FileSource {
         match self {
             Self::Path(path) => Some(Cow::Borrowed(&path.path)),
             Self::Other(other) => Some(Cow::Owned(other.pinned_as())),
-            Self::Content(_) | Self::From(_) => None,
+            Self::Content(_) | Self::From(_) | Self::Digest(_) => None,
         }
     }
 }
@@ -191,6 +196,20 @@ pub struct OtherSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<Stage>,
     /// Whether it can be executed; as that task left it if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executable: Option<bool>,
+}
+
+/// `{"digest": …}`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DigestSource {
+    /// SHA-256, 64 hexadecimal digits.
+    pub digest: String,
+    /// How it is staged; a copy if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<Stage>,
+    /// Whether it can be executed; as the file is if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executable: Option<bool>,
 }

@@ -75,7 +75,7 @@ impl FileSource {
         match self {
             Self::Path(folder) => Self::Path(PathSource { path, ..folder.clone() }),
             Self::From(from) => Self::From(FromSource { output: path, ..from.clone() }),
-            Self::Content(_) | Self::Other(_) => self.clone(),
+            Self::Content(_) | Self::Other(_) | Self::Digest(_) => self.clone(),
         }
     }
 }
@@ -127,7 +127,7 @@ mod tests {
     fn a_folder_is_what_lies_below_it() {
         let paths =
             ["set/a", "set/b/c.py", "set/b/__pycache__/c.pyc", "set/x.pyc", "set/.git/x", "set1/a", "set.x", "z"];
-        let pinned = PinnedFile { path: String::new(), sha256: String::new(), size: 0, executable: false };
+        let pinned = PinnedFile::new(String::new(), String::new(), 0);
         let files: BTreeMap<String, PinnedFile> = paths.map(|path| (path.to_owned(), pinned.clone())).into();
         let below = |folder: &str| pinned_below(&files, folder).map(|one| one.below).collect::<Vec<_>>();
         for folder in ["set", "set/", "./set//"] {

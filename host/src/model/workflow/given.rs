@@ -1,6 +1,8 @@
 //! Files of a task as they are written. Each key is read as what it should be, so that an error names the one that is
 //! not; which of them go together is asked last.
-use super::file::{ContentSource, FileSource, FromSource, KeptPattern, OtherSource, OutputPattern, PathSource, Stage};
+use super::file::{
+    ContentSource, DigestSource, FileSource, FromSource, KeptPattern, OtherSource, OutputPattern, PathSource, Stage,
+};
 use crate::model::id::TaskId;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
@@ -13,6 +15,7 @@ use std::fmt;
 struct Source {
     path: Option<String>,
     content: Option<String>,
+    digest: Option<String>,
     run: Option<String>,
     from: Option<TaskId>,
     output: Option<String>,
@@ -20,7 +23,8 @@ struct Source {
     executable: Option<bool>,
 }
 
-const FORMS: &str = "{\"path\": …}, {\"content\": \"…\"}, {\"from\": …, \"output\": …}, or that with a {\"run\": …}";
+const FORMS: &str = "{\"path\": …}, {\"content\": \"…\"}, {\"digest\": …}, {\"from\": …, \"output\": …}, or that with a \
+     {\"run\": …}";
 
 struct AnySource;
 
@@ -33,8 +37,18 @@ impl<'de> Visitor<'de> for AnySource {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<FileSource, A::Error> {
         let given = Source::deserialize(MapAccessDeserializer::new(map))?;
-        let Source { path, content, run, from, output, stage, executable } = given;
+        let Source { path, content, digest, run, from, output, stage, executable } = given;
+        if let Some(digest) = digest.clone()
+            && path.is_none()
+            && content.is_none()
+            && run.is_none()
+            && from.is_none()
+            && output.is_none()
+        {
+            return Ok(FileSource::Digest(DigestSource { digest, stage, executable }));
+        }
         match (path, content, run, from, output) {
+            _ if digest.is_some() => Err(A::Error::custom(format_args!("expected {FORMS}, and one of them alone"))),
             (Some(path), None, None, None, None) => Ok(FileSource::Path(PathSource { path, stage, executable })),
             (None, Some(content), None, None, None) if stage.is_none() => {
                 Ok(FileSource::Content(ContentSource { content, executable }))

@@ -8,8 +8,8 @@ mod plan;
 
 pub use change::TaskChange;
 pub use file::{
-    ContentSource, FileSource, FromSource, Keep, KeptPattern, OtherSource, OutputPattern, PathSource, RemotePlace,
-    Stage, is_of_other_run,
+    ContentSource, DigestSource, FileSource, FromSource, Keep, KeptPattern, OtherSource, OutputPattern, PathSource,
+    RemotePlace, Stage, is_of_other_run,
 };
 pub use folder::{Chosen, Inside, is_folder, pinned_below};
 pub use plan::{PlannedTask, stays_inside, validate};
@@ -179,7 +179,7 @@ impl Task {
     pub fn dependencies(&self) -> Vec<&TaskId> {
         let sources = self.files.values().filter_map(|source| match source {
             FileSource::From(from) => Some(&from.from),
-            FileSource::Path(_) | FileSource::Content(_) | FileSource::Other(_) => None,
+            FileSource::Path(_) | FileSource::Content(_) | FileSource::Other(_) | FileSource::Digest(_) => None,
         });
         let mut seen: HashSet<&TaskId> = HashSet::new();
         self.depends_on.iter().chain(sources).filter(|id| seen.insert(id)).collect()
@@ -230,6 +230,20 @@ pub enum WorkflowError {
     /// Dependencies go round in a circle.
     #[error("task `{0}` depends on itself, directly or through others")]
     Cycle(TaskId),
+    /// A file is named by a digest that no file of the run has.
+    #[error("task `{0}` names a file by the digest `{1}`, which no file of the run has")]
+    UnknownDigest(TaskId, String),
+    /// A further iteration, while so many tasks are open and the campaign receives no result before they have ended.
+    #[error(
+        "tasks are planned while {0} have not ended; only a campaign with `analyze` `each-result` may plan beside what goes on"
+    )]
+    Overlap(u64),
+    /// A time to be woken that is too far ahead, and the latest there may be.
+    #[error("`wake-at-ms` is {0}, and at most {1}, ten years ahead, is allowed: it counts milliseconds since 1970")]
+    LateWake(u64, u64),
+    /// A task that the run does not have is to be cancelled.
+    #[error("`cancel` names task `{0}`, which the run does not have")]
+    UnknownCancelled(String),
     /// An operator key is not configured.
     #[error("task `{0}` names operator `{1}`, which config.json does not configure{2}")]
     UnknownOperator(TaskId, String, String),
@@ -283,8 +297,16 @@ impl WorkflowError {
             | Self::UnknownFile(id, _)
             | Self::UnknownFolder(id, _)
             | Self::UnknownOther(id, _)
+            | Self::UnknownDigest(id, _)
             | Self::Value(id, _) => parts.iter().copied().find(|part| is_of(part, id)),
-            Self::NoList(_) | Self::Shape { .. } | Self::Differs(_) | Self::InLine(..) | Self::TooMany(..) => None,
+            Self::NoList(_)
+            | Self::Shape { .. }
+            | Self::Differs(_)
+            | Self::InLine(..)
+            | Self::TooMany(..)
+            | Self::Overlap(_)
+            | Self::LateWake(..)
+            | Self::UnknownCancelled(_) => None,
         };
         match found.and_then(|part| line_in(list, part)) {
             Some(line) => Self::InLine(Box::new(self), line),

@@ -267,7 +267,14 @@ fn validate_files(task: &Task, config: &RunConfig) -> Result<(), WorkflowError> 
 fn pinned_inside(source: &FileSource, config: &RunConfig) -> Vec<Inside> {
     match (source, &config.pinned) {
         (FileSource::Path(folder), Some(pinned)) => pinned_below(&pinned.files, &folder.path).collect(),
-        (FileSource::Path(_) | FileSource::From(_) | FileSource::Content(_) | FileSource::Other(_), _) => Vec::new(),
+        (
+            FileSource::Path(_)
+            | FileSource::From(_)
+            | FileSource::Content(_)
+            | FileSource::Other(_)
+            | FileSource::Digest(_),
+            _,
+        ) => Vec::new(),
     }
 }
 
@@ -289,6 +296,10 @@ fn validate_source(
             Err(error) => wrong(format!("`{}` of folder `{destination}` is no pattern: {error}", from.output)),
         },
         (FileSource::Content(_), true) => wrong(format!("folder `{destination}` cannot be a text: name a file in it")),
+        (FileSource::Digest(_), true) => wrong(format!("folder `{destination}` cannot be one file: name a file in it")),
+        (FileSource::Digest(given), false) if !is_digest(&given.digest) => {
+            wrong(format!("`{}` of file `{destination}` is no SHA-256 of 64 small hexadecimal digits", given.digest))
+        }
         (FileSource::Other(_), true) => {
             wrong(format!("folder `{destination}` cannot come from another run: name the files in it one by one"))
         }
@@ -304,10 +315,16 @@ fn validate_source(
                 path.path
             ))
         }
-        (FileSource::Path(_), _) | (FileSource::From(_) | FileSource::Content(_) | FileSource::Other(_), false) => {
+        (FileSource::Path(_), _)
+        | (FileSource::From(_) | FileSource::Content(_) | FileSource::Other(_) | FileSource::Digest(_), false) => {
             Ok(())
         }
     }
+}
+
+/// Whether a text is a digest in its one spelling.
+fn is_digest(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Refuses patterns that are none, and numbers that cannot be meant.

@@ -6,7 +6,8 @@ use crate::store::{Store, StoreError};
 const COLUMNS: &str = "a.attempt_key, a.attempt_id, a.task_key, t.task_id, \
      CASE a.version WHEN t.version THEN t.spec ELSE (SELECT s.spec FROM task_specs s WHERE s.task_key = a.task_key AND \
      s.version = a.version) END, a.number, a.operator, a.state, a.directory, \
-     a.handle, a.note, a.waits_for, a.reason_code, a.reason, a.cancel_asked, a.data, a.created_at_ms, a.ended_at_ms";
+     a.handle, a.note, a.waits_for, a.reason_code, a.reason, a.cancel_asked, a.data, a.created_at_ms, a.ended_at_ms, \
+     a.prepared, a.external_id";
 
 const LIVE: &str = "a.ended_at_ms IS NULL";
 
@@ -83,10 +84,22 @@ fn attempt_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<AttemptRow> {
         data: row.get(15)?,
         created_at_ms: row.get(16)?,
         ended_at_ms: row.get(17)?,
+        prepared: row.get(18)?,
+        external_id: row.get(19)?,
     })
 }
 
 impl Store {
+    /// How many live attempts have a job that has not started.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn queued_attempts(&self) -> Result<u64, StoreError> {
+        let sql = "SELECT count(*) FROM attempts WHERE ended_at_ms IS NULL AND \
+             state IN ('created', 'prepared', 'submitting', 'submitted')";
+        Ok(self.connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0))? as u64)
+    }
+
     fn attempt_rows<P: rusqlite::Params>(&self, filter: &str, parameters: P) -> Result<Vec<AttemptRow>, StoreError> {
         let mut statement = self.connection.prepare_cached(&rows_where(filter))?;
         let rows = statement.query_map(parameters, attempt_row)?;

@@ -3,9 +3,11 @@ mod look;
 
 use super::history::Subject;
 use super::word::columns;
-use super::{CarriedInput, Output, StoreError, Writer, changed_one};
+use super::{CarriedInput, DATA_MAX, Output, StoreError, Writer, changed_one};
 use crate::model::act::Act;
 use crate::model::code::{Code, Word};
+use crate::model::contract::Submitted;
+use crate::model::document::sha256;
 use crate::model::evidence::{JobRecord, LogRecord};
 use crate::model::reason::Reason;
 use crate::model::states::{AttemptOutcome, AttemptState};
@@ -33,8 +35,12 @@ pub struct AttemptRow {
     pub state: AttemptState,
     /// Its directory, relative to the run's.
     pub directory: String,
+    /// What its operator prepared.
+    pub prepared: Option<String>,
     /// What the operator calls it.
     pub handle: Option<String>,
+    /// What people over there call it.
+    pub external_id: Option<String>,
     /// What the last undecided reconcile noted.
     pub note: Option<String>,
     /// The kind of thing it waits for.
@@ -94,9 +100,15 @@ pub struct Waiting {
 }
 
 impl AttemptRow {
+    /// Keeps what came of its submit.
+    pub fn take(&mut self, submitted: Submitted) {
+        self.handle = Some(submitted.handle);
+        self.external_id = submitted.external_id.or(self.external_id.take());
+    }
+
     /// The size of its documents.
     pub fn bytes(&self) -> u64 {
-        let texts = [&self.handle, &self.note, &self.reason, &self.data];
+        let texts = [&self.prepared, &self.handle, &self.note, &self.reason, &self.data];
         (self.task_json.len() + texts.into_iter().flatten().map(String::len).sum::<usize>()) as u64
     }
 }
@@ -125,6 +137,8 @@ pub struct AttemptEnd {
     pub reason: Option<Reason>,
     /// The output document.
     pub data: Option<String>,
+    /// What it used, by its operator's word: a JSON document.
+    pub usage: Option<String>,
     /// The files it left.
     pub outputs: Vec<Output>,
     /// What its backend tells of the job.
@@ -146,6 +160,7 @@ impl AttemptEnd {
             outcome,
             reason,
             data: None,
+            usage: None,
             outputs: Vec::new(),
             job: JobRecord::default(),
             logs: Vec::new(),
@@ -274,16 +289,18 @@ impl Writer<'_> {
         let (code, text) = columns(reason);
         let flip = attempt.state.is_outside() && to.is_outside();
         // what is not set is not named, so that its indexes are left alone
-        let due = if due_at_ms.is_some() { ", due_at_ms = ?9, due_set_ms = ?10" } else { "" };
+        let due = if due_at_ms.is_some() { ", due_at_ms = ?11, due_set_ms = ?12" } else { "" };
         let environment =
             if path.contains(&AttemptState::Submitting) { ", environment = (SELECT environment FROM run)" } else { "" };
         let mut update = self.connection.prepare_cached(&format!(
-            "UPDATE attempts SET state = ?3, handle = ?4, waits_for = ?5, reason_code = ?6, reason = ?7, flips = flips + ?8{due}{environment} \
+            "UPDATE attempts SET state = ?3, handle = ?4, waits_for = ?5, reason_code = ?6, reason = ?7, flips = flips + ?8, \
+             prepared = ?9, external_id = ?10{due}{environment} \
              WHERE attempt_key = ?1 AND state = ?2"
         ))?;
         let (from, target) = (attempt.state.as_str(), to.as_str());
         let mut values: Vec<&dyn ToSql> =
             vec![&attempt.key, &from, &target, &attempt.handle, &attempt.waits_for, &code, &text, &flip];
+        values.extend([&attempt.prepared as &dyn ToSql, &attempt.external_id]);
         if let Some(due) = &due_at_ms {
             values.extend([due as &dyn ToSql, &now_ms]);
         }
@@ -362,7 +379,7 @@ impl Writer<'_> {
             .connection
             .prepare_cached(
                 "UPDATE attempts SET state = :to, handle = :handle, reason_code = :code, reason = :reason, data = :data, \
-                 ended_at_ms = :now, waits_for = NULL, external_id = :external_id, host = :host, node = :node, \
+                 usage = :usage, ended_at_ms = :now, waits_for = NULL, external_id = coalesce(:external_id, external_id), host = :host, node = :node, \
                  queued_ms = :queued, started_ms = :started, stopped_ms = :stopped, cpu_ms = :cpu_ms, \
                  memory_peak_mb = :memory_peak_mb WHERE attempt_key = :key AND state = :from",
             )?
@@ -374,6 +391,7 @@ impl Writer<'_> {
                 ":code": code,
                 ":reason": text,
                 ":data": end.data,
+                ":usage": end.usage,
                 ":now": now_ms,
                 ":external_id": job.external_id,
                 ":host": job.host,
@@ -390,6 +408,9 @@ impl Writer<'_> {
             .prepare_cached("UPDATE live_counts SET n = n - 1 WHERE operator = ?1")?
             .execute([&attempt.operator])?;
         changed_one(counted, "the count of live attempts")?;
+        if let Some(text) = end.data.as_ref().filter(|text| text.len() > DATA_MAX) {
+            self.keep_file(&sha256(text.as_bytes()), text.len() as u64)?;
+        }
         self.keep_outputs(attempt.key, &end.outputs)?;
         self.keep_logs(attempt.key, &end.logs)?;
         self.keep_carried(attempt.key, &end.carried)?;

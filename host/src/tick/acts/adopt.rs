@@ -46,9 +46,9 @@ pub fn adopt_live_attempts(run: &mut Run, moment: Moment<'_>, why: &str) -> Resu
 fn find_interrupted_submits(run: &mut Run, moment: Moment<'_>) -> Result<(), TickError> {
     for mut attempt in run.store.live_attempts(u32::MAX)? {
         if attempt.state == AttemptState::Submitting
-            && let Ok(Found::Yes(handle)) = reconcile(run, &attempt)
+            && let Ok(Found::Yes(submitted)) = reconcile(run, &attempt)
         {
-            attempt.handle = Some(handle);
+            attempt.take(submitted);
             let reason = Reason::new(Code::Found, "found outside");
             run.store.transaction(Durability::Full, |writer| {
                 writer.set_attempt_state(&attempt, AttemptState::Submitted, Some(&reason), moment.now_ms)

@@ -2,6 +2,7 @@
 //! after a crash between the two.
 use crate::model::act::Act;
 use crate::model::code::Code;
+use crate::model::contract::Asked;
 use crate::model::reason::Reason;
 use crate::model::remedy::Remedy;
 use crate::model::selection::Selection;
@@ -39,6 +40,11 @@ pub(in crate::tick) fn not_now(run: &Run, what: impl Into<String>, remedy: Optio
     ControlError::NotNow { what: what.into(), remedy, address: run.dir.address().to_owned() }
 }
 
+/// Why a run is paused.
+fn by_a_person() -> Reason {
+    Reason::new(Code::Paused, "paused by a person")
+}
+
 /// Lets the run start nothing new. What is live goes on. Returns whether anything changed.
 ///
 /// # Errors
@@ -47,11 +53,14 @@ pub fn pause(run: &mut Run, act: &Act) -> Result<bool, ControlError> {
     let row = run.store.run()?;
     match row.state {
         RunState::Paused => Ok(false),
+        RunState::Held if row.also_paused => Ok(false),
         RunState::Active | RunState::Held => {
             run.store.transaction(Durability::Full, |writer| {
                 writer.add_act(act)?;
-                let reason = Reason::new(Code::Paused, "paused by a person");
-                writer.set_run_state(row.state, RunState::Paused, Some(&reason), act.at_ms)
+                if row.state == RunState::Held {
+                    return writer.pause_held();
+                }
+                writer.set_run_state(RunState::Active, RunState::Paused, Some(&by_a_person()), act.at_ms)
             })?;
             Ok(true)
         }
@@ -85,6 +94,9 @@ pub fn resume(run: &mut Run, supplied: Option<&str>, act: &Act) -> Result<Resume
             run.store.transaction(Durability::Full, |writer| {
                 writer.add_act(act)?;
                 writer.supply(supplied.or(row.supplied.as_deref()))?;
+                if row.state == RunState::Held || supplied.is_some() {
+                    writer.ask_plan(Asked::Resumed)?;
+                }
                 if row.state == RunState::Active {
                     return Ok(());
                 }
@@ -111,6 +123,7 @@ pub fn release(run: &mut Run, now_ms: i64) -> Result<(), ControlError> {
     if row.state == RunState::Held {
         run.store.transaction(Durability::Full, |writer| {
             writer.supply(row.supplied.as_deref())?;
+            writer.ask_plan(Asked::Resumed)?;
             writer.set_run_state(RunState::Held, RunState::Active, None, now_ms)
         })?;
     }
@@ -231,20 +244,17 @@ pub(in crate::tick) fn is_held_by(row: &RunRow, code: Code) -> bool {
 pub(in crate::tick) fn go_on(writer: &Writer<'_>, row: &RunRow, unstuck: bool, now_ms: i64) -> Result<(), StoreError> {
     let found = is_held_by(row, Code::Lost) && writer.lost_tasks()? == 0;
     if row.state == RunState::Held && (found || unstuck) {
-        writer.set_run_state(RunState::Held, RunState::Active, None, now_ms)?;
+        return if row.also_paused {
+            writer.set_run_state(RunState::Held, RunState::Paused, Some(&by_a_person()), now_ms)
+        } else {
+            writer.set_run_state(RunState::Held, RunState::Active, None, now_ms)
+        };
     }
     Ok(())
 }
 
 /// Brings an ended run back, with the tasks of its last iteration that did not complete; of a campaign that takes
 /// results back, with those of every iteration. Returns how many tasks came back.
-///
-/// # Errors
-/// If the run has not ended, or has completed and nothing would come back.
-pub fn revive(run: &mut Run, act: &Act) -> Result<u64, ControlError> {
-    bring_back(run, None, act)
-}
-
 fn bring_back(run: &mut Run, supplied: Option<&str>, act: &Act) -> Result<u64, ControlError> {
     let now_ms = act.at_ms;
     let row = run.store.run()?;
@@ -252,12 +262,15 @@ fn bring_back(run: &mut Run, supplied: Option<&str>, act: &Act) -> Result<u64, C
         return Err(not_now(run, format!("run `{}` is {}, and has not ended", row.run_id, row.state), None));
     }
     let takes_back = run.config.campaign.can_take_back();
+    let each_result = run.config.campaign.takes_each_result();
     let mut keys = Vec::new();
     for state in [TaskState::Failed, TaskState::Cancelled, TaskState::Skipped] {
         let tasks = run.store.tasks(Some(state), None)?;
-        keys.extend(
-            tasks.into_iter().filter(|task| takes_back || task.iteration == row.iteration).map(|task| task.key),
-        );
+        let reaches = |task: &TaskRow| takes_back || each_result || task.iteration == row.iteration;
+        keys.extend(tasks.into_iter().filter(reaches).map(|task| task.key));
+    }
+    if each_result && !takes_back {
+        keys = run.store.undelivered_among(&keys)?;
     }
     if row.state == RunState::Completed && keys.is_empty() && supplied.is_none() {
         let what = format!("run `{}` is completed, and every task of it", row.run_id);
@@ -266,7 +279,8 @@ fn bring_back(run: &mut Run, supplied: Option<&str>, act: &Act) -> Result<u64, C
     Ok(run.store.transaction(Durability::Full, |writer| {
         writer.add_act(act)?;
         let count = writer.rerun(&keys, false, "the run was brought back", now_ms)?;
-        if takes_back {
+        writer.ask_plan(Asked::Reopened)?;
+        if takes_back || each_result {
             writer.take_back()?;
         } else if row.iteration > 0 {
             writer.reopen_workflow(row.iteration)?;

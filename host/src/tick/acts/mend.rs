@@ -11,6 +11,7 @@ use crate::model::states::{RunState, TaskState};
 use crate::model::workflow::{PlannedTask, Task, TaskChange, read_task, validate};
 use crate::store::{self, AmendedTask, Durability, SelectionError, TaskRow};
 use crate::tick::acts::control::{no_task, not_now};
+use crate::tick::attempts::digests::refuse_unknown_digests;
 use crate::tick::attempts::verdict::{earlier_task, stored_task};
 use crate::tick::{ControlError, Run};
 use serde_json::Value;
@@ -123,6 +124,7 @@ pub(in crate::tick) fn amended(
     let exists = |id: &TaskId| Ok::<_, ControlError>(!ids.contains(id) && run.store.has_task(id.as_str())?);
     let tasks: Vec<Task> = after.iter().filter_map(|read| read.as_ref().ok()).map(|(task, _)| task.clone()).collect();
     let mut planned = validate(after.into_iter().map(|read| read.map_err(ControlError::from)), config, &exists)?;
+    tasks.iter().try_for_each(|task| refuse_unknown_digests::<ControlError>(run, (&task.id, task), |_| false))?;
     let amended = before.iter().zip(&tasks).zip(&planned).map(|(((key, before), task), planned)| AmendedTask {
         key: *key,
         operator: planned.operator.to_string(),

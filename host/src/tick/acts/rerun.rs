@@ -3,6 +3,7 @@
 use crate::model::act::Act;
 use crate::model::code::Code;
 use crate::model::config::RunConfig;
+use crate::model::contract::Asked;
 use crate::model::id::TaskId;
 use crate::model::reason::Reason;
 use crate::model::remedy::Remedy;
@@ -39,8 +40,17 @@ impl Rerun {
             return Err(not_now(run, what, None));
         }
         let takes_back = run.config.campaign.can_take_back();
-        let chosen = select(run, selection, takes_back)?;
-        if let Some(task) = chosen.iter().find(|task| !takes_back && task.iteration != row.iteration) {
+        let each_result = run.config.campaign.takes_each_result();
+        let chosen = select(run, selection, takes_back || each_result)?;
+        if each_result && !takes_back {
+            let keys: Vec<i64> = chosen.iter().map(|task| task.key).collect();
+            let back = run.store.brought_back(&keys, selection.recursive)?;
+            if let Some(id) = run.store.delivered_among(&back)? {
+                let what =
+                    format!("the campaign has received the result of task `{id}`, and does not take results back");
+                return Err(not_now(run, what, Some(Remedy::NewRun)));
+            }
+        } else if let Some(task) = chosen.iter().find(|task| !takes_back && task.iteration != row.iteration) {
             let what = format!(
                 "task `{}` is of iteration {}, which the campaign has built on; only iteration {} can be rerun, because this \
                  campaign does not take results back",
@@ -48,7 +58,7 @@ impl Rerun {
             );
             return Err(not_now(run, what, Some(Remedy::NewRun)));
         }
-        let rolls_back = !takes_back && run.store.delivered_any(row.iteration)?;
+        let rolls_back = !takes_back && !each_result && run.store.delivered_any(row.iteration)?;
         Ok(Self { chosen, recursive: selection.recursive, amended: Vec::new(), row, rolls_back })
     }
 
@@ -112,6 +122,7 @@ impl Rerun {
             writer.take_back()?;
         }
         if self.row.state.ended() {
+            writer.ask_plan(Asked::Reopened)?;
             let reason = Reason::new(Code::Revived, "tasks of it were brought back by a person");
             writer.set_run_state(self.row.state, RunState::Active, Some(&reason), now_ms)?;
         }

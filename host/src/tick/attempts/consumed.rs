@@ -12,6 +12,12 @@ pub(in crate::tick) fn consumed(run: &Run, task: &Task) -> Result<Vec<NewInput>,
     for (destination, source) in &task.files {
         inputs.extend(match source {
             FileSource::Content(_) => None,
+            FileSource::Digest(given) => Some(NewInput {
+                destination: destination.clone(),
+                sha256: given.digest.clone(),
+                from_attempt: None,
+                from_path: given.digest.clone(),
+            }),
             FileSource::Path(_) | FileSource::Other(_) => {
                 run.config.pinned_file(source).map(|(name, pinned)| NewInput {
                     destination: destination.clone(),

@@ -36,7 +36,7 @@ pub(in crate::tick) fn opened(run: &Run, task: Task) -> Result<Task, Unopened> {
 
 fn inside(run: &Run, source: &FileSource) -> Result<Vec<Inside>, Unopened> {
     let from = match source {
-        FileSource::Content(_) | FileSource::Other(_) => return Ok(Vec::new()),
+        FileSource::Content(_) | FileSource::Other(_) | FileSource::Digest(_) => return Ok(Vec::new()),
         FileSource::Path(folder) => {
             let files = run.config.pinned.as_ref().map(|pinned| &pinned.files);
             let found: Vec<Inside> = files.into_iter().flat_map(|files| pinned_below(files, &folder.path)).collect();
@@ -77,7 +77,7 @@ pub(in crate::tick) fn task_of(run: &Run, attempt: &AttemptRow) -> Result<Task, 
         let below = inputs.iter().filter_map(move |input| {
             let below = input.destination.strip_prefix(&folder)?;
             let comes = match source {
-                FileSource::Content(_) | FileSource::Other(_) => false,
+                FileSource::Content(_) | FileSource::Other(_) | FileSource::Digest(_) => false,
                 // what was carried over comes from an attempt too, and goes where it lay
                 FileSource::From(from) => {
                     let inside = Chosen::of(&from.output).ok().and_then(|chosen| chosen.inside(&input.from_path));
@@ -122,7 +122,7 @@ pub(in crate::tick) fn pinned_of(run: &Run, task: &Task) -> Vec<String> {
                 paths.extend(inside.map(|one| one.path));
             }
             FileSource::Path(path) => paths.push(path.path.clone()),
-            FileSource::Content(_) | FileSource::From(_) | FileSource::Other(_) => {}
+            FileSource::Content(_) | FileSource::From(_) | FileSource::Other(_) | FileSource::Digest(_) => {}
         }
     }
     paths

@@ -2,16 +2,18 @@
 //! is how far a large file has been read: after a crash the attempt is asked about and gathered again.
 use crate::ground::carriage::{Allowance, Carriage};
 use crate::model::code::Code;
-use crate::model::contract::GuestError;
+use crate::model::contract::{Collected, GuestError};
+use crate::model::document::sha256;
 use crate::model::reason::Reason;
 use crate::model::states::AttemptOutcome;
 use crate::plugin::{PluginError, PluginErrorKind};
-use crate::store::{AttemptEnd, Output};
-use crate::tick::attempts::collect::{CollectError, Collected};
+use crate::store::{AttemptEnd, DATA_MAX, Output};
+use crate::tick::attempts::collect::CollectError;
 use crate::tick::attempts::folders::{json_of, task_of};
 use crate::tick::attempts::verdict::{Sequel, Verdict};
 use crate::tick::attempts::{NEXT_TICK_MS, UNAVAILABLE_MS, UNLOADED_MS};
 use crate::tick::attempts::{collect, stage};
+use crate::tick::campaign::ask::keep_bytes;
 use crate::tick::{Run, Tick, TickError, key};
 
 /// Characters of an output document's summary that the history keeps.
@@ -49,11 +51,14 @@ fn gather_document(run: &Run, verdict: &mut Verdict, tick: &mut Tick) -> Result<
     let answer = run.plugins.collect_results(&key(attempt), &run.request(attempt, json_of(run, attempt)?));
     crate::ground::failpoint::hit("collect-results.after");
     match answer {
-        Ok(data) => {
+        Ok(Collected { output: data, usage }) => {
             if end.outcome == AttemptOutcome::Completed {
                 end.reason = data.as_deref().and_then(summary).map(|text| Reason::new(Code::Completed, text));
             }
-            end.data = data;
+            if let Some(text) = data.as_ref().filter(|text| text.len() > DATA_MAX) {
+                keep_bytes(run, &sha256(text.as_bytes()), text.as_bytes())?;
+            }
+            (end.data, end.usage) = (data, usage);
         }
         Err(PluginError { kind: PluginErrorKind::Guest(GuestError::Transient { detail, retry_after_ms }), .. }) => {
             let text = format!("it has ended, and its results cannot be fetched yet: {}", detail.message);
@@ -96,7 +101,7 @@ fn gather_files(run: &Run, verdict: &mut Verdict, allowance: &Allowance) -> Resu
         Ok((stage::changed_link(run, &task, left.directory, &mut progress, allowance)?, collected))
     });
     match looked {
-        Ok((changed, Collected { outputs, missing })) => {
+        Ok((changed, collect::Collected { outputs, missing })) => {
             if let Some(text) = changed {
                 fail(end, Reason::new(Code::InputChanged, text));
             }

@@ -4,6 +4,7 @@ pub(super) mod again;
 pub(super) mod carry;
 pub(super) mod collect;
 pub(super) mod consumed;
+pub(super) mod digests;
 pub(super) mod folders;
 pub(super) mod gather;
 pub(super) mod handover;

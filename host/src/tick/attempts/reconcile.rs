@@ -72,8 +72,8 @@ pub(in crate::tick) fn reconcile(run: &Run, attempt: &AttemptRow) -> Result<Foun
 /// Asks about one attempt.
 fn ask(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Reconciled {
     match reconcile(run, &attempt) {
-        Ok(Found::Yes(handle)) => {
-            attempt.handle = Some(handle);
+        Ok(Found::Yes(submitted)) => {
+            attempt.take(submitted);
             Reconciled::Found(attempt)
         }
         Ok(Found::No) if attempt.cancel.is_wanted() => Reconciled::NeverWill(Verdict::cancelled(attempt)),

@@ -8,10 +8,11 @@ use crate::ground::files::{open_directory, open_regular};
 use crate::ground::machine;
 use crate::model::attempt_dir::PART;
 use crate::model::pattern::plain_path;
-use crate::model::workflow::{FileSource, FromSource, Task};
+use crate::model::workflow::{DigestSource, FileSource, FromSource, Stage, Task};
 use crate::store::{AttemptRow, NewInput, StoreError};
 use crate::tick::Run;
 use crate::tick::attempts::collect::CollectError;
+use crate::tick::attempts::digests::file_of_digest;
 use crate::tick::attempts::{carry, inputs};
 use cap_std::fs::Dir;
 use std::io;
@@ -126,6 +127,7 @@ pub(in crate::tick) fn changed_link(
             FileSource::Content(_) => continue,
             FileSource::Path(_) | FileSource::Other(_) => Found::pinned(run, source),
             FileSource::From(from) => Found::output(run, from),
+            FileSource::Digest(given) => Found::by_digest(run, given),
         };
         let Ok(found) = found else { continue };
         let root = open_directory(directory).map_err(unreadable)?;
@@ -223,12 +225,32 @@ impl Found {
     }
 }
 
+impl Found {
+    /// Looks up a file of the run by what it holds.
+    fn by_digest(run: &Run, given: &DigestSource) -> Result<Self, StageError> {
+        let digest = &given.digest;
+        let path = file_of_digest(run, digest)
+            .map_err(StageError::Store)?
+            .ok_or_else(|| StageError::Task(format!("no file of the run has the digest `{digest}`")))?;
+        Ok(Self {
+            name: format!("file `{path}`"),
+            root: run.dir.root().to_owned(),
+            changed: format!("file `{path}` was changed, and does not hold what the digest `{digest}` names"),
+            path,
+            sha256: digest.clone(),
+            executable: given.executable,
+            linked: given.stage == Some(Stage::Link),
+        })
+    }
+}
+
 impl Staging<'_> {
     fn file(&mut self, run: &Run, destination: &str, source: &FileSource) -> Result<(), StageError> {
         let content = match source {
             FileSource::Content(content) => content,
             FileSource::Path(_) | FileSource::Other(_) => return self.found(destination, &Found::pinned(run, source)?),
             FileSource::From(from) => return self.found(destination, &Found::output(run, from)?),
+            FileSource::Digest(given) => return self.found(destination, &Found::by_digest(run, given)?),
         };
         let executable = content.executable.unwrap_or(false);
         let written = write_new(&self.into, destination, content.content.as_bytes(), executable);

@@ -297,7 +297,7 @@ fn prepare(
     let answer = run.plugins.prepare(&key(&attempt), &run.request(&attempt, json));
     crate::ground::failpoint::hit("prepare.after");
     Ok(match answer {
-        Ok(()) => Readied::Yes(attempt, inputs, keys.into_iter().next()),
+        Ok(prepared) => Readied::Yes(AttemptRow { prepared, ..attempt }, inputs, keys.into_iter().next()),
         Err(PluginError { kind: PluginErrorKind::Guest(GuestError::Transient { detail, retry_after_ms }), .. }) => {
             Readied::Later(attempt, turned_away_ms(retry_after_ms), Reason::new(Code::TurnedAway, detail.message))
         }

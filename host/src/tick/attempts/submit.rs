@@ -125,8 +125,8 @@ fn submit(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Submitt
     let answer = run.plugins.submit(&key(&attempt), &request);
     crate::ground::failpoint::hit("submit.after");
     Ok(match answer {
-        Ok(handle) => {
-            attempt.handle = Some(handle);
+        Ok(submitted) => {
+            attempt.take(submitted);
             Submitted::Yes(attempt)
         }
         Err(error) => match &error.kind {
@@ -147,6 +147,7 @@ fn submit(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Submitt
             | PluginErrorKind::Load(_)
             | PluginErrorKind::Compile(_)
             | PluginErrorKind::NotGranted { .. }
+            | PluginErrorKind::Ungiven(_)
             | PluginErrorKind::Unstarted(_) => {
                 tick.note_unloaded(&attempt, &error);
                 Submitted::Unknown(attempt, unheard(&error))
@@ -160,8 +161,8 @@ fn submit(run: &Run, mut attempt: AttemptRow, tick: &mut Tick) -> Result<Submitt
 /// what follows.
 fn broken_off(run: &Run, mut attempt: AttemptRow, error: &PluginError) -> Submitted {
     match reconcile::reconcile(run, &attempt) {
-        Ok(Found::Yes(handle)) => {
-            attempt.handle = Some(handle);
+        Ok(Found::Yes(submitted)) => {
+            attempt.take(submitted);
             Submitted::Yes(attempt)
         }
         Ok(Found::No) => Submitted::No(refused(attempt, error)),

@@ -1,33 +1,28 @@
-//! Ends an iteration: analyzes its results, and asks the campaign what comes next. Each batch of results shares a
-//! transaction with the state they led to: after a crash the next tick goes on with the first that was not handed over.
+//! Hands results to the campaign, and asks it what comes next. Each batch of results shares a transaction with the
+//! state they led to: after a crash the next tick goes on with the first that was not handed over.
 use crate::model::code::{Code, Word};
-use crate::model::document::{canonical_own, sha256};
+use crate::model::contract::Asked as Why;
+use crate::model::document::canonical_own;
 use crate::model::evidence::{DecisionKind, DecisionOutcome};
 use crate::model::limit::Limit;
 use crate::model::reason::Reason;
+use crate::model::result::TaskResult;
 use crate::model::states::RunState;
 use crate::model::workflow::WorkflowError;
-use crate::plugin::Answer;
-use crate::store::{Came, Durability};
+use crate::store::{Came, Durability, Portion, StoreError};
 use crate::tick::campaign::PlanError;
-use crate::tick::campaign::ask::{Asked, Question, Spent, Undecided, plan};
-use crate::tick::campaign::decision::{canonical_output, raw_state, summary_of};
+use crate::tick::campaign::ask::{Asked, Question, Spent, Undecided};
+use crate::tick::campaign::decision::{canonical_output, raw_analysis, rest_of_analysis, sha256_of_answer};
+use crate::tick::campaign::proposal::plan;
 use crate::tick::turn::Phase;
 use crate::tick::{Moment, Run, Tick, TickError};
 
-/// Results handed to one call of `analyze`.
-const RESULTS_PER_CALL: u32 = 1_000;
-/// Documents of results handed to one call of `analyze`, in bytes; one result is handed over whatever its size.
-const RESULTS_MAX_BYTES: usize = 8 * 1024 * 1024;
+/// What is handed to one call of `analyze`.
+const PORTION: Portion = Portion { most: 1_000, bytes_max: 8 * 1024 * 1024 };
 
-/// Analyzes an iteration of which every task has ended, as far as time allows.
-pub(in crate::tick) fn analyze_iteration(
-    run: &mut Run,
-    iteration: u32,
-    moment: Moment<'_>,
-    tick: &mut Tick,
-) -> Result<(), TickError> {
-    held_by(run, moment, |run| analyze(run, iteration, moment, tick))
+/// Hands over the results that the campaign has not received, as far as time allows.
+pub(in crate::tick) fn analyze_results(run: &mut Run, moment: Moment<'_>, tick: &mut Tick) -> Result<(), TickError> {
+    held_by(run, moment, |run| analyze(run, moment, tick))
 }
 
 /// Asks for the next plan, at most once a tick; what it planned is there to be started.
@@ -89,57 +84,90 @@ fn bad_plan(error: &WorkflowError) -> Word {
         | WorkflowError::Differs(_)
         | WorkflowError::UnknownDependency(..)
         | WorkflowError::Cycle(_)
+        | WorkflowError::Overlap(_)
+        | WorkflowError::LateWake(..)
+        | WorkflowError::UnknownCancelled(_)
         | WorkflowError::UnknownOperator(..)
         | WorkflowError::Escape(..)
         | WorkflowError::UnknownFile(..)
         | WorkflowError::UnknownOther(..)
+        | WorkflowError::UnknownDigest(..)
         | WorkflowError::UnknownFolder(..)
         | WorkflowError::Value(..) => Word::Own(Code::PluginBadOutput),
     }
 }
 
-/// Folds the results of an ended iteration into the campaign's state, in bounded batches.
-fn analyze(run: &mut Run, iteration: u32, moment: Moment<'_>, tick: &mut Tick) -> Result<(), Undecided> {
+/// Up to where the results of a batch reach.
+enum Batch {
+    /// Of one iteration, up to the place of a task.
+    Iteration(u32, i64),
+    /// Of all that ended, up to a place in that order.
+    Each(i64),
+}
+
+/// Folds results into the campaign's state, in bounded batches.
+fn analyze(run: &mut Run, moment: Moment<'_>, tick: &mut Tick) -> Result<(), Undecided> {
     while !is_cut(moment, tick) {
+        let Some((batch, results)) = next_batch(run, moment)? else { return Ok(()) };
         let row = run.store.run()?;
-        let Some((last, results)) = run.store.undelivered(iteration, RESULTS_PER_CALL, RESULTS_MAX_BYTES)? else {
-            run.store.transaction(Durability::Lazy, |writer| writer.close_workflow(iteration, moment.now_ms))?;
-            return Ok(());
-        };
-        let finished = canonical_own(&results);
-        let question = Question { kind: DecisionKind::Analyze, row: &row, iteration, finished: Some(finished) };
-        let asked = Asked::new(run, question, moment)?;
+        let finished = Some(canonical_own(&results));
+        let (kind, config_sha256) = (DecisionKind::Analyze, row.config_sha256.as_str());
+        let asked = Asked::new(run, Question { kind, row: &row, finished, config_sha256, also: None }, moment)?;
         crate::ground::failpoint::hit("analyze.before");
-        let Answer { value, fuel, reads } = run.plugins.analyze(
+        let answer = run.plugins.analyze(
             &asked.context,
             asked.state().unwrap_or("null"),
             asked.finished.as_deref().unwrap_or("[]"),
         );
         crate::ground::failpoint::hit("analyze.after");
-        let spent = Spent { fuel, reads, said: None };
+        let (mut spent, value, written) = Spent::of(answer);
         let said = match value {
-            Ok(state) => state,
+            Ok(said) => said,
             Err(error) => return Err(asked.undecided(error, spent)),
         };
-        let state = match canonical_output(&said, "analyze", "state") {
+        let state = canonical_output(&said.state, "analyze", "state").map_err(PlanError::from);
+        let state = match state.and_then(|state| spent.keep(run, written).map(|()| state)) {
             Ok(state) => state,
-            Err(error) => return Err(asked.undecided(error, Spent { said: Some(raw_state(&said)), ..spent })),
+            Err(error) => return Err(asked.undecided(error, Spent { said: Some(raw_analysis(&said)), ..spent })),
         };
-        let (summary, output_sha256) = (summary_of(&state), sha256(state.as_bytes()));
+        let rest = rest_of_analysis(&said);
+        let output_sha256 = sha256_of_answer(&rest, &state);
         run.store.transaction(Durability::Full, |writer| {
             let came = Came::Answer {
                 state: &state,
-                rest: "{}",
+                rest: &rest,
                 next: None,
-                reason: "results of the iteration",
-                summary: summary.as_deref(),
+                reason: "results",
+                summary: said.summary.as_deref(),
                 output_sha256: &output_sha256,
             };
             asked.record(writer, &spent, came)?;
-            writer.deliver(iteration, last, asked.context.decision)
+            writer.ask_plan(Why::Results)?;
+            match batch {
+                Batch::Iteration(iteration, last) => writer.deliver(iteration, last, asked.context.decision),
+                Batch::Each(last) => writer.deliver_each(last, asked.context.decision, moment.now_ms),
+            }
         })?;
     }
     Ok(())
+}
+
+/// The results that come next; none if all have been handed over, and then no iteration is left unfinished.
+fn next_batch(run: &mut Run, moment: Moment<'_>) -> Result<Option<(Batch, Vec<TaskResult>)>, StoreError> {
+    if run.store.each_result()? {
+        let next = run.store.undelivered_each(PORTION)?;
+        return Ok(next.map(|(last, results)| (Batch::Each(last), results)));
+    }
+    while let Some(iteration) = run.store.first_unanalyzed()? {
+        if let Some((last, results)) = run.store.undelivered(iteration, PORTION)? {
+            return Ok(Some((Batch::Iteration(iteration, last), results)));
+        }
+        run.store.transaction(Durability::Lazy, |writer| {
+            writer.ask_plan(Why::Results)?;
+            writer.close_workflow(iteration, moment.now_ms)
+        })?;
+    }
+    Ok(None)
 }
 
 /// Whether the tick's time is up before the campaign is asked; the next tick then begins with that.

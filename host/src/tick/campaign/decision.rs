@@ -1,89 +1,99 @@
 //! The exact texts of a decision: what the campaign is handed, and what its answer is taken for. A tick makes them, and
 //! a replay makes them again. Nothing is written here.
-use crate::model::config::RunConfig;
-use crate::model::contract::{Context, Decision, Detail, Next};
+use crate::model::contract::{Context, Decision, Detail, Folded, Next};
 use crate::model::document::{canonical, canonical_own, hex};
 use crate::model::evidence::DecisionKind;
-use crate::model::id::RunId;
 use crate::plugin::{PluginError, PluginErrorKind};
-use crate::run::Run;
+use crate::run::{CampaignView, Run};
 use crate::store::{self, RunRow};
 use crate::tick::TickError;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 
 /// The context of the next decision of a run.
-pub(in crate::tick) fn context(run: &Run, row: &RunRow, now_ms: i64, iteration: u32) -> Result<Context, TickError> {
-    let params = run.params().map_err(|error| TickError::Io("reading campaign.params".to_owned(), error))?;
+pub(in crate::tick) fn context(run: &Run, row: &RunRow, kind: DecisionKind, now_ms: i64) -> Result<Context, TickError> {
     let supplied = row.supplied.as_deref().map(store::document::<Value>).transpose()?;
     let supplied = supplied.as_ref().map(canonical_own);
-    let occasion = Occasion { run_id: &row.run_id, iteration, decision: row.decisions + 1, now_ms };
-    Ok(context_of(occasion, &run.config, params, supplied))
+    let counts = run.store.task_counts()?;
+    let (iteration, asked) = match kind {
+        DecisionKind::Plan => (row.iteration + 1, run.store.asked(now_ms)?),
+        DecisionKind::Analyze => (row.iteration, Vec::new()),
+    };
+    Ok(Context {
+        decision: row.decisions + 1,
+        iteration,
+        now_ms: now_ms.max(0) as u64,
+        seed: run.config.campaign.seed,
+        asked,
+        open_tasks: counts.pending + counts.running,
+        run: Arc::new(CampaignView::new(&row.run_id, &run.dir, &run.config, supplied)),
+    })
 }
 
-/// Which decision a campaign is asked for, and when.
-#[derive(Debug, Clone, Copy)]
-pub struct Occasion<'a> {
-    /// The run's id.
-    pub run_id: &'a str,
-    /// The iteration that it is about.
-    pub iteration: u32,
-    /// Its number in the run, from 1.
-    pub decision: u64,
-    /// When, in milliseconds since the epoch.
-    pub now_ms: i64,
-}
-
-/// The context of a decision, with `campaign.params` and what a person supplied, both as canonical text. Its documents
-/// are canonical JSON, and the campaign is handed just that text: what is hashed and recorded is what it saw.
-pub fn context_of(occasion: Occasion<'_>, config: &RunConfig, params: String, supplied: Option<String>) -> Context {
-    let pinned = config.pinned.iter().flat_map(|pinned| &pinned.inputs);
-    let inputs: serde_json::Map<String, Value> =
-        pinned.map(|(name, file)| (name.clone(), json!({"sha256": file.sha256, "size": file.size}))).collect();
-    Context {
-        run_id: RunId(occasion.run_id.to_owned()),
-        iteration: occasion.iteration,
-        decision: occasion.decision,
-        now_ms: occasion.now_ms.max(0) as u64,
-        seed: config.campaign.seed,
-        params,
-        inputs: canonical_own(&inputs),
-        supplied,
-    }
-}
-
-/// SHA-256 of all that a decision could depend on, in canonical JSON. All documents are canonical already.
-pub fn input_digest(kind: DecisionKind, context: &Context, state: Option<&str>, finished: Option<&str>) -> String {
+/// SHA-256 of all that a decision could depend on, in canonical JSON. All documents are canonical already; `config` is
+/// the digest of the configuration, in which parameters, inputs and seed stand.
+pub fn input_digest(
+    kind: DecisionKind,
+    context: &Context,
+    config: &str,
+    state: Option<&str>,
+    finished: Option<&str>,
+) -> String {
     let quoted = |text: &str| Value::from(text).to_string();
     let mut hasher = Sha256::new();
     let mut part = |key: &str, value: &str| {
         hasher.update(key);
         hasher.update(value);
     };
-    part("{\"call\":", &quoted(kind.as_str()));
+    part("{\"asked\":", &json!(context.asked).to_string());
+    part(",\"call\":", &quoted(kind.as_str()));
+    part(",\"config\":", &quoted(config));
     part(",\"decision\":", &context.decision.to_string());
     part(",\"finished\":", finished.unwrap_or("null"));
-    part(",\"inputs\":", &context.inputs);
     part(",\"iteration\":", &context.iteration.to_string());
     part(",\"now_ms\":", &context.now_ms.to_string());
-    part(",\"params\":", &context.params);
-    part(",\"run\":", &quoted(context.run_id.as_str()));
+    part(",\"open_tasks\":", &context.open_tasks.to_string());
+    part(",\"run\":", &quoted(context.run.id()));
     part(",\"seed\":", &quoted(&context.seed.to_string()));
     part(",\"state\":", state.unwrap_or("null"));
-    part(",\"supplied\":", context.supplied.as_deref().unwrap_or("null"));
+    part(",\"supplied\":", context.run.supplied().as_deref().unwrap_or("null"));
     hasher.update(b"}");
     hex(&hasher.finalize())
 }
 
-/// SHA-256 of an answer, in canonical JSON: of `next`, `reason` and the state.
+/// SHA-256 of an answer, in canonical JSON: of the state, and of all else that it said.
 pub fn sha256_of_answer(rest: &str, state: &str) -> String {
     let mut hasher = Sha256::new();
-    hasher.update(rest.strip_suffix('}').unwrap_or(rest));
-    hasher.update(b",\"state\":");
-    hasher.update(state);
-    hasher.update(b"}");
+    for part in ["{\"answer\":", rest, ",\"state\":", state, "}"] {
+        hasher.update(part);
+    }
     hex(&hasher.finalize())
+}
+
+/// All that a plan said beside its state, as canonical JSON; `next` is what [`canonical_next`] made of that.
+pub fn rest_of_plan(decision: &Decision, next: &str) -> String {
+    let mut text = String::with_capacity(next.len() + 64);
+    if !decision.cancel.is_empty() {
+        text.push_str(&format!("\"cancel\":{},", json!(decision.cancel)));
+    }
+    if decision.skips_known {
+        text.push_str("\"known\":\"skip\",");
+    }
+    text.push_str(&format!("\"next\":{next},\"reason\":{}", Value::from(decision.reason.as_str())));
+    if let Some(summary) = &decision.summary {
+        text.push_str(&format!(",\"summary\":{summary}"));
+    }
+    if let Some(at) = decision.wake_at_ms {
+        text.push_str(&format!(",\"wake_at_ms\":{}", canonical_own(&at)));
+    }
+    format!("{{{text}}}")
+}
+
+/// All that an analysis said beside its state, as canonical JSON.
+pub fn rest_of_analysis(folded: &Folded) -> String {
+    folded.summary.as_ref().map_or_else(|| "{}".to_owned(), |summary| format!("{{\"summary\":{summary}}}"))
 }
 
 /// The canonical form of a document that a campaign answered with.
@@ -105,10 +115,7 @@ pub fn canonical_output(text: &str, call: &'static str, what: &str) -> Result<St
 /// If its document has no canonical form.
 pub fn canonical_next(next: &Next) -> Result<String, PluginError> {
     let document = |text: &str, what: &str| Ok(format!("{{\"{what}\":{}}}", canonical_output(text, "plan", what)?));
-    let detail = |what: &str, detail: &Detail| {
-        let (code, message) = (Value::from(detail.code.as_str()), Value::from(detail.message.as_str()));
-        Ok(format!("{{\"{what}\":{{\"code\":{code},\"message\":{message}}}}}"))
-    };
+    let detail = |what: &str, detail: &Detail| Ok(format!("{{\"{what}\":{}}}", canonical_own(detail)));
     match next {
         Next::Workflow(text) => {
             let bad = |error: &dyn std::fmt::Display| PluginError {
@@ -146,51 +153,66 @@ pub fn raw_decision(decision: &Decision) -> String {
         Next::Fail(detail) | Next::Hold(detail) => Some(format!("{}: {}", detail.code, detail.message)),
         Next::Wait => None,
     };
-    let (state, word) = (&decision.state, decision.next.word());
-    json!({"document": document, "next": word, "reason": decision.reason, "state": state}).to_string()
+    let Decision { state, next, cancel, wake_at_ms, summary, reason, skips_known } = decision;
+    json!({
+        "cancel": cancel, "document": document, "known": skips_known.then_some("skip"), "next": next.word(),
+        "reason": reason, "state": state, "summary": summary, "wake_at_ms": wake_at_ms,
+    })
+    .to_string()
 }
 
 /// An answer of `analyze` that could not be taken, just as it was given.
-pub fn raw_state(state: &str) -> String {
-    json!({"state": state}).to_string()
-}
-
-/// The campaign's own line on how far it has come: `summary.text` of its state, if it keeps one.
-pub(in crate::tick) fn summary_of(state: &str) -> Option<String> {
-    // Most states have none, and need not be parsed to find that out.
-    let document: Value = state.contains("\"summary\"").then(|| serde_json::from_str(state).ok()).flatten()?;
-    document.get("summary")?.get("text")?.as_str().map(str::to_owned)
+pub fn raw_analysis(folded: &Folded) -> String {
+    json!({"state": folded.state, "summary": folded.summary}).to_string()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{input_digest, sha256_of_answer};
-    use crate::model::contract::Context;
+    use super::{input_digest, rest_of_plan, sha256_of_answer};
+    use crate::model::config::RunConfig;
+    use crate::model::contract::{Context, Decision, Next};
     use crate::model::document::{canonical, sha256};
     use crate::model::evidence::DecisionKind;
-    use crate::model::id::RunId;
+    use crate::run::{CampaignView, RunDir};
     use serde_json::json;
+    use std::sync::Arc;
 
     #[test]
     fn digests_are_those_of_one_canonical_document() {
+        let config: RunConfig = serde_json::from_value(json!({"campaign": {"plugin": "p"}})).expect("a configuration");
+        let supplied = Some("{\"yes\":true}".to_owned());
         let context = Context {
-            run_id: RunId("r \"1\"".to_owned()),
-            iteration: 2,
             decision: 3,
+            iteration: 2,
             now_ms: 4,
             seed: 5,
-            params: "{\"a\":1}".to_owned(),
-            inputs: "{}".to_owned(),
-            supplied: Some("{\"yes\":true}".to_owned()),
+            asked: vec!["results".to_owned()],
+            open_tasks: 6,
+            run: Arc::new(CampaignView::new("r \"1\"", &RunDir::new("/nowhere"), &config, supplied)),
         };
         let whole = json!({
-            "call": "analyze", "run": "r \"1\"", "iteration": 2, "decision": 3, "now_ms": 4, "seed": "5",
-            "params": {"a": 1}, "inputs": {}, "supplied": {"yes": true}, "state": null, "finished": [],
+            "call": "analyze", "run": "r \"1\"", "iteration": 2, "decision": 3, "now_ms": 4, "seed": "5", "config": "c",
+            "asked": ["results"], "open_tasks": 6, "supplied": {"yes": true}, "state": null, "finished": [],
         });
         let expected = sha256(canonical(&whole.to_string()).expect("canonical").as_bytes());
-        assert_eq!(input_digest(DecisionKind::Analyze, &context, None, Some("[]")), expected);
-        let whole = json!({"next": "wait", "reason": "r", "state": {"s": 1}});
+        assert_eq!(input_digest(DecisionKind::Analyze, &context, "c", None, Some("[]")), expected);
+        let whole = json!({"answer": {"next": "wait", "reason": "r"}, "state": {"s": 1}});
         let expected = sha256(canonical(&whole.to_string()).expect("canonical").as_bytes());
         assert_eq!(sha256_of_answer("{\"next\":\"wait\",\"reason\":\"r\"}", "{\"s\":1}"), expected);
+    }
+
+    #[test]
+    fn what_a_plan_says_is_canonical() {
+        let decision = Decision {
+            state: "{}".to_owned(),
+            next: Next::Wait,
+            cancel: vec!["a".to_owned(), "b \"c\"".to_owned()],
+            wake_at_ms: Some(1_800_000_000_000),
+            summary: Some("{\"text\":\"t\"}".to_owned()),
+            reason: "r".to_owned(),
+            skips_known: true,
+        };
+        let rest = rest_of_plan(&decision, "\"wait\"");
+        assert_eq!(canonical(&rest).expect("a document"), rest);
     }
 }

@@ -4,6 +4,7 @@ pub(super) mod ask;
 pub(super) mod close;
 pub(super) mod decision;
 pub(super) mod follow;
+pub(super) mod proposal;
 
 use super::TickError;
 use crate::model::workflow::WorkflowError;

@@ -20,7 +20,11 @@ const ID_MAX_BYTES: usize = 200;
 /// The campaign.
 pub struct Sweep;
 
-matterstack_sdk::export_campaign!(Sweep);
+matterstack_sdk::export_campaign!(Sweep, manifest: concat!(
+    r#"{"format": 1, "name": "sweep", "version": ""#,
+    env!("CARGO_PKG_VERSION"),
+    r#"", "takes_back": true}"#
+));
 
 /// `campaign.params`.
 #[derive(Debug, Deserialize)]
@@ -60,14 +64,15 @@ impl Campaign for Sweep {
         match state {
             None => {
                 let state = State { list, ..State::default() };
-                Ok(Decision::new(state, Next::RawWorkflow(tasks), "run a task for every row of parameters"))
+                let decision = Decision::new(state, Next::RawWorkflow(tasks), "run a task for every row of parameters");
+                Ok(Decision { skip_known: campaign_tally::may_know_tasks(ctx), ..decision })
             }
             Some(state) if state.list != list => {
                 let state = State { list, ..state };
-                Ok(Decision::new(state, Next::RawWorkflow(tasks), "run what the parameters have more"))
+                Ok(Decision::new(state, Next::RawWorkflow(tasks), "run what the parameters have more").skipping_known())
             }
             Some(state) => {
-                let (next, reason) = state.tally.end();
+                let (next, reason) = state.tally.end(ctx.open_tasks);
                 Ok(Decision::new(state, next, reason))
             }
         }
@@ -81,11 +86,11 @@ impl Campaign for Sweep {
 
 /// The task of every row, as the text of a JSON array.
 fn tasks(ctx: &Context<Params>) -> Result<String, Error> {
-    let rows = rows(ctx)?;
+    let (params, rows) = (ctx.params()?, rows(ctx)?);
     let mut seen: HashMap<String, usize> = HashMap::with_capacity(rows.len());
     let mut all = Vec::with_capacity(rows.len());
     for (position, row) in rows.iter().enumerate() {
-        let mut task = template::fill(&ctx.params.template, row)?;
+        let mut task = template::fill(&params.template, row)?;
         let id = match task.get("id") {
             Some(Value::String(id)) => id.clone(),
             Some(id) => return Err(wrong(format!("the id of row {} is no text but {id}", position + 1))),
@@ -114,7 +119,7 @@ fn derived_id(row: &Row) -> Option<String> {
 }
 
 fn rows(ctx: &Context<Params>) -> Result<Vec<Row>, Error> {
-    let params = &ctx.params;
+    let params = ctx.params()?;
     let columns = !params.grid.is_empty() || !params.zip.is_empty();
     match (columns, &params.list, &params.rows) {
         (true, None, None) => rows::of_columns(&params.grid, &params.zip),
@@ -135,13 +140,12 @@ fn wrong(text: impl Into<String>) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use matterstack_sdk::{OutputFile, json};
+    use matterstack_sdk::json;
 
     fn planned(params: Value, csv: Option<&str>) -> Result<Vec<Value>, String> {
-        let mut ctx = Context::first(serde_json::from_value(params).map_err(|error| error.to_string())?);
+        let ctx = Context::first(serde_json::from_value(params).map_err(|error| error.to_string())?);
         let text = csv.unwrap_or_default();
-        let file = OutputFile { path: "t".into(), sha256: "d".into(), size: text.len() as u64, remote: None };
-        csv.map(|_| ctx.inputs.insert("t".into(), file));
+        let ctx = ctx.with_inputs(csv.map(|text| ("t", "d", text.len() as u64)));
         let plan = || Sweep::plan(&ctx, None);
         let decision = artifacts::with_files([("d".to_owned(), text.as_bytes().to_vec())], plan);
         match decision.map_err(|error| error.detail().message.clone())?.next {
@@ -241,8 +245,10 @@ mod tests {
             Context::first(serde_json::from_value(params).expect("parameters"))
         };
         let first = Sweep::plan(&context(json!([1])), None).expect("a plan");
+        assert!(!first.skip_known, "there are no tasks yet");
         let grown = Sweep::plan(&context(json!([1, 2])), Some(first.state)).expect("a plan");
         assert!(matches!(&grown.next, Next::RawWorkflow(text) if text.contains("x=2")), "{grown:?}");
+        assert!(grown.skip_known);
         let again = Sweep::plan(&context(json!([1, 2])), Some(grown.state)).expect("a plan");
         assert!(matches!(again.next, Next::Complete(_)));
     }

@@ -1,7 +1,7 @@
 //! How the tasks of a plan ended, and what that means for the run: one that failed or was skipped fails it, unless the
 //! task says `allow_failure`. A result that is taken back counts no more. It keeps numbers and a few ids, whatever the
 //! number of tasks.
-use matterstack_sdk::{Detail, Next, Outcome, TaskResult, json};
+use matterstack_sdk::{Context, Detail, Next, Outcome, TaskResult, json};
 use serde::{Deserialize, Serialize};
 
 /// Ids of failed tasks that are kept, for the message.
@@ -59,8 +59,11 @@ impl Tally {
         }
     }
 
-    /// How a run ends whose tasks have all ended so, and one sentence on why.
-    pub fn end(&self) -> (Next, String) {
+    /// How a run ends whose tasks have all ended so, and one sentence on why; while some are open it waits for them.
+    pub fn end(&self, open_tasks: u64) -> (Next, String) {
+        if open_tasks > 0 {
+            return (Next::Wait, format!("{open_tasks} tasks have not ended"));
+        }
         if self.unallowed > 0 {
             let failure = self.failure();
             let reason = failure.message.clone();
@@ -89,6 +92,11 @@ fn fails(outcome: Outcome, result: &TaskResult) -> bool {
     matches!(outcome, Outcome::Failed | Outcome::Skipped) && !result.allow_failure
 }
 
+/// Whether the run may have tasks though the campaign has planned none: a person amended it, or opened it again.
+pub fn may_know_tasks<P>(ctx: &Context<P>) -> bool {
+    ctx.is_asked("changed") || ctx.is_asked("reopened")
+}
+
 /// Tells one list of tasks from another: a hash of its text (FNV-1a, 64 bits).
 pub fn fingerprint(text: &str) -> String {
     let hash = text
@@ -104,7 +112,8 @@ mod tests {
     fn end_after(results: &[&str]) -> Next {
         let mut tally = Tally::default();
         results.iter().for_each(|text| tally.add(serde_json::from_str(text).unwrap()));
-        tally.end().0
+        assert!(matches!(tally.end(1).0, Next::Wait), "a task is open");
+        tally.end(0).0
     }
 
     #[test]

@@ -11,10 +11,14 @@ use serde_json::value::RawValue;
 /// The campaign.
 pub struct Workflow;
 
-matterstack_sdk::export_campaign!(Workflow);
+matterstack_sdk::export_campaign!(Workflow, manifest: concat!(
+    r#"{"format": 1, "name": "workflow", "version": ""#,
+    env!("CARGO_PKG_VERSION"),
+    r#"", "takes_back": true}"#
+));
 
 /// `campaign.params`.
-#[derive(Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Params {
     /// The tasks, unread; absent: the input named `tasks`.
@@ -44,10 +48,10 @@ impl Campaign for Workflow {
         if state.list != list {
             // What has grown is planned whole: the host passes over the tasks that it knows, and refuses those that
             // differ.
-            let state = State { list, ..state };
-            return Ok(Decision::new(state, Next::RawWorkflow(listed(ctx)?), "run what the list has more"));
+            let (state, tasks) = (State { list, ..state }, Next::RawWorkflow(listed(ctx)?));
+            return Ok(Decision::new(state, tasks, "run what the list has more").skipping_known());
         }
-        let (next, reason) = state.tally.end();
+        let (next, reason) = state.tally.end(ctx.open_tasks);
         Ok(Decision::new(state, next, reason))
     }
 
@@ -64,12 +68,13 @@ fn first(ctx: &Context<Params>) -> Result<Decision<State>, Error> {
         let none = json!({"total": 0, "completed": 0, "failed": 0, "skipped": 0, "cancelled": 0});
         return Ok(Decision::new(state, Next::Complete(none), "there are no tasks"));
     }
-    Ok(Decision::new(state, Next::RawWorkflow(tasks), "run every task of the list"))
+    let decision = Decision::new(state, Next::RawWorkflow(tasks), "run every task of the list");
+    Ok(Decision { skip_known: campaign_tally::may_know_tasks(ctx), ..decision })
 }
 
 /// The list, as an array.
 fn listed(ctx: &Context<Params>) -> Result<String, Error> {
-    let tasks = match &ctx.params.tasks {
+    let tasks = match &ctx.params()?.tasks {
         Some(tasks) => tasks.get().to_owned(),
         None => from_input(ctx)?,
     };
@@ -82,7 +87,7 @@ fn listed(ctx: &Context<Params>) -> Result<String, Error> {
 
 /// Tells one list from another: the digest of the input, or a hash of what the parameters hold.
 fn fingerprint(ctx: &Context<Params>) -> Result<String, Error> {
-    match &ctx.params.tasks {
+    match &ctx.params()?.tasks {
         Some(tasks) => Ok(campaign_tally::fingerprint(tasks.get())),
         None => Ok(input(ctx)?.sha256.clone()),
     }
@@ -90,7 +95,7 @@ fn fingerprint(ctx: &Context<Params>) -> Result<String, Error> {
 
 /// The input that holds the list.
 fn input(ctx: &Context<Params>) -> Result<&OutputFile, Error> {
-    ctx.inputs.get("tasks").ok_or_else(|| {
+    ctx.inputs()?.get("tasks").ok_or_else(|| {
         Error::invalid("no-tasks", "give the tasks in `campaign.params.tasks`, or in an input named `tasks`")
     })
 }
@@ -140,9 +145,7 @@ mod tests {
     }
 
     fn with_input(text: &str) -> Result<Decision<State>, Error> {
-        let mut ctx = context("{}");
-        let file = OutputFile { path: "tasks".into(), sha256: "d".into(), size: text.len() as u64, remote: None };
-        ctx.inputs.insert("tasks".into(), file);
+        let ctx = context("{}").with_inputs([("tasks", "d", text.len() as u64)]);
         artifacts::with_files([("d".to_owned(), text.as_bytes().to_vec())], || Workflow::plan(&ctx, None))
     }
 
@@ -154,12 +157,25 @@ mod tests {
 
     #[test]
     fn a_list_that_has_grown_is_planned_again() {
-        let Decision { state, .. } = Workflow::plan(&context(r#"{"tasks":[{"id":"a"}]}"#), None).unwrap();
+        let Decision { state, skip_known, .. } = Workflow::plan(&context(r#"{"tasks":[{"id":"a"}]}"#), None).unwrap();
+        assert!(!skip_known, "there are no tasks yet");
         let grown = context(r#"{"tasks":[{"id":"a"},{"id":"b"}]}"#);
         let decision = Workflow::plan(&grown, Some(state)).unwrap();
         assert_eq!(decision.next, Next::RawWorkflow(r#"[{"id":"a"},{"id":"b"}]"#.into()));
-        let again = Workflow::plan(&grown, Some(decision.state)).unwrap();
+        assert!(decision.skip_known);
+        let open = Workflow::plan(&grown.clone().with_open_tasks(["b"]), Some(decision.state)).unwrap();
+        assert_eq!(open.next, Next::Wait);
+        let again = Workflow::plan(&grown, Some(open.state)).unwrap();
         assert!(matches!(again.next, Next::Complete(_)));
+    }
+
+    #[test]
+    fn a_first_plan_of_a_run_that_was_amended_passes_over_what_it_knows() {
+        for reason in ["changed", "reopened"] {
+            let mut ctx = context(r#"{"tasks":[{"id":"a"}]}"#);
+            ctx.asked = vec![reason.to_owned()];
+            assert!(Workflow::plan(&ctx, None).unwrap().skip_known, "{reason}");
+        }
     }
 
     #[test]

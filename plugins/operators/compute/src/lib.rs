@@ -2,7 +2,7 @@
 //!
 //! The backend is `config.backend`, or else the only one granted. The handle keeps its name, so that a live job goes
 //! on being asked about where it runs when the configuration changes.
-use matterstack_sdk::{Attempt, Error, Found, Operator, StatusReport, compute};
+use matterstack_sdk::{Attempt, Collected, Error, Found, Operator, StatusReport, Submitted, compute};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -10,7 +10,11 @@ use std::borrow::Cow;
 /// The operator.
 pub struct Compute;
 
-matterstack_sdk::export_operator!(Compute);
+matterstack_sdk::export_operator!(Compute, manifest: concat!(
+    r#"{"format": 1, "name": "compute", "version": ""#,
+    env!("CARGO_PKG_VERSION"),
+    r#"", "reuse_version": "1"}"#
+));
 
 /// `operators.<key>.config`.
 #[derive(Deserialize, Default)]
@@ -54,23 +58,22 @@ enum Command {
 }
 
 impl Operator for Compute {
-    fn prepare(attempt: &Attempt) -> Result<(), Error> {
+    fn prepare(attempt: &Attempt) -> Result<Option<String>, Error> {
         check_command(attempt.task::<Job<'_>>()?.command)?;
-        backend(&config(attempt)?).map(drop)
+        backend(&config(attempt)?).map(|_| None)
     }
 
-    fn submit(attempt: &Attempt) -> Result<String, Error> {
+    fn submit(attempt: &Attempt) -> Result<Submitted, Error> {
         let config = config(attempt)?;
         let backend = backend(&config)?;
         let job = Job { launcher: config.launcher, ..attempt.task()? };
-        let handle = compute::submit(&backend, &serde_json::to_string(&job)?)?;
-        wrap(&backend, &handle)
+        wrapped(&backend, compute::submit(&backend, &serde_json::to_string(&job)?)?)
     }
 
     fn reconcile(attempt: &Attempt) -> Result<Found, Error> {
         let backend = backend(&config(attempt)?)?;
         Ok(match compute::find(&backend)? {
-            Found::Yes(handle) => Found::Yes(wrap(&backend, &handle)?),
+            Found::Yes(submitted) => Found::Yes(wrapped(&backend, submitted)?),
             undecided => undecided,
         })
     }
@@ -82,9 +85,9 @@ impl Operator for Compute {
         Ok(report)
     }
 
-    fn collect_results(attempt: &Attempt) -> Result<Option<String>, Error> {
+    fn collect_results(attempt: &Attempt) -> Result<Collected, Error> {
         let handle = handle(attempt)?;
-        compute::collect(&handle.backend, handle.job.get()).map(Some)
+        compute::collect(&handle.backend, handle.job.get()).map(Collected::output)
     }
 
     fn cancel(attempt: &Attempt) -> Result<(), Error> {
@@ -134,6 +137,11 @@ fn backend(config: &Config<'_>) -> Result<String, Error> {
     }
 }
 
+/// The backend's own answer, with a handle that names the backend.
+fn wrapped(backend: &str, submitted: Submitted) -> Result<Submitted, Error> {
+    Ok(Submitted { handle: wrap(backend, &submitted.handle)?, ..submitted })
+}
+
 fn wrap(backend: &str, job: &str) -> Result<String, Error> {
     Ok(serde_json::to_string(&Handle { backend: Cow::Borrowed(backend), job: serde_json::from_str(job)? })?)
 }
@@ -154,6 +162,7 @@ mod tests {
             number: 1,
             task: task.into(),
             submit_key: "a".into(),
+            prepared: None,
             handle: None,
             note: None,
             config: config.into(),
@@ -187,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_handle_keeps_the_backend_and_the_job_as_it_was() {
-        let text = wrap("cluster", r#"{"id":7,"f":1.50}"#).unwrap();
-        assert_eq!(text, r#"{"backend":"cluster","job":{"id":7,"f":1.50}}"#);
+        let submitted = wrapped("cluster", Submitted::new(r#"{"id":7,"f":1.50}"#).known_as("7")).unwrap();
+        assert_eq!(submitted, Submitted::new(r#"{"backend":"cluster","job":{"id":7,"f":1.50}}"#).known_as("7"));
     }
 }

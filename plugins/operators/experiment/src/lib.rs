@@ -7,7 +7,9 @@ mod place;
 mod result;
 
 use matterstack_sdk::work::{self, Letter, Seen};
-use matterstack_sdk::{Attempt, Detail, Error, Found, Operator, Status, StatusReport, json, lifecycle};
+use matterstack_sdk::{
+    Attempt, Collected, Detail, Error, Found, Operator, Status, StatusReport, Submitted, json, lifecycle,
+};
 use place::Place;
 use result::{Outcome, Returned};
 use serde::{Deserialize, Serialize};
@@ -31,7 +33,11 @@ const OWN_FILES: [&str; 4] = ["experiment_*", "cancel.json", ".*", ".*/**"];
 /// The operator.
 pub struct Experiment;
 
-matterstack_sdk::export_operator!(Experiment);
+matterstack_sdk::export_operator!(Experiment, manifest: concat!(
+    r#"{"format": 1, "name": "experiment", "version": ""#,
+    env!("CARGO_PKG_VERSION"),
+    r#"", "reuse_version": "1"}"#
+));
 
 /// `operators.<key>.config`.
 #[derive(Debug, Default, Deserialize)]
@@ -54,7 +60,6 @@ struct Task {
 /// What is remembered from one look to the next.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Handle {
-    external_id: String,
     own_files: Vec<String>,
     /// Whether it was handed to an exchange directory.
     exchange: bool,
@@ -68,22 +73,23 @@ struct Handle {
 }
 
 impl Operator for Experiment {
-    fn prepare(attempt: &Attempt) -> Result<(), Error> {
+    fn prepare(attempt: &Attempt) -> Result<Option<String>, Error> {
         config(attempt)?;
-        let request = request(attempt)?;
-        work::write(&work::path("experiment_request.json"), (serde_json::to_string_pretty(&request)? + "\n").as_bytes())
+        let request = serde_json::to_string_pretty(&request(attempt)?)? + "\n";
+        work::write(&work::path("experiment_request.json"), request.as_bytes())?;
+        Ok(None)
     }
 
-    fn submit(attempt: &Attempt) -> Result<String, Error> {
+    fn submit(attempt: &Attempt) -> Result<Submitted, Error> {
         let place = Place::of(attempt, place::is_granted());
         let files: Vec<String> = attempt.task::<Task>()?.files.into_iter().map(|(path, _)| path).collect();
         place.hand_over(&files)?;
-        handle(attempt, &place)
+        submitted(attempt, &place)
     }
 
     fn reconcile(attempt: &Attempt) -> Result<Found, Error> {
         let place = Place::of(attempt, place::is_granted());
-        Ok(if place.was_handed_over()? { Found::Yes(handle(attempt, &place)?) } else { Found::No })
+        Ok(if place.was_handed_over()? { Found::Yes(submitted(attempt, &place)?) } else { Found::No })
     }
 
     fn check_status(attempt: &Attempt) -> Result<StatusReport, Error> {
@@ -100,9 +106,9 @@ impl Operator for Experiment {
         Ok(StatusReport { status, handle, poll_after_ms: Some(poll_after_ms) })
     }
 
-    fn collect_results(attempt: &Attempt) -> Result<Option<String>, Error> {
+    fn collect_results(attempt: &Attempt) -> Result<Collected, Error> {
         let handle: Handle = serde_json::from_str(attempt.handle()?)?;
-        Ok(handle.result.map(|result| result.to_string()))
+        Ok(handle.result.map(|result| Collected::output(result.to_string())).unwrap_or_default())
     }
 
     /// Leaves `cancel.json` where the robot looks; `check_status` tells when the robot has stopped.
@@ -148,15 +154,16 @@ fn request(attempt: &Attempt) -> Result<Value, Error> {
     }))
 }
 
-fn handle(attempt: &Attempt, place: &Place) -> Result<String, Error> {
-    Ok(serde_json::to_string(&Handle {
-        external_id: attempt.attempt_id.clone(),
+/// The laboratory knows an experiment by its attempt's id: it stands in the request, and names the folder.
+fn submitted(attempt: &Attempt, place: &Place) -> Result<Submitted, Error> {
+    let handle = Handle {
         own_files: OWN_FILES.map(str::to_owned).to_vec(),
         exchange: place.is_exchange(),
         seen: None,
         set_aside: None,
         result: None,
-    })?)
+    };
+    Ok(Submitted::new(serde_json::to_string(&handle)?).known_as(&attempt.attempt_id))
 }
 
 fn waits(detail: &str) -> Status {

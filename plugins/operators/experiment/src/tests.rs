@@ -24,6 +24,7 @@ impl Lab {
             number: 1,
             task: task.to_string(),
             submit_key: "abc".into(),
+            prepared: None,
             handle: None,
             note: None,
             config: "{}".into(),
@@ -34,7 +35,7 @@ impl Lab {
     fn submitted(name: &str, exchange: bool) -> Self {
         let mut lab = Self::new(name, exchange);
         lab.inside(Experiment::prepare).unwrap();
-        lab.attempt.handle = Some(lab.inside(Experiment::submit).unwrap());
+        lab.attempt.handle = Some(lab.inside(Experiment::submit).unwrap().handle);
         lab
     }
 
@@ -92,7 +93,7 @@ fn a_request_goes_out_and_its_result_comes_back_either_way() {
         });
         lab.put("experiment_result.json", &result.to_string());
         assert_eq!(lab.look(), Status::Succeeded);
-        assert_eq!(lab.inside(Experiment::collect_results).unwrap().as_deref(), Some("{\"nm\":80}"));
+        assert_eq!(lab.inside(Experiment::collect_results).unwrap(), Collected::output("{\"nm\":80}"));
         assert_eq!(fs::read_to_string(lab.root.join("work/film.csv")).unwrap(), "1,2");
     }
 }

@@ -8,7 +8,9 @@ mod schema;
 
 use form::{Form, Judgement};
 use matterstack_sdk::work::{self, Document, Letter, Seen};
-use matterstack_sdk::{Attempt, Detail, Error, Found, Operator, Status, StatusReport, json, lifecycle};
+use matterstack_sdk::{
+    Attempt, Collected, Detail, Error, Found, Operator, Status, StatusReport, Submitted, json, lifecycle,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -26,7 +28,11 @@ const OWN_FILES: [&str; 5] = ["instructions.md", "schema.json", "response.*", ".
 /// The operator.
 pub struct Human;
 
-matterstack_sdk::export_operator!(Human);
+matterstack_sdk::export_operator!(Human, manifest: concat!(
+    r#"{"format": 1, "name": "human", "version": ""#,
+    env!("CARGO_PKG_VERSION"),
+    r#"", "reuse_version": "1"}"#
+));
 
 /// What is remembered from one look to the next.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -74,18 +80,20 @@ struct By {
 }
 
 impl Operator for Human {
-    fn prepare(attempt: &Attempt) -> Result<(), Error> {
+    fn prepare(attempt: &Attempt) -> Result<Option<String>, Error> {
         let form = Form::of(attempt)?;
         form.check()?;
         work::write(&work::path("instructions.md"), form.instructions.as_bytes())?;
         let schema = serde_json::to_string_pretty(&form.schema)? + "\n";
-        work::write(&work::path("schema.json"), schema.as_bytes())
+        work::write(&work::path("schema.json"), schema.as_bytes())?;
+        Ok(None)
     }
 
-    fn submit(attempt: &Attempt) -> Result<String, Error> {
+    fn submit(attempt: &Attempt) -> Result<Submitted, Error> {
         let asked_ms = Form::of(attempt)?.deadline_ms.map(|_| work::now_ms(&work::path(""))).transpose()?;
         let own_files = OWN_FILES.map(str::to_owned).to_vec();
-        Ok(serde_json::to_string(&Handle { own_files, asked_ms, seen: None, set_aside: None, result: None })?)
+        let handle = Handle { own_files, asked_ms, seen: None, set_aside: None, result: None };
+        Ok(Submitted::new(serde_json::to_string(&handle)?))
     }
 
     /// Putting a question has no effect but the files that `prepare` wrote.
@@ -102,9 +110,9 @@ impl Operator for Human {
         Ok(StatusReport { status, handle, poll_after_ms: Some(poll_after_ms) })
     }
 
-    fn collect_results(attempt: &Attempt) -> Result<Option<String>, Error> {
+    fn collect_results(attempt: &Attempt) -> Result<Collected, Error> {
         let handle: Handle = serde_json::from_str(attempt.handle()?)?;
-        Ok(handle.result.map(|result| result.to_string()))
+        Ok(handle.result.map(|result| Collected::output(result.to_string())).unwrap_or_default())
     }
 
     /// Nothing runs that could be stopped: `check_status` gives the question up.

@@ -14,7 +14,7 @@ impl Gate {
         fs::create_dir_all(&directory).unwrap();
         let mut gate = Self { directory, attempt: attempt(&json!({"id": "approve", "input": input})) };
         gate.inside(Human::prepare).unwrap();
-        gate.attempt.handle = Some(gate.inside(Human::submit).unwrap());
+        gate.attempt.handle = Some(gate.inside(Human::submit).unwrap().handle);
         gate
     }
 
@@ -35,7 +35,7 @@ impl Gate {
     }
 
     fn result(&self) -> Value {
-        serde_json::from_str(&self.inside(Human::collect_results).unwrap().unwrap()).unwrap()
+        serde_json::from_str(&self.inside(Human::collect_results).unwrap().output.unwrap()).unwrap()
     }
 
     fn has(&self, name: &str) -> bool {
@@ -50,6 +50,7 @@ fn attempt(task: &Value) -> Attempt {
         number: 1,
         task: task.to_string(),
         submit_key: "a".into(),
+        prepared: None,
         handle: None,
         note: None,
         config: "{}".into(),

@@ -10,7 +10,7 @@ mod script;
 
 use kit::Kit;
 use matterstack_sdk::work::{self, Letter, Seen};
-use matterstack_sdk::{Attempt, Detail, Error, Found, Operator, Status, StatusReport, lifecycle};
+use matterstack_sdk::{Attempt, Collected, Detail, Error, Found, Operator, Status, StatusReport, Submitted, lifecycle};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -24,13 +24,15 @@ const SOON_MS: u64 = 2_000;
 /// The operator.
 pub struct ManualHpc;
 
-matterstack_sdk::export_operator!(ManualHpc);
+matterstack_sdk::export_operator!(ManualHpc, manifest: concat!(
+    r#"{"format": 1, "name": "manual-hpc", "version": ""#,
+    env!("CARGO_PKG_VERSION"),
+    r#"", "reuse_version": "1"}"#
+));
 
 /// What is remembered from one look to the next.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Handle {
-    /// What the kit is called outside.
-    external_id: String,
     /// What a return must repeat; `matterstack kit import` compares it.
     token: String,
     own_files: Vec<String>,
@@ -65,20 +67,20 @@ enum Outcome {
 }
 
 impl Operator for ManualHpc {
-    fn prepare(attempt: &Attempt) -> Result<(), Error> {
-        Kit::of(attempt).map(drop)
+    fn prepare(attempt: &Attempt) -> Result<Option<String>, Error> {
+        Kit::of(attempt).map(|_| None)
     }
 
-    fn submit(attempt: &Attempt) -> Result<String, Error> {
+    fn submit(attempt: &Attempt) -> Result<Submitted, Error> {
         let kit = Kit::of(attempt)?;
         kit.write()?;
-        Ok(serde_json::to_string(&handle(&kit))?)
+        submitted(&kit)
     }
 
     /// The archive comes last, by a rename: without it nobody has been given anything.
     fn reconcile(attempt: &Attempt) -> Result<Found, Error> {
         let kit = Kit::of(attempt)?;
-        Ok(if kit.is_written() { Found::Yes(serde_json::to_string(&handle(&kit))?) } else { Found::No })
+        Ok(if kit.is_written() { Found::Yes(submitted(&kit)?) } else { Found::No })
     }
 
     fn check_status(attempt: &Attempt) -> Result<StatusReport, Error> {
@@ -90,10 +92,10 @@ impl Operator for ManualHpc {
         Ok(StatusReport { status, handle, poll_after_ms: Some(poll_after_ms) })
     }
 
-    fn collect_results(attempt: &Attempt) -> Result<Option<String>, Error> {
+    fn collect_results(attempt: &Attempt) -> Result<Collected, Error> {
         let handle: Handle = serde_json::from_str(attempt.handle()?)?;
         output::bring_up(&Kit::of(attempt)?)?;
-        Ok(handle.result.map(|result| result.to_string()))
+        Ok(handle.result.map(|result| Collected::output(result.to_string())).unwrap_or_default())
     }
 
     /// Nothing here can reach the cluster: `check_status` gives the kit up, and a return of it is refused.
@@ -102,16 +104,17 @@ impl Operator for ManualHpc {
     }
 }
 
-fn handle(kit: &Kit) -> Handle {
-    Handle {
-        external_id: kit.name.clone(),
+/// A kit goes by its name outside.
+fn submitted(kit: &Kit) -> Result<Submitted, Error> {
+    let handle = Handle {
         token: kit.token.clone(),
         own_files: kit::OWN_FILES.map(str::to_owned).to_vec(),
         seen: None,
         outputs: None,
         set_aside: None,
         result: None,
-    }
+    };
+    Ok(Submitted::new(serde_json::to_string(&handle)?).known_as(&kit.name))
 }
 
 /// Looks for what came back; returns where the attempt stands and when to look again.

@@ -24,7 +24,7 @@ impl Desk {
     fn submitted(name: &str, task: &Value) -> Self {
         let mut desk = Self::new(name, task);
         desk.inside(ManualHpc::prepare).unwrap();
-        desk.attempt.handle = Some(desk.inside(ManualHpc::submit).unwrap());
+        desk.attempt.handle = Some(desk.inside(ManualHpc::submit).unwrap().handle);
         desk
     }
 
@@ -60,6 +60,7 @@ fn attempt(task: &Value, config: &str) -> Attempt {
         number: 1,
         task: task.to_string(),
         submit_key: "0123456789abcdef0123456789abcdef".into(),
+        prepared: None,
         handle: None,
         note: None,
         config: config.into(),
@@ -77,10 +78,11 @@ fn sum() -> Value {
 fn a_kit_is_given_once_and_is_found_again() {
     let desk = Desk::new("given", &sum());
     assert_eq!(desk.inside(ManualHpc::reconcile).unwrap(), Found::No);
-    let handle = desk.inside(ManualHpc::submit).unwrap();
+    let submitted = desk.inside(ManualHpc::submit).unwrap();
+    assert_eq!(submitted.external_id.as_deref(), Some("kit-sum-0123456789ab"));
     let archive = fs::read(desk.directory.join("kit.tar.gz")).unwrap();
-    assert_eq!(desk.inside(ManualHpc::reconcile).unwrap(), Found::Yes(handle.clone()));
-    assert_eq!(desk.inside(ManualHpc::submit).unwrap(), handle);
+    assert_eq!(desk.inside(ManualHpc::reconcile).unwrap(), Found::Yes(submitted.clone()));
+    assert_eq!(desk.inside(ManualHpc::submit).unwrap(), submitted);
     assert_eq!(fs::read(desk.directory.join("kit.tar.gz")).unwrap(), archive);
     let manifest: Value = serde_json::from_slice(&fs::read(desk.directory.join("kit/manifest.json")).unwrap()).unwrap();
     assert_eq!(manifest["files"]["work/in.txt"]["sha256"], work::sha256(b"1\n"));
@@ -116,7 +118,7 @@ fn status_json_ends_it_once_the_outputs_are_there() {
     assert!(desk.waits().contains("`*.txt`"));
     desk.write("output/out.txt", "2");
     assert_eq!(desk.look(), Status::Succeeded);
-    assert_eq!(desk.inside(ManualHpc::collect_results).unwrap().as_deref(), Some("{\"n\":1}"));
+    assert_eq!(desk.inside(ManualHpc::collect_results).unwrap(), Collected::output("{\"n\":1}"));
     assert_eq!(fs::read_to_string(desk.directory.join("out.txt")).unwrap(), "2");
     assert_eq!(desk.look(), Status::Succeeded, "a crash after the collection changes nothing");
     desk.write("status.json", "{\"status\": \"failed\", \"error\": \"no licence\"}");

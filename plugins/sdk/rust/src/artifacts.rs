@@ -1,4 +1,4 @@
-//! Content-addressed reads: the campaign's own inputs and the output files that its results name.
+//! Content-addressed files: the campaign's own inputs, the output files that its results name, and what it has written.
 use crate::bindings::campaign::matterstack::plugin::artifacts as wit;
 use crate::error::Error;
 use crate::task::OutputFile;
@@ -53,7 +53,28 @@ pub fn read_text(file: &OutputFile) -> Result<String, Error> {
     })
 }
 
-/// Runs `body` with these files (digest, bytes) readable on this thread: for native tests.
+/// Keeps bytes in the run, at most 16 MiB at once; returns their SHA-256, by which tasks name them
+/// ([`Task::file_written`](crate::Task::file_written)). They are kept if the decision is. An operator's call is
+/// `denied`.
+///
+/// ```
+/// # use matterstack_sdk::{Task, artifacts, json};
+/// let sha256 = artifacts::with_files([], || artifacts::write(b"[1, 2]"))?;
+/// let task = Task::new("fit", "local").file_written("points.json", &sha256);
+/// assert_eq!(json!(task)["files"]["points.json"], json!({"digest": sha256}));
+/// assert_eq!(serde_json::from_value::<Task>(json!(task)).unwrap(), task);
+/// # Ok::<(), matterstack_sdk::Error>(())
+/// ```
+pub fn write(bytes: &[u8]) -> Result<String, Error> {
+    if cfg!(target_family = "wasm") {
+        return wit::write(bytes).map_err(Error::from);
+    }
+    let sha256 = crate::work::sha256(bytes);
+    FILES.with_borrow_mut(|files| files.insert(sha256.clone(), bytes.to_vec()));
+    Ok(sha256)
+}
+
+/// Runs `body` with these files (digest, bytes) readable on this thread, and what it writes: for native tests.
 pub fn with_files<T>(files: impl IntoIterator<Item = (String, Vec<u8>)>, body: impl FnOnce() -> T) -> T {
     FILES.set(files.into_iter().collect());
     let value = body();
@@ -110,6 +131,15 @@ mod tests {
         assert!(denied(read_all(&file("d", 1)).unwrap_err()));
         with_files([("d".to_owned(), vec![1])], || ());
         assert!(denied(read("d", 0, 1).unwrap_err()), "the files were there for the body only");
+    }
+
+    #[test]
+    fn what_is_written_is_read_by_its_digest() {
+        with_files([], || {
+            let sha256 = write(b"abc").unwrap();
+            assert_eq!(sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+            assert_eq!(read_all(&file(&sha256, 3)).unwrap(), b"abc");
+        });
     }
 
     #[test]

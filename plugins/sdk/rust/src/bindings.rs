@@ -20,8 +20,8 @@ pub mod operator {
         export_macro_name: "__export_operator_world",
         default_bindings_module: "matterstack_sdk::bindings::operator",
         with: {
-            "matterstack:plugin/types@0.2.0-dev": crate::bindings::campaign::matterstack::plugin::types,
-            "matterstack:plugin/log@0.2.0-dev": crate::bindings::campaign::matterstack::plugin::log,
+            "matterstack:plugin/types@0.2.0-dev.2": crate::bindings::campaign::matterstack::plugin::types,
+            "matterstack:plugin/log@0.2.0-dev.2": crate::bindings::campaign::matterstack::plugin::log,
         },
         generate_all,
     });

@@ -2,16 +2,16 @@
 //! none does not import it. Only inside a host: natively these calls panic.
 use crate::bindings::operator::matterstack::plugin::compute as wit;
 use crate::error::Error;
-use crate::operator::{Found, StatusReport};
+use crate::operator::{Found, StatusReport, Submitted};
 
 /// Returns the backends granted to this operator, in the order of the configuration.
 pub fn backends() -> Vec<String> {
     wit::backends()
 }
 
-/// Hands a job (JSON under the schema `job`) to a backend under the attempt's submit key; returns the handle.
-pub fn submit(backend: &str, job: &str) -> Result<String, Error> {
-    wit::submit(backend, job).map_err(Error::from)
+/// Hands a job (JSON under the schema `job`) to a backend under the attempt's submit key.
+pub fn submit(backend: &str, job: &str) -> Result<Submitted, Error> {
+    wit::submit(backend, job).map(Submitted::from).map_err(Error::from)
 }
 
 /// Looks for the attempt's submit key.

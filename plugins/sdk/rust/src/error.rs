@@ -1,5 +1,6 @@
 //! What a plugin answers when it cannot do what it was asked.
 use crate::bindings::campaign::matterstack::plugin::types as wit;
+use serde_json::Value;
 use std::fmt;
 
 /// What went wrong, for a program and for a person.
@@ -9,12 +10,21 @@ pub struct Detail {
     pub code: String,
     /// One sentence for a person, without a final period.
     pub message: String,
+    /// More for programs, an object: where it went wrong (`path`; `file`, `line` and `source`), or for a hold the
+    /// `form` that a person fills in.
+    pub data: Option<Value>,
 }
 
 impl Detail {
     /// Joins a code and its sentence.
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into() }
+        Self { code: code.into(), message: message.into(), data: None }
+    }
+
+    /// Adds an object for programs.
+    pub fn with_data(mut self, data: Value) -> Self {
+        self.data = Some(data);
+        self
     }
 }
 
@@ -61,7 +71,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Detail { code, message } = self.detail();
+        let Detail { code, message, .. } = self.detail();
         write!(f, "{message} ({code})")
     }
 }
@@ -76,13 +86,14 @@ impl From<serde_json::Error> for Error {
 
 impl From<wit::Detail> for Detail {
     fn from(detail: wit::Detail) -> Self {
-        Self { code: detail.code, message: detail.message }
+        let data = detail.data.and_then(|text| serde_json::from_str(&text).ok());
+        Self { code: detail.code, message: detail.message, data }
     }
 }
 
 impl From<Detail> for wit::Detail {
     fn from(detail: Detail) -> Self {
-        Self { code: detail.code, message: detail.message }
+        Self { code: detail.code, message: detail.message, data: detail.data.map(|data| data.to_string()) }
     }
 }
 
@@ -117,10 +128,11 @@ impl From<Error> for wit::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json;
 
     #[test]
     fn every_case_crosses_the_border_and_comes_back() {
-        let detail = || Detail::new("code", "what happened");
+        let detail = || Detail::new("code", "what happened").with_data(json!({"path": "a[0]"}));
         let all = [
             Error::Invalid(detail()),
             Error::Rejected(detail()),

@@ -1,9 +1,9 @@
 //! Campaigns and operators for MatterStack in Rust.
 //!
 //! A campaign implements [`Campaign`] and names it in [`export_campaign!`]; an operator implements [`Operator`] and
-//! names it in [`export_operator!`]. Build the crate (`crate-type = ["cdylib", "rlib"]`) with
-//! `cargo build --release --target wasm32-wasip2`. Both traits are plain Rust, so `#[test]`s call them natively;
-//! [`artifacts::with_files`] gives such tests the files that a run would own.
+//! names it in [`export_operator!`]; both can embed a manifest. Build the crate (`crate-type = ["cdylib", "rlib"]`)
+//! with `cargo build --release --target wasm32-wasip2`. Both traits are plain Rust, so `#[test]`s call them natively;
+//! [`Context::first`] gives such tests what a run would say, [`artifacts::with_files`] the files that it would own.
 //!
 //! # A campaign
 //!
@@ -44,7 +44,7 @@
 //!                 .shell(format!("echo {} > die", rng.below(6) + 1))
 //!                 .output("die")
 //!         };
-//!         let tasks = (1..=ctx.params.dice).map(throw).collect();
+//!         let tasks = (1..=ctx.params()?.dice).map(throw).collect();
 //!         Ok(Decision::new(state, Next::Workflow(tasks), "no six so far"))
 //!     }
 //!
@@ -78,20 +78,20 @@
 //! back as the attempt's handle; nothing else is remembered between two calls.
 //!
 //! ```
-//! use matterstack_sdk::{Attempt, Error, Found, Operator, StatusReport, Value, compute, json};
+//! use matterstack_sdk::{Attempt, Collected, Error, Found, Operator, StatusReport, Submitted, Value, compute, json};
 //!
 //! pub struct Local;
 //! matterstack_sdk::export_operator!(Local);
 //!
 //! impl Operator for Local {
-//!     fn prepare(attempt: &Attempt) -> Result<(), Error> {
+//!     fn prepare(attempt: &Attempt) -> Result<Option<String>, Error> {
 //!         match attempt.task::<Value>()?.get("command") {
-//!             Some(_) => Ok(()),
+//!             Some(_) => Ok(None),
 //!             None => Err(Error::invalid("no-command", "the task has no `command`")),
 //!         }
 //!     }
 //!
-//!     fn submit(attempt: &Attempt) -> Result<String, Error> {
+//!     fn submit(attempt: &Attempt) -> Result<Submitted, Error> {
 //!         let task: Value = attempt.task()?;
 //!         compute::submit("local", &json!({"command": task["command"]}).to_string())
 //!     }
@@ -104,8 +104,8 @@
 //!         compute::status("local", attempt.handle()?)
 //!     }
 //!
-//!     fn collect_results(attempt: &Attempt) -> Result<Option<String>, Error> {
-//!         compute::collect("local", attempt.handle()?).map(Some)
+//!     fn collect_results(attempt: &Attempt) -> Result<Collected, Error> {
+//!         compute::collect("local", attempt.handle()?).map(Collected::output)
 //!     }
 //!
 //!     fn cancel(attempt: &Attempt) -> Result<(), Error> {
@@ -123,17 +123,23 @@ pub mod artifacts;
 pub mod bindings;
 pub mod campaign;
 pub mod compute;
+mod context;
 mod error;
 pub mod lifecycle;
 pub mod log;
+#[doc(hidden)]
+pub mod manifest;
 pub mod operator;
 pub mod rng;
+mod summary;
 pub mod task;
 pub mod work;
 
-pub use campaign::{Campaign, Context, Decision, Next};
+pub use campaign::{Campaign, Decision, Next};
+pub use context::Context;
 pub use error::{Detail, Error};
-pub use operator::{Attempt, Found, Operator, Status, StatusReport};
+pub use operator::{Attempt, Collected, Found, Operator, Status, StatusReport, Submitted};
 pub use rng::Rng;
 pub use serde_json::{Value, json};
+pub use summary::Summary;
 pub use task::{Outcome, OutputFile, OutputPattern, RemotePlace, Task, TaskResult};

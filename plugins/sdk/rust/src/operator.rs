@@ -9,16 +9,17 @@ use std::marker::PhantomData;
 
 /// Drives one outside system. A fresh instance answers each call, so nothing is remembered but the handle.
 pub trait Operator {
-    /// Makes ready what `submit` needs, inside the attempt directory; may be called again after a crash.
-    fn prepare(attempt: &Attempt) -> Result<(), Error>;
-    /// Carries the attempt outside, once; returns its handle (JSON).
-    fn submit(attempt: &Attempt) -> Result<String, Error>;
+    /// Makes ready what `submit` needs, inside the attempt directory; may be called again after a crash, or where there
+    /// was no time left to submit. What it returns (JSON), if anything, later calls find in [`Attempt::prepared`].
+    fn prepare(attempt: &Attempt) -> Result<Option<String>, Error>;
+    /// Carries the attempt outside, once.
+    fn submit(attempt: &Attempt) -> Result<Submitted, Error>;
     /// Tells whether an interrupted `submit` took effect.
     fn reconcile(attempt: &Attempt) -> Result<Found, Error>;
     /// Asks where the attempt stands.
     fn check_status(attempt: &Attempt) -> Result<StatusReport, Error>;
-    /// Brings the results of an ended attempt into its directory; returns the output document (JSON), if any.
-    fn collect_results(attempt: &Attempt) -> Result<Option<String>, Error>;
+    /// Brings the results of an ended attempt into its directory.
+    fn collect_results(attempt: &Attempt) -> Result<Collected, Error>;
     /// Asks the outside to stop the attempt.
     fn cancel(attempt: &Attempt) -> Result<(), Error>;
 }
@@ -36,6 +37,8 @@ pub struct Attempt {
     pub task: String,
     /// The key under which the outside must know this attempt.
     pub submit_key: String,
+    /// What `prepare` returned (JSON).
+    pub prepared: Option<String>,
     /// What `submit` or a later call returned (JSON).
     pub handle: Option<String>,
     /// What the last undecided `reconcile` noted (JSON).
@@ -53,6 +56,7 @@ impl Attempt {
             number: 1,
             task: task.to_string(),
             submit_key: id.to_owned(),
+            prepared: None,
             handle: None,
             note: None,
             config: "{}".into(),
@@ -85,11 +89,33 @@ impl Attempt {
     }
 }
 
+/// A submit that took effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submitted {
+    /// Comes back as `attempt.handle` (JSON) with every later call.
+    pub handle: String,
+    /// What people over there call it: a job number, a sample's label.
+    pub external_id: Option<String>,
+}
+
+impl Submitted {
+    /// Starts from the handle (JSON).
+    pub fn new(handle: impl Into<String>) -> Self {
+        Self { handle: handle.into(), external_id: None }
+    }
+
+    /// Adds what people over there call it.
+    pub fn known_as(mut self, external_id: impl Into<String>) -> Self {
+        self.external_id = Some(external_id.into());
+        self
+    }
+}
+
 /// What the outside knows of a submit key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
-    /// The submit took effect; its handle (JSON).
-    Yes(String),
+    /// The submit took effect.
+    Yes(Submitted),
     /// It did not, and this key can never take effect later.
     No,
     /// Not decided yet.
@@ -146,6 +172,28 @@ impl From<Status> for StatusReport {
     }
 }
 
+/// The answer of `collect_results`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// The output document (JSON), if the system gives one.
+    pub output: Option<String>,
+    /// What the attempt used (JSON under the schema `usage`): CPU seconds, peak memory, money, material.
+    pub usage: Option<String>,
+}
+
+impl Collected {
+    /// Starts from the output document (JSON).
+    pub fn output(output: impl Into<String>) -> Self {
+        Self { output: Some(output.into()), usage: None }
+    }
+
+    /// Adds what the attempt used (JSON under the schema `usage`).
+    pub fn used(mut self, usage: impl Into<String>) -> Self {
+        self.usage = Some(usage.into());
+        self
+    }
+}
+
 impl From<wit::Attempt> for Attempt {
     fn from(a: wit::Attempt) -> Self {
         Self {
@@ -154,6 +202,7 @@ impl From<wit::Attempt> for Attempt {
             number: a.number,
             task: a.task,
             submit_key: a.submit_key,
+            prepared: a.prepared,
             handle: a.handle,
             note: a.note,
             config: a.config,
@@ -161,10 +210,28 @@ impl From<wit::Attempt> for Attempt {
     }
 }
 
+impl From<wit::Submitted> for Submitted {
+    fn from(submitted: wit::Submitted) -> Self {
+        Self { handle: submitted.handle, external_id: submitted.external_id }
+    }
+}
+
+impl From<Submitted> for wit::Submitted {
+    fn from(submitted: Submitted) -> Self {
+        Self { handle: submitted.handle, external_id: submitted.external_id, more: None }
+    }
+}
+
+impl From<Collected> for wit::Collected {
+    fn from(collected: Collected) -> Self {
+        Self { output: collected.output, usage: collected.usage, more: None }
+    }
+}
+
 impl From<wit::Found> for Found {
     fn from(found: wit::Found) -> Self {
         match found {
-            wit::Found::Yes(handle) => Self::Yes(handle),
+            wit::Found::Yes(submitted) => Self::Yes(submitted.into()),
             wit::Found::No => Self::No,
             wit::Found::Unknown(u) => Self::Unknown { note: u.note, poll_after_ms: u.poll_after_ms },
         }
@@ -174,7 +241,7 @@ impl From<wit::Found> for Found {
 impl From<Found> for wit::Found {
     fn from(found: Found) -> Self {
         match found {
-            Found::Yes(handle) => Self::Yes(handle),
+            Found::Yes(submitted) => Self::Yes(submitted.into()),
             Found::No => Self::No,
             Found::Unknown { note, poll_after_ms } => Self::Unknown(wit::Undecided { note, poll_after_ms }),
         }
@@ -203,7 +270,7 @@ impl From<StatusReport> for wit::StatusReport {
         let status = match report.status {
             Status::Queued => wit::Status::Queued,
             Status::Running(progress) => wit::Status::Running(progress),
-            Status::Waiting { kind, detail } => wit::Status::Waiting(wit::Waiting { kind, detail }),
+            Status::Waiting { kind, detail } => wit::Status::Waiting(wit::Waiting { kind, detail, more: None }),
             Status::Succeeded => wit::Status::Succeeded,
             Status::Failed(detail) => wit::Status::Failed(detail.into()),
             Status::Cancelled => wit::Status::Cancelled,
@@ -211,7 +278,7 @@ impl From<StatusReport> for wit::StatusReport {
             Status::Lost(detail) => wit::Status::Lost(detail.into()),
             Status::Unavailable(detail) => wit::Status::Unavailable(detail.into()),
         };
-        Self { status, handle: report.handle, poll_after_ms: report.poll_after_ms }
+        Self { status, handle: report.handle, poll_after_ms: report.poll_after_ms, more: None }
     }
 }
 
@@ -220,12 +287,12 @@ impl From<StatusReport> for wit::StatusReport {
 pub struct Exported<O>(PhantomData<O>);
 
 impl<O: Operator + 'static> Guest for Exported<O> {
-    fn prepare(attempt: wit::Attempt) -> Result<(), types::Error> {
+    fn prepare(attempt: wit::Attempt) -> Result<Option<String>, types::Error> {
         Ok(O::prepare(&attempt.into())?)
     }
 
-    fn submit(attempt: wit::Attempt) -> Result<String, types::Error> {
-        Ok(O::submit(&attempt.into())?)
+    fn submit(attempt: wit::Attempt) -> Result<wit::Submitted, types::Error> {
+        Ok(O::submit(&attempt.into())?.into())
     }
 
     fn reconcile(attempt: wit::Attempt) -> Result<wit::Found, types::Error> {
@@ -236,8 +303,8 @@ impl<O: Operator + 'static> Guest for Exported<O> {
         Ok(O::check_status(&attempt.into())?.into())
     }
 
-    fn collect_results(attempt: wit::Attempt) -> Result<Option<String>, types::Error> {
-        Ok(O::collect_results(&attempt.into())?)
+    fn collect_results(attempt: wit::Attempt) -> Result<wit::Collected, types::Error> {
+        Ok(O::collect_results(&attempt.into())?.into())
     }
 
     fn cancel(attempt: wit::Attempt) -> Result<(), types::Error> {
@@ -245,7 +312,10 @@ impl<O: Operator + 'static> Guest for Exported<O> {
     }
 }
 
-/// Exports a type that implements [`Operator`] as this component's operator.
+/// Exports a type that implements [`Operator`] as this component's operator. `manifest:` and a constant text embed what
+/// the operator says of itself: a JSON object with `format` (1), `name`, `version`, `authors`, `licence`,
+/// `reuse_version` (what counts of it in the reuse of results, in the place of its bytes) and `grants`; all but
+/// `format` may be left out.
 #[macro_export]
 macro_rules! export_operator {
     ($operator:ty) => {
@@ -256,6 +326,10 @@ macro_rules! export_operator {
             type Exported = $crate::operator::Exported<$operator>;
     $crate::bindings::operator::__export_operator_world!(Exported with_types_in $crate::bindings::operator);
         };
+    };
+    ($operator:ty, manifest: $manifest:expr) => {
+        $crate::export_operator!($operator);
+        $crate::__embed_manifest!($manifest);
     };
 }
 
@@ -299,8 +373,11 @@ mod tests {
             assert_eq!(StatusReport::from(wit::StatusReport::from(report.clone())), report);
         }
         let unknown = Found::Unknown { note: "{}".into(), poll_after_ms: 9 };
-        for found in [Found::Yes("{}".into()), Found::No, unknown] {
+        let submitted = Submitted::new("{}");
+        for found in [Found::Yes(submitted.clone()), Found::Yes(submitted.known_as("12")), Found::No, unknown] {
             assert_eq!(Found::from(wit::Found::from(found.clone())), found);
         }
+        let collected = wit::Collected::from(Collected::output("{}").used("{\"cpu_s\":1}"));
+        assert_eq!((collected.output.as_deref(), collected.usage.as_deref()), (Some("{}"), Some("{\"cpu_s\":1}")));
     }
 }

@@ -125,6 +125,17 @@ pub enum FileSource {
         #[serde(skip_serializing_if = "Option::is_none")]
         executable: Option<bool>,
     },
+    /// Bytes that the campaign has written ([`artifacts::write`](crate::artifacts::write)).
+    Written {
+        /// Their SHA-256.
+        digest: String,
+        /// How they are staged; a copy if absent.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        stage: Option<Stage>,
+        /// Whether the file can be executed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        executable: Option<bool>,
+    },
     /// A file that a task of another run left, which was brought into this one when it was made.
     Other {
         /// The other run.
@@ -223,6 +234,14 @@ impl Task {
     /// Stages a text.
     pub fn content(mut self, destination: impl Into<String>, content: impl Into<String>) -> Self {
         self.files.insert(destination.into(), FileSource::Content { content: content.into(), executable: None });
+        self
+    }
+
+    /// Stages bytes that the campaign has written, by the digest that [`artifacts::write`](crate::artifacts::write)
+    /// returned.
+    pub fn file_written(mut self, destination: impl Into<String>, digest: impl Into<String>) -> Self {
+        let source = FileSource::Written { digest: digest.into(), stage: None, executable: None };
+        self.files.insert(destination.into(), source);
         self
     }
 

@@ -1,7 +1,9 @@
 //! An operator that misbehaves as `task.input.mode` says; without one every attempt succeeds at once, outside of
 //! nothing. `task.input.reconcile` is its answer to `reconcile`: `yes`, `no` (the default) or `unknown`;
 //! `task.input.status` the status it reports beside misbehaving.
-use matterstack_sdk::{Attempt, Detail, Error, Found, Operator, Status, StatusReport, Value, compute, json, log};
+use matterstack_sdk::{
+    Attempt, Collected, Detail, Error, Found, Operator, Status, StatusReport, Submitted, Value, compute, json, log,
+};
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -44,24 +46,25 @@ fn misbehave(mode: &str, call: &str) -> Result<(), Error> {
 }
 
 impl Operator for Hostile {
-    fn prepare(attempt: &Attempt) -> Result<(), Error> {
+    fn prepare(attempt: &Attempt) -> Result<Option<String>, Error> {
         let input = input(attempt)?;
         let mode = input["mode"].as_str().unwrap_or_default();
         misbehave(mode, "prepare")?;
-        write_files(mode, input["megabytes"].as_u64().unwrap_or(100))
+        write_files(mode, input["megabytes"].as_u64().unwrap_or(100))?;
+        Ok(None)
     }
 
-    fn submit(attempt: &Attempt) -> Result<String, Error> {
+    fn submit(attempt: &Attempt) -> Result<Submitted, Error> {
         let input = input(attempt)?;
         let mode = input["mode"].as_str().unwrap_or_default();
         misbehave(mode, "submit")?;
-        match mode {
-            "denied-backend" => compute::submit("forbidden", "{\"command\":[\"true\"]}"),
-            "garbage-handle" => Ok("{not json".into()),
-            "long-handle" => Ok(format!("\"{}\"", "x".repeat(1_000_000))),
-            "huge-handle" => Ok(format!("\"{}\"", "x".repeat(100_000_000))),
-            _ => Ok(json!({"key": attempt.submit_key}).to_string()),
-        }
+        Ok(Submitted::new(match mode {
+            "denied-backend" => return compute::submit("forbidden", "{\"command\":[\"true\"]}"),
+            "garbage-handle" => "{not json".into(),
+            "long-handle" => format!("\"{}\"", "x".repeat(1_000_000)),
+            "huge-handle" => format!("\"{}\"", "x".repeat(100_000_000)),
+            _ => json!({"key": attempt.submit_key}).to_string(),
+        }))
     }
 
     fn reconcile(attempt: &Attempt) -> Result<Found, Error> {
@@ -70,8 +73,8 @@ impl Operator for Hostile {
         let garbage = || "{not json".to_owned();
         Ok(match input["reconcile"].as_str().or(input["mode"].as_str()) {
             Some("garbage-note-in-reconcile") => Found::Unknown { note: garbage(), poll_after_ms: 50 },
-            Some("garbage-handle-in-reconcile") => Found::Yes(garbage()),
-            Some("yes") => Found::Yes(json!({"key": attempt.submit_key}).to_string()),
+            Some("garbage-handle-in-reconcile") => Found::Yes(Submitted::new(garbage())),
+            Some("yes") => Found::Yes(Submitted::new(json!({"key": attempt.submit_key}).to_string())),
             Some("unknown") => {
                 Found::Unknown { note: json!({"message": "cannot tell"}).to_string(), poll_after_ms: 50 }
             }
@@ -105,11 +108,11 @@ impl Operator for Hostile {
         Ok(report)
     }
 
-    fn collect_results(attempt: &Attempt) -> Result<Option<String>, Error> {
+    fn collect_results(attempt: &Attempt) -> Result<Collected, Error> {
         let input = input(attempt)?;
         let mode = input["mode"].as_str().unwrap_or_default();
         misbehave(mode, "collect")?;
-        Ok(match mode {
+        let output = match mode {
             "garbage-output-in-collect" => Some("{not json".into()),
             "deep-output-in-collect" => Some("[".repeat(200_000) + &"]".repeat(200_000)),
             "integer-output-in-collect" => Some("{\"n\":9007199254740993}".into()),
@@ -117,7 +120,8 @@ impl Operator for Hostile {
             "look" => Some(look().to_string()),
             "list" => Some(list("/exchange").to_string()),
             _ => None,
-        })
+        };
+        Ok(Collected { output, usage: None })
     }
 
     fn cancel(attempt: &Attempt) -> Result<(), Error> {

@@ -3,9 +3,9 @@
 //! It stands on the bare bindings, because the SDK would not let some of this through.
 use matterstack_sdk::bindings::campaign::exports::matterstack::plugin::campaign_calls::Guest;
 use matterstack_sdk::bindings::campaign::matterstack::plugin::artifacts;
-use matterstack_sdk::bindings::campaign::matterstack::plugin::campaign_types::{Context, Decision, Next};
-use matterstack_sdk::bindings::campaign::matterstack::plugin::log;
+use matterstack_sdk::bindings::campaign::matterstack::plugin::campaign_types::{Context, Decision, Folded, Next};
 use matterstack_sdk::bindings::campaign::matterstack::plugin::types::{Detail, Error};
+use matterstack_sdk::bindings::campaign::matterstack::plugin::{log, run};
 use matterstack_sdk::{Value, json};
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -22,8 +22,8 @@ const _: () = {
 };
 
 impl Guest for Hostile {
-    fn plan(ctx: Context, state: Option<String>) -> Result<Decision, Error> {
-        let params = params(&ctx);
+    fn plan(_: Context, state: Option<String>) -> Result<Decision, Error> {
+        let params = params();
         if state.is_some() && params["again"] != true {
             return Ok(decision(state.unwrap_or_default(), Next::Complete("{}".into())));
         }
@@ -59,16 +59,16 @@ impl Guest for Hostile {
         }
     }
 
-    fn analyze(ctx: Context, state: String, _finished: String) -> Result<String, Error> {
-        let params = params(&ctx);
+    fn analyze(_: Context, state: String, _finished: String) -> Result<Folded, Error> {
+        let params = params();
         match params["mode"].as_str().unwrap_or_default() {
             "error-in-analyze" => Err(Error::Other(detail("hostile", "asked to fail"))),
-            "garbage-in-analyze" => Ok("{not json".into()),
-            "big-integer-in-analyze" => Ok("{\"n\":9007199254740993}".into()),
-            "huge-in-analyze" => Ok(format!("\"{}\"", "x".repeat(megabytes(&params)))),
+            "garbage-in-analyze" => Ok(folded("{not json".into())),
+            "big-integer-in-analyze" => Ok(folded("{\"n\":9007199254740993}".into())),
+            "huge-in-analyze" => Ok(folded(format!("\"{}\"", "x".repeat(megabytes(&params))))),
             mode => {
                 misbehave(mode.strip_suffix("-in-analyze").unwrap_or_default());
-                Ok(state)
+                Ok(folded(state))
             }
         }
     }
@@ -212,14 +212,18 @@ fn denied_artifact() -> String {
     }
 }
 
-fn params(ctx: &Context) -> Value {
-    serde_json::from_str(&ctx.params).unwrap_or_default()
+fn params() -> Value {
+    serde_json::from_str(&run::params()).unwrap_or_default()
 }
 
 fn decision(state: String, next: Next) -> Decision {
-    Decision { state, next, reason: "hostile".into() }
+    Decision { state, next, cancel: vec![], wake_at_ms: None, summary: None, reason: "hostile".into(), more: None }
+}
+
+fn folded(state: String) -> Folded {
+    Folded { state, summary: None, more: None }
 }
 
 fn detail(code: &str, message: &str) -> Detail {
-    Detail { code: code.into(), message: message.into() }
+    Detail { code: code.into(), message: message.into(), data: None }
 }

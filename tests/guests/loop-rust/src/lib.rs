@@ -1,6 +1,6 @@
 //! The closed-loop test campaign in Rust: a search that narrows an interval around the best of three points. The
 //! campaigns of `loop-python` and `loop-javascript` make the same decisions.
-use matterstack_sdk::{Campaign, Context, Decision, Error, Next, Outcome, Task, TaskResult, artifacts, json};
+use matterstack_sdk::{Campaign, Context, Decision, Error, Next, Outcome, Summary, Task, TaskResult, artifacts, json};
 use serde::{Deserialize, Serialize};
 
 /// The campaign.
@@ -43,7 +43,7 @@ impl Campaign for Bisect {
     type State = State;
 
     fn plan(ctx: &Context<Params>, state: Option<State>) -> Result<Decision<State>, Error> {
-        let params = &ctx.params;
+        let params = ctx.params()?;
         let state = state.unwrap_or_else(|| State {
             lo: params.lo,
             hi: params.hi,
@@ -62,6 +62,7 @@ impl Campaign for Bisect {
     }
 
     fn analyze(ctx: &Context<Params>, mut state: State, results: Vec<TaskResult>) -> Result<State, Error> {
+        let params = ctx.params()?;
         for result in results.iter().filter(|result| result.outcome == Outcome::Completed) {
             let file = result.output("value.json").ok_or_else(|| Error::invalid("no-output", "no `value.json`"))?;
             let point: Best = serde_json::from_slice(&artifacts::read_all(file)?)?;
@@ -72,11 +73,19 @@ impl Campaign for Bisect {
         }
         let quarter = (state.hi - state.lo) / 4;
         if let Some(best) = state.best {
-            state.lo = (best.x - quarter).max(ctx.params.lo);
-            state.hi = (best.x + quarter).min(ctx.params.hi);
+            state.lo = (best.x - quarter).max(params.lo);
+            state.hi = (best.x + quarter).min(params.hi);
         }
         state.step = (state.hi - state.lo) as f64 / 4.0;
         Ok(state)
+    }
+
+    fn summary(state: &State) -> Option<Summary> {
+        let summary = Summary::new(format!("{} points evaluated", state.evaluated)).done(f64::from(state.evaluated));
+        Some(match state.best {
+            Some(best) => summary.metric("best", best.value as f64),
+            None => summary,
+        })
     }
 }
 

@@ -5,6 +5,7 @@
 //! beside the wall times. Nothing here fails because a number is missed: a benchmark shows, it does not judge. A row
 //! that cannot be measured says so, and the others are measured all the same.
 mod cluster;
+mod each_result;
 mod ground;
 mod measure;
 mod mend;
@@ -51,7 +52,7 @@ enum Measured {
     OnDisk(fn(&Ground) -> Result<()>),
 }
 
-const ROWS: [Row; 14] = [
+const ROWS: [Row; 15] = [
     Row { name: "independent", measured: Measured::Everywhere(rows::independent) },
     Row { name: "chain", measured: Measured::Everywhere(rows::chain) },
     Row { name: "idle", measured: Measured::Everywhere(rows::idle) },
@@ -63,6 +64,7 @@ const ROWS: [Row; 14] = [
     Row { name: "record", measured: Measured::InEachPlace(record::record) },
     Row { name: "mend", measured: Measured::InEachPlace(mend::mend) },
     Row { name: "reuse", measured: Measured::InEachPlace(reuse::reuse) },
+    Row { name: "each-result", measured: Measured::InEachPlace(each_result::each_result) },
     Row { name: "million", measured: Measured::InEachPlace(million::million) },
     Row { name: "slurm", measured: Measured::OnDisk(cluster::slurm) },
     Row { name: "ssh", measured: Measured::OnDisk(cluster::ssh) },

@@ -7,7 +7,9 @@ mod candidates;
 
 use candidates::{Candidate, Fate};
 use matterstack_sdk::task::Resources;
-use matterstack_sdk::{Campaign, Context, Decision, Detail, Error, Next, Outcome, Task, TaskResult, artifacts, json};
+use matterstack_sdk::{
+    Campaign, Context, Decision, Detail, Error, Next, Outcome, Summary, Task, TaskResult, artifacts, json,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -60,7 +62,6 @@ pub struct State {
     candidates: Vec<Candidate>,
     /// What the latest summary left, once it has ended.
     ranking: Option<Ranking>,
-    summary: Summary,
 }
 
 /// The end of a summary.
@@ -69,13 +70,6 @@ struct Ranking {
     task: String,
     /// The ranking, or why there is none.
     entries: Result<Vec<Value>, String>,
-}
-
-/// What the host shows.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Summary {
-    /// One line on progress.
-    text: String,
 }
 
 impl State {
@@ -114,12 +108,13 @@ impl Campaign for Battery {
     type State = State;
 
     fn plan(ctx: &Context<Params>, state: Option<State>) -> Result<Decision<State>, Error> {
-        ctx.params.check()?;
+        let params = ctx.params()?;
+        params.check()?;
         let Some(state) = state else { return screen(ctx) };
         let Some(Ranking { task, entries }) = &state.ranking else { return summarise(ctx, state) };
         match entries {
             Ok(entries) => {
-                let top: Vec<&Value> = entries.iter().take(ctx.params.top).collect();
+                let top: Vec<&Value> = entries.iter().take(params.top).collect();
                 let result = json!({
                     "ranking": top, "ranked": entries.len(), "failed": state.failed(),
                     "files": {"task": task, "outputs": [RANKING, "ranking.csv"]},
@@ -147,18 +142,22 @@ impl Campaign for Battery {
             // a candidate that was run again is not in the summary there may be
             state.ranking = None;
         }
-        state.summary.text = state.line();
         Ok(state)
+    }
+
+    fn summary(state: &State) -> Option<Summary> {
+        let ended = state.candidates.iter().filter(|candidate| candidate.fate != Fate::Pending).count();
+        Some(Summary::new(state.line()).done(ended as f64).total(state.candidates.len() as f64))
     }
 }
 
 /// The first iteration: one task a candidate, none of which may stop the others.
 fn screen(ctx: &Context<Params>) -> Result<Decision<State>, Error> {
     let pairs = candidates::pairs(&artifacts::read_text(ctx.input("candidates")?)?)?;
-    let tasks = pairs.iter().map(|pair| pair.task(&ctx.params)).collect();
+    let params = ctx.params()?;
+    let tasks = pairs.iter().map(|pair| pair.task(params)).collect();
     let candidates = pairs.into_iter().map(|pair| Candidate { id: pair.id, fate: Fate::Pending }).collect();
-    let mut state = State { candidates, ..State::default() };
-    state.summary.text = state.line();
+    let state = State { candidates, ..State::default() };
     let reason = format!("{} candidates, each of which may fail", state.candidates.len());
     Ok(Decision::new(state, Next::Workflow(tasks), reason))
 }

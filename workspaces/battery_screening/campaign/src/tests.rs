@@ -5,10 +5,7 @@ use matterstack_sdk::task::FileSource;
 const INPUT: &str = r#"{"cathodes": {"a": {"voltage_v": 3.8}, "b": {}}, "electrolytes": {"x": {}, "y": {}}}"#;
 
 fn context() -> Context<Params> {
-    let mut ctx = Context::first(Params::default());
-    let file = OutputFile { path: "candidates".into(), sha256: "input".into(), size: INPUT.len() as u64, remote: None };
-    ctx.inputs.insert("candidates".into(), file);
-    ctx
+    Context::first(Params::default()).with_inputs([("candidates", "input", INPUT.len() as u64)])
 }
 
 fn plan(state: Option<State>, input: &str) -> Result<Decision<State>, Error> {
@@ -76,7 +73,8 @@ fn every_pair_is_a_task_that_may_fail() {
 fn the_summary_reads_the_completed_ones_and_is_told_of_the_others() {
     let state =
         screened(vec![completed("a+x"), failed("a+y"), ended("b+x", Outcome::Cancelled, None), completed("b+y")]);
-    assert_eq!(state.summary.text, "2 of 4 candidates have a result, 2 failed");
+    let summary = Summary::new("2 of 4 candidates have a result, 2 failed").done(4.0).total(4.0);
+    assert_eq!(Battery::summary(&state), Some(summary));
     let mut ctx = context();
     ctx.iteration = 2;
     let decision = Battery::plan(&ctx, Some(state)).expect("a plan");
@@ -103,9 +101,8 @@ fn the_result_is_the_top_of_the_ranking_and_the_failures() {
     let state = screened(vec![completed("a+x"), failed("a+y"), completed("b+x"), completed("b+y")]);
     let ranking = r#"{"ranking": [{"rank": 1, "candidate": "b+x", "energy_wh_kg": 500}, {"rank": 2}], "failed": {}}"#;
     let state = summarised(state, ranking);
-    assert_eq!(state.summary.text, "3 of 4 candidates have a result, 1 failed; best: b+x, 500 Wh/kg");
-    let mut ctx = context();
-    ctx.params.top = 1;
+    assert_eq!(state.line(), "3 of 4 candidates have a result, 1 failed; best: b+x, 500 Wh/kg");
+    let ctx = context().with_params(Params { top: 1, ..Params::default() });
     let Next::Complete(result) = Battery::plan(&ctx, Some(state)).expect("a plan").next else { panic!("it goes on") };
     assert_eq!(result["ranking"], json!([{"rank": 1, "candidate": "b+x", "energy_wh_kg": 500}]));
     assert_eq!((&result["ranked"], &result["failed"]), (&json!(2), &json!({"a+y": "exited with code 3"})));
@@ -146,8 +143,7 @@ fn bad_input_and_parameters_are_named() {
     assert!(message(r#"{"cathodes": {}}"#).contains("electrolytes"));
     assert!(message(r#"{"cathodes": {"a/b": {}}, "electrolytes": {"x": {}}}"#).contains("`a/b` cannot name"));
     assert!(message(r#"{"cathodes": {}, "electrolytes": {"x": {}}}"#).contains("no cathode"));
-    let mut ctx = context();
-    ctx.params.c_rate = 0.0;
+    let ctx = context().with_params(Params { c_rate: 0.0, ..Params::default() });
     let error = Battery::plan(&ctx, None).expect_err("it is refused");
     assert_eq!(error.detail().message, "`c_rate` is 0; it must be from 0.01 to 20");
     assert!(serde_json::from_value::<Params>(json!({"crate": 1})).is_err());

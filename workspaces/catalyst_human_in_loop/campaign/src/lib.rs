@@ -9,7 +9,7 @@ mod report;
 
 use alloys::{Alloy, Computed};
 use approval::{Proposal, Verdict};
-use matterstack_sdk::{Campaign, Context, Decision, Detail, Error, Next, Task, TaskResult, artifacts};
+use matterstack_sdk::{Campaign, Context, Decision, Detail, Error, Next, Summary, Task, TaskResult, artifacts};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -60,14 +60,6 @@ pub struct State {
     proposals: Vec<Proposal>,
     /// What became of the alloys that were computed, by id.
     computed: BTreeMap<String, Computed>,
-    summary: Summary,
-}
-
-/// What the host shows.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Summary {
-    /// One line on progress.
-    text: String,
 }
 
 impl Campaign for Catalyst {
@@ -75,10 +67,11 @@ impl Campaign for Catalyst {
     type State = State;
 
     fn plan(ctx: &Context<Params>, state: Option<State>) -> Result<Decision<State>, Error> {
-        ctx.params.check()?;
+        let params = ctx.params()?;
+        params.check()?;
         let pool = alloys::pool(&artifacts::read_text(ctx.input("elements")?)?)?;
         let mut state = state.unwrap_or_default();
-        let Some(latest) = state.proposals.last() else { return Ok(propose(ctx, &pool, state)) };
+        let Some(latest) = state.proposals.last() else { return Ok(propose(params, &pool, state)) };
         match &latest.verdict {
             Verdict::Pending => Err(Error::other("no-verdict", "the latest proposal has no answer")),
             Verdict::Approved(chosen) => {
@@ -87,15 +80,15 @@ impl Campaign for Catalyst {
                     let reason = format!("{} alloys were approved", tasks.len());
                     return Ok(Decision::new(state, Next::Workflow(tasks), reason));
                 }
-                if state.approved() < ctx.params.rounds {
-                    return Ok(propose(ctx, &pool, state));
+                if state.approved() < params.rounds {
+                    return Ok(propose(params, &pool, state));
                 }
                 Ok(finish(state, "every approved alloy of every round is computed"))
             }
             Verdict::Rejected => {
                 let rejections = state.rejected();
-                if rejections < ctx.params.max_rejections {
-                    return Ok(propose(ctx, &pool, state));
+                if rejections < params.max_rejections {
+                    return Ok(propose(params, &pool, state));
                 }
                 let text = format!("{rejections} proposals were rejected; the last comment: {}", latest.comment());
                 Ok(Decision::new(state, Next::Fail(Detail::new("not-approved", text.clone())), text))
@@ -106,7 +99,7 @@ impl Campaign for Catalyst {
                 state.proposals[number - 1].hold();
                 Ok(Decision::new(state, Next::Hold(Detail::new("no-answer", text.clone())), text))
             }
-            Verdict::Unanswered { held: true, .. } => Ok(propose(ctx, &pool, state)),
+            Verdict::Unanswered { held: true, .. } => Ok(propose(params, &pool, state)),
         }
     }
 
@@ -126,8 +119,11 @@ impl Campaign for Catalyst {
                 }
             }
         }
-        state.summary.text = report::line(&state);
         Ok(state)
+    }
+
+    fn summary(state: &State) -> Option<Summary> {
+        Some(Summary::new(report::line(state)))
     }
 }
 
@@ -159,20 +155,19 @@ impl State {
 }
 
 /// Asks a person about the alloys that the corrected estimate puts nearest to the top of the volcano.
-fn propose(ctx: &Context<Params>, pool: &[Alloy], mut state: State) -> Decision<State> {
+fn propose(params: &Params, pool: &[Alloy], mut state: State) -> Decision<State> {
     let shift = state.shift(pool);
     // to a millionth of an eV, so that no error of rounding decides between equals
-    let distance = |alloy: &Alloy| ((alloy.estimate_ev + shift - ctx.params.optimum_ev).abs() * 1e6).round();
+    let distance = |alloy: &Alloy| ((alloy.estimate_ev + shift - params.optimum_ev).abs() * 1e6).round();
     let mut left: Vec<&Alloy> = pool.iter().filter(|alloy| !state.is_settled(&alloy.id)).collect();
     left.sort_by(|a, b| distance(a).total_cmp(&distance(b)).then_with(|| a.id.cmp(&b.id)));
-    left.truncate(ctx.params.batch);
+    left.truncate(params.batch);
     if left.is_empty() {
         return finish(state, "there is no alloy left to propose");
     }
     let number = state.proposals.len() + 1;
     let task = approval::task(number, &left, shift, &state);
     state.proposals.push(Proposal::new(number, &left));
-    state.summary.text = report::line(&state);
     let reason = format!("{} alloys, with the estimate corrected by {shift:+.3} eV; a person decides", left.len());
     Decision::new(state, Next::Workflow(vec![task]), reason)
 }

@@ -4,11 +4,8 @@ use matterstack_sdk::{Outcome, OutputFile, Value, json};
 const ELEMENTS: &str = include_str!("../../data/elements.json");
 
 fn context() -> Context<Params> {
-    let mut ctx = Context::first(Params { rounds: 1, ..Params::default() });
-    let file =
-        OutputFile { path: "elements".into(), sha256: "input".into(), size: ELEMENTS.len() as u64, remote: None };
-    ctx.inputs.insert("elements".into(), file);
-    ctx
+    let inputs = [("elements", "input", ELEMENTS.len() as u64)];
+    Context::first(Params { rounds: 1, ..Params::default() }).with_inputs(inputs)
 }
 
 fn plan(ctx: &Context<Params>, state: Option<State>) -> Decision<State> {
@@ -84,7 +81,7 @@ fn a_proposal_asks_a_person_with_a_form() {
     let text = input["instructions"].as_str().expect("a text");
     assert!(text.starts_with("# Proposal 1: which of 4 alloys"), "{text}");
     assert!(text.contains("| Ni25Pd75 | -0.512 | 1500.25 |"), "{text}");
-    assert!(decision.state.summary.text.ends_with("proposal 1 waits for a person"));
+    assert!(report::line(&decision.state).ends_with("proposal 1 waits for a person"));
 }
 
 #[test]
@@ -103,7 +100,8 @@ fn what_is_computed_is_ranked() {
     let state = analyze(proposed(), vec![answer(1, json!({"approved": true}))]);
     let state = computed(state, &[("Ni25Pd75", -0.59, 5.9), ("Co25Pt75", -0.62, 5.8), ("Ni25Pt75", -0.56, 6.1)]);
     let state = analyze(state, vec![ended("Ag25Ni75", Outcome::Failed, None)]);
-    assert_eq!(state.summary.text, "proposals: 1 approved, 0 rejected; best: Ni25Pt75, log10 TOF 6.100");
+    let summary = Summary::new("proposals: 1 approved, 0 rejected; best: Ni25Pt75, log10 TOF 6.100");
+    assert_eq!(Catalyst::summary(&state), Some(summary));
     let Next::Complete(result) = plan(&context(), Some(state)).next else { panic!("it goes on") };
     let order: Vec<&Value> =
         result["ranking"].as_array().expect("a list").iter().map(|entry| &entry["alloy"]).collect();
@@ -116,8 +114,7 @@ fn what_is_computed_is_ranked() {
 fn the_next_round_corrects_the_estimate_by_what_was_computed() {
     let state = analyze(proposed(), vec![answer(1, json!({"approved": true, "candidates": ["Ni25Pd75"]}))]);
     let state = computed(state, &[("Ni25Pd75", -0.6125, 5.9)]);
-    let mut ctx = context();
-    ctx.params.rounds = 2;
+    let ctx = context().with_params(Params::default());
     let decision = plan(&ctx, Some(state));
     assert_eq!(ids(&decision), ["approve-2"]);
     assert!(decision.reason.contains("-0.100 eV"), "{}", decision.reason);
@@ -160,8 +157,7 @@ fn a_question_without_an_answer_holds_the_run_and_is_asked_again() {
 
 #[test]
 fn when_nothing_is_left_the_campaign_ends() {
-    let mut ctx = context();
-    ctx.params = Params { batch: 50, max_rejections: 9, ..Params::default() };
+    let ctx = context().with_params(Params { batch: 50, max_rejections: 9, ..Params::default() });
     let mut state = plan(&ctx, None).state;
     state = analyze(state, vec![answer(1, json!({"approved": false}))]);
     state = plan(&ctx, Some(state)).state;

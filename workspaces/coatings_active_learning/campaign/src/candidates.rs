@@ -91,6 +91,16 @@ impl Candidate {
         })
     }
 
+    /// Whether both simulations have ended.
+    pub fn has_ended(&self) -> bool {
+        !self.measurements.contains(&Measurement::Pending)
+    }
+
+    /// Whether it may come to have both objectives.
+    pub fn is_awaited(&self) -> bool {
+        !self.has_ended() && self.failure().is_none()
+    }
+
     /// Its two tasks. A failure costs the candidate, not the run.
     pub fn tasks(&self) -> Vec<Task> {
         let input = json!({"candidate": self.id, "composition": self.composition.by_element()});

@@ -2,11 +2,13 @@
 use crate::State;
 use crate::candidates::Candidate;
 use crate::objectives::{Objectives, Scaled, front_numbers};
+use crate::overlap::Mark;
+use crate::params::Params;
 use matterstack_sdk::json;
 use serde_json::Value;
 
 /// The line on progress that the host shows.
-pub(crate) fn summary(state: &State) -> String {
+pub(crate) fn line(state: &State) -> String {
     let measured = state.measured();
     let best = |value: fn(&Objectives) -> f64| {
         measured
@@ -27,8 +29,8 @@ pub(crate) fn summary(state: &State) -> String {
 }
 
 /// The campaign's result: every measured candidate in order of merit, the Pareto front by rising friction, the
-/// hypervolume after each iteration, and the candidates that failed.
-pub(crate) fn result(state: &State, stopped: &str) -> Value {
+/// hypervolume as it grew, and the candidates that failed.
+pub(crate) fn result(state: &State, params: &Params, stopped: &str) -> Value {
     let measured = state.measured();
     let scaled: Vec<Scaled> = measured.iter().map(|(_, objectives)| objectives.scaled()).collect();
     let fronts = front_numbers(&scaled);
@@ -53,14 +55,23 @@ pub(crate) fn result(state: &State, stopped: &str) -> Value {
         .iter()
         .filter_map(|candidate| candidate.failure().map(|reason| json!({"id": candidate.id, "reason": reason})))
         .collect();
-    let hypervolume: Vec<Value> = (1u32..)
-        .zip(&state.hypervolume)
-        .map(|(iteration, volume)| {
-            let evaluated = measured.iter().filter(|(candidate, _)| candidate.iteration <= iteration).count();
-            json!({"iteration": iteration, "evaluated": evaluated, "hypervolume": volume})
-        })
-        .collect();
+    let hypervolume = growth(state, params);
     json!({"ranking": ranking, "pareto": pareto, "hypervolume": hypervolume, "failed": failed, "stopped": stopped})
+}
+
+/// The hypervolume after each iteration; where these overlap, as the candidates ended.
+fn growth(state: &State, params: &Params) -> Vec<Value> {
+    if params.parallel.is_some() {
+        let row =
+            |mark: &Mark| json!({"ended": mark.ended, "evaluated": mark.evaluated, "hypervolume": mark.hypervolume});
+        return state.growth(params).iter().map(row).collect();
+    }
+    let measured = state.measured();
+    let rows = (1u32..).zip(&state.hypervolume).map(|(iteration, volume)| {
+        let evaluated = measured.iter().filter(|(candidate, _)| candidate.iteration <= iteration).count();
+        json!({"iteration": iteration, "evaluated": evaluated, "hypervolume": volume})
+    });
+    rows.collect()
 }
 
 fn entry(rank: usize, (candidate, objectives): (&Candidate, Objectives), front: u32, merit: f64) -> Value {

@@ -67,13 +67,25 @@ impl Surrogate {
         Ok(first.zip(second).map(|(first, second)| [first, second]).collect())
     }
 
-    /// Takes values for true at one more composition; length scales stay.
-    fn with(self, point: Composition, value: Scaled) -> Result<Self, GpError> {
-        let row = matrix(&[point]);
+    /// Takes values for true at more compositions; length scales stay.
+    fn with(self, points: &[Composition], values: &[Scaled]) -> Result<Self, GpError> {
+        let rows = matrix(points);
+        let of = |objective: usize| values.iter().map(|value| value[objective]).collect::<Array1<f64>>();
         let [friction, dissolution] = self.0;
-        let friction = friction.update(&row, &Array1::from_elem(1, value[0]))?;
-        let dissolution = dissolution.update(&row, &Array1::from_elem(1, value[1]))?;
+        let friction = friction.update(&rows, &of(0))?;
+        let dissolution = dissolution.update(&rows, &of(1))?;
         Ok(Self([friction, dissolution]))
+    }
+
+    /// Takes its own means for true at compositions whose results are still to come, and says them. One after the other
+    /// they would be the same: a mean that is taken for true changes no other.
+    pub fn believing(self, awaited: &[Composition]) -> Result<(Self, Vec<Scaled>), GpError> {
+        if awaited.is_empty() {
+            return Ok((self, Vec::new()));
+        }
+        let means: Vec<Scaled> =
+            self.believe(awaited)?.iter().map(|beliefs| beliefs.map(|belief| belief.mean)).collect();
+        Ok((self.with(awaited, &means)?, means))
     }
 
     /// Chooses `count` compositions of the pool, one after the other, each with the largest expected hypervolume
@@ -97,7 +109,7 @@ impl Surrogate {
             known.push(believed);
             pool = order[1..].iter().take(SHORTLIST.max(count)).map(|&(_, index)| pool[index]).collect();
             if chosen.len() < count {
-                surrogate = surrogate.with(point, believed)?;
+                surrogate = surrogate.with(&[point], &[believed])?;
             }
         }
         Ok(chosen)
@@ -178,6 +190,38 @@ mod tests {
         let batch = surrogate.choose(3, &candidates, &values).unwrap();
         let mean = candidates.iter().map(gain).sum::<f64>() / candidates.len() as f64;
         assert!(gain(&batch[0]) > 3.0 * mean, "{} against {mean}", gain(&batch[0]));
+    }
+
+    #[test]
+    fn what_is_awaited_is_believed_as_within_a_batch() {
+        let (points, values, surrogate) = trained(20);
+        let candidates = pool(SHORTLIST, &points[..3], &points, &mut Rng::new(6, 1));
+        let batch = surrogate.choose(4, &candidates, &values).unwrap();
+        for taken in 1..batch.len() {
+            let (surrogate, believed) = trained(20).2.believing(&batch[..taken]).unwrap();
+            assert_eq!(believed.len(), taken);
+            let known: Vec<Scaled> = values.iter().copied().chain(believed).collect();
+            let left: Vec<Composition> =
+                candidates.iter().filter(|point| !batch[..taken].contains(point)).copied().collect();
+            assert_eq!(surrogate.choose(1, &left, &known).unwrap(), batch[taken..=taken]);
+        }
+        let (_, believed) = trained(20).2.believing(&[]).unwrap();
+        assert_eq!(believed, [] as [Scaled; 0]);
+    }
+
+    #[test]
+    fn a_mean_that_is_believed_changes_no_other() {
+        let (_, _, surrogate) = trained(20);
+        let unseen = pool(50, &[], &[], &mut Rng::new(7, 1));
+        let before = surrogate.believe(&unseen).unwrap();
+        let (surrogate, _) = surrogate.believing(&unseen[..5]).unwrap();
+        for (before, after) in before.iter().zip(surrogate.believe(&unseen).unwrap()) {
+            for objective in 0..2 {
+                let (before, after) = (before[objective], after[objective]);
+                assert!((before.mean - after.mean).abs() < 1e-9, "{before:?} {after:?}");
+                assert!(after.deviation <= before.deviation + 1e-9, "{before:?} {after:?}");
+            }
+        }
     }
 
     #[test]

@@ -4,12 +4,14 @@ use crate::candidates::tests::{ended, left};
 use matterstack_sdk::{Outcome, Task, artifacts, json};
 use serde_json::Value;
 
-fn context(params: Value) -> Context<Params> {
-    Context { seed: 42, ..Context::first(serde_json::from_value(params).unwrap()) }
+pub(crate) fn context(params: Value) -> Context<Params> {
+    let mut ctx = Context::first(serde_json::from_value(params).unwrap());
+    ctx.seed = 42;
+    ctx
 }
 
 /// Two smooth functions of the composition in a task's input.
-fn simulate(task: &Task) -> (TaskResult, (String, Vec<u8>)) {
+pub(crate) fn simulate(task: &Task) -> (TaskResult, (String, Vec<u8>)) {
     let document = serde_json::to_value(task).unwrap();
     let input: Value = serde_json::from_str(document["files"]["input.json"]["content"].as_str().unwrap()).unwrap();
     let of = |element: &str| input["composition"][element].as_f64().unwrap();
@@ -27,7 +29,7 @@ fn iterate(
     state: Option<State>,
     answer: impl Fn(&Task) -> (TaskResult, (String, Vec<u8>)),
 ) -> (State, Vec<Task>, String) {
-    let Decision { state, next, reason } = Coatings::plan(ctx, state).unwrap();
+    let Decision { state, next, reason, .. } = Coatings::plan(ctx, state).unwrap();
     let Next::Workflow(tasks) = next else { panic!("{next:?}") };
     let (results, files): (Vec<_>, Vec<_>) = tasks.iter().map(answer).unzip();
     ctx.decision += 1;
@@ -38,7 +40,7 @@ fn iterate(
     (serde_json::from_str(&serde_json::to_string(&state).unwrap()).unwrap(), tasks, reason)
 }
 
-fn fail(task: &Task) -> (TaskResult, (String, Vec<u8>)) {
+pub(crate) fn fail(task: &Task) -> (TaskResult, (String, Vec<u8>)) {
     (ended(&task.id, Outcome::Failed, Some("exit code 2")), Default::default())
 }
 
@@ -49,7 +51,9 @@ fn the_first_iteration_fills_space_and_the_second_has_a_surrogate() {
     assert_eq!(tasks.len(), 12, "two tasks for each candidate");
     assert_eq!((tasks[0].id.as_str(), tasks[11].id.as_str()), ("c001-friction", "c006-dissolution"));
     assert_eq!(reason, "6 candidates that fill space");
-    assert!(state.summary.text.starts_with("best friction 0."), "{}", state.summary.text);
+    let summary = Coatings::summary(&state).unwrap();
+    assert!(summary.text.starts_with("best friction 0."), "{summary:?}");
+    assert_eq!(summary.metrics["hypervolume"], state.hypervolume[0]);
     let (state, tasks, reason) = iterate(&mut ctx, Some(state), simulate);
     assert_eq!(tasks[0].id, "c007-friction");
     assert_eq!(reason, "3 of 60 candidates, by expected hypervolume improvement from 6 results");
@@ -72,7 +76,8 @@ fn with_few_results_a_batch_fills_space() {
     let mut ctx = context(json!({"initial": 6, "batch": 3, "pool": 60}));
     let (state, ..) =
         iterate(&mut ctx, None, |task| if task.id.as_str() < "c003" { simulate(task) } else { fail(task) });
-    assert!(state.summary.text.ends_with(", 4 candidates failed"), "{}", state.summary.text);
+    let line = report::line(&state);
+    assert!(line.ends_with(", 4 candidates failed"), "{line}");
     let (state, _, reason) = iterate(&mut ctx, Some(state), simulate);
     assert_eq!(reason, "3 candidates that fill space, because only 2 have results");
     assert_eq!(state.measured().len(), 5);
@@ -109,15 +114,12 @@ fn the_budget_ends_it_with_a_result() {
 
 #[test]
 fn three_iterations_without_progress_end_it() {
-    let mut ctx = context(json!({"tolerance": 0.01}));
-    let at_end = |volumes: &[f64], ctx: &Context<Params>| {
-        State { hypervolume: volumes.to_vec(), ..State::default() }.at_end(ctx)
-    };
-    ctx.iteration = 5;
-    assert_eq!(at_end(&[0.1, 0.105, 0.11], &ctx), None, "too early to tell");
-    assert_eq!(at_end(&[0.1, 0.2, 0.205, 0.21], &ctx), None);
-    assert!(at_end(&[0.1, 0.2, 0.205, 0.21, 0.215], &ctx).unwrap().contains("more than 0.01"));
-    assert_eq!(at_end(&[0.2, 0.205, 0.22, 0.221], &ctx), None);
+    let params: Params = serde_json::from_value(json!({"tolerance": 0.01})).unwrap();
+    let at_end = |volumes: &[f64]| State { hypervolume: volumes.to_vec(), ..State::default() }.at_end(5, &params);
+    assert_eq!(at_end(&[0.1, 0.105, 0.11]), None, "too early to tell");
+    assert_eq!(at_end(&[0.1, 0.2, 0.205, 0.21]), None);
+    assert!(at_end(&[0.1, 0.2, 0.205, 0.21, 0.215]).unwrap().contains("more than 0.01"));
+    assert_eq!(at_end(&[0.2, 0.205, 0.22, 0.221]), None);
 }
 
 #[test]

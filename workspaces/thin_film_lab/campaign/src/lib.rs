@@ -7,7 +7,7 @@ mod cycle;
 mod report;
 
 use cycle::{Cycle, Outcome, Parameters};
-use matterstack_sdk::{Campaign, Context, Decision, Detail, Error, Next, TaskResult};
+use matterstack_sdk::{Campaign, Context, Decision, Detail, Error, Next, Summary, TaskResult};
 use serde::{Deserialize, Serialize};
 
 /// The campaign.
@@ -63,14 +63,10 @@ impl Params {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
     cycles: Vec<Cycle>,
-    summary: Summary,
-}
-
-/// What the host shows.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Summary {
-    /// One line on progress.
-    text: String,
+    /// Agreements in a row, as of the latest decision.
+    agreements: usize,
+    /// Agreements in a row that end the campaign.
+    wanted: usize,
 }
 
 impl State {
@@ -80,10 +76,11 @@ impl State {
         latest.map_or_else(|| params.first_guess(), |comparison| comparison.parameters.clone())
     }
 
-    /// How many of the latest cycles agreed, without a break.
-    fn agreements(&self, tolerance: f64) -> usize {
-        let agrees = |cycle: &&Cycle| cycle.comparison().is_some_and(|it| it.difference.abs() <= tolerance);
-        self.cycles.iter().rev().take_while(agrees).count()
+    /// Counts how many of the latest cycles agreed, without a break.
+    fn count(&mut self, params: &Params) {
+        let agrees = |cycle: &&Cycle| cycle.comparison().is_some_and(|it| it.difference.abs() <= params.tolerance);
+        self.agreements = self.cycles.iter().rev().take_while(agrees).count();
+        self.wanted = params.agreements;
     }
 }
 
@@ -92,7 +89,8 @@ impl Campaign for ThinFilm {
     type State = State;
 
     fn plan(ctx: &Context<Params>, state: Option<State>) -> Result<Decision<State>, Error> {
-        ctx.params.check()?;
+        let params = ctx.params()?;
+        params.check()?;
         let mut state = state.unwrap_or_default();
         if let Some(Cycle { number, outcome: Outcome::Failed { reason, held }, .. }) = state.cycles.last_mut()
             && !*held
@@ -101,15 +99,15 @@ impl Campaign for ThinFilm {
             let text = format!("cycle {number} failed: {reason}");
             return Ok(Decision::new(state, Next::Hold(Detail::new("cycle-failed", text.clone())), text));
         }
-        let (done, agreements) = (state.cycles.len(), state.agreements(ctx.params.tolerance));
-        let stopped = if agreements >= ctx.params.agreements {
-            format!("simulation and measurement agreed {agreements} times in a row")
-        } else if done >= ctx.params.max_cycles {
-            format!("the {} cycles are used up", ctx.params.max_cycles)
+        state.count(params);
+        let stopped = if state.agreements >= state.wanted {
+            format!("simulation and measurement agreed {} times in a row", state.agreements)
+        } else if state.cycles.len() >= params.max_cycles {
+            format!("the {} cycles are used up", params.max_cycles)
         } else {
-            return Ok(next_cycle(&ctx.params, state));
+            return Ok(next_cycle(params, state));
         };
-        let result = report::result(&state, &ctx.params, &stopped);
+        let result = report::result(&state, params, &stopped);
         Ok(Decision::new(state, Next::Complete(result), stopped))
     }
 
@@ -120,8 +118,12 @@ impl Campaign for ThinFilm {
             let cycle = state.cycles.iter_mut().find(|cycle| cycle.number == number).ok_or_else(unknown)?;
             cycle.fold(step, result)?;
         }
-        state.summary.text = report::line(&state, &ctx.params);
+        state.count(ctx.params()?);
         Ok(state)
+    }
+
+    fn summary(state: &State) -> Option<Summary> {
+        Some(Summary::new(report::line(state)).done(state.agreements as f64).total(state.wanted as f64))
     }
 }
 
@@ -135,9 +137,6 @@ fn next_cycle(params: &Params, mut state: State) -> Decision<State> {
         cycle.recipe.power_w, cycle.recipe.pressure_pa, known.sticking, known.scattering_per_pa_m
     );
     state.cycles.push(cycle);
-    if state.summary.text.is_empty() {
-        state.summary.text = report::line(&state, params);
-    }
     Decision::new(state, Next::Workflow(tasks), reason)
 }
 

@@ -5,7 +5,7 @@ use matterstack_sdk::json;
 use serde_json::Value;
 
 /// The line on progress that the host shows.
-pub(crate) fn line(state: &State, params: &Params) -> String {
+pub(crate) fn line(state: &State) -> String {
     let Some((cycle, last)) = state.cycles.iter().rev().find_map(|cycle| Some((cycle, cycle.comparison()?))) else {
         return "no film compared yet".to_owned();
     };
@@ -17,8 +17,8 @@ pub(crate) fn line(state: &State, params: &Params) -> String {
         100.0 * last.difference,
         last.parameters.sticking,
         last.parameters.scattering_per_pa_m,
-        state.agreements(params.tolerance),
-        params.agreements
+        state.agreements,
+        state.wanted
     )
 }
 
@@ -27,7 +27,7 @@ pub(crate) fn result(state: &State, params: &Params, stopped: &str) -> Value {
     let known = state.parameters(params);
     let cycles: Vec<Value> = state.cycles.iter().map(entry).collect();
     json!({
-        "agreed": state.agreements(params.tolerance) >= params.agreements,
+        "agreed": state.agreements >= state.wanted,
         "parameters": {
             "sticking": known.sticking, "scattering_per_pa_m": known.scattering_per_pa_m, "standard_errors": known.errors,
         },

@@ -109,11 +109,13 @@ fn agreements_in_a_row_end_the_campaign() {
     let mut state = None;
     for (difference, agreements) in [(0.5, 0), (0.01, 1), (-0.04, 0), (0.03, 1), (-0.02, 2)] {
         let now = compared(plan(state).state, &differs(difference));
-        assert_eq!(now.agreements(0.03), agreements, "{difference}");
+        assert_eq!(now.agreements, agreements, "{difference}");
         state = Some(now);
     }
     let state = state.expect("a state");
-    assert!(state.summary.text.starts_with("cycle 5: simulated 98.0 nm, measured 100.0 nm (-2.0 %)"));
+    let summary = ThinFilm::summary(&state).expect("a summary");
+    assert!(summary.text.starts_with("cycle 5: simulated 98.0 nm, measured 100.0 nm (-2.0 %)"), "{summary:?}");
+    assert_eq!((summary.done, summary.total), (Some(2.0), Some(2.0)));
     let Next::Complete(result) = plan(Some(state)).next else { panic!("it goes on") };
     assert_eq!(result["agreed"], true);
     assert_eq!(result["parameters"]["sticking"], 0.6);
@@ -152,8 +154,7 @@ fn bad_results_and_parameters_are_named() {
         let error = ThinFilm::analyze(&context(), plan(None).state, results).expect_err("it is refused");
         assert_eq!(error.detail().code, "unknown-task");
     }
-    let mut ctx = context();
-    ctx.params.max_cycles = 0;
+    let ctx = Context::first(Params { max_cycles: 0, ..Params::default() });
     let error = ThinFilm::plan(&ctx, None).expect_err("it is refused");
     assert_eq!(error.detail().message, "`max_cycles` is 0; it must be from 1 to 200");
 }

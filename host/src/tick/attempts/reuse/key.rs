@@ -8,12 +8,10 @@ use crate::model::reuse::{Part, Recipe, ReuseKey};
 use crate::model::workflow::{CommandLine, FileSource, Task};
 use crate::run::{Machine, Run};
 use crate::store::{NewInput, StoreError};
+use crate::tick::attempts::digests::file_of_digest;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// The operator that runs commands, and what it does with them: raised by a change of it after which the same task may
-/// come to something else, and by no other.
-const COMPUTE: (&str, u32) = ("builtin:compute", 1);
 /// Operators that carry tasks to people and instruments, and kits to where nobody looks.
 const NEVER: [&str; 3] = ["builtin:human", "builtin:experiment", "builtin:manual-hpc"];
 
@@ -59,7 +57,7 @@ impl Frame {
         }
         let backend = backend_of(config, operator, settings)?;
         let mut recipe = Recipe::default();
-        recipe.set(Part::Operator, version(run, &settings.plugin)?);
+        recipe.set(Part::Operator, version(run, &settings.plugin));
         recipe.set(Part::Config, text(&settings.config));
         recipe.set(Part::Setup, text(&setup(backend)));
         let (view, name, architecture) = place(backend, &run.machine);
@@ -124,17 +122,13 @@ fn text(value: &impl serde::Serialize) -> String {
     canonical_value(value).unwrap_or_else(|_| "null".to_owned())
 }
 
-/// What stands for an operator's plugin: of ours, whatever release it came with, what it does; of another, its digest.
-fn version(run: &Run, plugin: &str) -> Result<String, Keyless> {
+/// What stands for an operator's plugin: what its manifest says, whatever release it came with, else its digest.
+fn version(run: &Run, plugin: &str) -> String {
     let pinned = run.config.pinned.as_ref().and_then(|pinned| pinned.plugins.get(plugin));
-    let digest = pinned.map(|file| file.sha256.as_str()).unwrap_or_default();
-    let (name, version) = COMPUTE;
-    // the first that a run pins under a name is the one of its release; a later one was put in its place by a person
-    let first = run.store.plugin_versions()?.into_iter().find(|one| one.name == plugin);
-    if plugin == name && first.is_none_or(|first| first.sha256 == digest) {
-        return Ok(text(&json!({"format": 1, "plugin": name, "version": version})));
+    match pinned.and_then(|file| file.reuse_version.as_deref()) {
+        Some(version) => text(&json!({"format": 1, "version": version})),
+        None => text(&json!({"format": 1, "plugin": pinned.map(|file| file.sha256.as_str())})),
     }
-    Ok(text(&json!({"format": 1, "plugin": digest})))
 }
 
 /// The backend on which an operator runs commands.
@@ -204,6 +198,12 @@ fn executes(run: &Run, directory: &str, task: &Task, input: &NewInput) -> Result
         Some(source @ (FileSource::Path(_) | FileSource::Other(_) | FileSource::Content(_))) => {
             let pinned = run.config.pinned_file(source);
             return Ok(source.executable().unwrap_or(pinned.is_some_and(|(_, pinned)| pinned.executable)));
+        }
+        Some(FileSource::Digest(given)) => {
+            if let Some(executable) = given.executable {
+                return Ok(executable);
+            }
+            file_of_digest(run, &given.digest)?.map(|path| run.dir.join(&path))
         }
         Some(FileSource::From(from)) => {
             if let Some(executable) = from.executable {

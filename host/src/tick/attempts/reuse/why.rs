@@ -239,7 +239,7 @@ fn differing_files(asked: &Asked, source: &Source, earlier: &Earlier) -> Vec<Str
     let files = |task: &Task, inputs: Vec<(String, String)>| {
         let written = task.files.iter().filter_map(|(destination, source)| match source {
             FileSource::Content(content) => Some((destination.clone(), sha256(content.content.as_bytes()))),
-            FileSource::Path(_) | FileSource::From(_) | FileSource::Other(_) => None,
+            FileSource::Path(_) | FileSource::From(_) | FileSource::Other(_) | FileSource::Digest(_) => None,
         });
         written.chain(inputs).collect::<BTreeMap<String, String>>()
     };
