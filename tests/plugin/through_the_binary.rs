@@ -21,6 +21,31 @@ fn campaign(params: &Value) -> World {
     world
 }
 
+#[test]
+fn what_an_operator_says_of_an_attempt_is_kept() {
+    let modes = ["tells", "garbage-prepared", "garbage-usage", "listed-usage"];
+    let world = operator(&modes.iter().map(|mode| evil(mode, json!({"mode": mode}))).collect());
+    world.init();
+    world.run(&["loop", "r"]).code(0);
+    assert_eq!(world.tasks(), "tells=completed garbage-prepared=failed garbage-usage=failed listed-usage=failed");
+    let attempt = world.run(&["attempts", "r", "tells", "--json"]).code(0).json()[0].clone();
+    let prepared = json!({"made_ready": 1});
+    assert_eq!(attempt["external_id"].as_str().map(|id| id.contains("sample 7") && !id.contains('\u{1b}')), Some(true));
+    assert_eq!(attempt["usage"]["material"]["ink"], json!({"amount": 2, "unit": "mL"}), "{attempt}");
+    world.run(&["evidence", "r"]).code(0);
+    let evidence = world.evidence();
+    let recorded = &evidence["attempts"][0];
+    assert_eq!((&recorded["prepared"], &recorded["usage"]["shots"]), (&prepared, &json!(3)), "{recorded}");
+    // every later call has it
+    let given = |text: &Value| serde_json::from_str::<Value>(text.as_str().unwrap_or_default()).expect("JSON");
+    assert_eq!(given(&recorded["handle"]["prepared"]), prepared);
+    assert_eq!(given(&recorded["data"]["prepared"]), prepared);
+    for mode in &modes[1..] {
+        let told = world.run(&["explain", "r", mode, "--json"]).code(0).json()[0].clone();
+        assert_eq!(told["code"], "plugin-bad-output", "{told}");
+    }
+}
+
 /// The one explanation of the run as a whole: code and command.
 fn explained(world: &World, run: &str) -> (String, String) {
     let all = world.run(&["explain", run, "--json"]).code(0).json();

@@ -161,8 +161,9 @@ enum Command {
     /// run), created_at, ended_at (or null), outputs: [{path, sha256, size, remote}], also of those that failed, inputs
     /// (the files it consumed beside what stands in the task): [{destination, sha256, from_attempt (null for a pinned
     /// file), from_path}], logs (what was written about it): [{kind, sha256, size}], and job: {external_id, host, node,
-    /// queued_at, started_at, stopped_at, cpu_ms, memory_peak_mb}, each null where the outside does not tell, and
-    /// reused (whose results it took, if it ran nothing: {run, attempt, origin (the attempt that ran)}, or null).
+    /// queued_at, started_at, stopped_at, cpu_ms, memory_peak_mb}, each null where the outside does not tell, usage
+    /// (what its operator says that it used, or null), and reused (whose results it took, if it ran nothing: {run,
+    /// attempt, origin (the attempt that ran)}, or null).
     #[command(override_usage = "matterstack attempts [OPTIONS] [RUN] TASK")]
     Attempts {
         /// The run [default: latest], and the task

@@ -94,7 +94,7 @@ pub(super) fn attempts(session: &Session, name: &str, task: &str) -> Result<u8, 
                 "attempt_id": attempt.id, "number": attempt.number, "state": attempt.state, "reason": attempt.reason,
                 "external_id": external_id(attempt), "operator": attempt.operator, "directory": attempt.directory,
                 "created_at": time(attempt.created_at_ms), "ended_at": attempt.ended_at_ms.map(time),
-                "outputs": store.outputs(attempt.key)?, "inputs": store.inputs(attempt.key)?,
+                "usage": store.usage(attempt.key)?, "outputs": store.outputs(attempt.key)?, "inputs": store.inputs(attempt.key)?,
                 "job": store.job(attempt.key)?, "logs": store.logs(attempt.key)?, "reused": store.reused(attempt.key)?,
             }));
         }
@@ -120,5 +120,6 @@ pub(super) fn attempts(session: &Session, name: &str, task: &str) -> Result<u8, 
 
 /// What the outside calls the attempt.
 fn external_id(attempt: &AttemptRow) -> Option<String> {
-    handle::told(attempt.handle.as_deref()?).external_id.as_deref().map(one_line)
+    let told = || handle::told(attempt.handle.as_deref()?).external_id;
+    attempt.external_id.clone().or_else(told).as_deref().map(one_line)
 }

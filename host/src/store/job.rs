@@ -99,6 +99,16 @@ impl Writer<'_> {
 }
 
 impl Store {
+    /// What an attempt used, by its operator's word.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn usage(&self, attempt_key: i64) -> Result<Option<serde_json::Value>, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT usage FROM attempts WHERE attempt_key = ?1")?;
+        let text: Option<String> = statement.query_row([attempt_key], |row| row.get(0))?;
+        super::optional(text.as_deref())
+    }
+
     /// What an attempt consumed beside what stands in its task.
     ///
     /// # Errors

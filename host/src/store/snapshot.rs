@@ -179,7 +179,8 @@ impl Snapshot<'_> {
         each: impl FnMut((i64, AttemptRecord)) -> Result<(), E>,
     ) -> Result<(), E> {
         let sql = "SELECT a.attempt_key, a.attempt_id, t.task_id, a.number, a.operator, a.state, a.reason_code, a.reason, \
-             a.directory, a.handle, a.data, a.created_at_ms, a.ended_at_ms, a.environment, a.version, a.usage \
+             a.directory, a.handle, a.data, a.created_at_ms, a.ended_at_ms, a.environment, a.version, a.usage, \
+             a.prepared \
              FROM attempts a JOIN tasks t ON t.task_key = a.task_key ORDER BY a.attempt_key";
         let map = |row: &Row<'_>| {
             let key: i64 = row.get(0)?;
@@ -198,6 +199,7 @@ impl Snapshot<'_> {
                 created_at: Time(row.get(11)?),
                 ended_at: row.get::<_, Option<i64>>(12)?.map(Time),
                 environment: row.get(13)?,
+                prepared: optional(row.get::<_, Option<String>>(16)?.as_deref())?,
                 usage: optional(row.get::<_, Option<String>>(15)?.as_deref())?,
                 job: self.store.job(key)?,
                 inputs: self.store.inputs(key)?,

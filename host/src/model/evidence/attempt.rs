@@ -29,6 +29,9 @@ pub struct AttemptRecord {
     pub reason: Option<String>,
     /// Its directory, relative to the run's.
     pub directory: String,
+    /// What its operator had prepared.
+    #[serde(default)]
+    pub prepared: Option<Value>,
     /// What the operator calls it.
     pub handle: Option<Value>,
     /// The output document.

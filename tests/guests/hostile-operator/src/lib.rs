@@ -51,13 +51,21 @@ impl Operator for Hostile {
         let mode = input["mode"].as_str().unwrap_or_default();
         misbehave(mode, "prepare")?;
         write_files(mode, input["megabytes"].as_u64().unwrap_or(100))?;
-        Ok(None)
+        Ok(match mode {
+            "tells" => Some(json!({"made_ready": attempt.number}).to_string()),
+            "garbage-prepared" => Some("{not json".into()),
+            _ => None,
+        })
     }
 
     fn submit(attempt: &Attempt) -> Result<Submitted, Error> {
         let input = input(attempt)?;
         let mode = input["mode"].as_str().unwrap_or_default();
         misbehave(mode, "submit")?;
+        if mode == "tells" {
+            let handle = json!({"prepared": attempt.prepared}).to_string();
+            return Ok(Submitted::new(handle).known_as("sample 7\u{1b}[31m"));
+        }
         Ok(Submitted::new(match mode {
             "denied-backend" => return compute::submit("forbidden", "{\"command\":[\"true\"]}"),
             "garbage-handle" => "{not json".into(),
@@ -112,7 +120,14 @@ impl Operator for Hostile {
         let input = input(attempt)?;
         let mode = input["mode"].as_str().unwrap_or_default();
         misbehave(mode, "collect")?;
+        let usage = match mode {
+            "tells" => Some(json!({"cpu_s": 1.5, "material": {"ink": {"amount": 2, "unit": "mL"}}, "shots": 3})),
+            "garbage-usage" => Some(json!({"cpu_s": "much"})),
+            "listed-usage" => Some(json!([1])),
+            _ => None,
+        };
         let output = match mode {
+            "tells" => Some(json!({"prepared": attempt.prepared, "handle": attempt.handle}).to_string()),
             "garbage-output-in-collect" => Some("{not json".into()),
             "deep-output-in-collect" => Some("[".repeat(200_000) + &"]".repeat(200_000)),
             "integer-output-in-collect" => Some("{\"n\":9007199254740993}".into()),
@@ -121,7 +136,7 @@ impl Operator for Hostile {
             "list" => Some(list("/exchange").to_string()),
             _ => None,
         };
-        Ok(Collected { output, usage: None })
+        Ok(Collected { output, usage: usage.map(|usage| usage.to_string()) })
     }
 
     fn cancel(attempt: &Attempt) -> Result<(), Error> {
