@@ -257,6 +257,7 @@ fn a_delivered_result_is_taken_back_only_by_a_campaign_that_can() {
             let refused = world.run(&["rerun", "r", "a"]).code(2).stderr;
             assert!(refused.contains("does not take results back"), "{refused}");
             assert!(world.tasks().contains("a=completed"));
+            release(&world, "go");
             continue;
         }
         world.run(&["rerun", "r", "a"]).code(0);
@@ -267,6 +268,7 @@ fn a_delivered_result_is_taken_back_only_by_a_campaign_that_can() {
         world.run(&["evidence", "r"]).code(0);
         let results = world.evidence()["run"]["campaign_state"]["results"].clone();
         assert_eq!((&results[0]["supersedes"], &results[1]["supersedes"]), (&Value::Null, &json!("Completed")));
+        release(&world, "go");
         world.run(&["replay", "r"]).code(0);
         world.is_sound("r");
     }
