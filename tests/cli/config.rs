@@ -285,7 +285,7 @@ fn a_set_that_is_wrong_is_named() {
     world.init();
     for set in ["limits.max_active=x", "limits.max_active=0", "backends.local.cores=9007199254740993"] {
         let done = world.run(&["amend", "r", "config", set]).code(2);
-        assert!(done.stderr.contains(&format!("`--set {set}`")), "{done:?}");
+        assert!(done.stderr.contains(&format!("`{set}`")), "{done:?}");
     }
     let done = world.run(&["resume", "r", "--set", "n=9007199254740993"]).code(2);
     assert!(done.stderr.contains("`--set n=9007199254740993`"), "{done:?}");

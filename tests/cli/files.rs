@@ -284,7 +284,7 @@ fn scratch_files_out_of_reach_count_for_nothing_and_a_quota_that_is_raised_colle
     let reason = attempts(&world, "many")[0]["reason"].to_string();
     assert!(reason.contains("`limits.attempt_files` is 100"), "{reason}");
     assert_eq!(attempts(&world, "many").as_array().map(Vec::len), Some(1), "a new attempt would leave as much");
-    world.run(&["amend", "r", "config", "limits.attempt_files=1000", "--set", "limits.attempt_mb=100"]).code(0);
+    world.run(&["amend", "r", "config", "limits.attempt_files=1000", "limits.attempt_mb=100"]).code(0);
     world.run(&["loop", "r"]).code(0);
     assert_eq!(world.tasks(), "foam=completed many=completed large=completed");
     let ran = std::fs::read_to_string(world.run_dir("r").join("operators/local/ran")).expect("a file");

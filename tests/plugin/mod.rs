@@ -1,5 +1,6 @@
 //! The plugin host with real guests.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
+mod asked;
 mod cache;
 mod campaign;
 mod compile;

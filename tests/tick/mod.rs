@@ -7,6 +7,7 @@ mod simulation;
 mod stuck;
 mod trials;
 mod trouble;
+mod utilisation;
 mod words;
 
 use matterstack::explain::{Beside, Explanation, explain_run};

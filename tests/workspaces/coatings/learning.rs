@@ -1,4 +1,6 @@
 //! The compiled component, driven without a run: what it learns from the true simulators, and what that costs.
+mod overlap;
+
 use super::super::{coatings_component, workspace};
 use super::{Oracle, SLUG};
 use crate::support::view::{View, first_context};

@@ -136,6 +136,7 @@ impl Operator for Hostile {
             "list" => Some(list("/exchange").to_string()),
             _ => None,
         };
+        let usage = usage.or_else(|| input.get("usage").cloned());
         Ok(Collected { output, usage: usage.map(|usage| usage.to_string()) })
     }
 

@@ -50,6 +50,22 @@ impl Guest for Hostile {
             "big-integer-state" => Ok(decision("{\"n\":9007199254740993}".into(), workflow(json!([task("a")])))),
             "deep-state" => Ok(decision(nested(200_000), workflow(json!([task("a")])))),
             "huge-state" => Ok(decision(format!("\"{}\"", "x".repeat(megabytes(&params))), Next::Wait)),
+            "write" => Ok(decision(write_and_read(&params), workflow(json!([task("a")])))),
+            "open-tasks" => Ok(decision(json!(open_tasks(&params)).to_string(), Next::Wait)),
+            "told" => Ok(decision(told(), Next::Wait)),
+            "odd-more" | "garbage-more" | "odd-known" | "known" => {
+                let more = match mode {
+                    "odd-more" => json!({"known": "skip", "nown": 1}).to_string(),
+                    "odd-known" => json!({"known": "drop"}).to_string(),
+                    "known" => json!({"known": "skip"}).to_string(),
+                    _ => "{not json".into(),
+                };
+                Ok(Decision { more: Some(more), ..decision(state, workflow(json!([task("a")]))) })
+            }
+            "summary" => Ok(Decision { summary: Some(params["summary"].to_string()), ..decision(state, Next::Wait) }),
+            "garbage-summary" => Ok(Decision { summary: Some("{not json".into()), ..decision(state, Next::Wait) }),
+            "data" => Ok(decision(state, Next::Hold(with_data(&params["data"])))),
+            "error-with-data" => Err(Error::Invalid(with_data(&params["data"]))),
             "denied-artifact" => Ok(decision(denied_artifact(), workflow(json!([task("a")])))),
             "wait" => Ok(decision(state, Next::Wait)),
             "hold" => Ok(decision(state, Next::Hold(detail("need-person", "which way to go")))),
@@ -63,6 +79,9 @@ impl Guest for Hostile {
         let params = params();
         match params["mode"].as_str().unwrap_or_default() {
             "error-in-analyze" => Err(Error::Other(detail("hostile", "asked to fail"))),
+            "more-in-analyze" => Ok(Folded { more: Some("{\"x\":1}".into()), ..folded(state) }),
+            "summary-in-analyze" => Ok(Folded { summary: Some(params["summary"].to_string()), ..folded(state) }),
+            "write-in-analyze" => Ok(folded(write_and_read(&params))),
             "garbage-in-analyze" => Ok(folded("{not json".into())),
             "big-integer-in-analyze" => Ok(folded("{\"n\":9007199254740993}".into())),
             "huge-in-analyze" => Ok(folded(format!("\"{}\"", "x".repeat(megabytes(&params))))),
@@ -202,6 +221,43 @@ fn nested(depth: usize) -> String {
 /// `params.megabytes` in bytes, 100 MB without one.
 fn megabytes(params: &Value) -> usize {
     params["megabytes"].as_u64().unwrap_or(100) as usize * 1_000_000
+}
+
+/// Writes `params.files` files of `params.bytes` bytes, and reads the last one from its middle.
+fn write_and_read(params: &Value) -> String {
+    let count = |key: &str| params[key].as_u64().unwrap_or(1);
+    let mut told = json!(null);
+    for file in 0..count("files") {
+        let bytes = vec![b'a' + file as u8; count("bytes") as usize];
+        told = match artifacts::write(&bytes) {
+            Ok(digest) => match artifacts::read(&digest, count("bytes") / 2, 10) {
+                Ok(read) => json!({"digest": digest, "read": String::from_utf8_lossy(&read)}),
+                Err(_) => json!({"digest": digest}),
+            },
+            Err(Error::Invalid(detail) | Error::Denied(detail)) => json!({"refused": detail.code}),
+            Err(_) => json!("another error"),
+        };
+    }
+    told.to_string()
+}
+
+/// What `open-tasks` tells behind `params.after`, at most `params.max`.
+fn open_tasks(params: &Value) -> Vec<String> {
+    run::open_tasks(params["after"].as_str(), params["max"].as_u64().unwrap_or(u64::MAX) as u32)
+}
+
+/// All else that the run tells.
+fn told() -> String {
+    let document = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
+    json!({
+        "id": run::id(), "params": document(&run::params()), "inputs": document(&run::inputs()),
+        "supplied": run::supplied().map(|text| document(&text)),
+    })
+    .to_string()
+}
+
+fn with_data(data: &Value) -> Detail {
+    Detail { data: Some(data.to_string()), ..detail("hostile", "asked to refuse") }
 }
 
 fn denied_artifact() -> String {
