@@ -154,7 +154,8 @@ fn a_hold_may_have_a_form_and_an_error_says_where_it_happened() {
 #[test]
 fn what_an_attempt_used_is_an_object_with_numbers_where_they_are_known() {
     let bench = Bench::operator(limits(), &guest("hostile-operator"), granted(&["local"]));
-    let collected = |usage: &Value| bench.host.collect_results(&key(), &bench.attempt(json!({"input": {"usage": usage}})));
+    let collected =
+        |usage: &Value| bench.host.collect_results(&key(), &bench.attempt(json!({"input": {"usage": usage}})));
     let usage = json!({"cpu_s": 1.5, "cost": {"amount": 3, "unit": "EUR"}, "own": ["kept"]});
     let told = collected(&usage).unwrap().usage.unwrap();
     assert_eq!(serde_json::from_str::<Value>(&told).unwrap(), usage);

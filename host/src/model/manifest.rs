@@ -51,7 +51,10 @@ impl Manifest {
     /// # Errors
     /// In words that follow "its manifest ".
     pub fn parse(text: &[u8]) -> Result<Self, String> {
-        let manifest: Self = serde_json::from_slice(text).map_err(|error| format!("cannot be read: {error}"))?;
+        let unread = |error: serde_json::Error| format!("cannot be read: {error}");
+        // serde would take a list for an object too
+        let map: serde_json::Map<String, Value> = serde_json::from_slice(text).map_err(unread)?;
+        let manifest: Self = serde_json::from_value(map.into()).map_err(unread)?;
         if manifest.format != FORMAT {
             return Err(format!("has format {}, and this matterstack reads {FORMAT}", manifest.format));
         }

@@ -15,6 +15,7 @@ use crate::model::open::{DecisionMore, DetailData, Usage};
 use crate::model::result::Summary;
 use crate::model::time::DELAY_MAX_MS;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 /// The longest word by which programs tell causes apart, in bytes.
 const WORD_MAX: usize = 64;
@@ -61,8 +62,14 @@ fn document(what: &str, text: String, most: usize) -> Checked<String> {
 struct NothingMore {}
 
 /// Reads an open object of a plugin, in which every key must be known.
-fn more<T: for<'a> Deserialize<'a>>(what: &str, text: &str) -> Checked<T> {
-    serde_json::from_str(text).map_err(|error| PluginErrorKind::BadOutput(format!("`more` of {what}: {error}")))
+fn more<T: DeserializeOwned>(what: &str, text: &str) -> Checked<T> {
+    object(text).map_err(|error| PluginErrorKind::BadOutput(format!("`more` of {what}: {error}")))
+}
+
+/// Reads an object, and nothing but an object: serde would take a list for one too.
+fn object<T: DeserializeOwned>(text: &str) -> serde_json::Result<T> {
+    let map: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text)?;
+    serde_json::from_value(map.into())
 }
 
 fn nothing_more(what: &str, text: Option<&String>) -> Checked<()> {
@@ -84,7 +91,7 @@ fn with_data(detail: types::Detail, data: DetailData) -> Detail {
 /// A detail of a failure, of which what cannot be read is dropped: the failure itself must not be lost.
 fn detail_from_wit(detail: types::Detail) -> Detail {
     let data = detail.data.as_deref().filter(|text| text.len() <= NOTE_MAX);
-    let data = data.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let data = data.and_then(|text| object(text).ok()).unwrap_or_default();
     with_data(detail, data)
 }
 
@@ -96,7 +103,7 @@ fn answered_detail(detail: types::Detail) -> Checked<Detail> {
         Some(text) if text.len() > NOTE_MAX => {
             return Err(bad(format!("it has {} bytes; at most {NOTE_MAX} are allowed", text.len())));
         }
-        Some(text) => serde_json::from_str(text).map_err(|error| bad(error.to_string()))?,
+        Some(text) => object(text).map_err(|error| bad(error.to_string()))?,
     };
     Ok(with_data(detail, data))
 }
@@ -180,9 +187,7 @@ pub(super) fn collected_from_wit(collected: operator_types::Collected) -> Checke
     let output = collected.output.map(|text| document("the output document", text, usize::MAX)).transpose()?;
     let usage = collected.usage.map(|text| document("`usage`", text, NOTE_MAX)).transpose()?;
     if let Some(text) = &usage {
-        let read: Result<serde_json::Map<_, _>, _> = serde_json::from_str(text);
-        let read = read.and_then(|map| serde_json::from_value::<Usage>(map.into()));
-        read.map_err(|error| PluginErrorKind::BadOutput(format!("`usage`: {error}")))?;
+        object::<Usage>(text).map_err(|error| PluginErrorKind::BadOutput(format!("`usage`: {error}")))?;
     }
     Ok(Collected { output, usage })
 }
@@ -265,7 +270,7 @@ fn summary(text: Option<String>) -> Checked<Option<String>> {
         return Err(PluginErrorKind::BadOutput(why));
     }
     let bad = |error: String| PluginErrorKind::BadOutput(format!("the summary: {error}"));
-    serde_json::from_str::<Summary>(&text).map_err(|error| bad(error.to_string()))?;
+    object::<Summary>(&text).map_err(|error| bad(error.to_string()))?;
     document::canonical(&text).map(Some).map_err(|error| bad(error.to_string()))
 }
 
