@@ -1,7 +1,7 @@
 //! What it costs in learning that candidates overlap: the campaign that is handed each result as it comes, on eight
 //! cores of a virtual clock and with run times that are exponential, against the same in batches of eight with the same
 //! budget. The component is driven by the real plugin host; a tick between them would add time and no other decision.
-use super::{Drive, last_hypervolume, median};
+use super::{Drive, FUEL_SHARE, LARGEST_FUEL_SHARE, last_hypervolume, median};
 use crate::support::random::Random;
 use crate::support::view::{View, first_context};
 use crate::workspaces::coatings_component;
@@ -77,7 +77,9 @@ fn overlapping(drive: &mut Drive, seed: u64, params: &Value) -> Value {
     let mut machine = Machine { now: 0.0, waiting: VecDeque::new(), running: Vec::new(), random };
     let mut state: Option<String> = None;
     loop {
-        let plan = drive.host.plan(&context, state.as_deref()).value.expect("a plan");
+        let plan = drive.host.plan(&context, state.as_deref());
+        drive.fuel_max = drive.fuel_max.max(plan.fuel);
+        let plan = plan.value.expect("a plan");
         machine.now += PLAN;
         context.decision += 1;
         match plan.next {
@@ -142,7 +144,11 @@ fn study(size: Size) -> (f64, f64) {
     coatings_component();
     let part = |of: u64| {
         let mut drive = Drive::new(PluginLimits::default());
-        (0..size.seeds).filter(|seed| seed % 2 == of).map(|seed| loss(&mut drive, seed, size)).collect::<Vec<Loss>>()
+        let seeds = (0..size.seeds).filter(|seed| seed % 2 == of);
+        let losses: Vec<Loss> = seeds.map(|seed| loss(&mut drive, seed, size)).collect();
+        let limit = PluginLimits::default().fuel as f64;
+        assert!((drive.fuel_max as f64) < FUEL_SHARE * limit, "a call used {} of {limit} fuel", drive.fuel_max);
+        losses
     };
     let (one, other) = std::thread::scope(|scope| {
         let other = scope.spawn(|| part(1));
@@ -181,4 +187,18 @@ fn over_200_seeds_overlapping_candidates_lose_at_most_a_twentieth() {
     let (overlapping, random) = study(Size { seeds: 200, iterations: 7 });
     assert!(overlapping <= LOSS_MAX, "{overlapping}");
     assert!(random > LOSS_MAX, "it would be seen that nothing is learned: {random}");
+}
+
+/// The most that can be chosen at a time, from the largest pool.
+#[test]
+fn the_most_candidates_at_once_stay_within_the_default_limits() {
+    let mut drive = Drive::new(PluginLimits { memory_mb: 128, ..PluginLimits::default() });
+    let params = json!({
+        "initial": 150, "batch": 10, "max_iterations": 6, "pool": 2000, "tolerance": 0, "parallel": 50,
+    });
+    let result = drive.run(1, &params, |_| false);
+    assert_eq!(last_hypervolume(&result).1, 200);
+    let limit = PluginLimits::default().fuel as f64;
+    eprintln!("fifty candidates at once use {} of {limit} fuel", drive.fuel_max);
+    assert!((drive.fuel_max as f64) < LARGEST_FUEL_SHARE * limit, "{}", drive.fuel_max);
 }
