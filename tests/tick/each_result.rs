@@ -733,3 +733,30 @@ fn a_summary_is_kept_with_its_decision_and_shown_until_the_next() {
     let kept: Vec<Option<String>> = decisions.into_iter().map(|one| one.summary.and_then(|told| told.text)).collect();
     assert_eq!(kept, [Some("one".to_owned()), None, Some("two".to_owned())]);
 }
+
+#[test]
+fn what_waited_for_another_try_when_a_campaign_ended_its_run_is_told_so() {
+    let first = json!([
+        task("slow", json!({})),
+        task("flaky", json!({"retry": {"max_attempts": 3, "backoff_s": 1000}})),
+        task("quick", json!({})),
+    ]);
+    let mut run = begun([workflow(&first), complete()]);
+    run.statuses("slow", [Status::Running(None)]);
+    run.statuses("flaky", [failed("exit-code")]);
+    assert_eq!(run.tick_to_end().0.state.as_str(), "completed");
+    assert_eq!(run.tasks(), "slow=cancelled flaky=cancelled quick=completed");
+    for id in ["slow", "flaky"] {
+        let why = run.open().store.task(id).expect("a task").expect("there").reason.expect("a reason");
+        assert!(!why.contains("the run was cancelled"), "{id}: {why}");
+    }
+}
+
+#[test]
+fn a_run_that_has_ended_waits_for_no_time() {
+    for end in [complete(), decision(Next::Fail(Detail::new("hopeless", "no candidate left")))] {
+        let mut run = begun([workflow(&tasks(&["a"])), Decision { wake_at_ms: Some(FIRST_MS + 60_000), ..end }]);
+        run.tick_to_end();
+        assert_eq!(run.open().store.wake().expect("readable"), None);
+    }
+}

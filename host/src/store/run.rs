@@ -247,7 +247,8 @@ impl Writer<'_> {
         let changed = self
             .connection
             .prepare_cached(
-                "UPDATE run SET state = ?2, reason_code = ?3, reason = ?4, ended_at_ms = ?5, also_paused = 0, ends_in = NULL \
+                "UPDATE run SET state = ?2, reason_code = ?3, reason = ?4, ended_at_ms = ?5, also_paused = 0, ends_in = NULL, \
+                 wake_at_ms = iif(?5 IS NULL, wake_at_ms, NULL), wake_set_ms = iif(?5 IS NULL, wake_set_ms, NULL) \
                  WHERE state = ?1",
             )?
             .execute((from.as_str(), to.as_str(), code, text, ended))?;

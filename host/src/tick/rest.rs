@@ -14,12 +14,17 @@ use crate::store::Durability;
 pub fn end_cancelled(run: &mut Run, now_ms: i64) -> Result<(), TickError> {
     let (row, ends_in) = (run.store.run()?, run.store.ends_in()?);
     let to = ends_in.unwrap_or(RunState::Cancelled);
+    let told = match ends_in {
+        Some(RunState::Completed) => "the run completed",
+        Some(RunState::Failed) => "the run failed",
+        _ => "the run was cancelled",
+    };
     let reason = match (row.reason_code, row.reason) {
         (Some(word), Some(text)) if ends_in.is_some() => Reason { word, text },
         _ => Reason::new(Code::Cancelled, "cancelled by a person"),
     };
     run.store.transaction(Durability::Full, |writer| {
-        writer.cancel_waiting(&Reason::new(Code::Cancelled, "the run was cancelled"), now_ms)?;
+        writer.cancel_waiting(&Reason::new(Code::Cancelled, told), now_ms)?;
         writer.set_run_state(RunState::Cancelling, to, Some(&reason), now_ms)
     })?;
     Ok(())
