@@ -36,7 +36,7 @@ pub struct Experiment;
 matterstack_sdk::export_operator!(Experiment, manifest: concat!(
     r#"{"format": 1, "name": "experiment", "version": ""#,
     env!("CARGO_PKG_VERSION"),
-    r#"", "reuse_version": "1"}"#
+    r#""}"#
 ));
 
 /// `operators.<key>.config`.

@@ -31,7 +31,7 @@ pub struct Human;
 matterstack_sdk::export_operator!(Human, manifest: concat!(
     r#"{"format": 1, "name": "human", "version": ""#,
     env!("CARGO_PKG_VERSION"),
-    r#"", "reuse_version": "1"}"#
+    r#""}"#
 ));
 
 /// What is remembered from one look to the next.

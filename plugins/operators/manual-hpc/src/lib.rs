@@ -27,7 +27,7 @@ pub struct ManualHpc;
 matterstack_sdk::export_operator!(ManualHpc, manifest: concat!(
     r#"{"format": 1, "name": "manual-hpc", "version": ""#,
     env!("CARGO_PKG_VERSION"),
-    r#"", "reuse_version": "1"}"#
+    r#""}"#
 ));
 
 /// What is remembered from one look to the next.
