@@ -188,8 +188,8 @@ fn host_results() -> [host_result::TaskResult; 4] {
         attempt: Some("a1".into()),
         attempts: 2,
         data: Some(json!({"exit": 3})),
-        data_sha256: None,
-        data_size: None,
+        data_sha256: Some("ab".repeat(32)),
+        data_size: Some(70_000),
         outputs: vec![host_result::OutputFile {
             path: "o".into(),
             sha256: "0".repeat(64),
@@ -214,6 +214,8 @@ fn results_are_the_same_on_both_sides() {
             attempts: 2,
             allow_failure: true,
             data: Some(json!({"exit": 3})),
+            data_sha256: Some("ab".repeat(32)),
+            data_size: Some(70_000),
             outputs: vec![sdk::OutputFile {
                 path: "o".into(),
                 sha256: "0".repeat(64),
@@ -231,6 +233,8 @@ fn results_are_the_same_on_both_sides() {
         reason: None,
         attempt: None,
         data: None,
+        data_sha256: None,
+        data_size: None,
         outputs: Vec::new(),
         attempts: 0,
         ..least

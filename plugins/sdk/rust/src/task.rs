@@ -349,9 +349,15 @@ pub struct TaskResult {
     /// Whether the task may fail without failing the run.
     #[serde(default)]
     pub allow_failure: bool,
-    /// The output document, if the operator gave one.
+    /// The output document, if the operator gave one; absent where it has more than 64 KiB.
     #[serde(default)]
     pub data: Option<Value>,
+    /// SHA-256 of a larger output document.
+    #[serde(default)]
+    pub data_sha256: Option<String>,
+    /// Bytes of a larger output document.
+    #[serde(default)]
+    pub data_size: Option<u64>,
     /// The files it left.
     #[serde(default)]
     pub outputs: Vec<OutputFile>,
@@ -362,6 +368,13 @@ pub struct TaskResult {
 }
 
 impl TaskResult {
+    /// The output document as a file to read ([`artifacts::read_all`](crate::artifacts::read_all)), where it is too
+    /// large to stand in the result.
+    pub fn data_file(&self) -> Option<OutputFile> {
+        let (sha256, size) = self.data_sha256.clone().zip(self.data_size)?;
+        Some(OutputFile { path: "data".to_owned(), sha256, size, remote: None })
+    }
+
     /// Returns the output file with this path.
     pub fn output(&self, path: &str) -> Option<&OutputFile> {
         self.outputs.iter().find(|file| file.path == path)

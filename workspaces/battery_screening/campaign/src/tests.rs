@@ -32,6 +32,8 @@ fn ended(task: &str, outcome: Outcome, output: Option<&str>) -> TaskResult {
         allow_failure: true,
         data: None,
         outputs: output.map(file).into_iter().collect(),
+        data_sha256: None,
+        data_size: None,
         supersedes: None,
     }
 }

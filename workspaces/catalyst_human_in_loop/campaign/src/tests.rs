@@ -35,6 +35,8 @@ fn ended(task: &str, outcome: Outcome, data: Option<Value>) -> TaskResult {
         allow_failure: true,
         data,
         outputs: vec![],
+        data_sha256: None,
+        data_size: None,
         supersedes: None,
     }
 }

@@ -198,6 +198,8 @@ pub(crate) mod tests {
             allow_failure: true,
             data: None,
             outputs: vec![],
+            data_sha256: None,
+            data_size: None,
             supersedes: None,
         }
     }

@@ -28,6 +28,8 @@ fn ended(task: String, outcome: Ended, reason: &str) -> TaskResult {
         allow_failure: false,
         data: None,
         outputs: vec![],
+        data_sha256: None,
+        data_size: None,
         supersedes: None,
     }
 }
