@@ -1,6 +1,7 @@
 //! Mode `each-result` through the binary, with a compiled campaign that answers what its parameters list.
 use crate::support::world::{Done, World};
 use crate::support::{guest, until};
+use matterstack::model::document::sha256;
 use serde_json::{Value, json};
 
 /// A workspace whose campaign plans these steps.
@@ -87,6 +88,28 @@ fn iterations_overlap_and_results_come_as_tasks_end() {
     assert_eq!(inputs[0]["destination"], "written");
     world.run(&["replay", "r"]).code(0);
     world.is_sound("r");
+}
+
+#[test]
+fn what_lies_where_a_campaign_writes_is_trouble_with_the_machine_and_loses_nothing() {
+    let world = world(&json!([
+        {"tasks": [task("a", "cat written")], "write": "one"},
+        {"tasks": [task("b", "cat written")], "write": "two"},
+        {"complete": true},
+    ]));
+    world.init();
+    let place = world.run_dir("r").join("inputs").join(sha256(b"two"));
+    std::fs::create_dir(&place).expect("a folder in its place");
+    let troubled = world.run(&["loop", "r", "--timeout", "20s"]).code(74);
+    assert!(troubled.stderr.contains(&sha256(b"two")), "{troubled:?}");
+    std::fs::remove_dir(&place).expect("gone");
+    world.run(&["loop", "r"]).code(0);
+    assert_eq!(world.run(&["logs", "r", "b"]).code(0).stdout, "two");
+    world.run(&["doctor", "r"]).code(0);
+    std::fs::write(&place, "too").expect("other bytes");
+    let changed = world.run(&["doctor", "r"]).code(1);
+    assert!(format!("{changed:?}").contains(&sha256(b"two")), "{changed:?}");
+    world.run(&["replay", "r"]).code(0);
 }
 
 #[test]
@@ -178,10 +201,11 @@ fn plans_that_wake_in_the_past_do_not_spin() {
     world.init();
     world.run(&["pause", "r"]).code(0);
     world.run(&["resume", "r", "--set", "go=1"]).code(0);
-    let looped = world.run(&["loop", "r", "--timeout", "20s"]);
-    release(&world, "go");
+    let mut looping = world.waiting_loop(&[]);
+    until("the run to be held", || world.status()["state"] == "held");
     let status = world.status();
-    assert_eq!((status["state"].as_str(), looped.code), (Some("held"), Some(6)), "{status}");
+    release(&world, "go");
+    assert_eq!(looping.wait().expect("its end").code(), Some(5));
     assert!(status["reason"].as_str().unwrap_or_default().contains("woken in the past"), "{status}");
     let (plans, _) = told(&world);
     assert_eq!(asked(&plans), ["first", "resumed", "time+waited"]);
@@ -201,6 +225,9 @@ fn a_held_run_starts_what_is_planned_and_decides_nothing() {
         step(&world).code(0);
         world.status()["state"] == "held"
     });
+    let explained = world.run(&["explain", "r", "--json"]).code(0).json()[0].clone();
+    assert_eq!(explained["command"], "matterstack resume r --set way=VALUE", "{explained}");
+    assert_eq!(explained["sentence"], "which way; it asks for `way` (\"left\", \"right\")");
     release(&world, "go");
     until_tasks(&world, "b=completed");
     assert_eq!(world.status()["state"], "held");

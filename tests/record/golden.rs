@@ -120,7 +120,7 @@ fn a_database_of_the_first_version_is_brought_to_this_one_when_it_is_opened_for_
     };
     let seen = look(&Store::read(&path).expect("it is read as it is"));
     for _ in 0..2 {
-        let store = Store::open(&path, Journal::Wal, false).expect("it opens");
+        let store = Store::open(&path, (Journal::Wal, false), |_| true).expect("it opens");
         assert_eq!(store.check_invariants().expect("a readable store"), Vec::<String>::new());
         assert_eq!(look(&store), seen, "nothing of it is lost, and it is what the look has shown");
         assert!(store.asked(0).expect("words").is_empty(), "of an ended run no plan is owed");

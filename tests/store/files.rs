@@ -9,7 +9,7 @@ use std::path::Path;
 #[track_caller]
 fn refused(path: &Path, expected: impl Fn(&StoreError) -> bool) {
     let before = std::fs::read(path).expect("bytes");
-    for result in [Store::open(path, Journal::Auto, false), Store::read(path)] {
+    for result in [Store::open(path, (Journal::Auto, false), |_| true), Store::read(path)] {
         let error = result.expect_err("it is no store of ours");
         assert!(expected(&error), "{error:?}");
         assert!(error.to_string().contains(&path.display().to_string()), "{error} names the file");
@@ -65,7 +65,7 @@ fn what_is_no_store_is_refused_and_left_alone() {
         refused(&path, |error| matches!(error, StoreError::Corrupt(..)));
     }
     std::fs::remove_file(&path).expect("a file");
-    for result in [Store::open(&path, Journal::Auto, false), Store::read(&path)] {
+    for result in [Store::open(&path, (Journal::Auto, false), |_| true), Store::read(&path)] {
         assert!(matches!(result.expect_err("there is nothing"), StoreError::Missing(_)));
     }
     assert!(!path.exists(), "looking for it does not make it");
@@ -93,7 +93,7 @@ fn a_truncated_store_is_refused_or_named() {
         let path = directory.path().join("state.sqlite");
         let cut = &whole[..whole.len() * part / 10];
         std::fs::write(&path, cut).expect("a file");
-        let found = Store::open(&path, Journal::Wal, false).and_then(|store| store.check_invariants());
+        let found = Store::open(&path, (Journal::Wal, false), |_| true).and_then(|store| store.check_invariants());
         assert!(!matches!(&found, Ok(broken) if broken.is_empty()), "{part}/10 of a store is taken for whole");
         assert!(std::fs::read(&path).expect("bytes") == cut, "{part}/10: it is as it was");
     }
@@ -124,7 +124,7 @@ fn a_store_that_comes_to_a_network_file_system_changes_its_journal() {
     let place = Place::new(Journal::Auto);
     let before = everything_at(&place.path());
     for (network, mode) in [(true, "delete"), (false, "wal"), (true, "delete")] {
-        let mut store = Store::open(&place.path(), Journal::Auto, network).expect("it opens");
+        let mut store = Store::open(&place.path(), (Journal::Auto, network), |_| true).expect("it opens");
         assert_eq!(everything(&store), before);
         for durability in [Durability::Lazy, Durability::Full] {
             store.transaction(durability, |writer| writer.set_cursor("local", mode)).expect("a commit");
@@ -151,7 +151,7 @@ fn a_look_in_the_same_process_takes_no_lock_away() {
     let world = crate::support::world::World::with_tasks(&serde_json::json!([]));
     world.init();
     let path = world.run_dir("r").join("state.sqlite");
-    let mut store = Store::open(&path, Journal::Wal, false).expect("it opens");
+    let mut store = Store::open(&path, (Journal::Wal, false), |_| true).expect("it opens");
     drop(Store::read(&path).expect("a look"));
     store.transaction(Durability::Full, |writer| writer.set_cursor("local", "kept")).expect("a commit");
     // The last to close a database takes its log away: another process must see that it is not the last.

@@ -142,7 +142,7 @@ fn what_is_committed_is_there_after_every_kind_of_end() {
             }
             drop((store, reader));
             assert_eq!(everything_at(&place.path()), after, "step {step}: closed and opened again");
-            let killed = Store::open(&copy.path().join("state.sqlite"), journal, false).expect("it opens");
+            let killed = Store::open(&copy.path().join("state.sqlite"), (journal, false), |_| true).expect("it opens");
             assert_eq!(everything(&killed), after, "step {step}: killed and opened again");
             before = after;
         }

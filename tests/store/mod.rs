@@ -69,7 +69,7 @@ impl Place {
     }
 
     fn open(&self) -> Store {
-        Store::open(&self.path(), self.journal, false).expect("the store opens again")
+        Store::open(&self.path(), (self.journal, false), |_| true).expect("the store opens again")
     }
 
     /// One transaction in a store that is opened for it and closed after it.

@@ -294,7 +294,7 @@ impl Fixture {
         Run {
             dir: self.dir(),
             config: self.config.clone(),
-            store: Store::open(&self.dir().database(), Journal::Wal, false).expect("the store opens again"),
+            store: Store::open(&self.dir().database(), (Journal::Wal, false), |_| true).expect("the store opens again"),
             plugins: Rc::new(self.plugins.clone()),
             backends: Arc::new(Backends::new(path)),
             machine: Machine { host: "here".to_owned(), architecture: "any", user_name: |user| user.to_string() },

@@ -116,15 +116,15 @@ fn status_now(session: &Session, dir: &RunDir, store: &Store) -> Result<String, 
     let workspace = workspace_name(session, dir, row.workspace.clone());
     let run = dir.address();
     let queued = store.queued_attempts()?;
-    let counts_told = counted(counts, queued);
     let stale = store.stale_tasks()?;
     let changed = kept_config(dir).map(|config| changed_files(dir, &config, false)).unwrap_or_default();
     if session.json {
         let waiting: Vec<Value> = waits.iter().map(|wait| wait_json(run, wait)).collect();
         return json_text(&json!({
             "run_id": row.run_id, "workspace": workspace, "state": row.state, "reason": row.reason,
-            "iteration": row.iteration, "tasks": counts_told, "waiting_on": waiting,
-            "summary": row.summary()?, "wake_at": store.wake()?.map(|wake| time(wake.at_ms)), "last_tick": dir.last_tick(), "driven": driven(dir, row.state),
+            "iteration": row.iteration, "tasks": counted(counts, queued), "waiting_on": waiting,
+            "summary": row.summary()?, "wake_at": store.wake()?.map(|wake| time(wake.at_ms)),
+            "last_tick": dir.last_tick(), "driven": driven(dir, row.state),
             "stale": stale, "changed_files": changed,
             "result": row.result.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok()),
             "created_at": time(row.created_at_ms), "ended_at": row.ended_at_ms.map(time),
@@ -132,17 +132,7 @@ fn status_now(session: &Session, dir: &RunDir, store: &Store) -> Result<String, 
     }
     let reason = row.reason.as_ref().map(|reason| format!(" ({})", one_line(reason))).unwrap_or_default();
     let mut text = format!("{} ({workspace}): {}{reason}\n", row.run_id, row.state);
-    text += &format!(
-        "iteration {}: {} tasks, {} pending, {queued} queued, {} running, {} completed, {} failed, {} cancelled, {} skipped\n",
-        row.iteration,
-        counts.total,
-        counts.pending,
-        counts.running.saturating_sub(queued),
-        counts.completed,
-        counts.failed,
-        counts.cancelled,
-        counts.skipped
-    );
+    text += &counts_line(row.iteration, counts, queued);
     text += &ticked(dir, row.state);
     if let Some(line) = row.summary_line() {
         text += &format!("{}\n", one_line(&line));
@@ -158,6 +148,16 @@ fn status_now(session: &Session, dir: &RunDir, store: &Store) -> Result<String, 
         text += &waits_text(run, store, &waits)?;
     }
     Ok(text)
+}
+
+/// How many tasks are in each state, in a line.
+fn counts_line(iteration: u32, counts: TaskCounts, queued: u64) -> String {
+    let running = counts.running.saturating_sub(queued);
+    let TaskCounts { total, pending, completed, failed, cancelled, skipped, .. } = counts;
+    format!(
+        "iteration {iteration}: {total} tasks, {pending} pending, {queued} queued, {running} running, {completed} completed, \
+         {failed} failed, {cancelled} cancelled, {skipped} skipped\n"
+    )
 }
 
 /// How many tasks are in each state; those whose live attempt's job has not started count as queued.

@@ -46,6 +46,7 @@ pub fn verify_pinned(
     let plugins = store.plugin_versions()?;
     let mut verifier = Verifier::new(dir, found)?;
     verifier.plugins(&plugins)?;
+    verifier.kept(store)?;
     verifier.pinned(config)
 }
 
@@ -112,6 +113,7 @@ pub fn write(dir: &RunDir, out: &Path) -> Result<Written, Failure> {
         let mut verifier = Verifier::new(dir, &mut note)?;
         verifier.config(found.finding, found.size)?;
         verifier.plugins(&plugins)?;
+        verifier.kept(&store)?;
         found.config.as_ref().map_or(Ok(()), |config| verifier.pinned(config))?;
         verifier.outputs(&store, &attempts)?;
         verifier.verified

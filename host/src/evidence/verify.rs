@@ -5,7 +5,7 @@ use crate::ground::files::open_regular;
 use crate::model::config::RunConfig;
 use crate::model::evidence::{FileKind, Finding, Integrity, PluginRecord, Verified};
 use crate::run::RunDir;
-use crate::store::Store;
+use crate::store::{Store, kept_path};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use rustix::io::Errno;
@@ -58,6 +58,24 @@ impl<'a> Verifier<'a> {
                 task: None,
                 attempt_id: None,
                 sha256: plugin.sha256.clone(),
+                integrity,
+                detail,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Compares every file that the run keeps beside those of attempts.
+    pub(super) fn kept(&mut self, store: &Store) -> Result<(), Failure> {
+        for (sha256, size) in store.kept_files()? {
+            let (path, recorded) = (kept_path(&sha256), Recorded { sha256: &sha256, size });
+            let different = compare(&self.root, &path, recorded);
+            self.note(different, recorded, |integrity, detail| Finding {
+                kind: FileKind::Kept,
+                path,
+                task: None,
+                attempt_id: None,
+                sha256: sha256.clone(),
                 integrity,
                 detail,
             })?;

@@ -141,7 +141,7 @@ pub trait RunView: std::fmt::Debug + Send + Sync {
 
 /// Why a plan is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Asked {
+pub enum PlanReason {
     /// A person amended what the campaign goes by.
     Changed,
     /// It is the first.
@@ -158,7 +158,7 @@ pub enum Asked {
     Waited,
 }
 
-impl Asked {
+impl PlanReason {
     /// The word in the contract and the store.
     pub fn as_str(self) -> &'static str {
         match self {

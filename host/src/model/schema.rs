@@ -12,7 +12,7 @@ use schemars::{Schema, schema_for};
 use serde_json::Value;
 
 /// The version of the published documents.
-const VERSION: &str = "0.2.0-dev";
+const VERSION: &str = "0.2.0-dev.2";
 
 /// The schema of config.json.
 pub fn config() -> Schema {

@@ -61,8 +61,8 @@ impl artifacts::Host for CallState {
             self.shared.artifacts.read(&digest, offset, max.min(READ_MAX))
         };
         if self.run.is_none() {
-            // only a decision's reads stand in the record
-            self.charge(0)?;
+            // only a decision's reads stand in the record, and only it has fuel
+            self.in_time()?;
             return Ok(read.map_err(to_wit));
         }
         let seq = self.reads.count;

@@ -155,7 +155,8 @@ impl CallState {
         self.in_time()
     }
 
-    fn in_time(&mut self) -> wasmtime::Result<()> {
+    /// Ends a call that has passed its deadline.
+    pub(super) fn in_time(&mut self) -> wasmtime::Result<()> {
         if Instant::now() > self.deadline.at { self.end(self.deadline.hit()) } else { Ok(()) }
     }
 

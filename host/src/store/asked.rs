@@ -1,6 +1,6 @@
 //! Why a plan is owed: a set that is durable until a decision answers it, and a time to ask at though nothing ended.
 use super::{Store, StoreError, Writer, changed_one};
-use crate::model::contract::Asked;
+use crate::model::contract::PlanReason;
 
 /// A time to ask for a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl Store {
         let mut statement = self.connection.prepare_cached("SELECT word FROM asked")?;
         let mut words = statement.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
         if self.wake()?.is_some_and(|wake| wake.is_due(now_ms)) {
-            words.push(Asked::Time.as_str().to_owned());
+            words.push(PlanReason::Time.as_str().to_owned());
         }
         words.sort_unstable();
         Ok(words)
@@ -62,7 +62,7 @@ impl Writer<'_> {
     ///
     /// # Errors
     /// If the database cannot be written.
-    pub fn ask_plan(&self, why: Asked) -> Result<(), StoreError> {
+    pub fn ask_plan(&self, why: PlanReason) -> Result<(), StoreError> {
         self.connection.prepare_cached("INSERT OR IGNORE INTO asked (word) VALUES (?1)")?.execute([why.as_str()])?;
         Ok(())
     }

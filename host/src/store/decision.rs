@@ -98,6 +98,19 @@ impl Writer<'_> {
     /// # Errors
     /// If the number was answered already, or the database cannot be written.
     pub fn add_decision(&self, new: &NewDecision<'_>, came: Came<'_>) -> Result<(), StoreError> {
+        let decision = self.insert_decision(new, came)?;
+        self.keep_reads(decision, new.reads)?;
+        match came {
+            Came::Answer { state, .. } => {
+                self.keep_writes(decision, new.written)?;
+                self.take_answer(new, state)
+            }
+            Came::Failure { .. } => Ok(()),
+        }
+    }
+
+    /// Adds the row of a decision; returns its place.
+    fn insert_decision(&self, new: &NewDecision<'_>, came: Came<'_>) -> Result<i64, StoreError> {
         let (outcome, error, rest) = match came {
             Came::Answer { rest, .. } => (DecisionOutcome::Answered, None, Some(rest)),
             Came::Failure { outcome, error, said } => (outcome, Some(error), said),
@@ -141,15 +154,7 @@ impl Writer<'_> {
                 ":output": output,
                 ":fuel": new.fuel as i64,
             })?;
-        let decision = self.connection.last_insert_rowid();
-        self.keep_reads(decision, new.reads)?;
-        match came {
-            Came::Answer { state, .. } => {
-                self.keep_writes(decision, new.written)?;
-                self.take_answer(new, state)
-            }
-            Came::Failure { .. } => Ok(()),
-        }
+        Ok(self.connection.last_insert_rowid())
     }
 
     /// Lets the run go by the state that a decision was answered with.

@@ -191,20 +191,12 @@ impl Store {
         Ok(store)
     }
 
-    /// Opens the database of a run for reading and writing, migrating an older one.
+    /// Opens the database of a run for reading and writing. An older one is migrated if it may be, by the engine that
+    /// made its last decision: else whoever made it can go on with it.
     ///
     /// # Errors
-    /// If it is missing, damaged, newer, or locked.
-    pub fn open(path: &Path, journal: Journal, network: bool) -> Result<Self, StoreError> {
-        Self::open_under(path, (journal, network), |_| true)
-    }
-
-    /// The same; an older one is migrated only if it may be, by the engine that made its last decision: else whoever
-    /// made it can go on with it.
-    ///
-    /// # Errors
-    /// As [`Store::open`]; [`StoreError::OtherContract`].
-    pub fn open_under(
+    /// If it is missing, damaged, newer, or locked; [`StoreError::OtherContract`].
+    pub fn open(
         path: &Path,
         (journal, network): (Journal, bool),
         may_migrate: impl FnOnce(&EngineRecord) -> bool,

@@ -51,6 +51,17 @@ pub fn kept_path(sha256: &str) -> String {
 }
 
 impl Store {
+    /// The files that the run keeps beside those of attempts: SHA-256 and size.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn kept_files(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT lower(hex(sha256)), size FROM kept_files ORDER BY sha256")?;
+        let files = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?;
+        Ok(files.collect::<Result<_, _>>()?)
+    }
+
     /// The files an attempt left.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use super::word::columns;
 use super::{NewConfig, NewEnvironment, Store, StoreError, Writer, changed_one};
 use crate::model::act::Act;
 use crate::model::code::Word;
-use crate::model::contract::Asked;
+use crate::model::contract::PlanReason;
 use crate::model::document::sha256;
 use crate::model::reason::Reason;
 use crate::model::result::Summary;
@@ -178,14 +178,6 @@ impl Store {
         Ok(self.connection.prepare_cached("SELECT ends_in FROM run")?.query_row([], |row| row.get(0))?)
     }
 
-    /// Whether its campaign receives each result as it comes.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn each_result(&self) -> Result<bool, StoreError> {
-        Ok(self.connection.prepare_cached("SELECT each_result FROM run")?.query_row([], |row| row.get(0))?)
-    }
-
     /// Whose turn the last tick left it to be (JSON text), if it was cut short.
     ///
     /// # Errors
@@ -220,7 +212,7 @@ impl Writer<'_> {
                 ":each_result": run.each_result,
             },
         )?;
-        self.ask_plan(Asked::First)?;
+        self.ask_plan(PlanReason::First)?;
         let act = self.add_act(run.act)?;
         self.set_config(run.config, act)?;
         self.set_environment(&run.environment)?;

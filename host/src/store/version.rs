@@ -82,6 +82,20 @@ impl Store {
         Ok(NewEnvironment { machine: row.get(0)?, host: row.get(1)?, variables })
     }
 
+    /// The newest environment in which jobs were handed in on a machine; none if there was none.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn environment_on(&self, machine: &str) -> Result<Option<NewEnvironment>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT host, variables FROM environments WHERE machine = ?1 ORDER BY environment DESC LIMIT 1",
+        )?;
+        let mut rows = statement.query([machine])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let variables = super::document(row.get_ref(1)?.as_str().unwrap_or_default())?;
+        Ok(Some(NewEnvironment { machine: machine.to_owned(), host: row.get(0)?, variables }))
+    }
+
     /// Hands over every configuration the run ever had, oldest first.
     ///
     /// # Errors

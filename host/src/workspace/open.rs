@@ -10,7 +10,7 @@ use crate::ground::files::{open_regular_path, read_named, read_regular, read_who
 use crate::ground::machine;
 use crate::model::act::{Act, Actor, VERSION, Verb};
 use crate::model::config::{BackendConfig, CONFIG_MAX, PLUGIN_MAX, RunConfig};
-use crate::model::contract::Asked;
+use crate::model::contract::PlanReason;
 use crate::model::document::sha256;
 use crate::model::evidence::EngineRecord;
 use crate::model::id::OperatorKey;
@@ -105,7 +105,7 @@ pub(crate) fn open_leased(dir: &RunDir, access: Access, ahead: Ahead) -> Result<
     let (mut config, mut digest) = ahead.config;
     let journal = config.as_ref().map(|config| config.store.journal).unwrap_or_default();
     let ours = |engine: &EngineRecord| engine.contract == CONTRACT;
-    let store = Store::open_under(&dir.database(), (journal, shared), ours);
+    let store = Store::open(&dir.database(), (journal, shared), ours);
     let mut store = store.map_err(|error| other_contract(dir, error))?;
     let row = store.run()?;
     if digest != row.config_sha256 {
@@ -138,12 +138,14 @@ pub fn environment_here() -> NewEnvironment {
     NewEnvironment { machine, host, variables: local::inherited() }
 }
 
-/// Notes in which environment jobs are handed in from now on, where that is another machine. On one machine it stays as
-/// it was, whoever ticks the run from whatever shell, until a person amends it.
+/// Notes in which environment jobs are handed in from now on, where that is another machine: what was pinned there, or,
+/// the first time, what this process would hand down. On one machine it stays as it was, whoever ticks the run from
+/// whatever shell, until a person amends it.
 fn note_environment(store: &mut Store) -> Result<(), Failure> {
-    let here = environment_here();
-    if store.environment()?.machine != here.machine {
-        store.transaction(Durability::Full, |writer| writer.set_environment(&here))?;
+    let machine = machine::machine_id();
+    if store.environment()?.machine != machine {
+        let pinned = store.environment_on(machine)?.unwrap_or_else(environment_here);
+        store.transaction(Durability::Full, |writer| writer.set_environment(&pinned))?;
     }
     Ok(())
 }
@@ -299,7 +301,7 @@ pub fn write_config_with<T>(
         let number = writer.add_act(act)?;
         writer.set_config(NewConfig { text: &text, plugins: &plugins }, number)?;
         if changed {
-            writer.ask_plan(Asked::Changed)?;
+            writer.ask_plan(PlanReason::Changed)?;
         }
         also(writer, number)
     })?;

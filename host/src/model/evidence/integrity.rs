@@ -37,6 +37,8 @@ pub enum FileKind {
     Output,
     /// What was written about an attempt.
     Log,
+    /// What a decision wrote, or an output document too large for a result.
+    Kept,
 }
 
 impl FileKind {
@@ -49,6 +51,7 @@ impl FileKind {
             Self::File => "file",
             Self::Output => "output",
             Self::Log => "log",
+            Self::Kept => "kept",
         }
     }
 }

@@ -2,7 +2,7 @@
 //! after a crash between the two.
 use crate::model::act::Act;
 use crate::model::code::Code;
-use crate::model::contract::Asked;
+use crate::model::contract::PlanReason;
 use crate::model::reason::Reason;
 use crate::model::remedy::Remedy;
 use crate::model::selection::Selection;
@@ -95,7 +95,7 @@ pub fn resume(run: &mut Run, supplied: Option<&str>, act: &Act) -> Result<Resume
                 writer.add_act(act)?;
                 writer.supply(supplied.or(row.supplied.as_deref()))?;
                 if row.state == RunState::Held || supplied.is_some() {
-                    writer.ask_plan(Asked::Resumed)?;
+                    writer.ask_plan(PlanReason::Resumed)?;
                 }
                 if row.state == RunState::Active {
                     return Ok(());
@@ -123,7 +123,7 @@ pub fn release(run: &mut Run, now_ms: i64) -> Result<(), ControlError> {
     if row.state == RunState::Held {
         run.store.transaction(Durability::Full, |writer| {
             writer.supply(row.supplied.as_deref())?;
-            writer.ask_plan(Asked::Resumed)?;
+            writer.ask_plan(PlanReason::Resumed)?;
             writer.set_run_state(RunState::Held, RunState::Active, None, now_ms)
         })?;
     }
@@ -279,7 +279,7 @@ fn bring_back(run: &mut Run, supplied: Option<&str>, act: &Act) -> Result<u64, C
     Ok(run.store.transaction(Durability::Full, |writer| {
         writer.add_act(act)?;
         let count = writer.rerun(&keys, false, "the run was brought back", now_ms)?;
-        writer.ask_plan(Asked::Reopened)?;
+        writer.ask_plan(PlanReason::Reopened)?;
         if takes_back || each_result {
             writer.take_back()?;
         } else if row.iteration > 0 {

@@ -3,7 +3,7 @@
 use crate::model::act::Act;
 use crate::model::code::Code;
 use crate::model::config::RunConfig;
-use crate::model::contract::Asked;
+use crate::model::contract::PlanReason;
 use crate::model::id::TaskId;
 use crate::model::reason::Reason;
 use crate::model::remedy::Remedy;
@@ -122,7 +122,7 @@ impl Rerun {
             writer.take_back()?;
         }
         if self.row.state.ended() {
-            writer.ask_plan(Asked::Reopened)?;
+            writer.ask_plan(PlanReason::Reopened)?;
             let reason = Reason::new(Code::Revived, "tasks of it were brought back by a person");
             writer.set_run_state(self.row.state, RunState::Active, Some(&reason), now_ms)?;
         }

@@ -1,7 +1,7 @@
 //! What the campaign is asked, and what it answers. Until the transaction that records and follows an answer it is in
 //! memory alone: after a crash the next tick asks anew.
 use crate::ground::files::put;
-use crate::model::contract::{Asked as Why, Context, Reads};
+use crate::model::contract::{Context, PlanReason, Reads};
 use crate::model::evidence::{DecisionKind, EngineRecord};
 use crate::plugin::{Answer, PluginError};
 use crate::store::{Came, FormerState, NewDecision, RunRow, StoreError, Writer, kept_path};
@@ -78,7 +78,7 @@ pub(in crate::tick) struct Question<'a> {
     /// The configuration that it is asked under, by its digest.
     pub(in crate::tick) config_sha256: &'a str,
     /// Why it is asked, beside what the store says.
-    pub(in crate::tick) also: Option<Why>,
+    pub(in crate::tick) also: Option<PlanReason>,
 }
 
 /// A decision as it is asked for: all that it can depend on.

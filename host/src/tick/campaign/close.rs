@@ -1,7 +1,7 @@
 //! Hands results to the campaign, and asks it what comes next. Each batch of results shares a transaction with the
 //! state they led to: after a crash the next tick goes on with the first that was not handed over.
 use crate::model::code::{Code, Word};
-use crate::model::contract::Asked as Why;
+use crate::model::contract::PlanReason;
 use crate::model::document::canonical_own;
 use crate::model::evidence::{DecisionKind, DecisionOutcome};
 use crate::model::limit::Limit;
@@ -142,7 +142,7 @@ fn analyze(run: &mut Run, moment: Moment<'_>, tick: &mut Tick) -> Result<(), Und
                 output_sha256: &output_sha256,
             };
             asked.record(writer, &spent, came)?;
-            writer.ask_plan(Why::Results)?;
+            writer.ask_plan(PlanReason::Results)?;
             match batch {
                 Batch::Iteration(iteration, last) => writer.deliver(iteration, last, asked.context.decision),
                 Batch::Each(last) => writer.deliver_each(last, asked.context.decision, moment.now_ms),
@@ -154,7 +154,7 @@ fn analyze(run: &mut Run, moment: Moment<'_>, tick: &mut Tick) -> Result<(), Und
 
 /// The results that come next; none if all have been handed over, and then no iteration is left unfinished.
 fn next_batch(run: &mut Run, moment: Moment<'_>) -> Result<Option<(Batch, Vec<TaskResult>)>, StoreError> {
-    if run.store.each_result()? {
+    if run.config.campaign.takes_each_result() {
         let next = run.store.undelivered_each(PORTION)?;
         return Ok(next.map(|(last, results)| (Batch::Each(last), results)));
     }
@@ -163,7 +163,7 @@ fn next_batch(run: &mut Run, moment: Moment<'_>) -> Result<Option<(Batch, Vec<Ta
             return Ok(Some((Batch::Iteration(iteration, last), results)));
         }
         run.store.transaction(Durability::Lazy, |writer| {
-            writer.ask_plan(Why::Results)?;
+            writer.ask_plan(PlanReason::Results)?;
             writer.close_workflow(iteration, moment.now_ms)
         })?;
     }

@@ -1,6 +1,6 @@
 //! Does what a plan says, in the transaction that records it: after a crash there is either both or neither.
 use crate::model::code::Code;
-use crate::model::contract::{Asked, Next};
+use crate::model::contract::{Next, PlanReason};
 use crate::model::reason::Reason;
 use crate::model::states::{RunState, TaskState};
 use crate::model::workflow::WorkflowError;
@@ -98,7 +98,7 @@ fn wait(writer: &Writer<'_>, proposal: &Proposal) -> Result<(), StoreError> {
     let idle = row.idle_plans + 1;
     writer.set_idle_plans(idle)?;
     if idle < IDLE_PLANS_MAX {
-        return writer.ask_plan(Asked::Waited);
+        return writer.ask_plan(PlanReason::Waited);
     }
     let mut text = format!("the campaign planned nothing {idle} times in a row");
     if spins {

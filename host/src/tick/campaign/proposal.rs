@@ -1,6 +1,6 @@
 //! A plan that was asked for, and that breaks no rule. It is read one task at a time, so that a large one is never held
 //! as a tree of values; until it is taken it is in memory alone.
-use crate::model::contract::{Asked as Why, Decision, Next};
+use crate::model::contract::{Decision, Next, PlanReason};
 use crate::model::document;
 use crate::model::evidence::DecisionKind;
 use crate::model::id::TaskId;
@@ -35,7 +35,7 @@ pub fn plan_first(run: &mut Run, moment: Moment<'_>) -> Result<u64, PlanError> {
 /// If the campaign fails or answers with something the contract does not allow, or the list says something else of a
 /// task that the run has.
 pub fn propose_growth(run: &Run, config_sha256: &str, moment: Moment<'_>) -> Result<Proposal, PlanError> {
-    let occasion = Occasion { config_sha256: Some(config_sha256), also: Some(Why::Changed) };
+    let occasion = Occasion { config_sha256: Some(config_sha256), also: Some(PlanReason::Changed) };
     propose(run, moment, occasion).map_err(|undecided| undecided.error)
 }
 
@@ -52,7 +52,7 @@ struct Occasion<'a> {
     /// The configuration that it is asked under, where the store has another one yet.
     config_sha256: Option<&'a str>,
     /// Why, beside what the store says.
-    also: Option<Why>,
+    also: Option<PlanReason>,
 }
 
 /// A plan that was asked for and that breaks no rule.

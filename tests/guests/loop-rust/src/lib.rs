@@ -137,6 +137,8 @@ mod tests {
                     size: 20,
                     remote: None,
                 }],
+                data_sha256: None,
+                data_size: None,
                 supersedes: None,
             });
             let results = results.collect();

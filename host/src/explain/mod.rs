@@ -1,4 +1,6 @@
 //! Says why tasks do not move, and which command would help. Reads the store and changes nothing.
+mod run;
+
 use crate::backend::StoppedSupervisor;
 use crate::ground::words::{positional, quoted};
 use crate::model::code::{Code, Word};
@@ -51,18 +53,6 @@ pub struct Beside<'a> {
     pub changed: &'a [String],
 }
 
-/// What is said of pinned files of which the workspace has another copy.
-fn of_changed(changed: &[String], run: &str) -> Option<Explanation> {
-    let [first, rest @ ..] = changed else { return None };
-    let more = if rest.is_empty() { String::new() } else { format!(" and of {} more", rest.len()) };
-    Some(Explanation {
-        task: None,
-        code: Code::FilesChanged.into(),
-        sentence: format!("the workspace has another copy of `{first}`{more} than the run"),
-        command: Some(format!("matterstack amend {run} file {}", positional(first))),
-    })
-}
-
 /// Explains the run and the tasks of it that do not move: hands over at most `most` explanations and returns how many
 /// more there are.
 ///
@@ -89,7 +79,7 @@ pub fn explain_run<E: From<StoreError>>(
     if let Some(one) = seen.run()? {
         tell(one)?;
     }
-    if let Some(one) = of_changed(changed, address) {
+    if let Some(one) = run::of_changed(changed, address) {
         tell(one)?;
     }
     for supervisor in stopped {
@@ -262,61 +252,6 @@ impl Seen<'_> {
             code if code.is_of_plugin() => self.command(&format!("amend plugin FILE --operator {operator}")),
             _ => None,
         }
-    }
-
-    fn run(&self) -> Result<Option<Explanation>, StoreError> {
-        let reason = self.row.reason.clone().unwrap_or_default();
-        let word = self.row.reason_code.clone();
-        let (code, sentence, command): Told = match self.row.state {
-            RunState::Active => return self.asleep(),
-            RunState::Completed => return Ok(None),
-            RunState::Paused => (Code::Paused.into(), "a person paused the run".to_owned(), self.command("resume")),
-            RunState::Cancelling => {
-                let text = match self.store.ends_in()? {
-                    Some(end) => {
-                        format!("the campaign has ended the run, which will be {end}; what is live is stopped first")
-                    }
-                    None => "the run is being cancelled; it waits for what is live to stop".to_owned(),
-                };
-                (Code::Cancelling.into(), text, self.command("step"))
-            }
-            RunState::Failed => (word.unwrap_or(Code::Failed.into()), reason, self.command("resume")),
-            RunState::Cancelled => (word.unwrap_or(Code::Cancelled.into()), reason, self.command("resume")),
-            RunState::Held => {
-                let word = word.unwrap_or(Code::Held.into());
-                let command = match word.own() {
-                    Some(Code::Lost) => self.lost_tasks()?,
-                    Some(Code::PluginError | Code::PlannedNothing | Code::Stuck) => self.command("resume"),
-                    Some(other) if other.is_of_plugin() => {
-                        self.raise(&word, "resume").or_else(|| self.command("amend plugin FILE"))
-                    }
-                    _ => self.command("resume --set KEY=VALUE"),
-                };
-                (word, reason, command)
-            }
-        };
-        Ok(Some(Explanation { task: None, code, sentence, command }))
-    }
-
-    /// Why an active run has nothing open and does nothing, if it waits for a time.
-    fn asleep(&self) -> Result<Option<Explanation>, StoreError> {
-        let counts = self.store.task_counts()?;
-        let Some(wake) = self.store.wake()?.filter(|_| counts.pending + counts.running == 0) else { return Ok(None) };
-        let sentence = format!("the campaign asked to be asked again at {}", Time(wake.at_ms));
-        Ok(Some(Explanation { task: None, code: Code::WakeAt.into(), sentence, command: None }))
-    }
-
-    /// What helps a run that waits for its lost tasks: all of them are brought back at once, unless one would run
-    /// twice.
-    fn lost_tasks(&self) -> Result<Option<String>, StoreError> {
-        for task in self.store.standing_tasks(Standing::Running, u64::MAX) {
-            let task = task?;
-            let attempts = self.store.attempts(task.key)?;
-            if ran_unseen(&attempts) {
-                return Ok(self.lost_task(&task.id, &attempts));
-            }
-        }
-        Ok(self.command("rerun --state lost"))
     }
 
     /// What helps a lost task: of one that ran, a person first looks for what it left.
