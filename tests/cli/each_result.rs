@@ -44,7 +44,7 @@ fn asked(plans: &[Value]) -> Vec<String> {
 
 /// A command that waits for a file in the run directory.
 fn waits_for(name: &str) -> String {
-    format!("while [ ! -e ../../../{name} ]; do sleep 0.02; done")
+    format!("while [ -e stdout ] && [ ! -e ../../../{name} ]; do sleep 0.02; done")
 }
 
 fn release(world: &World, name: &str) {

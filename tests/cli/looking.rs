@@ -105,7 +105,7 @@ fn look_at_everything(world: &World, umask: &str) {
 #[test]
 fn a_colleagues_look_leaves_nothing_in_a_shared_directory() {
     let world = shared_world(
-        &json!([{"id": "a", "operator": "local", "command": "echo hi; while [ ! -e ../../../go ]; do sleep 0.05; done"}]),
+        &json!([{"id": "a", "operator": "local", "command": "echo hi; while [ -e stdout ] && [ ! -e ../../../go ]; do sleep 0.05; done"}]),
     );
     run_as(&world, OWNER, "002", &["init", "demo", "--run-id", "r"], 0);
     let database = world.run_dir("r").join("state.sqlite");

@@ -73,7 +73,7 @@ fn a_backup_of_a_live_run_is_consistent_and_goes_on_once_it_is_adopted() {
 #[test]
 fn a_backup_that_is_put_back_starts_nothing_by_itself() {
     let world = World::with_tasks(&json!([
-        {"id": "a", "command": "echo a >> ../../../started; while [ ! -e ../../../go ]; do sleep 0.05; done"},
+        {"id": "a", "command": "echo a >> ../../../started; while [ -e stdout ] && [ ! -e ../../../go ]; do sleep 0.05; done"},
     ]));
     world.init();
     let out = world.root().join("backup.sqlite");

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 /// Tasks that print what they were given as `LANG`, and one that keeps the supervisor alive meanwhile.
 fn speaking(count: usize) -> World {
-    let wait = |name: &str| format!("while [ ! -e ../../../{name} ]; do sleep 0.02; done");
+    let wait = |name: &str| format!("while [ -e stdout ] && [ ! -e ../../../{name} ]; do sleep 0.02; done");
     let mut tasks = vec![json!({"id": "long", "operator": "local", "command": wait("go")})];
     for n in 0..count {
         let before = if n == 0 { Vec::new() } else { vec![format!("t{}", n - 1)] };

@@ -11,7 +11,7 @@ fn text(world: &World) -> String {
 #[test]
 fn status_says_who_ticked_last_and_when_nobody_does() {
     let world = World::with_tasks(
-        &json!([{"id": "a", "operator": "local", "command": "while [ ! -e ../../../go ]; do sleep 0.05; done"}]),
+        &json!([{"id": "a", "operator": "local", "command": "while [ -e stdout ] && [ ! -e ../../../go ]; do sleep 0.05; done"}]),
     );
     world.init();
     let status = world.status();

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 const SIZE: u64 = 5_000_000;
 
 /// How a first attempt goes on that is to end when a test says so.
-const UNTIL_TOLD: &str = "while [ ! -e ../../../go ]; do sleep 0.1; done; exit 1";
+const UNTIL_TOLD: &str = "while [ -e stdout ] && [ ! -e ../../../go ]; do sleep 0.1; done; exit 1";
 
 /// A task that leaves a large restart file and then does something else, and that completes once it finds such a file
 /// as it was left.
@@ -115,7 +115,7 @@ fn a_retry_elsewhere_fetches_what_it_goes_on_from() {
 #[test]
 fn a_retry_that_goes_to_a_cluster_brings_back_what_became_of_what_it_took_along() {
     let command = "if [ -e restart.dat ]; then echo more >> restart.dat; else echo some > restart.dat; \
-                   while [ ! -e ../../../go ]; do sleep 0.1; done; exit 1; fi";
+                   while [ -e stdout ] && [ ! -e ../../../go ]; do sleep 0.1; done; exit 1; fi";
     let far = Far::with(
         None,
         "",

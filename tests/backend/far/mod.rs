@@ -182,8 +182,10 @@ impl Far {
 
 #[test]
 fn a_link_that_is_cut_while_jobs_run_changes_no_verdict() {
-    let far =
-        Far::new(Some(Link::new()), &json!([task("a", "while [ ! -e go ]; do sleep 0.1; done; echo 1 > o; exit 0")]));
+    let far = Far::new(
+        Some(Link::new()),
+        &json!([task("a", "while [ -e stdout ] && [ ! -e go ]; do sleep 0.1; done; echo 1 > o; exit 0")]),
+    );
     until("the job runs", || {
         far.step();
         far.starts().values().sum::<usize>() == 1
@@ -314,7 +316,7 @@ fn files_that_stay_do_not_cross_the_wire_until_they_are_needed_here() {
             {"id": "folder", "operator": "hpc", "depends_on": ["use"], "outputs": ["o"],
              "files": {"in/": {"from": "make", "output": "*"}},
              "command": "echo started >> started.log; sha256sum < in/WAVECAR > o && cmp o in/o"},
-            {"id": "wait", "operator": "local", "depends_on": ["folder"], "command": "touch ../../../used; while [ ! -e ../../../go ]; do sleep 0.1; done"},
+            {"id": "wait", "operator": "local", "depends_on": ["folder"], "command": "touch ../../../used; while [ -e stdout ] && [ ! -e ../../../go ]; do sleep 0.1; done"},
             {"id": "here", "operator": "local", "depends_on": ["wait"],
              "files": {"WAVECAR": {"from": "make", "output": "WAVECAR"}, "sum": {"from": "make", "output": "o"}},
              "command": "sha256sum < WAVECAR | cmp - sum"},

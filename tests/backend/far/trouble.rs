@@ -133,7 +133,10 @@ fn odd_names_arrive_as_they_are() {
 fn a_host_key_that_has_changed_stops_nothing_but_the_talk() {
     let far = Far::new(
         None,
-        &json!([task("a", "while [ ! -e ../../../go ]; do sleep 0.1; done; echo 1 > o"), task("b", "echo 1 > o")]),
+        &json!([
+            task("a", "while [ -e stdout ] && [ ! -e ../../../go ]; do sleep 0.1; done; echo 1 > o"),
+            task("b", "echo 1 > o")
+        ]),
     );
     until("both have started", || {
         far.step();
@@ -185,7 +188,8 @@ fn a_tick_that_carries_for_long_can_be_watched_and_its_run_is_called_busy() {
 
 #[test]
 fn a_scratch_that_is_purged_under_a_job_starts_nothing_again() {
-    let mut purged = task("a", "echo started >> ../../ran; while [ ! -e ../../go ]; do sleep 0.1; done");
+    let mut purged =
+        task("a", "echo started >> ../../ran; while [ -e stdout ] && [ ! -e ../../go ]; do sleep 0.1; done");
     purged["allow_failure"] = json!(true);
     let far = Far::new(None, &json!([purged]));
     let scratch = far.sshd.path().join("scratch");
@@ -205,7 +209,10 @@ fn a_scratch_that_is_purged_under_a_job_starts_nothing_again() {
 fn a_run_that_was_renamed_finds_its_far_jobs_and_clears_up_nothing_of_another() {
     let far = Far::new(
         None,
-        &json!([task("a", "touch ../../runs; while [ ! -e ../../go ]; do sleep 0.1; done; echo 1 > o")]),
+        &json!([task(
+            "a",
+            "touch ../../runs; while [ -e stdout ] && [ ! -e ../../go ]; do sleep 0.1; done; echo 1 > o"
+        )]),
     );
     let scratch = far.sshd.path().join("scratch");
     until("it runs", || {

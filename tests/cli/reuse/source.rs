@@ -99,7 +99,7 @@ fn another_users_results_are_taken_where_the_configuration_says_so() {
 fn a_run_that_goes_on_is_passed_over_until_it_rests() {
     let tasks = json!([
         {"id": "t", "command": "echo 1 > a.dat", "outputs": ["a.dat"]},
-        {"id": "long", "command": "while [ ! -e go ]; do sleep 0.05; done"},
+        {"id": "long", "command": "while [ -e stdout ] && [ ! -e go ]; do sleep 0.05; done"},
     ]);
     let world = World::with_tasks(&tasks);
     world.init();
