@@ -5,11 +5,10 @@
 //! unless the template says `allow_failure`. Parameters that have grown are planned whole: the host passes over the
 //! tasks that it knows.
 mod rows;
-mod template;
 
 use campaign_tally::{Tally, fingerprint};
+use campaign_template::Row;
 use matterstack_sdk::{Campaign, Context, Decision, Error, Next, TaskResult, artifacts};
-use rows::Row;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
@@ -90,7 +89,7 @@ fn tasks(ctx: &Context<Params>) -> Result<String, Error> {
     let mut seen: HashMap<String, usize> = HashMap::with_capacity(rows.len());
     let mut all = Vec::with_capacity(rows.len());
     for (position, row) in rows.iter().enumerate() {
-        let mut task = template::fill(&params.template, row)?;
+        let mut task = campaign_template::fill(&params.template, row).map_err(wrong)?;
         let id = match task.get("id") {
             Some(Value::String(id)) => id.clone(),
             Some(id) => return Err(wrong(format!("the id of row {} is no text but {id}", position + 1))),
@@ -126,7 +125,7 @@ fn rows(ctx: &Context<Params>) -> Result<Vec<Row>, Error> {
         (false, Some(list), None) => rows::of_list(list),
         (false, None, Some(name)) => {
             let text = artifacts::read_text(ctx.input(name)?)?;
-            rows::of_csv(&text).map_err(|error| wrong(format!("input `{name}`: {error}")))
+            campaign_template::of_csv(&text).map_err(|error| wrong(format!("input `{name}`: {error}")))
         }
         (false, None, None) => Err(wrong("give the parameters in one of `grid`, `zip`, `list` and `rows`")),
         _ => Err(wrong("give the parameters in one way: `grid` and `zip`, or `list`, or `rows`")),

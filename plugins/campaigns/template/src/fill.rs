@@ -1,12 +1,13 @@
 //! A template with the parameters of a row in it. `{name}` is a parameter; `{{name}}` stands for the text `{name}`, and
 //! `${name}` is the shell's. Any other brace is one, since commands and patterns are full of them.
-use crate::rows::Row;
-use crate::wrong;
-use matterstack_sdk::Error;
+use crate::row::{Row, is_name};
 use serde_json::{Map, Value};
 
 /// The task of a row.
-pub(crate) fn fill(template: &Map<String, Value>, row: &Row) -> Result<Map<String, Value>, Error> {
+///
+/// # Errors
+/// If the template names a parameter that the row has not, or puts a list or an object into a text.
+pub fn fill(template: &Map<String, Value>, row: &Row) -> Result<Map<String, Value>, String> {
     let mut filled = object(template, row, "")?;
     // an id is a text, also where it is nothing but a number
     if let Some(Value::String(id)) = template.get("id") {
@@ -15,20 +16,20 @@ pub(crate) fn fill(template: &Map<String, Value>, row: &Row) -> Result<Map<Strin
     Ok(filled)
 }
 
-fn object(object: &Map<String, Value>, row: &Row, place: &str) -> Result<Map<String, Value>, Error> {
+fn object(object: &Map<String, Value>, row: &Row, place: &str) -> Result<Map<String, Value>, String> {
     let mut filled = Map::new();
     for (key, value) in object {
         let inner = if place.is_empty() { key.clone() } else { format!("{place}.{key}") };
         let name = text(key, row, &inner)?;
         if filled.contains_key(&name) {
-            return Err(wrong(format!("two keys of `{place}` come to `{name}`")));
+            return Err(format!("two keys of `{place}` come to `{name}`"));
         }
         filled.insert(name, fill_value(value, row, &inner)?);
     }
     Ok(filled)
 }
 
-fn fill_value(value: &Value, row: &Row, place: &str) -> Result<Value, Error> {
+fn fill_value(value: &Value, row: &Row, place: &str) -> Result<Value, String> {
     Ok(match value {
         Value::Object(inner) => Value::Object(object(inner, row, place)?),
         Value::Array(items) => {
@@ -48,12 +49,7 @@ fn whole(written: &str) -> Option<&str> {
     written.strip_prefix('{')?.strip_suffix('}').filter(|name| is_name(name))
 }
 
-/// Whether a text can be the name of a parameter.
-pub(crate) fn is_name(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_alphabetic() || c == '_') && text.chars().all(|c| c.is_alphanumeric() || c == '_')
-}
-
-fn text(written: &str, row: &Row, place: &str) -> Result<String, Error> {
+fn text(written: &str, row: &Row, place: &str) -> Result<String, String> {
     let (mut filled, mut rest) = (String::with_capacity(written.len()), written);
     while let Some(open) = rest.find('{') {
         let (before, after) = rest.split_at(open);
@@ -71,9 +67,7 @@ fn text(written: &str, row: &Row, place: &str) -> Result<String, Error> {
             let cell = row.get(&name).ok_or_else(|| unknown(&name, row, place))?;
             let inside = cell.text();
             filled.push_str(&inside.ok_or_else(|| {
-                wrong(format!(
-                    "`{{{name}}}` in `{place}` is a list or an object, which stands in no text: write it alone"
-                ))
+                format!("`{{{name}}}` in `{place}` is a list or an object, which stands in no text: write it alone")
             })?);
             rest = &after[end..];
         } else {
@@ -84,10 +78,10 @@ fn text(written: &str, row: &Row, place: &str) -> Result<String, Error> {
     Ok(filled + rest)
 }
 
-fn unknown(name: &str, row: &Row, place: &str) -> Error {
+fn unknown(name: &str, row: &Row, place: &str) -> String {
     let names: Vec<&str> = row.iter().map(|(name, _)| name).collect();
-    wrong(format!(
+    format!(
         "`{{{name}}}` in `{place}` is no parameter; there are `{}`; for the text itself write `{{{{{name}}}}}`",
         names.join("`, `")
-    ))
+    )
 }
