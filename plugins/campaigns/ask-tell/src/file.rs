@@ -8,7 +8,7 @@ const DOCUMENT_MAX: u64 = 32 * 1024 * 1024;
 /// What is read of the end of a complaint, in bytes.
 const COMPLAINT_BYTES: u64 = 2000;
 /// How many lines of it are told.
-const COMPLAINT_LINES: usize = 8;
+const COMPLAINT_LINES: usize = 4;
 
 /// The document in a file, or what is wrong with it in one sentence that names the file.
 pub(crate) fn document(file: &OutputFile) -> Result<Value, String> {
@@ -33,7 +33,9 @@ pub(crate) fn complaint(result: &TaskResult) -> Option<String> {
     let from = file.size.saturating_sub(COMPLAINT_BYTES);
     let bytes = artifacts::read(&file.sha256, from, COMPLAINT_BYTES as u32).ok()?;
     let text = String::from_utf8_lossy(&bytes);
-    let mut lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    // Python marks a place by a line of nothing but carets
+    let says = |line: &&str| line.contains(|c: char| !c.is_whitespace() && c != '^' && c != '~');
+    let mut lines: Vec<&str> = text.lines().map(str::trim).filter(says).collect();
     let last = lines.split_off(lines.len().saturating_sub(COMPLAINT_LINES));
     (!last.is_empty()).then(|| last.join("\n"))
 }

@@ -92,6 +92,12 @@ impl Trials {
         self.pending.iter().filter(|one| one.trial.state == TrialState::Pending).count() as u64
     }
 
+    /// How many tasks may be open whose results matter no more.
+    pub(crate) fn unwanted(&self) -> usize {
+        let abandoned = self.pending.iter().filter(|one| one.trial.state == TrialState::Abandoned);
+        self.unheeded.len() + abandoned.map(|one| one.steps).sum::<usize>()
+    }
+
     /// Looks at the objectives again if they are others than before.
     pub(crate) fn follow(&mut self, goals: &Goals) -> Result<(), Error> {
         if self.front.is_of(goals) { Ok(()) } else { self.look_again(goals) }

@@ -149,9 +149,11 @@ impl<'a> Turn<'a> {
             self.plan(trial)?;
         }
         self.state.stopped = self.state.stopped.take().or(stop);
-        self.state.waits = count < asking.wanted && !asking.outdated;
+        // one that decides freely is asked after each result
+        self.state.waits = (count < asking.wanted || self.state.free.is_some()) && !asking.outdated;
         self.reasons.push(format!("`{}` named {count} of {} trials", asking.task, asking.wanted));
-        if count == 0 && self.state.waits && self.state.stopped.is_none() && self.state.trials.pending().is_empty() {
+        let idle = self.state.trials.pending().is_empty() && !self.has_more_open();
+        if count == 0 && idle && self.state.waits && self.state.stopped.is_none() {
             let why = "it named no trial and did not say `stop`, and there is nothing to wait for".to_owned();
             return Ok(Some(self.refuse(asking, why)));
         }
@@ -231,13 +233,20 @@ impl<'a> Turn<'a> {
         if let Some(asking) = self.state.asking.take_if(|asking| !asking.failed) {
             self.cancel.push(asking.task);
         }
-        if self.state.trials.active() > 0 {
+        if self.state.trials.active() > 0 || self.has_more_open() {
             self.reasons.push(why);
             return Ok(None);
         }
         let result = finish::result(self.spec, &self.state, &why)?;
         self.reasons.push(why);
         Ok(Some(Next::Complete(result)))
+    }
+
+    /// Whether tasks are open beside those that are no longer wanted: a person lets them run again, or the program has
+    /// planned them.
+    fn has_more_open(&self) -> bool {
+        let unwanted = self.state.trials.unwanted() + self.cancel.len();
+        self.ctx.open_tasks > unwanted as u64
     }
 
     /// Holds a run of which nothing else would be the end.
