@@ -9,6 +9,10 @@ use std::collections::BTreeMap;
 /// What starts before all else: the largest priority there is.
 const FIRST: i32 = 1_000_000;
 
+/// From how many bytes on `ask.json` is a second name of the run's own file: a run of thousands of asks would hold
+/// all of its trials as often once more.
+const LINK_BYTES: usize = 256 * 1024;
+
 /// The ask that is live, or failed and may be run again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Asking {
@@ -61,11 +65,14 @@ pub(crate) fn task(
     document: &str,
     kept: &BTreeMap<String, String>,
 ) -> Result<Map<String, Value>, Error> {
-    let sha256 = artifacts::write(document.as_bytes())?;
+    let (sha256, large) = (artifacts::write(document.as_bytes())?, document.len() > LINK_BYTES);
     let names = ["trials.json", "decision.json", "stderr"].into_iter().chain(spec.keep.iter().map(String::as_str));
     let given = Given {
         id: id.to_owned(),
-        document: ("ask.json", json!({"digest": sha256})),
+        document: (
+            "ask.json",
+            if large { json!({"digest": sha256, "stage": "link"}) } else { json!({"digest": sha256}) },
+        ),
         answer: "trials.json",
         // one pattern, which any of them satisfies: `stderr` is always there
         pattern: Some(format!("{{{}}}", names.collect::<Vec<&str>>().join(","))),

@@ -32,7 +32,7 @@ impl Variable {
             Value::Array(items) => match bounds(items) {
                 Some((lo, hi)) if lo < hi => Ok(Self::Range(lo, hi)),
                 Some((lo, hi)) => Err(format!(
-                    "the range [{lo}, {hi}] does not rise; two numbers to choose from are `{{\"choices\": [{lo}, {hi}]}}`"
+                    "the range [{lo}, {hi}] does not rise; to choose from two numbers write `{{\"choices\": [{lo}, {hi}]}}`"
                 )),
                 None => Self::choices(items),
             },

@@ -209,7 +209,12 @@ impl<'a> Turn<'a> {
         let decided = free.decide(decision);
         self.state.free = Some(free);
         let Decided { tasks, next, cancel, reason, skip_known } = decided?;
-        self.reasons.push(reason.unwrap_or_else(|| format!("the program planned {} tasks", tasks.len())));
+        let said = match &next {
+            Some(Next::Complete(_)) => "the program says that it is done".to_owned(),
+            Some(_) => "the program ends or holds the run".to_owned(),
+            None => format!("the program planned {} tasks", tasks.len()),
+        };
+        self.reasons.push(reason.unwrap_or(said));
         let outdated = self.state.asking.as_ref().is_some_and(|asking| asking.outdated);
         // after a hold it is asked as soon as a person has resumed the run
         self.state.waits = !outdated && !matches!(next, Some(Next::Hold(_)));
