@@ -8,9 +8,8 @@ def parameter(name, domain):
     items = range(items[0], items[1] + 1) if isinstance(domain, dict) and "integer" in domain else items
     if not all(type(item) in (int, float) for item in items):
         return parameters.CategoricalParameter(name, values=items)
-    continuous = items is domain and len(items) == 2
-    kind = parameters.NumericalContinuousParameter if continuous else parameters.NumericalDiscreteParameter
-    return kind(name, items)
+    is_range = items is domain and len(items) == 2
+    return (parameters.NumericalContinuousParameter if is_range else parameters.NumericalDiscreteParameter)(name, items)
 
 
 def value(value):

@@ -49,18 +49,17 @@ fn growth(spec: &Spec<'_>, all: &[Trial], reference: [f64; 2]) -> Vec<f64> {
 /// How far the run has come.
 pub(crate) fn summary(state: &State) -> Summary {
     let (counts, front) = (state.trials.counts(), state.trials.front());
-    let ended = match state.budget {
-        Some(budget) => format!("{} of {budget} trials", counts.ended),
-        None => format!("{} trials", counts.ended),
-    };
-    let failed = if counts.failed > 0 { format!(", {} without a result", counts.failed) } else { String::new() };
     let mut names = front.objectives().keys();
     let best = match (front.points(), names.next(), names.next()) {
         ([], _, _) => "nothing so far".to_owned(),
         ([point, ..], Some(name), None) => format!("best {name} {} ({})", point.values[0], point.trial),
-        (points, _, _) => format!("{} trials that no other beats", points.len()),
+        (points, _, _) => format!("{} on the Pareto front", counted(points.len() as u64)),
     };
-    let mut summary = Summary::new(format!("{best}; {ended}{failed}")).done(counts.ended as f64);
+    // with a budget whoever shows this adds how many of how many
+    let ended = state.budget.is_none().then(|| format!(", {} ended", counted(counts.ended)));
+    let failed = (counts.failed > 0).then(|| format!(", {} without a result", counts.failed));
+    let mut summary =
+        Summary::new([Some(best), ended, failed].into_iter().flatten().collect::<String>()).done(counts.ended as f64);
     summary.total = state.budget.map(|budget| budget as f64);
     if let ([point, ..], [name]) = (front.points(), &front.objectives().keys().collect::<Vec<&String>>()[..]) {
         return summary.metric(*name, point.values[0]);
@@ -71,4 +70,8 @@ pub(crate) fn summary(state: &State) -> Summary {
         summary.metrics.extend(volume.map(|volume| ("hypervolume".to_owned(), volume)));
     }
     summary
+}
+
+fn counted(trials: u64) -> String {
+    if trials == 1 { "1 trial".to_owned() } else { format!("{trials} trials") }
 }

@@ -16,6 +16,9 @@ use serde_json::Map;
 /// How many trials may fail in a row, beside those at a time, where nothing else ends a run that always fails.
 const FAILED_MAX: u64 = 10;
 
+/// How many open tasks are looked at for one that asks.
+const ASKS_MAX: u32 = 100;
+
 /// A decision in the making.
 pub(crate) struct Turn<'a> {
     ctx: &'a Context<Params>,
@@ -110,7 +113,7 @@ impl<'a> Turn<'a> {
 
     /// Whether a task of an earlier ask runs again, by a person's word.
     fn is_open(&self, task: &str) -> bool {
-        self.ctx.open_tasks_after(Some("ask-"), 1).first().is_some_and(|first| first == task)
+        self.ctx.open_tasks_after(Some("ask-"), ASKS_MAX).iter().any(|open| open == task)
     }
 
     /// Notes which files the next ask gets.

@@ -34,7 +34,7 @@ fn it_asks_and_runs_what_the_answer_names() {
             trials[1],
             json!({"trial": "trial-0001", "params": {"s": "a", "x": 0.25}, "state": "pending", "source": "ask"})
         );
-        assert_eq!(run.summary(), "best y 2 (trial-0002); 1 trials");
+        assert_eq!(run.summary(), "best y 2 (trial-0002), 1 trial ended");
     });
 }
 
