@@ -133,9 +133,7 @@ impl State {
     fn end_step(&mut self, spec: &Spec<'_>, place: usize, step: usize, result: &TaskResult) -> Result<(), Error> {
         let steps = self.trials.pending()[place].steps;
         if step < steps && result.outcome == Outcome::Completed {
-            if let Some(trial) = self.trials.pending_mut(place) {
-                measure::note_partial(trial, spec, result);
-            }
+            measure::note_partial(self.trials.hear(place, step), spec, result);
             return Ok(());
         }
         self.trials.end(place, step, &spec.goals, |trial| {

@@ -31,9 +31,10 @@ impl Variable {
         match written {
             Value::Array(items) => match bounds(items) {
                 Some((lo, hi)) if lo < hi => Ok(Self::Range(lo, hi)),
-                Some((lo, hi)) => Err(format!(
-                    "the range [{lo}, {hi}] does not rise; to choose from two numbers write `{{\"choices\": [{lo}, {hi}]}}`"
-                )),
+                Some((lo, hi)) => {
+                    let choices = format!("{{\"choices\": [{lo}, {hi}]}}");
+                    Err(format!("the range [{lo}, {hi}] does not rise; to choose from two numbers write `{choices}`"))
+                }
                 None => Self::choices(items),
             },
             Value::Object(object) if object.len() == 1 => match (object.get("choices"), object.get("integer")) {

@@ -43,6 +43,9 @@ pub(crate) struct Pending {
     pub(crate) trial: Trial,
     /// How many tasks it takes, one after the other.
     pub(crate) steps: usize,
+    /// How many of them have ended.
+    #[serde(default)]
+    heard: usize,
 }
 
 impl Pending {
@@ -92,10 +95,10 @@ impl Trials {
         self.pending.iter().filter(|one| one.trial.state == TrialState::Pending).count() as u64
     }
 
-    /// How many tasks may be open whose results matter no more.
-    pub(crate) fn unwanted(&self) -> usize {
+    /// Tasks that may be open, and whose results matter no more.
+    pub(crate) fn unwanted(&self) -> impl Iterator<Item = String> {
         let abandoned = self.pending.iter().filter(|one| one.trial.state == TrialState::Abandoned);
-        self.unheeded.len() + abandoned.map(|one| one.steps).sum::<usize>()
+        self.unheeded.iter().cloned().chain(abandoned.flat_map(Pending::tasks))
     }
 
     /// Looks at the objectives again if they are others than before.
@@ -130,7 +133,7 @@ impl Trials {
 
     /// Adds a planned trial.
     pub(crate) fn plan(&mut self, trial: Trial, steps: usize) {
-        self.pending.push(Pending { trial, steps });
+        self.pending.push(Pending { trial, steps, heard: 0 });
     }
 
     /// Adds a trial that has ended.
@@ -163,9 +166,18 @@ impl Trials {
         place(task, true).map(|place| (place, 1)).or_else(step)
     }
 
-    /// The pending trial at a place.
-    pub(crate) fn pending_mut(&mut self, place: usize) -> Option<&mut Trial> {
-        self.pending.get_mut(place).map(|one| &mut one.trial)
+    /// Gives up the trial at a place; returns its tasks that have not ended.
+    pub(crate) fn abandon(&mut self, place: usize) -> Vec<String> {
+        let one = &mut self.pending[place];
+        one.trial.state = TrialState::Abandoned;
+        one.tasks().split_off(one.heard)
+    }
+
+    /// Notes that the tasks of the trial at a place have ended up to this one, in the midst of a chain.
+    pub(crate) fn hear(&mut self, place: usize, step: usize) -> &mut Trial {
+        let one = &mut self.pending[place];
+        one.heard = one.heard.max(step.min(one.steps));
+        &mut one.trial
     }
 
     /// The place of the pending trial with this id.
@@ -179,17 +191,17 @@ impl Trials {
         self.pending.iter().position(wanted)
     }
 
-    /// Ends the pending trial at a place, whose first `heard` tasks have ended; returns those that have not.
+    /// Ends the pending trial at a place, at the latest by its task number `step`; returns those that have not ended.
     pub(crate) fn end(
         &mut self,
         place: usize,
-        heard: usize,
+        step: usize,
         goals: &Goals,
         change: impl FnOnce(&mut Trial),
     ) -> Result<Vec<String>, Error> {
         let mut ended = self.pending.remove(place);
         change(&mut ended.trial);
-        let rest = ended.tasks().split_off(heard.min(ended.steps));
+        let rest = ended.tasks().split_off(step.max(ended.heard).min(ended.steps));
         self.unheeded.extend(rest.iter().cloned());
         self.record(&ended.trial, goals)?;
         Ok(rest)

@@ -8,7 +8,7 @@ use crate::measure::RESULT;
 use crate::params::{Params, Spec};
 use crate::recipe::{Given, SHIM};
 use crate::told;
-use crate::trial::{Trial, TrialState};
+use crate::trial::Trial;
 use crate::trials::tasks_of;
 use matterstack_sdk::{Context, Decision, Detail, Error, Next, TaskResult, Value, artifacts, json};
 use serde_json::Map;
@@ -32,7 +32,8 @@ pub(crate) struct Turn<'a> {
 
 impl<'a> Turn<'a> {
     pub(crate) fn new(ctx: &'a Context<Params>, spec: &'a Spec<'a>, state: State) -> Self {
-        Self { ctx, spec, state, tasks: Vec::new(), cancel: Vec::new(), reasons: Vec::new(), skip_known: false }
+        let (tasks, cancel, reasons) = (Vec::new(), Vec::new(), Vec::new());
+        Self { ctx, spec, state, tasks, cancel, reasons, skip_known: false }
     }
 
     /// Decides.
@@ -165,10 +166,7 @@ impl<'a> Turn<'a> {
 
     fn abandon(&mut self, id: &str) {
         let Some(place) = self.state.trials.place(id) else { return };
-        self.cancel.extend(self.state.trials.pending()[place].tasks());
-        if let Some(trial) = self.state.trials.pending_mut(place) {
-            trial.state = TrialState::Abandoned;
-        }
+        self.cancel.extend(self.state.trials.abandon(place));
     }
 
     /// Plans one trial: a task, or a chain of them.
@@ -208,10 +206,10 @@ impl<'a> Turn<'a> {
     }
 
     fn free_decision(&mut self, decision: Map<String, Value>) -> Result<Option<Next>, String> {
-        let mut free = self.state.free.take().unwrap_or_default();
+        let mut free = self.state.free.clone().unwrap_or_default();
         let decided = free.decide(decision);
-        self.state.free = Some(free);
         let Decided { tasks, next, cancel, reason, skip_known } = decided?;
+        self.state.free = Some(free);
         let said = match &next {
             Some(Next::Complete(_)) => "the program says that it is done".to_owned(),
             Some(_) => "the program ends or holds the run".to_owned(),
@@ -253,8 +251,12 @@ impl<'a> Turn<'a> {
     /// Whether tasks are open beside those that are no longer wanted: a person lets them run again, or the program has
     /// planned them.
     fn has_more_open(&self) -> bool {
-        let unwanted = self.state.trials.unwanted() + self.cancel.len();
-        self.ctx.open_tasks > unwanted as u64
+        if !self.tasks.is_empty() || self.ctx.open_tasks == 0 {
+            return !self.tasks.is_empty();
+        }
+        let unwanted: Vec<String> = self.state.trials.unwanted().chain(self.cancel.iter().cloned()).collect();
+        let most = u32::try_from(unwanted.len() + 1).unwrap_or(u32::MAX);
+        self.ctx.open_tasks_after(None, most).iter().any(|open| !unwanted.contains(open))
     }
 
     /// Holds a run of which nothing else would be the end.
@@ -262,7 +264,7 @@ impl<'a> Turn<'a> {
         let budget = &self.spec.params.budget;
         let failed = self.state.trials.counts().failed_in_row;
         let bounded = budget.trials.is_some() && budget.counts_failed();
-        (!bounded && failed >= FAILED_MAX + self.spec.parallel).then(|| {
+        (!bounded && self.tasks.is_empty() && failed >= FAILED_MAX + self.spec.parallel).then(|| {
             self.state.trials.forget_failures();
             Next::Hold(Detail::new(
                 "all-failed",

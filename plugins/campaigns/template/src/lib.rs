@@ -1,5 +1,5 @@
-//! Tasks from a template and rows of parameters: what standard campaigns share. It knows nothing of runs; whoever uses it
-//! says where a template stands when something is wrong with it.
+//! Tasks from a template and rows of parameters: what standard campaigns share. It knows nothing of runs; whoever uses
+//! it says where a template stands when something is wrong with it.
 mod csv;
 mod fill;
 mod row;

@@ -82,6 +82,7 @@ fn a_decision_that_is_wrong_is_refused() {
             assert!(held(&next).1.contains(words), "{decision}: {next:?}");
             run.plan_for(&["resumed"]);
         }
+        assert!(run.ask().1.get("results").is_none(), "what is refused makes nobody decide freely");
         let outputs = [file("decision.json", r#"{"wait": true}"#), file("trials.json", "[]")];
         let ask = run.ask().0;
         run.fold(json!({"task": ask, "outcome": "completed", "outputs": outputs}));

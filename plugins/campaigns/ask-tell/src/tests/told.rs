@@ -90,6 +90,24 @@ fn a_chain_is_one_trial() {
 }
 
 #[test]
+fn a_chain_that_is_told_or_given_up_ends_where_it_is() {
+    on(with(json!({"tell": [{"command": "a"}, {"command": "b"}], "parallel": 2, "budget": {"trials": 2}})), |run| {
+        run.plan_for(&["first"]);
+        run.answer(json!([{"x": 0, "s": "a"}, {"x": 1, "s": "a"}]));
+        for task in ["trial-0001.1", "trial-0002.1"] {
+            run.fold(json!({"task": task, "outcome": "completed"}));
+        }
+        run.supply(json!({"tell": [{"trial": "trial-0001", "result": {"y": 1}}]})).expect("a plan");
+        assert_eq!(run.cancelled, ["trial-0001.2"]);
+        run.open.insert("trial-0001.1".to_owned(), json!({}));
+        let next = run.measure("trial-0002.2", json!({"y": 2}));
+        assert_eq!(next, Next::Wait, "a task that runs again is waited for, and the cancelled one is not");
+        run.fold(json!({"task": "trial-0001.1", "outcome": "completed", "supersedes": "completed"}));
+        assert_eq!(completed(run.plan())["best"]["trial"], "trial-0001");
+    });
+}
+
+#[test]
 fn people_and_instruments_get_the_parameters_and_answer_with_a_document() {
     let tell =
         json!({"robot": {"operator": "robot"}, "person": {"operator": "human", "input": {"instructions": "at {x}"}}});
