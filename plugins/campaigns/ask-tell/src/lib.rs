@@ -153,6 +153,11 @@ impl State {
         if step < steps && result.outcome == Outcome::Completed {
             return Ok(true);
         }
+        // what was told stays until something better is known, and a task that is stopped says nothing
+        let told = trial.source != trial::Source::Ask && result.outcome != Outcome::Completed;
+        if told || result.outcome == Outcome::Cancelled {
+            return Ok(true);
+        }
         self.trials.supersede(&trial.trial, &spec.goals, |trial| {
             trial.source = trial::Source::Ask;
             measure::end(trial, spec, result);

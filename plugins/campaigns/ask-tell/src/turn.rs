@@ -9,9 +9,10 @@ use crate::params::{Params, Spec};
 use crate::recipe::{Given, SHIM};
 use crate::told;
 use crate::trial::Trial;
-use crate::trials::tasks_of;
+use crate::trials::{Pending, tasks_of};
 use matterstack_sdk::{Context, Decision, Detail, Error, Next, TaskResult, Value, artifacts, json};
 use serde_json::Map;
+use std::collections::HashSet;
 
 /// How many trials may fail in a row, beside those at a time, where nothing else ends a run that always fails.
 const FAILED_MAX: u64 = 10;
@@ -67,11 +68,23 @@ impl<'a> Turn<'a> {
             self.cancel.extend(unneeded);
             self.reasons.push(format!("{count} results were told"));
             state.note_news();
+            self.leave_ended();
         }
         if supplied.as_object().is_none_or(|object| !object.is_empty()) {
-            state.supplied = Some(supplied);
+            self.state.supplied = Some(supplied);
         }
         Ok(())
+    }
+
+    /// Lets tasks be that came back only because a run was opened again to tell it results.
+    fn leave_ended(&mut self) {
+        if !self.ctx.is_asked("reopened") || self.state.free.is_some() {
+            return;
+        }
+        let pending = self.state.trials.pending().iter().flat_map(Pending::tasks);
+        let wanted: HashSet<String> = pending.chain(self.state.asking.iter().map(|ask| ask.task.clone())).collect();
+        let open = self.ctx.open_tasks_after(None, u32::MAX);
+        self.cancel.extend(open.into_iter().filter(|task| !wanted.contains(task)));
     }
 
     /// Carries out what the ask answered, if it has; returns how that ends or holds the run.

@@ -184,6 +184,28 @@ fn a_person_tells_results() {
 }
 
 #[test]
+fn what_is_told_to_a_run_that_has_ended_lets_nothing_run_again() {
+    on(with(json!({"parallel": 2, "budget": {"trials": 2}})), |run| {
+        run.plan_for(&["first"]);
+        run.answer(json!([{"x": 0, "s": "a"}, {"x": 1, "s": "a"}]));
+        run.supply(json!({"tell": [{"trial": "trial-0001", "result": {"y": 1}}]})).expect("a plan");
+        run.fold(json!({"task": "trial-0001", "outcome": "cancelled", "code": "cancelled"}));
+        run.fold(json!({"task": "trial-0002", "outcome": "failed", "code": "oom"}));
+        completed(run.plan());
+        run.open.extend(["trial-0001", "trial-0002"].map(|id| (id.to_owned(), json!({}))));
+        let row = json!({"tell": [{"trial": "trial-0002", "result": {"y": 0.5}}]});
+        let ctx = run.context(&["reopened", "resumed"]).with_supplied(row);
+        let result = completed(run.try_plan(&ctx).expect("a plan"));
+        assert_eq!(run.cancelled, ["trial-0001", "trial-0002"]);
+        assert_eq!(result["best"]["trial"], "trial-0002");
+        for (task, before) in [("trial-0001", "cancelled"), ("trial-0002", "failed")] {
+            run.fold(json!({"task": task, "outcome": "cancelled", "supersedes": before}));
+            assert_eq!(run.trial(task)["source"], "table", "what is stopped says nothing");
+        }
+    });
+}
+
+#[test]
 fn a_wrong_row_is_named_and_refuses_them_all() {
     on(params(), |run| {
         run.plan_for(&["first"]);
