@@ -3,8 +3,8 @@ use matterstack_document::{Dialect, read};
 use matterstack_sdk::{OutputFile, TaskResult, artifacts};
 use serde_json::Value;
 
-/// The largest document that is read, in bytes.
-const DOCUMENT_MAX: u64 = 32 * 1024 * 1024;
+/// The largest document that is read, in bytes: as values it takes some ten times that of a plugin's memory.
+const DOCUMENT_MAX: u64 = 8 * 1024 * 1024;
 /// What is read of the end of a complaint, in bytes.
 const COMPLAINT_BYTES: u64 = 2000;
 /// How many lines of it are told.

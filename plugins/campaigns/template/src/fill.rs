@@ -36,12 +36,17 @@ fn fill_value(value: &Value, row: &Row, place: &str) -> Result<Value, String> {
             let items = items.iter().map(|item| fill_value(item, row, place));
             Value::Array(items.collect::<Result<_, _>>()?)
         }
-        Value::String(written) => match whole(written) {
+        Value::String(written) => match whole(written).filter(|_| !is_text(place)) {
             Some(name) => row.get(name).ok_or_else(|| unknown(name, row, place))?.value(),
             None => Value::String(text(written, row, place)?),
         },
         Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
     })
+}
+
+/// Whether only texts can stand at a place of a task: the words of a command, and variables.
+fn is_text(place: &str) -> bool {
+    place == "command" || place.starts_with("env.")
 }
 
 /// The parameter that a text is, with nothing around it.
