@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use std::{env, fs};
 
 /// The standard plugins: the name after `builtin:`, and the crate.
-const BUILTINS: [(&str, &str); 6] = [
+const BUILTINS: [(&str, &str); 7] = [
+    ("ask-tell", "campaign-ask-tell"),
     ("compute", "operator-compute"),
     ("experiment", "operator-experiment"),
     ("human", "operator-human"),

@@ -105,6 +105,7 @@ fn each_outside_library_has_one_home() {
     only(&["plugin/"], &["wasmtime", "wasmtime_wasi", "wasmparser"]);
     only(&["cli/", "main.rs"], &["clap::", "comfy_table", "indicatif"]);
     only(&["ground/random.rs"], &["getrandom"]);
+    only(&["model/rows.rs", "cli/table.rs"], &["csv::"]);
 }
 
 #[test]
@@ -127,7 +128,7 @@ fn only_the_command_line_prints_and_exits() {
 }
 
 /// The rooms of `host/src` from the ground up: code of one reaches only those before it.
-const ROOMS: [&str; 15] = [
+const ROOMS: [&str; 16] = [
     "model",
     "ground",
     "store",
@@ -140,6 +141,7 @@ const ROOMS: [&str; 15] = [
     "people",
     "evidence",
     "workspace",
+    "results",
     "replay",
     "drive",
     "cli",

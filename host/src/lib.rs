@@ -5,8 +5,8 @@
 //! place that knows SQL, [`backend`] starts programs, [`plugin`] is the only place that knows wasmtime. [`run`] is a
 //! run directory, its lease and what an opened run holds. [`tick`] joins them into one step. [`failure`] and
 //! [`explain`] say what went wrong and why nothing moves, [`people`] brings in answers and kits, [`evidence`] writes
-//! what a run leaves for others. [`workspace`] finds, makes and opens runs, [`replay`] makes their decisions again,
-//! [`drive`] is the loop, and [`cli`] is the only place that prints.
+//! what a run leaves for others. [`workspace`] finds, makes and opens runs, [`results`] makes tables of them,
+//! [`replay`] makes their decisions again, [`drive`] is the loop, and [`cli`] is the only place that prints.
 //!
 //! What holds always, beside the order of the rooms:
 //!
@@ -30,6 +30,7 @@ pub mod model;
 pub mod people;
 pub mod plugin;
 pub mod replay;
+pub mod results;
 pub mod run;
 pub mod store;
 pub mod tick;

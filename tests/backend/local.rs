@@ -2,6 +2,7 @@
 use super::{changes, supervised, synced};
 use matterstack::backend::local::LocalSettings;
 use matterstack::backend::{Backends, Compute, JobKey};
+use matterstack::model::config::LocalConfig;
 use matterstack::model::contract::{Found, Status};
 use matterstack::model::id::{AttemptId, TaskId};
 use matterstack::model::inputs::Inputs;
@@ -28,7 +29,10 @@ impl Run {
     pub(super) fn open(directory: &Path, slots: u32) -> Backends {
         let mut backends = Backends::new(directory);
         backends.set_program(Path::new(PROGRAM));
-        backends.add_local("local", LocalSettings { cores: slots, log_max: None });
+        backends.add_local(
+            "local",
+            LocalSettings { config: LocalConfig { cores: slots, ..LocalConfig::default() }, log_max: None },
+        );
         backends
     }
 

@@ -5,6 +5,7 @@ use super::{changes, supervised, synced};
 use crate::support::disk::Disk;
 use matterstack::backend::local::LocalSettings;
 use matterstack::backend::{Backends, Compute, JobKey};
+use matterstack::model::config::LocalConfig;
 use matterstack::model::contract::{Found, GuestError, Status};
 use matterstack::model::id::{AttemptId, TaskId};
 use matterstack::model::inputs::Inputs;
@@ -292,7 +293,10 @@ fn a_job_that_prints_too_much_is_ended_with_a_code_of_its_own() {
     let run = Run::new(3);
     let mut backends = Backends::new(run.directory.path());
     backends.set_program(Path::new(env!("CARGO_BIN_EXE_matterstack")));
-    backends.add_local("local", LocalSettings { cores: 3, log_max: Some(1024 * 1024) });
+    backends.add_local(
+        "local",
+        LocalSettings { config: LocalConfig { cores: 3, ..LocalConfig::default() }, log_max: Some(1024 * 1024) },
+    );
     let run = Run { backends, ..run };
     let jobs = [
         ("a1", r#"{"command":"yes"}"#, "log-limit"),

@@ -136,7 +136,8 @@ fn a_run_that_may_be_left_out_is_the_latest() {
     for (path, takes) in listed() {
         let words: Vec<&str> = path.split(' ').filter(|word| *word != "amend").collect();
         let words = if path.starts_with("amend") { vec!["amend"] } else { words };
-        let optional = takes.arguments.iter().any(|argument| argument == "[RUN]") || words == ["amend"];
+        let optional =
+            takes.arguments.iter().any(|argument| argument == "[RUN]") || matches!(words[..], ["amend" | "table"]);
         // the machine is checked where no run is named
         let latest = optional && path != "doctor";
         assert_eq!(help(&words).contains("[default: latest]"), latest, "`{path}`");
@@ -146,7 +147,8 @@ fn a_run_that_may_be_left_out_is_the_latest() {
 /// The word of a command in a text that begins behind `matterstack `, and the options that stand with it.
 fn mention(text: &str) -> Option<(Vec<&str>, Vec<&str>)> {
     let end = text.find(['`', '|', ';', '#', '\n']).unwrap_or(text.len());
-    let end = text.find("&&").map_or(end, |at| at.min(end));
+    // behind `--` stands somebody else's command
+    let end = ["&&", " -- "].iter().filter_map(|word| text.find(word)).fold(end, usize::min);
     let words: Vec<&str> = text[..end].split_whitespace().collect();
     let first = words.first().filter(|word| word.chars().all(|c| c.is_ascii_lowercase()))?;
     let command = [&[*first][..], words.get(1..2).unwrap_or_default()].concat();

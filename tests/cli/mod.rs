@@ -1,5 +1,6 @@
 //! `matterstack` as a person uses it.
 mod alone;
+mod ask_tell;
 pub(crate) mod bad_input;
 mod choosing;
 mod commands;
@@ -14,13 +15,16 @@ mod looking;
 mod making;
 mod mending;
 mod notify;
+mod once;
 mod other_runs;
 mod ownership;
 mod params;
 mod patience;
 mod printing;
 mod readme;
+mod results;
 mod reuse;
+mod shells;
 mod subject;
 mod supervised;
 mod sweep;

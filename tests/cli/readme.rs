@@ -19,6 +19,8 @@ const CAMPAIGN: &str = "docs/campaign-in-rust.md";
 const OPERATOR: &str = "docs/operator-in-rust.md";
 const CLUSTER: &str = "docs/slurm.md";
 const MENDING: &str = "docs/mending.md";
+const ASK_TELL: &str = "docs/ask-tell.md";
+const RESULTS: &str = "docs/results.md";
 const REUSE: &str = "docs/reuse.md";
 const SWEEP: &str = "docs/sweep.md";
 const CONTRIBUTING: &str = "CONTRIBUTING.md";
@@ -231,8 +233,33 @@ fn a_sweep_runs_and_grows_as_its_page_says() {
 }
 
 #[test]
+fn a_program_decides_as_its_page_says() {
+    let directory = tempfile::tempdir().expect("a scratch directory");
+    let all = blocks(ASK_TELL);
+    let given: Vec<String> =
+        all.iter().filter(|block| block.language == "sh").map(|block| give(directory.path(), &block.text)).collect();
+    let [first, told] = &given[..] else { panic!("{} blocks", given.len()) };
+    let done = |text: &str, name: &str| {
+        text.lines().filter(|line| line.trim_start().starts_with(name) && line.contains(" completed ")).count()
+    };
+    assert_eq!((done(first, "trial-"), done(first, "ask-") >= 5), (10, true), "{first}");
+    assert!(first.contains("completed") && told.contains("completed"), "{first}{told}");
+}
+
+#[test]
+fn results_are_taken_out_as_their_page_says() {
+    let directory = tempfile::tempdir().expect("a scratch directory");
+    let block = blocks(RESULTS).into_iter().find(|block| block.language == "sh").expect("commands");
+    let given = give(directory.path(), &block.text);
+    assert!(given.contains("done 340.0 water"), "{given}");
+    let row = |name: &str| given.lines().rfind(|line| line.contains(name)).expect("a row").to_owned();
+    assert!(row("solvent=dmso").contains("0.0") && row("solvent=water").contains("0.2450"), "{given}");
+    assert!(given.contains("Y.LOSS"), "{given}");
+}
+
+#[test]
 fn no_page_has_commands_that_nobody_gives() {
-    let given = [README, CAMPAIGN, OPERATOR, CLUSTER, CONTRIBUTING, MENDING, REUSE, SWEEP];
+    let given = [README, CAMPAIGN, OPERATOR, CLUSTER, CONTRIBUTING, ASK_TELL, MENDING, RESULTS, REUSE, SWEEP];
     for name in pages().iter().filter(|name| !given.contains(&name.as_str())) {
         assert!(blocks(name).iter().all(|block| block.language != "sh"), "{name} has commands; a test must give them");
     }

@@ -51,6 +51,7 @@ impl Place {
         let mut store = Store::create(&place.path(), journal, false).expect("a new store");
         let identity = identity(1, 2);
         let new = NewRun {
+            label: None,
             run_id: "run",
             workspace: "test",
             config: NewConfig { text: "{}", plugins: &BTreeMap::new() },

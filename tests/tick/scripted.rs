@@ -270,6 +270,7 @@ impl Fixture {
         let fixture = Self { directory, config, plugins, now_ms: 1_000_000, ids: AtomicU64::new(1) };
         let mut store = Store::create(&fixture.dir().database(), Journal::Wal, false).expect("a new store");
         let new = NewRun {
+            label: None,
             run_id: "run",
             workspace: "test",
             config: NewConfig { text: "{}", plugins: &BTreeMap::new() },

@@ -85,8 +85,8 @@ pub fn check(check: &Check<'_>, tell: &mut dyn FnMut(&Step)) -> Vec<Step> {
     let mut steps = Steps { all: Vec::new(), tell };
     let mut backends = Backends::new(check.place);
     match check.config {
-        BackendConfig::Local { cores } => {
-            backends.add_local(check.name, local::LocalSettings { cores: *cores, log_max: None });
+        BackendConfig::Local(local) => {
+            backends.add_local(check.name, local::LocalSettings { config: (**local).clone(), log_max: None });
             job(check, &backends, &mut steps);
         }
         BackendConfig::Slurm(slurm) => {
@@ -277,9 +277,7 @@ fn clean_up(far: Carrier<'_>, steps: &mut Steps<'_>) {
 
 fn remedy_of(config: &BackendConfig, error: &GuestError) -> &'static str {
     match (config, error) {
-        (BackendConfig::Local { .. }, _) => {
-            "the directory here must be writable, and this binary must be able to start"
-        }
+        (BackendConfig::Local(_), _) => "the directory here must be writable, and this binary must be able to start",
         (_, GuestError::Rejected(_) | GuestError::Invalid(_)) => {
             "correct partition, account, qos, gres, constraint or extra_args of the backend: the cluster says why"
         }

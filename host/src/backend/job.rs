@@ -1,4 +1,5 @@
 //! The job document that an operator hands to a backend, under the published schema `job`.
+use super::setup::{shell_or_usual, shell_words};
 use crate::ground::words::quoted;
 use crate::model::code::Code;
 use crate::model::contract::{Detail, GuestError};
@@ -21,18 +22,20 @@ fn words(command: &Command) -> Vec<&str> {
     }
 }
 
-/// A command as a shell takes it; a text is a whole line of its own, or words as they stand.
-pub(super) fn shell_text(command: &Command, line: bool) -> String {
+/// A command as a shell takes it; a text is a whole line for this shell, or, without one, words as they stand.
+pub(super) fn shell_text(command: &Command, shell: Option<&[String]>) -> String {
     match command {
         Command::Argv(words) => words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
-        Command::Shell(text) if line => format!("/bin/sh -c {}", quoted(text)),
-        Command::Shell(text) => text.clone(),
+        Command::Shell(text) => match shell {
+            Some(shell) => format!("{} {}", shell_words(shell), quoted(text)),
+            None => text.clone(),
+        },
     }
 }
 
 impl JobDocument {
-    /// The command behind its launcher.
-    pub(super) fn launched(&mut self) -> Command {
+    /// The command behind its launcher; a line of it is for this shell.
+    pub(super) fn launched(&mut self, shell: &[String]) -> Command {
         let command = std::mem::replace(&mut self.command, Command::Argv(Vec::new()));
         match (self.launcher.take(), command) {
             (None, command) => command,
@@ -41,11 +44,12 @@ impl JobDocument {
                 Command::Argv(words)
             }
             (Some(Command::Argv(mut words)), Command::Shell(line)) => {
-                words.extend(["/bin/sh".to_owned(), "-c".to_owned(), line]);
+                words.extend(shell_or_usual(shell));
+                words.push(line);
                 Command::Argv(words)
             }
             (Some(Command::Shell(text)), command) => {
-                Command::Shell(format!("exec {text} {}", shell_text(&command, true)))
+                Command::Shell(format!("exec {text} {}", shell_text(&command, Some(shell))))
             }
         }
     }

@@ -12,6 +12,7 @@ mod kept;
 pub mod local;
 mod program;
 mod registry;
+mod setup;
 pub mod slurm;
 pub mod staging;
 pub mod transport;
@@ -27,6 +28,6 @@ pub use registry::{BackendTrouble, Backends, Changes};
 
 /// Looks for supervisors of a run on this machine that somebody stopped. Changes nothing.
 pub fn stopped_supervisors(run: &Path, config: &RunConfig) -> Vec<StoppedSupervisor> {
-    let locals = config.backends.iter().filter(|(_, backend)| matches!(backend, BackendConfig::Local { .. }));
+    let locals = config.backends.iter().filter(|(_, backend)| matches!(backend, BackendConfig::Local(_)));
     locals.filter_map(|(name, _)| local::stopped_supervisor(run, name)).collect()
 }

@@ -103,7 +103,7 @@ impl Backends {
 
     /// Adds a backend that runs jobs on this machine.
     pub fn add_local(&mut self, name: &str, settings: LocalSettings) {
-        let environment = self.environment.clone().unwrap_or_else(inherited);
+        let environment = self.environment.clone().unwrap_or_else(|| inherited(&[]));
         self.local.insert(name.to_owned(), LocalBackend::new(&self.run_directory, name, settings, environment));
     }
 
@@ -125,7 +125,10 @@ impl Backends {
 
     /// The script that a job (JSON text) would get on a backend that writes one; `attempt` stands for its id.
     pub fn preview(&self, backend: &str, attempt: &str, job: &str) -> Option<Result<String, GuestError>> {
-        self.slurm.get(backend).map(|slurm| slurm.preview(attempt, job))
+        match self.local.get(backend) {
+            Some(local) => local.preview(job),
+            None => self.slurm.get(backend).map(|slurm| slurm.preview(attempt, job)),
+        }
     }
 
     /// How many submits are worth collecting before [`Backends::sync`]: a cluster takes an array at the price of a job.

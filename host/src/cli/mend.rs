@@ -129,14 +129,14 @@ pub(super) fn amend(session: &Session, given: AmendArgs) -> Result<u8, Failure> 
 fn amend_environment(session: &Session, run: &str, how: &How) -> Result<u8, Failure> {
     let mut held = take(session, run, how.dry_run)?;
     let run = &mut held.run;
-    if !run.config.backends.values().any(|backend| matches!(backend, BackendConfig::Local { .. })) {
+    if !run.config.backends.values().any(|backend| matches!(backend, BackendConfig::Local(_))) {
         return Err(Failure::input(format!(
             "run `{}` has no local backend, and other jobs inherit nothing",
             run.dir.id()
         ))
         .hint("`setup` of a cluster's backend says what its jobs find"));
     }
-    let (before, here) = (run.store.environment()?, workspace::environment_here());
+    let (before, here) = (run.store.environment()?, workspace::environment_here(&run.config));
     let names: BTreeSet<&String> = before.variables.keys().chain(here.variables.keys()).collect();
     let changed: Vec<String> = names
         .into_iter()

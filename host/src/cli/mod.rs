@@ -1,15 +1,20 @@
 //! The command line: the only place that prints or exits.
 mod backend;
 mod backup;
+mod compare;
 mod control;
 mod doctor;
 mod evidence;
+mod export;
 mod graph;
 mod inner;
+mod keep;
 mod kit;
 mod logs;
 mod mend;
+mod once;
 mod output;
+mod path;
 mod plugin;
 mod progress;
 mod remedy;
@@ -20,7 +25,9 @@ mod reuse;
 mod runs;
 mod show;
 mod subject;
+mod table;
 mod tasks;
+mod tell;
 
 pub use inner::{compile, supervise};
 
@@ -63,6 +70,18 @@ enum Command {
     ///
     /// With --json: run_id, and path (the run directory).
     Init(runs::InitArgs),
+    /// Make a run and tick it until it ends: of a workspace, of a command, or of a command for every row of a table
+    ///
+    /// Behind `--` stands a command, for which a workspace `run-WORD` is made below the workspaces root, else below
+    /// `workspaces` here. Files that the command names by a relative path go with it, and so do those of --file. With
+    /// --each, `{column}` in it stands for the value of that column; the file may have a byte order mark, semicolons
+    /// and decimal commas. Exit codes are those of `loop`.
+    ///
+    /// With --json: what `loop` prints.
+    #[command(
+        override_usage = "matterstack run [OPTIONS] WORKSPACE\n       matterstack run [OPTIONS] [--each <FILE>] -- COMMAND…"
+    )]
+    Run(once::RunArgs),
     /// Advance a run by one tick
     ///
     /// With --json: run_id, state of the run, reason (why it is in that state, or null), iteration, and how many
@@ -118,8 +137,15 @@ enum Command {
     /// List every run
     ///
     /// With --json: a list, each with run_id, workspace, state (`unreadable` if it cannot be read, then with the cause
-    /// as reason), reason, iteration, tasks (counts, as `status` has them), created_at, and path (the run directory).
-    List,
+    /// as reason), reason, iteration, tasks (counts, as `status` has them), label, summary, created_at, and path (the
+    /// run directory).
+    List {
+        /// Only runs of this workspace
+        workspace: Option<String>,
+        /// Only runs with this label
+        #[arg(long, value_name = "TEXT")]
+        label: Option<String>,
+    },
     /// Say why tasks do not move, and which command would help
     ///
     /// With --json: a list of all, each with task (null for the run itself), code (a word that docs/explain.md lists),
@@ -194,6 +220,64 @@ enum Command {
         /// The language to print it in
         #[arg(long, value_enum, default_value_t = GraphFormat::Mermaid)]
         format: GraphFormat,
+    },
+    /// Print results as a table: a row for every task, with its parameters and the values of JSON outputs
+    ///
+    /// Every format has the same columns: run, label, task, iteration, operator, attempt (the number of the last),
+    /// state, reused (whether it ran nothing), stale, source (the run whose results it took), then params.NAME (what
+    /// stands in the task's `input` or in a file `params.json` of it), data.NAME (the operator's own document), what
+    /// --fields names, then queued_s, ran_s and cpu_s (of the job of that attempt, in seconds), memory_mb (at most),
+    /// node and path (the attempt's directory). Text leaves out path and what is empty in every row.
+    ///
+    /// With --json: a list of objects with these keys; null is what there is not.
+    Table(table::TableArgs),
+    /// Say what two runs have not alike: configuration, plugins, pinned files, tasks and their results
+    ///
+    /// With --json: a list, each with part (config, plugin, file, task or result), task (or null), name (a path in a
+    /// document, a file; empty for a task that only one of them has), first and second (what each has, or null).
+    Compare {
+        /// A run
+        first: String,
+        /// Another
+        second: String,
+    },
+    /// Print where a run, the last attempt at a task, or a file of that lies
+    ///
+    /// With --json: run_id, task (or null), file (or null), and path.
+    #[command(override_usage = "matterstack path [OPTIONS] [RUN] [TASK] [FILE]")]
+    Path {
+        /// The run [default: latest], a task, and one of its files
+        #[arg(num_args = 0..=3, value_names = ["RUN", "TASK", "FILE"])]
+        of: Vec<String>,
+    },
+    /// Copy outputs out of a run, into a directory for each task, with a list of what they are
+    ///
+    /// DIR/manifest.json has of each file: file, task, attempt, path, sha256 and size. What is not as it was left is
+    /// not copied; then the exit code is 74.
+    ///
+    /// With --json: run_id, path, files and bytes (how many), and left_out (what was not copied, and why).
+    Export(export::ExportArgs),
+    /// Say what runs take of the disk, the largest first
+    ///
+    /// With --json: a list, each with run_id, path, total, database, plugins, inputs and attempts in bytes, and files
+    /// (how many).
+    Du {
+        /// The runs [default: all]
+        #[arg(value_name = "RUN")]
+        runs: Vec<String>,
+    },
+    /// Remove runs that have ended
+    ///
+    /// With --json: a list, each with run_id, path, files and bytes.
+    Rm(keep::RmArgs),
+    /// Keep a note in the record of a run
+    ///
+    /// With --json: run_id and text.
+    #[command(override_usage = "matterstack note [OPTIONS] [RUN] TEXT")]
+    Note {
+        /// The run [default: latest], and the text
+        #[arg(num_args = 1..=2, required = true, value_names = ["RUN", "TEXT"])]
+        of: Vec<String>,
     },
     /// Start nothing new until `resume`; what is live goes on
     ///
@@ -276,6 +360,21 @@ enum Command {
     ///
     /// With --json: run_id, task, sha256 (of the answer), at (when), and by: {user, uid, host}.
     Respond(respond::RespondArgs),
+    /// Tell a campaign that asks a program (`builtin:ask-tell`) results that were had elsewhere
+    ///
+    /// A table has a row for each: a column `trial` names one by its id, columns that are called as variables say at
+    /// which point, and the others are the result. A file `*.json` is a list of {trial, params, result}. A trial that
+    /// is waited for is completed with it, one that has ended is corrected, and other points are added. A run that is
+    /// held or has ended goes on. Where one row is refused, none counts.
+    ///
+    /// With --json: run_id, state of the run, and reason (why it is in that state, or null), and told (how many
+    /// results).
+    #[command(override_usage = "matterstack tell [OPTIONS] [RUN] FILE")]
+    Tell {
+        /// The run [default: latest], and the file
+        #[arg(num_args = 1..=2, required = true, value_names = ["RUN", "FILE"])]
+        of: Vec<String>,
+    },
     /// Carry jobs to clusters that cannot be reached, and their results back
     #[command(subcommand)]
     Kit(kit::KitCommand),
@@ -406,11 +505,12 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
 fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
     match command {
         Command::Init(arguments) => runs::init(session, &arguments),
+        Command::Run(arguments) => once::run(session, arguments),
         Command::Step { run, dry_run: true, .. } => runs::dry_run(session, &run),
         Command::Step { run, dry_run: false, timings } => runs::step(session, &run, timings),
         Command::Loop(arguments) => runs::drive_runs(session, &arguments),
         Command::Status { run, watch } => show::status(session, &run, watch),
-        Command::List => show::list(session),
+        Command::List { workspace, label } => show::list(session, workspace.as_deref(), label.as_deref()),
         Command::Explain { of, reuse: true, .. } => {
             let (run, task) = subject::task(session, of)?;
             show::explain_reuse(session, &run, &task)
@@ -432,6 +532,13 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
             logs::logs(session, &run, &task, follow, attempt)
         }
         Command::Graph { run, format } => graph::graph(session, &run, format),
+        Command::Table(arguments) => table::table(session, &arguments),
+        Command::Compare { first, second } => compare::compare(session, &first, &second),
+        Command::Path { of } => path::path(session, of),
+        Command::Export(arguments) => export::export(session, arguments),
+        Command::Du { runs } => keep::du(session, &runs),
+        Command::Rm(arguments) => keep::rm(session, &arguments),
+        Command::Note { of } => keep::note(session, of),
         Command::Pause { run, reason } => control::pause(session, &run, reason.as_deref()),
         Command::Resume { run, sets, how } => control::resume(session, &run, &sets, &how),
         Command::Cancel { run, task, choice, how } => control::cancel(session, &run, &choice.of(task), &how),
@@ -447,6 +554,7 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
             let (run, task) = subject::task(session, arguments.of.clone())?;
             respond::respond(session, (&run, &task), &arguments)
         }
+        Command::Tell { of } => tell::tell(session, of),
         Command::Kit(command) => kit::kit(session, &command),
         Command::Evidence { run, out } => evidence::evidence(session, &run, out.as_deref()),
         Command::Replay { run } => replay::replay(session, &run),

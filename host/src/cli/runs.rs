@@ -42,6 +42,9 @@ pub(super) struct InitArgs {
     /// Whose results its tasks take in place of running: a run of the workspace, `workspace` for all of them, or `none`
     #[arg(long, value_name = "RUN|workspace|none")]
     reuse: Option<String>,
+    /// What to call the run beside its id
+    #[arg(long, value_name = "TEXT")]
+    label: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -135,22 +138,15 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     if duration > DURATION_MAX { Err("at most 36500d, which is a hundred years".to_owned()) } else { Ok(duration) }
 }
 
+impl InitArgs {
+    /// Of a workspace as it is, but for these values.
+    pub(super) fn of(workspace: String, sets: Vec<String>, label: Option<String>) -> Self {
+        Self { workspace, config: None, sets, run_id: None, reuse: None, label }
+    }
+}
+
 pub(super) fn init(session: &Session, arguments: &InitArgs) -> Result<u8, Failure> {
-    let workspaces = session.workspaces()?;
-    let user = user_config();
-    let Made { dir: run, config, implied, reusable } = workspace::init(&Init {
-        workspaces: &workspaces,
-        slug: &arguments.workspace,
-        config: arguments.config.as_deref(),
-        user_config: user.as_deref(),
-        sets: &arguments.sets,
-        run_id: arguments.run_id.as_deref(),
-        reuse: arguments.reuse.as_deref(),
-        act: workspace::act(Verb::Init, init_act(arguments), None),
-    })?;
-    implied.iter().for_each(|text| tell(text));
-    tell(&reach(&config));
-    reusable.iter().for_each(|survey| tell(&would_reuse(survey)));
+    let run = init_run(session, arguments)?.dir;
     if session.json {
         print_json(&json!({"run_id": run.id(), "path": run.root()}))?;
     } else {
@@ -159,11 +155,34 @@ pub(super) fn init(session: &Session, arguments: &InitArgs) -> Result<u8, Failur
     Ok(0)
 }
 
+/// Makes a run, and says what a person must know of it.
+pub(super) fn init_run(session: &Session, arguments: &InitArgs) -> Result<Made, Failure> {
+    let workspaces = session.workspaces()?;
+    let user = user_config();
+    let made = workspace::init(&Init {
+        workspaces: &workspaces,
+        slug: &arguments.workspace,
+        config: arguments.config.as_deref(),
+        user_config: user.as_deref(),
+        sets: &arguments.sets,
+        run_id: arguments.run_id.as_deref(),
+        reuse: arguments.reuse.as_deref(),
+        label: arguments.label.as_deref(),
+        act: workspace::act(Verb::Init, init_act(arguments), None),
+    })?;
+    made.implied.iter().for_each(|text| tell(text));
+    tell(&reach(&made.config));
+    made.reusable.iter().for_each(|survey| tell(&would_reuse(survey)));
+    Ok(made)
+}
+
 /// The arguments of `init`, for the record.
 fn init_act(arguments: &InitArgs) -> Value {
     let mut recorded = json!({"workspace": arguments.workspace, "set": arguments.sets});
-    if let Some(from) = &arguments.reuse {
-        recorded["reuse"] = json!(from);
+    for (key, text) in [("reuse", &arguments.reuse), ("label", &arguments.label)] {
+        if let Some(text) = text {
+            recorded[key] = json!(text);
+        }
     }
     recorded
 }
@@ -244,11 +263,15 @@ fn print_tick(session: &Session, tick: &Tick, timings: bool) -> Result<(), Failu
         let parts = tick.timings.parts().map(|(part, took)| format!("{part} {:.3}", took.as_secs_f64() * 1000.0));
         tell(&format!("timings in ms: {}", parts.join(", ")));
     }
+    print(&tick_line(tick))
+}
+
+fn tick_line(tick: &Tick) -> String {
     let reason = tick.reason.as_ref().map(|reason| format!(" ({})", one_line(reason))).unwrap_or_default();
-    print(&format!(
+    format!(
         "{}: {}{reason}, iteration {}; polled {}, submitted {}, finished {}, planned {}\n",
         tick.run_id, tick.state, tick.iteration, tick.polled, tick.submitted, tick.finished, tick.planned
-    ))
+    )
 }
 
 pub(super) fn dry_run(session: &Session, name: &str) -> Result<u8, Failure> {
@@ -280,7 +303,7 @@ pub(super) fn drive_runs(session: &Session, arguments: &LoopArgs) -> Result<u8, 
             &dir,
             patience,
             interrupt.as_fd(),
-            Shown { alone: true, timings: arguments.timings },
+            Shown { alone: true, timings: arguments.timings, is_data: true },
         );
     }
     let runs: Vec<RunDir> = session.workspaces()?.runs().into_iter().map(|(_, run)| run).filter(goes_on).collect();
@@ -289,8 +312,14 @@ pub(super) fn drive_runs(session: &Session, arguments: &LoopArgs) -> Result<u8, 
     }
     let codes = std::thread::scope(|scope| {
         let drive = |dir: &RunDir| {
-            drive_one(session, dir, patience, interrupt.as_fd(), Shown { alone: false, timings: arguments.timings })
-                .unwrap_or_else(|failure| report(&failure))
+            drive_one(
+                session,
+                dir,
+                patience,
+                interrupt.as_fd(),
+                Shown { alone: false, timings: arguments.timings, is_data: true },
+            )
+            .unwrap_or_else(|failure| report(&failure))
         };
         let start = |dir| std::thread::Builder::new().spawn_scoped(scope, move || drive(dir));
         let threads: Vec<_> = runs.iter().map(|dir| (dir, start(dir))).collect();
@@ -310,6 +339,19 @@ pub(super) fn drive_runs(session: &Session, arguments: &LoopArgs) -> Result<u8, 
 fn goes_on(dir: &RunDir) -> bool {
     // A run that cannot be read is not passed over: its loop says why.
     workspace::open_for_reading(dir).and_then(|(store, _)| Ok(store.run()?)).map_or(true, |row| !row.state.ended())
+}
+
+/// Ticks a run that was just made until it ends.
+pub(super) fn drive_made(
+    session: &Session,
+    dir: &RunDir,
+    wait: bool,
+    timeout: Option<Duration>,
+) -> Result<u8, Failure> {
+    let patience = Patience { wait, deadline: timeout.map(|timeout| Instant::now() + timeout) };
+    tell(&format!("run `{}`", dir.address()));
+    let shown = Shown { alone: true, timings: false, is_data: session.json };
+    drive_one(session, dir, patience, interrupts()?.as_fd(), shown)
 }
 
 /// A stream that becomes readable when a person or the system asks this process to stop.
@@ -336,6 +378,8 @@ struct Shown {
     alone: bool,
     /// Whether it says how long the parts of its ticks took.
     timings: bool,
+    /// Whether how it ended is data, and not beside data that follows.
+    is_data: bool,
 }
 
 fn drive_one(
@@ -367,7 +411,11 @@ fn drive_one(
     progress.finish();
     let ending = ending?;
     // a disk that fails from the beginning lets nothing be done
-    total.iter().try_for_each(|total| print_tick(session, total, shown.timings))?;
+    match &total {
+        Some(total) if shown.is_data => print_tick(session, total, shown.timings)?,
+        Some(total) => tell(tick_line(total).trim_end()),
+        None => {}
+    }
     let run = dir.address();
     match ending {
         Ending::Completed | Ending::Failed => {}

@@ -13,6 +13,7 @@ use crate::ground::words::positional;
 use crate::model::code::Code;
 use crate::model::selection::Selection;
 use crate::model::states::{RunState, TaskCounts};
+use crate::model::time::Time;
 use crate::run::{LastTick, RunDir};
 use crate::store::{Store, WaitRow};
 use crate::workspace::{changed_files, kept_config, now_ms, open_for_reading, open_to_look, read_store};
@@ -30,6 +31,8 @@ const WAITS_COUNTED: u32 = 1000;
 const EXPLAINED_SHOWN: u64 = 50;
 /// Explanations that are printed at once.
 const PRINTED_AT_ONCE: usize = 1_000;
+/// Up to where a list does not count the seconds.
+const A_MINUTE: Duration = Duration::from_secs(60);
 /// Characters of the campaign's result that `status` shows a person.
 const RESULT_CHARS: usize = 120;
 
@@ -269,17 +272,24 @@ fn wait_json(run: &str, wait: &WaitRow) -> Value {
     })
 }
 
-pub(super) fn list(session: &Session) -> Result<u8, Failure> {
+pub(super) fn list(session: &Session, workspace: Option<&str>, label: Option<&str>) -> Result<u8, Failure> {
     let workspaces = session.workspaces()?;
+    workspace.map_or(Ok(()), |workspace| workspaces.workspace(workspace).map(drop))?;
     let mut found = Vec::new();
     for (slug, dir) in workspaces.runs() {
-        found.push(list_entry(&slug, &dir));
+        if workspace.is_none_or(|workspace| slug == workspace.trim_end_matches('/')) {
+            found.push(list_entry(&slug, &dir));
+        }
     }
+    found.retain(|run| label.is_none_or(|label| run["label"] == label));
     if session.json {
         return print_json(&found).map(|()| 0);
     }
     if found.is_empty() {
-        tell("no run yet; `matterstack init WORKSPACE` makes one");
+        tell(match label.or(workspace) {
+            Some(_) => "there is no such run",
+            None => "no run yet; `matterstack init WORKSPACE` makes one",
+        });
         return Ok(0);
     }
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -288,9 +298,15 @@ pub(super) fn list(session: &Session) -> Result<u8, Failure> {
         let ended: u64 =
             ["completed", "failed", "cancelled", "skipped"].iter().filter_map(|key| tasks[key].as_u64()).sum();
         let done = format!("{ended}/{}", tasks["total"].as_u64().unwrap_or(0));
-        vec![text(&run["run_id"]), text(&run["workspace"]), text(&run["state"]), text(&run["iteration"]), done]
+        let written = |key: &str| run[key].as_str().unwrap_or_default().to_owned();
+        let made = serde_json::from_value::<Time>(run["created_at"].clone()).ok().map(|at| at.0);
+        let since = made.map(|at| Duration::from_millis(u64::try_from(now_ms() - at).unwrap_or(0)));
+        let told = run["summary"]["text"].as_str().unwrap_or_default().to_owned();
+        let since = since.map(|since| if since < A_MINUTE { "< 1 min".to_owned() } else { age(since) });
+        let since = since.unwrap_or_default();
+        vec![text(&run["run_id"]), written("label"), text(&run["workspace"]), text(&run["state"]), since, done, told]
     });
-    print(&table(&["RUN", "WORKSPACE", "STATE", "ITERATION", "TASKS ENDED"], rows))?;
+    print(&table(&["RUN", "LABEL", "WORKSPACE", "STATE", "AGE", "TASKS ENDED", "SUMMARY"], rows))?;
     Ok(0)
 }
 
@@ -301,13 +317,14 @@ fn list_entry(slug: &str, dir: &RunDir) -> Value {
         let row = store.run()?;
         Ok(json!({
             "run_id": dir.id(), "workspace": slug, "state": row.state, "reason": row.reason, "iteration": row.iteration,
-            "tasks": store.task_counts()?, "created_at": time(row.created_at_ms), "path": dir.root(),
+            "label": row.label, "summary": row.summary()?, "tasks": store.task_counts()?,
+            "created_at": time(row.created_at_ms), "path": dir.root(),
         }))
     };
     read().unwrap_or_else(|failure| {
         json!({
             "run_id": dir.id(), "workspace": slug, "state": "unreadable", "reason": failure.to_string(), "iteration": null,
-            "tasks": null, "created_at": null, "path": dir.root(),
+            "label": null, "summary": null, "tasks": null, "created_at": null, "path": dir.root(),
         })
     })
 }

@@ -80,6 +80,23 @@ pub(super) fn task(session: &Session, words: Vec<String>) -> Result<(String, Str
     }
 }
 
+/// The runs that a command is about: those that are named, or every one with this label, in the order of their ids.
+///
+/// # Errors
+/// If a name leads to no run, or no run has the label.
+pub(super) fn runs_of(session: &Session, names: &[String], label: Option<&str>) -> Result<Vec<RunDir>, Failure> {
+    let Some(label) = label else { return names.iter().map(|name| session.run(name)).collect() };
+    let labelled = |run: &RunDir| {
+        let row = read_store(run).and_then(|store| Ok(store.run()?));
+        row.is_ok_and(|row| row.label.as_deref() == Some(label))
+    };
+    let runs: Vec<RunDir> = session.workspaces()?.runs().into_iter().map(|(_, run)| run).filter(labelled).collect();
+    if runs.is_empty() {
+        return Err(Failure::input(format!("no run has the label `{label}`")).hint("`matterstack list` shows labels"));
+    }
+    Ok(runs)
+}
+
 /// The run of a command and the task or the pattern of ids, if there is one: a single word names a run, or else a task
 /// of the latest.
 ///

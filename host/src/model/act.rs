@@ -31,6 +31,10 @@ pub enum Verb {
     Respond,
     /// Took a result out of what later runs may reuse.
     ReuseReject,
+    /// Kept a note.
+    Note,
+    /// Told the campaign results.
+    Tell,
     /// Brought back what a cluster that cannot be reached has computed.
     KitImport,
 }
@@ -49,6 +53,8 @@ impl Verb {
             Self::Settle => "settle",
             Self::Respond => "respond",
             Self::ReuseReject => "reuse_reject",
+            Self::Note => "note",
+            Self::Tell => "tell",
             Self::KitImport => "kit_import",
         }
     }
@@ -90,7 +96,7 @@ pub struct ActRecord {
     /// When.
     pub at: Time,
     /// What it does: `init`, `pause`, `resume`, `cancel`, `amend`, `rerun`, `adopt`, `settle`,
-    /// `respond`, `reuse_reject`, `kit_import`, and what later versions add.
+    /// `respond`, `reuse_reject`, `note`, `tell`, `kit_import`, and what later versions add.
     pub verb: String,
     /// Its arguments, an object.
     pub arguments: Value,

@@ -21,8 +21,17 @@ pub const WORKFLOW: &str = "builtin:workflow";
 /// The standard campaign that makes its tasks from a template.
 pub const SWEEP: &str = "builtin:sweep";
 
+/// The standard campaign whose decisions a program of the user's makes.
+pub const ASK_TELL: &str = "builtin:ask-tell";
+
 /// The standard operator that runs commands on backends.
 pub const COMPUTE: &str = "builtin:compute";
+
+/// Whether a variable is called as secrets are: what jobs inherit stands in records that others read.
+pub fn names_a_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    ["KEY", "PASSWORD", "PASSWD", "SECRET", "TOKEN", "CREDENTIAL"].iter().any(|word| name.contains(word))
+}
 
 fn object() -> Value {
     Value::Object(Map::new())
@@ -77,6 +86,15 @@ impl RunConfig {
         let name = source.pinned_as()?;
         let file = self.pinned.as_ref()?.files.get(&*name)?;
         Some((name, file))
+    }
+
+    /// Patterns of the variables that local jobs inherit beside those that all do.
+    pub fn pass_env(&self) -> Vec<&str> {
+        let patterns = self.backends.values().flat_map(|backend| match backend {
+            BackendConfig::Local(local) => local.pass_env.as_slice(),
+            BackendConfig::Slurm(_) => &[],
+        });
+        patterns.map(String::as_str).collect()
     }
 
     /// Whether an operator is granted a backend.
@@ -194,11 +212,7 @@ impl Default for Grants {
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum BackendConfig {
     /// Jobs on this machine.
-    Local {
-        /// How many cores its jobs take together.
-        #[serde(default = "one")]
-        cores: u32,
-    },
+    Local(Box<LocalConfig>),
     /// Jobs of a Slurm cluster, here or behind `ssh`.
     Slurm(Box<SlurmConfig>),
 }
@@ -216,19 +230,13 @@ impl BackendConfig {
             Local,
             Slurm,
         }
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Local {
-            #[serde(default = "one")]
-            cores: u32,
-        }
         let misfit = |why: &str| Misfit { place: Vec::new(), why: why.to_owned(), near: None };
         let mut keys = value.as_object().ok_or_else(|| misfit("expected an object, with a `kind`"))?.clone();
         let kind = keys.remove("kind").ok_or_else(|| misfit("missing field `kind`"))?;
         let kind = fit::<Kind>(&kind).map_err(|misfit| misfit.below([Place::Key("kind".to_owned())]))?;
         let keys = Value::Object(keys);
         Ok(match kind {
-            Kind::Local => Self::Local { cores: fit::<Local>(&keys)?.cores },
+            Kind::Local => Self::Local(Box::new(fit(&keys)?)),
             Kind::Slurm => Self::Slurm(Box::new(fit(&keys)?)),
         })
     }
@@ -238,6 +246,34 @@ impl<'de> Deserialize<'de> for BackendConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
         Self::read(&value).map_err(serde::de::Error::custom)
+    }
+}
+
+/// A backend of the kind `local`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LocalConfig {
+    /// How many cores its jobs take together.
+    pub cores: u32,
+    /// Lines of shell before each command, such as `. $MATTERSTACK_WORKSPACE_DIR/venv/bin/activate`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub setup: Vec<String>,
+    /// Whether a line of `setup` may fail. Otherwise one that does ends the attempt with the code `setup`, before the
+    /// command starts; each line must be whole by itself.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub setup_may_fail: bool,
+    /// The shell for `setup` and for commands that are a line of shell, which is put behind it, such as
+    /// `["bash", "-euo", "pipefail", "-c"]`; empty: `/bin/sh -c`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub shell: Vec<String>,
+    /// Patterns of further variables that jobs inherit of the shell that makes the run, such as `OMP_*`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pass_env: Vec<String>,
+}
+
+impl Default for LocalConfig {
+    fn default() -> Self {
+        Self { cores: 1, setup: Vec::new(), setup_may_fail: false, shell: Vec::new(), pass_env: Vec::new() }
     }
 }
 
@@ -268,6 +304,9 @@ pub struct SlurmConfig {
     /// Whether a line of `setup` may fail. Otherwise one that does ends the attempt with the code `setup`, before the
     /// command starts; each line must be whole by itself.
     pub setup_may_fail: bool,
+    /// The shell for commands that are a line of shell, which is put behind it; empty: `/bin/sh -c`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub shell: Vec<String>,
     /// A template of the job script in place of the built-in one, in the syntax of Jinja.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
@@ -302,6 +341,7 @@ impl Default for SlurmConfig {
             extra_args: Vec::new(),
             setup: Vec::new(),
             setup_may_fail: false,
+            shell: Vec::new(),
             template: None,
             remote_root: None,
             poll_interval_s: 10.0,

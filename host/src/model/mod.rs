@@ -22,6 +22,7 @@ pub mod reason;
 pub mod remedy;
 pub mod result;
 pub mod reuse;
+pub mod rows;
 pub mod schema;
 pub mod selection;
 pub mod states;

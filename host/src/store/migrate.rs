@@ -4,8 +4,11 @@ use crate::model::evidence::EngineRecord;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use std::path::Path;
 
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_each_result.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_initial.sql"),
+    include_str!("migrations/0002_each_result.sql"),
+    include_str!("migrations/0003_label.sql"),
+];
 
 fn latest() -> i64 {
     MIGRATIONS.len() as i64

@@ -62,6 +62,15 @@ impl Store {
         Ok(files.collect::<Result<_, _>>()?)
     }
 
+    /// How many outputs stayed on clusters.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn outputs_elsewhere(&self) -> Result<u64, StoreError> {
+        let sql = "SELECT count(*) FROM outputs WHERE remote IS NOT NULL";
+        Ok(self.connection.query_row(sql, [], |row| row.get::<_, i64>(0))? as u64)
+    }
+
     /// The files an attempt left.
     ///
     /// # Errors

@@ -159,6 +159,14 @@ impl Store {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// Whether any attempt took the results of one of that run.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn has_taken_of(&self, run: &str) -> Result<bool, StoreError> {
+        Ok(self.connection.prepare_cached("SELECT 1 FROM reused WHERE run = ?1")?.exists([run])?)
+    }
+
     /// Whether a task of the run has the results of this attempt.
     ///
     /// # Errors

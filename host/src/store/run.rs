@@ -49,6 +49,8 @@ pub struct RunRow {
     pub run_id: String,
     /// The workspace's slug.
     pub workspace: String,
+    /// What a person calls the run.
+    pub label: Option<String>,
     /// Where the run stands.
     pub state: RunState,
     /// Why, for a program.
@@ -88,6 +90,8 @@ pub struct NewRun<'a> {
     pub run_id: &'a str,
     /// The workspace's slug.
     pub workspace: &'a str,
+    /// What a person calls the run.
+    pub label: Option<&'a str>,
     /// What it goes by.
     pub config: NewConfig<'a>,
     /// Where it is made.
@@ -137,7 +141,7 @@ impl Store {
             .prepare_cached(
                 "SELECT run_id, workspace, state, reason_code, reason, iteration, decisions, idle_plans, \
                  (SELECT d.summary FROM decisions d WHERE d.number = state_of AND d.outcome = 'answered'), result, \
-                 supplied, lower(hex(config_sha256)), token, inode, born_ns, volume, user_id, created_at_ms, ended_at_ms, also_paused \
+                 supplied, lower(hex(config_sha256)), token, inode, born_ns, volume, user_id, created_at_ms, ended_at_ms, also_paused, label \
                  FROM run",
             )?
             .query_row([], |row| {
@@ -164,6 +168,7 @@ impl Store {
                         created_at_ms: row.get(17)?,
                         ended_at_ms: row.get(18)?,
                         also_paused: row.get(19)?,
+                        label: row.get(20)?,
                 })
             })?)
     }
@@ -196,8 +201,8 @@ impl Writer<'_> {
         let state = RunState::default().as_str();
         self.connection.execute(
             "INSERT INTO run (one, run_id, workspace, state, config_sha256, token, inode, born_ns, volume, user_id, created_at_ms, \
-             each_result) VALUES (1, :id, :workspace, :state, unhex(:config), :token, :inode, :born_ns, :volume, :user, :now, \
-             :each_result)",
+             each_result, label) VALUES (1, :id, :workspace, :state, unhex(:config), :token, :inode, :born_ns, :volume, :user, :now, \
+             :each_result, :label)",
             named_params! {
                 ":id": run.run_id,
                 ":workspace": run.workspace,
@@ -210,6 +215,7 @@ impl Writer<'_> {
                 ":user": run.user_id,
                 ":now": run.act.at_ms,
                 ":each_result": run.each_result,
+                ":label": run.label,
             },
         )?;
         self.ask_plan(PlanReason::First)?;

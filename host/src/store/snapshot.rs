@@ -77,6 +77,7 @@ impl Snapshot<'_> {
             result: optional(row.result.as_deref())?,
             run_id: row.run_id,
             workspace: row.workspace,
+            label: row.label,
             state: row.state,
             reason_code: row.reason_code,
             reason: row.reason,

@@ -18,11 +18,12 @@ mod turn;
 pub use acts::adopt::{Adopted, adopt_live_attempts};
 pub use acts::amend::refuse_amendment;
 pub use acts::control::{
-    CancelledTasks, ControlError, Resumed, cancel_run, cancel_task, cancel_tasks, pause, release, resume,
+    CancelledTasks, ControlError, Resumed, cancel_run, cancel_task, cancel_tasks, note, pause, release, resume,
 };
 pub use acts::mend::{Mended, mend};
 pub use acts::rerun::{Rerun, rerun};
 pub use acts::settlement::{Settlement, Unsettled, settle};
+pub use acts::tell::{TellError, tell};
 pub use attempts::again::collect_again;
 pub use attempts::reuse::{Answer, Survey, explain_reuse, reject, survey};
 pub use campaign::PlanError;

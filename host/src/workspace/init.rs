@@ -18,7 +18,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The beginning of the name of a directory in which a run is being made.
-const ASIDE: &str = ".init-";
+pub(super) const ASIDE: &str = ".init-";
+/// The longest label, in characters.
+const LABEL_MAX: usize = 200;
 /// What `--reuse` says where nothing is to be reused.
 const NO_REUSE: &str = "none";
 /// How often another directory is made after one was cleared away in the instant before it was leased.
@@ -42,6 +44,8 @@ pub struct Init<'a> {
     /// Whose results its tasks take, in place of what the configuration says: a run of the workspace, `workspace` or
     /// `none`.
     pub reuse: Option<&'a str>,
+    /// What a person calls the run.
+    pub label: Option<&'a str>,
     /// The command, for the record.
     pub act: Act,
 }
@@ -83,6 +87,7 @@ pub fn moment(now_ms: i64, spent: &dyn Fn() -> Duration) -> Moment<'_> {
 /// behind.
 pub fn init(request: &Init<'_>) -> Result<Made, Failure> {
     let workspace = request.workspaces.workspace(request.slug)?;
+    request.label.map_or(Ok(()), check_label)?;
     let file = request.config.map_or_else(|| workspace.join("config.json"), Path::to_owned);
     let Resolved { mut config, implied } = resolve(&file, request.user_config, request.sets)?;
     let runs = workspace.join("runs");
@@ -109,6 +114,14 @@ pub fn init(request: &Init<'_>) -> Result<Made, Failure> {
     // held until the run is in its place: what has no holder is taken for abandoned
     drop(lease);
     Ok(Made { dir: RunDir::new(place), config, implied, reusable })
+}
+
+/// Refuses a label that does not fit a line.
+fn check_label(label: &str) -> Result<(), Failure> {
+    if (1..=LABEL_MAX).contains(&label.chars().count()) && !label.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(Failure::input(format!("a label has 1 to {LABEL_MAX} characters and no line feed or other control character")))
 }
 
 /// Says from which run results are taken, by its whole id: what `latest` or a beginning of an id means is settled here.
@@ -258,10 +271,11 @@ fn make(
             run_id: id,
             workspace: request.slug,
             config: NewConfig { text: &text, plugins: &plugins },
-            environment: super::open::environment_here(),
+            environment: super::open::environment_here(&config),
             identity,
             user_id: i64::from(machine::user_id()),
             each_result: config.campaign.takes_each_result(),
+            label: request.label,
             act: &request.act,
         })
     })?;

@@ -7,10 +7,12 @@ mod change;
 mod config;
 mod init;
 mod log;
+mod once;
 mod open;
 mod outputs;
 mod owner;
 mod pin;
+mod remove;
 
 pub(crate) use artifacts::RunFiles;
 pub use backup::back_up;
@@ -20,6 +22,7 @@ pub use config::{
     set_values, user_config,
 };
 pub use init::{Init, Made, init, moment, now_ms, settle_source, stopwatch};
+pub use once::{MadeOnce, Once, make_once, workspaces_or_new};
 pub use open::{
     Access, Aside, HeldRun, act, check_plugins, compile_ahead, compile_upgrade, compiler, config_document,
     environment_here, find_plugin, kept_config, open_for_reading, open_run, open_to_look, open_to_rehearse, pin_again,
@@ -28,6 +31,7 @@ pub use open::{
 pub(crate) use open::{Ahead, open_leased};
 pub use owner::{adopt, refuse_other_user};
 pub use pin::check_files;
+pub use remove::{Usage, refuse_removal, remove, usage};
 
 use crate::failure::Failure;
 use crate::model::workflow::nearest;

@@ -116,7 +116,7 @@ pub(crate) fn open_leased(dir: &RunDir, access: Access, ahead: Ahead) -> Result<
     if access == Access::Own {
         refuse_stranger(dir, &row, &mut store)?;
     }
-    note_environment(&mut store)?;
+    note_environment(&mut store, &config)?;
     Ok(assemble(dir.clone(), config, store)?.0)
 }
 
@@ -133,18 +133,18 @@ fn other_contract(dir: &RunDir, error: StoreError) -> Failure {
 }
 
 /// Where this process would hand in jobs, and what they would inherit of it.
-pub fn environment_here() -> NewEnvironment {
+pub fn environment_here(config: &RunConfig) -> NewEnvironment {
     let (machine, host) = (machine::machine_id().to_owned(), machine::host_name());
-    NewEnvironment { machine, host, variables: local::inherited() }
+    NewEnvironment { machine, host, variables: local::inherited(&config.pass_env()) }
 }
 
 /// Notes in which environment jobs are handed in from now on, where that is another machine: what was pinned there, or,
 /// the first time, what this process would hand down. On one machine it stays as it was, whoever ticks the run from
 /// whatever shell, until a person amends it.
-fn note_environment(store: &mut Store) -> Result<(), Failure> {
+fn note_environment(store: &mut Store, config: &RunConfig) -> Result<(), Failure> {
     let machine = machine::machine_id();
     if store.environment()?.machine != machine {
-        let pinned = store.environment_on(machine)?.unwrap_or_else(environment_here);
+        let pinned = store.environment_on(machine)?.unwrap_or_else(|| environment_here(config));
         store.transaction(Durability::Full, |writer| writer.set_environment(&pinned))?;
     }
     Ok(())
@@ -375,9 +375,9 @@ pub(super) fn assemble(dir: RunDir, config: RunConfig, store: Store) -> Result<(
     backends.set_environment(store.environment()?.variables);
     for (name, backend) in &config.backends {
         match backend {
-            BackendConfig::Local { cores } => {
+            BackendConfig::Local(local) => {
                 let log_max = Some(config.limits.attempt_log_mb.saturating_mul(1024 * 1024));
-                backends.add_local(name, local::LocalSettings { cores: *cores, log_max });
+                backends.add_local(name, local::LocalSettings { config: (**local).clone(), log_max });
             }
             BackendConfig::Slurm(slurm) => backends.add_slurm(name, (**slurm).clone()),
         }

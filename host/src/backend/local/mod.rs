@@ -26,11 +26,14 @@ pub use supervisor::supervise;
 
 use super::JobKey;
 use super::exit::{ExitRecord, read_exit};
-use super::job::JobDocument;
+use super::job::{Command, JobDocument, shell_text};
 use super::program::spawn;
+use super::setup::{guarded, shell_words};
 use crate::ground::failpoint;
 use crate::ground::machine;
+use crate::ground::words::quoted;
 use crate::model::code::Code;
+use crate::model::config::LocalConfig;
 use crate::model::contract::{Detail, Found, GuestError, Status, StatusReport, Submitted};
 use crate::model::id::AttemptId;
 use aside::{Look, Wrong};
@@ -58,14 +61,17 @@ const SHORTEST: Duration = Duration::from_millis(1);
 /// When to ask again while a supervisor of another format is at work, in milliseconds.
 const FOREIGN_MS: u64 = 5_000;
 
+/// Where a line of `setup` that fails is noted, in a job's directory, as a word of shell.
+const SETUP_MARK: &str = "\"$MATTERSTACK_SETUP\"";
+
 /// What a cursor says instead of a place while the files are not this directory's own.
 const FOREIGN: &str = "foreign";
 
 /// `backends.<name>` of the kind `local`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalSettings {
-    /// How many cores jobs may take together.
-    pub cores: u32,
+    /// What a person says of it.
+    pub config: LocalConfig,
     /// What `stdout` and `stderr` of a job may hold, each, in bytes.
     pub log_max: Option<u64>,
 }
@@ -76,6 +82,8 @@ pub struct LocalBackend {
     run: PathBuf,
     directory: PathBuf,
     log_max: Option<u64>,
+    /// The lines before each command, as a person wrote them.
+    setup: Vec<String>,
     /// What holds for the jobs that this process hands in.
     settings: Settings,
     state: Mutex<Client>,
@@ -122,9 +130,11 @@ fn directory_of(run: &Path, backend: &str) -> PathBuf {
 impl LocalBackend {
     pub(super) fn new(run: &Path, name: &str, settings: LocalSettings, environment: BTreeMap<String, String>) -> Self {
         let directory = directory_of(run, name);
-        let LocalSettings { cores, log_max } = settings;
-        let settings = Settings { cores, environment };
-        Self { run: run.to_owned(), directory, log_max, settings, state: Mutex::new(Client::default()) }
+        let LocalSettings { config, log_max } = settings;
+        let LocalConfig { cores, setup, setup_may_fail, shell, pass_env: _ } = config;
+        let guarded = if setup_may_fail { setup.clone() } else { guarded(&setup, SETUP_MARK, "") };
+        let settings = Settings { cores, environment, setup: guarded, shell };
+        Self { run: run.to_owned(), directory, log_max, setup, settings, state: Mutex::new(Client::default()) }
     }
 
     /// How long every core is busy at least, with what this process has handed in and not seen to end.
@@ -157,6 +167,25 @@ impl LocalBackend {
         Ok(handle)
     }
 
+    /// What a job comes to as a script, where more than its command is run.
+    pub(super) fn preview(&self, job: &str) -> Option<Result<String, GuestError>> {
+        let shell = &self.settings.shell;
+        if self.setup.is_empty() && shell.is_empty() {
+            return None;
+        }
+        let script = |mut job: JobDocument| {
+            let mut lines = vec![format!("# run by {}", shell_words(shell))];
+            lines.extend(job.env.iter().map(|(name, value)| format!("export {name}={}", quoted(value))));
+            lines.extend(self.setup.iter().cloned());
+            lines.push(match job.launched(shell) {
+                Command::Shell(line) => line,
+                argv @ Command::Argv(_) => format!("exec {}", shell_text(&argv, None)),
+            });
+            lines.join("\n") + "\n"
+        };
+        Some(JobDocument::parse(job).map(script))
+    }
+
     fn job(&self, key: JobKey<'_>, job: &str) -> Result<Job, GuestError> {
         let mut job = JobDocument::parse(job)?;
         let directory = key.directory.strip_prefix(&self.run).ok().and_then(Path::to_str);
@@ -166,7 +195,7 @@ impl LocalBackend {
             attempt: key.attempt_id.as_str().to_owned(),
             directory: directory.to_owned(),
             queued_at: record::now(),
-            command: job.launched(),
+            command: job.launched(&self.settings.shell),
             env: job.env,
             walltime_s: job.resources.walltime_s,
             signal_before_s: job.resources.signal_before_s,

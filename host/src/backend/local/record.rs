@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 /// The format of queue, journal and of what is kept of ended attempts. A tick hands nothing to a supervisor of another
 /// one.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 /// Closes a torn line. A torn line may lack nothing but its line feed, and must not come to life by getting one.
 pub(super) const TORN: &[u8] = b"#torn\n";
 /// The file that holds the newest settings.
@@ -57,6 +57,12 @@ pub(super) struct Settings {
     pub(super) cores: u32,
     /// What they inherit of the environment of whoever hands them in.
     pub(super) environment: BTreeMap<String, String>,
+    /// Lines of shell before each command.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) setup: Vec<String>,
+    /// The shell for them and for commands that are a line of shell; empty: the usual one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) shell: Vec<String>,
 }
 
 impl Settings {

@@ -3,10 +3,14 @@ use super::record::{Job, Settings};
 use crate::backend::exit::Reason;
 use crate::backend::job::Command as JobCommand;
 use crate::backend::program::spawn;
+use crate::backend::setup::shell_or_usual;
 use crate::ground::files::new_file;
 use crate::model::attempt_dir::{EXIT, STDERR, STDOUT};
+use crate::model::config::names_a_secret;
+use crate::model::pattern::{Dots, Pattern, Patterns};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -17,7 +21,7 @@ use std::sync::Arc;
 
 /// What a job inherits of the environment of the process that hands it in; the task's own `env` and
 /// `MATTERSTACK_ATTEMPT` come on top.
-pub const INHERITED: [&str; 13] = [
+pub const INHERITED: [&str; 12] = [
     "HOME",
     "LANG",
     "LC_ALL",
@@ -27,7 +31,6 @@ pub const INHERITED: [&str; 13] = [
     "PATH",
     "PYTHONPATH",
     "SHELL",
-    "TMPDIR",
     "TZ",
     "USER",
     "VIRTUAL_ENV",
@@ -36,9 +39,42 @@ pub const INHERITED: [&str; 13] = [
 /// Where programs are looked for if the environment does not say.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// What jobs inherit of the environment of this process, by name.
-pub fn inherited() -> BTreeMap<String, String> {
-    INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect()
+/// Variables of one session, which no pattern passes on: they mean nothing where and when a job runs.
+const SESSION: [&str; 14] = [
+    "DBUS_*",
+    "DISPLAY",
+    "MATTERSTACK_*",
+    "OLDPWD",
+    "PWD",
+    "SHLVL",
+    "SSH_*",
+    "STY",
+    "TERM*",
+    "TMP*",
+    "TMUX*",
+    "WAYLAND_DISPLAY",
+    "XDG_*",
+    "_",
+];
+
+/// Where a job whose `setup` failed finds that noted, in its directory.
+pub(super) const SETUP_MARK: &str = ".setup-failed";
+
+/// What jobs inherit of the environment of this process, by name: what all do, and what these patterns name, but for
+/// variables of one session and those that are called as secrets are.
+pub fn inherited(patterns: &[&str]) -> BTreeMap<String, String> {
+    let matcher = |patterns: &[&str]| {
+        let parsed = patterns.iter().filter_map(|pattern| Pattern::parse(pattern).ok());
+        Patterns::new(parsed.collect(), Dots::Any)
+    };
+    let (passed, session) = (matcher(patterns), matcher(&SESSION));
+    let passes = |name: &str| {
+        INHERITED.contains(&name) || passed.match_path(name) && !session.match_path(name) && !names_a_secret(name)
+    };
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| passes(name))
+        .collect()
 }
 
 /// Starts jobs, each in the environment that it inherits.
@@ -87,12 +123,9 @@ impl Starter {
         if directory.join(EXIT).symlink_metadata().is_ok() {
             return Err(NotStarted::Before);
         }
-        let (name, arguments) = match &job.command {
-            JobCommand::Shell(line) => ("/bin/sh", vec!["-c", line.as_str()]),
-            JobCommand::Argv(argv) => match argv.split_first() {
-                Some((name, rest)) => (name.as_str(), rest.iter().map(String::as_str).collect()),
-                None => return Err(NotStarted::Ever(Reason::CannotStart, "the command is empty".to_owned())),
-            },
+        let words = words(job);
+        let Some((name, arguments)) = words.split_first() else {
+            return Err(NotStarted::Ever(Reason::CannotStart, "the command is empty".to_owned()));
         };
         if !Arc::ptr_eq(&self.settings, &job.settings) {
             self.programs.clear();
@@ -105,7 +138,8 @@ impl Starter {
         // not opened by the standard library, which would do so under the jobs' own limit of descriptors
         let null = self.null.try_clone().map_err(|error| cannot("open `/dev/null`", error))?;
         command.stdin(null).stdout(stdout).stderr(stderr);
-        command.env_clear().envs(&job.settings.environment).envs(&job.env).env("MATTERSTACK_ATTEMPT", &job.attempt);
+        command.env_clear().envs(&job.settings.environment);
+        command.envs(place(directory, job)).envs(&job.env).env("MATTERSTACK_ATTEMPT", &job.attempt);
         let ever = |reason, what: &str| NotStarted::Ever(reason, format!("program `{name}` {what}"));
         spawn(&mut command).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => ever(Reason::NotFound, "not found"),
@@ -141,6 +175,43 @@ impl Starter {
         }
         Ok(program)
     }
+}
+
+/// The program and the arguments that carry out a job: its own, or a shell that goes through `setup` first.
+fn words(job: &Job) -> Vec<String> {
+    let Settings { setup, shell, .. } = &*job.settings;
+    let mut words = match (&job.command, setup.is_empty()) {
+        (JobCommand::Argv(argv), true) => return argv.clone(),
+        (JobCommand::Argv(argv), false) if argv.is_empty() => return Vec::new(),
+        (JobCommand::Argv(_) | JobCommand::Shell(_), _) => shell_or_usual(shell),
+    };
+    let mut script = setup.clone();
+    match &job.command {
+        JobCommand::Shell(line) => {
+            script.push(line.clone());
+            words.push(script.join("\n"));
+        }
+        JobCommand::Argv(argv) => {
+            script.push("exec \"$@\"".to_owned());
+            words.extend([script.join("\n"), "matterstack".to_owned()]);
+            words.extend(argv.iter().cloned());
+        }
+    }
+    words
+}
+
+/// What a job is told of where it is: the run, the workspace, and where a failure of `setup` is noted. A run that is
+/// moved takes jobs along that start afterwards.
+fn place(directory: &Path, job: &Job) -> Vec<(&'static str, OsString)> {
+    // the supervisor stands in the run directory, `runs/ID` of its workspace
+    let Ok(run) = std::env::current_dir() else { return Vec::new() };
+    let mut told = Vec::new();
+    told.extend(run.file_name().map(|id| ("MATTERSTACK_RUN", id.to_owned())));
+    told.extend(run.ancestors().nth(2).map(|workspace| ("MATTERSTACK_WORKSPACE_DIR", workspace.into())));
+    if !job.settings.setup.is_empty() {
+        told.push(("MATTERSTACK_SETUP", run.join(directory).join(SETUP_MARK).into()));
+    }
+    told
 }
 
 /// What passes by itself is waited for: too many processes, memory or files in use, or a disk that fails.

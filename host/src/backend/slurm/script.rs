@@ -4,6 +4,7 @@
 //! The wrapper is the host's own: it claims the attempt, runs the job script and records its end.
 use super::site::Place;
 use crate::backend::job::{Command, JobDocument, shell_text};
+use crate::backend::setup::guarded;
 use crate::ground::files::read_regular;
 use crate::ground::words::quoted;
 use crate::model::attempt_dir::JOB_SCRIPT;
@@ -106,8 +107,8 @@ fn render(
         options => options.to_vec(),
         env,
         setup => setup(settings),
-        launcher => job.launcher.as_ref().map(|launcher| shell_text(launcher, false)).unwrap_or_default(),
-        command => shell_text(&job.command, true),
+        launcher => job.launcher.as_ref().map(|launcher| shell_text(launcher, None)).unwrap_or_default(),
+        command => shell_text(&job.command, Some(&settings.shell)),
         resources => context! {
             cores => resources.cores,
             memory_mb => resources.memory_mb,
@@ -123,28 +124,12 @@ fn render(
     })
 }
 
-/// The lines of `setup`, each followed by what ends the job script where it failed. Which one it was, and how it ended,
-/// is noted in the claim: also of a line that ends the shell by itself.
+/// The lines of `setup`; which one failed is noted in the claim.
 fn setup(settings: &SlurmConfig) -> Vec<String> {
     if settings.setup_may_fail {
         return settings.setup.clone();
     }
-    let count = settings.setup.len();
-    let guarded = |(index, line): (usize, &String)| {
-        let number = index + 1;
-        let before = if index == 0 {
-            format!("setup_line=1; trap 'echo \"$setup_line $?\" > \"$MATTERSTACK_CLAIM/{SETUP}\"' EXIT\n")
-        } else {
-            String::new()
-        };
-        let next = if number == count {
-            "trap - EXIT; unset MATTERSTACK_CLAIM setup_line setup_code".to_owned()
-        } else {
-            format!("setup_line={}", number + 1)
-        };
-        format!("{before}{line}\nsetup_code=$?; [ \"$setup_code\" = 0 ] || exit \"$setup_code\"; {next}")
-    };
-    settings.setup.iter().enumerate().map(guarded).collect()
+    guarded(&settings.setup, &format!("\"$MATTERSTACK_CLAIM/{SETUP}\""), "MATTERSTACK_CLAIM ")
 }
 
 /// The arguments of `sbatch` that a job's resources and the site's settings make. Jobs with the same ones share an

@@ -64,6 +64,8 @@ pub struct RunRecord {
     pub run_id: String,
     /// The workspace's slug.
     pub workspace: String,
+    /// What a person calls the run.
+    pub label: Option<String>,
     /// Where the run stands.
     pub state: RunState,
     /// Why, for a program.

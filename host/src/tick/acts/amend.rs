@@ -56,7 +56,7 @@ fn refuse_missing_backends(run: &Run, amended: &RunConfig) -> Result<(), Control
 /// Where a backend's jobs are looked for: nothing is found in another place, and would count as never started.
 fn place<'a>(config: &'a RunConfig, backend: &str) -> Option<[Option<&'a str>; 3]> {
     Some(match config.backends.get(backend)? {
-        BackendConfig::Local { .. } => [Some("local"), None, None],
+        BackendConfig::Local(_) => [Some("local"), None, None],
         BackendConfig::Slurm(slurm) => match &slurm.ssh {
             Some(ssh) => [Some("slurm"), Some(&ssh.host), slurm.remote_root.as_deref()],
             None => [Some("slurm"), None, None],

@@ -70,6 +70,14 @@ pub fn pause(run: &mut Run, act: &Act) -> Result<bool, ControlError> {
     }
 }
 
+/// Keeps in the record what a person has to say of the run.
+///
+/// # Errors
+/// If the store cannot be written.
+pub fn note(run: &mut Run, act: &Act) -> Result<(), StoreError> {
+    run.store.transaction(Durability::Full, |writer| writer.add_act(act).map(drop))
+}
+
 /// What a request to go on came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resumed {

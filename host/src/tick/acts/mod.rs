@@ -6,3 +6,4 @@ pub(super) mod control;
 pub(super) mod mend;
 pub(super) mod rerun;
 pub(super) mod settlement;
+pub(super) mod tell;

@@ -5,6 +5,7 @@ use crate::model::document;
 use crate::model::evidence::DecisionKind;
 use crate::model::id::TaskId;
 use crate::model::outputs::refuse_impossible_sources;
+use crate::model::states::RunState;
 use crate::model::time::FUTURE_MAX_MS;
 use crate::model::workflow::{PlannedTask, WorkflowError, read_task, validate};
 use crate::store::{Came, Durability, RunRow, StoreError, Writer};
@@ -35,7 +36,17 @@ pub fn plan_first(run: &mut Run, moment: Moment<'_>) -> Result<u64, PlanError> {
 /// If the campaign fails or answers with something the contract does not allow, or the list says something else of a
 /// task that the run has.
 pub fn propose_growth(run: &Run, config_sha256: &str, moment: Moment<'_>) -> Result<Proposal, PlanError> {
-    let occasion = Occasion { config_sha256: Some(config_sha256), also: Some(PlanReason::Changed) };
+    let also = Some(PlanReason::Changed);
+    let occasion = Occasion { config_sha256: Some(config_sha256), also, ..Occasion::default() };
+    propose(run, moment, occasion).map_err(|undecided| undecided.error)
+}
+
+/// Asks for a plan that sees what a person supplies (JSON text); the run goes on with it, whatever state it is in.
+///
+/// # Errors
+/// If the campaign refuses what was supplied, or answers with something the contract does not allow.
+pub(in crate::tick) fn propose_told(run: &Run, supplied: &str, moment: Moment<'_>) -> Result<Proposal, PlanError> {
+    let occasion = Occasion { supplied: Some(supplied), also: Some(PlanReason::Resumed), ..Occasion::default() };
     propose(run, moment, occasion).map_err(|undecided| undecided.error)
 }
 
@@ -53,6 +64,8 @@ struct Occasion<'a> {
     config_sha256: Option<&'a str>,
     /// Why, beside what the store says.
     also: Option<PlanReason>,
+    /// What a person supplies with it, JSON text.
+    supplied: Option<&'a str>,
 }
 
 /// A plan that was asked for and that breaks no rule.
@@ -93,7 +106,10 @@ impl Proposal {
 }
 
 fn propose(run: &Run, moment: Moment<'_>, occasion: Occasion<'_>) -> Result<Proposal, Undecided> {
-    let row = run.store.run()?;
+    let mut row = run.store.run()?;
+    if let Some(supplied) = occasion.supplied {
+        (row.supplied, row.state) = (Some(supplied.to_owned()), RunState::Active);
+    }
     let config_sha256 = occasion.config_sha256.unwrap_or(&row.config_sha256);
     let question = Question { kind: DecisionKind::Plan, row: &row, finished: None, config_sha256, also: occasion.also };
     let asked = Asked::new(run, question, moment)?;

@@ -1,7 +1,7 @@
 //! What a configuration cannot mean, although it is of the form that configurations have.
 use super::layers::{FORMAT, Wrong};
 use super::operators;
-use crate::model::config::{BackendConfig, RunConfig, SlurmConfig};
+use crate::model::config::{ASK_TELL, AnalyzeMode, BackendConfig, LocalConfig, RunConfig, SlurmConfig, names_a_secret};
 use crate::model::document::{self, INTEGER_MAX, Place};
 use crate::model::limit::{Limit, Limits};
 use crate::model::misfit;
@@ -31,15 +31,38 @@ pub(super) fn check(config: &RunConfig) -> Result<(), Wrong> {
         return Err(Wrong::new("campaign.seed", what));
     }
     exact("campaign.params", &config.campaign.params)?;
+    if config.campaign.plugin == ASK_TELL && config.campaign.analyze == Some(AnalyzeMode::Workflow) {
+        let what = format!("campaign.analyze is `workflow`, and {ASK_TELL} is told each result as it comes");
+        return Err(Wrong::new("campaign.analyze", what).hint("leave it out"));
+    }
     check_operators(config)?;
     check_reuse(config)?;
     for (name, backend) in &config.backends {
         match backend {
-            BackendConfig::Local { cores } => at_least_one(&format!("backends.{name}.cores"), u64::from(*cores))?,
+            BackendConfig::Local(local) => check_local(name, local)?,
             BackendConfig::Slurm(slurm) => check_slurm(name, slurm)?,
         }
     }
     check_limits(&config.limits)
+}
+
+fn check_local(name: &str, local: &LocalConfig) -> Result<(), Wrong> {
+    at_least_one(&format!("backends.{name}.cores"), u64::from(local.cores))?;
+    for pattern in &local.pass_env {
+        let key = format!("backends.{name}.pass_env");
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '*');
+        if pattern.is_empty() || !pattern.chars().all(plain) {
+            let what = format!("{key} has `{}`, which is no pattern of names", pattern.escape_debug());
+            return Err(Wrong::new(&key, what).hint("write names of variables, with `*` for any letters: `OMP_*`"));
+        }
+        if names_a_secret(pattern) {
+            let what = format!("{key} has `{pattern}`, which looks like the name of a secret");
+            let hint =
+                "what is passed stands in the record of the run, which others read; let the job read it from a file";
+            return Err(Wrong::new(&key, what).hint(hint));
+        }
+    }
+    Ok(())
 }
 
 fn check_operators(config: &RunConfig) -> Result<(), Wrong> {

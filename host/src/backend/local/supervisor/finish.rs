@@ -2,18 +2,24 @@
 use super::super::journal::Progress;
 use super::super::record::{Entry, Job, now};
 use super::super::running::Running;
+use super::super::starter::SETUP_MARK;
 use super::start::WRITE_RETRY;
 use super::{Ending, Supervisor, WAKE_INTERVAL};
 use crate::backend::exit::{ExitRecord, Reason, disk_refuses, write_exit};
+use crate::backend::job::Command;
+use crate::backend::setup;
 use crate::ground::failpoint;
+use crate::ground::files::read_regular;
 use crate::ground::machine;
 use rustix::process::{Signal, kill_process_group};
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use wait4::Wait4;
 
 const MIB: u64 = 1024 * 1024;
+/// The longest note on a line of `setup` that is read, in bytes.
+const MARK_MAX: u64 = 64;
 
 impl Running {
     /// Whether the process has ended, asked without a descriptor to wait on.
@@ -35,7 +41,7 @@ impl Supervisor {
         let unseen = || "it ran, and its supervisor died meanwhile, so how it ended was not seen".to_owned();
         let (reason, message) = match (running.ending, code, signal) {
             (Some(stopped), _, _) => (stopped.reason, stopped.message),
-            (None, Some(_), _) => (Reason::Exited, None),
+            (None, Some(code), _) => exited(&running.job, code),
             (None, None, Some(_)) => (Reason::Signal, None),
             (None, None, None) => (Reason::Unseen, Some(unseen())),
         };
@@ -124,6 +130,22 @@ impl Supervisor {
             self.end_if_possible(ending);
         }
         self.record_at = (!self.unrecorded.is_empty()).then(|| Instant::now() + WRITE_RETRY);
+    }
+}
+
+/// What a code means: that of the command, unless a shell that goes through `setup` first tells of that.
+fn exited(job: &Job, code: i32) -> (Reason, Option<String>) {
+    if code == 0 || job.settings.setup.is_empty() {
+        return (Reason::Exited, None);
+    }
+    let mark = read_regular(&Path::new(&job.directory).join(SETUP_MARK), MARK_MAX).ok().flatten();
+    if let Some((line, code)) = mark.and_then(|text| setup::read_mark(&String::from_utf8_lossy(&text))) {
+        return (Reason::Setup, Some(setup::failed(line, code)));
+    }
+    match (&job.command, code) {
+        (Command::Argv(_), 127) => (Reason::NotFound, None),
+        (Command::Argv(_), 126) => (Reason::NotExecutable, None),
+        (Command::Argv(_) | Command::Shell(_), _) => (Reason::Exited, None),
     }
 }
 

@@ -38,6 +38,8 @@ fn told(text: impl Into<String>) -> Keyless {
 pub(super) struct Frame {
     recipe: Recipe,
     view: View,
+    /// The shell of the backend, as a part of keys.
+    shell: String,
     /// The places that count as this one, as parts of keys.
     alike: Vec<String>,
 }
@@ -63,7 +65,7 @@ impl Frame {
         let (view, name, architecture) = place(backend, &run.machine);
         let place = |name: &str| {
             let kind = match backend {
-                BackendConfig::Local { .. } => "local",
+                BackendConfig::Local(_) => "local",
                 BackendConfig::Slurm(_) => "slurm",
             };
             text(&json!({"kind": kind, "name": name, "architecture": architecture}))
@@ -71,7 +73,7 @@ impl Frame {
         recipe.set(Part::Place, place(&name));
         let places = config.reuse.iter().flat_map(|reuse| &reuse.places).filter(|places| places.contains(&name));
         let alike = places.flatten().filter(|other| **other != name).map(|other| place(other)).collect();
-        Ok(Self { recipe, view, alike })
+        Ok(Self { recipe, view, shell: text(&shell(backend)), alike })
     }
 
     /// What an attempt at this task computes, given what it consumes beside what stands in the task.
@@ -86,7 +88,7 @@ impl Frame {
         if let Some(command) = &task.command {
             recipe.set(Part::Command, text(command));
             if matches!(command, CommandLine::Shell(_)) {
-                recipe.set(Part::Shell, "[\"/bin/sh\",\"-c\"]".to_owned());
+                recipe.set(Part::Shell, self.shell.clone());
             }
             let named = named_files(command, &run.dir.join(directory), self.view).map_err(Keyless::Told)?;
             if !named.is_empty() {
@@ -148,20 +150,32 @@ fn backend_of<'a>(
     backend.ok_or_else(|| told(format!("nobody can tell on which backend operator `{operator}` runs it")))
 }
 
+/// The shell of a backend, for commands that are a line of it.
+fn shell(backend: &BackendConfig) -> Vec<String> {
+    let shell = match backend {
+        BackendConfig::Local(local) => &local.shell,
+        BackendConfig::Slurm(slurm) => &slurm.shell,
+    };
+    if shell.is_empty() { ["/bin/sh", "-c"].map(str::to_owned).to_vec() } else { shell.clone() }
+}
+
 /// What runs before every command of a backend.
 fn setup(backend: &BackendConfig) -> Value {
     match backend {
         BackendConfig::Slurm(slurm) if !slurm.setup.is_empty() || slurm.template.is_some() => {
             json!({"lines": slurm.setup, "may_fail": slurm.setup_may_fail, "template": slurm.template})
         }
-        BackendConfig::Local { .. } | BackendConfig::Slurm(_) => Value::Null,
+        BackendConfig::Local(local) if !local.setup.is_empty() => {
+            json!({"lines": local.setup, "may_fail": local.setup_may_fail, "shell": shell(backend)})
+        }
+        BackendConfig::Local(_) | BackendConfig::Slurm(_) => Value::Null,
     }
 }
 
 /// Where a backend runs commands: what is seen of it from here, its name, and its architecture where that is known.
 fn place(backend: &BackendConfig, machine: &Machine) -> (View, String, Option<&'static str>) {
     let far = match backend {
-        BackendConfig::Local { .. } => None,
+        BackendConfig::Local(_) => None,
         BackendConfig::Slurm(slurm) => slurm.ssh.as_ref(),
     };
     match far {

@@ -1,0 +1,53 @@
+//! `path`: where something lies, for other programs.
+use super::Session;
+use super::output::{print, print_json};
+use super::subject::{LATEST, run_or_task};
+use super::tasks::the_task;
+use crate::failure::Failure;
+use crate::workspace::read_store;
+use serde_json::json;
+
+/// Outputs that are named where one is asked for that there is not.
+const NAMED: usize = 10;
+
+pub(super) fn path(session: &Session, words: Vec<String>) -> Result<u8, Failure> {
+    let (run, task, file) = meant(session, words)?;
+    let dir = session.run(&run)?;
+    let mut path = dir.root().to_owned();
+    if let Some(task) = &task {
+        let store = read_store(&dir)?;
+        let row = the_task(&store, task)?;
+        let Some(attempt) = store.attempts(row.key)?.pop() else {
+            return Err(Failure::input(format!("task `{task}` has had no attempt, and so has no directory yet")));
+        };
+        path = dir.join(&attempt.directory);
+        if let Some(file) = &file {
+            path = path.join(file);
+            if path.symlink_metadata().is_err() {
+                let known: Vec<String> = store.outputs(attempt.key)?.into_iter().map(|output| output.path).collect();
+                let what = format!("the last attempt at task `{task}` left no `{file}`");
+                return Err(Failure::input(what).hint(match known.as_slice() {
+                    [] => "it has no outputs; `matterstack logs` shows what it printed".to_owned(),
+                    known => format!("it has {}", known[..known.len().min(NAMED)].join(", ")),
+                }));
+            }
+        }
+    }
+    if session.json {
+        return print_json(&json!({"run_id": dir.id(), "task": task, "file": file, "path": path})).map(|()| 0);
+    }
+    print(&format!("{}\n", path.display())).map(|()| 0)
+}
+
+/// The run, the task and the file that words name: of two the first is a run if it names one, else a task of the
+/// latest.
+fn meant(session: &Session, words: Vec<String>) -> Result<(String, Option<String>, Option<String>), Failure> {
+    match <[String; 3]>::try_from(words) {
+        Ok([run, task, file]) => Ok((run, Some(task), Some(file))),
+        Err(words) => match <[String; 2]>::try_from(words) {
+            Ok([first, second]) if session.run(&first).is_ok() => Ok((first, Some(second), None)),
+            Ok([task, file]) => Ok((LATEST.to_owned(), Some(task), Some(file))),
+            Err(words) => run_or_task(session, words).map(|(run, task)| (run, task, None)),
+        },
+    }
+}

@@ -1,0 +1,200 @@
+//! The table of results: a row for every task of the runs that were added, in little memory.
+use super::fields::{data, document, flatten, parameters};
+use crate::failure::Failure;
+use crate::run::RunDir;
+use crate::store::{LastAttempt, Store, TaskEnd};
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use serde::Serialize;
+use std::collections::HashMap;
+use std::fmt::Write;
+
+/// Tasks that are read at once.
+const PORTION: u32 = 1000;
+/// Outputs that could not be read and are named.
+const UNREAD_NAMED: usize = 10;
+
+/// Columns that every table has and that come first.
+const FIRST: [&str; 10] =
+    ["run", "label", "task", "iteration", "operator", "attempt", "state", "reused", "stale", "source"];
+/// Columns that every table has and that come last.
+const LAST: [&str; 6] = ["queued_s", "ran_s", "cpu_s", "memory_mb", "node", "path"];
+
+/// A column of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Column<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Whether any row has something in it.
+    pub used: bool,
+}
+
+/// A table that grows run by run. Columns of parameters and fields come into being with the first row that has them.
+pub struct Sheet {
+    names: Vec<String>,
+    places: HashMap<String, usize>,
+    used: Vec<bool>,
+    /// Rows as lines: of every cell that is not empty its column, a colon, its JSON and a tab.
+    portions: Vec<String>,
+    fields: Vec<String>,
+    unread: Vec<String>,
+    unread_more: u64,
+}
+
+impl Sheet {
+    /// An empty one. `fields` names the JSON outputs, by their paths, whose values get columns.
+    pub fn new(fields: &[String]) -> Self {
+        let names: Vec<String> = FIRST.into_iter().chain(LAST).map(str::to_owned).collect();
+        let places = names.iter().cloned().enumerate().map(|(place, name)| (name, place)).collect();
+        let used = vec![false; names.len()];
+        let fields = fields.to_vec();
+        Self { names, places, used, portions: Vec::new(), fields, unread: Vec::new(), unread_more: 0 }
+    }
+
+    /// Adds a row for every task of a run.
+    ///
+    /// # Errors
+    /// If the run cannot be read.
+    pub fn add(&mut self, dir: &RunDir, store: &Store) -> Result<(), Failure> {
+        let label = store.run()?.label;
+        let root = Dir::open_ambient_dir(dir.root(), ambient_authority()).map_err(|error| {
+            Failure::io(format!("run directory `{}` cannot be opened", dir.root().display()), error)
+        })?;
+        let mut after = 0;
+        loop {
+            let ends = store.task_ends(after, PORTION)?;
+            let Some((last, _)) = ends.last() else { return Ok(()) };
+            after = *last;
+            let mut lines = String::new();
+            for (_, end) in &ends {
+                self.add_row(&mut lines, &dir.id(), label.as_deref(), end);
+                if let Some(last) = &end.last {
+                    self.add_attempt(&mut lines, dir, last);
+                    self.add_fields(&mut lines, (dir, &root), store, end, last)?;
+                }
+                lines.push('\n');
+            }
+            lines.shrink_to_fit();
+            self.portions.push(lines);
+        }
+    }
+
+    fn add_row(&mut self, line: &mut String, run: &str, label: Option<&str>, end: &TaskEnd) {
+        self.put(line, "run", run);
+        label.iter().for_each(|label| self.put(line, "label", label));
+        self.put(line, "task", &end.task);
+        self.put(line, "iteration", end.iteration);
+        self.put(line, "operator", &end.operator);
+        self.put(line, "state", end.state);
+        if end.stale {
+            self.put(line, "stale", true);
+        }
+        parameters(&end.spec, |name, value| self.put(line, &name, value));
+    }
+
+    fn add_attempt(&mut self, line: &mut String, dir: &RunDir, last: &LastAttempt) {
+        self.put(line, "attempt", last.number);
+        if let Some(run) = &last.reused_from {
+            self.put(line, "reused", true);
+            self.put(line, "source", run);
+        }
+        let seconds = |from: Option<i64>, to: Option<i64>| Some((to? - from?) as f64 / 1000.0);
+        let times = [
+            ("queued_s", seconds(last.queued_ms, last.started_ms)),
+            ("ran_s", seconds(last.started_ms, last.stopped_ms)),
+            ("cpu_s", seconds(Some(0), last.cpu_ms)),
+        ];
+        for (name, time) in times {
+            time.iter().for_each(|time| self.put(line, name, time));
+        }
+        last.memory_mb.iter().for_each(|memory| self.put(line, "memory_mb", memory));
+        last.node.iter().for_each(|node| self.put(line, "node", node));
+        self.put(line, "path", dir.join(&last.directory).display().to_string());
+    }
+
+    /// The fields of the operator's document, and of the outputs that were asked for.
+    fn add_fields(
+        &mut self,
+        line: &mut String,
+        (dir, root): (&RunDir, &Dir),
+        store: &Store,
+        end: &TaskEnd,
+        last: &LastAttempt,
+    ) -> Result<(), Failure> {
+        if let Some(data) = data(last) {
+            flatten("data".to_owned(), data, &mut |name, value| self.put(line, &name, value));
+        }
+        if self.fields.is_empty() {
+            return Ok(());
+        }
+        let outputs = store.outputs(last.key)?;
+        for output in outputs.iter().filter(|output| self.fields.contains(&output.path)).collect::<Vec<_>>() {
+            let name = output.path.strip_suffix(".json").unwrap_or(&output.path).to_owned();
+            match document(root, &last.directory, output) {
+                Ok(value) => flatten(name, value, &mut |name, value| self.put(line, &name, value)),
+                Err(_) if self.unread.len() == UNREAD_NAMED => self.unread_more += 1,
+                Err(why) => {
+                    self.unread.push(format!("`{}` of task `{}` in run `{}` {why}", output.path, end.task, dir.id()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a value into the cell of a row; nothing leaves it empty.
+    fn put(&mut self, line: &mut String, column: &str, value: impl Serialize) {
+        let json = serde_json::to_string(&value).unwrap_or_else(|error| panic!("bug: a cell has no JSON: {error}"));
+        if json == "null" {
+            return;
+        }
+        let place = match self.places.get(column) {
+            Some(place) => *place,
+            None => {
+                self.names.push(column.to_owned());
+                self.used.push(true);
+                self.places.insert(column.to_owned(), self.names.len() - 1);
+                self.names.len() - 1
+            }
+        };
+        self.used[place] = true;
+        // no JSON has a tab or a line feed outside of its texts, and there they are written otherwise
+        let _ = write!(line, "{place}:{json}\t");
+    }
+
+    /// The places of the columns in the order in which they are shown: parameters, documents and fields stand between
+    /// what every table has.
+    fn order(&self) -> Vec<usize> {
+        let own = FIRST.len() + LAST.len();
+        let mut between: Vec<usize> = (own..self.names.len()).collect();
+        between.sort_by_key(|place| match self.names[*place].split('.').next() {
+            Some("params") => 0,
+            Some("data") => 1,
+            _ => 2,
+        });
+        (0..FIRST.len()).chain(between).chain(FIRST.len()..own).collect()
+    }
+
+    /// The columns, in the order of the cells.
+    pub fn columns(&self) -> Vec<Column<'_>> {
+        self.order().into_iter().map(|place| Column { name: &self.names[place], used: self.used[place] }).collect()
+    }
+
+    /// The rows: of every column the JSON text of its cell, or nothing where it is empty.
+    pub fn rows(&self) -> impl Iterator<Item = Vec<Option<&str>>> {
+        let order = self.order();
+        self.portions.iter().flat_map(|portion| portion.lines()).map(move |line| {
+            let mut cells = vec![None; self.names.len()];
+            for cell in line.split_terminator('\t') {
+                let (place, json) = cell.split_once(':').unwrap_or_else(|| panic!("bug: a cell without a column"));
+                let place: usize = place.parse().unwrap_or_else(|error| panic!("bug: a column is no number: {error}"));
+                cells[place] = Some(json);
+            }
+            order.iter().map(|place| cells[*place]).collect()
+        })
+    }
+
+    /// The outputs whose fields are missing, each with the reason, and how many more there are.
+    pub fn unread(&self) -> (&[String], u64) {
+        (&self.unread, self.unread_more)
+    }
+}
