@@ -2,6 +2,7 @@
 mod battery;
 mod catalyst;
 mod coatings;
+mod solar;
 mod space;
 mod thin_film;
 

@@ -20,10 +20,16 @@ pub(super) struct Space {
 }
 
 impl Space {
-    /// The workspace as it is in the repository, with its campaign built.
-    pub(super) fn new(slug: &'static str, package: &str) -> Self {
+    /// The workspace as it is in the repository, whose campaign is a standard one.
+    pub(super) fn plain(slug: &'static str) -> Self {
         let space = Self { world: World::new(&json!({})), slug, environment: Vec::new() };
         copy(&workspace(slug), &space.directory());
+        space
+    }
+
+    /// The workspace as it is in the repository, with its campaign built.
+    pub(super) fn new(slug: &'static str, package: &str) -> Self {
+        let space = Self::plain(slug);
         let config = fs::read(space.directory().join("config.json")).expect("config.json");
         let config: Value = serde_json::from_slice(&config).expect("JSON");
         let plugin = space.directory().join(config["campaign"]["plugin"].as_str().expect("a plugin"));

@@ -106,7 +106,7 @@ def answer(folder, request, seconds):
     write(folder / "measurement.json", measurement)
     result = {**head, "status": "completed", "data": measurement, "files": ["measurement.json"]}
     write(folder / "experiment_result.json", result)
-    return f"{measurement['thickness_nm']} nm"
+    return json.dumps(measurement)
 
 
 def look(directory, seconds):

@@ -53,6 +53,13 @@ pub(crate) const COMPONENTIZE_PY: Tool = Tool {
     check: &[],
     source: Source::Pip("componentize-py", "0.25.0"),
 };
+const SCIKIT_LEARN: Tool = Tool {
+    name: "scikit-learn",
+    purpose: "is what the program of a worked example decides with",
+    programs: &["numpy-config"],
+    check: &[],
+    source: Source::Pip("scikit-learn", "1.9.1"),
+};
 pub(crate) const COMPONENTIZE_QJS: Tool = Tool {
     name: "componentize-qjs",
     purpose: "builds the test campaign in JavaScript",
@@ -277,6 +284,7 @@ pub(crate) const FOR_TESTS: &[Tool] = &[
     NODE,
     COMPONENTIZE_PY,
     COMPONENTIZE_QJS,
+    SCIKIT_LEARN,
     BASICS,
     SHELLS,
     FILE_SYSTEMS,
