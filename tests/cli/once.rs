@@ -12,6 +12,7 @@ fn a_command_becomes_a_run_with_the_files_that_it_names() {
     fs::write(here.join("data.txt"), "seven\n").expect("a file");
     let without = world.run(&["run", "--", "sh", "code/sim.sh"]).code(1);
     assert!(without.stderr.contains("`code/sim.sh` goes with the command"), "{without:?}");
+    assert!(without.stderr.contains("data.txt: No such file"), "what it complained of is passed on: {without:?}");
     let given = ["run", "--file", "data.txt", "--output", "*.dat", "--label", "once", "--", "sh", "code/sim.sh", "x"];
     fs::write(here.join("code/sim.sh"), "cat data.txt; echo \"$1\" > out.dat; ls").expect("a script");
     let done = world.run(&given).code(0);
@@ -38,6 +39,7 @@ fn a_command_is_run_for_every_row_of_a_table_as_spreadsheets_write_them() {
     assert!(done.stderr.contains("3 numbers") || done.stderr.contains("2 numbers have a decimal comma"), "{done:?}");
     assert!(done.stderr.contains("a column `row` numbers them"), "{done:?}");
     assert_eq!(done.stdout.lines().count(), 4, "{done:?}");
+    assert!(done.stdout.contains("PARAMS.T") && done.stdout.contains("PARAMS.NAME"), "{done:?}");
     let first = world.run(&["list", "--json"]).code(0).json()[0]["run_id"].as_str().expect("a run").to_owned();
     let printed = world.run(&["logs", &first, "T=-2,name=c,row=3"]).code(0);
     assert_eq!(printed.stdout, "-2 <c>\n");

@@ -162,3 +162,20 @@ fn what_runs_take_is_told_and_what_is_done_with_is_removed() {
     assert_eq!(fs::read_dir(world.workspace().join("runs")).expect("runs").count(), 0);
     assert_eq!(world.run(&["list", "--json"]).code(0).json(), json!([]));
 }
+
+#[test]
+fn a_loop_says_what_its_tasks_came_to_and_explain_what_one_wrote_last() {
+    let tasks = json!([
+        {"id": "ok", "command": "true"},
+        {"id": "bad", "command": "echo one >&2; echo; echo SCF diverged >&2; exit 3", "allow_failure": true},
+        {"id": "after", "command": "true", "depends_on": ["bad"], "allow_failure": true},
+    ]);
+    let world = World::with_tasks(&tasks);
+    world.init();
+    let driven = world.run(&["loop", "r"]).code(0);
+    assert!(driven.stderr.contains("r: 1 completed, 1 failed, 1 skipped in "), "{driven:?}");
+    let explained = world.run(&["explain", "r", "bad"]).code(0).stdout;
+    assert!(explained.ends_with("it wrote last to standard error:\n  one\n  SCF diverged\n"), "{explained}");
+    let json = world.run(&["explain", "r", "bad", "--json"]).code(0).stdout;
+    assert!(!json.contains("diverged") && !world.run(&["explain", "r", "ok"]).stdout.contains("it wrote"), "{json}");
+}

@@ -15,8 +15,7 @@ pub(super) fn compare(session: &Session, first: &str, second: &str) -> Result<u8
     let (first, second) = (session.run(first)?, session.run(second)?);
     let ((first_store, first_config), (second_store, second_config)) =
         (open_for_reading(&first)?, open_for_reading(&second)?);
-    let first_id = first.id().to_uppercase();
-    let second_id = second.id().to_uppercase();
+    let (first_id, second_id) = (first.id(), second.id());
     let mut listing = Listing::new(&["OF", "TASK", "NAME", &first_id, &second_id]);
     let mut list = JsonList::default();
     let (mut waiting, mut any) = (Vec::new(), false);

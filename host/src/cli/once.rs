@@ -1,19 +1,14 @@
 //! `run`: from nothing to results in one line.
-use super::output::{pass_to_stdout, tell};
+use super::logs::logs;
+use super::output::tell;
 use super::runs::{InitArgs, drive_made, duration, init_run};
 use super::{Session, table};
 use crate::failure::Failure;
-use crate::ground::files::open_regular_path;
 use crate::run::RunDir;
 use crate::workspace::{MadeOnce, Once, make_once, read_store, workspaces_or_new};
 use clap::Args;
-use std::io::Read;
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// Bytes of a standard output that are passed on at once.
-const PIECE: usize = 64 * 1024;
 
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
@@ -60,7 +55,7 @@ pub(super) fn run(session: &Session, arguments: RunArgs) -> Result<u8, Failure> 
         if !session.json {
             match each {
                 Some(_) => table::table(&session, &table::TableArgs::of(&dir)).map(drop)?,
-                None => show_output(&dir)?,
+                None => show_output(&session, &dir)?,
             }
         }
         return Ok(code);
@@ -74,20 +69,8 @@ pub(super) fn run(session: &Session, arguments: RunArgs) -> Result<u8, Failure> 
 }
 
 /// Passes on what the only task of a run printed.
-fn show_output(dir: &RunDir) -> Result<(), Failure> {
-    let store = read_store(dir)?;
-    let Some(attempt) = store.all_attempts()?.pop() else { return Ok(()) };
-    let path = dir.join(&attempt.directory).join("stdout");
-    let wrong = |error| Failure::io(format!("`{}` cannot be read", path.display()), error);
-    let mut file = match open_regular_path(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        file => file.map_err(wrong)?,
-    };
-    let mut piece = vec![0; PIECE];
-    loop {
-        let read = file.read(&mut piece).map_err(wrong)?;
-        if read == 0 || pass_to_stdout(&piece[..read])? == ControlFlow::Break(()) {
-            return Ok(());
-        }
-    }
+fn show_output(session: &Session, dir: &RunDir) -> Result<(), Failure> {
+    let task = read_store(dir)?.first_tasks(1)?.pop();
+    let shown = task.map(|task| logs(session, &dir.root().display().to_string(), &task.id, false, None));
+    shown.transpose().map(drop)
 }

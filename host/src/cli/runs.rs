@@ -417,6 +417,7 @@ fn drive_one(
         None => {}
     }
     let run = dir.address();
+    progress.outcome().iter().for_each(|outcome| tell(&format!("{run}: {outcome}")));
     match ending {
         Ending::Completed | Ending::Failed => {}
         Ending::Waiting => {

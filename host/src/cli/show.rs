@@ -8,17 +8,19 @@ use crate::explain::{
     Beside, Explanation, explain_chosen, explain_run, explain_task, explain_task_reuse, outside_command,
 };
 use crate::failure::{Failure, FailureKind};
+use crate::ground::files::open_regular_path;
 use crate::ground::machine::Watch;
 use crate::ground::words::positional;
+use crate::model::attempt_dir::STDERR;
 use crate::model::code::Code;
 use crate::model::selection::Selection;
-use crate::model::states::{RunState, TaskCounts};
+use crate::model::states::{AttemptState, RunState, TaskCounts};
 use crate::model::time::Time;
 use crate::run::{LastTick, RunDir};
 use crate::store::{Store, WaitRow};
 use crate::workspace::{changed_files, kept_config, now_ms, open_for_reading, open_to_look, read_store};
 use serde_json::{Value, json};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Read, Seek, SeekFrom};
 use std::time::Duration;
 
 /// Things that `status` lists; the counts say how many more there are.
@@ -33,6 +35,9 @@ const EXPLAINED_SHOWN: u64 = 50;
 const PRINTED_AT_ONCE: usize = 1_000;
 /// Up to where a list does not count the seconds.
 const A_MINUTE: Duration = Duration::from_secs(60);
+/// What is read of the end of a standard error, in bytes, and how many lines of it are shown.
+const LAST_WORDS_BYTES: u64 = 4096;
+const LAST_WORDS_LINES: usize = 5;
 /// Characters of the campaign's result that `status` shows a person.
 const RESULT_CHARS: usize = 120;
 
@@ -354,10 +359,30 @@ pub(super) fn explain(session: &Session, name: &str, selection: &Selection) -> R
         tell(&if whole { "nothing is stuck".to_owned() } else { none() });
     }
     print_explanations(all)?;
+    if let Some(said) = selection.task.as_deref().and_then(|task| last_words(&dir, &store, task)) {
+        print(&format!("\nit wrote last to standard error:\n{said}"))?;
+    }
     if more > 0 {
         tell(&format!("and {more} more; `matterstack explain {} --json` prints all", dir.address()));
     }
     Ok(0)
+}
+
+/// The last lines that the last attempt at a task wrote to standard error, if it failed and wrote any.
+fn last_words(dir: &RunDir, store: &Store, task: &str) -> Option<String> {
+    let attempt = store.attempts(store.task(task).ok()??.key).ok()?.pop()?;
+    if attempt.state != AttemptState::Failed {
+        return None;
+    }
+    let mut file = open_regular_path(&dir.join(&attempt.directory).join(STDERR)).ok()?;
+    let from = file.metadata().ok()?.len().saturating_sub(LAST_WORDS_BYTES);
+    file.seek(SeekFrom::Start(from)).ok()?;
+    let mut bytes = Vec::new();
+    file.take(LAST_WORDS_BYTES).read_to_end(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let said: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let last = &said[said.len().saturating_sub(LAST_WORDS_LINES)..];
+    (!last.is_empty()).then(|| last.iter().map(|line| format!("  {}\n", one_line(line))).collect())
 }
 
 /// Explanations on their way out.

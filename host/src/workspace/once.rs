@@ -3,7 +3,7 @@
 use super::Workspaces;
 use crate::failure::Failure;
 use crate::ground::files::{open_regular_path, put, read_whole};
-use crate::model::rows::plain_rows;
+use crate::model::rows::{PlainRows, plain_rows};
 use serde_json::{Map, Value, json};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -65,7 +65,8 @@ pub fn make_once(workspaces: &Workspaces, once: &Once<'_>) -> Result<MadeOnce, F
     let files = files_of(once)?;
     let mut notes: Vec<String> = files.iter().map(|file| format!("`{file}` goes with the command")).collect();
     let table = once.rows.map(|path| table(path, &mut notes)).transpose()?;
-    let text = serde_json::to_string_pretty(&config(once, &files)).unwrap_or_default() + "\n";
+    let columns = table.as_ref().map(|table| table.columns.as_slice()).unwrap_or_default();
+    let text = serde_json::to_string_pretty(&config(once, &files, columns)).unwrap_or_default() + "\n";
     let word = word_of(once.command, &files);
     let (slug, directory) = place(workspaces, &word, &text)?;
     let write = |name: &str, bytes: &[u8]| {
@@ -78,7 +79,7 @@ pub fn make_once(workspaces: &Workspaces, once: &Once<'_>) -> Result<MadeOnce, F
         copied.map_err(|error| Failure::io(format!("`{file}` cannot be copied to `{}`", to.display()), error))?;
     }
     if let Some(table) = table {
-        write(ROWS, table.as_bytes())?;
+        write(ROWS, table.text.as_bytes())?;
     }
     write("config.json", text.as_bytes())?;
     Ok(MadeOnce { slug, notes })
@@ -105,26 +106,31 @@ fn files_of(once: &Once<'_>) -> Result<Vec<String>, Failure> {
     Ok(files)
 }
 
-fn table(path: &Path, notes: &mut Vec<String>) -> Result<String, Failure> {
+fn table(path: &Path, notes: &mut Vec<String>) -> Result<PlainRows, Failure> {
     let wrong = |what: String| Failure::input(format!("`{}`: {what}", path.display()));
     let read = open_regular_path(path).and_then(|file| read_whole(file, ROWS_MAX));
     let rows =
         plain_rows(&read.map_err(|error| wrong(error.to_string()))?).map_err(|error| wrong(error.to_string()))?;
     notes.extend(rows.notes.iter().map(|note| format!("`{}`: {note}", path.display())));
-    Ok(rows.text)
+    Ok(rows)
 }
 
-/// The configuration that runs the command.
-fn config(once: &Once<'_>, files: &[String]) -> Value {
+/// The configuration that runs the command, for each row of a table with these columns if there is one.
+fn config(once: &Once<'_>, files: &[String], columns: &[String]) -> Value {
     let staged = files.iter().map(|file| (file.clone(), json!({"path": format!("{FILES}/{file}")})));
     let staged: Map<String, Value> = staged.collect();
     let mut outputs = vec!["stdout".to_owned()];
     outputs.extend(once.outputs.iter().cloned());
     let mut task = json!({"command": once.command, "files": staged, "outputs": outputs});
     let mut campaign = match once.rows {
-        Some(_) => json!({
-            "plugin": "builtin:sweep", "inputs": {"rows": ROWS}, "params": {"template": task, "rows": "rows"},
-        }),
+        Some(_) => {
+            // the parameters, as such, for tables of results
+            let input = columns.iter().map(|column| (column.clone(), Value::from(format!("{{{column}}}"))));
+            task["input"] = Value::Object(input.collect());
+            json!({
+                "plugin": "builtin:sweep", "inputs": {"rows": ROWS}, "params": {"template": task, "rows": "rows"},
+            })
+        }
         None => {
             task["id"] = Value::from(word_of(once.command, files));
             json!({"plugin": "builtin:workflow", "params": {"tasks": [task]}})
