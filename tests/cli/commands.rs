@@ -138,8 +138,8 @@ fn a_run_that_may_be_left_out_is_the_latest() {
         let words = if path.starts_with("amend") { vec!["amend"] } else { words };
         let optional =
             takes.arguments.iter().any(|argument| argument == "[RUN]") || matches!(words[..], ["amend" | "table"]);
-        // the machine is checked where no run is named
-        let latest = optional && path != "doctor";
+        // the machine is checked, and every run scheduled, where none is named
+        let latest = optional && !["doctor", "schedule"].contains(&path.as_str());
         assert_eq!(help(&words).contains("[default: latest]"), latest, "`{path}`");
     }
 }

@@ -179,3 +179,43 @@ fn a_loop_says_what_its_tasks_came_to_and_explain_what_one_wrote_last() {
     let json = world.run(&["explain", "r", "bad", "--json"]).code(0).stdout;
     assert!(!json.contains("diverged") && !world.run(&["explain", "r", "ok"]).stdout.contains("it wrote"), "{json}");
 }
+
+#[test]
+fn the_last_lines_are_told_and_what_plugins_logged() {
+    let lines = |count: usize| (1..=count).map(|n| format!("line {n}\n")).collect::<String>();
+    let world = World::with_tasks(&json!([
+        {"id": "many", "command": "i=1; while [ $i -le 30000 ]; do echo line $i; i=$((i + 1)); done; printf 'no end'"},
+        {"id": "none", "command": "true"},
+    ]));
+    world.init();
+    world.run(&["loop", "r"]).code(0);
+    let tail = |task: &str, n: &str| world.run(&["logs", "r", task, "--tail", n]).code(0).stdout;
+    assert_eq!(tail("many", "2"), "line 30000\nno end");
+    assert_eq!(tail("many", "30001"), lines(30_000) + "no end");
+    assert_eq!(
+        (tail("many", "99999").len(), tail("many", "0").as_str(), tail("none", "3").as_str()),
+        (lines(30_000).len() + 6, "", "")
+    );
+    let log = world.run_dir("r").join("plugins/log.jsonl");
+    assert!(world.run(&["logs", "r"]).code(0).stdout.is_empty());
+    let entry = |n: u32| json!({"time": "2026-11-27T10:00:00.000Z", "plugin": "p", "attempt": null, "level": "info", "message": format!("said {n}\nthen")});
+    fs::write(&log, (0..5).map(|n| format!("{}\n", entry(n))).collect::<String>() + "{\"torn").expect("a log");
+    let told = world.run(&["logs", "r", "--tail", "3"]).code(0).stdout;
+    assert!(told.contains("2026-11-27T10:00:00.000Z info p: said 3\nthen\n") && !told.contains("said 1"), "{told}");
+    assert_eq!(world.run(&["logs", "r", "--json"]).code(0).json().as_array().map(Vec::len), Some(5));
+}
+
+#[test]
+fn what_is_to_be_scheduled_is_printed() {
+    let world = World::with_tasks(&json!([{"id": "a", "command": "true"}]));
+    let told = world.run(&["schedule", "--json"]).code(0).json();
+    let cron = told["cron"].as_str().expect("a line");
+    let command = cron.trim().splitn(6, ' ').nth(5).expect("a command");
+    world.init();
+    let done = std::process::Command::new("/bin/sh").args(["-c", command]).output().expect("a shell");
+    assert!(done.status.success(), "{done:?}");
+    assert_eq!(world.status()["state"], "completed");
+    assert!(told["service"].as_str().is_some_and(|text| text.contains("ExecStart=/")), "{told}");
+    assert!(world.run(&["schedule", "r"]).code(0).stdout.contains("OnUnitInactiveSec"));
+    world.run(&["schedule", "none"]).code(2);
+}

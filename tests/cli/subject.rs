@@ -58,7 +58,7 @@ fn a_single_word_names_a_run_or_a_task_of_the_latest() {
     assert_eq!(about(&["attempts", "a", "--json"]), json!([]));
     let neither = world.run(&["explain", "nobody"]).code(2);
     assert!(neither.stderr.contains("no run `nobody`"), "{neither:?}");
-    for command in ["attempts", "logs", "respond"] {
+    for command in ["attempts", "respond"] {
         let no_task = world.run(&[command, "b"]).code(2);
         assert!(no_task.stderr.contains("`b` names run `b`, and which task of it is meant is not said"), "{no_task:?}");
     }

@@ -1,5 +1,5 @@
 //! `logs`: what a task wrote, as it grows.
-use super::output::{pass_to_stderr, pass_to_stdout, reader_went_away, tell};
+use super::output::{JsonList, lines, one_line, pass_to_stderr, pass_to_stdout, print, reader_went_away, tell};
 use super::show::refuse_to_stay;
 use super::tasks::the_task;
 use super::{Session, shown};
@@ -9,17 +9,84 @@ use crate::ground::words::positional;
 use crate::model::states::AttemptState;
 use crate::store::{AttemptRow, Store};
 use crate::workspace::read_store;
-use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use serde_json::Value;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-pub(super) fn logs(
-    session: &Session,
-    name: &str,
-    task: &str,
-    follow: bool,
-    number: Option<u32>,
-) -> Result<u8, Failure> {
+/// Bytes of a file that are looked through at once for its last lines.
+const TAIL_PIECE: u64 = 64 * 1024;
+
+/// What is printed of a task's logs.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Which {
+    /// Go on until the attempt ends.
+    pub(super) follow: bool,
+    /// The attempt's number; the last without one.
+    pub(super) attempt: Option<u32>,
+    /// Only so many lines from the end.
+    pub(super) tail: Option<usize>,
+}
+
+/// Prints what plugins have logged, the oldest first.
+pub(super) fn of_plugins(session: &Session, name: &str, tail: Option<usize>) -> Result<u8, Failure> {
+    let dir = session.run(name)?;
+    let path = dir.log();
+    let failed = |error| Failure::machine(format!("`{}` cannot be read", path.display()), error);
+    let mut list = JsonList::default();
+    match open_regular_path(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => tell("no plugin has logged anything"),
+        file => {
+            let mut file = file.map_err(failed)?;
+            let from = tail.map_or(Ok(0), |lines| begin_of_last(&mut file, lines)).map_err(failed)?;
+            file.seek(SeekFrom::Start(from)).map_err(failed)?;
+            for line in BufReader::new(file).lines() {
+                // the last line may be under way
+                let Ok(entry) = serde_json::from_str::<Value>(&line.map_err(failed)?) else { continue };
+                if session.json {
+                    print(&list.rows(&[entry])?)?;
+                    continue;
+                }
+                let word = |key: &str| entry[key].as_str().unwrap_or_default();
+                let of = format!("{} {} {}", word("time"), word("level"), word("plugin"));
+                let attempt = entry["attempt"].as_str().map(|attempt| format!(" {attempt}")).unwrap_or_default();
+                print(&format!("{}: {}\n", one_line(&format!("{of}{attempt}")), lines(word("message"))))?;
+            }
+        }
+    }
+    if session.json {
+        print(list.end())?;
+    }
+    Ok(0)
+}
+
+/// Where the last lines of a file begin.
+fn begin_of_last(file: &mut File, wanted: usize) -> io::Result<u64> {
+    let mut end = file.metadata()?.len();
+    let (mut seen, mut last) = (0, true);
+    while end > 0 && wanted > 0 {
+        let begin = end.saturating_sub(TAIL_PIECE);
+        file.seek(SeekFrom::Start(begin))?;
+        let mut piece = vec![0; (end - begin) as usize];
+        file.read_exact(&mut piece)?;
+        for (place, byte) in piece.iter().enumerate().rev() {
+            // the line feed at the very end belongs to the last line
+            if *byte == b'\n' && !std::mem::replace(&mut last, false) {
+                seen += 1;
+                if seen == wanted {
+                    return Ok(begin + place as u64 + 1);
+                }
+            }
+            last = false;
+        }
+        end = begin;
+    }
+    Ok(if wanted == 0 { file.metadata()?.len() } else { 0 })
+}
+
+pub(super) fn logs(session: &Session, name: &str, task: &str, which: Which) -> Result<u8, Failure> {
+    let Which { follow, attempt: number, tail } = which;
     let dir = session.run(name)?;
     let mut store = read_store(&dir)?;
     let key = the_task(&store, task)?.key;
@@ -33,6 +100,9 @@ pub(super) fn logs(
     })?;
     let directory = dir.join(&attempt.directory);
     let mut streams = [Tail::new(directory.join("stdout"), false), Tail::new(directory.join("stderr"), true)];
+    if let Some(lines) = tail {
+        streams.iter_mut().for_each(|stream| stream.skip_to_last(lines));
+    }
     let mut live = !attempt.state.ended();
     loop {
         for stream in &mut streams {
@@ -77,6 +147,12 @@ struct Tail {
 impl Tail {
     fn new(path: std::path::PathBuf, to_stderr: bool) -> Self {
         Self { path, to_stderr, offset: 0 }
+    }
+
+    /// Passes over all but the last lines of what is there; what cannot be read is told when it is printed.
+    fn skip_to_last(&mut self, lines: usize) {
+        let begin = open_regular_path(&self.path).and_then(|mut file| begin_of_last(&mut file, lines));
+        self.offset = begin.unwrap_or(0);
     }
 
     /// Prints what has come since the last call; breaks off when nobody reads any more.

@@ -160,12 +160,18 @@ pub(super) enum Command {
         #[arg(num_args = 1..=2, required = true, value_names = ["RUN", "TASK"])]
         of: Vec<String>,
     },
-    /// Print what an attempt at a task wrote to its standard output and standard error
-    #[command(override_usage = "matterstack logs [OPTIONS] [RUN] TASK")]
+    /// Print what an attempt at a task wrote to its standard output and standard error; without a task, what plugins
+    /// have logged
+    ///
+    /// Of plugins, with --json: a list, each with time, plugin, attempt (or null), level and message.
+    #[command(override_usage = "matterstack logs [OPTIONS] [RUN] [TASK]")]
     Logs {
-        /// The run [default: latest], and the task
-        #[arg(num_args = 1..=2, required = true, value_names = ["RUN", "TASK"])]
+        /// The run [default: latest], and the task; a single word that names no run is a task of the latest
+        #[arg(num_args = 0..=2, value_names = ["RUN", "TASK"])]
         of: Vec<String>,
+        /// Only the last lines
+        #[arg(long, value_name = "N")]
+        tail: Option<usize>,
         /// Go on until the attempt ends
         #[arg(short, long)]
         follow: bool,
@@ -404,6 +410,13 @@ pub(super) enum Command {
     /// (what helps, or null).
     Doctor {
         /// The run
+        run: Option<String>,
+    },
+    /// Print what lets cron or systemd advance a run, where nothing may stay
+    ///
+    /// Nothing is installed. With --json: {cron, service, timer}, the text of each.
+    Schedule {
+        /// The run [default: every run that has not ended]
         run: Option<String>,
     },
     /// Print a completion script for a shell

@@ -24,6 +24,7 @@ mod report;
 mod respond;
 mod reuse;
 mod runs;
+mod schedule;
 mod show;
 mod subject;
 mod table;
@@ -110,9 +111,12 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
             let (run, task) = subject::task(session, of)?;
             tasks::attempts(session, &run, &task)
         }
-        Command::Logs { of, follow, attempt } => {
-            let (run, task) = subject::task(session, of)?;
-            logs::logs(session, &run, &task, follow, attempt)
+        Command::Logs { of, tail, follow, attempt } => {
+            let (run, task) = subject::run_or_task(session, of)?;
+            match task {
+                Some(task) => logs::logs(session, &run, &task, logs::Which { follow, attempt, tail }),
+                None => logs::of_plugins(session, &run, tail),
+            }
         }
         Command::Graph { run, format } => graph::graph(session, &run, format),
         Command::Table(arguments) => table::table(session, &arguments),
@@ -146,6 +150,7 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
         Command::Plugin(command) => plugin::plugin(session, &command),
         Command::Backend(command) => backend::backend(session, &command),
         Command::Doctor { run } => doctor::doctor(session, run.as_deref()),
+        Command::Schedule { run } => schedule::schedule(session, run.as_deref()),
         Command::Completions { shell } => completions(shell),
     }
 }

@@ -1,5 +1,5 @@
 //! `run`: from nothing to results in one line.
-use super::logs::logs;
+use super::logs::{Which, logs};
 use super::output::tell;
 use super::runs::{InitArgs, drive_made, duration, init_run};
 use super::{Session, table};
@@ -71,6 +71,6 @@ pub(super) fn run(session: &Session, arguments: RunArgs) -> Result<u8, Failure> 
 /// Passes on what the only task of a run printed.
 fn show_output(session: &Session, dir: &RunDir) -> Result<(), Failure> {
     let task = read_store(dir)?.first_tasks(1)?.pop();
-    let shown = task.map(|task| logs(session, &dir.root().display().to_string(), &task.id, false, None));
+    let shown = task.map(|task| logs(session, &dir.root().display().to_string(), &task.id, Which::default()));
     shown.transpose().map(drop)
 }
