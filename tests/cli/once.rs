@@ -24,6 +24,11 @@ fn a_command_becomes_a_run_with_the_files_that_it_names() {
     assert!(world.run(&given).code(0).stdout.starts_with("eight\n"));
     let list = world.run(&["list", "run-sim-2", "--json"]).code(0).json();
     assert_eq!(list.as_array().map(Vec::len), Some(2), "{list}");
+    // a program of one's own goes along too, and may be executed there
+    fs::write(here.join("own"), "#!/bin/sh\necho mine $1\n").expect("a program");
+    fs::set_permissions(here.join("own"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a mode");
+    let own = world.run(&["run", "--", "./own", "./code/sim.sh"]).code(0);
+    assert_eq!(own.stdout, "mine ./code/sim.sh\n");
     let wrong = world.run(&["run", "--file", "../x", "--", "true"]).code(2);
     assert!(wrong.stderr.contains("`../x` is no file below"), "{wrong:?}");
     let wrong = world.run(&["run", "demo", "--", "true"]);

@@ -87,23 +87,31 @@ pub fn make_once(workspaces: &Workspaces, once: &Once<'_>) -> Result<MadeOnce, F
 
 /// The files that go with a command: those that are named for it, and those that its words name by a relative path.
 fn files_of(once: &Once<'_>) -> Result<Vec<String>, Failure> {
-    let plain = |word: &str| {
-        let path = Path::new(word);
-        let normal = path.components().all(|part| matches!(part, Component::Normal(_)));
-        normal && once.here.join(path).is_file()
-    };
+    let there = |word: &String| below(word).filter(|path| once.here.join(path).is_file());
     let mut files = Vec::new();
     for file in once.files {
-        if !plain(file) {
+        files.push(there(file).ok_or_else(|| {
             let what = format!("--file `{file}` is no file below the directory where the command is given");
-            return Err(Failure::input(what).hint("name it by a relative path without `..`"));
-        }
-        files.push(file.clone());
+            Failure::input(what).hint("name it by a relative path without `..`")
+        })?);
     }
-    files.extend(once.command.iter().filter(|word| plain(word)).cloned());
+    files.extend(once.command.iter().filter_map(there));
     files.sort();
     files.dedup();
     Ok(files)
+}
+
+/// The path that a word names below the directory where it is given, without what leads nowhere.
+fn below(word: &str) -> Option<String> {
+    let mut names = Vec::new();
+    for part in Path::new(word).components() {
+        match part {
+            Component::Normal(name) => names.push(name.to_str()?),
+            Component::CurDir => {}
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    (!names.is_empty()).then(|| names.join("/"))
 }
 
 fn table(path: &Path, notes: &mut Vec<String>) -> Result<PlainRows, Failure> {
@@ -144,7 +152,8 @@ fn config(once: &Once<'_>, files: &[String], columns: &[String]) -> Value {
 
 /// What a command is called: the first file that it names, else its program, without ending.
 fn word_of(command: &[String], files: &[String]) -> String {
-    let named = command.iter().find(|word| files.contains(word)).or(command.first());
+    let is_file = |word: &&String| below(word).is_some_and(|path| files.contains(&path));
+    let named = command.iter().find(is_file).or(command.first());
     let stem = named.and_then(|word| Path::new(word).file_stem()).unwrap_or_default().to_string_lossy();
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
     let word: String = stem.chars().map(plain).take(40).collect();
