@@ -156,6 +156,22 @@ fn what_a_person_knows_is_told_and_what_is_wrong_in_it_changes_nothing() {
 }
 
 #[test]
+fn a_run_that_has_ended_goes_on_with_a_larger_budget() {
+    let world = world(3, ASK);
+    world.init();
+    world.run(&["loop", "r"]).code(0);
+    let amended = world.run(&["amend", "r", "config", "campaign.params.budget.trials=5"]).code(0);
+    assert!(amended.stderr.contains("the run goes on"), "{amended:?}");
+    assert_eq!(world.status()["state"], "active");
+    world.run(&["loop", "r"]).code(0);
+    assert_eq!(points(&world).len(), 5);
+    // what its campaign does not hear of leaves it as it is
+    let other = world.run(&["amend", "r", "config", "limits.max_active=7"]).code(0);
+    assert!(!other.stderr.contains("goes on") && world.status()["state"] == "completed", "{other:?}");
+    world.is_sound("r");
+}
+
+#[test]
 fn it_is_never_asked_by_iterations() {
     let world = world(4, ASK);
     let refused = world.run(&["init", "demo", "--set", "campaign.analyze=workflow"]).code(2).stderr;

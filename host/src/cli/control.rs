@@ -14,7 +14,7 @@ use crate::model::selection::Selection;
 use crate::model::states::RunState;
 use crate::run::Run;
 use crate::tick::{self, Adopted, CancelledTasks, ControlError, Resumed, Settlement, Unsettled, step_run};
-use crate::workspace::{self, Access, SET, act, moment, now_ms, set_values, stopwatch, write_config};
+use crate::workspace::{self, Access, SET, act, moment, now_ms, set_values, stopwatch, write_config_and_open};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -169,9 +169,12 @@ pub(super) fn amend(session: &Session, name: &str, sets: &[String], how: &How) -
     }
     let run = &mut held.run;
     let quotas = config.limits != run.config.limits;
-    write_config(run, config, &act)?;
+    let opened = write_config_and_open(run, config, &act)?;
     let again = if quotas { tick::collect_again(run, act.at_ms)? } else { 0 };
-    let more = if again > 0 { format!("; what {again} task(s) left is collected again") } else { String::new() };
+    let mut more = if again > 0 { format!("; what {again} task(s) left is collected again") } else { String::new() };
+    if opened {
+        more += "; the run goes on with the next `step` or `loop`, which asks its campaign";
+    }
     say(session, run, &format!("amended: {}{more}", sets.join(", ")))
 }
 

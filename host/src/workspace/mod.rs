@@ -26,7 +26,7 @@ pub use once::{MadeOnce, Once, make_once, workspaces_or_new};
 pub use open::{
     Access, Aside, HeldRun, act, check_plugins, compile_ahead, compile_upgrade, compiler, config_document,
     environment_here, find_plugin, kept_config, open_for_reading, open_run, open_to_look, open_to_rehearse, pin_again,
-    read_store, write_config, write_config_with,
+    read_store, write_config, write_config_and_open, write_config_with,
 };
 pub(crate) use open::{Ahead, open_leased};
 pub use owner::{adopt, refuse_other_user};

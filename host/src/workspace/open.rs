@@ -9,12 +9,15 @@ use crate::failure::{Failure, FailureKind};
 use crate::ground::files::{open_regular_path, read_named, read_regular, read_whole};
 use crate::ground::machine;
 use crate::model::act::{Act, Actor, VERSION, Verb};
+use crate::model::code::Code;
 use crate::model::config::{BackendConfig, CONFIG_MAX, PLUGIN_MAX, RunConfig};
 use crate::model::contract::PlanReason;
 use crate::model::document::sha256;
 use crate::model::evidence::EngineRecord;
 use crate::model::id::OperatorKey;
 use crate::model::limit::CompileLimits;
+use crate::model::reason::Reason;
+use crate::model::states::RunState;
 use crate::plugin::{CONTRACT, Compiler, HostSettings, PluginHost, PluginSource, Role};
 use crate::run::{Lease, Machine, Run, RunDir};
 use crate::store::{Durability, NewConfig, NewEnvironment, RunRow, Store, StoreError, Writer};
@@ -312,6 +315,23 @@ pub fn write_config_with<T>(
     }
     run.config = config;
     Ok(done)
+}
+
+/// Puts a changed configuration of a run in place. An ended run goes on if its campaign hears of it: one that receives
+/// each result is asked for a plan whenever what it goes by has changed. Returns whether the run goes on so.
+///
+/// # Errors
+/// As [`write_config`].
+pub fn write_config_and_open(run: &mut Run, config: RunConfig, act: &Act) -> Result<bool, Failure> {
+    let row = run.store.run()?;
+    let opens = row.state.ended() && config.campaign.takes_each_result() && tells_otherwise(&run.config, &config);
+    write_config_with(run, config, act, |writer, _| {
+        if opens {
+            let reason = Reason::new(Code::Revived, "what its campaign goes by was amended");
+            writer.set_run_state(row.state, RunState::Active, Some(&reason), act.at_ms)?;
+        }
+        Ok(opens)
+    })
 }
 
 /// Whether a campaign is told something else under another configuration.
