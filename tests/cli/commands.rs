@@ -9,7 +9,7 @@ use std::process::Command;
 /// What the page writes `CHOICE` for.
 const CHOICE: &str = "[--state S] [--operator O] [--iteration N] [--code C]";
 /// What every command takes.
-const EVERYWHERE: [&str; 4] = ["--json", "--workspaces", "--help", "--version"];
+const EVERYWHERE: [&str; 5] = ["--json", "--quiet", "--workspaces", "--help", "--version"];
 
 /// What a command takes.
 #[derive(Debug, Default, PartialEq, Eq)]

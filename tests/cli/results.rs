@@ -174,6 +174,9 @@ fn a_loop_says_what_its_tasks_came_to_and_explain_what_one_wrote_last() {
     world.init();
     let driven = world.run(&["loop", "r"]).code(0);
     assert!(driven.stderr.contains("r: 1 completed, 1 failed, 1 skipped in "), "{driven:?}");
+    let quiet = world.run(&["loop", "r", "--quiet"]).code(0);
+    assert_eq!((quiet.stderr.as_str(), quiet.stdout.is_empty()), ("", false));
+    assert!(world.run(&["--quiet", "loop", "none"]).code(2).stderr.contains("no run `none`"));
     let explained = world.run(&["explain", "r", "bad"]).code(0).stdout;
     assert!(explained.ends_with("it wrote last to standard error:\n  one\n  SCF diverged\n"), "{explained}");
     let json = world.run(&["explain", "r", "bad", "--json"]).code(0).stdout;

@@ -24,6 +24,9 @@ pub(super) struct Cli {
     /// Print JSON instead of text
     #[arg(long, global = true)]
     pub(super) json: bool,
+    /// Tell only what went wrong, beside data
+    #[arg(long, global = true)]
+    pub(super) quiet: bool,
     #[command(subcommand)]
     pub(super) command: Command,
 }

@@ -74,6 +74,9 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
             });
         }
     };
+    if cli.quiet {
+        output::be_quiet();
+    }
     let session = Session { workspaces: cli.workspaces, json: cli.json };
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| dispatch(&session, cli.command)));
     ExitCode::from(match result {

@@ -7,6 +7,7 @@ use rustix::event::{PollFd, PollFlags};
 use serde::Serialize;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub(super) use crate::ground::words::{lines, one_line};
@@ -65,8 +66,24 @@ pub(super) fn reader_went_away(most: Duration) -> bool {
         && watched[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
 }
 
+/// Whether only what went wrong is told.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Tells from here on only what went wrong.
+pub(super) fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+/// Whether only what went wrong is told.
+pub(super) fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
 /// Tells something that is not data. What others wrote stands in it on lines of ours.
 pub(super) fn tell(text: &str) {
+    if is_quiet() && !text.starts_with("warning: ") {
+        return;
+    }
     // Where standard error is closed there is nobody to tell.
     let _ = writeln!(std::io::stderr(), "{}", words::lines(text));
 }

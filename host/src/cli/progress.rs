@@ -1,5 +1,5 @@
 //! What `loop` shows while it runs: a bar on a terminal, one line for each iteration elsewhere.
-use super::output::{one_line, tell};
+use super::output::{is_quiet, one_line, tell};
 use crate::ground::machine;
 use crate::model::states::TaskCounts;
 use crate::run::Run;
@@ -20,7 +20,7 @@ pub(super) struct Progress {
 impl Progress {
     /// Shows nothing yet. Only a run that is driven alone has a bar.
     pub(super) fn new(run: &str, alone: bool) -> Self {
-        let bar = (alone && std::io::stderr().is_terminal()).then(|| {
+        let bar = (alone && !is_quiet() && std::io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
             let style =
                 ProgressStyle::with_template("{spinner} {prefix} [{bar:30}] {pos}/{len} tasks, {elapsed} {wide_msg}");
