@@ -209,6 +209,24 @@ fn the_last_lines_are_told_and_what_plugins_logged() {
 }
 
 #[test]
+fn what_waits_for_a_core_is_queued_and_not_running() {
+    let wait = "while [ -e stdout ] && [ ! -e ../../../go ]; do sleep 0.02; done";
+    let tasks: Vec<Value> = (0..5).map(|n| json!({"id": format!("t{n}"), "command": wait})).collect();
+    let world = World::with_tasks(&json!(tasks));
+    world.init();
+    let count = |text: &str, word: &str| text.lines().filter(|line| line.contains(&format!("  {word}  "))).count();
+    crate::support::until("two run", || {
+        world.run(&["step", "r"]).code(0);
+        count(&world.run(&["tasks", "r"]).stdout, "running") == 2
+    });
+    let (listed, status) = (world.run(&["tasks", "r"]).stdout, world.status());
+    assert_eq!((count(&listed, "running"), count(&listed, "queued")), (2, 3), "{listed}");
+    assert_eq!((&status["tasks"]["running"], &status["tasks"]["queued"]), (&json!(2), &json!(3)));
+    fs::write(world.run_dir("r").join("go"), "").expect("a file");
+    world.run(&["loop", "r"]).code(0);
+}
+
+#[test]
 fn what_is_to_be_scheduled_is_printed() {
     let world = World::with_tasks(&json!([{"id": "a", "command": "true"}]));
     let told = world.run(&["schedule", "--json"]).code(0).json();

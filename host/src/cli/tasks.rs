@@ -78,6 +78,7 @@ fn task_cells(store: &Store, task: TaskRow) -> Result<Vec<String>, Failure> {
     let state = match () {
         () if completed && task.stale => format!("{} (stale)", task.state),
         () if completed && store.task_reused(task.key)?.is_some() => format!("{} (reused)", task.state),
+        () if task.state == TaskState::Running && store.is_queued(task.key)? => "queued".to_owned(),
         () => task.state.to_string(),
     };
     let iteration = task.iteration.to_string();

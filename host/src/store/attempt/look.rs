@@ -100,6 +100,16 @@ impl Store {
         Ok(self.connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0))? as u64)
     }
 
+    /// Whether the job of a task's live attempt has not started.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn is_queued(&self, task_key: i64) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM attempts WHERE task_key = ?1 AND ended_at_ms IS NULL AND \
+             state IN ('created', 'prepared', 'submitting', 'submitted')";
+        Ok(self.connection.prepare_cached(sql)?.exists([task_key])?)
+    }
+
     fn attempt_rows<P: rusqlite::Params>(&self, filter: &str, parameters: P) -> Result<Vec<AttemptRow>, StoreError> {
         let mut statement = self.connection.prepare_cached(&rows_where(filter))?;
         let rows = statement.query_map(parameters, attempt_row)?;
