@@ -168,13 +168,13 @@ mod tests {
     #[test]
     fn a_text_that_is_a_placeholder_keeps_the_kind_of_the_value() {
         let template = json!({
-            "id": "run-{n}", "command": ["sh", "-c", "echo ${HOME} {n}.{flag} {{n}} {a,b} '{print $1}'"],
+            "id": "run-{n}", "command": ["sh", "-c", "echo ${HOME} {n}.{flag} {{n}} {a,b} '{print $1}'", "{n}"], "env": {"N": "{n}"},
             "input": {"n": "{n}", "all": "{all}", "flag": "{flag}"}, "files": {"{n}.json": {"content": "{\"n\": {n}}"}},
         });
         let list = json!([{"n": 1.5, "all": [1, 2], "flag": true}]);
         let tasks = planned(json!({"template": template, "list": list}), None).expect("a plan");
         let expected = json!({
-            "id": "run-1.5", "command": ["sh", "-c", "echo ${HOME} 1.5.true {n} {a,b} '{print $1}'"],
+            "id": "run-1.5", "command": ["sh", "-c", "echo ${HOME} 1.5.true {n} {a,b} '{print $1}'", "1.5"], "env": {"N": "1.5"},
             "input": {"n": 1.5, "all": [1, 2], "flag": true}, "files": {"1.5.json": {"content": "{\"n\": 1.5}"}},
         });
         assert_eq!(tasks, [expected]);
@@ -212,7 +212,7 @@ mod tests {
             (with(json!({"grid": {"x": [1], "y": [1, 2]}})), "rows 1 and 2 both have the id `1`"),
             (with(json!({"zip": {"x": [1, 2], "y": [1]}})), "`zip.x` has 2 values and `zip.y` 1"),
             (with(json!({"grid": {"x": [1]}, "zip": {"x": [1]}})), "`x` is in `grid` and in `zip`"),
-            (with(json!({"grid": {"x": [[1]]}})), "`{x}` in `id` is a list or an object"),
+            (with(json!({"grid": {"x": [[1]]}})), "`{x}` in `command` is a list or an object"),
             (json!({"template": {"id": 1}, "grid": {"x": [1]}}), "the id of row 1 is no text but 1"),
             (with(json!({"grid": {"a-b": [1]}})), "`a-b` is no name"),
             (with(json!({"list": []})), "`list` has no rows"),
