@@ -1,5 +1,6 @@
 //! What runs before the commands of a backend: the lines of its `setup`, and the shell for them and for commands that
 //! are a line of shell.
+use super::job::{Command, JobDocument, shell_text};
 use crate::ground::words::quoted;
 
 /// The shell where none is configured.
@@ -40,6 +41,18 @@ pub(super) fn guarded(lines: &[String], mark: &str, forget: &str) -> Vec<String>
         format!("{before}{line}\nsetup_code=$?; [ \"$setup_code\" = 0 ] || exit \"$setup_code\"; {next}")
     };
     lines.iter().enumerate().map(guard).collect()
+}
+
+/// What a job comes to as a script for this shell, behind these lines, for a person.
+pub(super) fn script(mut job: JobDocument, setup: &[String], shell: &[String]) -> String {
+    let mut lines = vec![format!("# run by {}", shell_words(shell))];
+    lines.extend(job.env.iter().map(|(name, value)| format!("export {name}={}", quoted(value))));
+    lines.extend(setup.iter().cloned());
+    lines.push(match job.launched(shell) {
+        Command::Shell(line) => line,
+        argv @ Command::Argv(_) => format!("exec {}", shell_text(&argv, None)),
+    });
+    lines.join("\n") + "\n"
 }
 
 /// What [`guarded`] wrote: which line failed, and with which code.

@@ -85,11 +85,7 @@ pub fn refuse_removal(dir: &RunDir, workspaces: &Workspaces, anyway: bool) -> Re
     owner::refuse_other_user(dir)?;
     let store = read_store(dir)?;
     let run = dir.address();
-    let row = store.run()?;
-    if !row.state.ended() {
-        let what = format!("run `{run}` is {} and has not ended", row.state);
-        return Err(Failure::input(what).hint(format!("`matterstack cancel {run}` ends it")));
-    }
+    refuse_live(dir, &store)?;
     let kept = store.outputs_elsewhere()?;
     if kept > 0 && !anyway {
         let what = format!("{kept} outputs of run `{run}` are kept on a cluster");
@@ -109,6 +105,15 @@ pub fn refuse_removal(dir: &RunDir, workspaces: &Workspaces, anyway: bool) -> Re
     Ok(())
 }
 
+fn refuse_live(dir: &RunDir, store: &Store) -> Result<(), Failure> {
+    let (state, run) = (store.run()?.state, dir.address());
+    if state.ended() {
+        return Ok(());
+    }
+    let what = format!("run `{run}` is {state} and has not ended");
+    Err(Failure::input(what).hint(format!("`matterstack cancel {run}` ends it")))
+}
+
 /// The other runs of the workspace that took results of a run. One that cannot be read is none of them.
 fn takers(dir: &RunDir, workspaces: &Workspaces) -> Vec<String> {
     let runs = dir.root().parent();
@@ -125,6 +130,8 @@ fn takers(dir: &RunDir, workspaces: &Workspaces) -> Vec<String> {
 pub fn remove(dir: &RunDir, patience: Duration) -> Result<(), Failure> {
     let wrong = |error| Failure::io(format!("run directory `{}` cannot be removed", dir.root().display()), error);
     let lease = dir.lease(patience)?;
+    // somebody may have brought it back since it was looked at
+    refuse_live(dir, &read_store(dir)?)?;
     let Some(runs) = dir.root().parent() else {
         return Err(Failure::of(FailureKind::Input, format!("`{}` is not a run directory", dir.root().display())));
     };

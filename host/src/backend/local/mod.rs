@@ -26,12 +26,11 @@ pub use supervisor::supervise;
 
 use super::JobKey;
 use super::exit::{ExitRecord, read_exit};
-use super::job::{Command, JobDocument, shell_text};
+use super::job::JobDocument;
 use super::program::spawn;
-use super::setup::{guarded, shell_words};
+use super::setup::{guarded, script};
 use crate::ground::failpoint;
 use crate::ground::machine;
-use crate::ground::words::quoted;
 use crate::model::code::Code;
 use crate::model::config::LocalConfig;
 use crate::model::contract::{Detail, Found, GuestError, Status, StatusReport, Submitted};
@@ -173,17 +172,7 @@ impl LocalBackend {
         if self.setup.is_empty() && shell.is_empty() {
             return None;
         }
-        let script = |mut job: JobDocument| {
-            let mut lines = vec![format!("# run by {}", shell_words(shell))];
-            lines.extend(job.env.iter().map(|(name, value)| format!("export {name}={}", quoted(value))));
-            lines.extend(self.setup.iter().cloned());
-            lines.push(match job.launched(shell) {
-                Command::Shell(line) => line,
-                argv @ Command::Argv(_) => format!("exec {}", shell_text(&argv, None)),
-            });
-            lines.join("\n") + "\n"
-        };
-        Some(JobDocument::parse(job).map(script))
+        Some(JobDocument::parse(job).map(|job| script(job, &self.setup, shell)))
     }
 
     fn job(&self, key: JobKey<'_>, job: &str) -> Result<Job, GuestError> {
