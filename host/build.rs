@@ -1,5 +1,5 @@
-//! Builds the standard plugins for `wasm32-wasip2` and hands them to `plugin::builtin`, so that the binary needs no
-//! other file.
+//! Builds the standard plugins for `wasm32-wasip2` and hands them to `plugin::builtin`, and the examples with their
+//! campaigns to `workspace::new`, so that the binary needs no other file.
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -15,6 +15,17 @@ const BUILTINS: [(&str, &str); 7] = [
     ("sweep", "campaign-sweep"),
     ("workflow", "campaign-workflow"),
 ];
+/// The examples: the folder below `workspaces`, and the crate of its campaign with the place of the component, if it has
+/// one of its own.
+const EXAMPLES: [(&str, Option<(&str, &str)>); 5] = [
+    ("battery_screening", Some(("campaign-battery", "campaign/battery.wasm"))),
+    ("catalyst_human_in_loop", Some(("campaign-catalyst", "campaign/catalyst.wasm"))),
+    ("coatings_active_learning", Some(("campaign-coatings", "campaign/coatings.wasm"))),
+    ("solar_cells_ask_tell", None),
+    ("thin_film_lab", Some(("campaign-thin-film", "campaign/thin_film.wasm"))),
+];
+/// What of an example's folder is no part of the example: what was made there, and what its campaign is made from.
+const LEFT_OUT: [&str; 5] = ["runs", "campaign", "venv", "__pycache__", ".gitignore"];
 const TARGET: &str = "wasm32-wasip2";
 
 /// What the outer cargo says to this crate and would change how the guests are built.
@@ -49,6 +60,52 @@ fn main() -> Result<(), Box<dyn Error>> {
         table += &format!("    ({name:?}, include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{file}\"))),\n");
     }
     fs::write(out.join("builtins.rs"), table + "]\n")?;
+    fs::write(out.join("examples.rs"), examples(&root, &guests.join(TARGET).join("guest"), &out)?)?;
+    Ok(())
+}
+
+/// The table of the examples: name, and files by their paths.
+fn examples(root: &Path, components: &Path, out: &Path) -> Result<String, Box<dyn Error>> {
+    let mut table = String::from("&[\n");
+    for (name, campaign) in EXAMPLES {
+        table += &format!("    ({name:?}, &[\n");
+        let folder = fs::canonicalize(root.join("workspaces").join(name))?;
+        let mut files = Vec::new();
+        collect(&folder, &mut files)?;
+        files.sort();
+        for file in &files {
+            let path = file.strip_prefix(&folder)?.to_str().ok_or("a file of an example has no name in UTF-8")?;
+            table += &format!("        ({path:?}, include_bytes!({:?})),\n", file.display().to_string());
+        }
+        if let Some((package, place)) = campaign {
+            let file = format!("{}.wasm", package.replace('-', "_"));
+            fs::copy(components.join(&file), out.join(&file))?;
+            table += &format!("        ({place:?}, include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{file}\"))),\n");
+            println!("cargo:rerun-if-changed={}", folder.join("campaign/src").display());
+            println!("cargo:rerun-if-changed={}", folder.join("campaign/Cargo.toml").display());
+        }
+        table += "    ]),\n";
+    }
+    Ok(table + "]\n")
+}
+
+/// The files of an example in a folder, and has this script run again when one changes.
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Box<dyn Error>> {
+    let ignored = fs::read_to_string(folder.join(".gitignore")).unwrap_or_default();
+    let ignored: Vec<&str> = ignored.lines().map(|line| line.trim_end_matches('/')).collect();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if LEFT_OUT.contains(&name) || ignored.contains(&name) {
+            continue;
+        }
+        println!("cargo:rerun-if-changed={}", path.display());
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else {
+            files.push(path);
+        }
+    }
     Ok(())
 }
 
@@ -67,7 +124,8 @@ fn build_guests(root: &Path, target_dir: &Path) -> Result<(), Box<dyn Error>> {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(root).stdout(Stdio::null());
     cargo.args(["build", "--profile", "guest", "--target", TARGET, "--target-dir"]).arg(target_dir);
-    for (_, package) in BUILTINS {
+    let campaigns = EXAMPLES.iter().filter_map(|(_, campaign)| campaign.map(|(package, _)| package));
+    for package in BUILTINS.iter().map(|(_, package)| *package).chain(campaigns) {
         cargo.args(["--package", package]);
     }
     for (name, _) in env::vars_os() {

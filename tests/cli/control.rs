@@ -297,12 +297,18 @@ fn outputs_that_cannot_be_read_now_are_collected_later() {
 }
 
 #[test]
-fn loop_all_drives_every_run() {
+fn step_and_loop_with_all_move_every_run() {
     let world = World::with_tasks(&json!([{"id": "a", "operator": "local", "command": "true"}]));
     for id in ["r1", "r2", "r3"] {
         world.run(&["init", "demo", "--run-id", id]).code(0);
     }
+    let plan = world.run(&["step", "--all", "--dry-run"]).code(0);
+    assert_eq!(plan.stdout.matches("# task `a`").count(), 3, "{plan:?}");
+    let ticks = world.run(&["step", "--all"]).code(0);
+    assert_eq!(ticks.stdout.matches("submitted 1").count(), 3, "{ticks:?}");
     world.run(&["loop", "--all"]).code(0);
+    let none = world.run(&["step", "--all"]).code(0);
+    assert!(none.stdout.is_empty() && none.stderr.contains("every run has ended"), "{none:?}");
     let list = world.run(&["list", "--json"]).code(0).json();
     assert!(list.as_array().expect("a list").iter().all(|run| run["state"] == "completed"), "{list}");
 }

@@ -14,6 +14,7 @@ mod golden;
 mod looking;
 mod making;
 mod mending;
+mod new;
 mod notify;
 mod once;
 mod other_runs;

@@ -1,7 +1,7 @@
 //! What the command line takes, and the manual of it.
 use super::control::How;
 use super::subject::Choice;
-use super::{backend, control, export, keep, kit, mend, once, plugin, respond, reuse, runs, table};
+use super::{backend, control, export, keep, kit, mend, new, once, plugin, respond, reuse, runs, step, table};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -33,6 +33,17 @@ pub(super) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Make a workspace to begin with: a plain one that runs a script for a table of parameters, or a worked example
+    ///
+    /// It lies below the workspaces root, else below `workspaces` here, and runs as it is. The examples are
+    /// battery_screening, catalyst_human_in_loop, coatings_active_learning, solar_cells_ask_tell and thin_film_lab; each
+    /// has a README.md.
+    ///
+    /// With --json: workspace, path (its directory), and example (its whole name, or null).
+    #[command(
+        override_usage = "matterstack new [OPTIONS] DIR\n       matterstack new [OPTIONS] [DIR] --example <NAME>"
+    )]
+    New(new::NewArgs),
     /// Make a run of a workspace, with its first plan, and print its id
     ///
     /// With --json: run_id, and path (the run directory).
@@ -54,22 +65,12 @@ pub(super) enum Command {
     /// With --json: run_id, state of the run, reason (why it is in that state, or null), iteration, and how many
     /// attempts were polled, submitted and finished and how many tasks planned, and more (whether the tick's time was
     /// up before it had done all that it could). With --timings also timings, in milliseconds: {open_ms, settle_ms,
-    /// stop_ms, poll_ms, start_ms, decide_ms}.
+    /// stop_ms, poll_ms, start_ms, decide_ms}. With --all one document for each run.
     ///
     /// With --dry-run --json: a list of what would be submitted, each with task, operator, backends that the operator
     /// may use, spec (the task in full), notes (files and needs in words), and script (the job script; for a backend
     /// that writes none, the job as a shell script).
-    Step {
-        /// The run
-        #[arg(default_value = "latest")]
-        run: String,
-        /// Print what would be submitted, job scripts included, and change nothing
-        #[arg(long)]
-        dry_run: bool,
-        /// Say how long each part of the tick took
-        #[arg(long, conflicts_with = "dry_run")]
-        timings: bool,
-    },
+    Step(step::StepArgs),
     /// Tick a run until it ends, woken by events
     ///
     /// With --json: run_id, state of the run, reason (why it is in that state, or null), iteration, and how many

@@ -13,6 +13,7 @@ mod kit;
 mod logs;
 mod manual;
 mod mend;
+mod new;
 mod once;
 mod output;
 mod path;
@@ -26,6 +27,7 @@ mod reuse;
 mod runs;
 mod schedule;
 mod show;
+mod step;
 mod subject;
 mod table;
 mod tasks;
@@ -35,6 +37,7 @@ pub use inner::{compile, supervise};
 
 use self::manual::{Cli, Command, GraphFormat};
 use crate::failure::{Failure, FailureKind};
+use crate::plugin::when_compiling;
 use crate::run::RunDir;
 use crate::workspace::{Workspaces, find_run};
 use clap::{CommandFactory, Parser};
@@ -77,6 +80,7 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     if cli.quiet {
         output::be_quiet();
     }
+    when_compiling(|plugin| output::tell(&format!("compiling `{plugin}`, once per machine")));
     let session = Session { workspaces: cli.workspaces, json: cli.json };
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| dispatch(&session, cli.command)));
     ExitCode::from(match result {
@@ -91,10 +95,10 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
 
 fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
     match command {
+        Command::New(arguments) => new::new(session, &arguments),
         Command::Init(arguments) => runs::init(session, &arguments),
         Command::Run(arguments) => once::run(session, arguments),
-        Command::Step { run, dry_run: true, .. } => runs::dry_run(session, &run),
-        Command::Step { run, dry_run: false, timings } => runs::step(session, &run, timings),
+        Command::Step(arguments) => step::step(session, &arguments),
         Command::Loop(arguments) => runs::drive_runs(session, &arguments),
         Command::Status { run, watch } => show::status(session, &run, watch),
         Command::List { workspace, label } => show::list(session, workspace.as_deref(), label.as_deref()),

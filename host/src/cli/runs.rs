@@ -1,19 +1,17 @@
 //! Commands that make runs and move them.
-use super::output::{lines, one_line, print, print_json, tell};
+use super::output::{one_line, print, print_json, tell};
 use super::progress::Progress;
-use super::report::{exit_code, exit_code_of_loop, exit_code_of_step, report};
+use super::report::{exit_code, exit_code_of_loop, report};
 use super::subject::LATEST;
 use super::{Session, shown};
-use crate::drive::{Ending, Patience, Seen, drive, note_tick};
+use crate::drive::{Ending, Patience, Seen, drive};
 use crate::failure::{Failure, FailureKind};
 use crate::model::act::Verb;
 use crate::model::config::{Grants, RunConfig};
 use crate::model::schema;
 use crate::run::{Lease, Run, RunDir};
-use crate::tick::{Survey, Tick, step_run, would_start};
-use crate::workspace::{
-    self, Access, Aside, Init, Made, Resolved, moment, now_ms, open_run, open_to_rehearse, stopwatch, user_config,
-};
+use crate::tick::{Survey, Tick};
+use crate::workspace::{self, Access, Aside, Init, Made, Resolved, open_run, open_to_rehearse, user_config};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -219,7 +217,7 @@ fn reach(config: &RunConfig) -> String {
 }
 
 /// The run that a command moves; which one `latest` leads to is said before anything is done.
-fn moved(session: &Session, name: &str) -> Result<RunDir, Failure> {
+pub(super) fn moved(session: &Session, name: &str) -> Result<RunDir, Failure> {
     let dir = session.run(name)?;
     if name == LATEST {
         tell(&format!("run `{}` is the latest", dir.address()));
@@ -227,26 +225,7 @@ fn moved(session: &Session, name: &str) -> Result<RunDir, Failure> {
     Ok(dir)
 }
 
-pub(super) fn step(session: &Session, name: &str, timings: bool) -> Result<u8, Failure> {
-    let dir = moved(session, name)?;
-    let opened = stopwatch();
-    let mut held = open_run(&dir, Duration::ZERO, Access::Own)?;
-    let (begun, at_ms) = (Instant::now(), now_ms());
-    let open = opened();
-    let mut tick = step_run(&mut held.run, moment(at_ms, &stopwatch()))?;
-    tick.timings.open = open;
-    note_tick(&held.lease, at_ms, begun)?;
-    print_tick(session, &tick, timings)?;
-    match (tick.troubles.first(), &tick.unloaded) {
-        // a run that has ended needs neither
-        _ if tick.state.ended() => Ok(exit_code_of_step(tick.state)),
-        (Some(trouble), _) => Err(trouble.into()),
-        (None, Some(unloaded)) => Err(Failure::unloaded(&dir, unloaded)),
-        (None, None) => Ok(exit_code_of_step(tick.state)),
-    }
-}
-
-fn print_tick(session: &Session, tick: &Tick, timings: bool) -> Result<(), Failure> {
+pub(super) fn print_tick(session: &Session, tick: &Tick, timings: bool) -> Result<(), Failure> {
     if let Some(warning) = &tick.warning {
         tell(&format!("warning: {warning}"));
     }
@@ -274,24 +253,6 @@ fn tick_line(tick: &Tick) -> String {
     )
 }
 
-pub(super) fn dry_run(session: &Session, name: &str) -> Result<u8, Failure> {
-    let dir = session.run(name)?;
-    let run = workspace::open_to_look(&dir)?;
-    let jobs = would_start(&run, now_ms())?;
-    if session.json {
-        return print_json(&jobs).map(|()| 0);
-    }
-    if jobs.is_empty() {
-        tell("a tick would submit nothing now");
-    }
-    for job in &jobs {
-        let notes: String = job.notes.iter().map(|note| format!("# {}\n", one_line(note))).collect();
-        let heading = one_line(&format!("task `{}` through operator `{}`", job.task, job.operator));
-        print(&format!("# {heading}\n{notes}{}\n", lines(&job.script)))?;
-    }
-    Ok(0)
-}
-
 pub(super) fn drive_runs(session: &Session, arguments: &LoopArgs) -> Result<u8, Failure> {
     let interrupt = interrupts()?;
     let deadline = arguments.timeout.map(|timeout| Instant::now() + timeout);
@@ -306,10 +267,7 @@ pub(super) fn drive_runs(session: &Session, arguments: &LoopArgs) -> Result<u8, 
             Shown { alone: true, timings: arguments.timings, is_data: true },
         );
     }
-    let runs: Vec<RunDir> = session.workspaces()?.runs().into_iter().map(|(_, run)| run).filter(goes_on).collect();
-    if runs.is_empty() {
-        tell("every run has ended");
-    }
+    let runs = going_on(session)?;
     let codes = std::thread::scope(|scope| {
         let drive = |dir: &RunDir| {
             drive_one(
@@ -334,6 +292,15 @@ pub(super) fn drive_runs(session: &Session, arguments: &LoopArgs) -> Result<u8, 
         joined.collect::<Vec<u8>>()
     });
     Ok(codes.into_iter().max().unwrap_or(0))
+}
+
+/// Every run that has not ended; that there is none is said.
+pub(super) fn going_on(session: &Session) -> Result<Vec<RunDir>, Failure> {
+    let runs: Vec<RunDir> = session.workspaces()?.runs().into_iter().map(|(_, run)| run).filter(goes_on).collect();
+    if runs.is_empty() {
+        tell("every run has ended");
+    }
+    Ok(runs)
 }
 
 fn goes_on(dir: &RunDir) -> bool {

@@ -51,10 +51,10 @@ pub struct Inspection {
 /// # Errors
 /// If the bytes are no component of the contract this host speaks.
 pub fn inspect(compiler: &Compiler, name: &str, bytes: &[u8]) -> Result<Inspection, PluginError> {
-    examine(compiler, bytes).map_err(|kind| PluginError { plugin: name.to_owned(), call: None, kind })
+    examine(compiler, name, bytes).map_err(|kind| PluginError { plugin: name.to_owned(), call: None, kind })
 }
 
-fn examine(compiler: &Compiler, bytes: &[u8]) -> Result<Inspection, PluginErrorKind> {
+fn examine(compiler: &Compiler, name: &str, bytes: &[u8]) -> Result<Inspection, PluginErrorKind> {
     refuse_no_component(bytes).map_err(PluginErrorKind::Load)?;
     let digest = sha256(bytes);
     // What it is called by tells for which engine it will be wanted; the check comes when it is compiled.
@@ -62,7 +62,7 @@ fn examine(compiler: &Compiler, bytes: &[u8]) -> Result<Inspection, PluginErrorK
     let role = if bytes.windows(calls.len()).any(|window| window == calls) { Role::Operator } else { Role::Campaign };
     let kind = Kind::here(role);
     let engine = engine::compiling(kind).map_err(|error| PluginErrorKind::Unstarted(format!("{error:#}")))?;
-    let component = compiler.component_of(&engine, kind, &digest, || Ok(bytes.to_vec()))?;
+    let component = compiler.component_of(&engine, kind, name, &digest, || Ok(bytes.to_vec()))?;
     let (world, contract) = classify(&component, &engine).map_err(PluginErrorKind::Load)?;
     let imports = imports(&component, &engine);
     let compute = imports.iter().any(|import| import.starts_with("matterstack:plugin/compute@"));

@@ -31,7 +31,7 @@ pub use given::{Artifacts, LogEntry, LogLevel, PluginLog};
 pub use host::{HostSettings, PluginHost};
 pub use inspect::{CONTRACT, Inspection, inspect};
 pub use manifest::manifest;
-pub use native::{Compiler, PluginSource};
+pub use native::{Compiler, PluginSource, when_compiling};
 
 use crate::model::act::VERSION;
 use crate::model::contract::{

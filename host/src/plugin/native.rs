@@ -22,7 +22,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -118,6 +118,14 @@ fn learnt() -> std::sync::MutexGuard<'static, Learnt> {
     LEARNT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Who is told that a plugin is compiled, which may take seconds.
+static NOTICE: OnceLock<fn(&str)> = OnceLock::new();
+
+/// Has a plugin's name told before it is compiled, by this process for the rest of its life; the first call counts.
+pub fn when_compiling(notice: fn(&str)) {
+    let _ = NOTICE.set(notice);
+}
+
 type Made<T> = Result<T, PluginErrorKind>;
 
 impl Compiler {
@@ -127,7 +135,7 @@ impl Compiler {
     /// If it cannot be read or compiled.
     pub fn ready(&self, role: Role, source: &PluginSource) -> Result<(), PluginError> {
         let error = |kind| PluginError { plugin: source.name.clone(), call: None, kind };
-        self.make_ready(role, &source.sha256, || source.read()).map_err(error)
+        self.make_ready(role, &source.name, &source.sha256, || source.read()).map_err(error)
     }
 
     /// As [`Compiler::ready`], for a plugin whose bytes are at hand; `name` is for messages.
@@ -136,27 +144,28 @@ impl Compiler {
     /// If it is no component, or cannot be compiled.
     pub fn ready_bytes(&self, role: Role, name: &str, bytes: &[u8]) -> Result<(), PluginError> {
         let error = |kind| PluginError { plugin: name.to_owned(), call: None, kind };
-        self.make_ready(role, &sha256(bytes), || Ok(bytes.to_vec())).map_err(error)
+        self.make_ready(role, name, &sha256(bytes), || Ok(bytes.to_vec())).map_err(error)
     }
 
-    fn make_ready(&self, role: Role, digest: &str, bytes: impl FnOnce() -> Made<Vec<u8>>) -> Made<()> {
+    fn make_ready(&self, role: Role, plugin: &str, digest: &str, bytes: impl FnOnce() -> Made<Vec<u8>>) -> Made<()> {
         let kind = Kind::here(role);
         let name = Name::new(kind, digest);
         if self.entry(&name).is_some_and(|path| path.exists()) || self.kept(&name).is_some() {
             return Ok(());
         }
-        self.make(&name, kind, bytes).map(drop)
+        self.make(&name, kind, plugin, bytes).map(drop)
     }
 
     /// The component, for an engine that runs: from the cache, else compiled.
     pub(super) fn component(&self, engine: &Engine, kind: Kind, source: &PluginSource) -> Made<Component> {
-        self.component_of(engine, kind, &source.sha256, || source.read())
+        self.component_of(engine, kind, &source.name, &source.sha256, || source.read())
     }
 
     pub(super) fn component_of(
         &self,
         engine: &Engine,
         kind: Kind,
+        plugin: &str,
         digest: &str,
         bytes: impl FnOnce() -> Made<Vec<u8>>,
     ) -> Made<Component> {
@@ -172,7 +181,7 @@ impl Compiler {
         }
         let code = match self.kept(&name) {
             Some(code) => code,
-            None => self.make(&name, kind, bytes)?,
+            None => self.make(&name, kind, plugin, bytes)?,
         };
         deserialize(engine, &code).map_err(unstarted)
     }
@@ -186,7 +195,7 @@ impl Compiler {
     }
 
     /// Compiles a plugin, one process at a time for each, and keeps its code.
-    fn make(&self, name: &Name, kind: Kind, bytes: impl FnOnce() -> Made<Vec<u8>>) -> Made<Arc<[u8]>> {
+    fn make(&self, name: &Name, kind: Kind, plugin: &str, bytes: impl FnOnce() -> Made<Vec<u8>>) -> Made<Arc<[u8]>> {
         if let Some((limits, bound)) = learnt().refused.get(name)
             && *limits == self.limits
         {
@@ -201,6 +210,9 @@ impl Compiler {
             && let Some(code) = self.cached(name)
         {
             return Ok(code);
+        }
+        if let Some(notice) = NOTICE.get() {
+            notice(plugin);
         }
         let made = compile::in_a_process(&self.program, &self.limits, kind, &bytes);
         if let Err(PluginErrorKind::Compile(bound)) = &made {

@@ -5,6 +5,7 @@ mod artifacts;
 mod backup;
 mod change;
 mod config;
+mod example;
 mod init;
 mod log;
 mod once;
@@ -21,6 +22,7 @@ pub use config::{
     Resolved, SET, amended, backend_config, compile_limits, read_run_config, refuse_twice, resolve, set_value,
     set_values, user_config,
 };
+pub use example::{NewWorkspace, make_workspace};
 pub use init::{Init, Made, init, moment, now_ms, settle_source, stopwatch};
 pub use once::{MadeOnce, Once, make_once, workspaces_or_new};
 pub use open::{
@@ -37,6 +39,9 @@ use crate::failure::Failure;
 use crate::model::workflow::nearest;
 use crate::run::RunDir;
 use std::path::{Component, Path, PathBuf};
+
+/// How deep below the root a workspace may lie.
+const DEPTH_MAX: usize = 6;
 
 /// The root that holds every workspace.
 #[derive(Debug, Clone)]
@@ -60,7 +65,7 @@ impl Workspaces {
         let found = current.ancestors().map(|directory| directory.join("workspaces")).find(|path| path.is_dir());
         let root = found.ok_or_else(|| {
             Failure::input(format!("no directory `workspaces` in `{}` or above it", current.display()))
-                .hint("give one with --workspaces DIR, or make `workspaces/NAME/config.json`")
+                .hint("give one with --workspaces DIR, or make a workspace with `matterstack new NAME`")
         })?;
         let root = std::fs::canonicalize(&root)
             .map_err(|error| Failure::machine(format!("workspaces root `{}` cannot be read", root.display()), error))?;
@@ -88,7 +93,9 @@ impl Workspaces {
             let near = nearest(slug, known.iter().map(String::as_str));
             let hint = match near {
                 Some(near) => format!("did you mean `{near}`?"),
-                None if known.is_empty() => format!("`{}` holds no workspace yet", self.root.display()),
+                None if known.is_empty() => {
+                    format!("`{}` holds no workspace yet; `matterstack new NAME` makes one", self.root.display())
+                }
                 None => format!("known: {}", known.join(", ")),
             };
             return Err(Failure::input(format!("no workspace `{slug}` in `{}`", self.root.display())).hint(hint));
@@ -102,7 +109,7 @@ impl Workspaces {
     /// Every workspace's slug, sorted: directories that hold a config.json or runs.
     pub(in crate::workspace) fn slugs(&self) -> Vec<String> {
         let mut found = Vec::new();
-        collect_slugs(&self.root, "", &mut found, 6);
+        collect_slugs(&self.root, "", &mut found, DEPTH_MAX);
         found.sort();
         found
     }
@@ -122,7 +129,7 @@ impl Workspaces {
     }
 }
 
-fn collect_slugs(directory: &Path, prefix: &str, found: &mut Vec<String>, depth: u32) {
+fn collect_slugs(directory: &Path, prefix: &str, found: &mut Vec<String>, depth: usize) {
     let Ok(entries) = std::fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
         let Ok(name) = entry.file_name().into_string() else { continue };
