@@ -15,8 +15,8 @@ const BUILTINS: [(&str, &str); 7] = [
     ("sweep", "campaign-sweep"),
     ("workflow", "campaign-workflow"),
 ];
-/// The examples: the folder below `workspaces`, and the crate of its campaign with the place of the component, if it has
-/// one of its own.
+/// The examples: the folder below `workspaces`, and the crate of its campaign with the place of the component, if it
+/// has one of its own.
 const EXAMPLES: [(&str, Option<(&str, &str)>); 5] = [
     ("battery_screening", Some(("campaign-battery", "campaign/battery.wasm"))),
     ("catalyst_human_in_loop", Some(("campaign-catalyst", "campaign/catalyst.wasm"))),

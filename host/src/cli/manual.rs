@@ -36,8 +36,8 @@ pub(super) enum Command {
     /// Make a workspace to begin with: a plain one that runs a script for a table of parameters, or a worked example
     ///
     /// It lies below the workspaces root, else below `workspaces` here, and runs as it is. The examples are
-    /// battery_screening, catalyst_human_in_loop, coatings_active_learning, solar_cells_ask_tell and thin_film_lab; each
-    /// has a README.md.
+    /// battery_screening, catalyst_human_in_loop, coatings_active_learning, solar_cells_ask_tell and thin_film_lab;
+    /// each has a README.md.
     ///
     /// With --json: workspace, path (its directory), and example (its whole name, or null).
     #[command(
