@@ -89,6 +89,7 @@ fn a_run_from_init_to_its_end() {
     golden(&world, "logs", &["logs", "r", "ok"], 0);
     golden(&world, "graph-mermaid", &["graph", "r"], 0);
     golden(&world, "graph-dot", &["graph", "r", "--format", "dot"], 0);
+    golden(&world, "graph-svg", &["graph", "r", "--format", "svg"], 0);
     golden(&world, "list", &["list"], 0);
     golden(&world, "step-ended", &["step", "r", "--json"], 0);
     golden(&world, "attempts", &["attempts", "r", "bad"], 0);

@@ -164,3 +164,40 @@ fn many_looks_at_a_run_that_goes_on_see_it_whole() {
     assert!(looks > 5, "{looks} looks");
     assert_eq!(strangers(&world.workspace()), Vec::<String>::new());
 }
+
+#[test]
+fn a_graph_folds_tasks_of_a_kind_and_is_a_picture() {
+    let mut tasks: Vec<serde_json::Value> = Vec::new();
+    for n in 0..1100 {
+        tasks.push(json!({"id": format!("relax-{n}"), "command": "true"}));
+        tasks.push(json!({"id": format!("static-{n}"), "command": "true", "depends_on": [format!("relax-{n}")]}));
+    }
+    tasks.push(json!({"id": "sum <&\">", "command": "true", "depends_on": ["static-1", "static-2"]}));
+    let world = World::with_tasks(&json!(tasks));
+    world.run(&["init", "demo", "--run-id", "r"]).code(0);
+    let many = world.run(&["graph", "r", "--format", "svg"]).code(2);
+    assert!(many.stderr.contains("2201 boxes") && many.stderr.contains("--fold"), "{many:?}");
+    let folded = world.run(&["graph", "r", "--fold"]).code(0).stdout;
+    assert!(folded.contains("relax-* (1100 pending)") && folded.contains("t1 --> t2"), "{folded}");
+    assert_eq!(folded.lines().count(), 6, "{folded}");
+    let document = world.run(&["graph", "r", "--fold", "--json"]).code(0).json();
+    assert_eq!(
+        document["tasks"][1],
+        json!({"id": "static-*", "tasks": 1100, "states": {"pending": 1100}, "reused": 0})
+    );
+    let svg = world.run(&["graph", "r", "--fold", "--format", "svg"]).code(0).stdout;
+    assert_eq!((svg.matches("<rect").count(), svg.matches("class=\"arrow\"").count()), (3, 2), "{svg}");
+    assert!(svg.contains("sum &lt;&amp;&quot;&gt;") && !svg.contains("<&"), "{svg}");
+}
+
+#[test]
+fn a_picture_stands_left_to_right_where_folded_tasks_wait_for_each_other() {
+    let chain = |n: u32| {
+        json!({"id": format!("{}-{n}", if n % 2 == 0 { "a" } else { "b" }), "command": "true",
+                                "depends_on": if n == 0 { vec![] } else { vec![format!("{}-{}", if n % 2 == 1 { "a" } else { "b" }, n - 1)] }})
+    };
+    let world = World::with_tasks(&json!((0..6).map(chain).collect::<Vec<_>>()));
+    world.run(&["init", "demo", "--run-id", "r"]).code(0);
+    let svg = world.run(&["graph", "r", "--fold", "--format", "svg"]).code(0).stdout;
+    assert_eq!((svg.matches("<rect").count(), svg.matches("class=\"arrow\"").count()), (2, 2), "{svg}");
+}

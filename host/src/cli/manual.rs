@@ -186,7 +186,8 @@ pub(super) enum Command {
     /// Print the graph of tasks and dependencies
     ///
     /// With --json: tasks: [{id, state, reused (whether it ran nothing and took earlier results)}], and dependencies:
-    /// [{from, to}], where `to` waits for `from`.
+    /// [{from, to}], where `to` waits for `from`. With --fold, `id` has `*` for numbers, and beside it stand tasks and
+    /// reused (how many) and states (counts by state).
     Graph {
         /// The run
         #[arg(default_value = "latest")]
@@ -194,6 +195,9 @@ pub(super) enum Command {
         /// The language to print it in
         #[arg(long, value_enum, default_value_t = GraphFormat::Mermaid)]
         format: GraphFormat,
+        /// Show tasks whose ids differ in numbers alone as one
+        #[arg(long)]
+        fold: bool,
     },
     /// Print results as a table: a row for every task, with its parameters and the values of JSON outputs
     ///
@@ -437,4 +441,6 @@ pub(super) enum GraphFormat {
     Mermaid,
     /// Graphviz
     Dot,
+    /// A picture
+    Svg,
 }

@@ -125,7 +125,7 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
                 None => logs::of_plugins(session, &run, tail),
             }
         }
-        Command::Graph { run, format } => graph::graph(session, &run, format),
+        Command::Graph { run, format, fold } => graph::graph(session, &run, format, fold),
         Command::Table(arguments) => table::table(session, &arguments),
         Command::Compare { first, second } => compare::compare(session, &first, &second),
         Command::Path { of } => path::path(session, of),
