@@ -149,9 +149,10 @@ fn its_commands_work() {
     let shell: Vec<&Block> = blocks.iter().filter(|block| block.language == "sh").collect();
     let given: Vec<String> =
         shell.iter().filter(|block| !given_elsewhere(block)).map(|block| give(directory.path(), &block.text)).collect();
-    assert_eq!((shell.len(), given.len()), (4, 2), "blocks that were given");
-    assert!(given[0].ends_with("\n49\n"), "{}", given[0]);
-    assert!(given[1].contains("completed"), "{}", given[1]);
+    assert_eq!((shell.len(), given.len()), (5, 3), "blocks that were given");
+    assert_eq!(given[0].matches("completed").count(), 11, "ten rows of the table, and the run: {}", given[0]);
+    assert!(given[1].ends_with("\n49\n"), "{}", given[1]);
+    assert!(given[2].contains("completed"), "{}", given[2]);
 }
 
 /// Gives the commands of a page that shows a crate of this name: one block each of manifest, source and commands.
