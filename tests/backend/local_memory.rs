@@ -205,7 +205,7 @@ fn nothing_is_handed_to_a_supervisor_of_another_format() {
         settled(&run);
         let path = run.backend_directory().join(name);
         let text = fs::read_to_string(&path).expect("a file");
-        fs::write(&path, text.replacen("\"format\":2", "\"format\":7", 1)).expect("a file");
+        fs::write(&path, text.replacen("\"format\":3", "\"format\":7", 1)).expect("a file");
         // a supervisor lives while its lock is held
         let lock = fs::File::options().read(true).write(true).open(run.backend_directory().join("supervisor.lock"));
         let lock = lock.expect("the lock");

@@ -89,7 +89,7 @@ fn a_value_of_another_kind_is_named_with_its_unit() {
         (r#"{"id": "a", "resources": {"cores": 1.5}}"#, ["task `a`", "`resources.cores`", "a whole number of cores"]),
         (r#"{"id": "a", "retry": {"backoff_s": null}}"#, ["task `a`", "`retry.backoff_s`", "a number of seconds"]),
         (r#"{"id": "a", "files": {"x": "y"}}"#, ["task `a`", "`files.x`", "{\"path\": …}"]),
-        (r#"{"id": "a", "env": {"N": 1}}"#, ["task `a`", "`env.N`", "expected a string"]),
+        (r#"{"id": "a", "env": {"N": 1}}"#, ["task `a`", "`env.N`", "expected a text, or {\"secret\": NAME}"]),
     ] {
         refused(&task(text), &[], &words);
         refused(&task(text), &[], &["(line 2 of `"]);

@@ -18,6 +18,7 @@ const README: &str = "README.md";
 const CAMPAIGN: &str = "docs/campaign-in-rust.md";
 const OPERATOR: &str = "docs/operator-in-rust.md";
 const CLUSTER: &str = "docs/slurm.md";
+const ENVIRONMENT: &str = "docs/environment.md";
 const MENDING: &str = "docs/mending.md";
 const ASK_TELL: &str = "docs/ask-tell.md";
 const RESULTS: &str = "docs/results.md";
@@ -201,6 +202,18 @@ fn a_run_is_mended_and_grows_as_its_page_says() {
 }
 
 #[test]
+fn a_job_gets_a_secret_as_its_page_says() {
+    let directory = tempfile::tempdir().expect("a scratch directory");
+    let given: Vec<String> = blocks(ENVIRONMENT)
+        .iter()
+        .filter(|block| block.language == "sh")
+        .map(|block| give(directory.path(), &block.text))
+        .collect();
+    let [given] = &given[..] else { panic!("{} blocks", given.len()) };
+    assert!(given.trim_end().ends_with("11"), "{given}");
+}
+
+#[test]
 fn a_run_takes_what_another_has_computed_as_its_page_says() {
     let directory = tempfile::tempdir().expect("a scratch directory");
     let given: Vec<String> = blocks(REUSE)
@@ -260,7 +273,8 @@ fn results_are_taken_out_as_their_page_says() {
 
 #[test]
 fn no_page_has_commands_that_nobody_gives() {
-    let given = [README, CAMPAIGN, OPERATOR, CLUSTER, CONTRIBUTING, ASK_TELL, MENDING, RESULTS, REUSE, SWEEP];
+    let given =
+        [README, CAMPAIGN, OPERATOR, CLUSTER, CONTRIBUTING, ASK_TELL, ENVIRONMENT, MENDING, RESULTS, REUSE, SWEEP];
     for name in pages().iter().filter(|name| !given.contains(&name.as_str())) {
         assert!(blocks(name).iter().all(|block| block.language != "sh"), "{name} has commands; a test must give them");
     }

@@ -123,10 +123,14 @@ fn a_database_of_the_first_version_is_brought_to_this_one_when_it_is_opened_for_
         let store = Store::open(&path, (Journal::Wal, false), |_| true).expect("it opens");
         assert_eq!(store.check_invariants().expect("a readable store"), Vec::<String>::new());
         assert_eq!(look(&store), seen, "nothing of it is lost, and it is what the look has shown");
+        let environments = store.environments().expect("environments");
+        assert!(
+            !environments.is_empty() && environments.iter().all(|one| one.recorded.is_empty() && one.act.is_none())
+        );
         assert!(store.asked(0).expect("words").is_empty(), "of an ended run no plan is owed");
     }
     let kept = path.with_file_name("state.sqlite.v1");
-    assert_eq!((version(&path), version(&kept)), (3, 1));
+    assert_eq!((version(&path), version(&kept)), (4, 1));
     assert!(look(&Store::read(&kept).expect("the backup is whole")) == seen);
 }
 

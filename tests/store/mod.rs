@@ -31,7 +31,7 @@ fn act(verb: Verb, at_ms: i64) -> Act {
 /// Where a run is made.
 pub(crate) fn environment() -> NewEnvironment {
     let variables = BTreeMap::from([("LANG".to_owned(), "C".to_owned())]);
-    NewEnvironment { machine: "machine".to_owned(), host: "host".to_owned(), variables }
+    NewEnvironment { machine: "machine".to_owned(), host: "host".to_owned(), variables, recorded: Vec::new() }
 }
 
 fn identity(born_ns: i64, inode: i64) -> Identity {

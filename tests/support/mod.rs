@@ -3,6 +3,7 @@
 pub(crate) mod client;
 pub(crate) mod disk;
 pub(crate) mod random;
+pub(crate) mod secret;
 pub(crate) mod slurm;
 pub(crate) mod sshd;
 pub(crate) mod terminal;

@@ -298,7 +298,12 @@ impl Fixture {
             store: Store::open(&self.dir().database(), (Journal::Wal, false), |_| true).expect("the store opens again"),
             plugins: Rc::new(self.plugins.clone()),
             backends: Arc::new(Backends::new(path)),
-            machine: Machine { host: "here".to_owned(), architecture: "any", user_name: |user| user.to_string() },
+            machine: Machine {
+                host: "here".to_owned(),
+                architecture: "any",
+                user_name: |user| user.to_string(),
+                pinned: None,
+            },
         }
     }
 

@@ -37,6 +37,7 @@ impl ExitRecord {
                 Status::Failed(Detail::of(Code::Terminated, "stopped by the scheduler, which did not tell why"))
             }
             (Reason::Setup, ..) => Status::Failed(Detail::of(Code::Setup, message("a line of `setup` failed"))),
+            (Reason::Secret, ..) => Status::Failed(Detail::of(Code::Secret, message("a secret cannot be read"))),
             (Reason::NotFound, ..) => Status::Failed(Detail::of(Code::NotFound, message("program not found"))),
             (Reason::NotExecutable, ..) => {
                 Status::Failed(Detail::of(Code::NotExecutable, message("cannot be executed")))

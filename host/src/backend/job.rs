@@ -5,8 +5,9 @@ use crate::model::code::Code;
 use crate::model::contract::{Detail, GuestError};
 pub(super) use crate::model::job::JobDocument;
 pub(super) use crate::model::workflow::CommandLine as Command;
-use crate::model::workflow::{OutputPattern, WALLTIME_MAX_S};
+use crate::model::workflow::{OutputPattern, Secret, Variable, WALLTIME_MAX_S};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What becomes of the files that a job leaves: patterns of those that come back, and of those that stay.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +35,18 @@ pub(super) fn shell_text(command: &Command, shell: Option<&[String]>) -> String 
 }
 
 impl JobDocument {
+    /// The variables whose values are known, and those that are set to a secret, with its name.
+    pub(super) fn take_env(&mut self) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
+        let (mut texts, mut secrets) = (BTreeMap::new(), BTreeMap::new());
+        for (name, value) in std::mem::take(&mut self.env) {
+            match value {
+                Variable::Text(text) => texts.insert(name, text),
+                Variable::Secret(Secret { secret }) => secrets.insert(name, secret),
+            };
+        }
+        (texts, secrets)
+    }
+
     /// The command behind its launcher; a line of it is for this shell.
     pub(super) fn launched(&mut self, shell: &[String]) -> Command {
         let command = std::mem::replace(&mut self.command, Command::Argv(Vec::new()));
@@ -75,9 +88,12 @@ impl JobDocument {
             return Err(invalid(format!("`{name}` cannot name an environment variable")));
         }
         let launcher = job.launcher.iter().flat_map(words);
-        let env = job.env.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]);
-        if argv.into_iter().chain(launcher).chain(env).any(|word| word.contains('\0')) {
+        let names = job.env.keys().map(String::as_str);
+        if argv.into_iter().chain(launcher).chain(names).any(|word| word.contains('\0')) {
             return Err(invalid("`command` and `env` cannot hold NUL characters".to_owned()));
+        }
+        if let Some((name, why)) = job.env.iter().find_map(|(name, value)| Some((name, value.fault()?))) {
+            return Err(invalid(format!("`env.{name}` {why}")));
         }
         if job.resources.walltime_s.is_some_and(|seconds| !(seconds.is_finite() && seconds > 0.0)) {
             return Err(invalid("`resources.walltime_s` is not a positive number".to_owned()));

@@ -50,6 +50,17 @@ pub struct Changes {
     pub troubles: Vec<BackendTrouble>,
 }
 
+/// What local jobs inherit of the environment.
+#[derive(Debug, Default)]
+enum Inherited {
+    /// What this process would hand down.
+    #[default]
+    OfThisProcess,
+    Pinned(BTreeMap<String, String>),
+    /// Nobody has said it for this machine.
+    Unpinned,
+}
+
 /// The backends that the configuration of a run names.
 #[derive(Debug)]
 pub struct Backends {
@@ -58,8 +69,8 @@ pub struct Backends {
     run_id: String,
     program: Option<PathBuf>,
     clock: Clock,
-    /// What local jobs inherit, by name; absent: what this process would hand down.
-    environment: Option<BTreeMap<String, String>>,
+    /// What local jobs inherit, by name.
+    environment: Inherited,
     local: BTreeMap<String, LocalBackend>,
     pub(super) slurm: BTreeMap<String, SlurmBackend>,
     /// Attempts that went without what they were to carry over, and that nobody has asked about yet.
@@ -74,7 +85,7 @@ impl Backends {
             run_id: run_directory.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             program: None,
             clock: Clock::default(),
-            environment: None,
+            environment: Inherited::default(),
             local: BTreeMap::new(),
             slurm: BTreeMap::new(),
             bare: Mutex::default(),
@@ -98,12 +109,22 @@ impl Backends {
 
     /// Gives what local jobs inherit of the environment; before backends are added.
     pub fn set_environment(&mut self, variables: BTreeMap<String, String>) {
-        self.environment = Some(variables);
+        self.environment = Inherited::Pinned(variables);
+    }
+
+    /// Says that nothing is pinned here of what local jobs inherit, so that none is handed in; before backends are
+    /// added.
+    pub fn set_unpinned(&mut self) {
+        self.environment = Inherited::Unpinned;
     }
 
     /// Adds a backend that runs jobs on this machine.
     pub fn add_local(&mut self, name: &str, settings: LocalSettings) {
-        let environment = self.environment.clone().unwrap_or_else(|| inherited(&[]));
+        let environment = match &self.environment {
+            Inherited::OfThisProcess => Some(inherited(&[])),
+            Inherited::Pinned(variables) => Some(variables.clone()),
+            Inherited::Unpinned => None,
+        };
         self.local.insert(name.to_owned(), LocalBackend::new(&self.run_directory, name, settings, environment));
     }
 

@@ -46,7 +46,7 @@ pub(super) fn guarded(lines: &[String], mark: &str, forget: &str) -> Vec<String>
 /// What a job comes to as a script for this shell, behind these lines, for a person.
 pub(super) fn script(mut job: JobDocument, setup: &[String], shell: &[String]) -> String {
     let mut lines = vec![format!("# run by {}", shell_words(shell))];
-    lines.extend(job.env.iter().map(|(name, value)| format!("export {name}={}", quoted(value))));
+    lines.extend(job.env.iter().map(|(name, value)| value.shown(name, quoted)));
     lines.extend(setup.iter().cloned());
     lines.push(match job.launched(shell) {
         Command::Shell(line) => line,

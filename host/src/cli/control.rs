@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::ground::random::new_attempt_id;
 use crate::ground::words::quoted;
 use crate::model::act::Verb;
-use crate::model::config::RunConfig;
+use crate::model::config::{BackendConfig, RunConfig};
 use crate::model::selection::Selection;
 use crate::model::states::RunState;
 use crate::run::Run;
@@ -260,8 +260,14 @@ pub(super) fn settle(session: &Session, arguments: &SettleArgs) -> Result<u8, Fa
 pub(super) fn adopt(session: &Session, name: &str, reason: Option<&str>) -> Result<u8, Failure> {
     let mut held = hold(session, name, Access::Adopt)?;
     let Adopted { taken, lost } = workspace::adopt(&mut held.run, &act(Verb::Adopt, json!({}), reason))?;
+    let local = |backend: &BackendConfig| matches!(backend, BackendConfig::Local(_));
+    let run = &held.run;
+    let unpinned = run.machine.pinned.is_none() && run.config.backends.values().any(local);
+    let address = run.dir.address();
+    let pin = format!("; local jobs wait for `matterstack amend {address} environment`, given on this machine");
+    let pin = if unpinned { pin } else { String::new() };
     let text = format!(
-        "this directory and this user are now its own; {taken} attempt(s) had ended and were taken, {lost} were given up as lost"
+        "this directory and this user are now its own; {taken} attempt(s) had ended and were taken, {lost} were given up as lost{pin}"
     );
     say_count(session, &held.run, &text, ("lost", lost))
 }

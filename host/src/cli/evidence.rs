@@ -32,6 +32,12 @@ pub(super) fn evidence(session: &Session, name: &str, out: Option<&Path>) -> Res
     if more > 0 {
         tell(&format!("warning: and {more} more files are not as recorded; the report lists them"));
     }
+    if written.withheld > 0 {
+        tell(&format!(
+            "{} file(s) hold a secret of their task: the bundle has their digests alone and names them under `withheld`",
+            written.withheld
+        ));
+    }
     if session.json {
         print_json(&json!({
             "run_id": run.run_id, "path": written.document.parent(), "state": run.state, "complete": run.state.ended(),

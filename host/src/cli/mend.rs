@@ -10,7 +10,7 @@ use crate::model::selection::Selection;
 use crate::model::states::RunState;
 use crate::model::workflow::TaskChange;
 use crate::run::Run;
-use crate::store::{Durability, StoreError, Writer};
+use crate::store::{Durability, NewEnvironment, StoreError, Writer};
 use crate::tick::{self, Mended, Rerun};
 use crate::workspace::{self, Exchanged, SET, act, refuse_twice};
 use clap::{Args, Subcommand};
@@ -136,25 +136,34 @@ fn amend_environment(session: &Session, run: &str, how: &How) -> Result<u8, Fail
         ))
         .hint("`setup` of a cluster's backend says what its jobs find"));
     }
-    let (before, here) = (run.store.environment()?, workspace::environment_here(&run.config));
-    let names: BTreeSet<&String> = before.variables.keys().chain(here.variables.keys()).collect();
-    let changed: Vec<String> = names
-        .into_iter()
-        .filter(|name| before.variables.get(*name) != here.variables.get(*name))
-        .map(|name| (*name).clone())
-        .collect();
-    if changed.is_empty() {
-        return Err(Failure::input("nothing is changed: local jobs inherit what this shell has already")
+    let here = workspace::environment_here(&run.config, &run.dir)?;
+    let before = run.machine.pinned.take();
+    let changed = before.as_ref().map(|before| changed_variables(before, &here));
+    let told_otherwise = before.as_ref().is_some_and(|before| before.recorded != here.recorded);
+    if changed.as_ref().is_some_and(Vec::is_empty) && !told_otherwise {
+        return Err(Failure::input("nothing is changed: local jobs have what this shell has already")
             .hint("change the variable in this shell first; docs/environment.md lists those that jobs inherit"));
     }
     let act = act(Verb::Amend, json!({"environment": changed}), how.reason.as_deref());
     run.store.transaction(Durability::Full, |writer| {
-        writer.add_act(&act)?;
-        writer.set_environment(&here)
+        let number = writer.add_act(&act)?;
+        writer.set_environment(&here, number)
     })?;
-    let text =
-        format!("{} of this shell is inherited by every local job that is handed in from now on", named(&changed));
-    say_count(session, run, &text, ("variables", changed.len() as u64))
+    let text = match &changed {
+        None => format!("what this shell has is pinned for local jobs on {}, which start here from now on", here.host),
+        Some(changed) if changed.is_empty() => "what `record` tells here now is recorded".to_owned(),
+        Some(changed) => {
+            format!("{} of this shell is inherited by every local job that is handed in from now on", named(changed))
+        }
+    };
+    say_count(session, run, &text, ("variables", changed.map_or(here.variables.len(), |changed| changed.len()) as u64))
+}
+
+/// The variables that differ.
+fn changed_variables(before: &NewEnvironment, here: &NewEnvironment) -> Vec<String> {
+    let names: BTreeSet<&String> = before.variables.keys().chain(here.variables.keys()).collect();
+    let differs = |name: &&String| before.variables.get(*name) != here.variables.get(*name);
+    names.into_iter().filter(differs).cloned().collect()
 }
 
 /// Reads what is to be changed of tasks.

@@ -263,6 +263,7 @@ fn wait_hint(run: &str, wait: &WaitRow) -> Option<String> {
     let task = positional(&wait.task);
     match wait.kind.own() {
         Some(Code::Person | Code::Kit | Code::Instrument) => Some(outside_command(Some(&wait.kind), run, &wait.task)),
+        Some(Code::Environment) => Some(format!("matterstack amend {run} environment")),
         // what is merely in the queue has no reason
         Some(Code::Scheduler) if wait.reason.is_none() => None,
         Some(Code::Retry | Code::UnknownSubmit) => None,

@@ -7,6 +7,7 @@ mod document;
 mod draft;
 mod markdown;
 mod report;
+mod secrets;
 mod verify;
 
 use crate::failure::Failure;
@@ -22,6 +23,7 @@ use crate::store::{Snapshot, Store};
 use document::DocumentWriter;
 use draft::Draft;
 use report::Report;
+use secrets::Secrets;
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -65,6 +67,8 @@ pub struct Written {
     pub verified: Verified,
     /// The first files that are not as recorded.
     pub findings: Vec<Finding>,
+    /// How many files hold a secret of their task.
+    pub withheld: u64,
 }
 
 /// The run's configuration as found, and what is wrong with it.
@@ -87,6 +91,7 @@ pub fn write(dir: &RunDir, out: &Path) -> Result<Written, Failure> {
     let mut document = DocumentWriter::begin(BufWriter::with_capacity(256 * 1024, draft.document())).map_err(failed)?;
     // An `amend` may put another config.json in place once the view is taken.
     let before = read_regular(&dir.config(), CONFIG_MAX).ok().flatten().unwrap_or_default();
+    let mut secrets = Secrets::default();
     let (run, mut report, found, plugins, attempts) = store.snapshot(|view| {
         let run = view.run()?;
         let found = find_config(dir, &run.config_sha256, before);
@@ -95,7 +100,7 @@ pub fn write(dir: &RunDir, out: &Path) -> Result<Written, Failure> {
         let longest = view.longest_task_id()?;
         let mut report = Report::new(run.clone(), longest, found.config.as_ref(), &plugins, scratch).map_err(failed)?;
         begin(&mut document, &run, &found, &plugins).map_err(failed)?;
-        let attempts = rows(view, &mut document, &mut report, &failed)?;
+        let attempts = rows(view, &mut document, &mut report, (dir, &mut secrets), &failed)?;
         Ok::<_, Failure>((run, report, found, plugins, attempts))
     })?;
     failpoint::hit("evidence.rows");
@@ -124,7 +129,7 @@ pub fn write(dir: &RunDir, out: &Path) -> Result<Written, Failure> {
     let mut file = draft.document();
     let (sha256, _) = file.seek(SeekFrom::Start(0)).and_then(|_| digest(&mut file)).map_err(failed)?;
     let (document, report) = draft.put_in_place(|out| report.finish(&verified, &sha256, out))?;
-    Ok(Written { run, document, report, sha256, verified, findings })
+    Ok(Written { run, document, report, sha256, verified, findings, withheld: secrets.found })
 }
 
 fn begin(
@@ -168,6 +173,7 @@ fn rows(
     view: &Snapshot<'_>,
     document: &mut Document<'_>,
     report: &mut Report,
+    (dir, secrets): (&RunDir, &mut Secrets),
     failed: &dyn Fn(std::io::Error) -> Failure,
 ) -> Result<Vec<i64>, Failure> {
     view.waits(WAITS_MAX)?.iter().for_each(|wait| report.wait(wait));
@@ -180,11 +186,13 @@ fn rows(
     document.end_list().and_then(|()| document.begin_list("tasks")).map_err(failed)?;
     view.each_task(|task| {
         report.task(&task).map_err(failed)?;
+        secrets.learn(&task);
         document.row(&task).map_err(failed)
     })?;
     document.end_list().and_then(|()| document.begin_list("attempts")).map_err(failed)?;
     let mut with_outputs = Vec::new();
-    view.each_attempt(|(key, attempt)| {
+    view.each_attempt(|(key, mut attempt)| {
+        secrets.mark(dir, &mut attempt);
         report.attempt(&attempt);
         if !attempt.outputs.is_empty() || !attempt.logs.is_empty() {
             with_outputs.push(key);

@@ -293,7 +293,7 @@ impl Seen<'_> {
         let failed = task.state == TaskState::Failed;
         let command = if failed && mended.is_some() {
             mended
-        } else if failed && task.attempts > 0 && !code.is(Code::Rejected) {
+        } else if failed && task.attempts > 0 && !code.is(Code::Rejected) && !code.is(Code::Secret) {
             self.command(&format!("logs {id}"))
         } else if !self.is_in_reach(task) {
             None
@@ -418,6 +418,9 @@ impl Seen<'_> {
                 if mend.is_some() =>
             {
                 (code(Code::Starting), reason(""), mend)
+            }
+            AttemptState::Prepared if is(Code::Environment) => {
+                (code(Code::Environment), reason(""), self.command("amend environment"))
             }
             AttemptState::Created | AttemptState::Prepared => {
                 (code(Code::Starting), reason("being started"), self.command("step"))

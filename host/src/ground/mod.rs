@@ -6,4 +6,5 @@ pub mod failpoint;
 pub mod files;
 pub mod machine;
 pub mod random;
+pub mod secret;
 pub mod words;

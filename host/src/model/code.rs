@@ -169,6 +169,8 @@ codes! {
         UnknownDigest = "unknown-digest": "the run has no file with that digest";
         Unreachable = "unreachable": "a granted directory cannot be opened";
         Setup = "setup": "a line of `setup` failed before the command";
+        Secret = "secret": "a secret of the task's `env` cannot be read where the job was to start; the command did not start";
+        Environment = "environment": "what local jobs inherit is not pinned on this machine: `amend RUN environment`, given there, pins it";
         LogLimit = "log-limit": "the command printed more than `limits.attempt_log_mb` allows, and was ended";
         BadConstraints = "bad-constraints": "the cluster has no nodes that could run the job";
         FileChanged = "file-changed": "a file of the run was changed after its digest was recorded";

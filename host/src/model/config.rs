@@ -237,6 +237,11 @@ impl BackendConfig {
         let keys = Value::Object(keys);
         Ok(match kind {
             Kind::Local => Self::Local(Box::new(fit(&keys)?)),
+            Kind::Slurm if keys.get("record").is_some() => {
+                let why = "only backends of the kind `local` have `record`: what a cluster's programs are, a job there can \
+                           tell: let it print that into an output";
+                return Err(misfit(why).below([Place::Key("record".to_owned())]));
+            }
             Kind::Slurm => Self::Slurm(Box::new(fit(&keys)?)),
         })
     }
@@ -269,11 +274,57 @@ pub struct LocalConfig {
     /// Patterns of further variables that jobs inherit of the shell that makes the run, such as `OMP_*`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pass_env: Vec<String>,
+    /// Commands that tell which programs jobs use, such as `python3 --version`; what they print is recorded. They are
+    /// run when the run is made and by `amend RUN environment`, behind `setup`, in the directory of the workspace.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub record: Vec<RecordedCommand>,
+}
+
+/// A command of `record`: a line for the backend's shell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected a text, or {\"command\": TEXT, \"key\": true}")]
+pub enum RecordedCommand {
+    /// What it prints is recorded.
+    Line(String),
+    /// Likewise, and more.
+    Keyed(KeyedCommand),
+}
+
+/// `{"command": …, "key": true}`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyedCommand {
+    /// The command.
+    pub command: String,
+    /// Whether results are reused only where it prints the same.
+    #[serde(default)]
+    pub key: bool,
+}
+
+impl RecordedCommand {
+    /// The line for the shell.
+    pub fn command(&self) -> &str {
+        match self {
+            Self::Line(command) | Self::Keyed(KeyedCommand { command, .. }) => command,
+        }
+    }
+
+    /// Whether results are reused only where it prints the same.
+    pub fn is_key(&self) -> bool {
+        matches!(self, Self::Keyed(KeyedCommand { key: true, .. }))
+    }
 }
 
 impl Default for LocalConfig {
     fn default() -> Self {
-        Self { cores: 1, setup: Vec::new(), setup_may_fail: false, shell: Vec::new(), pass_env: Vec::new() }
+        Self {
+            cores: 1,
+            setup: Vec::new(),
+            setup_may_fail: false,
+            shell: Vec::new(),
+            pass_env: Vec::new(),
+            record: Vec::new(),
+        }
     }
 }
 

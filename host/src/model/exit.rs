@@ -77,6 +77,8 @@ pub enum ExitReason {
     Terminated,
     /// A line of the backend's `setup` failed, so that the command was not started.
     Setup,
+    /// A secret could not be read, so that the command was not started.
+    Secret,
     /// The program does not exist.
     NotFound,
     /// The program exists and cannot be executed.

@@ -1,5 +1,5 @@
 //! The job document that an operator hands to a compute backend.
-use crate::model::workflow::{CommandLine, OutputPattern, Resources};
+use crate::model::workflow::{CommandLine, OutputPattern, Resources, Variable};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 pub struct JobDocument {
     /// What to run, in the attempt directory.
     pub command: CommandLine,
-    /// Environment variables on top of the backend's own.
+    /// Environment variables on top of the backend's own: texts, or secrets by name.
     #[serde(default)]
-    pub env: BTreeMap<String, String>,
+    pub env: BTreeMap<String, Variable>,
     /// What the command needs.
     #[serde(default)]
     pub resources: Resources,

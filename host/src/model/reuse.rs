@@ -56,19 +56,21 @@ parts! {
     Named = "named": "a file that the command names";
     Operator = "operator": "the operator's plugin";
     Place = "place": "the place";
+    Record = "record": "what `record` told of the programs";
     Setup = "setup": "the backend's `setup` or `template`";
     Shell = "shell": "the shell";
 }
 
 impl Part {
     /// In the order in which a difference is told.
-    pub(super) const TOLD: [Self; 10] = [
+    pub(super) const TOLD: [Self; 11] = [
         Self::Operator,
         Self::Config,
         Self::Command,
         Self::Named,
         Self::Shell,
         Self::Setup,
+        Self::Record,
         Self::Env,
         Self::Input,
         Self::Files,

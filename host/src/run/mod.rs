@@ -19,7 +19,7 @@ use crate::model::contract::AttemptRequest;
 use crate::model::document::{canonical, sha256};
 use crate::model::id::{AttemptId, RunId, TaskId};
 use crate::plugin::Plugins;
-use crate::store::{AttemptRow, Store};
+use crate::store::{AttemptRow, NewEnvironment, Store};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -50,6 +50,8 @@ pub struct Machine {
     pub architecture: &'static str,
     /// The name of a user, by number.
     pub user_name: fn(u32) -> String,
+    /// What local jobs have there; none as long as nobody has pinned it.
+    pub pinned: Option<NewEnvironment>,
 }
 
 impl Run {

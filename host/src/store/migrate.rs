@@ -8,7 +8,11 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_each_result.sql"),
     include_str!("migrations/0003_label.sql"),
+    include_str!("migrations/0004_recorded.sql"),
 ];
+
+/// Whether SQLite holds rows to what they refer to.
+const FOREIGN_KEYS: &str = "foreign_keys";
 
 fn latest() -> i64 {
     MIGRATIONS.len() as i64
@@ -29,10 +33,22 @@ pub(super) fn create(connection: &Connection, path: &Path) -> Result<(), StoreEr
 /// Makes each migration that the database has not had, in a transaction of its own: one that fails, or that another
 /// process was first to make, leaves the database as it was.
 fn apply(connection: &Connection, migrations: &[&str]) -> Result<(), StoreError> {
+    // a table that others refer to can be made anew only so; what refers to nothing then fails the migration
+    let kept: bool = connection.pragma_query_value(None, FOREIGN_KEYS, |row| row.get(0))?;
+    connection.pragma_update(None, FOREIGN_KEYS, false)?;
+    let applied = apply_each(connection, migrations);
+    connection.pragma_update(None, FOREIGN_KEYS, kept)?;
+    applied
+}
+
+fn apply_each(connection: &Connection, migrations: &[&str]) -> Result<(), StoreError> {
     for (before, migration) in (0..).zip(migrations) {
         let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
         if version(&transaction)? == before {
             transaction.execute_batch(migration)?;
+            if transaction.prepare("PRAGMA foreign_key_check")?.exists([])? {
+                return Err(StoreError::Row(format!("migration {} leaves a row that refers to nothing", before + 1)));
+            }
             transaction.pragma_update(None, "user_version", before + 1)?;
             transaction.commit()?;
         }

@@ -221,7 +221,7 @@ impl Writer<'_> {
         self.ask_plan(PlanReason::First)?;
         let act = self.add_act(run.act)?;
         self.set_config(run.config, act)?;
-        self.set_environment(&run.environment)?;
+        self.set_environment(&run.environment, act)?;
         for state in crate::model::states::TaskState::ALL {
             self.connection.execute("INSERT INTO task_counts (state, n) VALUES (?1, 0)", [state.as_str()])?;
         }

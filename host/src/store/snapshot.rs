@@ -208,6 +208,7 @@ impl Snapshot<'_> {
                 outputs: self.store.outputs(key)?,
                 reuse_key: self.store.reuse_key(key)?.map(|key| key.sha256),
                 reused: self.store.reused(key)?,
+                withheld: Vec::new(),
             };
             Ok((key, record))
         };

@@ -1,9 +1,12 @@
 //! What a run has gone by: every configuration and plugin it ever had, the engines that made its decisions, and where
 //! its jobs ran.
 use super::{Store, StoreError, Writer, changed_one, compress};
+use crate::model::code::Code;
 use crate::model::config::PinnedFile;
 use crate::model::document::sha256;
-use crate::model::evidence::{ConfigRecord, EngineRecord, EnvironmentRecord, NumberedEngine, PluginRecord};
+use crate::model::evidence::{
+    ConfigRecord, EngineRecord, EnvironmentRecord, NumberedEngine, PluginRecord, RecordedOutput,
+};
 use rusqlite::Row;
 use std::collections::BTreeMap;
 
@@ -25,6 +28,8 @@ pub struct NewEnvironment {
     pub host: String,
     /// The documented variables that are set, with their values.
     pub variables: BTreeMap<String, String>,
+    /// What commands told of the programs there.
+    pub recorded: Vec<RecordedOutput>,
 }
 
 impl Writer<'_> {
@@ -47,25 +52,43 @@ impl Writer<'_> {
         changed_one(self.connection.execute("UPDATE run SET config_sha256 = unhex(?1)", [digest])?, "the run")
     }
 
-    /// Notes in which environment jobs are handed in from here on: one that was noted before keeps its number.
+    /// Pins the environment in which jobs are handed in from here on, by an act: one that was noted before keeps its
+    /// number.
     ///
     /// # Errors
     /// If the database cannot be written.
-    pub fn set_environment(&self, new: &NewEnvironment) -> Result<(), StoreError> {
-        let NewEnvironment { machine, host, variables } = new;
-        let variables = serde_json::to_string(variables).map_err(|error| StoreError::Row(error.to_string()))?;
+    pub fn set_environment(&self, new: &NewEnvironment, act: i64) -> Result<(), StoreError> {
+        let NewEnvironment { machine, host, variables, recorded } = new;
+        let bad = |error: serde_json::Error| StoreError::Row(error.to_string());
+        let variables = serde_json::to_string(variables).map_err(bad)?;
+        let recorded = serde_json::to_string(recorded).map_err(bad)?;
         self.connection.execute(
-            "INSERT INTO environments (machine, host, variables) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-            (machine, host, &variables),
+            "INSERT INTO environments (machine, host, variables, recorded, act) VALUES (?1, ?2, ?3, ?4, ?5) \
+             ON CONFLICT DO UPDATE SET act = excluded.act",
+            (machine, host, &variables, &recorded, act),
         )?;
-        let changed = self.connection.execute(
-            "UPDATE run SET environment = (SELECT environment FROM environments WHERE machine = ?1 AND host = ?2 AND \
-             variables = ?3)",
-            (machine, host, &variables),
-        )?;
-        changed_one(changed, "the run")
+        self.go_on_in(machine).map(drop)
+    }
+
+    /// Lets jobs be handed in from here on in the environment that was pinned last on a machine, and lets those start
+    /// that waited for it. Whether there is one.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub fn go_on_in(&self, machine: &str) -> Result<bool, StoreError> {
+        let pinned = format!("SELECT environment FROM environments WHERE machine = ?1 {LAST_PINNED}");
+        let changed = self
+            .connection
+            .execute(&format!("UPDATE run SET environment = ({pinned}) WHERE EXISTS ({pinned})"), [machine])?;
+        if changed > 0 {
+            self.make_due_for(Code::Environment)?;
+        }
+        Ok(changed > 0)
     }
 }
+
+/// The environment of a machine that was pinned last.
+const LAST_PINNED: &str = "ORDER BY coalesce(act, 0) DESC, environment DESC LIMIT 1";
 
 impl Store {
     /// The environment in which jobs were handed in last.
@@ -74,26 +97,28 @@ impl Store {
     /// If the database cannot be read.
     pub fn environment(&self) -> Result<NewEnvironment, StoreError> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT machine, host, variables FROM environments WHERE environment = (SELECT environment FROM run)",
+            "SELECT machine, host, variables, recorded FROM environments WHERE environment = (SELECT environment FROM run)",
         )?;
         let mut rows = statement.query([])?;
         let row = rows.next()?.ok_or_else(|| StoreError::Row("the run has no environment".to_owned()))?;
         let variables = super::document(row.get_ref(2)?.as_str().unwrap_or_default())?;
-        Ok(NewEnvironment { machine: row.get(0)?, host: row.get(1)?, variables })
+        let recorded = super::document(row.get_ref(3)?.as_str().unwrap_or_default())?;
+        Ok(NewEnvironment { machine: row.get(0)?, host: row.get(1)?, variables, recorded })
     }
 
-    /// The newest environment in which jobs were handed in on a machine; none if there was none.
+    /// The environment that was pinned last on a machine; none if there was none.
     ///
     /// # Errors
     /// If the database cannot be read.
     pub fn environment_on(&self, machine: &str) -> Result<Option<NewEnvironment>, StoreError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT host, variables FROM environments WHERE machine = ?1 ORDER BY environment DESC LIMIT 1",
-        )?;
+        let mut statement = self.connection.prepare_cached(&format!(
+            "SELECT host, variables, recorded FROM environments WHERE machine = ?1 {LAST_PINNED}"
+        ))?;
         let mut rows = statement.query([machine])?;
         let Some(row) = rows.next()? else { return Ok(None) };
         let variables = super::document(row.get_ref(1)?.as_str().unwrap_or_default())?;
-        Ok(Some(NewEnvironment { machine: machine.to_owned(), host: row.get(0)?, variables }))
+        let recorded = super::document(row.get_ref(2)?.as_str().unwrap_or_default())?;
+        Ok(Some(NewEnvironment { machine: machine.to_owned(), host: row.get(0)?, variables, recorded }))
     }
 
     /// Hands over every configuration the run ever had, oldest first.
@@ -150,13 +175,15 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn environments(&self) -> Result<Vec<EnvironmentRecord>, StoreError> {
-        let sql = "SELECT environment, machine, host, variables FROM environments ORDER BY environment";
+        let sql = "SELECT environment, machine, host, variables, recorded, act FROM environments ORDER BY environment";
         let map = |row: &Row<'_>| {
             Ok(EnvironmentRecord {
                 environment: row.get(0)?,
                 machine: row.get(1)?,
                 host: row.get(2)?,
                 variables: super::document(&row.get::<_, String>(3)?)?,
+                recorded: super::document(&row.get::<_, String>(4)?)?,
+                act: row.get(5)?,
             })
         };
         self.all(sql, map)

@@ -106,7 +106,7 @@ fn script(operator: Option<&OperatorConfig>, task: &Task) -> String {
         CommandLine::Shell(text) => text + " ",
     });
     let mut lines = vec!["#!/bin/sh".to_owned()];
-    lines.extend(task.env.iter().map(|(name, value)| format!("export {name}={}", visibly_quoted(value))));
+    lines.extend(task.env.iter().map(|(name, value)| value.shown(name, visibly_quoted)));
     lines.push(match (&task.command, launcher) {
         (Some(CommandLine::Argv(arguments)), launcher) => {
             format!("exec {}{}", launcher.unwrap_or_default(), words(arguments))

@@ -1,5 +1,6 @@
 //! Makes a run: aside, with its first plan, and then renamed into place. A crash leaves nothing that is taken for a
 //! run.
+use super::environment::environment_here;
 use super::open::assemble;
 use super::{Resolved, Workspaces, find_among, is_run_id, pin, resolve};
 use crate::failure::{Failure, FailureKind};
@@ -266,12 +267,13 @@ fn make(
     let mut store = Store::create(&dir.database(), config.store.journal, shared)?;
     let identity = dir.new_identity().map_err(|error| Failure::machine("examining the run directory", error))?;
     let plugins = config.pinned.as_ref().map(|pinned| pinned.plugins.clone()).unwrap_or_default();
+    let environment = environment_here(&config, &dir)?;
     store.transaction(Durability::Full, |writer| {
         writer.create_run(&NewRun {
             run_id: id,
             workspace: request.slug,
             config: NewConfig { text: &text, plugins: &plugins },
-            environment: super::open::environment_here(&config),
+            environment,
             identity,
             user_id: i64::from(machine::user_id()),
             each_result: config.campaign.takes_each_result(),

@@ -5,6 +5,7 @@ mod artifacts;
 mod backup;
 mod change;
 mod config;
+mod environment;
 mod example;
 mod init;
 mod log;
@@ -22,13 +23,14 @@ pub use config::{
     Resolved, SET, amended, backend_config, compile_limits, read_run_config, refuse_twice, resolve, set_value,
     set_values, user_config,
 };
+pub use environment::environment_here;
 pub use example::{NewWorkspace, make_workspace};
 pub use init::{Init, Made, init, moment, now_ms, settle_source, stopwatch};
 pub use once::{MadeOnce, Once, make_once, workspaces_or_new};
 pub use open::{
-    Access, Aside, HeldRun, act, check_plugins, compile_ahead, compile_upgrade, compiler, config_document,
-    environment_here, find_plugin, kept_config, open_for_reading, open_run, open_to_look, open_to_rehearse, pin_again,
-    read_store, write_config, write_config_and_open, write_config_with,
+    Access, Aside, HeldRun, act, check_plugins, compile_ahead, compile_upgrade, compiler, config_document, find_plugin,
+    kept_config, open_for_reading, open_run, open_to_look, open_to_rehearse, pin_again, read_store, write_config,
+    write_config_and_open, write_config_with,
 };
 pub(crate) use open::{Ahead, open_leased};
 pub use owner::{adopt, refuse_other_user};

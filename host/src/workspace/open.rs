@@ -1,5 +1,6 @@
 //! Opens a run for a tick or a command: its configuration, store, backends and plugins, once it is sure whose they are.
 use super::artifacts::RunFiles;
+use super::environment::{note_environment, pinned_here};
 use super::init::{config_text, workspace_of};
 use super::log::RunLog;
 use super::owner::{is_own, refuse_stranger};
@@ -20,7 +21,7 @@ use crate::model::reason::Reason;
 use crate::model::states::RunState;
 use crate::plugin::{CONTRACT, Compiler, HostSettings, PluginHost, PluginSource, Role};
 use crate::run::{Lease, Machine, Run, RunDir};
-use crate::store::{Durability, NewConfig, NewEnvironment, RunRow, Store, StoreError, Writer};
+use crate::store::{Durability, NewConfig, RunRow, Store, StoreError, Writer};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -119,7 +120,7 @@ pub(crate) fn open_leased(dir: &RunDir, access: Access, ahead: Ahead) -> Result<
     if access == Access::Own {
         refuse_stranger(dir, &row, &mut store)?;
     }
-    note_environment(&mut store, &config)?;
+    note_environment(&mut store)?;
     Ok(assemble(dir.clone(), config, store)?.0)
 }
 
@@ -133,24 +134,6 @@ fn other_contract(dir: &RunDir, error: StoreError) -> Failure {
     Failure::of(FailureKind::Plugin, what).hint(format!(
         "finish it with matterstack {version}; `status`, `evidence` and all that only look work here too"
     ))
-}
-
-/// Where this process would hand in jobs, and what they would inherit of it.
-pub fn environment_here(config: &RunConfig) -> NewEnvironment {
-    let (machine, host) = (machine::machine_id().to_owned(), machine::host_name());
-    NewEnvironment { machine, host, variables: local::inherited(&config.pass_env()) }
-}
-
-/// Notes in which environment jobs are handed in from now on, where that is another machine: what was pinned there, or,
-/// the first time, what this process would hand down. On one machine it stays as it was, whoever ticks the run from
-/// whatever shell, until a person amends it.
-fn note_environment(store: &mut Store, config: &RunConfig) -> Result<(), Failure> {
-    let machine = machine::machine_id();
-    if store.environment()?.machine != machine {
-        let pinned = store.environment_on(machine)?.unwrap_or_else(|| environment_here(config));
-        store.transaction(Durability::Full, |writer| writer.set_environment(&pinned))?;
-    }
-    Ok(())
 }
 
 /// Opens a run's store and configuration to look at them; takes no lease and changes nothing.
@@ -392,7 +375,11 @@ pub(super) fn assemble(dir: RunDir, config: RunConfig, store: Store) -> Result<(
     let mut backends = Backends::new(dir.root());
     backends.set_clock(Clock::default());
     backends.set_run_id(&store.run()?.run_id);
-    backends.set_environment(store.environment()?.variables);
+    let pinned = pinned_here(&store)?;
+    match &pinned {
+        Some(pinned) => backends.set_environment(pinned.variables.clone()),
+        None => backends.set_unpinned(),
+    }
     for (name, backend) in &config.backends {
         match backend {
             BackendConfig::Local(local) => {
@@ -404,8 +391,12 @@ pub(super) fn assemble(dir: RunDir, config: RunConfig, store: Store) -> Result<(
     }
     let backends = Arc::new(backends);
     let plugins = Rc::new(plugin_host(&dir, &config, backends.clone()));
-    let machine =
-        Machine { host: machine::host_name(), architecture: machine::architecture(), user_name: machine::user_name_of };
+    let machine = Machine {
+        host: machine::host_name(),
+        architecture: machine::architecture(),
+        user_name: machine::user_name_of,
+        pinned,
+    };
     Ok((Run { dir, config, store, plugins: plugins.clone(), backends, machine }, plugins))
 }
 

@@ -8,6 +8,7 @@ mod faults;
 pub(super) mod liars;
 mod life;
 mod rollback;
+mod secrets;
 mod setup;
 mod slow;
 mod time;

@@ -8,6 +8,7 @@
 //! started, whatever becomes of the journal. A copy of the files starts nothing, nor does a queue without its journal.
 mod aside;
 mod ended;
+mod handle;
 mod index;
 mod journal;
 mod lock;
@@ -17,12 +18,14 @@ mod running;
 mod starter;
 mod stranded;
 mod supervisor;
+mod version;
 
 pub use lock::StoppedSupervisor;
 pub(in crate::backend) use lock::stopped_supervisor;
 pub use starter::{INHERITED, inherited};
 pub use stranded::{StrandedSupervisor, Stranding, stranded_supervisors};
 pub use supervisor::supervise;
+pub use version::{NotRecorded, record};
 
 use super::JobKey;
 use super::exit::{ExitRecord, read_exit};
@@ -36,10 +39,10 @@ use crate::model::config::LocalConfig;
 use crate::model::contract::{Detail, Found, GuestError, Status, StatusReport, Submitted};
 use crate::model::id::AttemptId;
 use aside::{Look, Wrong};
+use handle::{Handle, parse_handle, unpinned};
 use index::{Index, Place, State};
 use queue::Locked;
 use record::{Foreign, Job, Order, Process, Settings, end_of, existing, line, open_own, settled_at};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -85,6 +88,8 @@ pub struct LocalBackend {
     setup: Vec<String>,
     /// What holds for the jobs that this process hands in.
     settings: Settings,
+    /// Nobody has said what jobs inherit on this machine, so none is handed in.
+    unpinned: bool,
     state: Mutex<Client>,
 }
 
@@ -109,17 +114,6 @@ enum Known {
     Nothing,
 }
 
-/// What a submit returns; with the process once it runs.
-#[derive(Debug, Serialize, Deserialize)]
-struct Handle {
-    backend: String,
-    machine: String,
-    host: String,
-    boot: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    process: Option<Process>,
-}
-
 /// Where the files of a backend lie that are of this machine.
 fn directory_of(run: &Path, backend: &str) -> PathBuf {
     let machine = machine::machine_id();
@@ -127,13 +121,21 @@ fn directory_of(run: &Path, backend: &str) -> PathBuf {
 }
 
 impl LocalBackend {
-    pub(super) fn new(run: &Path, name: &str, settings: LocalSettings, environment: BTreeMap<String, String>) -> Self {
+    pub(super) fn new(
+        run: &Path,
+        name: &str,
+        settings: LocalSettings,
+        pinned: Option<BTreeMap<String, String>>,
+    ) -> Self {
         let directory = directory_of(run, name);
         let LocalSettings { config, log_max } = settings;
-        let LocalConfig { cores, setup, setup_may_fail, shell, pass_env: _ } = config;
+        let LocalConfig { cores, setup, setup_may_fail, shell, pass_env: _, record: _ } = config;
         let guarded = if setup_may_fail { setup.clone() } else { guarded(&setup, SETUP_MARK, "") };
-        let settings = Settings { cores, environment, setup: guarded, shell };
-        Self { run: run.to_owned(), directory, log_max, setup, settings, state: Mutex::new(Client::default()) }
+        // a supervisor hears nothing from a process that hands nothing in
+        let unpinned = pinned.is_none();
+        let state = Mutex::new(Client { told: unpinned, ..Client::default() });
+        let settings = Settings { cores, environment: pinned.unwrap_or_default(), setup: guarded, shell };
+        Self { run: run.to_owned(), directory, log_max, setup, settings, unpinned, state }
     }
 
     /// How long every core is busy at least, with what this process has handed in and not seen to end.
@@ -149,7 +151,7 @@ impl LocalBackend {
 
     pub(super) fn submit(&self, key: JobKey<'_>, job: &str) -> Result<String, GuestError> {
         let job = self.job(key, job)?;
-        let handle = self.handle(None)?;
+        let handle = if self.unpinned { Err(unpinned()) } else { self.handle(None) }?;
         let mut client = self.client();
         self.own(&mut client)?;
         // the same key again is the same job: what was handed in before, and by whom, the supervisor tells
@@ -180,12 +182,14 @@ impl LocalBackend {
         let directory = key.directory.strip_prefix(&self.run).ok().and_then(Path::to_str);
         let directory = directory
             .ok_or_else(|| GuestError::Invalid(Detail::of(Code::Job, "the attempt directory is not inside the run")))?;
+        let (env, secrets) = job.take_env();
         Ok(Job {
             attempt: key.attempt_id.as_str().to_owned(),
             directory: directory.to_owned(),
             queued_at: record::now(),
             command: job.launched(&self.settings.shell),
-            env: job.env,
+            env,
+            secrets,
             walltime_s: job.resources.walltime_s,
             signal_before_s: job.resources.signal_before_s,
             cores: job.resources.cores.filter(|cores| *cores > 1),
@@ -212,7 +216,7 @@ impl LocalBackend {
             Look::Own => Ok(None),
             Look::Held(wrong) => Ok(Some(wrong)),
             Look::Moved => {
-                (client.index, client.told) = (Index::default(), false);
+                (client.index, client.told) = (Index::default(), self.unpinned);
                 Ok(None)
             }
         }
@@ -468,11 +472,6 @@ impl LocalBackend {
         client.buffered.extend(line(&order).map_err(|error| unavailable(&error))?);
         self.flush(&mut client).map_err(|error| unavailable(&error))
     }
-}
-
-fn parse_handle(handle: &str) -> Result<Handle, GuestError> {
-    serde_json::from_str(handle)
-        .map_err(|error| GuestError::Invalid(Detail::of(Code::Handle, format!("not a handle of a local job: {error}"))))
 }
 
 fn unavailable(error: &io::Error) -> GuestError {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 /// The format of queue, journal and of what is kept of ended attempts. A tick hands nothing to a supervisor of another
 /// one.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 /// Closes a torn line. A torn line may lack nothing but its line feed, and must not come to life by getting one.
 pub(super) const TORN: &[u8] = b"#torn\n";
 /// The file that holds the newest settings.
@@ -84,6 +84,9 @@ pub(super) struct Job {
     pub(super) command: Command,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) env: BTreeMap<String, String>,
+    /// Variables that are set to a secret, which is read when the job starts, with its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) secrets: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) walltime_s: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -5,6 +5,7 @@ use crate::backend::job::Command as JobCommand;
 use crate::backend::program::spawn;
 use crate::backend::setup::shell_or_usual;
 use crate::ground::files::new_file;
+use crate::ground::secret::read_secret;
 use crate::model::attempt_dir::{EXIT, STDERR, STDOUT};
 use crate::model::config::names_a_secret;
 use crate::model::pattern::{Dots, Pattern, Patterns};
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -132,6 +134,7 @@ impl Starter {
             self.settings = job.settings.clone();
         }
         let program = self.find(name, job)?;
+        let secrets = secrets(job)?;
         // a program given by path keeps the standard library's fast start (posix_spawn) with an environment of our own
         let mut command = Command::new(program);
         command.arg0(name).args(arguments).current_dir(directory).process_group(0);
@@ -139,7 +142,7 @@ impl Starter {
         let null = self.null.try_clone().map_err(|error| cannot("open `/dev/null`", error))?;
         command.stdin(null).stdout(stdout).stderr(stderr);
         command.env_clear().envs(&job.settings.environment);
-        command.envs(place(directory, job)).envs(&job.env).env("MATTERSTACK_ATTEMPT", &job.attempt);
+        command.envs(place(directory, job)).envs(&job.env).envs(secrets).env("MATTERSTACK_ATTEMPT", &job.attempt);
         let ever = |reason, what: &str| NotStarted::Ever(reason, format!("program `{name}` {what}"));
         spawn(&mut command).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => ever(Reason::NotFound, "not found"),
@@ -198,6 +201,12 @@ fn words(job: &Job) -> Vec<String> {
         }
     }
     words
+}
+
+/// The variables of a job that are set to a secret, with what each holds: it is kept nowhere else.
+fn secrets(job: &Job) -> Result<Vec<(&String, OsString)>, NotStarted> {
+    let read = |name: &str| read_secret(name).map_err(|why| NotStarted::Ever(Reason::Secret, why));
+    job.secrets.iter().map(|(variable, name)| Ok((variable, OsString::from_vec(read(name)?)))).collect()
 }
 
 /// What a job is told of where it is: the run, the workspace, and where a failure of `setup` is noted. A run that is

@@ -16,6 +16,8 @@ pub(super) struct Member {
     pub(super) directory: String,
     /// Whether the command is a program with arguments, so that the codes 126 and 127 tell of the program.
     pub(super) is_argv: bool,
+    /// Variables that are set to a secret, which the wrapper reads, as `VARIABLE=NAME`.
+    pub(super) secrets: Vec<String>,
 }
 
 /// Makes the name of an array from random digits.
@@ -69,9 +71,11 @@ impl Arrays {
             sync_directory(self.directory.parent())?;
         }
         let mut text = String::new();
-        for (index, Member { attempt, directory, is_argv }) in members.iter().enumerate() {
+        for (index, Member { attempt, directory, is_argv, secrets }) in members.iter().enumerate() {
             let kind = if *is_argv { "argv" } else { "shell" };
-            text.push_str(&format!("{index} {kind} {attempt} {directory}\n"));
+            text.push_str(&format!("{index} {kind} {attempt} {directory}"));
+            secrets.iter().for_each(|secret| text.extend([" ", secret]));
+            text.push('\n');
         }
         let path = self.map_path(array);
         let mut file = File::create(&path)?;
@@ -131,7 +135,8 @@ fn parse(text: &str) -> Vec<Member> {
     let member = |line: &str| {
         let mut words = line.split(' ').skip(1);
         let is_argv = words.next()? == "argv";
-        Some(Member { is_argv, attempt: words.next()?.to_owned(), directory: words.next()?.to_owned() })
+        let (attempt, directory) = (words.next()?.to_owned(), words.next()?.to_owned());
+        Some(Member { is_argv, attempt, directory, secrets: words.map(str::to_owned).collect() })
     };
     text.lines().map_while(member).collect()
 }

@@ -99,7 +99,8 @@ fn render(
     let mut environment = Environment::new();
     environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
     environment.add_filter("quote", |text: String| quoted(&text));
-    let mut env: Vec<String> = job.env.iter().map(|(name, value)| format!("{name}={}", quoted(value))).collect();
+    let texts = job.env.iter().filter_map(|(name, value)| Some((name, value.text()?)));
+    let mut env: Vec<String> = texts.map(|(name, value)| format!("{name}={}", quoted(value))).collect();
     env.push(format!("MATTERSTACK_ATTEMPT={attempt}"));
     let resources = &job.resources;
     let context = context! {
@@ -122,6 +123,12 @@ fn render(
         std::iter::successors(std::error::Error::source(&error), |error| error.source())
             .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
     })
+}
+
+/// The variables of a job that are set to a secret, as the wrapper reads them: `VARIABLE=NAME`. The job script has none
+/// of them: a template could put what they hold where others see it.
+pub(super) fn secrets(job: &JobDocument) -> Vec<String> {
+    job.env.iter().filter_map(|(name, value)| Some(format!("{name}={}", value.secret()?))).collect()
 }
 
 /// The lines of `setup`; which one failed is noted in the claim.

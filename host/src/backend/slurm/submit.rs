@@ -110,7 +110,8 @@ impl SlurmBackend {
         array.errands.push(errand);
         array.tasks.push(key.task_id.0.clone());
         let is_argv = matches!(job.command, Command::Argv(_));
-        array.members.push(Member { attempt: attempt.to_owned(), directory: directory.to_owned(), is_argv });
+        let secrets = script::secrets(&job);
+        array.members.push(Member { attempt: attempt.to_owned(), directory: directory.to_owned(), is_argv, secrets });
         Handle::of(&element, None).text()
     }
 

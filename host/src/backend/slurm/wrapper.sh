@@ -5,6 +5,7 @@ line=$(sed -n "s/^$index //p" "$map")
 [ -n "$line" ] || { say "no such attempt in $map"; exit 120; }
 set -f; set -- $line; set +f
 kind=$1 attempt=$2 directory=$3
+shift 3
 cd "$base/$directory" || { say "no attempt directory"; exit 120; }
 [ -f matterstack-job.sh ] && grep -qx "# matterstack: $array $index" matterstack-job.sh ||
     { say "attempt $attempt is no longer wanted"; exit 121; }
@@ -36,6 +37,44 @@ failed_setup() {
     case $status in '' | *[!0-9]*) return 1;; esac
 }
 
+# Tells what is wrong with a secret, in a sentence; nothing if it can be read.
+wrong_secret() {
+    name=$1 place="~/.config/matterstack/secrets/$1" file=$secrets/$1
+    set -f; set -- $(LC_ALL=C stat -c '%u %a %s %F' "$file" 2>/dev/null); set +f
+    case $4 in
+        '') echo "secret \`$name\`: there is no \`$place\` on $host; write it there, and \`chmod 600\` it"; return;;
+        regular) wrong=;;
+        *) wrong='is not a regular file';;
+    esac
+    [ -n "$wrong" ] || [ "$1" = "$(id -u)" ] || wrong='belongs to another user'
+    [ -n "$wrong" ] || case $2 in
+        *00 | 0) ;;
+        *) wrong="is open to other users (mode $2); \`chmod 600\` it";;
+    esac
+    if [ -n "$wrong" ]; then :
+    elif [ "$3" -gt 65536 ]; then wrong='has more than 65536 bytes'
+    elif [ ! -r "$file" ]; then wrong='cannot be read'
+    elif [ "$(tr -d '\000' < "$file" | wc -c)" -ne "$3" ]; then wrong='holds a NUL character, which no variable can'
+    elif [ -z "$(cat "$file")" ]; then wrong='is empty'
+    fi
+    [ -z "$wrong" ] || echo "secret \`$name\`: \`$place\` on $host $wrong"
+}
+wrong_secrets() {
+    secrets=${HOME:-$(getent passwd "$(id -u)" | cut -d : -f 6)}/.config/matterstack/secrets
+    for word; do
+        told=$(wrong_secret "${word#*=}")
+        [ -z "$told" ] || return 0
+    done
+    return 1
+}
+# Becomes the job script, which alone has the secrets in its environment.
+run_job() {
+    for word; do
+        export "${word%%=*}=$(cat "$secrets/${word#*=}")"
+    done
+    exec setsid ./matterstack-job.sh
+}
+
 caught= stopped= code=null signal=null reason=exited message=null cpu=null
 trap 'caught=1 stopped=1' TERM
 trap 'caught=1; kill -USR1 "$child"' USR1
@@ -43,9 +82,11 @@ started=$(now)
 if [ -z "$claimed" ]; then
     say "the claim of attempt $attempt cannot be made durable, so it is not started"
     reason=not-started message='"its claim could not be written"'
+elif wrong_secrets "$@"; then
+    reason=secret message="\"$told\""
 elif : >> stdout && : >> stderr; then
     export MATTERSTACK_CLAIM="$PWD/.claim"
-    setsid ./matterstack-job.sh < /dev/null >> stdout 2>> stderr &
+    run_job "$@" < /dev/null >> stdout 2>> stderr &
     child=$!
     timers=
     [ -z "$wall" ] || { after "$wall" out_of_time & timers=$!; } 2>/dev/null

@@ -57,6 +57,18 @@ pub struct AttemptRecord {
     pub reused: Option<Reused>,
     /// The files it left, with the digests recorded when it ended.
     pub outputs: Vec<OutputFile>,
+    /// Files of it that are given to nobody, because they hold a secret.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withheld: Vec<Withheld>,
+}
+
+/// A file that is given to nobody: what is recorded of it is its digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Withheld {
+    /// Relative to the attempt directory; absent where nobody could look which files hold the secret.
+    pub file: Option<String>,
+    /// One sentence.
+    pub why: String,
 }
 
 /// A file that an attempt consumed.

@@ -3,7 +3,7 @@ mod attempt;
 mod decision;
 mod integrity;
 
-pub use attempt::{AttemptRecord, InputRecord, JobRecord, LogKind, LogRecord};
+pub use attempt::{AttemptRecord, InputRecord, JobRecord, LogKind, LogRecord, Withheld};
 pub use decision::{DecisionKind, DecisionOutcome, DecisionRecord, EngineRecord, NumberedEngine};
 pub use integrity::{FileKind, Finding, Integrity, Verified};
 
@@ -137,6 +137,26 @@ pub struct EnvironmentRecord {
     pub host: String,
     /// The documented variables that jobs inherited there, with their values.
     pub variables: BTreeMap<String, String>,
+    /// What the commands of `record` told of the programs there.
+    #[serde(default)]
+    pub recorded: Vec<RecordedOutput>,
+    /// The act that pinned it last; absent in what was recorded before that was.
+    #[serde(default)]
+    pub act: Option<i64>,
+}
+
+/// What a command of `record` told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RecordedOutput {
+    /// The backend whose settings name it.
+    pub backend: String,
+    /// The command, a line for the backend's shell.
+    pub command: String,
+    /// What it printed.
+    pub output: String,
+    /// Whether it printed more than is kept.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut: bool,
 }
 
 /// The workflow of one iteration.

@@ -28,7 +28,7 @@ pub(super) fn cannot_start(task: &Task, config: &RunConfig) -> Option<String> {
         } else if name.contains(['=', '\0']) {
             Some(format!("`env` has a variable `{}`; a name holds no `=` and no NUL character", name.escape_debug()))
         } else {
-            value.contains('\0').then(|| format!("`env.{name}` holds a NUL character, which no variable can"))
+            value.fault().map(|why| format!("`env.{name}` {why}"))
         }
     })
 }

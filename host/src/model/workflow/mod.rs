@@ -5,6 +5,7 @@ mod file;
 mod folder;
 mod given;
 mod plan;
+mod variable;
 
 pub use change::TaskChange;
 pub use file::{
@@ -13,6 +14,7 @@ pub use file::{
 };
 pub use folder::{Chosen, Inside, is_folder, pinned_below};
 pub use plan::{PlannedTask, stays_inside, validate};
+pub use variable::{Secret, Variable};
 
 use crate::model::config::RunConfig;
 use crate::model::document::{self, Dialect};
@@ -45,9 +47,9 @@ pub struct Task {
     /// a folder, or all outputs that a pattern names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub files: BTreeMap<String, FileSource>,
-    /// Environment variables of the command.
+    /// Environment variables of the command: texts, or secrets by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub env: BTreeMap<String, String>,
+    pub env: BTreeMap<String, Variable>,
     /// Tasks that must complete first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<TaskId>,

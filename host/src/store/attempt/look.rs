@@ -26,7 +26,8 @@ const GOES_ON: &str = "(?1 OR a.cancel_asked = 1 OR a.state NOT IN ('created', '
 
 /// Whether what an attempt waits for is nobody who has to do something.
 const BY_ITSELF: &str = "NOT (a.state = 'waiting_external' AND \
-    coalesce(a.waits_for, '') IN ('person', 'kit', 'instrument', 'scheduler', 'machine'))";
+    coalesce(a.waits_for, '') IN ('person', 'kit', 'instrument', 'scheduler', 'machine')) AND \
+    NOT (a.state = 'prepared' AND coalesce(a.reason_code, '') = 'environment')";
 
 /// Which attempts are live, in order.
 fn live() -> String {
@@ -54,6 +55,13 @@ fn unacknowledged() -> String {
         "(a.state = 'created' OR a.state = 'prepared' OR a.state = 'submitting') AND \
          a.state IN (SELECT value FROM json_each(?2)) AND {DUE} ORDER BY a.due_at_ms, a.attempt_key"
     )
+}
+
+/// Whether one of those waits for a person to say what jobs inherit.
+fn waits_for_environment() -> String {
+    "SELECT 1 FROM attempts a WHERE (a.state = 'created' OR a.state = 'prepared' OR a.state = 'submitting') AND \
+     a.state = 'prepared' AND a.reason_code = 'environment'"
+        .to_owned()
 }
 
 fn rows_where(filter: &str) -> String {
@@ -232,6 +240,14 @@ impl Store {
         Ok(statement.exists([submits])?)
     }
 
+    /// Whether an attempt waits for a person to say what jobs inherit.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn waits_for_environment(&self) -> Result<bool, StoreError> {
+        Ok(self.connection.prepare_cached(&waits_for_environment())?.exists([])?)
+    }
+
     /// The operators of which a live attempt goes on by itself, as [`Store::anything_moves`] tells of all.
     ///
     /// # Errors
@@ -258,12 +274,13 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use super::{due, live, places_where, rows_where, submitted, to_stop, unacknowledged};
+    use super::{due, live, places_where, rows_where, submitted, to_stop, unacknowledged, waits_for_environment};
     use crate::store::migrate::tests::reads_some;
 
     #[test]
     fn what_goes_on_is_found_without_reading_all_there_was() {
         reads_some(&rows_where(&live()));
+        reads_some(&waits_for_environment());
         [due(), submitted(), to_stop(), unacknowledged()].iter().for_each(|filter| reads_some(&places_where(filter)));
     }
 }

@@ -367,6 +367,18 @@ impl Writer<'_> {
         changed_one(statement.execute([key])?, "the attempt")
     }
 
+    /// Lets every attempt be tried now that is not handed in yet, for this reason.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub(in crate::store) fn make_due_for(&self, code: Code) -> Result<(), StoreError> {
+        self.connection.execute(
+            "UPDATE attempts SET due_at_ms = 0 WHERE state = 'prepared' AND reason_code = ?1 AND ended_at_ms IS NULL",
+            [code.as_str()],
+        )?;
+        Ok(())
+    }
+
     /// Ends an attempt.
     ///
     /// # Errors

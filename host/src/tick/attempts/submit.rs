@@ -74,6 +74,9 @@ pub(in crate::tick) fn submit_all(
                 untold.extend((!tells(&attempt)).then_some(waiting));
             }
             Submitted::No(_) => tick.finished += 1,
+            Submitted::Later(_, _, reason) if reason.is(Code::Environment) => {
+                tick.warning = tick.warning.take().or(Some(reason.text));
+            }
             Submitted::Later(..) | Submitted::NotTried(_) | Submitted::Unknown(..) => {}
         }
     }
@@ -178,8 +181,11 @@ fn unheard(error: &PluginError) -> Reason {
 /// What an error says about a submit: provably without effect, for now or for good, or nobody knows.
 fn not_submitted(attempt: AttemptRow, error: &GuestError, text: String) -> Submitted {
     match error {
-        GuestError::Transient { retry_after_ms, .. } => {
-            Submitted::Later(attempt, turned_away_ms(*retry_after_ms), Reason::new(Code::TurnedAway, text))
+        GuestError::Transient { retry_after_ms, detail } => {
+            let waits = detail.code == Code::Environment.as_str();
+            let code = if waits { Code::Environment } else { Code::TurnedAway };
+            let text = if waits { detail.message.clone() } else { text };
+            Submitted::Later(attempt, turned_away_ms(*retry_after_ms), Reason::new(code, text))
         }
         GuestError::Invalid(_) | GuestError::Rejected(_) | GuestError::Denied(_) => {
             let reason = Reason::new(Word::of_operator(&error.detail().code), text);

@@ -1,12 +1,18 @@
 //! What a configuration cannot mean, although it is of the form that configurations have.
 use super::layers::{FORMAT, Wrong};
 use super::operators;
-use crate::model::config::{ASK_TELL, AnalyzeMode, BackendConfig, LocalConfig, RunConfig, SlurmConfig, names_a_secret};
+use crate::model::config::{
+    ASK_TELL, AnalyzeMode, BackendConfig, LocalConfig, RecordedCommand, RunConfig, SlurmConfig, names_a_secret,
+};
 use crate::model::document::{self, INTEGER_MAX, Place};
 use crate::model::limit::{Limit, Limits};
 use crate::model::misfit;
 use crate::model::workflow::{Task, nearest};
 use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// The most commands of `record`: each takes a moment before a run is made.
+const RECORD_MAX: usize = 20;
 
 /// Refuses a configuration that cannot be meant.
 pub(super) fn check(config: &RunConfig) -> Result<(), Wrong> {
@@ -57,12 +63,23 @@ fn check_local(name: &str, local: &LocalConfig) -> Result<(), Wrong> {
         }
         if names_a_secret(pattern) {
             let what = format!("{key} has `{pattern}`, which looks like the name of a secret");
-            let hint =
-                "what is passed stands in the record of the run, which others read; let the job read it from a file";
+            let hint = "what is passed stands in the record of the run, which others read; a task gets it as {\"secret\": NAME} in its `env`";
             return Err(Wrong::new(&key, what).hint(hint));
         }
     }
-    Ok(())
+    let key = format!("backends.{name}.record");
+    let wrong =
+        |what: &str| Err(Wrong::new(&key, format!("{key} {what}")).hint("write lines such as `python3 --version`"));
+    let mut commands = local.record.iter().map(RecordedCommand::command);
+    if commands.clone().any(|command| command.trim().is_empty() || command.contains('\0')) {
+        return wrong("has a command that is empty or holds a NUL character");
+    }
+    let mut seen = BTreeSet::new();
+    match commands.find(|command| !seen.insert(*command)) {
+        Some(twice) => wrong(&format!("has `{}` twice", twice.escape_debug())),
+        None if local.record.len() > RECORD_MAX => wrong(&format!("has more than {RECORD_MAX} commands")),
+        None => Ok(()),
+    }
 }
 
 fn check_operators(config: &RunConfig) -> Result<(), Wrong> {

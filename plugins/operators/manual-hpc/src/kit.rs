@@ -4,7 +4,7 @@ use flate2::{Compression, write::GzEncoder};
 use matterstack_pattern::{Dots, PATTERNS_MAX, Pattern, Patterns, WEIGHT_MAX};
 use matterstack_sdk::task::{Command, OutputPattern, Resources};
 use matterstack_sdk::work::{self, Entry};
-use matterstack_sdk::{Attempt, Error, json};
+use matterstack_sdk::{Attempt, Error, Variable, json};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,7 +46,7 @@ struct Task {
     #[serde(default)]
     files: BTreeMap<String, Value>,
     #[serde(default)]
-    env: BTreeMap<String, String>,
+    env: BTreeMap<String, Variable>,
     #[serde(default)]
     outputs: Vec<OutputPattern>,
     #[serde(default)]
@@ -62,7 +62,7 @@ pub(crate) struct Kit {
     /// `kit-`, some of the task's id, some of the attempt's.
     pub(crate) name: String,
     pub(crate) argv: Vec<String>,
-    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) env: BTreeMap<String, Variable>,
     pub(crate) resources: Resources,
     /// Where the task's own files go, below the job's working directory.
     pub(crate) inputs: Vec<String>,
@@ -83,7 +83,7 @@ impl Kit {
         check_config(&config)?;
         let argv = argv(task.command)?;
         for (name, value) in &task.env {
-            if !is_variable(name) || value.contains('\0') {
+            if !is_variable(name) || matches!(value, Variable::Text(text) if text.contains('\0')) {
                 return Err(Error::invalid("env", format!("`env` has {name:?}, which no shell can set")));
             }
         }

@@ -3,7 +3,7 @@
 //! A task's id, its command and its file names are any text. In a script they stand in single quotes, or in a comment
 //! as a JSON string on one line; nothing of them is ever a word of the shell.
 use crate::kit::Kit;
-use matterstack_sdk::work;
+use matterstack_sdk::{Variable, work};
 
 /// A word as a shell takes it, whatever it holds.
 fn quoted(text: &str) -> String {
@@ -31,10 +31,31 @@ fn slurm_lines(kit: &Kit) -> String {
     lines.into_iter().map(|line| format!("#SBATCH {line}\n")).collect()
 }
 
+/// The lines that set the variables of the command, and those before them that look whether its secrets can be read
+/// here: the host has let no name pass that is more than letters, digits, `_`, `.` and `-`.
+fn variables(kit: &Kit) -> (String, String) {
+    let (mut env, mut secrets) = (String::new(), String::new());
+    for (name, value) in &kit.env {
+        match value {
+            Variable::Text(text) => env += &format!("export {name}={}\n", quoted(text)),
+            Variable::Secret { secret } => {
+                let place = format!("~/.config/matterstack/secrets/{secret}");
+                secrets += &format!(
+                    "if [ ! -s {place} ] || [ -z \"$(find {place} -type f -user \"$(id -u)\" ! -perm /077)\" ]; then\n    \
+                     echo 'job.sh: the secret {secret} is wanted in {place}, for nobody else to read (chmod 600)' >&2\n    \
+                     exit 2\nfi\n"
+                );
+                env += &format!("{name}=$(cat {place}) && export {name} || exit 2\n");
+            }
+        }
+    }
+    (env, secrets)
+}
+
 /// `job.sh`: runs the command once, in `work/`, and says how it ended in `status.json`.
 pub(crate) fn job(kit: &Kit) -> String {
     let header: String = kit.config.header.iter().map(|line| format!("{line}\n")).collect();
-    let env: String = kit.env.iter().map(|(name, value)| format!("export {name}={}\n", quoted(value))).collect();
+    let (env, secrets) = variables(kit);
     let setup: String = kit.config.setup.iter().map(|line| format!("{line}\n")).collect();
     let command: Vec<String> = kit.config.launcher.iter().chain(&kit.argv).map(|word| quoted(word)).collect();
     format!(
@@ -54,7 +75,7 @@ if [ -z "$here" ] || ! cd "$here"; then
     echo "job.sh: the folder of {name} is not here; submit the job from inside it" >&2
     exit 2
 fi
-if ! mkdir started 2>/dev/null; then
+{secrets}if ! mkdir started 2>/dev/null; then
     echo "job.sh: this job was started before; to run it once more, remove the folder 'started' and what it left" >&2
     exit 3
 fi

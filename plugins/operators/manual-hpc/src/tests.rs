@@ -4,6 +4,35 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+#[test]
+fn a_secret_is_read_where_the_kit_is_run() {
+    let task = json!({"id": "a", "command": "printf %s \"$TOKEN$PLAIN\" > seen", "outputs": ["seen"],
+        "env": {"TOKEN": {"secret": "lab"}, "PLAIN": "x"}});
+    let desk = Desk::submitted("secret", &task);
+    let (kit, home) = (desk.directory.join("kit"), desk.directory.join("home"));
+    let place = home.join(".config/matterstack/secrets");
+    let run = || Command::new("sh").arg("job.sh").current_dir(&kit).env("HOME", &home).output().unwrap();
+    let set_mode = |mode| {
+        fs::set_permissions(place.join("lab"), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    };
+    let refused = || {
+        let done = run();
+        let told = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(done.status.code(), Some(2), "{told}");
+        assert!(told.contains("the secret lab is wanted in ~/.config/matterstack/secrets/lab"), "{told}");
+        assert!(!kit.join("started").exists(), "it can be run once the secret is there");
+    };
+    refused();
+    fs::create_dir_all(&place).unwrap();
+    fs::write(place.join("lab"), "hush\n").unwrap();
+    set_mode(0o640);
+    refused();
+    set_mode(0o600);
+    assert!(run().status.success());
+    assert_eq!(fs::read_to_string(kit.join("work/seen")).unwrap(), "hushx");
+    assert!(!fs::read_to_string(kit.join("job.sh")).unwrap().contains("hush"));
+}
+
 struct Desk {
     directory: PathBuf,
     attempt: Attempt,

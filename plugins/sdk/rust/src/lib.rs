@@ -142,4 +142,4 @@ pub use operator::{Attempt, Collected, Found, Operator, Status, StatusReport, Su
 pub use rng::Rng;
 pub use serde_json::{Value, json};
 pub use summary::Summary;
-pub use task::{Outcome, OutputFile, OutputPattern, RemotePlace, Task, TaskResult};
+pub use task::{Outcome, OutputFile, OutputPattern, RemotePlace, Task, TaskResult, Variable};

@@ -16,9 +16,9 @@ pub struct Task {
     /// Files put into the attempt directory, by destination.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub files: BTreeMap<String, FileSource>,
-    /// Environment variables of the command.
+    /// Environment variables of the command: texts, or secrets by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub env: BTreeMap<String, String>,
+    pub env: BTreeMap<String, Variable>,
     /// Ids of the tasks that must end first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<String>,
@@ -43,6 +43,25 @@ pub struct Task {
     /// A document for the operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input: Option<Value>,
+}
+
+/// What an environment variable is set to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Variable {
+    /// A text.
+    Text(String),
+    /// What a file holds that only its owner may read, where the job starts.
+    Secret {
+        /// Its name in `~/.config/matterstack/secrets`.
+        secret: String,
+    },
+}
+
+impl From<&str> for Variable {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
 }
 
 /// Whether a priority is the one that is meant where none is given.
@@ -254,7 +273,13 @@ impl Task {
 
     /// Sets an environment variable.
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.env.insert(name.into(), value.into());
+        self.env.insert(name.into(), Variable::Text(value.into()));
+        self
+    }
+
+    /// Sets an environment variable to a secret, which is read where the job starts.
+    pub fn env_secret(mut self, name: impl Into<String>, secret: impl Into<String>) -> Self {
+        self.env.insert(name.into(), Variable::Secret { secret: secret.into() });
         self
     }
 

@@ -227,6 +227,13 @@ const SSH: Tool = Tool {
     check: &[],
     source: Source::Apt(&["openssh-server", "openssh-client"]),
 };
+const CONTAINER: Tool = Tool {
+    name: "bubblewrap and busybox",
+    purpose: "are a container and what is in it",
+    programs: &["busybox", "bwrap"],
+    check: &[],
+    source: Source::Apt(&["bubblewrap", "busybox-static"]),
+};
 const NETWORK: Tool = Tool {
     name: "iproute2",
     purpose: "makes and cuts the network of those tests",
@@ -291,6 +298,7 @@ pub(crate) const FOR_TESTS: &[Tool] = &[
     SLURM,
     SSH,
     NETWORK,
+    CONTAINER,
 ];
 
 /// What `test --slow` needs beside that.

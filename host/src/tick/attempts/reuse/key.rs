@@ -1,7 +1,7 @@
 //! The key of an attempt: what it computes, by what, where.
 use super::named::{View, named_files};
 use crate::ground::carriage::is_executable;
-use crate::model::config::{BackendConfig, OperatorConfig, RunConfig};
+use crate::model::config::{BackendConfig, COMPUTE, OperatorConfig, RecordedCommand, RunConfig};
 use crate::model::document::{canonical_value, sha256};
 use crate::model::pattern::plain_path;
 use crate::model::reuse::{Part, Recipe, ReuseKey};
@@ -38,6 +38,8 @@ fn told(text: impl Into<String>) -> Keyless {
 pub(super) struct Frame {
     recipe: Recipe,
     view: View,
+    /// What the files hold that the operator's launcher names, such as the image of a container.
+    launcher_files: BTreeMap<String, String>,
     /// The shell of the backend, as a part of keys.
     shell: String,
     /// The places that count as this one, as parts of keys.
@@ -57,11 +59,12 @@ impl Frame {
                 "what people, kits and instruments do is not reused, and `{operator}` asks them"
             )));
         }
-        let backend = backend_of(config, operator, settings)?;
+        let (backend_name, backend) = backend_of(config, operator, settings)?;
         let mut recipe = Recipe::default();
         recipe.set(Part::Operator, version(run, &settings.plugin));
         recipe.set(Part::Config, text(&settings.config));
         recipe.set(Part::Setup, text(&setup(backend)));
+        recipe.set(Part::Record, text(&recorded(run, (backend_name, backend))?));
         let (view, name, architecture) = place(backend, &run.machine);
         let place = |name: &str| {
             let kind = match backend {
@@ -71,9 +74,10 @@ impl Frame {
             text(&json!({"kind": kind, "name": name, "architecture": architecture}))
         };
         recipe.set(Part::Place, place(&name));
+        let launcher_files = launcher_files(run, operator, settings, view)?;
         let places = config.reuse.iter().flat_map(|reuse| &reuse.places).filter(|places| places.contains(&name));
         let alike = places.flatten().filter(|other| **other != name).map(|other| place(other)).collect();
-        Ok(Self { recipe, view, shell: text(&shell(backend)), alike })
+        Ok(Self { recipe, view, launcher_files, shell: text(&shell(backend)), alike })
     }
 
     /// What an attempt at this task computes, given what it consumes beside what stands in the task.
@@ -90,7 +94,8 @@ impl Frame {
             if matches!(command, CommandLine::Shell(_)) {
                 recipe.set(Part::Shell, self.shell.clone());
             }
-            let named = named_files(command, &run.dir.join(directory), self.view).map_err(Keyless::Told)?;
+            let mut named = named_files(command, &run.dir.join(directory), self.view).map_err(Keyless::Told)?;
+            named.extend(self.launcher_files.clone());
             if !named.is_empty() {
                 recipe.set(Part::Named, text(&named));
             }
@@ -124,6 +129,24 @@ fn text(value: &impl serde::Serialize) -> String {
     canonical_value(value).unwrap_or_else(|_| "null".to_owned())
 }
 
+/// The digests of the files that the launcher of an operator names; it is the same for every task.
+fn launcher_files(
+    run: &Run,
+    operator: &str,
+    settings: &OperatorConfig,
+    view: View,
+) -> Result<BTreeMap<String, String>, Keyless> {
+    let launcher = settings.config.get("launcher").filter(|_| settings.plugin == COMPUTE);
+    let Some(launcher) = launcher.and_then(|launcher| serde_json::from_value::<CommandLine>(launcher.clone()).ok())
+    else {
+        return Ok(BTreeMap::new());
+    };
+    // it lies as deep as the directory of any attempt
+    let directory = run.dir.join("operators").join(operator).join("attempt");
+    let named = named_files(&launcher, &directory, view);
+    named.map_err(|why| told(format!("in the `launcher` of operator `{operator}`, {why}")))
+}
+
 /// What stands for an operator's plugin: what its manifest says, whatever release it came with, else its digest.
 fn version(run: &Run, plugin: &str) -> String {
     let pinned = run.config.pinned.as_ref().and_then(|pinned| pinned.plugins.get(plugin));
@@ -138,7 +161,7 @@ fn backend_of<'a>(
     config: &'a RunConfig,
     operator: &str,
     settings: &OperatorConfig,
-) -> Result<&'a BackendConfig, Keyless> {
+) -> Result<(&'a str, &'a BackendConfig), Keyless> {
     let chosen = settings.config.get("backend").and_then(Value::as_str);
     let granted = settings.grants.compute.iter().map(String::as_str);
     let name = match (chosen, settings.grants.compute.as_slice()) {
@@ -146,8 +169,10 @@ fn backend_of<'a>(
         (None, [only]) => Some(only.as_str()),
         (None, _) => None,
     };
-    let backend = name.and_then(|name| config.backends.get(name));
-    backend.ok_or_else(|| told(format!("nobody can tell on which backend operator `{operator}` runs it")))
+    let backend = name.and_then(|name| config.backends.get_key_value(name));
+    backend
+        .map(|(name, backend)| (name.as_str(), backend))
+        .ok_or_else(|| told(format!("nobody can tell on which backend operator `{operator}` runs it")))
 }
 
 /// The shell of a backend, for commands that are a line of it.
@@ -170,6 +195,21 @@ fn setup(backend: &BackendConfig) -> Value {
         }
         BackendConfig::Local(_) | BackendConfig::Slurm(_) => Value::Null,
     }
+}
+
+/// What the commands of `record` that count told of the programs that a backend's jobs use.
+fn recorded(run: &Run, backend: (&str, &BackendConfig)) -> Result<Value, Keyless> {
+    let (name, BackendConfig::Local(local)) = backend else { return Ok(Value::Null) };
+    let mut told_here = BTreeMap::new();
+    for command in local.record.iter().filter(|command| command.is_key()).map(RecordedCommand::command) {
+        let all = run.machine.pinned.iter().flat_map(|pinned| &pinned.recorded);
+        let found = all.into_iter().find(|one| one.backend == name && one.command == command);
+        let found = found.ok_or_else(|| {
+            told(format!("`{command}` of `record` has not been run here yet: `amend RUN environment` runs it"))
+        })?;
+        told_here.insert(command.to_owned(), found.output.clone());
+    }
+    Ok(if told_here.is_empty() { Value::Null } else { json!(told_here) })
 }
 
 /// Where a backend runs commands: what is seen of it from here, its name, and its architecture where that is known.
