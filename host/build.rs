@@ -45,7 +45,7 @@ const LEAKING_PREFIXES: [&str; 9] = [
 fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("..");
-    for source in ["plugins", "wit", "host/document", "host/pattern", "Cargo.lock", "Cargo.toml"] {
+    for source in ["plugins", "wit", "host/document", "host/pattern", "host/schema", "Cargo.lock", "Cargo.toml"] {
         println!("cargo:rerun-if-changed={}", root.join(source).display());
     }
     check_target()?;

@@ -9,6 +9,9 @@ fn main() -> ExitCode {
     if command.as_ref().is_some_and(|command| command == matterstack::backend::local::SUPERVISE) {
         return matterstack::cli::supervise(arguments);
     }
+    if command.as_ref().is_some_and(|command| command == matterstack::backend::CARRY) {
+        return matterstack::cli::carry();
+    }
     if command.is_some_and(|command| command == matterstack::plugin::COMPILE) {
         return matterstack::cli::compile(arguments);
     }

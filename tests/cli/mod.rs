@@ -27,6 +27,7 @@ mod readme;
 mod results;
 mod reuse;
 mod secrets;
+mod rules;
 mod shells;
 mod subject;
 mod supervised;

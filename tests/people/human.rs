@@ -133,6 +133,70 @@ fn the_owner_of_a_file_written_by_hand_is_who_answered() {
 }
 
 #[test]
+fn a_question_that_says_who_may_answer_takes_nobody_elses_answer() {
+    let world = gate(&json!({"approve": {"by": ["daemon", 54_321]}}));
+    let refused = answer(&world, &["--set", "dose=3"]).code(2);
+    assert!(refused.stderr.contains("only `daemon` or uid 54321 may answer"), "{refused:?}");
+    let place = directory(&world, "choose dose").join("response.json");
+    let give = |uid: u32, mode: u32| {
+        let aside = place.with_file_name(".being-written");
+        std::fs::write(&aside, "{\"dose\": 2}").expect("an answer");
+        std::fs::set_permissions(&aside, std::os::unix::fs::PermissionsExt::from_mode(mode)).expect("ours");
+        std::os::unix::fs::chown(&aside, Some(uid), None).expect("only root may: run the suites as root");
+        std::fs::rename(&aside, &place).expect("it is whole");
+    };
+    for (count, (uid, mode, why)) in [
+        (0, 0o644, "(uid 0) was set aside: only `daemon` or uid 54321 may answer"),
+        (1234, 0o644, "(uid 1234) was set aside"),
+        (1, 0o666, "others may write to its file"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        give(uid, mode);
+        // a signature can say anything
+        let digest = matterstack::model::document::sha256(b"{\"dose\": 2}");
+        let by = json!({"user": "daemon", "uid": 1, "host": "h", "at": "2026-01-01T00:00:00.000Z", "sha256": digest});
+        std::fs::write(place.with_file_name("response.by.json"), by.to_string()).expect("a signature");
+        for _ in 0..2 {
+            world.run(&["step", "r"]).code(0);
+            let reason = waits_on(&world, "choose dose")["reason"].as_str().expect("a reason").to_owned();
+            assert!(reason.starts_with("Choose a dose; an answer of ") && reason.contains(why), "{why}: {reason}");
+        }
+        let explained = world.run(&["explain", "r", "choose dose", "--json"]).code(0).json();
+        assert!(explained[0]["sentence"].as_str().is_some_and(|text| text.contains(why)), "{explained}");
+        assert!(!place.exists(), "it is set aside");
+        let acts = world.evidence()["acts"].as_array().expect("acts").clone();
+        let aside: Vec<&Value> = acts.iter().filter(|act| act["arguments"]["set_aside"].is_string()).collect();
+        assert_eq!((aside.len(), &aside[count]["user_id"]), (count + 1, &json!(uid)), "{aside:?}");
+    }
+    let _ = std::fs::remove_file(place.with_file_name("response.by.json"));
+    give(1, 0o644);
+    world.run(&["loop", "r"]).code(0);
+    let (data, reason) = record(&world, "choose dose");
+    assert_eq!((&data["by"]["user"], &data["by"]["uid"]), (&json!("daemon"), &json!(1)));
+    assert!(reason.starts_with("answered by hand, by daemon@"), "{reason}");
+    world.is_sound("r");
+}
+
+#[test]
+fn who_is_named_answers_as_anybody_and_a_question_that_names_nobody_is_refused() {
+    let world = gate(&json!({"approve": {"by": [0]}, "deadline_s": 3600}));
+    answer(&world, &["--set", "dose=3"]).code(0);
+    world.run(&["loop", "r"]).code(0);
+    assert_eq!(record(&world, "choose dose").0["by"]["uid"], 0);
+    world.is_sound("r");
+    for approve in [json!({"by": []}), json!({"by": [""]}), json!({}), json!({"by": ["pi"], "over": 1}), json!("pi")] {
+        let task = json!({"id": "choose dose", "operator": "human", "input": question(&json!({"approve": approve}))});
+        let refused = super::world(&json!([task]));
+        refused.init();
+        refused.run(&["step", "r"]).code(1);
+        let explained = refused.run(&["explain", "r", "choose dose", "--json"]).code(0).json();
+        assert_eq!(explained[0]["code"], "input", "{explained}");
+    }
+}
+
+#[test]
 fn an_invalid_answer_is_refused_or_set_aside_and_the_gate_stays_open() {
     let world = gate(&json!({}));
     for (rest, word) in [

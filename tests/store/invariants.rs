@@ -27,12 +27,12 @@ const DAMAGE: &[(&str, &str, bool)] = &[
         false,
     ),
     (
-        "DELETE FROM attempts WHERE attempt_id = 'b'; UPDATE live_counts SET n = n - 1",
+        "DELETE FROM attempts WHERE attempt_id = 'b'; UPDATE live_counts SET n = n - 1, started = started - 1",
         "a running task has neither a live attempt nor a reason to wait Text(\"b\")",
         true,
     ),
     (
-        "DELETE FROM outputs; DELETE FROM attempts WHERE attempt_id = 'a'",
+        "DELETE FROM outputs; DELETE FROM attempts WHERE attempt_id = 'a'; UPDATE live_counts SET started = started - 1",
         "a completed task has no completed attempt Text(\"a\")",
         true,
     ),

@@ -114,6 +114,7 @@ fn new_attempt(id: &str, task_key: i64, number: u32) -> NewAttempt {
         number,
         operator: "local".to_owned(),
         directory: format!("operators/local/{id}"),
+        core_ms: None,
     }
 }
 
@@ -159,7 +160,7 @@ fn everything(store: &Store) -> String {
     for attempt in store.all_attempts().expect("attempts") {
         text += &format!("{attempt:?} {:?}\n", store.outputs(attempt.key).expect("outputs"));
     }
-    let outlook = store.outlook(&["local"]).expect("an outlook");
+    let outlook = store.outlook(&["local"], &[]).expect("an outlook");
     text += &format!("{outlook:?}\n");
     let whole = Portion { most: 100, bytes_max: usize::MAX };
     text += &format!("{:?}\n", store.undelivered_each(whole).expect("results"));

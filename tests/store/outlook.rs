@@ -8,7 +8,7 @@ use matterstack::store::Outlook;
 use serde_json::json;
 
 fn outlook(place: &Place) -> Outlook {
-    place.open().outlook(&["other", "local"]).expect("an outlook")
+    place.open().outlook(&["other", "local"], &[]).expect("an outlook")
 }
 
 #[test]
@@ -29,7 +29,7 @@ fn what_is_live_open_and_ready_is_counted() {
     let newest = place.open().history().expect("a history").last().map(|row| row.seq);
     assert_eq!(Some(seen.history_end), newest);
     for (operators, ready) in [(&[][..], false), (&["other"], false), (&["local"], true)] {
-        assert_eq!(place.open().outlook(operators).expect("an outlook").ready, ready, "{operators:?}");
+        assert_eq!(place.open().outlook(operators, &[]).expect("an outlook").ready, ready, "{operators:?}");
     }
     let key = place.key("e");
     let running = (TaskState::Pending, TaskState::Running);

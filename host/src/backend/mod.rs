@@ -10,6 +10,7 @@ mod exit;
 mod job;
 mod kept;
 pub mod local;
+mod news;
 mod program;
 mod registry;
 mod setup;
@@ -23,7 +24,8 @@ pub use clock::Clock;
 pub use compute::{Compute, JobKey, Unacknowledged};
 pub use kept::{LeftThere, RanAt};
 pub use local::{StoppedSupervisor, StrandedSupervisor, Stranding, stranded_supervisors};
-pub use program::{Ended, start_and_leave, start_and_wait};
+pub use news::{CARRY, carry_news, send_news};
+pub use program::{Ended, start_and_wait};
 pub use registry::{BackendTrouble, Backends, Changes};
 
 /// Looks for supervisors of a run on this machine that somebody stopped. Changes nothing.

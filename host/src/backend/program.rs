@@ -25,7 +25,7 @@ pub(super) fn spawn(command: &mut Command) -> io::Result<Child> {
 ///
 /// # Errors
 /// If there is no command, or it cannot be started.
-pub fn start_and_leave(command: &[String], directory: &Path, input: &[u8]) -> io::Result<()> {
+pub(super) fn start_and_leave(command: &[String], directory: &Path, input: &[u8]) -> io::Result<()> {
     let (program, arguments) = command.split_first().ok_or_else(|| io::Error::other("the command is empty"))?;
     // A file, unlike a pipe, needs nobody to stay and feed it.
     let input = machine::file_in_memory(input)?;

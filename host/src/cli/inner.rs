@@ -1,8 +1,10 @@
-//! Processes that a command of ours starts, never a person: one that compiles a plugin, one that supervises local jobs.
+//! Processes that a command of ours starts, never a person: one that compiles a plugin, one that supervises local jobs,
+//! one that carries news to a person.
 use super::report::exit_code;
-use crate::backend::local;
+use crate::backend::{carry_news, local};
 use crate::failure::FailureKind;
 use crate::plugin::compile_as_told;
+use crate::workspace::{granted_origins, log_for_person, user_config};
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
@@ -33,5 +35,25 @@ pub fn supervise(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     match local::supervise(Path::new(&directory)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::from(exit_code(FailureKind::Machine)),
+    }
+}
+
+/// Carries the news on standard input from the run's directory, in which it was started. What could not be delivered
+/// stands in the run's log.
+pub fn carry() -> ExitCode {
+    let told = |why: &str| log_for_person(Path::new("."), "notify", why);
+    let granted = granted_origins(user_config().as_deref()).unwrap_or_else(|failure| {
+        told(&failure.to_string());
+        Vec::new()
+    });
+    match carry_news(&mut std::io::stdin().lock(), &granted) {
+        Ok(failures) => {
+            failures.iter().for_each(|why| told(why));
+            if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            told(&error.to_string());
+            ExitCode::from(exit_code(FailureKind::Machine))
+        }
     }
 }

@@ -334,7 +334,7 @@ pub(super) enum Command {
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },
-    /// Answer a question that a task asks a person
+    /// Answer a question that a task asks a person, or approve a task
     ///
     /// With --json: run_id, task, sha256 (of the answer), at (when), and by: {user, uid, host}.
     Respond(respond::RespondArgs),

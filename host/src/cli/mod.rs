@@ -33,7 +33,7 @@ mod table;
 mod tasks;
 mod tell;
 
-pub use inner::{compile, supervise};
+pub use inner::{carry, compile, supervise};
 
 use self::manual::{Cli, Command, GraphFormat};
 use crate::failure::{Failure, FailureKind};

@@ -4,8 +4,8 @@ use super::output::{one_line, print_json, tell};
 use crate::failure::{Failure, FailureKind};
 use crate::model::document::{self, Dialect};
 use crate::people::answer::{Judgement, Question, question};
-use crate::run::ANSWER_MAX;
-use crate::run::Run;
+use crate::people::approval::{Approval, approval};
+use crate::run::{ANSWER_MAX, Run, Signature};
 use crate::workspace::{SET, now_ms, open_to_look, set_value};
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -24,10 +24,10 @@ pub(super) struct RespondArgs {
     /// The whole answer as a JSON file; `-` is standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["sets", "approve", "reject"])]
     file: Option<PathBuf>,
-    /// Set `approved` to true
+    /// Let a task start that waits for approval, or set `approved` of the answer to true
     #[arg(long, conflicts_with = "reject")]
     approve: bool,
-    /// Set `approved` to false: the task ends as failed with the code `rejected`, unless it says otherwise
+    /// The opposite: the task ends as failed with the code `rejected`, unless it says otherwise
     #[arg(long)]
     reject: bool,
     /// Why, for the record
@@ -45,6 +45,9 @@ pub(super) fn short_reason(text: &str) -> Result<String, String> {
 
 pub(super) fn respond(session: &Session, (name, task): (&str, &str), arguments: &RespondArgs) -> Result<u8, Failure> {
     let run = open_to_look(&session.run(name)?)?;
+    if let Some(approval) = approval(&run, task)? {
+        return approve(session, &run, &approval, arguments);
+    }
     let question = question(&run, task)?;
     let scripted = arguments.approve || arguments.reject || !arguments.sets.is_empty();
     let answer = match &arguments.file {
@@ -69,6 +72,38 @@ pub(super) fn respond(session: &Session, (name, task): (&str, &str), arguments: 
     give(session, &question, &answer, arguments.reason.as_deref())
 }
 
+/// Gives a person's word on a task that waits for approval before it starts.
+fn approve(session: &Session, run: &Run, approval: &Approval, arguments: &RespondArgs) -> Result<u8, Failure> {
+    let task = &approval.asked.task;
+    let said = arguments.approve || arguments.reject;
+    let approved = if said && arguments.sets.is_empty() {
+        arguments.approve
+    } else if !said && arguments.sets.is_empty() && arguments.file.is_none() && std::io::stdin().is_terminal() {
+        tell(&format!("task `{task}` {}\n{}\n", one_line(&approval.asked.sentence), one_line(&approval.asked.spec)));
+        match read_line("Approve it? [y]es, [n]o (the task fails): ")?.as_str() {
+            "y" | "yes" => true,
+            "n" | "no" => false,
+            _ => return Err(Failure::input(format!("nothing was answered; task `{task}` still waits"))),
+        }
+    } else {
+        return Err(Failure::input(format!("task `{task}` waits for approval, which is given or not"))
+            .hint("give it with --approve or --reject"));
+    };
+    let signature = approval.give(run, approved, arguments.reason.as_deref(), now_ms())?;
+    let word = if approved { "approved" } else { "rejected" };
+    tell(&format!("task `{task}` is {word}; the next `step` or `loop` of run `{}` takes it", approval.run_id));
+    if session.json {
+        print_given(&approval.run_id, task, &signature)?;
+    }
+    Ok(0)
+}
+
+fn print_given(run_id: &str, task: &str, signature: &Signature) -> Result<(), Failure> {
+    let by = json!({"user": signature.user, "uid": signature.uid, "host": signature.host});
+    let (sha256, at) = (&signature.sha256, &signature.at);
+    print_json(&json!({"run_id": run_id, "task": task, "sha256": sha256, "at": at, "by": by}))
+}
+
 fn give(session: &Session, question: &Question, answer: &Value, reason: Option<&str>) -> Result<u8, Failure> {
     let signature = question.give(&text_of(answer), reason, now_ms())?;
     tell(&format!(
@@ -76,10 +111,7 @@ fn give(session: &Session, question: &Question, answer: &Value, reason: Option<&
         question.task, question.run_id
     ));
     if session.json {
-        let by = json!({"user": signature.user, "uid": signature.uid, "host": signature.host});
-        print_json(&json!({
-            "run_id": question.run_id, "task": question.task, "sha256": signature.sha256, "at": signature.at, "by": by,
-        }))?;
+        print_given(&question.run_id, &question.task, &signature)?;
     }
     Ok(0)
 }

@@ -4,9 +4,7 @@ use super::output::{JsonList, json_text, one_line, print, print_json, reader_wen
 use super::tasks::{no_task, wrong_selection};
 use crate::backend::stopped_supervisors;
 use crate::drive::watching;
-use crate::explain::{
-    Beside, Explanation, explain_chosen, explain_run, explain_task, explain_task_reuse, outside_command,
-};
+use crate::explain::{Beside, Explanation, explain_chosen, explain_run, explain_task, explain_task_reuse};
 use crate::failure::{Failure, FailureKind};
 use crate::ground::files::open_regular_path;
 use crate::ground::machine::Watch;
@@ -16,7 +14,7 @@ use crate::model::code::Code;
 use crate::model::selection::Selection;
 use crate::model::states::{AttemptState, RunState, TaskCounts};
 use crate::model::time::Time;
-use crate::run::{LastTick, RunDir};
+use crate::run::{LastTick, RunDir, outside_command};
 use crate::store::{Store, WaitRow};
 use crate::workspace::{changed_files, kept_config, now_ms, open_for_reading, open_to_look, read_store};
 use serde_json::{Value, json};
@@ -262,7 +260,9 @@ fn beginning(text: &str) -> String {
 fn wait_hint(run: &str, wait: &WaitRow) -> Option<String> {
     let task = positional(&wait.task);
     match wait.kind.own() {
-        Some(Code::Person | Code::Kit | Code::Instrument) => Some(outside_command(Some(&wait.kind), run, &wait.task)),
+        Some(Code::Person | Code::Kit | Code::Instrument | Code::Approval) => {
+            Some(outside_command(Some(&wait.kind), run, &wait.task))
+        }
         Some(Code::Environment) => Some(format!("matterstack amend {run} environment")),
         // what is merely in the queue has no reason
         Some(Code::Scheduler) if wait.reason.is_none() => None,

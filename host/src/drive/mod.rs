@@ -248,6 +248,12 @@ impl Alarms {
             inside.drain().map_err(watching)?;
         }
         let attempts = run.watched_attempts()?;
+        if let Some(outside) = &self.outside
+            && run.store.waits_for_approval().map_err(crate::tick::TickError::from)?
+        {
+            // one that cannot be watched is looked at when the loop comes round
+            let _ = outside.add(&run.dir.approvals());
+        }
         if self.seen.len() > STALE_WATCHES + 4 * attempts.len() {
             (self.outside, self.seen) = (Watch::new().ok(), BTreeSet::new());
         }

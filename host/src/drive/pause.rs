@@ -58,7 +58,7 @@ fn goes_on_at_once(run: &Outlook, retry: Option<i64>, now_ms: i64) -> bool {
     let decides = run.owes_results() || run.owes_plan(now_ms);
     let idle = run.live == 0 && retry.is_none();
     match run.state {
-        RunState::Active => decides || (idle && (run.ready || run.wake.is_none())),
+        RunState::Active => decides || (idle && (run.ready || (run.wake.is_none() && !run.asks))),
         RunState::Cancelling => idle,
         RunState::Held => idle && run.starts() && run.ready,
         RunState::Paused | RunState::Completed | RunState::Failed | RunState::Cancelled => false,
@@ -111,6 +111,7 @@ mod tests {
             asked: false,
             wake: None,
             ready: false,
+            asks: false,
             lost: false,
             retry_at_ms: None,
             history_end: 7,

@@ -7,9 +7,9 @@ use crate::model::code::{Code, Word};
 use crate::model::config::RunConfig;
 use crate::model::states::{AttemptState, RunState, TaskState};
 use crate::model::time::Time;
-use crate::run::Run;
+use crate::run::{Run, outside_command};
 use crate::store::{AttemptRow, Chosen, RunRow, Standing, Store, StoreError, TaskRow};
-use crate::tick::{Answer, Capacity, TickError, explain_reuse, room};
+use crate::tick::{Answer, Capacity, TickError, UsedUp, explain_reuse, room, used_up};
 use serde::Serialize;
 
 /// Dependencies that a sentence names.
@@ -191,17 +191,6 @@ fn of_stopped(supervisor: &StoppedSupervisor) -> Told {
     (Code::SupervisorStopped.into(), sentence, Some(format!("kill -CONT {pid}")))
 }
 
-/// The command that helps an attempt that waits for something outside.
-pub fn outside_command(kind: Option<&Word>, run: &str, task: &str) -> String {
-    let task = positional(task);
-    match kind.and_then(Word::own) {
-        Some(Code::Person) => format!("matterstack respond {run} {task}"),
-        Some(Code::Kit) => format!("matterstack kit export {run} {task}"),
-        Some(Code::Scheduler) => format!("matterstack cancel {run} {task}"),
-        _ => format!("matterstack attempts {run} {task}"),
-    }
-}
-
 /// Whether the last of a task's attempts ran, and nobody saw how it ended.
 fn ran_unseen(attempts: &[AttemptRow]) -> bool {
     attempts.last().and_then(|last| last.reason_code.as_ref()).is_some_and(|word| word.is(Code::EndUnseen))
@@ -353,6 +342,9 @@ impl Seen<'_> {
             operator_live: self.store.live_count(Some(&task.operator))?,
             operator_max,
         };
+        if let Some(told) = self.used_up(&task.operator)? {
+            return Ok(told);
+        }
         if room(capacity) > 0 {
             return told(Code::Ready, "ready; the next tick starts it".to_owned(), self.command("step"));
         }
@@ -366,6 +358,16 @@ impl Seen<'_> {
         told(Code::Capacity, format!("ready, and {live} attempts are live where {name} allows {max}"), command)
     }
 
+    /// Why the budget of an operator lets nothing start, if so, and what helps.
+    fn used_up(&self, key: &str) -> Result<Option<Told>, StoreError> {
+        let Some(settings) = self.config.operators.get(key) else { return Ok(None) };
+        let told = used_up(self.store, key, settings)?.map(|UsedUp { bound, sentence, enough }| {
+            let command = self.command(&format!("amend config operators.{key}.budget.{bound}={enough}"));
+            (Code::Budget.into(), format!("ready, and {sentence}"), command)
+        });
+        Ok(told)
+    }
+
     fn running(&self, task: &TaskRow) -> Result<Told, StoreError> {
         let attempts = self.store.attempts(task.key)?;
         let id = positional(&task.id);
@@ -373,6 +375,14 @@ impl Seen<'_> {
             return Ok(self.live(live, &id));
         }
         let reason = task.reason.clone().unwrap_or_default();
+        let is = |code: Code| task.reason_code.as_ref().is_some_and(|word| word.is(code));
+        if is(Code::Approval) {
+            let command = self.command(&format!("respond {id} --approve"));
+            return Ok((Code::Approval.into(), reason, command));
+        }
+        if is(Code::Budget) || is(Code::Ready) {
+            return self.ready(task);
+        }
         if let Some(at) = task.retry_at_ms {
             return Ok((Code::Retry.into(), format!("retry-at {}: {reason}", Time(at)), self.command("step")));
         }

@@ -2,9 +2,9 @@
 //! such.
 use cap_std::fs::{Dir, OpenOptionsExt as _};
 use rustix::fs::OFlags;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -181,10 +181,20 @@ pub(crate) fn lock(path: &Path) -> io::Result<File> {
 
 /// Writes a file beside its place and puts it there in one step, over what is there only if `replace`.
 pub(crate) fn put(path: &Path, bytes: &[u8], replace: bool) -> io::Result<()> {
+    put_as(path, bytes, replace, None)
+}
+
+/// The same for a file that everybody may read and nobody else may write, whatever the user's mask is.
+pub(crate) fn put_readable(path: &Path, bytes: &[u8], replace: bool) -> io::Result<()> {
+    put_as(path, bytes, replace, Some(Permissions::from_mode(0o644)))
+}
+
+fn put_as(path: &Path, bytes: &[u8], replace: bool, permissions: Option<Permissions>) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let aside = path.with_file_name(format!(".{name}.{}", super::random::new_attempt_id()));
     let work = || {
         let mut file = new_file(&aside)?;
+        permissions.map_or(Ok(()), |permissions| file.set_permissions(permissions))?;
         file.write_all(bytes)?;
         file.sync_all()?;
         if replace { fs::rename(&aside, path) } else { place_once(&aside, path) }

@@ -91,6 +91,15 @@ pub fn user_name_of(user: u32) -> String {
     if user == user_id() { user_name() } else { listed_name(user).unwrap_or_else(|| user.to_string()) }
 }
 
+/// The number of a user by the system's list of users. What the environment says is no proof of who somebody is.
+pub fn user_number(name: &str) -> Option<u32> {
+    let users = fs::read_to_string("/etc/passwd").ok()?;
+    users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next()? == name).then(|| fields.nth(1)?.parse().ok())?
+    })
+}
+
 fn listed_name(user: u32) -> Option<String> {
     let id = user.to_string();
     let users = fs::read_to_string("/etc/passwd").ok()?;

@@ -2,7 +2,9 @@
 use super::document::Place;
 use super::limit::Limits;
 use super::misfit::{Misfit, fit};
+use super::notify::NotifyConfig;
 use super::reuse::ReuseConfig;
+use super::rules::{Approve, Budget};
 use super::workflow::FileSource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -72,7 +74,7 @@ pub struct RunConfig {
     /// When tasks take what earlier attempts of other runs left, in place of running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reuse: Option<ReuseConfig>,
-    /// Who is told when the run waits for a person or has ended.
+    /// Who is told when the run waits for a person or has ended, and when a task fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notify: Option<NotifyConfig>,
     /// What `init` copied into the run, with digests. Written by `init`, never by a person.
@@ -175,6 +177,15 @@ pub struct OperatorConfig {
     /// A document for the plugin, under its own schema.
     #[serde(default = "object")]
     pub config: Value,
+    /// A JSON Schema for the `input` of its tasks: one that it refuses never starts, whatever the campaign plans.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepts: Option<Value>,
+    /// What it may use in the whole run; what is more waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
+    /// Whose word its tasks need before they start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approve: Option<Approve>,
 }
 
 /// What a plugin may reach. Nothing by default but the attempt's own directory.
@@ -440,15 +451,6 @@ pub enum Journal {
     Wal,
     /// Rollback journal: safe wherever locks work.
     Rollback,
-}
-
-/// The `notify` section.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NotifyConfig {
-    /// A program and its arguments, started on this machine once for each tick that has news, with the news as a JSON
-    /// document on its standard input.
-    pub command: Vec<String>,
 }
 
 /// What `init` copied into the run.

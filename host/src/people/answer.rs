@@ -3,16 +3,17 @@
 //! An operator that waits for a person leaves `instructions.md` and `schema.json` in the attempt directory and takes
 //! `response.json` for the answer. Writing it needs no lease. Whoever links the file into place first has answered; it
 //! is never replaced, so that two people who answer at once are both told the truth.
-use crate::explain::outside_command;
 use crate::failure::Failure;
-use crate::ground::files::{lock, new_file, put, read_regular};
+use crate::ground::files::{lock, new_file, put, put_readable, read_regular};
 use crate::ground::machine;
 use crate::ground::words::positional;
 use crate::model::code::Code;
 use crate::model::contract::{AttemptRequest, Status};
 use crate::model::id::OperatorKey;
+use crate::model::rules::answerers;
 use crate::model::states::{AttemptState, RunState};
-use crate::run::{Run, SIGNATURE, Signature, signature_of_answer};
+use crate::people::approval::refuse_other_people;
+use crate::run::{Run, SIGNATURE, Signature, outside_command, signature_of_answer};
 use crate::store::AttemptRow;
 use serde_json::Value;
 use std::fs;
@@ -36,6 +37,8 @@ pub struct Question {
     address: String,
     attempt: AttemptRow,
     directory: PathBuf,
+    /// Whether it says whose answer counts.
+    guarded: bool,
 }
 
 /// What the operator makes of an answer.
@@ -73,7 +76,13 @@ pub fn question(run: &Run, task: &str) -> Result<Question, Failure> {
     };
     let schema = serde_json::from_str(&schema)
         .map_err(|error| Failure::input(format!("`schema.json` of task `{task}` is not JSON")).because(error))?;
+    let named = serde_json::from_str::<Value>(&attempt.task_json).ok();
+    let by = answerers(named.as_ref().and_then(|task| task.get("input")));
+    if let Some(by) = &by {
+        refuse_other_people(by, task, &format!("respond {address} {}", positional(task)))?;
+    }
     let question = Question {
+        guarded: by.is_some(),
         run_id,
         address: address.to_owned(),
         task: task.to_owned(),
@@ -198,7 +207,9 @@ impl Question {
         }
         let signature = Signature::of(answer, reason, now_ms);
         put(&self.directory.join(SIGNATURE), signature.to_line().as_bytes(), true).map_err(failed)?;
-        match put(&self.place(), answer, false) {
+        // whose answer counts must not be one that others may write to
+        let put_answer = if self.guarded { put_readable } else { put };
+        match put_answer(&self.place(), answer, false) {
             Ok(()) => Ok(signature),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 Err(self.answered().unwrap_or_else(|| failed(error)))

@@ -4,7 +4,9 @@ use crate::ground::random::new_attempt_id;
 use crate::ground::{machine, words};
 use crate::model::id::AttemptId;
 use crate::store::Identity;
+use std::fs::{self, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// The random word that a run's directory shares with its store.
@@ -106,6 +108,25 @@ impl RunDir {
     /// `evidence/`
     pub fn evidence(&self) -> PathBuf {
         self.root.join("evidence")
+    }
+
+    /// `approvals/`: where people put their word on what waits for it.
+    pub fn approvals(&self) -> PathBuf {
+        self.root.join("approvals")
+    }
+
+    /// Makes the directory of approvals, in which whoever reaches it may put files and nobody but the owner may take
+    /// others' away: whose word counts is told by the owner of its file.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub(crate) fn make_approvals(&self) -> io::Result<()> {
+        let place = self.approvals();
+        if place.is_dir() {
+            return Ok(());
+        }
+        fs::create_dir_all(&place)?;
+        fs::set_permissions(&place, Permissions::from_mode(0o1777))
     }
 
     /// How far the host has come with the files of an attempt, while it is not done with them.

@@ -1,14 +1,20 @@
 //! A run on disk: the paths in its directory, the lease, and all that a tick works with once it is opened.
+mod approval;
 mod dir;
 mod lease;
+mod outside;
 mod signature;
 mod ticked;
 mod view;
 
+pub use approval::{Approval, Word};
 pub use dir::RunDir;
 pub use lease::{Lease, LeaseError};
+pub use outside::outside_command;
 pub use signature::{ANSWER_MAX, Signature};
-pub(crate) use signature::{SIGNATURE, SIGNATURE_MAX, sign_what_came_by_hand, signature_of_answer};
+pub(crate) use signature::{
+    SIGNATURE, SIGNATURE_MAX, set_aside_answer, sign_what_came_by_hand, signature_of_answer, was_set_aside,
+};
 pub use ticked::LastTick;
 pub use view::CampaignView;
 

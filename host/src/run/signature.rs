@@ -3,8 +3,10 @@ use crate::ground::files::{open_regular_path, put, read_regular, read_whole};
 use crate::ground::machine;
 use crate::model::act::VERSION;
 use crate::model::document::sha256;
+use crate::model::rules::{Person, is_among, people};
 use serde::{Deserialize, Serialize};
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -92,6 +94,58 @@ pub(crate) fn signature_of_answer(directory: &Path, user_name: &dyn Fn(u32) -> S
     let signed: Option<Signature> = signed.and_then(|text| serde_json::from_slice(&text).ok());
     let signed = signed.filter(|by| by.sha256 == sha256(&bytes)).map(|by| (by, true));
     signed.or_else(|| Some((Signature::of_owner(&bytes, &metadata, user_name), false)))
+}
+
+/// What stands beside a question whose last answer was set aside because it was not that of who may answer.
+const SET_ASIDE: &str = "response.refused.json";
+
+/// An answer that was set aside because of who gave it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SetAside {
+    /// The owner of its file.
+    pub(crate) uid: u32,
+    /// The owner's name.
+    pub(crate) user: String,
+    /// SHA-256 of the answer.
+    pub(crate) sha256: String,
+    /// In a sentence.
+    pub(crate) why: String,
+}
+
+/// Sets an answer aside that is none of these people's, so that the operator that asked never sees it. Whose it is, the
+/// owner of the file tells. Nothing if there is no answer, or it is theirs.
+///
+/// # Errors
+/// If it cannot be set aside.
+pub(crate) fn set_aside_answer(
+    directory: &Path,
+    by: &[Person],
+    user_name: &dyn Fn(u32) -> String,
+) -> io::Result<Option<SetAside>> {
+    let place = directory.join("response.json");
+    let Ok(file) = open_regular_path(&place) else { return Ok(None) };
+    let metadata = file.metadata()?;
+    let writable = metadata.mode() & 0o022 != 0;
+    let theirs = is_among(by, metadata.uid(), &machine::user_number);
+    if theirs && !writable {
+        return Ok(None);
+    }
+    let (uid, user) = (metadata.uid(), user_name(metadata.uid()));
+    let rule =
+        if theirs { "others may write to its file".to_owned() } else { format!("only {} may answer", people(by)) };
+    let sha256 = sha256(&read_whole(file, ANSWER_MAX).unwrap_or_default());
+    let aside = SetAside { uid, why: format!("an answer of `{user}` (uid {uid}) was set aside: {rule}"), user, sha256 };
+    let number = (1..).find(|number| !directory.join(format!("response.refused-{number}.json")).exists());
+    fs::rename(&place, directory.join(format!("response.refused-{}.json", number.unwrap_or(1))))?;
+    let text = serde_json::to_string(&aside).map_err(io::Error::other)? + "\n";
+    put(&directory.join(SET_ASIDE), text.as_bytes(), true)?;
+    Ok(Some(aside))
+}
+
+/// Why the last answer was set aside that was not of who may answer, if one was.
+pub(crate) fn was_set_aside(directory: &Path) -> Option<String> {
+    let text = read_regular(&directory.join(SET_ASIDE), SIGNATURE_MAX).ok().flatten()?;
+    serde_json::from_slice::<SetAside>(&text).ok().map(|aside| aside.why)
 }
 
 /// Notes beside an answer that was written by hand whose file it is: an operator in its sandbox cannot see that. Where

@@ -61,6 +61,8 @@ impl Writer<'_> {
                 "INSERT INTO task_specs (task_key, version, spec, act) SELECT task_key, version, spec, ?2 FROM tasks WHERE task_key = ?1",
             )?
             .execute((task.key, act))?;
+        // who was asked was asked about another request
+        self.look_again_at(Some(task.key), now_ms)?;
         self.set_dependencies(task, now_ms)
     }
 

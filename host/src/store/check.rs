@@ -15,6 +15,16 @@ const RULES: &[(&str, &str)] = &[
          a.ended_at_ms IS NULL AND a.operator NOT IN (SELECT operator FROM live_counts)",
     ),
     (
+        "what was used does not match the attempts of operator",
+        "SELECT c.operator FROM live_counts c WHERE (c.started, c.core_ms) <> (SELECT count(*), coalesce(sum(a.core_ms), 0) \
+         FROM attempts a WHERE a.operator = c.operator AND a.given_back = 0)",
+    ),
+    (
+        "nobody is asked about a task that waits for approval",
+        "SELECT t.task_id FROM tasks t WHERE t.state = 'running' AND t.reason_code = 'approval' AND NOT EXISTS \
+         (SELECT 1 FROM approvals p WHERE p.task_key = t.task_key AND p.state = 'asked' AND p.version = t.version)",
+    ),
+    (
         "open tasks do not match the workflow",
         "SELECT w.iteration FROM workflows w WHERE w.open_tasks <> (SELECT count(*) FROM tasks t WHERE \
          t.iteration = w.iteration AND t.state IN ('pending', 'running'))",
@@ -37,7 +47,7 @@ const RULES: &[(&str, &str)] = &[
     (
         "a running task has neither a live attempt nor a reason to wait",
         "SELECT t.task_id FROM tasks t WHERE t.state = 'running' AND t.retry_at_ms IS NULL AND \
-         coalesce(t.reason_code, '') <> 'lost' AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.task_key = t.task_key AND \
+         coalesce(t.reason_code, '') NOT IN ('lost', 'approval', 'budget') AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.task_key = t.task_key AND \
          a.ended_at_ms IS NULL)",
     ),
     (

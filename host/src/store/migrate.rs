@@ -9,6 +9,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_each_result.sql"),
     include_str!("migrations/0003_label.sql"),
     include_str!("migrations/0004_recorded.sql"),
+    include_str!("migrations/0005_rules.sql"),
 ];
 
 /// Whether SQLite holds rows to what they refer to.

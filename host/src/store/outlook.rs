@@ -23,8 +23,10 @@ pub struct Outlook {
     pub asked: bool,
     /// When a plan is asked for though nothing ended.
     pub wake: Option<Wake>,
-    /// Whether a task is ready to start, room or not.
+    /// Whether a task is ready to start, room or not, and its operator's budget has room for it.
     pub ready: bool,
+    /// Whether a task waits for approval, or for room in the budget of its operator: only a person gives either.
+    pub asks: bool,
     /// Whether a task waits for a person's word on a lost attempt.
     pub lost: bool,
     /// When the next back-off ends, in milliseconds since the epoch.
@@ -56,20 +58,26 @@ const SQL: &str = "SELECT state, iteration, (SELECT coalesce(sum(n), 0) FROM liv
      (SELECT coalesce(sum(n), 0) FROM task_counts WHERE state IN ('pending', 'running')), \
      iif(each_result, EXISTS (SELECT 1 FROM outcomes), EXISTS (SELECT 1 FROM workflows WHERE analyzed_at_ms IS NULL)), \
      EXISTS (SELECT 1 FROM tasks WHERE state = 'pending' AND blocked = 0 AND \
+     operator IN (SELECT value FROM json_each(?1))) OR EXISTS (SELECT 1 FROM tasks WHERE state = 'running' AND \
+     reason_code = 'budget' AND (reason_code = 'approval' OR reason_code = 'budget') AND \
      operator IN (SELECT value FROM json_each(?1))), \
      EXISTS (SELECT 1 FROM tasks WHERE state = 'running' AND reason_code = 'lost'), \
      (SELECT min(retry_at_ms) FROM tasks WHERE retry_at_ms IS NOT NULL), \
      (SELECT coalesce(max(seq), 0) FROM history), also_paused, each_result, EXISTS (SELECT 1 FROM asked), \
-     wake_at_ms, wake_set_ms FROM run";
+     wake_at_ms, wake_set_ms, EXISTS (SELECT 1 FROM tasks WHERE state = 'running' AND (reason_code = 'approval' OR \
+     reason_code = 'budget')) OR EXISTS (SELECT 1 FROM tasks WHERE state = 'pending' AND blocked = 0 AND \
+     operator IN (SELECT value FROM json_each(?2))) FROM run";
 
 impl Store {
-    /// Where the run stands and what could move in it. Only tasks of these operators count as ready.
+    /// Where the run stands and what could move in it. Only tasks of `open` operators count as ready; those that are
+    /// ready of `closed` ones wait for room in a budget.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn outlook(&self, operators: &[&str]) -> Result<Outlook, StoreError> {
+    pub fn outlook(&self, open: &[&str], closed: &[&str]) -> Result<Outlook, StoreError> {
         let mut statement = self.connection.prepare_cached(SQL)?;
-        Ok(statement.query_row([serde_json::json!(operators).to_string()], |row| {
+        let list = |operators: &[&str]| serde_json::json!(operators).to_string();
+        Ok(statement.query_row([list(open), list(closed)], |row| {
             let wake = row.get::<_, Option<i64>>(12)?.zip(row.get(13)?);
             Ok(Outlook {
                 state: row.get(0)?,
@@ -78,6 +86,7 @@ impl Store {
                 open: row.get::<_, i64>(3)? as u64,
                 results: row.get(4)?,
                 ready: row.get(5)?,
+                asks: row.get(14)?,
                 lost: row.get(6)?,
                 retry_at_ms: row.get(7)?,
                 history_end: row.get(8)?,

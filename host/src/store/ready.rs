@@ -44,16 +44,16 @@ impl Writer<'_> {
         changed_one(changed, "the task")
     }
 
-    /// Ends the back-off of a running task that gets its next attempt.
+    /// Ends what a running task waited for that gets its next attempt: a back-off, or room in a budget.
     ///
     /// # Errors
-    /// If it is in none.
+    /// If it waited for neither.
     pub fn clear_retry(&self, key: i64) -> Result<(), StoreError> {
         let changed = self
             .connection
             .prepare_cached(
                 "UPDATE tasks SET retry_at_ms = NULL, retry_set_ms = NULL, reason_code = NULL, reason = NULL \
-                 WHERE task_key = ?1 AND state = 'running' AND retry_at_ms IS NOT NULL",
+                 WHERE task_key = ?1 AND state = 'running' AND (retry_at_ms IS NOT NULL OR reason_code = 'budget')",
             )?
             .execute([key])?;
         changed_one(changed, "the task")
@@ -84,7 +84,7 @@ impl Store {
         )
     }
 
-    fn specs<P: rusqlite::Params>(&self, filter: &str, parameters: P) -> Result<Vec<TaskSpec>, StoreError> {
+    pub(super) fn specs<P: rusqlite::Params>(&self, filter: &str, parameters: P) -> Result<Vec<TaskSpec>, StoreError> {
         let mut statement = self.connection.prepare_cached(&format!("{SPECS} {filter}"))?;
         let rows = statement.query_map(parameters, |row| {
             Ok(TaskSpec {

@@ -1,7 +1,6 @@
 //! What a run waits for, as `status` shows it.
-use super::{Store, StoreError, Writer};
+use super::{Store, StoreError};
 use crate::model::code::Word;
-use serde::Serialize;
 
 /// One thing a run waits for.
 #[derive(Debug, Clone)]
@@ -38,6 +37,9 @@ const QUERIES: &[&str] = &[
     "SELECT t.task_id, a.attempt_id, a.operator, a.waits_for, a.created_at_ms, a.reason FROM attempts a \
      JOIN tasks t ON t.task_key = a.task_key WHERE a.state = 'waiting_external' AND \
      a.ended_at_ms IS NULL ORDER BY +a.attempt_key LIMIT ?1",
+    "SELECT t.task_id, NULL, t.operator, t.reason_code, p.asked_ms, t.reason FROM tasks t LEFT JOIN approvals p ON \
+     p.task_key = t.task_key AND p.state = 'asked' WHERE t.state = 'running' AND (t.reason_code = 'approval' OR \
+     t.reason_code = 'budget') ORDER BY t.reason_code, t.operator, t.task_key LIMIT ?1",
     "SELECT t.task_id, NULL, t.operator, 'lost', NULL, t.reason FROM tasks t WHERE t.state = 'running' AND \
      t.reason_code = 'lost' ORDER BY t.task_key LIMIT ?1",
     "SELECT t.task_id, a.attempt_id, a.operator, 'unknown-submit', a.created_at_ms, a.reason FROM attempts a JOIN tasks t \
@@ -55,52 +57,7 @@ const QUERIES: &[&str] = &[
      ORDER BY t.operator, t.rank, t.task_key LIMIT ?1",
 ];
 
-/// Something a person may want to be told.
-#[derive(Debug, Clone, Serialize)]
-pub struct News {
-    /// The task that waits outside; absent: the news is of the run.
-    pub task: Option<String>,
-    /// The state of the run, or the kind of thing the task waits for.
-    pub state: String,
-    /// Why.
-    pub reason: Option<String>,
-}
-
-/// The most news of one tick.
-const NEWS_MAX: u32 = 1_000;
-
-impl Writer<'_> {
-    /// Records that a person is being told of everything up to this row of the history.
-    ///
-    /// # Errors
-    /// If the database cannot be written.
-    pub fn set_notified(&self, seq: i64) -> Result<(), StoreError> {
-        self.connection.execute("UPDATE run SET notified_seq = ?1", [seq])?;
-        Ok(())
-    }
-}
-
 impl Store {
-    /// What has happened since a person was last told, and still holds: the run was held or has ended, a task waits for
-    /// a person, a kit or an instrument. With the row of the history up to which that reaches.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn news(&self) -> Result<(i64, Vec<News>), StoreError> {
-        let upto = self.connection.query_row("SELECT coalesce(max(seq), 0) FROM history", [], |row| row.get(0))?;
-        let mut statement = self.connection.prepare_cached(
-            "SELECT NULL, r.state, r.reason FROM history h JOIN run r ON r.state = h.to_state WHERE h.seq > \
-             (SELECT notified_seq FROM run) AND h.kind = 'run' AND h.to_state IN ('held', 'completed', 'failed', 'cancelled') \
-             UNION ALL SELECT t.task_id, a.waits_for, a.reason FROM history h JOIN attempts a ON a.attempt_id = h.subject \
-             JOIN tasks t ON t.task_key = a.task_key WHERE h.seq > (SELECT notified_seq FROM run) AND h.kind = 'attempt' AND \
-             h.to_state = 'waiting_external' AND a.state = 'waiting_external' AND \
-             a.waits_for IN ('person', 'kit', 'instrument') LIMIT ?1",
-        )?;
-        let rows = statement
-            .query_map([NEWS_MAX], |row| Ok(News { task: row.get(0)?, state: row.get(1)?, reason: row.get(2)? }))?;
-        Ok((upto, rows.collect::<Result<_, _>>()?))
-    }
-
     /// What the run waits for, at most `most` things; what merely waits for another task is left out.
     ///
     /// # Errors

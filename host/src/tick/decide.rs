@@ -120,7 +120,7 @@ fn stuck(seen: &Seen<'_>) -> Option<Stuck> {
         None
     } else if run.lost && run.retry_at_ms.is_none() && !run.ready {
         Some(Stuck::Lost)
-    } else if !seen.changed && run.retry_at_ms.is_none_or(|at| at <= seen.now_ms) {
+    } else if !seen.changed && !run.asks && run.retry_at_ms.is_none_or(|at| at <= seen.now_ms) {
         Some(Stuck::Idle)
     } else {
         None
@@ -153,6 +153,7 @@ mod tests {
             asked: true,
             wake: None,
             ready: false,
+            asks: false,
             lost: false,
             retry_at_ms: None,
             history_end: 7,

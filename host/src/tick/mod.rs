@@ -4,6 +4,7 @@
 //! which the next tick goes on: every effect has its intent committed before it and its record after it.
 #![warn(clippy::wildcard_enum_match_arm)]
 mod acts;
+mod approval;
 mod attempts;
 mod campaign;
 mod capacity;
@@ -26,6 +27,7 @@ pub use acts::settlement::{Settlement, Unsettled, settle};
 pub use acts::tell::{TellError, tell};
 pub use attempts::again::collect_again;
 pub use attempts::reuse::{Answer, Survey, explain_reuse, reject, survey};
+pub use attempts::rules::{UsedUp, used_up};
 pub use campaign::PlanError;
 pub use campaign::decision::{
     canonical_next, canonical_output, input_digest, raw_analysis, raw_decision, rest_of_analysis, rest_of_plan,
@@ -45,7 +47,7 @@ use crate::model::states::RunState;
 use crate::plugin::PluginError;
 use crate::run::Run;
 use crate::store::{AttemptRow, Outlook, StoreError};
-use attempts::{poll, reconcile, start, stop};
+use attempts::{poll, reconcile, rules, start, stop};
 use campaign::close;
 use decide::{Move, Seen, decide};
 use std::time::Duration;
@@ -185,7 +187,7 @@ pub enum TickError {
 /// If the store or the machine fails; a plugin cannot fail a tick.
 pub fn step_run(run: &mut Run, moment: Moment<'_>) -> Result<Tick, TickError> {
     let mut tick = Tick { run_id: run.dir.id(), ..Tick::default() };
-    let first = outlook(run)?;
+    let first = approval::take_answers(run, moment)?;
     if !first.state.ended() {
         start::ensure_backends(run, first.live > 0, &mut tick);
         let turn = Turn::read(run)?;
@@ -208,7 +210,7 @@ pub fn step_run(run: &mut Run, moment: Moment<'_>) -> Result<Tick, TickError> {
         turn.leave(run, &tick)?;
         tick.more = tick.cut.is_some();
     }
-    tick.warning = notify::tell(run)?.or(tick.warning.take());
+    tick.warning = notify::tell(run, moment)?.or(tick.warning.take());
     let after = run.store.run()?;
     tick.state = after.state;
     tick.reason = after.reason;
@@ -218,8 +220,12 @@ pub fn step_run(run: &mut Run, moment: Moment<'_>) -> Result<Tick, TickError> {
 
 /// What the store offers to decide by.
 fn outlook(run: &Run) -> Result<Outlook, StoreError> {
-    let operators: Vec<&str> = run.config.operators.keys().map(String::as_str).collect();
-    run.store.outlook(&operators)
+    let (mut open, mut closed) = (Vec::new(), Vec::new());
+    for (key, settings) in &run.config.operators {
+        let shut = rules::used_up(&run.store, key, settings)?.is_some();
+        if shut { &mut closed } else { &mut open }.push(key.as_str());
+    }
+    run.store.outlook(&open, &closed)
 }
 
 /// Looks after what is live outside, up to where it is the turn of what may be begun. Returns the parts that are still

@@ -2,10 +2,11 @@
 //! 128 MiB at most, whoever writes how much; what cannot be written is dropped.
 use super::now_ms;
 use crate::model::time::Time;
-use crate::plugin::{LogEntry, PluginLog};
+use crate::plugin::{LogEntry, LogLevel, PluginLog};
+use crate::run::RunDir;
 use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 /// The size at which the log is put aside and begun anew, in bytes.
@@ -45,6 +46,12 @@ impl RunLog {
         }
         open.as_mut()
     }
+}
+
+/// Writes a line into the log of a run, in which a person looks for what went wrong.
+pub fn log_for_person(run: &Path, of: &str, message: &str) {
+    let entry = LogEntry { plugin: of, attempt: None, level: LogLevel::Error, message };
+    RunLog::new(RunDir::new(run).log()).write(&entry);
 }
 
 impl PluginLog for RunLog {

@@ -20,12 +20,13 @@ pub(crate) use artifacts::RunFiles;
 pub use backup::back_up;
 pub use change::{Exchanged, changed_files, grow, lists_otherwise, take_files};
 pub use config::{
-    Resolved, SET, amended, backend_config, compile_limits, read_run_config, refuse_twice, resolve, set_value,
-    set_values, user_config,
+    Resolved, SET, amended, backend_config, compile_limits, granted_origins, read_run_config, refuse_twice, resolve,
+    set_value, set_values, user_config,
 };
 pub use environment::environment_here;
 pub use example::{NewWorkspace, make_workspace};
 pub use init::{Init, Made, init, moment, now_ms, settle_source, stopwatch};
+pub use log::log_for_person;
 pub use once::{MadeOnce, Once, make_once, workspaces_or_new};
 pub use open::{
     Access, Aside, HeldRun, act, check_plugins, compile_ahead, compile_upgrade, compiler, config_document, find_plugin,

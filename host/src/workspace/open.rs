@@ -289,6 +289,7 @@ pub fn write_config_with<T>(
         if changed {
             writer.ask_plan(PlanReason::Changed)?;
         }
+        writer.look_again_at(None, act.at_ms)?;
         also(writer, number)
     })?;
     if kept {

@@ -1,11 +1,11 @@
 //! Bundles kits into one archive for a person to carry.
-use crate::explain::outside_command;
 use crate::failure::Failure;
 use crate::ground::digest::Hashed;
 use crate::ground::files::{open_regular_path, read_regular};
 use crate::ground::words::positional;
 use crate::model::workflow::stays_inside;
 use crate::run::RunDir;
+use crate::run::outside_command;
 use crate::store::{AttemptRow, Store};
 use flate2::{Compression, write::GzEncoder};
 use serde::{Deserialize, Serialize};

@@ -98,23 +98,26 @@ fn attempt_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<AttemptRow> {
 }
 
 impl Store {
-    /// How many live attempts have a job that has not started.
+    /// How many running tasks have no job that has started: those of live attempts, and those that wait for approval or
+    /// in a budget.
     ///
     /// # Errors
     /// If the database cannot be read.
     pub fn queued_attempts(&self) -> Result<u64, StoreError> {
-        let sql = "SELECT count(*) FROM attempts WHERE ended_at_ms IS NULL AND \
-             state IN ('created', 'prepared', 'submitting', 'submitted')";
+        let sql = "SELECT (SELECT count(*) FROM attempts WHERE ended_at_ms IS NULL AND \
+             state IN ('created', 'prepared', 'submitting', 'submitted')) + (SELECT count(*) FROM tasks WHERE \
+             state = 'running' AND (reason_code = 'approval' OR reason_code = 'budget'))";
         Ok(self.connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0))? as u64)
     }
 
-    /// Whether the job of a task's live attempt has not started.
+    /// Whether a running task has no job that has started.
     ///
     /// # Errors
     /// If the database cannot be read.
     pub fn is_queued(&self, task_key: i64) -> Result<bool, StoreError> {
         let sql = "SELECT 1 FROM attempts WHERE task_key = ?1 AND ended_at_ms IS NULL AND \
-             state IN ('created', 'prepared', 'submitting', 'submitted')";
+             state IN ('created', 'prepared', 'submitting', 'submitted') UNION ALL SELECT 1 FROM tasks WHERE \
+             task_key = ?1 AND state = 'running' AND (reason_code = 'approval' OR reason_code = 'budget')";
         Ok(self.connection.prepare_cached(sql)?.exists([task_key])?)
     }
 

@@ -126,6 +126,8 @@ pub struct NewAttempt {
     pub operator: String,
     /// Its directory, relative to the run's.
     pub directory: String,
+    /// The core milliseconds that are counted on until it has ended, where they are counted.
+    pub core_ms: Option<u64>,
 }
 
 /// How an attempt ended.
@@ -151,6 +153,10 @@ pub struct AttemptEnd {
     pub takes_over: Option<i64>,
     /// The act of somebody who held no lease, by which it ended.
     pub act: Option<Act>,
+    /// The core milliseconds that its job took, where its backend tells.
+    pub core_ms: Option<u64>,
+    /// Whether provably nothing of it started although the outside had it.
+    pub unstarted: bool,
 }
 
 impl AttemptEnd {
@@ -167,6 +173,8 @@ impl AttemptEnd {
             carried: Vec::new(),
             takes_over: None,
             act: None,
+            core_ms: None,
+            unstarted: false,
         }
     }
 }
@@ -200,8 +208,8 @@ impl Writer<'_> {
         let handle = serde_json::json!({"settled": of.id}).to_string();
         self.connection.execute(
             "INSERT INTO attempts (attempt_id, task_key, number, version, operator, state, directory, handle, reason_code, reason, \
-             environment, created_at_ms, ended_at_ms) SELECT :id, :task, :number, version, :operator, :state, :directory, \
-             :handle, :code, :reason, environment, :now, :now FROM attempts WHERE attempt_key = :of",
+             environment, created_at_ms, ended_at_ms, given_back) SELECT :id, :task, :number, version, :operator, :state, :directory, \
+             :handle, :code, :reason, environment, :now, :now, 1 FROM attempts WHERE attempt_key = :of",
             named_params! {
                 ":id": settled.id,
                 ":task": of.task_key,
@@ -233,12 +241,13 @@ impl Writer<'_> {
     /// # Errors
     /// If the task has a live attempt already.
     pub fn create_attempt(&self, new: &NewAttempt, now_ms: i64) -> Result<i64, StoreError> {
+        let core_ms = new.core_ms.map(|ms| ms as i64);
         self.connection
             .prepare_cached(
-                "INSERT INTO attempts (attempt_id, task_key, number, version, operator, state, directory, created_at_ms) \
-                 VALUES (?1, ?2, ?3, (SELECT version FROM tasks WHERE task_key = ?2), ?4, 'created', ?5, ?6)",
+                "INSERT INTO attempts (attempt_id, task_key, number, version, operator, state, directory, created_at_ms, core_ms) \
+                 VALUES (?1, ?2, ?3, (SELECT version FROM tasks WHERE task_key = ?2), ?4, 'created', ?5, ?6, ?7)",
             )?
-            .execute((&new.id, new.task_key, new.number, &new.operator, &new.directory, now_ms))?;
+            .execute((&new.id, new.task_key, new.number, &new.operator, &new.directory, now_ms, core_ms))?;
         let key = self.connection.last_insert_rowid();
         if new.number > 1 {
             // what it is going to consume is what there is now
@@ -248,9 +257,10 @@ impl Writer<'_> {
         }
         self.connection
             .prepare_cached(
-                "INSERT INTO live_counts (operator, n) VALUES (?1, 1) ON CONFLICT (operator) DO UPDATE SET n = n + 1",
+                "INSERT INTO live_counts (operator, n, started, core_ms) VALUES (?1, 1, 1, coalesce(?2, 0)) ON CONFLICT (operator) \
+                 DO UPDATE SET n = n + 1, started = started + 1, core_ms = core_ms + excluded.core_ms",
             )?
-            .execute([&new.operator])?;
+            .execute((&new.operator, core_ms))?;
         self.record(now_ms, Subject::Attempt(&new.id), (None, AttemptState::Created.as_str()), None)?;
         Ok(key)
     }
@@ -387,13 +397,18 @@ impl Writer<'_> {
         let to = attempt.state.become_state(end.outcome.into())?;
         let (code, text) = columns(end.reason.as_ref());
         let job = &end.job;
+        // the operator was never told, or nothing came of it
+        let given_back = !attempt.state.is_outside() || end.unstarted;
+        let core_ms = if given_back { Some(0) } else { end.core_ms.map(|ms| ms as i64) };
+        self.count_end(attempt, given_back, core_ms)?;
         let changed = self
             .connection
             .prepare_cached(
                 "UPDATE attempts SET state = :to, handle = :handle, reason_code = :code, reason = :reason, data = :data, \
                  usage = :usage, ended_at_ms = :now, waits_for = NULL, external_id = coalesce(:external_id, external_id), host = :host, node = :node, \
                  queued_ms = :queued, started_ms = :started, stopped_ms = :stopped, cpu_ms = :cpu_ms, \
-                 memory_peak_mb = :memory_peak_mb WHERE attempt_key = :key AND state = :from",
+                 memory_peak_mb = :memory_peak_mb, \
+                 core_ms = coalesce(:core_ms, core_ms), given_back = :given_back WHERE attempt_key = :key AND state = :from",
             )?
             .execute(named_params! {
                 ":key": attempt.key,
@@ -413,13 +428,10 @@ impl Writer<'_> {
                 ":stopped": job.stopped_at.map(|time| time.0),
                 ":cpu_ms": job.cpu_ms.map(|ms| ms as i64),
                 ":memory_peak_mb": job.memory_peak_mb.map(|mb| mb as i64),
+                ":core_ms": core_ms,
+                ":given_back": given_back,
             })?;
         changed_one(changed, "the attempt")?;
-        let counted = self
-            .connection
-            .prepare_cached("UPDATE live_counts SET n = n - 1 WHERE operator = ?1")?
-            .execute([&attempt.operator])?;
-        changed_one(counted, "the count of live attempts")?;
         if let Some(text) = end.data.as_ref().filter(|text| text.len() > DATA_MAX) {
             self.keep_file(&sha256(text.as_bytes()), text.len() as u64)?;
         }
@@ -432,6 +444,19 @@ impl Writer<'_> {
             self.stale_by_output(attempt.task_key, attempt.key)?;
         }
         self.record(now_ms, Subject::Attempt(&attempt.id), (Some(attempt.state.as_str()), to.as_str()), text)
+    }
+
+    /// Counts an attempt that is going to end: live no more, and what it took in place of what was counted on.
+    fn count_end(&self, attempt: &AttemptRow, given_back: bool, core_ms: Option<i64>) -> Result<(), StoreError> {
+        let counted = self
+            .connection
+            .prepare_cached(
+                "UPDATE live_counts SET n = n - 1, started = started - ?2, core_ms = live_counts.core_ms + \
+                 coalesce(?3, a.core_ms, 0) - coalesce(a.core_ms, 0) FROM attempts a \
+                 WHERE a.attempt_key = ?4 AND live_counts.operator = ?1",
+            )?
+            .execute((&attempt.operator, given_back, core_ms, attempt.key))?;
+        changed_one(counted, "the count of live attempts")
     }
 
     /// Marks every live attempt (of one task, or of all) as wanted stopped.

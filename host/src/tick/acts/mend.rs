@@ -6,6 +6,7 @@ use crate::model::document::canonical_own;
 use crate::model::id::TaskId;
 use crate::model::outputs::refuse_impossible_sources;
 use crate::model::remedy::Remedy;
+use crate::model::rules::refuse_unaccepted;
 use crate::model::selection::Selection;
 use crate::model::states::{RunState, TaskState};
 use crate::model::workflow::{PlannedTask, Task, TaskChange, read_task, validate};
@@ -124,6 +125,7 @@ pub(in crate::tick) fn amended(
     let exists = |id: &TaskId| Ok::<_, ControlError>(!ids.contains(id) && run.store.has_task(id.as_str())?);
     let tasks: Vec<Task> = after.iter().filter_map(|read| read.as_ref().ok()).map(|(task, _)| task.clone()).collect();
     let mut planned = validate(after.into_iter().map(|read| read.map_err(ControlError::from)), config, &exists)?;
+    tasks.iter().try_for_each(|task| refuse_unaccepted(config, task))?;
     tasks.iter().try_for_each(|task| refuse_unknown_digests::<ControlError>(run, (&task.id, task), |_| false))?;
     let amended = before.iter().zip(&tasks).zip(&planned).map(|(((key, before), task), planned)| AmendedTask {
         key: *key,

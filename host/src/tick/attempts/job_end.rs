@@ -7,7 +7,10 @@ use crate::model::document::sha256;
 use crate::model::evidence::{JobRecord, LogKind, LogRecord};
 use crate::model::exit::ExitRecord;
 use crate::model::handle;
+use crate::model::rules::cores;
+use crate::model::states::AttemptOutcome;
 use crate::model::time::Time;
+use crate::model::workflow::Resources;
 use crate::store::{AttemptEnd, AttemptRow, CarriedInput};
 use crate::tick::attempts::handover;
 use crate::tick::{Moment, Run};
@@ -50,6 +53,22 @@ pub(in crate::tick) fn note(run: &Run, attempt: &AttemptRow, end: &mut AttemptEn
     end.job.stopped_at = time(Some(&exit.ended_at)).filter(|_| end.job.started_at.is_some());
     end.job.cpu_ms = exit.cpu_s.filter(|s| *s >= 0.0).map(|s| (s * 1000.0) as u64);
     end.job.memory_peak_mb = exit.memory_peak_mb;
+    end.core_ms = core_ms(attempt, &end.job);
+    end.unstarted = end.outcome == AttemptOutcome::Cancelled && end.job.started_at.is_none();
+}
+
+/// The core milliseconds of a job: its cores, for as long as it ran.
+fn core_ms(attempt: &AttemptRow, job: &JobRecord) -> Option<u64> {
+    #[derive(serde::Deserialize)]
+    struct Needs {
+        #[serde(default)]
+        resources: Option<Resources>,
+    }
+    let ran_ms = u64::try_from(job.stopped_at?.0 - job.started_at?.0).unwrap_or(0);
+    // most tasks say nothing of it, and are not read again
+    let needs = attempt.task_json.contains("\"resources\"").then(|| serde_json::from_str::<Needs>(&attempt.task_json));
+    let resources = needs.and_then(|needs| needs.ok()?.resources);
+    Some(ran_ms.saturating_mul(cores(resources.as_ref())))
 }
 
 /// What a cluster's list of carried files tells; see [`CARRIED`].

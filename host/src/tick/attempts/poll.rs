@@ -1,5 +1,6 @@
 //! Asks operators about live attempts, and records what they say. How far backends were read is kept after that: what a
 //! crash loses is told, asked about and collected again.
+use crate::model::act::Act;
 use crate::model::code::{Code, Word};
 use crate::model::contract::Status;
 use crate::model::reason::Reason;
@@ -8,6 +9,7 @@ use crate::model::time::delay_ms;
 use crate::plugin::PluginError;
 use crate::store::{AttemptEnd, AttemptRow, Cancel, Durability, StoreError, Waiting, Writer};
 use crate::tick::attempts::folders::json_of;
+use crate::tick::attempts::gate::Gate;
 use crate::tick::attempts::gather::{self, Gathered};
 use crate::tick::attempts::job_end;
 use crate::tick::attempts::verdict::{self, Sequel, Verdict};
@@ -20,14 +22,16 @@ use std::collections::BTreeSet;
 const NOTE_MAX: usize = 2_000;
 
 /// What one poll learnt of an attempt that goes on.
-struct Progress {
-    attempt: AttemptRow,
-    to: AttemptState,
-    reason: Option<Reason>,
-    poll_after_ms: u64,
+pub(super) struct Progress {
+    pub(super) attempt: AttemptRow,
+    pub(super) to: AttemptState,
+    pub(super) reason: Option<Reason>,
+    pub(super) poll_after_ms: u64,
+    /// An answer that came from somebody who may not give it.
+    pub(super) act: Option<Act>,
 }
 
-enum Learnt {
+pub(super) enum Learnt {
     Progress(Progress),
     End(Verdict),
 }
@@ -130,7 +134,8 @@ pub(in crate::tick) fn ask_all(
 fn record(writer: &Writer<'_>, learnt: Learnt, now_ms: i64) -> Result<(), StoreError> {
     match learnt {
         Learnt::End(verdict) => verdict::apply(writer, &verdict, now_ms),
-        Learnt::Progress(Progress { mut attempt, to, reason, poll_after_ms }) => {
+        Learnt::Progress(Progress { mut attempt, to, reason, poll_after_ms, act }) => {
+            act.map(|act| writer.add_act(&act)).transpose()?;
             let reason = reason.or_else(|| cancel_failed(&attempt));
             if attempt.state != to {
                 writer.set_attempt_state(&attempt, to, reason.as_ref(), now_ms)?;
@@ -149,10 +154,22 @@ fn cancel_failed(attempt: &AttemptRow) -> Option<Reason> {
 }
 
 /// Asks about one attempt, and collects it if it ended.
-fn ask(run: &Run, mut attempt: AttemptRow, moment: Moment<'_>, tick: &mut Tick) -> Result<Learnt, TickError> {
+fn ask(run: &Run, attempt: AttemptRow, moment: Moment<'_>, tick: &mut Tick) -> Result<Learnt, TickError> {
+    let gate = Gate::of(run, &attempt);
+    let act = gate.as_ref().map_or(Ok(None), |gate| gate.set_aside(&attempt, moment))?;
     if !run.config.backend_tells(&attempt.operator) {
         crate::run::sign_what_came_by_hand(&run.dir.join(&attempt.directory), moment.user_name);
     }
+    let before = gate.is_some().then(|| attempt.clone());
+    let learnt = look(run, attempt, moment, tick)?;
+    Ok(match (gate, before) {
+        (Some(gate), Some(before)) => gate.heed(learnt, before, act),
+        _ => learnt,
+    })
+}
+
+/// Asks about one attempt whatever answer lies there, and collects it if it ended.
+fn look(run: &Run, mut attempt: AttemptRow, moment: Moment<'_>, tick: &mut Tick) -> Result<Learnt, TickError> {
     crate::ground::failpoint::hit("check-status.before");
     let answer = run.plugins.check_status(&key(&attempt), &run.request(&attempt, json_of(run, &attempt)?));
     crate::ground::failpoint::hit("check-status.after");
@@ -207,7 +224,7 @@ fn stays(attempt: AttemptRow, reason: Option<Reason>, after_ms: Option<u64>) -> 
 fn learnt(mut attempt: AttemptRow, to: AttemptState, reason: Option<Reason>, after_ms: Option<u64>) -> Learnt {
     attempt.task_json = String::new();
     let reason = reason.map(|reason| Reason { text: reason.text.chars().take(NOTE_MAX).collect(), ..reason });
-    Learnt::Progress(Progress { attempt, to, reason, poll_after_ms: after_ms.unwrap_or(NEXT_TICK_MS) })
+    Learnt::Progress(Progress { attempt, to, reason, poll_after_ms: after_ms.unwrap_or(NEXT_TICK_MS), act: None })
 }
 
 /// A poll that failed changes no verdict; the attempt is asked about again.
@@ -218,6 +235,7 @@ fn goes_on_unasked(attempt: AttemptRow, error: &PluginError) -> Progress {
         to,
         reason: Some(Reason::new(error.kind.word(), format!("its status could not be asked: {error}"))),
         poll_after_ms: if error.kind.says_nothing() { UNLOADED_MS as u64 } else { UNAVAILABLE_MS },
+        act: None,
     }
 }
 
@@ -229,8 +247,9 @@ fn ended(run: &Run, mut verdict: Verdict, moment: Moment<'_>, tick: &mut Tick) -
         && let Gathered::Later(poll_after_ms, reason) = gather::gather(run, &mut verdict, tick)?
     {
         let (to, attempt) = (verdict.attempt.state, verdict.attempt);
-        return Ok(Learnt::Progress(Progress { attempt, to, reason: Some(reason), poll_after_ms }));
+        return Ok(Learnt::Progress(Progress { attempt, to, reason: Some(reason), poll_after_ms, act: None }));
     }
     job_end::note(run, &verdict.attempt, &mut verdict.end, moment);
+    verdict.end.unstarted |= verdict.sequel == Sequel::Misfire;
     Ok(Learnt::End(verdict))
 }

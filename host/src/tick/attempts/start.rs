@@ -16,6 +16,7 @@ use crate::tick::attempts::again::{self, Again};
 use crate::tick::attempts::consumed::consumed;
 use crate::tick::attempts::folders::{Unopened, may_take_folders, opened};
 use crate::tick::attempts::reuse::{Reuse, Served, Serving};
+use crate::tick::attempts::rules::{self, Ruling};
 use crate::tick::attempts::verdict::{self, Sequel, Verdict, stored_task};
 use crate::tick::attempts::{NEXT_TICK_MS, UNLOADED_MS};
 use crate::tick::attempts::{stage, submit};
@@ -54,10 +55,15 @@ pub(in crate::tick) fn start_ready_tasks(
         }
         // an operator of which something is left gets nothing new, so that it takes no room from the others
         let behind: BTreeSet<String> = left.iter().map(|one| one.operator.clone()).collect();
+        rules::wait_in_budgets(run, moment)?;
         let chosen = choose(run, moment.now_ms, together, &behind)?;
         left.extend(create(run, moment, &chosen)?);
         if left.is_empty() {
-            break;
+            if chosen.is_empty() {
+                break;
+            }
+            // the rules let none of them start, and there may be others
+            continue;
         }
         started = true;
         let mut round = Round::new(Phase::Advance, turn, std::mem::take(&mut left));
@@ -94,15 +100,11 @@ pub(in crate::tick) fn choose(
             operator_live: live,
             operator_max: settings.max_active,
         });
-        let most = own.min(room);
+        let most = own.min(room).min(rules::attempts_left(&run.store, operator, settings)?);
         if most == 0 {
             continue;
         }
-        let mut tasks = run.store.retries_due(operator, now_ms, most)?;
-        let left = most - tasks.len() as u64;
-        if left > 0 {
-            tasks.extend(run.store.ready_tasks(operator, left)?);
-        }
+        let tasks = rules::within_core_hours(&run.store, operator, settings, candidates(run, operator, now_ms, most)?)?;
         if !tasks.is_empty() {
             claimants.push(Claimant { live, tasks });
         }
@@ -113,7 +115,21 @@ pub(in crate::tick) fn choose(
     Ok(claimants.into_iter().zip(shares).flat_map(|(one, share)| one.tasks.into_iter().take(share as usize)).collect())
 }
 
-/// Gives each chosen task an attempt. A crash after this leaves attempts that the next tick launches.
+/// Up to `most` tasks of an operator that could start: those whose back-off is over, those that waited for room in its
+/// budget, those that are ready.
+fn candidates(run: &Run, operator: &str, now_ms: i64, most: u64) -> Result<Vec<TaskSpec>, TickError> {
+    let mut tasks = run.store.retries_due(operator, now_ms, most)?;
+    if most > tasks.len() as u64 {
+        tasks.extend(run.store.waiting_in_budget(operator, most - tasks.len() as u64)?);
+    }
+    if most > tasks.len() as u64 {
+        tasks.extend(run.store.ready_tasks(operator, most - tasks.len() as u64)?);
+    }
+    Ok(tasks)
+}
+
+/// Gives each chosen task an attempt, unless the rules of its operator have something against it. A crash after this
+/// leaves attempts that the next tick launches.
 fn create(run: &mut Run, moment: Moment<'_>, chosen: &[TaskSpec]) -> Result<Vec<Waiting>, TickError> {
     if chosen.is_empty() {
         return Ok(Vec::new());
@@ -121,10 +137,22 @@ fn create(run: &mut Run, moment: Moment<'_>, chosen: &[TaskSpec]) -> Result<Vec<
     // what an earlier attempt left is taken from where it lies
     let again = |spec: &TaskSpec| if spec.attempts > 0 { again::directory(run, spec.key) } else { Ok(None) };
     let directories: Vec<Option<String>> = chosen.iter().map(again).collect::<Result<_, _>>()?;
+    let rulings: Vec<Ruling> = chosen.iter().map(|spec| rules::rule(run, spec)).collect::<Result<_, _>>()?;
+    if rulings.iter().any(|ruling| matches!(ruling, Ruling::Asks { .. })) {
+        let made = run.dir.make_approvals();
+        made.map_err(|error| TickError::Io("making the directory of approvals".to_owned(), error))?;
+    }
     let mut created = Vec::with_capacity(chosen.len());
     run.store.transaction(Durability::Lazy, |writer| {
-        for (spec, directory) in chosen.iter().zip(directories) {
+        for ((spec, directory), ruling) in chosen.iter().zip(directories).zip(rulings) {
             let id = (moment.new_id)();
+            let core_ms = match ruling {
+                Ruling::Starts { core_ms } => core_ms,
+                other => {
+                    other.record(writer, spec, &id, moment.now_ms)?;
+                    continue;
+                }
+            };
             let directory = directory.unwrap_or_else(|| RunDir::attempt_directory(&spec.operator, &spec.id, &id));
             if spec.state == TaskState::Pending {
                 writer.set_task_state(spec.key, (TaskState::Pending, TaskState::Running), None, moment.now_ms)?;
@@ -137,6 +165,7 @@ fn create(run: &mut Run, moment: Moment<'_>, chosen: &[TaskSpec]) -> Result<Vec<
                 number: spec.attempts + 1,
                 operator: spec.operator.clone(),
                 directory,
+                core_ms,
             };
             let key = writer.create_attempt(&new, moment.now_ms)?;
             created.push(Waiting { key, operator: spec.operator.clone(), seen_ms: moment.now_ms });

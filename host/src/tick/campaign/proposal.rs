@@ -5,6 +5,7 @@ use crate::model::document;
 use crate::model::evidence::DecisionKind;
 use crate::model::id::TaskId;
 use crate::model::outputs::refuse_impossible_sources;
+use crate::model::rules::refuse_unaccepted;
 use crate::model::states::RunState;
 use crate::model::time::FUTURE_MAX_MS;
 use crate::model::workflow::{PlannedTask, WorkflowError, read_task, validate};
@@ -26,7 +27,8 @@ use serde_json::value::RawValue;
 /// # Errors
 /// If the campaign fails or answers with something the contract does not allow; then nothing is recorded.
 pub fn plan_first(run: &mut Run, moment: Moment<'_>) -> Result<u64, PlanError> {
-    plan(run, moment).map_err(|undecided| undecided.error)
+    let proposal = propose(run, moment, Occasion { heard: true, ..Occasion::default() });
+    take(run, proposal).map_err(|undecided| undecided.error)
 }
 
 /// Plans what the amended list of a campaign has more than the run; the run's configuration is the amended one already,
@@ -37,7 +39,7 @@ pub fn plan_first(run: &mut Run, moment: Moment<'_>) -> Result<u64, PlanError> {
 /// task that the run has.
 pub fn propose_growth(run: &Run, config_sha256: &str, moment: Moment<'_>) -> Result<Proposal, PlanError> {
     let also = Some(PlanReason::Changed);
-    let occasion = Occasion { config_sha256: Some(config_sha256), also, ..Occasion::default() };
+    let occasion = Occasion { config_sha256: Some(config_sha256), also, heard: true, ..Occasion::default() };
     propose(run, moment, occasion).map_err(|undecided| undecided.error)
 }
 
@@ -52,7 +54,12 @@ pub(in crate::tick) fn propose_told(run: &Run, supplied: &str, moment: Moment<'_
 
 /// Asks for a plan and takes it. Returns how many tasks it adds.
 pub(in crate::tick) fn plan(run: &mut Run, moment: Moment<'_>) -> Result<u64, Undecided> {
-    let proposal = propose(run, moment, Occasion::default())?;
+    let proposal = propose(run, moment, Occasion::default());
+    take(run, proposal)
+}
+
+fn take(run: &mut Run, proposal: Result<Proposal, Undecided>) -> Result<u64, Undecided> {
+    let proposal = proposal?;
     run.store.transaction(Durability::Full, |writer| proposal.take(writer))?;
     Ok(proposal.planned())
 }
@@ -66,6 +73,9 @@ struct Occasion<'a> {
     also: Option<PlanReason>,
     /// What a person supplies with it, JSON text.
     supplied: Option<&'a str>,
+    /// Whether somebody hears at once what is wrong with it: then tasks that the rules of their operator refuse are
+    /// refused with the plan, and else each fails by itself, which the campaign hears of.
+    heard: bool,
 }
 
 /// A plan that was asked for and that breaks no rule.
@@ -121,8 +131,8 @@ fn propose(run: &Run, moment: Moment<'_>, occasion: Occasion<'_>) -> Result<Prop
         Ok(decision) => decision,
         Err(error) => return Err(asked.undecided(error, spent)),
     };
-    let grows = occasion.also.is_some();
-    let read = read(run, &decision, (&asked, &written), grows).and_then(|read| spent.keep(run, written).map(|()| read));
+    let read =
+        read(run, &decision, (&asked, &written), occasion).and_then(|read| spent.keep(run, written).map(|()| read));
     let Read { state, next, tasks, unwanted } = match read {
         Ok(read) => read,
         Err(error) => return Err(asked.undecided(error, Spent { said: Some(raw_decision(&decision)), ..spent })),
@@ -148,10 +158,15 @@ struct Read {
     unwanted: Unwanted,
 }
 
-fn read(run: &Run, decision: &Decision, (asked, written): (&Asked, &Written), grows: bool) -> Result<Read, PlanError> {
+fn read(
+    run: &Run,
+    decision: &Decision,
+    (asked, written): (&Asked, &Written),
+    occasion: Occasion<'_>,
+) -> Result<Read, PlanError> {
     let state = canonical_output(&decision.state, "plan", "state")?;
-    let tasks = read_tasks(run, decision, written)?;
-    refuse_overlap(run, asked, &tasks, grows)?;
+    let tasks = read_tasks(run, decision, written, occasion.heard)?;
+    refuse_overlap(run, asked, &tasks, occasion.also.is_some())?;
     refuse_late_wake(decision, asked)?;
     let unwanted = unwanted(run, &decision.cancel)?;
     let whole = decision.skips_known || !matches!(decision.next, Next::Workflow(_));
@@ -178,7 +193,7 @@ fn refuse_late_wake(decision: &Decision, asked: &Asked) -> Result<(), PlanError>
 }
 
 /// Reads a plan's tasks one at a time.
-fn read_tasks(run: &Run, decision: &Decision, written: &Written) -> Result<Vec<PlannedTask>, PlanError> {
+fn read_tasks(run: &Run, decision: &Decision, written: &Written, heard: bool) -> Result<Vec<PlannedTask>, PlanError> {
     let Next::Workflow(document) = &decision.next else { return Ok(Vec::new()) };
     let parts: Vec<&RawValue> = serde_json::from_str(document).map_err(|error| {
         let fault = document::check(document).err();
@@ -194,7 +209,11 @@ fn read_tasks(run: &Run, decision: &Decision, written: &Written) -> Result<Vec<P
         let read = read_task(position, text, &run.config).map_err(|error| PlanError::from(error.at(text, document)));
         let read = read.and_then(|task| {
             let known = |digest: &str| written.contains_key(digest);
-            refuse_unknown_digests::<PlanError>(run, (&task.0.id, &task.0), known).map(|()| task)
+            refuse_unknown_digests::<PlanError>(run, (&task.0.id, &task.0), known)?;
+            if heard {
+                refuse_unaccepted(&run.config, &task.0)?;
+            }
+            Ok(task)
         });
         match read {
             Ok(task) if decision.skips_known => match is_known(run, &task.0.id, &task.1) {

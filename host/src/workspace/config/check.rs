@@ -1,6 +1,8 @@
 //! What a configuration cannot mean, although it is of the form that configurations have.
 use super::layers::{FORMAT, Wrong};
+use super::notify;
 use super::operators;
+use super::rules;
 use crate::model::config::{
     ASK_TELL, AnalyzeMode, BackendConfig, LocalConfig, RecordedCommand, RunConfig, SlurmConfig, names_a_secret,
 };
@@ -147,19 +149,15 @@ pub(super) fn check_new(config: &RunConfig) -> Result<(), Wrong> {
         let wrong = Wrong::new("format", format!("the configuration is of format {}", config.format));
         return Err(wrong.hint(format!("this version reads format {FORMAT}")));
     }
-    match &config.notify {
-        Some(notify) if notify.command.first().is_none_or(String::is_empty) => {
-            Err(Wrong::new("notify.command", "notify.command names no program")
-                .hint("write a program and its arguments, such as [\"./tell.sh\"]"))
-        }
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 /// Refuses what can only make everything fail, where it is being written. A run that has it already must stay readable.
 pub(super) fn check_now(config: &RunConfig) -> Result<(), Wrong> {
     let limits = [Limit::AttemptLogMb, Limit::Handles, Limit::PlanMs, Limit::CompileMemoryMb, Limit::CompileCpuS];
     limits.into_iter().try_for_each(|limit| at_least_one(limit.key(), config.limits.get(limit)))?;
+    rules::check(config)?;
+    notify::check(config)?;
     operators::check(config)
 }
 

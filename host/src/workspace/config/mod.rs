@@ -1,9 +1,12 @@
 //! Reads config.json: merges what `--set`, the workspace and the user say, and checks it.
 mod check;
 mod layers;
+mod notify;
 mod operators;
+mod rules;
 
 pub use layers::{SET, refuse_twice, set_value, set_values};
+pub use notify::granted_origins;
 
 use crate::failure::{Failure, FailureKind};
 use crate::ground::files::read_named;
@@ -53,7 +56,8 @@ pub fn resolve(file: &Path, user: Option<&Path>, sets: &[String]) -> Result<Reso
     }
     layers.add_sets(sets, SET)?;
     let implied = imply_local(&mut layers.value);
-    let config = layers.parse()?;
+    let mut config = layers.parse()?;
+    notify::grant(&mut config, user)?.map_err(|wrong| layers.failure(wrong))?;
     let checks = [check, check::check_new, check::check_now, check::check_tasks];
     checks.into_iter().try_for_each(|check| check(&config)).map_err(|wrong| layers.failure(wrong))?;
     Ok(Resolved { config, implied })
@@ -160,7 +164,8 @@ pub fn amended(value: Value, sets: &[String], option: &'static str) -> Result<Ru
     let mut layers = Layers::default();
     layers.value = value;
     layers.add_sets(sets, option)?;
-    let amended = layers.parse()?;
+    let mut amended = layers.parse()?;
+    notify::grant(&mut amended, user_config().as_deref())?.map_err(|wrong| layers.failure(wrong))?;
     let checks = [check, check::check_now, check::check_tasks];
     checks.into_iter().try_for_each(|check| check(&amended)).map_err(|wrong| layers.failure(wrong))?;
     Ok(amended)

@@ -1,5 +1,5 @@
 //! What a task asks of a person, and whether an answer will do.
-use crate::schema::{Mistake, Schema};
+use matterstack_schema::{Mistake, Schema};
 use matterstack_sdk::{Attempt, Error, json, work};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -45,6 +45,22 @@ struct Input {
     on_reject: OnReject,
     #[serde(default)]
     deadline_s: Option<f64>,
+    /// Whose answer counts: the host looks at who owns its file, which nobody in here can see.
+    #[serde(default)]
+    approve: Option<Approve>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Approve {
+    by: Vec<Person>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected the name of a user, or the number of one")]
+enum Person {
+    Number(u32),
+    Name(String),
 }
 
 #[derive(Deserialize, Default, PartialEq)]
@@ -68,6 +84,14 @@ impl Form {
             .map_err(|error| Error::invalid("input", format!("the task's `input` is not a question: {error}")))?;
         if input.deadline_s.is_some_and(|seconds| !seconds.is_finite() || seconds <= 0.0) {
             return Err(Error::invalid("input", "`input.deadline_s` is not positive"));
+        }
+        let by = input.approve.map(|approve| approve.by);
+        let named = |person: &Person| match person {
+            Person::Number(_) => true,
+            Person::Name(name) => !name.is_empty(),
+        };
+        if by.is_some_and(|by| by.is_empty() || !by.iter().all(named)) {
+            return Err(Error::invalid("input", "`input.approve.by` names nobody"));
         }
         Ok(Self {
             instructions: input.instructions,
@@ -106,11 +130,7 @@ impl Form {
             Ok(validator) => validator,
             Err(error) => return Judgement::Invalid(error.detail().message.clone()),
         };
-        let mistakes = validator.mistakes(answer, NAMED).into_iter().map(|Mistake { place, text }| match place {
-            place if place.is_empty() => text,
-            place => format!("at `{place}`: {text}"),
-        });
-        let mistakes: Vec<String> = mistakes.collect();
+        let mistakes: Vec<String> = validator.mistakes(answer, NAMED).iter().map(Mistake::to_string).collect();
         if mistakes.is_empty() { Judgement::Valid } else { Judgement::Invalid(mistakes.join("; ")) }
     }
 }

@@ -4,7 +4,6 @@
 //! there, written by hand or by `matterstack respond`. The first valid answer counts. What is no valid answer is set
 //! aside with a note, and the question stays open.
 mod form;
-mod schema;
 
 use form::{Form, Judgement};
 use matterstack_sdk::work::{self, Document, Letter, Seen};

@@ -234,6 +234,13 @@ const CONTAINER: Tool = Tool {
     check: &[],
     source: Source::Apt(&["bubblewrap", "busybox-static"]),
 };
+const CURL: Tool = Tool {
+    name: "curl",
+    purpose: "sends news to a server of the tests",
+    programs: &["curl"],
+    check: &[],
+    source: Source::Apt(&["curl"]),
+};
 const NETWORK: Tool = Tool {
     name: "iproute2",
     purpose: "makes and cuts the network of those tests",
@@ -297,6 +304,7 @@ pub(crate) const FOR_TESTS: &[Tool] = &[
     FILE_SYSTEMS,
     SLURM,
     SSH,
+    CURL,
     NETWORK,
     CONTAINER,
 ];

@@ -1,9 +1,9 @@
-//! JSON Schema, as far as the answer to a form needs it: the assertions of draft 2020-12, without what reaches outside
-//! the document. The general crate for it made this component seven times as large (4.7 MB, of which each run has a
-//! copy), and was a third of what compiling the standard plugins took: for formats and dynamic references that no form
-//! has.
+//! JSON Schema, as far as the answer to a form and the request of a task need it: the assertions of draft 2020-12,
+//! without what reaches outside the document. The general crate for it made `builtin:human` seven times as large
+//! (4.7 MB, of which each run has a copy), and was a third of what compiling the standard plugins took: for formats and
+//! dynamic references that nobody here has.
 //!
-//! A keyword that would assert something and is not known here is refused when the task is planned, never passed over;
+//! A keyword that would assert something and is not known here is refused before anything is judged, never passed over;
 //! `format` is an annotation, as the draft has it.
 mod value;
 
@@ -11,7 +11,7 @@ use regex_lite::Regex;
 use serde_json::{Map, Number, Value};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use value::{compared, count, is, quoted, same, unescaped};
 
 /// How deep schemas may be nested, references followed included.
@@ -21,7 +21,7 @@ const STEPS_MAX: usize = 2_000_000;
 
 /// A schema that answers can be judged by.
 #[derive(Debug)]
-pub(crate) struct Schema<'a> {
+pub struct Schema<'a> {
     root: &'a Value,
     patterns: BTreeMap<&'a str, Regex>,
     /// References whose targets have been looked at, wherever in the document those stand.
@@ -32,10 +32,20 @@ pub(crate) struct Schema<'a> {
 
 /// Where an answer is against the schema, and how.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Mistake {
+pub struct Mistake {
     /// A JSON Pointer; empty: the whole answer.
-    pub(crate) place: String,
-    pub(crate) text: String,
+    pub place: String,
+    /// What is wrong there.
+    pub text: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.place.as_str() {
+            "" => f.write_str(&self.text),
+            place => write!(f, "at `{place}`: {}", self.text),
+        }
+    }
 }
 
 /// What the value of a keyword has to be.
@@ -115,7 +125,7 @@ impl<'a> Schema<'a> {
     ///
     /// # Errors
     /// The place in the schema and what is wrong there.
-    pub(crate) fn new(root: &'a Value) -> Result<Self, String> {
+    pub fn new(root: &'a Value) -> Result<Self, String> {
         let mut schema = Self { root, patterns: BTreeMap::new(), followed: BTreeSet::new(), steps: Cell::new(0) };
         schema.check(root, "", 0)?;
         Ok(schema)
@@ -133,7 +143,7 @@ impl<'a> Schema<'a> {
         for (key, value) in map {
             let place = format!("{place}/{key}");
             if REFUSED.contains(&key.as_str()) {
-                return Err(format!("at `{place}`: `{key}` is not supported in forms"));
+                return Err(format!("at `{place}`: `{key}` is not supported"));
             }
             if let Ok(at) = KEYWORDS.binary_search_by_key(&key.as_str(), |(name, _)| name) {
                 self.check_keyword(KEYWORDS[at].1, value, &place, depth)?;
@@ -206,7 +216,7 @@ impl<'a> Schema<'a> {
     }
 
     /// What is wrong with an answer, at most so many mistakes.
-    pub(crate) fn mistakes(&self, answer: &Value, most: usize) -> Vec<Mistake> {
+    pub fn mistakes(&self, answer: &Value, most: usize) -> Vec<Mistake> {
         let mut found = Vec::new();
         self.steps.set(0);
         self.judge(self.root, answer, &mut Judge { place: String::new(), found: &mut found, most, depth: 0 });
