@@ -1,5 +1,6 @@
 //! The local backend: what ends how, and what a supervisor killed at any point leaves behind.
 use super::{changes, supervised, synced};
+use crate::support::pool::{ample_pool, program_on};
 use matterstack::backend::local::LocalSettings;
 use matterstack::backend::{Backends, Compute, JobKey};
 use matterstack::model::config::LocalConfig;
@@ -28,7 +29,7 @@ impl Run {
 
     pub(super) fn open(directory: &Path, slots: u32) -> Backends {
         let mut backends = Backends::new(directory);
-        backends.set_program(Path::new(PROGRAM));
+        backends.set_program(&program_on(&ample_pool(directory)));
         backends.add_local(
             "local",
             LocalSettings { config: LocalConfig { cores: slots, ..LocalConfig::default() }, log_max: None },
@@ -106,6 +107,7 @@ impl Run {
     /// Runs a supervisor in the foreground of the test, so that it can be killed or given an environment.
     pub(super) fn supervisor(&self, environment: &[(&str, &str)]) -> std::process::Child {
         let mut command = Command::new(PROGRAM);
+        command.env("MATTERSTACK_TEST_POOL", ample_pool(self.directory.path()));
         command.arg("__supervise").arg(self.backend_directory()).envs(environment.iter().copied());
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("supervisor")
     }

@@ -3,6 +3,7 @@
 use super::local::{Run, code, until};
 use super::{changes, supervised, synced};
 use crate::support::disk::Disk;
+use crate::support::pool::{ample_pool, program_on};
 use matterstack::backend::local::LocalSettings;
 use matterstack::backend::{Backends, Compute, JobKey};
 use matterstack::model::config::LocalConfig;
@@ -169,6 +170,7 @@ fn a_copy_of_an_unsettled_queue_starts_nothing() {
     let backend =
         fs::read_dir(copy.join("backends/local")).expect("backend").next().expect("one").expect("entry").path();
     let mut supervise = Command::new(env!("CARGO_BIN_EXE_matterstack"));
+    supervise.env("MATTERSTACK_TEST_POOL", ample_pool(run.directory.path()));
     assert!(!supervise.arg("__supervise").arg(&backend).status().expect("a supervisor").success());
     let backends = Run::open(&copy, 1);
     supervised(&backends);
@@ -195,6 +197,12 @@ fn a_copy_of_an_unsettled_queue_starts_nothing() {
     assert_eq!(run.wait("a2", &handle), Status::Succeeded);
 }
 
+/// The format that a file of the backend says it has.
+fn format_of(text: &str) -> u64 {
+    let header: serde_json::Value = serde_json::from_str(text.lines().next().unwrap_or_default()).expect("a header");
+    header["format"].as_u64().expect("a format")
+}
+
 #[test]
 fn nothing_is_handed_to_a_supervisor_of_another_format() {
     for name in ["queue", "journal"] {
@@ -205,7 +213,8 @@ fn nothing_is_handed_to_a_supervisor_of_another_format() {
         settled(&run);
         let path = run.backend_directory().join(name);
         let text = fs::read_to_string(&path).expect("a file");
-        fs::write(&path, text.replacen("\"format\":3", "\"format\":7", 1)).expect("a file");
+        fs::write(&path, text.replacen(&format!("\"format\":{}", format_of(&text)), "\"format\":7", 1))
+            .expect("a file");
         // a supervisor lives while its lock is held
         let lock = fs::File::options().read(true).write(true).open(run.backend_directory().join("supervisor.lock"));
         let lock = lock.expect("the lock");
@@ -244,6 +253,7 @@ fn what_has_no_room_waits_for_a_job_to_end() {
     synced(&run.backends);
     let mut supervise = Command::new("prlimit");
     supervise.args(["--nofile=18:24", env!("CARGO_BIN_EXE_matterstack"), "__supervise"]).arg(run.backend_directory());
+    supervise.env("MATTERSTACK_TEST_POOL", ample_pool(run.directory.path()));
     let mut supervisor = supervise.spawn().expect("prlimit");
     for (attempt, handle) in attempts.iter().zip(&handles) {
         until(|| match run.status(attempt, handle) {
@@ -275,6 +285,7 @@ fn a_job_that_waited_for_room_when_its_supervisor_died_is_not_lost() {
     synced(&run.backends);
     let mut supervise = Command::new("prlimit");
     supervise.args(["--nofile=24:24", env!("CARGO_BIN_EXE_matterstack"), "__supervise"]).arg(run.backend_directory());
+    supervise.env("MATTERSTACK_TEST_POOL", ample_pool(run.directory.path()));
     let died = supervise.env("MATTERSTACK_FAILPOINT", "local.no-room").status().expect("prlimit");
     assert!(!died.success(), "there was room for all: the test tests nothing");
     let before = starts(&effects).len();
@@ -292,7 +303,7 @@ fn a_job_that_waited_for_room_when_its_supervisor_died_is_not_lost() {
 fn a_job_that_prints_too_much_is_ended_with_a_code_of_its_own() {
     let run = Run::new(3);
     let mut backends = Backends::new(run.directory.path());
-    backends.set_program(Path::new(env!("CARGO_BIN_EXE_matterstack")));
+    backends.set_program(&program_on(&ample_pool(run.directory.path())));
     backends.add_local(
         "local",
         LocalSettings { config: LocalConfig { cores: 3, ..LocalConfig::default() }, log_max: Some(1024 * 1024) },
@@ -354,6 +365,7 @@ fn a_disk_that_gave_up_starts_nothing_twice() {
     let backend =
         fs::read_dir(root.join("backends/local")).expect("backend").next().expect("one").expect("entry").path();
     let mut supervise = Command::new(env!("CARGO_BIN_EXE_matterstack"));
+    supervise.env("MATTERSTACK_TEST_POOL", ample_pool(run.directory.path()));
     let mut supervisor = supervise.arg("__supervise").arg(&backend).spawn().expect("a supervisor");
     until(|| starts(&effects).len() >= 12);
     disk.abort();
@@ -362,7 +374,9 @@ fn a_disk_that_gave_up_starts_nothing_twice() {
     until(|| disk.try_unmount());
     let before = starts(&effects).len();
     disk.mend();
-    let fresh = Run::open(&root, 4);
+    let mut fresh = Run::open(&root, 4);
+    // what was on the disk may be gone
+    fresh.set_program(&program_on(&ample_pool(run.directory.path())));
     supervised(&fresh);
     let mut lost = 0;
     for (id, handle) in &handles {

@@ -3,6 +3,7 @@
 use super::local::{Run, code, until};
 use super::local_memory::{counted, settled, starts};
 use super::{supervised, synced};
+use crate::support::pool::ample_pool;
 use matterstack::backend::Compute;
 use matterstack::backend::{Backends, JobKey};
 use matterstack::model::contract::Status;
@@ -254,6 +255,7 @@ fn a_supervisor_that_may_have_too_little_makes_way_for_another() {
     for limit in 8..20 {
         let mut supervise = Command::new("prlimit");
         supervise.args([&format!("--nofile={limit}:{limit}"), env!("CARGO_BIN_EXE_matterstack"), "__supervise"]);
+        supervise.env("MATTERSTACK_TEST_POOL", ample_pool(run.directory.path()));
         let mut supervisor = supervise.arg(run.backend_directory()).spawn().expect("prlimit");
         let journal = run.backend_directory().join("journal");
         let mut ended = None;

@@ -6,6 +6,8 @@ mod local_hostile;
 mod local_memory;
 mod local_tampered;
 mod login;
+mod pool;
+mod pool_hostile;
 mod slurm;
 mod ssh;
 mod staging;

@@ -2,6 +2,7 @@
 //! that a test starts for itself.
 pub(crate) mod client;
 pub(crate) mod disk;
+pub(crate) mod pool;
 pub(crate) mod random;
 pub(crate) mod secret;
 pub(crate) mod slurm;

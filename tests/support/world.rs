@@ -44,6 +44,7 @@ impl World {
         let world = Self { directory: tempfile::tempdir_in(place).expect("a scratch directory") };
         std::fs::create_dir_all(world.workspace()).expect("a workspace");
         world.write("config.json", &config.to_string());
+        super::pool::ample_pool(world.directory.path());
         world
     }
 
@@ -76,6 +77,7 @@ impl World {
         command.args(arguments).current_dir(self.directory.path()).env_clear();
         // Native code is shared by all tests; everything else is this world's own.
         let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache");
+        command.env("MATTERSTACK_TEST_POOL", self.directory.path().join("machine"));
         command.env("PATH", super::path()).env("HOME", self.directory.path()).env("XDG_CACHE_HOME", cache);
         command
     }

@@ -23,7 +23,7 @@ pub use clean::{CleanError, Cleaned, Left};
 pub use clock::Clock;
 pub use compute::{Compute, JobKey, Unacknowledged};
 pub use kept::{LeftThere, RanAt};
-pub use local::{StoppedSupervisor, StrandedSupervisor, Stranding, stranded_supervisors};
+pub use local::{Held, PoolLook, StoppedSupervisor, StrandedSupervisor, Stranding, look_at_pool, stranded_supervisors};
 pub use news::{CARRY, carry_news, send_news};
 pub use program::{Ended, start_and_wait};
 pub use registry::{BackendTrouble, Backends, Changes};

@@ -2,7 +2,10 @@
 use super::Session;
 use super::output::{print_json, table, tell};
 use super::report::FOUND;
-use crate::backend::{StoppedSupervisor, StrandedSupervisor, Stranding, stopped_supervisors, stranded_supervisors};
+use crate::backend::{
+    Held, PoolLook, StoppedSupervisor, StrandedSupervisor, Stranding, look_at_pool, stopped_supervisors,
+    stranded_supervisors,
+};
 use crate::evidence::verify_pinned;
 use crate::failure::Failure;
 use crate::ground::files::{probe, read_regular};
@@ -43,6 +46,7 @@ pub(super) fn doctor(session: &Session, name: Option<&str>) -> Result<u8, Failur
     match name {
         Some(name) => check_run(&session.run(name)?, &mut checks),
         None => {
+            checks.extend(pool());
             checks.extend(stranded_supervisors().iter().map(stranded));
             if let Ok(workspaces) = session.workspaces() {
                 checks.push(file_system(workspaces.root()));
@@ -80,6 +84,27 @@ fn inotify() -> Check {
             bad("events", error.to_string(), "`loop` falls back on timers; raise fs.inotify.max_user_instances")
         }
     }
+}
+
+/// What the runs of this machine share, and who has it.
+fn pool() -> Vec<Check> {
+    let PoolLook { size, place, holders } = look_at_pool();
+    let first = match (size, place) {
+        (Err(why), _) => bad("pool", why, "mend that file: until then no job starts on this machine"),
+        (Ok(size), None) => good("pool", format!("{size}; each run keeps to it by itself (`machine.pool` is false)")),
+        (Ok(size), Some(Ok(place))) => good("pool", format!("{size}; the ledger lies in `{}`", place.display())),
+        (Ok(size), Some(Err(why))) => bad(
+            "pool",
+            format!("{size}; there is no ledger, so that each run keeps to it by itself: {why}"),
+            "remove what is in its place, or let `machine.shared` name a directory",
+        ),
+    };
+    let held = |Held { pid, user, run, what, waits }| {
+        let of =
+            if user == machine::user_id() { String::new() } else { format!(" of {}", machine::user_name_of(user)) };
+        good("pool", format!("run `{run}`{of} {} {what} (process {pid})", if waits { "waits for" } else { "holds" }))
+    };
+    std::iter::once(first).chain(holders.into_iter().map(held)).collect()
 }
 
 fn file_system(path: &std::path::Path) -> Check {

@@ -7,4 +7,5 @@ pub mod files;
 pub mod machine;
 pub mod random;
 pub mod secret;
+pub mod share;
 pub mod words;

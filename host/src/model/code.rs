@@ -86,7 +86,7 @@ codes! {
         RunCompleted = "run-completed": "ready, but the run has completed";
         RunFailed = "run-failed": "ready, but the run has failed";
         RunCancelled = "run-cancelled": "ready, but the run was cancelled";
-        Capacity = "capacity": "ready, but as many attempts are live as `limits.max_active` or the operator's `max_active` allows; or submitted, and the machine has no process, descriptor, memory or disk for the job until others have ended";
+        Capacity = "capacity": "ready, but as many attempts are live as `limits.max_active` or the operator's `max_active` allows; or submitted, and the machine has no room for the job until others have ended: what runs share of it (`machine`), a process, a descriptor, memory or disk";
         Budget = "budget": "ready, but the operator's `budget` is used up, or has no room for the next task; `amend` raises it";
         Approval = "approval": "waits for the word of one of the people whom the operator's `approve` names; the sentence says who they are";
         NotAccepted = "not-accepted": "the rules of the operator refuse the task: its `input` by `accepts`, or that it names no walltime where core hours are counted; nothing was started";

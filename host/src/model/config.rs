@@ -3,6 +3,7 @@ use super::document::Place;
 use super::limit::Limits;
 use super::misfit::{Misfit, fit};
 use super::notify::NotifyConfig;
+use super::pool::MachineConfig;
 use super::reuse::ReuseConfig;
 use super::rules::{Approve, Budget};
 use super::workflow::FileSource;
@@ -65,6 +66,10 @@ pub struct RunConfig {
     /// Compute systems of the host, by name.
     #[serde(default)]
     pub backends: BTreeMap<String, BackendConfig>,
+    /// What the jobs of all runs may take of this machine together; only in a person's own configuration or in
+    /// `/etc/matterstack/config.json`, and never recorded in a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<MachineConfig>,
     /// Bounds on everything.
     #[serde(default)]
     pub limits: Limits,
@@ -271,6 +276,13 @@ impl<'de> Deserialize<'de> for BackendConfig {
 pub struct LocalConfig {
     /// How many cores its jobs take together.
     pub cores: u32,
+    /// How much memory they take together, as far as tasks say what they need, in MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_mb: Option<u64>,
+    /// The graphics processors that they may use, by what `CUDA_VISIBLE_DEVICES` calls them; absent: those of
+    /// `machine.gpus`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpus: Option<Vec<String>>,
     /// Lines of shell before each command, such as `. $MATTERSTACK_WORKSPACE_DIR/venv/bin/activate`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub setup: Vec<String>,
@@ -330,6 +342,8 @@ impl Default for LocalConfig {
     fn default() -> Self {
         Self {
             cores: 1,
+            memory_mb: None,
+            gpus: None,
             setup: Vec::new(),
             setup_may_fail: false,
             shell: Vec::new(),

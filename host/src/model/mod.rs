@@ -19,6 +19,7 @@ pub mod misfit;
 pub mod notify;
 pub mod open;
 pub mod outputs;
+pub mod pool;
 pub mod reason;
 pub mod remedy;
 pub mod result;

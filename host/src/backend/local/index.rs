@@ -214,7 +214,7 @@ impl Index {
                 Entry::Claim { attempts, .. } => {
                     for attempt in attempts {
                         let state = self.attempts.entry(attempt).or_insert(State::Claimed);
-                        if matches!(state, State::Queued) {
+                        if matches!(state, State::Queued | State::NoRoom(_)) {
                             *state = State::Claimed;
                         }
                     }

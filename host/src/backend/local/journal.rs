@@ -35,6 +35,8 @@ pub(super) struct Journaled {
     pub(super) queue: Position,
     /// What has not ended.
     pub(super) open: HashMap<String, Progress>,
+    /// The graphics processors of those that were about to start.
+    pub(super) gpus: HashMap<String, Vec<String>>,
     /// Every attempt that this generation names.
     pub(super) known: HashSet<String>,
 }
@@ -138,7 +140,10 @@ impl Journal {
                     let claims = attempts.into_iter().map(|attempt| (attempt, Progress::Claimed(under.clone())));
                     state.open.extend(claims);
                 }
-                Entry::Starting { attempt } => {
+                Entry::Starting { attempt, gpus } => {
+                    if !gpus.is_empty() {
+                        state.gpus.insert(attempt.clone(), gpus);
+                    }
                     if let Some(Progress::Claimed(under)) = state.open.get(&attempt) {
                         let starting = Progress::Starting(under.clone());
                         state.open.insert(attempt, starting);

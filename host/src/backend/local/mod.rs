@@ -12,6 +12,7 @@ mod handle;
 mod index;
 mod journal;
 mod lock;
+mod pool;
 mod queue;
 mod record;
 mod running;
@@ -22,6 +23,7 @@ mod version;
 
 pub use lock::StoppedSupervisor;
 pub(in crate::backend) use lock::stopped_supervisor;
+pub use pool::{Held, PoolLook, look_at_pool};
 pub use starter::{INHERITED, inherited};
 pub use stranded::{StrandedSupervisor, Stranding, stranded_supervisors};
 pub use supervisor::supervise;
@@ -65,7 +67,6 @@ const FOREIGN_MS: u64 = 5_000;
 
 /// Where a line of `setup` that fails is noted, in a job's directory, as a word of shell.
 const SETUP_MARK: &str = "\"$MATTERSTACK_SETUP\"";
-
 /// What a cursor says instead of a place while the files are not this directory's own.
 const FOREIGN: &str = "foreign";
 
@@ -129,12 +130,13 @@ impl LocalBackend {
     ) -> Self {
         let directory = directory_of(run, name);
         let LocalSettings { config, log_max } = settings;
-        let LocalConfig { cores, setup, setup_may_fail, shell, pass_env: _, record: _ } = config;
+        let LocalConfig { cores, memory_mb, gpus, setup, setup_may_fail, shell, pass_env: _, record: _ } = config;
         let guarded = if setup_may_fail { setup.clone() } else { guarded(&setup, SETUP_MARK, "") };
         // a supervisor hears nothing from a process that hands nothing in
         let unpinned = pinned.is_none();
         let state = Mutex::new(Client { told: unpinned, ..Client::default() });
-        let settings = Settings { cores, environment: pinned.unwrap_or_default(), setup: guarded, shell };
+        let settings =
+            Settings { cores, memory_mb, gpus, environment: pinned.unwrap_or_default(), setup: guarded, shell };
         Self { run: run.to_owned(), directory, log_max, setup, settings, unpinned, state }
     }
 
@@ -192,7 +194,7 @@ impl LocalBackend {
             secrets,
             walltime_s: job.resources.walltime_s,
             signal_before_s: job.resources.signal_before_s,
-            cores: job.resources.cores.filter(|cores| *cores > 1),
+            needs: pool::Needs::of(&job.resources),
             log_max: self.log_max,
             settings: Arc::default(),
         })

@@ -1,5 +1,6 @@
 //! What stands in the queue and in the journal: one JSON document a line, behind a [`Header`]. A line counts only with
 //! its line feed; a torn one is closed by [`TORN`], which makes it unreadable for good.
+use super::pool::Needs;
 use crate::backend::exit::ExitRecord;
 use crate::backend::job::Command;
 use crate::ground::files::{open_path_with, read_regular};
@@ -55,6 +56,12 @@ pub(super) enum Order {
 pub(super) struct Settings {
     /// How many cores jobs may take together.
     pub(super) cores: u32,
+    /// How much memory they may take together, in MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) memory_mb: Option<u64>,
+    /// The graphics processors that they may use; absent: those of the machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) gpus: Option<Vec<String>>,
     /// What they inherit of the environment of whoever hands them in.
     pub(super) environment: BTreeMap<String, String>,
     /// Lines of shell before each command.
@@ -91,8 +98,9 @@ pub(super) struct Job {
     pub(super) walltime_s: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) signal_before_s: Option<u32>,
+    /// What it takes of the machine; absent: one core.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) cores: Option<u32>,
+    pub(super) needs: Option<Needs>,
     /// What `stdout` and `stderr` may hold, each, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) log_max: Option<u64>,
@@ -109,8 +117,13 @@ pub(super) enum Entry {
     Claim { under: Reign, attempts: Vec<String> },
     /// Written before each start and not made durable: a claim without it provably never started, as long as nothing
     /// that was written can have been lost.
-    Starting { attempt: String },
-    /// The machine has no room to start it now, and why.
+    Starting {
+        attempt: String,
+        /// The graphics processors that it has.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        gpus: Vec<String>,
+    },
+    /// The machine has no room to start it now, and why; of a job that was claimed, or of one that waits for that.
     NoRoom { attempt: String, why: String },
     /// The process runs. Not written for a job that ended before anybody could have looked.
     Start { attempt: String, process: Process },

@@ -1,4 +1,5 @@
 //! A job that runs, and what its time and its output bring.
+use super::pool::{Grant, Needs};
 use super::record::{Job, Process};
 use crate::backend::exit::Reason;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -29,7 +30,9 @@ pub(super) struct Running {
     pub(super) process: Option<Process>,
     /// When to write it there; a job that ends before needs no such line.
     pub(super) announce_at: Option<Instant>,
-    pub(super) cores: u32,
+    /// What it takes of the machine.
+    pub(super) needs: Needs,
+    pub(super) grant: Grant,
     /// When to announce the end of its time, if that is wanted and not done.
     pub(super) warn_at: Option<Instant>,
     pub(super) deadline: Option<Instant>,

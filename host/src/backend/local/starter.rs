@@ -38,6 +38,9 @@ pub const INHERITED: [&str; 12] = [
     "VIRTUAL_ENV",
 ];
 
+/// How libraries are told which graphics processors to use.
+const GPU_VARIABLES: [&str; 2] = ["CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"];
+
 /// Where programs are looked for if the environment does not say.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
@@ -104,13 +107,13 @@ impl Starter {
         Ok(Self { programs: BTreeMap::new(), settings: Arc::default(), null: File::open("/dev/null")? })
     }
 
-    /// Starts the job in a process group of its own.
-    pub(super) fn start(&mut self, job: &Job) -> Result<Child, NotStarted> {
+    /// Starts the job in a process group of its own, and tells it these graphics processors, where it is to be told.
+    pub(super) fn start(&mut self, job: &Job, gpus: Option<&[String]>) -> Result<Child, NotStarted> {
         let directory = Path::new(&job.directory);
         // `stdout` is made by a start and by nothing else, so whoever makes it is the only one to start the job,
         // whatever became of the journal
         let stdout = output(directory, STDOUT)?;
-        let started = output(directory, STDERR).and_then(|stderr| self.start_in(job, directory, stdout, stderr));
+        let started = output(directory, STDERR).and_then(|stderr| self.start_in(job, gpus, stdout, stderr));
         if let Err(NotStarted::Now { .. }) = &started {
             for name in [STDOUT, STDERR] {
                 let _ = fs::remove_file(directory.join(name));
@@ -119,7 +122,14 @@ impl Starter {
         started
     }
 
-    fn start_in(&mut self, job: &Job, directory: &Path, stdout: File, stderr: File) -> Result<Child, NotStarted> {
+    fn start_in(
+        &mut self,
+        job: &Job,
+        gpus: Option<&[String]>,
+        stdout: File,
+        stderr: File,
+    ) -> Result<Child, NotStarted> {
+        let directory = Path::new(&job.directory);
         let cannot = |what: &str, error: io::Error| not_started(what, &error);
         // a job can take away what it printed, and not easily what says how it ended
         if directory.join(EXIT).symlink_metadata().is_ok() {
@@ -143,6 +153,10 @@ impl Starter {
         command.stdin(null).stdout(stdout).stderr(stderr);
         command.env_clear().envs(&job.settings.environment);
         command.envs(place(directory, job)).envs(&job.env).envs(secrets).env("MATTERSTACK_ATTEMPT", &job.attempt);
+        if let Some(gpus) = gpus {
+            let told = gpus.join(",");
+            command.envs(GPU_VARIABLES.map(|name| (name, &told)));
+        }
         let ever = |reason, what: &str| NotStarted::Ever(reason, format!("program `{name}` {what}"));
         spawn(&mut command).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => ever(Reason::NotFound, "not found"),

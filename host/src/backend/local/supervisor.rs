@@ -6,6 +6,7 @@ use super::aside;
 use super::ended::Ended;
 use super::journal::Journal;
 use super::lock;
+use super::pool::{KEEP, Pool};
 use super::queue::Queue;
 use super::record::{Entry, Job, Order, Process, Reign, Settings, open_own};
 use super::running::Running;
@@ -13,7 +14,8 @@ use super::starter::Starter;
 use crate::backend::exit::{ExitRecord, Reason};
 use crate::ground::failpoint;
 use crate::ground::machine::{self, Watch};
-use std::collections::{HashSet, VecDeque};
+use room::First;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
@@ -24,6 +26,7 @@ use std::time::{Duration, Instant};
 
 mod finish;
 mod recover;
+mod room;
 mod start;
 
 /// How long to stay without work: a chain of tasks must not start a supervisor for each link.
@@ -55,6 +58,8 @@ struct Supervisor {
     reign: Reign,
     settings: Arc<Settings>,
     starter: Starter,
+    /// The graphics processors of jobs that an earlier supervisor started.
+    gpus_before: HashMap<String, Vec<String>>,
     /// The attempts of this generation of the journal.
     known: HashSet<String>,
     waiting: VecDeque<Job>,
@@ -65,6 +70,17 @@ struct Supervisor {
     start_at: Option<Instant>,
     /// The attempt of which the journal says that the machine has no room for it.
     no_room: Option<String>,
+    pool: Pool,
+    /// The first that waits for room, or what is known of it.
+    first: First,
+    /// What was told of jobs for which there is never room.
+    never: HashMap<String, String>,
+    /// Whether the first waits for what others hold of the machine.
+    waits_for_machine: bool,
+    /// When to ask for room again if nothing happens before: of whoever was killed nobody hears.
+    ask_at: Option<Instant>,
+    /// Whether the last job that ended was so short that claims are worth making ahead.
+    short: bool,
     /// When to try again to write how jobs ended.
     record_at: Option<Instant>,
     /// When to try again to begin the files anew after the disk refused.
@@ -95,6 +111,7 @@ pub fn supervise(directory: &Path) -> io::Result<()> {
     let Some(mut supervisor) = Supervisor::open(&directory)? else { return Ok(()) };
     watch.add(supervisor.queue.path())?;
     supervisor.recover()?;
+    supervisor.pool.succeed();
     supervisor.serve(&watch, &lock)
 }
 
@@ -106,6 +123,10 @@ impl Supervisor {
             self.record_at = self.record_at.filter(|at| *at > Instant::now());
             self.write_unrecorded();
             self.start_jobs();
+            if let Some(bell) = self.pool.other_bell() {
+                // whoever hears no bell looks by the clock
+                let _ = watch.add(&bell);
+            }
             self.enforce();
             self.wake_ticks();
             self.begin_files_anew(watch);
@@ -223,10 +244,13 @@ impl Supervisor {
         let attempts = self.claimed.iter().map(|job| &job.attempt).chain(running).cloned().collect();
         let mut entries = vec![Entry::Claim { under: self.reign.clone(), attempts }];
         for running in &self.running {
-            let attempt = running.job.attempt.clone();
+            let (attempt, gpus) = (running.job.attempt.clone(), running.grant.gpus.clone());
+            if running.process.is_some() && !gpus.is_empty() {
+                entries.push(Entry::Starting { attempt: attempt.clone(), gpus: gpus.clone() });
+            }
             entries.push(match &running.process {
                 Some(process) => Entry::Start { attempt, process: process.clone() },
-                None => Entry::Starting { attempt },
+                None => Entry::Starting { attempt, gpus },
             });
         }
         entries
@@ -285,10 +309,6 @@ impl Supervisor {
         }
     }
 
-    fn cores_of(&self, job: &Job) -> u32 {
-        job.cores.unwrap_or(1).clamp(1, self.settings.cores.max(1))
-    }
-
     fn enforce(&mut self) {
         let now = Instant::now();
         for running in &mut self.running {
@@ -310,6 +330,7 @@ impl Supervisor {
         let (boot, started_at) = (self.reign.boot.clone(), running.started_at.clone());
         let process = Process { pid, start_time, boot, started_at };
         running.process = Some(process.clone());
+        self.pool.name(&running.grant, &process);
         // without this line a later supervisor looks for the process, or takes the job for lost, which is safe
         let _ = self.journal.append(&Entry::Start { attempt: running.job.attempt.clone(), process });
         failpoint::hit("local.started");
@@ -335,8 +356,9 @@ impl Supervisor {
         self.write_journal();
         let now = Instant::now();
         let timers = self.running.iter().map(Running::next_timer);
-        let timers = timers.chain([self.wake_due, self.start_at, self.record_at]);
-        let timeout = timers.flatten().map(|at| at.saturating_duration_since(now)).chain(idle_left).min();
+        let timers = timers.chain([self.wake_due, self.start_at, self.record_at, self.ask_at]);
+        let keep = (!self.running.is_empty()).then(|| now + KEEP);
+        let timeout = timers.chain([keep]).flatten().map(|at| at.saturating_duration_since(now)).chain(idle_left).min();
         let watched: Vec<usize> =
             (0..self.running.len()).filter(|index| self.running[*index].pidfd.is_some()).collect();
         let pidfds = watched.iter().filter_map(|index| self.running[*index].pidfd.as_ref()).map(AsFd::as_fd);
@@ -354,6 +376,9 @@ impl Supervisor {
         if ready[0] && watch.drain()? {
             let orders = self.queue.read()?;
             self.take(orders);
+            self.pool.keep();
+        } else if ready.iter().all(|ready| !ready) {
+            self.pool.keep();
         }
         Ok(())
     }
@@ -378,6 +403,7 @@ impl Supervisor {
             reign: Reign::of(directory)?,
             settings,
             starter: Starter::new()?,
+            gpus_before: HashMap::new(),
             known: HashSet::new(),
             waiting: VecDeque::new(),
             claimed: VecDeque::new(),
@@ -385,6 +411,12 @@ impl Supervisor {
             unrecorded: Vec::new(),
             start_at: None,
             no_room: None,
+            pool: Pool::open(directory)?,
+            first: First::default(),
+            never: HashMap::new(),
+            waits_for_machine: false,
+            ask_at: None,
+            short: false,
             record_at: None,
             anew_at: None,
             cramped: 0,

@@ -1,6 +1,6 @@
 //! What a task must have that is run as a command, as far as its text alone tells.
 use super::{CommandLine, Task};
-use crate::model::config::{COMPUTE, RunConfig};
+use crate::model::config::{BackendConfig, COMPUTE, RunConfig};
 
 /// Why no attempt of a task could start its command; nothing if it can, or if its operator runs none.
 pub(super) fn cannot_start(task: &Task, config: &RunConfig) -> Option<String> {
@@ -30,5 +30,29 @@ pub(super) fn cannot_start(task: &Task, config: &RunConfig) -> Option<String> {
         } else {
             value.fault().map(|why| format!("`env.{name}` {why}"))
         }
+    })
+}
+
+/// Which resource a task asks for beyond what its backend on this machine may ever give to jobs; nothing if there is
+/// none, or if it is not known where the task will run. What the machine has is known where it runs.
+pub(super) fn asks_too_much(task: &Task, config: &RunConfig) -> Option<String> {
+    let operator = config.operators.get(&task.operator).filter(|operator| operator.plugin == COMPUTE)?;
+    let name = match (operator.config.get("backend"), operator.grants.compute.as_slice()) {
+        (Some(named), _) => named.as_str()?,
+        (None, [only]) => only,
+        (None, _) => return None,
+    };
+    let Some(BackendConfig::Local(backend)) = config.backends.get(name) else { return None };
+    let asked = task.resources.as_ref()?;
+    let gpus = backend.gpus.as_ref().map(|gpus| gpus.len() as u64);
+    let numbers = [
+        ("cores", asked.cores.map(u64::from), Some(u64::from(backend.cores))),
+        ("memory_mb", asked.memory_mb, backend.memory_mb),
+        ("gpus", asked.gpus.map(u64::from), gpus),
+    ];
+    numbers.into_iter().find_map(|(key, asked, most)| {
+        let (asked, most) = (asked?, most?);
+        let has = if key == "gpus" { "names" } else { "is" };
+        (asked > most).then(|| format!("resources.{key} is {asked}, and `backends.{name}.{key}` {has} {most}"))
     })
 }

@@ -104,6 +104,9 @@ pub struct Resources {
     /// Graphics processors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpus: Option<u32>,
+    /// Things that the machine's pool counts, such as licences, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub counts: BTreeMap<String, u32>,
     /// The longest run time, in seconds; at most ten years.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub walltime_s: Option<f64>,

@@ -1,9 +1,10 @@
 //! The rules that a plan must keep, as far as they need no store.
-use super::command::cannot_start;
+use super::command::{asks_too_much, cannot_start};
 use super::folder::{Chosen, Inside, is_folder, pinned_below};
 use super::{FileSource, TASK_ID_MAX_BYTES, Task, WALLTIME_MAX_S, WorkflowError, nearest};
 use crate::model::config::RunConfig;
 use crate::model::id::TaskId;
+use crate::model::pool::check_names;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -163,7 +164,7 @@ fn validate_task(task: &Task, config: &RunConfig) -> Result<(), WorkflowError> {
         let hint = near.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
         return Err(WorkflowError::UnknownOperator(task.id.clone(), task.operator.clone(), hint));
     }
-    if let Some(why) = cannot_start(task, config) {
+    if let Some(why) = cannot_start(task, config).or_else(|| asks_too_much(task, config)) {
         return Err(WorkflowError::Value(task.id.clone(), why));
     }
     validate_files(task, config)?;
@@ -347,6 +348,9 @@ fn validate_values(task: &Task) -> Result<(), WorkflowError> {
         return wrong(format!(
             "resources.walltime_s is more than ten years ({WALLTIME_MAX_S}); it is a number of seconds"
         ));
+    }
+    if let Some(Err(why)) = task.resources.as_ref().map(|asked| check_names(asked.counts.keys())) {
+        return wrong(format!("resources.counts {why}"));
     }
     let factors = [
         ("timeout.walltime_factor", task.retry.on.timeout.as_ref().map(|rule| rule.walltime_factor)),

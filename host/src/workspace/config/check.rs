@@ -9,6 +9,7 @@ use crate::model::config::{
 use crate::model::document::{self, INTEGER_MAX, Place};
 use crate::model::limit::{Limit, Limits};
 use crate::model::misfit;
+use crate::model::pool::check_names;
 use crate::model::workflow::{Task, nearest};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -38,6 +39,13 @@ pub(super) fn check(config: &RunConfig) -> Result<(), Wrong> {
         let what = format!("campaign.seed is {}; at most {INTEGER_MAX} (2^53 - 1) is exact", config.campaign.seed);
         return Err(Wrong::new("campaign.seed", what));
     }
+    if config.machine.is_some() {
+        let what = "machine stands in the configuration of a run, and all runs share one machine";
+        return Err(Wrong::new("machine", what).hint(
+            "write it into ~/.config/matterstack/config.json; what a run may take is `cores`, `memory_mb` and `gpus` \
+             of its backend",
+        ));
+    }
     exact("campaign.params", &config.campaign.params)?;
     if config.campaign.plugin == ASK_TELL && config.campaign.analyze == Some(AnalyzeMode::Workflow) {
         let what = format!("campaign.analyze is `workflow`, and {ASK_TELL} is told each result as it comes");
@@ -56,6 +64,11 @@ pub(super) fn check(config: &RunConfig) -> Result<(), Wrong> {
 
 fn check_local(name: &str, local: &LocalConfig) -> Result<(), Wrong> {
     at_least_one(&format!("backends.{name}.cores"), u64::from(local.cores))?;
+    at_least_one(&format!("backends.{name}.memory_mb"), local.memory_mb.unwrap_or(1))?;
+    if let Err(why) = check_names(local.gpus.iter().flatten()) {
+        let key = format!("backends.{name}.gpus");
+        return Err(Wrong::new(&key, format!("{key} {why}")));
+    }
     for pattern in &local.pass_env {
         let key = format!("backends.{name}.pass_env");
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '*');

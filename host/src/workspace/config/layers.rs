@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use crate::model::config::{BackendConfig, RunConfig};
 use crate::model::document::{self, Dialect, Place, way};
 use crate::model::misfit::{self, Misfit};
+use crate::model::pool::MachineConfig;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -90,6 +91,17 @@ impl Layers {
         self.sets.extend_from_slice(sets);
         self.option = option;
         set_values(&mut self.value, sets, option)
+    }
+
+    /// Checks what is said of the machine, and leaves it out: it is no run's, and is read where jobs start.
+    pub(super) fn take_machine(&mut self) -> Result<(), Failure> {
+        let Some(said) = self.value.as_object_mut().and_then(|keys| keys.remove("machine")) else { return Ok(()) };
+        let said: MachineConfig =
+            misfit::fit(&said).map_err(|misfit| self.misfit(&misfit.below([Place::Key("machine".to_owned())])))?;
+        said.check().map_err(|(key, why)| {
+            let key = format!("machine.{key}");
+            self.failure(Wrong::new(&key, format!("{key} {why}")))
+        })
     }
 
     /// What the layers say together, as a configuration.

@@ -11,6 +11,7 @@ pub use notify::granted_origins;
 use crate::failure::{Failure, FailureKind};
 use crate::ground::files::read_named;
 use crate::ground::machine;
+use crate::ground::share;
 use crate::model::config::{BackendConfig, CONFIG_MAX, RunConfig};
 use crate::model::document::{self, Dialect};
 use crate::model::limit::CompileLimits;
@@ -25,10 +26,7 @@ const IMPLIED: &str = "local";
 
 /// Where a site's or a person's own settings lie: `$XDG_CONFIG_HOME` or `~/.config`, then `matterstack/config.json`.
 pub fn user_config() -> Option<PathBuf> {
-    let base = std::env::var_os("XDG_CONFIG_HOME").filter(|path| Path::new(path).is_absolute());
-    let base =
-        base.map(PathBuf::from).or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".config")));
-    base.map(|base| base.join("matterstack").join("config.json"))
+    share::user_settings()
 }
 
 /// A run's configuration, and what a person should be told of how it came about.
@@ -48,6 +46,7 @@ pub fn resolve(file: &Path, user: Option<&Path>, sets: &[String]) -> Result<Reso
     let mut layers = Layers::default();
     if let Some(path) = user.filter(|path| path.exists()) {
         layers.add_file(path)?;
+        layers.take_machine()?;
     }
     layers.add_file(file)?;
     if layers.value.get("pinned").is_some() {

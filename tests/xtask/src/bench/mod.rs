@@ -11,6 +11,7 @@ mod measure;
 mod mend;
 mod million;
 mod peers;
+mod pool;
 mod record;
 mod results;
 mod reuse;
@@ -27,7 +28,8 @@ use ground::{Given, Ground, Place};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Only the rows whose name contains this text: independent, chain, idle, per-task, after,
-    /// cold-start, calls, plan, record, mend, reuse, each-result, results, million, slurm, ssh
+    /// cold-start, calls, plan, record, mend, reuse, each-result, results, pool, million, slurm,
+    /// ssh
     row: Option<String>,
     /// Only on the file system in memory, or only on the disk
     #[arg(long, value_enum)]
@@ -53,7 +55,7 @@ enum Measured {
     OnDisk(fn(&Ground) -> Result<()>),
 }
 
-const ROWS: [Row; 16] = [
+const ROWS: [Row; 17] = [
     Row { name: "independent", measured: Measured::Everywhere(rows::independent) },
     Row { name: "chain", measured: Measured::Everywhere(rows::chain) },
     Row { name: "idle", measured: Measured::Everywhere(rows::idle) },
@@ -67,6 +69,7 @@ const ROWS: [Row; 16] = [
     Row { name: "reuse", measured: Measured::InEachPlace(reuse::reuse) },
     Row { name: "each-result", measured: Measured::InEachPlace(each_result::each_result) },
     Row { name: "results", measured: Measured::InEachPlace(results::results) },
+    Row { name: "pool", measured: Measured::InEachPlace(pool::pool) },
     Row { name: "million", measured: Measured::InEachPlace(million::million) },
     Row { name: "slurm", measured: Measured::OnDisk(cluster::slurm) },
     Row { name: "ssh", measured: Measured::OnDisk(cluster::ssh) },

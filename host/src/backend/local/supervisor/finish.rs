@@ -47,6 +47,8 @@ impl Supervisor {
         };
         // there may be room now for what had none
         self.start_at = None;
+        self.short = running.announce_at.is_some();
+        self.pool.give_back(&running.grant);
         let started_at = Some(running.started_at);
         let record = ExitRecord {
             started_at,

@@ -3,7 +3,7 @@ use super::super::journal::Progress;
 use super::super::queue::Queue;
 use super::super::record::{Job, Order, Process, now};
 use super::super::running::{Running, first_look, walltime, warn_at};
-use super::{Ending, Supervisor};
+use super::{Ending, Supervisor, room};
 use crate::backend::exit::Reason;
 use crate::ground::machine;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -16,6 +16,7 @@ impl Supervisor {
     pub(super) fn recover(&mut self) -> io::Result<()> {
         let journaled = self.journal.read()?;
         self.known = journaled.known;
+        self.gpus_before = journaled.gpus;
         self.queue = Queue::open(&self.directory, journaled.queue)?;
         let mut open = journaled.open;
         for order in self.queue.read()? {
@@ -88,7 +89,10 @@ impl Supervisor {
         }
         let age = machine::since_start(process.start_time);
         let deadline = walltime(job).and_then(|walltime| Instant::now().checked_add(walltime.saturating_sub(age)));
-        let cores = self.cores_of(job);
+        // it runs, whether there is room or not
+        let needs = room::needs_of(job);
+        let gpus = self.gpus_before.remove(&job.attempt).unwrap_or_default();
+        let grant = self.pool.hold(needs.clone(), gpus, Some(&process));
         self.running.push(Running {
             job: job.clone(),
             pid,
@@ -97,7 +101,8 @@ impl Supervisor {
             started_at: process.started_at.clone(),
             process: Some(process),
             announce_at: None,
-            cores,
+            needs,
+            grant,
             warn_at: warn_at(job, deadline),
             deadline,
             look_at: first_look(job),
