@@ -92,7 +92,6 @@ fn a_run_from_init_to_its_end() {
     golden(&world, "graph-svg", &["graph", "r", "--format", "svg"], 0);
     golden(&world, "list", &["list"], 0);
     golden(&world, "step-ended", &["step", "r", "--json"], 0);
-    golden(&world, "attempts", &["attempts", "r", "bad"], 0);
 }
 
 #[test]

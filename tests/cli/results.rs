@@ -240,3 +240,59 @@ fn what_is_to_be_scheduled_is_printed() {
     assert!(world.run(&["schedule", "r"]).code(0).stdout.contains("OnUnitInactiveSec"));
     world.run(&["schedule", "none"]).code(2);
 }
+
+#[test]
+fn what_attempts_took_is_of_their_jobs_and_never_of_the_pause_between_them() {
+    let tasks = json!([
+        {"id": "two", "command": "sleep 0.3", "resources": {"cores": 2}},
+        {"id": "bad", "command": "exit 7", "allow_failure": true, "retry": {"max_attempts": 2, "backoff_s": 1}},
+        {"id": "killed", "command": "kill -9 $$", "allow_failure": true},
+    ]);
+    let world = World::with_tasks(&tasks);
+    world.run(&["init", "demo", "--run-id", "r", "--label", "a | b"]).code(0);
+    world.run(&["loop", "r"]).code(0);
+    let attempts = |task: &str| world.run(&["attempts", "r", task, "--json"]).code(0).json();
+    let two = &attempts("two")[0];
+    let ran = two["ran_s"].as_f64().expect("seconds");
+    assert!((0.3..30.0).contains(&ran) && two["queued_s"].as_f64() >= Some(0.0), "{two}");
+    let hours = two["core_hours"].as_f64().expect("hours");
+    assert!((hours - 2.0 * ran / 3600.0).abs() < 1e-9 && two["cores"] == 2, "{two}");
+    assert_eq!(two["exit"], json!({"code": 0, "signal": null}));
+    assert_eq!(attempts("killed")[0]["exit"], json!({"code": null, "signal": 9}));
+    let text = world.run(&["attempts", "r", "bad"]).code(0).stdout;
+    for word in ["QUEUED", "RAN", "CORE HOURS", "MEMORY", "EXIT", "NODE", "DIRECTORY", "exited with code 7"] {
+        assert!(text.contains(word), "{word} in {text}");
+    }
+
+    let evidence = world.evidence();
+    let all = &evidence["resources"]["total"];
+    assert_eq!((&all["attempts"], &all["measured"], &all["reused"]), (&json!(4), &json!(4), &json!(0)));
+    let (core, wasted) = (all["core_hours"].as_f64().expect("hours"), all["wasted_core_hours"].as_f64());
+    assert!(core >= hours && wasted.is_some_and(|wasted| wasted <= core - hours + 1e-9), "{all}");
+    assert_eq!(evidence["resources"]["operators"]["local"], *all);
+    let tasks = evidence["tasks"].as_array().expect("tasks");
+    let bad = tasks.iter().find(|task| task["id"] == "bad").expect("a task");
+    let job = &attempts("bad")[1];
+    assert_eq!(bad["ran_ms"].as_f64().map(|ms| ms / 1000.0), job["ran_s"].as_f64());
+    let report = fs::read_to_string(world.run_dir("r").join("evidence/report.md")).expect("a report");
+    assert!(report.contains("Label: a \\| b\n") && report.contains("### What it took"), "{report}");
+    assert_eq!(evidence["run"]["label"], "a | b");
+}
+
+#[test]
+fn of_two_that_remove_a_run_at_once_the_second_says_that_it_is_gone() {
+    let world = swept("a");
+    let dir = matterstack::run::RunDir::new(world.run_dir("r"));
+    let lock = fs::File::options().write(true).open(dir.lock()).expect("a lock");
+    lock.lock().expect("locked");
+    let mut second = world.command(&["rm", "r"]);
+    second.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let second = second.spawn().expect("the binary runs");
+    crate::support::until("it waits for the lease", || {
+        fs::File::open(dir.gate()).is_ok_and(|gate| gate.try_lock().is_err())
+    });
+    fs::rename(world.run_dir("r"), world.root().join("../aside")).expect("removed");
+    lock.unlock().expect("let go");
+    let done = crate::support::world::done(second.wait_with_output().expect("an end")).code(2);
+    assert!(done.stderr.contains("run `r` is gone: somebody else removed it in the meantime"), "{done:?}");
+}

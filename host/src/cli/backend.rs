@@ -6,6 +6,7 @@ use crate::backend::{Check, Cleaned, Left, Step, check};
 use crate::failure::Failure;
 use crate::model::code::Code;
 use crate::model::workflow::Task;
+use crate::run::Run;
 use crate::workspace::{Access, backend_config, user_config};
 use clap::Subcommand;
 use std::collections::{BTreeSet, HashMap};
@@ -93,8 +94,15 @@ fn shown(step: &Step) -> String {
 }
 
 fn clean(session: &Session, name: &str, kept: bool) -> Result<u8, Failure> {
-    let held = hold(session, name, Access::Own)?;
-    let run = &held.run;
+    let cleaned = tidy(&hold(session, name, Access::Own)?.run, kept)?;
+    if session.json {
+        print_json(&cleaned)?;
+    }
+    Ok(0)
+}
+
+/// Removes attempt directories of a run from its clusters, and says so.
+pub(super) fn tidy(run: &Run, kept: bool) -> Result<Vec<Cleaned>, Failure> {
     let open: BTreeSet<String> = run.store.open_tasks(u32::MAX)?.into_iter().map(|task| task.id).collect();
     let mut attempts = HashMap::new();
     for attempt in run.store.all_attempts()? {
@@ -118,8 +126,5 @@ fn clean(session: &Session, name: &str, kept: bool) -> Result<u8, Failure> {
     if cleaned.is_empty() {
         tell("no backend of this run has directories of its own");
     }
-    if session.json {
-        print_json(&cleaned)?;
-    }
-    Ok(0)
+    Ok(cleaned)
 }

@@ -1,12 +1,13 @@
 //! Commands about runs as things that are kept: notes, what they take of the disk, and their end.
-use super::Session;
 use super::output::{print, print_json, table, tell};
 use super::runs::hold;
 use super::subject::{LATEST, runs_of};
+use super::{Session, backend};
 use crate::failure::Failure;
 use crate::model::act::Verb;
+use crate::model::pattern::{Dots, Pattern, Patterns};
 use crate::tick;
-use crate::workspace::{self, Access, Usage, act, refuse_removal, usage};
+use crate::workspace::{self, Access, Cleaning, Unwanted, Usage, act, refuse_removal, usage};
 use clap::Args;
 use serde_json::json;
 use std::path::Path;
@@ -22,6 +23,72 @@ pub(super) struct RmArgs {
     /// Say what would be removed, and change nothing
     #[arg(long)]
     dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CleanArgs {
+    /// The runs
+    #[arg(value_name = "RUN", required = true)]
+    runs: Vec<String>,
+    #[command(flatten)]
+    what: CleanWhat,
+    /// Also where other runs took results
+    #[arg(long)]
+    anyway: bool,
+    /// Say what would be removed, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+struct CleanWhat {
+    /// Directories of attempts after which their task has completed again
+    #[arg(long)]
+    superseded: bool,
+    /// Directories of attempts that failed or were cancelled, of tasks that have ended
+    #[arg(long)]
+    failed: bool,
+    /// Outputs that this pattern names, of a run that has ended; also several
+    #[arg(long, value_name = "GLOB")]
+    outputs: Vec<String>,
+    /// What tasks of a run that has ended kept on clusters, and their directories there
+    #[arg(long)]
+    remote: bool,
+}
+
+pub(super) fn clean(session: &Session, arguments: &CleanArgs) -> Result<u8, Failure> {
+    let CleanArgs { runs, what: CleanWhat { superseded, failed, outputs, remote }, anyway, dry_run } = arguments;
+    let patterns = outputs.iter().map(|text| Pattern::parse(text)).collect::<Result<Vec<_>, _>>();
+    let patterns = patterns.map_err(|error| Failure::input(format!("--outputs: {error}")))?;
+    let unwanted = Unwanted {
+        superseded: *superseded,
+        failed: *failed,
+        outputs: (!patterns.is_empty()).then(|| Patterns::new(patterns, Dots::Written)),
+        remote: *remote,
+    };
+    let (workspaces, mut cleaned) = (session.workspaces()?, Vec::new());
+    for name in runs {
+        let words = json!({"superseded": superseded, "failed": failed, "outputs": outputs, "remote": remote});
+        let mut held = hold(session, name, Access::Own)?;
+        let run = held.run.dir.address().to_owned();
+        let done = workspace::clean(&mut held.run, &unwanted, &workspaces, (*anyway, *dry_run), words)?;
+        let Cleaning { directories, outputs, bytes: size } = done;
+        if *remote && !dry_run {
+            backend::tidy(&held.run, true)?;
+        }
+        let tried = if *dry_run { "dry run, nothing is changed: " } else { "" };
+        tell(&format!(
+            "{tried}run `{run}`: {directories} directories of attempts and {outputs} outputs are removed, {}",
+            bytes(size)
+        ));
+        let id = held.run.dir.id();
+        cleaned.push(json!({"run_id": id, "directories": directories, "outputs": outputs, "bytes": size}));
+    }
+    if session.json {
+        print_json(&cleaned)?;
+    }
+    Ok(0)
 }
 
 pub(super) fn note(session: &Session, words: Vec<String>) -> Result<u8, Failure> {

@@ -99,6 +99,9 @@ pub(super) fn logs(session: &Session, name: &str, task: &str, which: Which) -> R
         )),
     })?;
     let directory = dir.join(&attempt.directory);
+    if let Some(removed) = store.removed_file(attempt.key, "")? {
+        return Err(Failure::input(format!("what attempt {} wrote {}", attempt.number, removed.sentence())));
+    }
     let mut streams = [Tail::new(directory.join("stdout"), false), Tail::new(directory.join("stderr"), true)];
     if let Some(lines) = tail {
         streams.iter_mut().for_each(|stream| stream.skip_to_last(lines));

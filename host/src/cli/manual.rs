@@ -1,7 +1,7 @@
 //! What the command line takes, and the manual of it.
 use super::control::How;
 use super::subject::Choice;
-use super::{backend, control, export, keep, kit, mend, new, once, plugin, respond, reuse, runs, step, table};
+use super::{backend, control, export, keep, kit, mend, new, once, page, plugin, respond, reuse, runs, step, table};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -156,8 +156,10 @@ pub(super) enum Command {
     /// (the files it consumed beside what stands in the task): [{destination, sha256, from_attempt (null for a pinned
     /// file), from_path}], logs (what was written about it): [{kind, sha256, size}], and job: {external_id, host, node,
     /// queued_at, started_at, stopped_at, cpu_ms, memory_peak_mb}, each null where the outside does not tell, usage
-    /// (what its operator says that it used, or null), and reused (whose results it took, if it ran nothing: {run,
-    /// attempt, origin (the attempt that ran)}, or null).
+    /// (what its operator says that it used, or null), reused (whose results it took, if it ran nothing: {run,
+    /// attempt, origin (the attempt that ran)}, or null), and of its job, null where the outside does not tell:
+    /// queued_s (from being handed in to its start), ran_s (from its start to its end), core_hours (cores, which the
+    /// task asked for, times ran_s), and exit: {code, signal}.
     #[command(override_usage = "matterstack attempts [OPTIONS] [RUN] TASK")]
     Attempts {
         /// The run [default: latest], and the task
@@ -209,6 +211,16 @@ pub(super) enum Command {
     ///
     /// With --json: a list of objects with these keys; null is what there is not.
     Table(table::TableArgs),
+    /// Write what came out of a run as one HTML page with figures
+    ///
+    /// The file needs nothing beside it, runs no script and asks nothing of a network. Drawn are the objectives of a
+    /// campaign that tells them, the numbers that --fields, --minimize and --maximize name, else those in the documents
+    /// of operators, and when attempts ran. With two numbers of which it is known which way is better, their Pareto
+    /// front.
+    ///
+    /// With --json: run_id, path, and missing (in sentences: outputs that are not as they were left, numbers that no
+    /// task has).
+    Report(page::ReportArgs),
     /// Say what two runs have not alike: configuration, plugins, pinned files, tasks and their results
     ///
     /// With --json: a list, each with part (config, plugin, file, task or result), task (or null), name (a path in a
@@ -244,6 +256,14 @@ pub(super) enum Command {
         #[arg(value_name = "RUN")]
         runs: Vec<String>,
     },
+    /// Remove what attempts left and nobody needs any more
+    ///
+    /// What is removed is recorded first, with who did it; the digests stay, and whatever looks for a file says that it
+    /// was removed. What an interrupted `clean` left over goes with the next. Live and lost attempts are not touched.
+    ///
+    /// With --json: a list, each with run_id, directories and outputs (how many), and bytes.
+    #[command(override_usage = "matterstack clean [OPTIONS] <RUN>...")]
+    Clean(keep::CleanArgs),
     /// Remove runs that have ended
     ///
     /// With --json: a list, each with run_id, path, files and bytes.

@@ -16,6 +16,7 @@ mod mend;
 mod new;
 mod once;
 mod output;
+mod page;
 mod path;
 mod plugin;
 mod progress;
@@ -127,10 +128,12 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
         }
         Command::Graph { run, format, fold } => graph::graph(session, &run, format, fold),
         Command::Table(arguments) => table::table(session, &arguments),
+        Command::Report(arguments) => page::report(session, arguments),
         Command::Compare { first, second } => compare::compare(session, &first, &second),
         Command::Path { of } => path::path(session, of),
         Command::Export(arguments) => export::export(session, arguments),
         Command::Du { runs } => keep::du(session, &runs),
+        Command::Clean(arguments) => keep::clean(session, &arguments),
         Command::Rm(arguments) => keep::rm(session, &arguments),
         Command::Note { of } => keep::note(session, of),
         Command::Pause { run, reason } => control::pause(session, &run, reason.as_deref()),

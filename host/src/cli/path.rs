@@ -24,6 +24,9 @@ pub(super) fn path(session: &Session, words: Vec<String>) -> Result<u8, Failure>
         if let Some(file) = &file {
             path = path.join(file);
             if path.symlink_metadata().is_err() {
+                if let Some(removed) = store.removed_file(attempt.key, file)? {
+                    return Err(Failure::input(format!("`{file}` of task `{task}` {}", removed.sentence())));
+                }
                 let known: Vec<String> = store.outputs(attempt.key)?.into_iter().map(|output| output.path).collect();
                 let what = format!("the last attempt at task `{task}` left no `{file}`");
                 return Err(Failure::input(what).hint(match known.as_slice() {

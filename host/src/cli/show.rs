@@ -6,19 +6,18 @@ use crate::backend::stopped_supervisors;
 use crate::drive::watching;
 use crate::explain::{Beside, Explanation, explain_chosen, explain_run, explain_task, explain_task_reuse};
 use crate::failure::{Failure, FailureKind};
-use crate::ground::files::open_regular_path;
 use crate::ground::machine::Watch;
 use crate::ground::words::positional;
-use crate::model::attempt_dir::STDERR;
 use crate::model::code::Code;
 use crate::model::selection::Selection;
 use crate::model::states::{AttemptState, RunState, TaskCounts};
 use crate::model::time::Time;
+use crate::results;
 use crate::run::{LastTick, RunDir, outside_command};
 use crate::store::{Store, WaitRow};
 use crate::workspace::{changed_files, kept_config, now_ms, open_for_reading, open_to_look, read_store};
 use serde_json::{Value, json};
-use std::io::{IsTerminal, Read, Seek, SeekFrom};
+use std::io::IsTerminal;
 use std::time::Duration;
 
 /// Things that `status` lists; the counts say how many more there are.
@@ -33,9 +32,6 @@ const EXPLAINED_SHOWN: u64 = 50;
 const PRINTED_AT_ONCE: usize = 1_000;
 /// Up to where a list does not count the seconds.
 const A_MINUTE: Duration = Duration::from_secs(60);
-/// What is read of the end of a standard error, in bytes, and how many lines of it are shown.
-const LAST_WORDS_BYTES: u64 = 4096;
-const LAST_WORDS_LINES: usize = 5;
 /// Characters of the campaign's result that `status` shows a person.
 const RESULT_CHARS: usize = 120;
 
@@ -375,15 +371,8 @@ fn last_words(dir: &RunDir, store: &Store, task: &str) -> Option<String> {
     if attempt.state != AttemptState::Failed {
         return None;
     }
-    let mut file = open_regular_path(&dir.join(&attempt.directory).join(STDERR)).ok()?;
-    let from = file.metadata().ok()?.len().saturating_sub(LAST_WORDS_BYTES);
-    file.seek(SeekFrom::Start(from)).ok()?;
-    let mut bytes = Vec::new();
-    file.take(LAST_WORDS_BYTES).read_to_end(&mut bytes).ok()?;
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    let said: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    let last = &said[said.len().saturating_sub(LAST_WORDS_LINES)..];
-    (!last.is_empty()).then(|| last.iter().map(|line| format!("  {}\n", one_line(line))).collect())
+    let said = results::last_words(&dir.join(&attempt.directory));
+    (!said.is_empty()).then(|| said.iter().map(|line| format!("  {}\n", one_line(line))).collect())
 }
 
 /// Explanations on their way out.

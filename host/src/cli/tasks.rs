@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use crate::model::handle;
 use crate::model::selection::{Selection, Standing};
 use crate::model::states::TaskState;
+use crate::model::time::span;
 use crate::model::workflow::nearest;
 use crate::store::{AttemptRow, SelectionError, Store, TaskRow};
 use crate::workspace::read_store;
@@ -87,16 +88,19 @@ fn task_cells(store: &Store, task: TaskRow) -> Result<Vec<String>, Failure> {
 
 pub(super) fn attempts(session: &Session, name: &str, task: &str) -> Result<u8, Failure> {
     let store = read_store(&session.run(name)?)?;
-    let attempts = store.attempts(the_task(&store, task)?.key)?;
+    let key = the_task(&store, task)?.key;
+    let (attempts, uses) = store.snapshot(|_| Ok::<_, Failure>((store.attempts(key)?, store.uses_of(key)?)))?;
     if session.json {
         let mut rows = Vec::with_capacity(attempts.len());
-        for attempt in &attempts {
+        for (attempt, used) in attempts.iter().zip(&uses) {
             rows.push(json!({
                 "attempt_id": attempt.id, "number": attempt.number, "state": attempt.state, "reason": attempt.reason,
                 "external_id": external_id(attempt), "operator": attempt.operator, "directory": attempt.directory,
                 "created_at": time(attempt.created_at_ms), "ended_at": attempt.ended_at_ms.map(time),
                 "usage": store.usage(attempt.key)?, "outputs": store.outputs(attempt.key)?, "inputs": store.inputs(attempt.key)?,
                 "job": store.job(attempt.key)?, "logs": store.logs(attempt.key)?, "reused": store.reused(attempt.key)?,
+                "queued_s": used.waited_ms().map(seconds), "ran_s": used.ran_ms().map(seconds), "cores": used.cores,
+                "core_hours": used.core_hours(), "exit": exit_of(attempt),
             }));
         }
         return print_json(&rows).map(|()| 0);
@@ -105,18 +109,53 @@ pub(super) fn attempts(session: &Session, name: &str, task: &str) -> Result<u8, 
         tell("the task has had no attempt yet");
         return Ok(0);
     }
-    let rows = attempts.into_iter().map(|attempt| {
-        let state = attempt.state.to_string();
-        vec![
+    let heading =
+        ["ATTEMPT", "STATE", "QUEUED", "RAN", "CORE HOURS", "MEMORY", "EXIT", "NODE", "DIRECTORY", "CREATED", "WHY"];
+    let rows = attempts.into_iter().zip(uses).map(|(attempt, used)| {
+        let exit = exit_of(&attempt);
+        let word = |name: &str, word: &str| exit[name].as_i64().map(|number| format!("{word}{number}"));
+        let job = store.job(attempt.key)?;
+        Ok(vec![
             attempt.number.to_string(),
-            state,
+            attempt.state.to_string(),
+            used.waited_ms().map(brief).unwrap_or_default(),
+            used.ran_ms().map(brief).unwrap_or_default(),
+            used.core_hours().map(|hours| format!("{hours:.3}")).unwrap_or_default(),
+            used.memory_mb.map(|mb| format!("{mb} MiB")).unwrap_or_default(),
+            word("code", "").or_else(|| word("signal", "signal ")).unwrap_or_default(),
+            job.node.or(job.host).unwrap_or_default(),
             attempt.directory,
             time(attempt.created_at_ms),
             attempt.reason.unwrap_or_default(),
-        ]
+        ])
     });
-    print(&table(&["ATTEMPT", "STATE", "DIRECTORY", "CREATED", "WHY"], rows))?;
+    let rows = rows.collect::<Result<Vec<_>, Failure>>()?;
+    // what no attempt has says nothing
+    let tells = |place: &usize| rows.iter().any(|row| !row[*place].is_empty());
+    let chosen: Vec<usize> = (0..heading.len()).filter(tells).collect();
+    let cells = |row: &Vec<String>| chosen.iter().map(|place| row[*place].clone()).collect();
+    print(&table(&chosen.iter().map(|place| heading[*place]).collect::<Vec<_>>(), rows.iter().map(cells)))?;
     Ok(0)
+}
+
+fn seconds(ms: i64) -> f64 {
+    ms as f64 / 1000.0
+}
+
+/// A span of time as a cell of a table.
+fn brief(ms: i64) -> String {
+    if ms < 60_000 { format!("{:.1} s", seconds(ms)) } else { span(ms) }
+}
+
+/// How the job of an attempt ended, where it left a record of that: its exit code and its signal.
+fn exit_of(attempt: &AttemptRow) -> Value {
+    let record: Option<Value> = attempt.data.as_deref().and_then(|data| serde_json::from_str(data).ok());
+    match record {
+        Some(record) if record["attempt"] == attempt.id.as_str() => {
+            json!({"code": record["code"], "signal": record["signal"]})
+        }
+        _ => Value::Null,
+    }
 }
 
 /// What the outside calls the attempt.

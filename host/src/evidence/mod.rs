@@ -199,7 +199,10 @@ fn rows(
         }
         document.row(&attempt).map_err(failed)
     })?;
-    document.end_list().and_then(|()| document.begin_list("history")).map_err(failed)?;
+    let resources = view.store().resources()?;
+    report.took(&resources);
+    document.end_list().and_then(|()| document.value("resources", &resources)).map_err(failed)?;
+    document.begin_list("history").map_err(failed)?;
     view.each_transition(|transition| {
         report.transition(&transition);
         document.row(&transition).map_err(failed)

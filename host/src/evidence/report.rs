@@ -3,11 +3,11 @@ use super::markdown::{Table, code, document, line, plain};
 use crate::model::act::ActRecord;
 use crate::model::config::{Grants, RunConfig};
 use crate::model::evidence::{
-    AttemptRecord, DecisionKind, DecisionRecord, Finding, HistoryRecord, PluginRecord, RunRecord, TaskRecord, Verified,
-    WorkflowRecord,
+    AttemptRecord, DecisionKind, DecisionRecord, Finding, HistoryRecord, PluginRecord, Resources, ResourcesRecord,
+    RunRecord, TaskRecord, Verified, WorkflowRecord,
 };
 use crate::model::states::{AttemptState, RunState, TaskState};
-use crate::model::time::Time;
+use crate::model::time::{Time, span};
 use crate::model::workflow::Task;
 use crate::store::WaitRow;
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ const TASK_COLUMNS: [(&str, usize, bool); 9] = [
     ("operator", 8, false),
     ("attempts", 8, true),
     ("started", 24, false),
-    ("took", 8, false),
+    ("ran", 8, false),
     ("depends on", 10, false),
     ("why", 3, false),
 ];
@@ -54,6 +54,7 @@ pub(super) struct Report {
     tasks: BufWriter<File>,
     task_widths: [usize; 9],
     findings: Table,
+    resources: ResourcesRecord,
 }
 
 impl Report {
@@ -81,6 +82,7 @@ impl Report {
             tasks: BufWriter::new(scratch),
             task_widths: TASK_COLUMNS.map(|(_, width, _)| width),
             findings: Table::new(&["file", "what it is", "found", "more"], ROWS_MAX),
+            resources: ResourcesRecord::default(),
         };
         report.task_widths[0] = (longest_id + 2).clamp(4, TASK_ID_MAX);
         report.task_line(&TASK_COLUMNS.map(|(name, ..)| name.to_owned()))?;
@@ -149,7 +151,6 @@ impl Report {
             }
             TaskState::Pending | TaskState::Running => {}
         }
-        let took = task.started_at.zip(task.ended_at).map(|(start, end)| duration(end.0 - start.0));
         let spec: Option<Task> = serde_json::from_str(task.spec.0.get()).ok();
         let depends = spec.map(|spec| spec.dependencies().into_iter().map(ToOwned::to_owned).collect::<Vec<_>>());
         let depends = depends.unwrap_or_default();
@@ -162,7 +163,7 @@ impl Report {
             code(&task.operator),
             task.attempts.to_string(),
             task.started_at.map(|time| time.to_string()).unwrap_or_default(),
-            took.unwrap_or_default(),
+            task.ran_ms.map(span).unwrap_or_default(),
             depends.join(", ") + more,
             optional(task.reason.as_deref()),
         ])
@@ -190,6 +191,10 @@ impl Report {
             | AttemptState::Completed
             | AttemptState::Cancelled => {}
         }
+    }
+
+    pub(super) fn took(&mut self, resources: &ResourcesRecord) {
+        self.resources = resources.clone();
     }
 
     pub(super) fn transition(&mut self, transition: &HistoryRecord) {
@@ -243,6 +248,9 @@ impl Report {
     fn head(&self, verified: &Verified) -> String {
         let run = &self.run;
         let mut text = format!("# Run {} of {}\n\n", plain(&run.run_id), plain(&run.workspace));
+        if let Some(label) = &run.label {
+            let _ = writeln!(text, "Label: {}\n", plain(label));
+        }
         let why = run.reason.as_ref().map(|reason| format!(": {}", plain(reason))).unwrap_or_default();
         // The page goes wherever the run goes, and a run's id leads to one place only.
         let more = match run.state {
@@ -256,7 +264,7 @@ impl Report {
             }
             RunState::Completed => "",
         };
-        let length = |end: Time| duration(end.0 - run.created_at.0);
+        let length = |end: Time| span(end.0 - run.created_at.0);
         let ended = run.ended_at.map(|end| format!(" and ended on {end}, after {}", length(end)));
         let _ = writeln!(text, "**The run is {}**{why}", run.state);
         let _ = write!(text, "\nIt was made on {}{}.", run.created_at, ended.unwrap_or_default());
@@ -316,6 +324,9 @@ impl Report {
         if !self.plans.is_empty() {
             let _ = write!(text, "\n### What the campaign decided\n\n{}", self.plans.render());
         }
+        if self.resources.total.measured > 0 {
+            let _ = write!(text, "\n### What it took\n\n{}", took(&self.resources));
+        }
         if !self.waits.is_empty() && !self.run.state.ended() {
             let _ = write!(text, "\n### What it waits for\n\n{}", self.waits.render());
         }
@@ -364,6 +375,10 @@ impl Report {
             verified.missing,
             verified.unreadable,
         );
+        if verified.removed > 0 {
+            let _ =
+                write!(text, "\n{} was removed on purpose; Commands says by whom.\n", count(verified.removed, "file"));
+        }
         if !self.findings.is_empty() {
             let _ = write!(text, "\n{}", self.findings.render());
         }
@@ -425,39 +440,34 @@ fn reach(grants: &Grants) -> String {
     reached.join(", ")
 }
 
+/// What each operator's jobs took of machines, and all of them.
+fn took(resources: &ResourcesRecord) -> String {
+    let heading =
+        ["operator", "attempts", "core hours", "wasted", "CPU hours", "peak MiB", "queued, median", "longest"];
+    let mut table = Table::new(&heading, ROWS_MAX);
+    let seconds = |s: Option<f64>| s.map(|s| span((s * 1000.0) as i64)).unwrap_or_default();
+    let row = |name: String, of: &Resources| {
+        let hours = [of.core_hours, of.wasted_core_hours, of.cpu_hours].map(|hours| format!("{hours:.3}"));
+        let memory = of.memory_peak_mb.map(|mb| mb.to_string()).unwrap_or_default();
+        let queued = [seconds(of.queued_median_s), seconds(of.queued_max_s)];
+        [vec![name, of.attempts.to_string()], hours.to_vec(), vec![memory], queued.to_vec()].concat()
+    };
+    for (operator, of) in &resources.operators {
+        table.push(|| row(code(operator), of));
+    }
+    if resources.operators.len() > 1 {
+        table.push(|| row("all".to_owned(), &resources.total));
+    }
+    "Core hours are the cores that tasks asked for, times how long their jobs ran; wasted are those of attempts that \
+     failed or were lost.\n\n"
+        .to_owned()
+        + &table.render()
+}
+
 fn optional(text: Option<&str>) -> String {
     text.map(plain).unwrap_or_default()
 }
 
 fn count(number: u64, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
-}
-
-/// A span of time in its two largest units.
-fn duration(ms: i64) -> String {
-    let s = ms / 1000;
-    match s {
-        // A clock that jumped back.
-        _ if ms < 0 => "unknown".to_owned(),
-        0 => format!("{ms} ms"),
-        1..60 => format!("{:.1} s", ms as f64 / 1000.0),
-        60..3600 => format!("{} min {} s", s / 60, s % 60),
-        3600..86_400 => format!("{} h {} min", s / 3600, s % 3600 / 60),
-        _ => format!("{} d {} h", s / 86_400, s % 86_400 / 3600),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::duration;
-
-    #[test]
-    fn spans_of_time_have_two_units() {
-        let cases =
-            [(0, "0 ms"), (1_260, "1.3 s"), (61_000, "1 min 1 s"), (3_600_000, "1 h 0 min"), (90_000_000, "1 d 1 h")];
-        for (ms, expected) in cases {
-            assert_eq!(duration(ms), expected);
-        }
-        assert_eq!(duration(-1), "unknown");
-    }
 }

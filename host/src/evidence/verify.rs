@@ -116,7 +116,12 @@ impl<'a> Verifier<'a> {
             let outputs = outputs.map(|output| (FileKind::Output, output.path, output.sha256, output.size));
             let logs = store.logs(*key)?.into_iter();
             let logs = logs.map(|log| (FileKind::Log, log.kind.file().to_owned(), log.sha256, log.size));
+            let removed = store.removed(*key)?;
             for (kind, path, sha256, size) in outputs.chain(logs) {
+                if removed.iter().any(|one| one.path.is_empty() || (kind == FileKind::Output && one.path == path)) {
+                    self.verified.removed += 1;
+                    continue;
+                }
                 let recorded = Recorded { sha256: &sha256, size };
                 let different = match &directory {
                     Ok(directory) => compare(directory, &path, recorded),

@@ -31,6 +31,8 @@ pub enum Verb {
     Respond,
     /// Took a result out of what later runs may reuse.
     ReuseReject,
+    /// Removed what attempts had left.
+    Clean,
     /// Kept a note.
     Note,
     /// Told the campaign results.
@@ -53,6 +55,7 @@ impl Verb {
             Self::Settle => "settle",
             Self::Respond => "respond",
             Self::ReuseReject => "reuse_reject",
+            Self::Clean => "clean",
             Self::Note => "note",
             Self::Tell => "tell",
             Self::KitImport => "kit_import",
@@ -96,7 +99,7 @@ pub struct ActRecord {
     /// When.
     pub at: Time,
     /// What it does: `init`, `pause`, `resume`, `cancel`, `amend`, `rerun`, `adopt`, `settle`,
-    /// `respond`, `reuse_reject`, `note`, `tell`, `kit_import`, and what later versions add.
+    /// `respond`, `reuse_reject`, `clean`, `note`, `tell`, `kit_import`, and what later versions add.
     pub verb: String,
     /// Its arguments, an object.
     pub arguments: Value,

@@ -49,3 +49,32 @@ impl schemars::JsonSchema for Time {
         schemars::json_schema!({"type": "string", "format": "date-time"})
     }
 }
+
+/// A span of time in its two largest units.
+pub fn span(ms: i64) -> String {
+    let s = ms / 1000;
+    match s {
+        // A clock that jumped back.
+        _ if ms < 0 => "unknown".to_owned(),
+        0 => format!("{ms} ms"),
+        1..60 => format!("{:.1} s", ms as f64 / 1000.0),
+        60..3600 => format!("{} min {} s", s / 60, s % 60),
+        3600..86_400 => format!("{} h {} min", s / 3600, s % 3600 / 60),
+        _ => format!("{} d {} h", s / 86_400, s % 86_400 / 3600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::span;
+
+    #[test]
+    fn spans_of_time_have_two_units() {
+        let cases =
+            [(0, "0 ms"), (1_260, "1.3 s"), (61_000, "1 min 1 s"), (3_600_000, "1 h 0 min"), (90_000_000, "1 d 1 h")];
+        for (ms, expected) in cases {
+            assert_eq!(span(ms), expected);
+        }
+        assert_eq!(span(-1), "unknown");
+    }
+}

@@ -68,6 +68,10 @@ pub fn export(
         let outputs = store.outputs(last.key)?;
         let chosen = |output: &&Output| patterns.is_none_or(|patterns| patterns.match_path(&output.path));
         for output in outputs.iter().filter(chosen) {
+            if let Some(removed) = store.removed_file(last.key, &output.path)? {
+                export.left_out.push(format!("`{}` of task `{}` {}", output.path, end.task, removed.sentence()));
+                continue;
+            }
             let file = format!("{}/{}", name_of(&end.task), output.path);
             match copy(&root, &format!("{}/{}", last.directory, output.path), output, &out.join(&file)) {
                 Ok(()) => export.files.push(Exported {

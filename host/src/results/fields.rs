@@ -1,7 +1,7 @@
 //! Values in JSON documents, under the names that columns have.
 use crate::ground::files::open_regular;
 use crate::model::document::sha256;
-use crate::store::{LastAttempt, Output};
+use crate::store::{LastAttempt, Output, Store};
 use cap_std::fs::Dir;
 use serde::Deserialize;
 use serde_json::Value;
@@ -62,7 +62,15 @@ pub(super) fn flatten(name: String, value: Value, each: &mut impl FnMut(String, 
 ///
 /// # Errors
 /// Why it cannot be shown, for a person.
-pub(super) fn document(run: &Dir, directory: &str, output: &Output) -> Result<Value, String> {
+pub(super) fn document(
+    run: &Dir,
+    (store, attempt): (&Store, i64),
+    directory: &str,
+    output: &Output,
+) -> Result<Value, String> {
+    if let Some(removed) = store.removed_file(attempt, &output.path).map_err(|error| error.to_string())? {
+        return Err(removed.sentence());
+    }
     if let Some(remote) = &output.remote {
         return Err(format!("stayed on backend `{}`", remote.backend));
     }

@@ -1,12 +1,16 @@
-//! What comes out of runs: a table of results, what differs between two runs, the graph of their tasks, and copies of
-//! chosen outputs.
+//! What comes out of runs: a table of results, what differs between two runs, the graph of their tasks, copies of chosen
+//! outputs, and a page with figures.
 mod compare;
 mod export;
 mod fields;
 mod graph;
+mod report;
+mod said;
 mod sheet;
 
 pub use compare::{Difference, Part, Side, compare};
 pub use export::{Export, Exported, export};
 pub use graph::{BOXES_MAX, Graph};
+pub use report::{Wanted, report};
+pub use said::last_words;
 pub use sheet::{Column, Sheet};

@@ -130,7 +130,7 @@ impl Sheet {
         let outputs = store.outputs(last.key)?;
         for output in outputs.iter().filter(|output| self.fields.contains(&output.path)).collect::<Vec<_>>() {
             let name = output.path.strip_suffix(".json").unwrap_or(&output.path).to_owned();
-            match document(root, &last.directory, output) {
+            match document(root, (store, last.key), &last.directory, output) {
                 Ok(value) => flatten(name, value, &mut |name, value| self.put(line, &name, value)),
                 Err(_) if self.unread.len() == UNREAD_NAMED => self.unread_more += 1,
                 Err(why) => {

@@ -10,6 +10,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_label.sql"),
     include_str!("migrations/0004_recorded.sql"),
     include_str!("migrations/0005_rules.sql"),
+    include_str!("migrations/0006_removed.sql"),
 ];
 
 /// Whether SQLite holds rows to what they refer to.

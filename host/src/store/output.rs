@@ -165,7 +165,8 @@ impl Store {
         }
         let mut statement = self.connection.prepare_cached(
             "SELECT a.directory || '/' || o.path FROM outputs o JOIN attempts a ON a.attempt_key = o.attempt_key \
-             WHERE o.sha256 = unhex(?1) AND o.remote IS NULL ORDER BY o.attempt_key DESC LIMIT ?2",
+             WHERE o.sha256 = unhex(?1) AND o.remote IS NULL AND NOT EXISTS (SELECT 1 FROM removed r \
+             WHERE r.attempt_key = o.attempt_key AND r.path IN (o.path, '')) ORDER BY o.attempt_key DESC LIMIT ?2",
         )?;
         let rows = statement.query_map((sha256, most), |row| row.get(0))?;
         let mut paths: Vec<String> = rows.collect::<Result<_, _>>()?;

@@ -42,6 +42,8 @@ pub enum EarlierState {
     Superseded,
     /// Some of them stayed on a cluster.
     Far,
+    /// A person removed some of them.
+    Removed,
 }
 
 const COLUMNS: &str = "a.attempt_key, a.attempt_id, t.task_id, a.number, a.directory, \
@@ -49,7 +51,8 @@ const COLUMNS: &str = "a.attempt_key, a.attempt_id, t.task_id, a.number, a.direc
      lower(hex(k.parts)), a.reason_code, t.state, t.stale, \
      EXISTS (SELECT 1 FROM reuse_rejections r WHERE r.attempt_key = a.attempt_key), \
      EXISTS (SELECT 1 FROM attempts b WHERE b.task_key = a.task_key AND b.number > a.number), \
-     EXISTS (SELECT 1 FROM outputs o WHERE o.attempt_key = a.attempt_key AND o.remote IS NOT NULL)";
+     EXISTS (SELECT 1 FROM outputs o WHERE o.attempt_key = a.attempt_key AND o.remote IS NOT NULL), \
+     EXISTS (SELECT 1 FROM removed d WHERE d.attempt_key = a.attempt_key)";
 
 fn earlier(row: &Row<'_>) -> rusqlite::Result<Earlier> {
     let reason: Option<String> = row.get(7)?;
@@ -60,6 +63,7 @@ fn earlier(row: &Row<'_>) -> rusqlite::Result<Earlier> {
         () if reason.as_deref() == Some(Code::Settled.as_str()) => EarlierState::Settled,
         () if later || task != TaskState::Completed => EarlierState::Superseded,
         () if stale => EarlierState::Stale,
+        () if row.get(13)? => EarlierState::Removed,
         () if far => EarlierState::Far,
         () => EarlierState::Sound,
     };

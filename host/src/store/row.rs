@@ -14,6 +14,8 @@ pub struct TaskEnd {
     pub operator: String,
     /// The state it is in.
     pub state: TaskState,
+    /// Why, for a person.
+    pub reason: Option<String>,
     /// Whether it completed on what has been changed since.
     pub stale: bool,
     /// The task as its newest version has it, JSON text.
@@ -51,12 +53,14 @@ pub struct LastAttempt {
     pub memory_mb: Option<i64>,
     /// The run whose results it took, if it ran nothing.
     pub reused_from: Option<String>,
+    /// When it ended.
+    pub ended_ms: Option<i64>,
 }
 
 /// All of a [`TaskEnd`] and its place, for a `WHERE` behind it.
 const SELECT: &str = "SELECT t.task_id, t.iteration, t.operator, t.state, t.stale, t.spec, a.attempt_key, a.attempt_id, a.number, \
      a.state, a.directory, a.data, coalesce(a.node, a.host), a.queued_ms, a.started_ms, a.stopped_ms, a.cpu_ms, a.memory_peak_mb, \
-     r.run, t.task_key FROM tasks t LEFT JOIN attempts a ON a.task_key = t.task_key \
+     r.run, t.task_key, t.reason, a.ended_at_ms FROM tasks t LEFT JOIN attempts a ON a.task_key = t.task_key \
      AND a.number = (SELECT max(b.number) FROM attempts b WHERE b.task_key = t.task_key) \
      LEFT JOIN reused r ON r.attempt_key = a.attempt_key";
 
@@ -78,6 +82,7 @@ fn task_end(row: &Row<'_>) -> Result<TaskEnd, StoreError> {
             cpu_ms: row.get(16)?,
             memory_mb: row.get(17)?,
             reused_from: row.get(18)?,
+            ended_ms: row.get(21)?,
         }),
     };
     Ok(TaskEnd {
@@ -85,6 +90,7 @@ fn task_end(row: &Row<'_>) -> Result<TaskEnd, StoreError> {
         iteration: row.get(1)?,
         operator: row.get(2)?,
         state,
+        reason: row.get(20)?,
         stale: row.get::<_, bool>(4)? && state == TaskState::Completed,
         spec: row.get(5)?,
         last,

@@ -146,7 +146,8 @@ impl Snapshot<'_> {
         let sql = "SELECT t.task_id, t.iteration, t.operator, t.state, t.reason_code, t.reason, \
              (SELECT count(*) FROM attempts a WHERE a.task_key = t.task_key), \
              (SELECT min(a.created_at_ms) FROM attempts a WHERE a.task_key = t.task_key), \
-             (SELECT max(a.ended_at_ms) FROM attempts a WHERE a.task_key = t.task_key), t.spec, t.delivered, t.version, t.stale, t.task_key \
+             (SELECT max(a.ended_at_ms) FROM attempts a WHERE a.task_key = t.task_key), t.spec, t.delivered, t.version, t.stale, t.task_key, \
+             (SELECT max(0, a.stopped_ms - a.started_ms) FROM attempts a WHERE a.task_key = t.task_key ORDER BY a.number DESC LIMIT 1) \
              FROM tasks t ORDER BY t.task_key";
         let map = |row: &Row<'_>| {
             let state: TaskState = row.get(3)?;
@@ -165,6 +166,7 @@ impl Snapshot<'_> {
                 spec: document(row.get_ref(9)?.as_str().unwrap_or_default())?,
                 version: row.get(11)?,
                 stale: row.get(12)?,
+                ran_ms: row.get(14)?,
                 versions: self.store.task_versions(row.get_ref(11)?.as_i64().unwrap_or(1), row.get(13)?)?,
             })
         };
@@ -206,6 +208,7 @@ impl Snapshot<'_> {
                 inputs: self.store.inputs(key)?,
                 logs: self.store.logs(key)?,
                 outputs: self.store.outputs(key)?,
+                removed: self.store.removed(key)?,
                 reuse_key: self.store.reuse_key(key)?.map(|key| key.sha256),
                 reused: self.store.reused(key)?,
                 withheld: Vec::new(),

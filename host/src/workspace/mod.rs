@@ -4,6 +4,7 @@
 mod artifacts;
 mod backup;
 mod change;
+mod clean;
 mod config;
 mod environment;
 mod example;
@@ -19,6 +20,7 @@ mod remove;
 pub(crate) use artifacts::RunFiles;
 pub use backup::back_up;
 pub use change::{Exchanged, changed_files, grow, lists_otherwise, take_files};
+pub use clean::{Cleaning, Unwanted, clean};
 pub use config::{
     Resolved, SET, amended, backend_config, compile_limits, granted_origins, read_run_config, refuse_twice, resolve,
     set_value, set_values, user_config,

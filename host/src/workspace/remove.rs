@@ -115,12 +115,21 @@ fn refuse_live(dir: &RunDir, store: &Store) -> Result<(), Failure> {
 }
 
 /// The other runs of the workspace that took results of a run. One that cannot be read is none of them.
-fn takers(dir: &RunDir, workspaces: &Workspaces) -> Vec<String> {
+pub(super) fn takers(dir: &RunDir, workspaces: &Workspaces) -> Vec<String> {
     let runs = dir.root().parent();
     let others = workspaces.runs().into_iter().map(|(_, run)| run);
     let others = others.filter(|run| run.root().parent() == runs && run.root() != dir.root());
     let took = |store: Store| store.has_taken_of(&dir.id());
     others.filter(|run| read_store(run).is_ok_and(|store| took(store).unwrap_or(false))).map(|run| run.id()).collect()
+}
+
+/// What went wrong with a run that is to be removed; where it is gone, that.
+fn if_there(dir: &RunDir, failure: Failure) -> Failure {
+    if dir.database().exists() {
+        return failure;
+    }
+    Failure::input(format!("run `{}` is gone: somebody else removed it in the meantime", dir.address()))
+        .hint("there is nothing left to do; `matterstack list` shows what there is")
 }
 
 /// Removes a run. Nobody drives it meanwhile; what is interrupted is removed by the next `init` of the workspace.
@@ -129,9 +138,9 @@ fn takers(dir: &RunDir, workspaces: &Workspaces) -> Vec<String> {
 /// If somebody is at work on it, or it cannot be removed.
 pub fn remove(dir: &RunDir, patience: Duration) -> Result<(), Failure> {
     let wrong = |error| Failure::io(format!("run directory `{}` cannot be removed", dir.root().display()), error);
-    let lease = dir.lease(patience)?;
-    // somebody may have brought it back since it was looked at
-    refuse_live(dir, &read_store(dir)?)?;
+    let lease = dir.lease(patience).map_err(|error| if_there(dir, error.into()))?;
+    // somebody may have brought it back, or removed it, since it was looked at
+    read_store(dir).and_then(|store| refuse_live(dir, &store)).map_err(|failure| if_there(dir, failure))?;
     let Some(runs) = dir.root().parent() else {
         return Err(Failure::of(FailureKind::Input, format!("`{}` is not a run directory", dir.root().display())));
     };

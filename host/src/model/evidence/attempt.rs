@@ -60,6 +60,27 @@ pub struct AttemptRecord {
     /// Files of it that are given to nobody, because they hold a secret.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub withheld: Vec<Withheld>,
+    /// What of it was removed since.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<RemovedRecord>,
+}
+
+/// What was removed of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RemovedRecord {
+    /// An output, by its path in the attempt's directory; empty for all of that directory.
+    pub path: String,
+    /// When.
+    pub at: Time,
+    /// Who removed it.
+    pub user: String,
+}
+
+impl RemovedRecord {
+    /// What to say of a file that is not there any more.
+    pub fn sentence(&self) -> String {
+        format!("was removed by `clean` on {} by {}", self.at, self.user)
+    }
 }
 
 /// A file that is given to nobody: what is recorded of it is its digest.

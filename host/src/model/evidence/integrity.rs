@@ -94,6 +94,9 @@ pub struct Verified {
     pub missing: u64,
     /// Files that could not be read.
     pub unreadable: u64,
+    /// Files that a person has removed, which is recorded; they are not among those compared.
+    #[serde(default)]
+    pub removed: u64,
 }
 
 impl Verified {

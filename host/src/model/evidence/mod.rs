@@ -2,10 +2,12 @@
 mod attempt;
 mod decision;
 mod integrity;
+mod resources;
 
-pub use attempt::{AttemptRecord, InputRecord, JobRecord, LogKind, LogRecord, Withheld};
+pub use attempt::{AttemptRecord, InputRecord, JobRecord, LogKind, LogRecord, RemovedRecord, Withheld};
 pub use decision::{DecisionKind, DecisionOutcome, DecisionRecord, EngineRecord, NumberedEngine};
 pub use integrity::{FileKind, Finding, Integrity, Verified};
+pub use resources::{AttemptUse, Resources, ResourcesRecord, Tally};
 
 use super::act::ActRecord;
 use super::code::Word;
@@ -49,6 +51,9 @@ pub struct EvidenceBundle {
     pub tasks: Vec<TaskRecord>,
     /// Every attempt with its outputs, in the order made.
     pub attempts: Vec<AttemptRecord>,
+    /// What its jobs took of machines; absent in bundles of before it was added up.
+    #[serde(default)]
+    pub resources: Option<ResourcesRecord>,
     /// Every transition, in order.
     pub history: Vec<HistoryRecord>,
     /// Files that are not as recorded; empty if all are.
@@ -197,6 +202,9 @@ pub struct TaskRecord {
     pub started_at: Option<Time>,
     /// When its last attempt ended, if the task has ended.
     pub ended_at: Option<Time>,
+    /// How long the job of its last attempt ran, in milliseconds, where its backend tells.
+    #[serde(default)]
+    pub ran_ms: Option<i64>,
     /// The task as it stands, in the very text that was recorded.
     pub spec: Verbatim,
     /// Which version of it that is: 1 as planned, one more with each amendment.

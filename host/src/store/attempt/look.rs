@@ -105,8 +105,8 @@ impl Store {
     /// If the database cannot be read.
     pub fn queued_attempts(&self) -> Result<u64, StoreError> {
         let sql = "SELECT (SELECT count(*) FROM attempts WHERE ended_at_ms IS NULL AND \
-             (state IN ('created', 'prepared', 'submitting', 'submitted') OR waits_for = 'capacity')) + (SELECT count(*) FROM tasks WHERE \
-             state = 'running' AND (reason_code = 'approval' OR reason_code = 'budget'))";
+             (state IN ('created', 'prepared', 'submitting', 'submitted') OR waits_for = 'capacity')) + \
+             (SELECT count(*) FROM tasks WHERE state = 'running' AND (reason_code = 'approval' OR reason_code = 'budget'))";
         Ok(self.connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0))? as u64)
     }
 
@@ -116,8 +116,8 @@ impl Store {
     /// If the database cannot be read.
     pub fn is_queued(&self, task_key: i64) -> Result<bool, StoreError> {
         let sql = "SELECT 1 FROM attempts WHERE task_key = ?1 AND ended_at_ms IS NULL AND \
-             (state IN ('created', 'prepared', 'submitting', 'submitted') OR waits_for = 'capacity') UNION ALL SELECT 1 FROM tasks WHERE \
-             task_key = ?1 AND state = 'running' AND (reason_code = 'approval' OR reason_code = 'budget')";
+             (state IN ('created', 'prepared', 'submitting', 'submitted') OR waits_for = 'capacity') UNION ALL \
+             SELECT 1 FROM tasks WHERE task_key = ?1 AND state = 'running' AND (reason_code = 'approval' OR reason_code = 'budget')";
         Ok(self.connection.prepare_cached(sql)?.exists([task_key])?)
     }
 

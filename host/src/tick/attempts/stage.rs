@@ -213,6 +213,16 @@ impl Found {
         let (directory, output) = found
             .map_err(StageError::Store)?
             .ok_or_else(|| StageError::Task(format!("task `{}` has no output `{}`", from.from, from.output)))?;
+        let source = run.store.output_source(from.from.as_str(), &output.path).map_err(StageError::Store)?;
+        let removed = source.map(|(key, output)| run.store.removed_file(key, &output.path)).transpose();
+        if let Some(removed) = removed.map_err(StageError::Store)?.flatten() {
+            let (name, maker) = (&from.output, &from.from);
+            return Err(StageError::Task(format!(
+                "output `{name}` of task `{maker}` {}; `matterstack rerun {} {maker}` makes it again",
+                removed.sentence(),
+                run.dir.address(),
+            )));
+        }
         Ok(Self {
             name: format!("output `{directory}/{}` of task `{}`", output.path, from.from),
             root: run.dir.join(&directory),

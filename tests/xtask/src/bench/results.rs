@@ -7,6 +7,8 @@ use std::process::Command;
 
 /// Tasks of the run of which a table is printed.
 const COUNT: usize = 100_000;
+/// Tasks of the run of which a page is made.
+const REPORTED: usize = 10_000;
 /// Runs that are listed.
 const RUNS: usize = 1000;
 
@@ -18,6 +20,11 @@ pub(super) fn results(ground: &Ground) -> Result<()> {
     show(&format!("table of {COUNT} tasks"), None, ground.place, table, "≤ 1.5 CPU s, 50 MB");
     let ended = ground.once("table results --json")?;
     show(&format!("table of {COUNT} tasks, JSON"), None, ground.place, ended, "");
+
+    ground.workspace("reported", Given::File, &Tasks::independent(REPORTED), &json!({}))?;
+    ground.whole_run("reported", "reported")?;
+    let report = ground.once("report reported")?;
+    show(&format!("report of {REPORTED} tasks"), None, ground.place, report, "≤ 1 CPU s");
 
     ground.workspace("listed", Given::File, &Tasks::independent(3), &json!({}))?;
     ground.whole_run("listed", "run-0")?;

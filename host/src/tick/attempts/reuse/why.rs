@@ -166,6 +166,7 @@ fn of_state(state: EarlierState) -> Option<&'static str> {
         EarlierState::Settled => Some("it completed by a person's word"),
         EarlierState::Superseded => Some("its task has run again since, or goes on"),
         EarlierState::Far => Some("some of what it left stayed on a cluster"),
+        EarlierState::Removed => Some("what it left was removed by `clean`"),
     }
 }
 
