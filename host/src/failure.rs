@@ -2,6 +2,7 @@
 use crate::backend::BackendTrouble;
 use crate::ground::files::is_link;
 use crate::ground::machine;
+use crate::ground::words::quoted;
 use crate::plugin::{PluginError, PluginErrorKind};
 use crate::run::{LeaseError, RunDir};
 use crate::store::StoreError;
@@ -113,7 +114,7 @@ impl From<StoreError> for Failure {
             StoreError::OtherContract(..) => (FailureKind::Plugin, "finish the run with that version"),
             StoreError::Before(..) => (
                 FailureKind::Machine,
-                "finish the run with the matterstack that made it, or make a new one with `matterstack init`",
+                "finish the run with the matterstack that made it, or make a new one with `matterstack init WORKSPACE`",
             ),
             StoreError::Missing(_) => (FailureKind::Machine, "restore it from a backup"),
             StoreError::Corrupt(..) => (
@@ -162,7 +163,7 @@ impl From<TickError> for Failure {
 }
 
 /// What helps where a row is not what the schema promises.
-const DAMAGED: &str = "`matterstack doctor RUN` says which rules are broken; restore state.sqlite from a backup";
+const DAMAGED: &str = "`doctor` says which rules are broken; restore state.sqlite from a backup";
 
 /// What helps where a file system does not let SQLite work as a commit needs it.
 const OTHER_JOURNAL: &str =
@@ -235,6 +236,13 @@ impl From<PluginError> for Failure {
     }
 }
 
+/// The arguments that grant an operator what it asks for; `grant` is that as config.json has it.
+fn granting(operator: &str, grant: &str) -> String {
+    let grant: serde_json::Value = serde_json::from_str(grant).unwrap_or_default();
+    let grants = grant["operators"][operator]["grants"].as_object().into_iter().flatten();
+    grants.map(|(name, value)| format!(" {}", quoted(&format!("operators.{operator}.grants.{name}={value}")))).collect()
+}
+
 /// What helps where the machine is too small for a plugin.
 const GIVE_MORE: &str =
     "nothing was lost: see `ulimit -a` (`-v`, `-u`, `-n`) and the free memory of this machine, then repeat the command";
@@ -246,7 +254,7 @@ impl Failure {
         let (error, key) = (&unloaded.error, &unloaded.operator);
         let hint = match &error.kind {
             PluginErrorKind::NotGranted { grant, .. } => {
-                format!("grant it with `matterstack amend {run} config operators.{key}.grants.…`: {grant}")
+                format!("`matterstack amend {run} config{}` grants it", granting(key, grant))
             }
             PluginErrorKind::Unstarted(_) | PluginErrorKind::Starved(_) => {
                 return Self::of(FailureKind::Machine, error.to_string()).hint(GIVE_MORE);

@@ -178,9 +178,9 @@ fn a_loop_says_what_its_tasks_came_to_and_explain_what_one_wrote_last() {
     assert_eq!((quiet.stderr.as_str(), quiet.stdout.is_empty()), ("", false));
     assert!(world.run(&["--quiet", "loop", "none"]).code(2).stderr.contains("no run `none`"));
     let explained = world.run(&["explain", "r", "bad"]).code(0).stdout;
-    assert!(explained.ends_with("it wrote last to standard error:\n  one\n  SCF diverged\n"), "{explained}");
+    assert!(explained.ends_with("task `bad` wrote last to standard error:\n  one\n  SCF diverged\n"), "{explained}");
     let json = world.run(&["explain", "r", "bad", "--json"]).code(0).stdout;
-    assert!(!json.contains("diverged") && !world.run(&["explain", "r", "ok"]).stdout.contains("it wrote"), "{json}");
+    assert!(!json.contains("diverged") && !world.run(&["explain", "r", "ok"]).stdout.contains("wrote last"), "{json}");
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! What a person reads leads where it says, and agrees with itself.
-use crate::support::until;
+use crate::support::disk::Disk;
 use crate::support::world::{Done, World, tasks_config};
+use crate::support::{guest, until};
 use matterstack::run::RunDir;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+/// What `doctor` says where there is little room.
+const LITTLE: &str = "make room: `matterstack du` says what runs take";
 
 /// Gives a command a minute, so that one that waits for a pipe fails the test and does not hang it.
 #[track_caller]
@@ -290,4 +294,129 @@ fn a_run_that_is_being_cancelled_advises_no_rerun() {
     assert_eq!(world.status()["state"], "cancelling", "the laboratory has not answered");
     let explained = world.run(&["explain", "r", "question", "--json"]).code(0).json()[0].clone();
     assert_eq!((&explained["code"], &explained["command"]), (&json!("cancelled"), &json!(null)), "{explained}");
+}
+
+#[test]
+fn what_waits_for_a_core_is_queued_wherever_one_looks() {
+    let tasks: Vec<Value> =
+        (0..60).map(|n| json!({"id": format!("t{n}"), "operator": "local", "command": "exec sleep 600"})).collect();
+    let world = World::with_tasks(&json!(tasks));
+    world.init();
+    until("both cores are busy", || {
+        world.run(&["step", "r"]).code(0);
+        world.status()["tasks"]["running"] == 2
+    });
+    let counts = world.status()["tasks"].clone();
+    assert_eq!((&counts["queued"], &counts["running"]), (&json!(58), &json!(2)), "{counts}");
+    assert!(world.run(&["status", "r"]).stdout.contains("58 queued, 2 running"));
+    let with = |text: &str, word: &str| text.lines().filter(|line| line.contains(&format!(" {word} "))).count();
+    let listed = world.run(&["tasks", "r"]).code(0).stdout;
+    assert_eq!((with(&listed, "queued"), with(&listed, "running")), (58, 2), "{listed}");
+    let mut words = (0, 0);
+    for n in 0..60 {
+        let (attempts, explained) = (
+            world.run(&["attempts", "r", &format!("t{n}")]).code(0).stdout,
+            world.run(&["explain", "r", &format!("t{n}"), "--json"]).code(0).json()[0]["code"].clone(),
+        );
+        let word = if with(&attempts, "queued") == 1 { "queued" } else { "running" };
+        assert_eq!((with(&attempts, word), explained), (1, json!(word)), "{attempts}");
+        words = if word == "queued" { (words.0 + 1, words.1) } else { (words.0, words.1 + 1) };
+    }
+    assert_eq!(words, (58, 2));
+    stop(&world, "r");
+}
+
+#[test]
+fn a_submit_that_is_under_way_is_in_no_doubt() {
+    let mut config = tasks_config(&json!([{"id": "a", "operator": "evil", "input": {"mode": "sleep-in-submit"}}]));
+    config["operators"]["evil"] = json!({"plugin": "evil.wasm", "grants": {"compute": ["local"]}});
+    config["limits"] = json!({"plugin": {"call_ms": 600_000}});
+    let world = World::new(&config);
+    std::fs::copy(guest("hostile-operator"), world.workspace().join("evil.wasm")).expect("the guest");
+    world.init();
+    let mut step = world.command(&["step", "r"]);
+    let mut step = step.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a step");
+    until("it is being submitted", || world.run(&["attempts", "r", "a", "--json"]).json()[0]["state"] == "submitting");
+    let look = || {
+        let status = world.status();
+        let text = world.run(&["status", "r"]).code(0).stdout + &world.run(&["explain", "r"]).code(0).stdout;
+        let code = world.run(&["explain", "r", "a", "--json"]).code(0).json()[0]["code"].clone();
+        (status["waiting_on"].clone(), code, text.contains("unknown-submit"))
+    };
+    assert_eq!(look(), (json!([]), json!("starting"), false));
+    step.kill().expect("it is ours");
+    step.wait().expect("its end");
+    let (waits, code, shown) = look();
+    assert_eq!(
+        (&waits[0]["kind"], &code, shown),
+        (&json!("unknown-submit"), &json!("unknown-submit"), true),
+        "{waits}"
+    );
+}
+
+#[test]
+fn failures_that_a_run_allows_are_told_at_its_end() {
+    let world = World::with_tasks(&json!([
+        {"id": "a", "operator": "local", "command": "exit 3", "allow_failure": true},
+        {"id": "b", "operator": "local", "command": "true"},
+    ]));
+    world.init();
+    let told = world.run(&["loop", "r"]).code(0).stderr;
+    assert!(told.contains("r: 1 completed, 1 failed in "), "{told}");
+    let hint = "r: completed, although 1 task(s) failed: `matterstack tasks r --state failed` shows them";
+    assert!(told.contains(hint), "{told}");
+    let sound = World::with_tasks(&json!([{"id": "b", "operator": "local", "command": "true"}]));
+    sound.init();
+    assert!(!sound.run(&["loop", "r"]).code(0).stderr.contains("although"));
+}
+
+#[test]
+fn what_a_failed_job_wrote_last_stands_beside_its_failure() {
+    let world = World::with_tasks(&json!([
+        {"id": "a", "operator": "local", "command": "for n in 1 2 3 4 5 6 7; do echo line $n >&2; done; exit 3"},
+    ]));
+    world.init();
+    world.run(&["loop", "r"]).code(1);
+    for arguments in [&["attempts", "r", "a"][..], &["status", "r"], &["explain", "r", "a"]] {
+        let shown = world.run(arguments).code(0).stdout;
+        assert!(shown.contains("task `a` wrote last to standard error:\n  line 3\n"), "{arguments:?}: {shown}");
+        assert!(shown.ends_with("  line 7\n"), "{arguments:?}: {shown}");
+    }
+}
+
+#[test]
+fn a_time_says_how_far_it_is_and_a_user_what_it_is_called() {
+    let world = World::with_tasks(&json!([{"id": "a", "operator": "local", "command": "true"}]));
+    world.init();
+    world.run(&["loop", "r"]).code(0);
+    let shown = world.run(&["attempts", "r", "a"]).code(0).stdout;
+    assert!(shown.contains("Z (< 1 min ago)"), "{shown}");
+    let nobody = Command::new("chown").args(["-R", "65534", world.root().to_str().expect("UTF-8")]).status();
+    assert!(nobody.expect("chown").success());
+    let change = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('UPDATE run SET user_id = 65534'); c.commit()";
+    let database = world.run_dir("r").join("state.sqlite");
+    let changed = Command::new("python3").args(["-c", change]).arg(database).status().expect("python3");
+    assert!(changed.success());
+    let told = world.run(&["pause", "r"]).code(2).stderr;
+    assert!(told.contains("belongs to user 65534 (nobody), not to user 0 (root)"), "{told}");
+    let found = world.run(&["doctor", "r"]).code(1).stdout;
+    assert!(found.contains("the run belongs to user 65534 (nobody)"), "{found}");
+}
+
+#[test]
+fn doctor_tells_the_room_that_is_left_and_warns_when_it_is_little() {
+    let tasks = json!([{"id": "a", "operator": "local", "command": "true"}]);
+    let disk = Disk::new(64);
+    let world = World::below(&disk.root(), &tasks_config(&tasks));
+    world.init();
+    for arguments in [&["doctor", "r", "--json"][..], &["doctor", "--json"]] {
+        let checks = world.run(arguments).code(0).json();
+        let space = checks.as_array().expect("a list").iter().find(|check| check["check"] == "space").cloned();
+        let space = space.expect("a check of the space");
+        assert_eq!((&space["ok"], space["hint"].as_str()), (&json!(true), Some(LITTLE)), "{space}");
+        let detail = space["detail"].as_str().expect("a detail");
+        assert!(detail.contains(" MB and ") && detail.ends_with(" files are free"), "{detail}");
+    }
+    let text = world.run(&["doctor", "r"]).code(0).stdout;
+    assert!(text.lines().any(|line| line.contains("space") && line.contains("WARNING")), "{text}");
 }

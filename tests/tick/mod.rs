@@ -26,7 +26,7 @@ pub(crate) fn results_of_one_failure() -> serde_json::Value {
 
 /// What is said of a run and of every task of it that does not move.
 pub(crate) fn explained(store: &Store, config: &RunConfig, address: &str) -> Vec<Explanation> {
-    let beside = Beside { address, stopped: &[], changed: &[] };
+    let beside = Beside { address, stopped: &[], changed: &[], at_work: false };
     let mut all = Vec::new();
     let more = explain_run(store, config, beside, u64::MAX, |one| {
         all.push(one);

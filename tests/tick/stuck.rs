@@ -160,8 +160,9 @@ fn what_is_not_submitted_when_a_run_is_paused_moves_nothing() {
     assert_eq!(store.all_attempts().expect("attempts")[0].state.as_str(), "prepared", "its submit had no effect");
     assert_eq!((store.anything_moves(false).expect("readable"), store.next_due(false).expect("a time")), (false, None));
     assert!(store.anything_moves(true).expect("readable"));
+    let beside = matterstack::explain::Beside { address: "run", stopped: &[], changed: &[], at_work: false };
     let explained =
-        matterstack::explain::explain_task(&store, &run.config, "run", &[], "a").expect("readable").expect("there");
+        matterstack::explain::explain_task(&store, &run.config, beside, "a").expect("readable").expect("there");
     assert_eq!(
         (explained.code.own(), explained.command.as_deref()),
         (Some(Code::RunPaused), Some("matterstack resume run"))

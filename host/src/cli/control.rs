@@ -140,7 +140,7 @@ fn live_of(run: &Run, selection: &Selection) -> Result<u64, Failure> {
         return Ok(run.store.live_count(None)?);
     }
     let mut live = 0;
-    for task in run.store.chosen(selection).map_err(|error| wrong_selection(&run.store, error))? {
+    for task in run.store.chosen(selection).map_err(|error| wrong_selection(&run.dir, &run.store, error))? {
         live += run.store.attempts(task.key)?.iter().filter(|attempt| !attempt.state.ended()).count() as u64;
     }
     Ok(live)

@@ -9,7 +9,7 @@ use crate::backend::{
 use crate::evidence::verify_pinned;
 use crate::failure::Failure;
 use crate::ground::files::{probe, read_regular};
-use crate::ground::machine::{self, FileSystem};
+use crate::ground::machine::{self, FileSystem, Room};
 use crate::model::document::sha256;
 use crate::model::evidence::{Finding, Integrity};
 use crate::run::{LeaseError, RunDir};
@@ -18,6 +18,10 @@ use crate::workspace::{open_for_reading, read_store};
 use serde::Serialize;
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
+
+/// Below this many free bytes or files, `doctor` warns.
+const SPACE_MIN: u64 = 1_000_000_000;
+const FILES_MIN: u64 = 10_000;
 
 /// The outcome of one check.
 #[derive(Debug, Serialize)]
@@ -51,6 +55,7 @@ pub(super) fn doctor(session: &Session, name: Option<&str>) -> Result<u8, Failur
             if let Ok(workspaces) = session.workspaces() {
                 checks.push(file_system(workspaces.root()));
                 checks.push(disk(workspaces.root()));
+                checks.push(space(workspaces.root()));
             }
         }
     }
@@ -59,7 +64,11 @@ pub(super) fn doctor(session: &Session, name: Option<&str>) -> Result<u8, Failur
         print_json(&checks)?;
     } else {
         let rows = checks.iter().map(|check| {
-            let word = if check.ok { "ok" } else { "TROUBLE" };
+            let word = match (check.ok, &check.hint) {
+                (true, None) => "ok",
+                (true, Some(_)) => "WARNING",
+                (false, _) => "TROUBLE",
+            };
             vec![check.check.to_owned(), word.to_owned(), check.detail.clone(), check.hint.clone().unwrap_or_default()]
         });
         super::output::print(&table(&["CHECK", "", "FOUND", "WHAT HELPS"], rows))?;
@@ -123,8 +132,32 @@ fn disk(directory: &std::path::Path) -> Check {
     }
 }
 
+/// Tells how much the file system still takes; little of it is a warning, since nothing is wrong yet.
+fn space(directory: &std::path::Path) -> Check {
+    let Room { bytes, files } = match machine::room(directory) {
+        Ok(room) => room,
+        Err(error) => return bad("space", error.to_string(), "the directory must be reachable"),
+    };
+    let little = bytes < SPACE_MIN || files.is_some_and(|files| files < FILES_MIN);
+    let files = files.map(|files| format!(" and {files} files")).unwrap_or_default();
+    Check {
+        hint: little.then(|| "make room: `matterstack du` says what runs take".to_owned()),
+        ..good("space", format!("{}{files} are free", size(bytes)))
+    }
+}
+
+/// A number of bytes in a unit that a person reads.
+fn size(bytes: u64) -> String {
+    const MEGABYTE: u64 = 1_000_000;
+    match bytes / MEGABYTE {
+        megabytes @ 0..1000 => format!("{megabytes} MB"),
+        megabytes => format!("{:.1} GB", megabytes as f64 / 1000.0),
+    }
+}
+
 fn check_run(dir: &RunDir, checks: &mut Vec<Check>) {
     checks.push(file_system(dir.root()));
+    checks.push(space(dir.root()));
     // Somebody else's run is looked at without writing anything there.
     let own = std::fs::metadata(dir.root()).is_ok_and(|metadata| metadata.uid() == machine::user_id());
     if own {
@@ -210,7 +243,7 @@ fn identity(dir: &RunDir, store: &Store) -> Check {
     if row.user_id != i64::from(machine::user_id()) {
         return bad(
             "identity",
-            format!("the run belongs to user {}", row.user_id),
+            format!("the run belongs to user {}", machine::named_user(row.user_id)),
             &format!("`matterstack adopt {}` takes it over", dir.address()),
         );
     }

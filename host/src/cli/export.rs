@@ -36,7 +36,7 @@ pub(super) fn export(session: &Session, arguments: ExportArgs) -> Result<u8, Fai
     let dir = session.run(&run)?;
     let store = read_store(&dir)?;
     let selection = choice.of(task);
-    let chosen = store.chosen(&selection).map_err(|error| wrong_selection(&store, error))?;
+    let chosen = store.chosen(&selection).map_err(|error| wrong_selection(&dir, &store, error))?;
     let ends = chosen.iter().map(|task| store.task_end(task.key)).collect::<Result<Vec<_>, _>>()?;
     let export = results::export(&dir, &store, &ends, patterns.as_ref(), &out)?;
     export.left_out.iter().for_each(|why| tell(&format!("warning: {why}")));
@@ -51,6 +51,6 @@ pub(super) fn export(session: &Session, arguments: ExportArgs) -> Result<u8, Fai
     match export.left_out.len() {
         0 => Ok(0),
         count => Err(Failure::of(FailureKind::Machine, format!("{count} outputs could not be exported"))
-            .hint("`matterstack doctor RUN` compares every file with its record")),
+            .hint(format!("`matterstack doctor {}` compares every file with its record", dir.address()))),
     }
 }

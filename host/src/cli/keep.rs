@@ -97,7 +97,9 @@ pub(super) fn note(session: &Session, words: Vec<String>) -> Result<u8, Failure>
         Err(words) => (LATEST.to_owned(), words.into_iter().next().unwrap_or_default()),
     };
     if text.trim().is_empty() {
-        return Err(Failure::input("a note without words").hint("put it in quotes: `matterstack note RUN 'TEXT'`"));
+        let run = session.run(&run)?;
+        let hint = format!("put it in quotes: `matterstack note {} 'TEXT'`", run.address());
+        return Err(Failure::input("a note without words").hint(hint));
     }
     let mut held = hold(session, &run, Access::Own)?;
     tick::note(&mut held.run, &act(Verb::Note, json!({"text": text}), None))?;

@@ -89,7 +89,7 @@ pub(super) fn logs(session: &Session, name: &str, task: &str, which: Which) -> R
     let Which { follow, attempt: number, tail } = which;
     let dir = session.run(name)?;
     let mut store = read_store(&dir)?;
-    let key = the_task(&store, task)?.key;
+    let key = the_task(&dir, &store, task)?.key;
     let attempt = the_attempt(&store, key, number)?.ok_or_else(|| match number {
         Some(number) => Failure::input(format!("task `{task}` has no attempt {number}")),
         None => Failure::input(format!("task `{task}` has had no attempt yet")).hint(format!(

@@ -104,6 +104,9 @@ pub(super) enum Command {
     },
     /// List every run
     ///
+    /// Of many runs, what was seen is kept in `matterstack/runs` of the user's cache directory, and one whose database
+    /// has not changed since is not opened again. It can be removed at any time.
+    ///
     /// With --json: a list, each with run_id, workspace, state (`unreadable` if it cannot be read, then with the cause
     /// as reason), reason, iteration, tasks (counts, as `status` has them), label, summary, created_at, and path (the
     /// run directory).
@@ -432,7 +435,9 @@ pub(super) enum Command {
     /// Try out backends, and clear up what runs left on clusters
     #[command(subcommand)]
     Backend(backend::BackendCommand),
-    /// Check the machine, or a run: database, files, plugins, identity
+    /// Check the machine, or a run: database, files, plugins, identity, free space
+    ///
+    /// Little free space (less than 1 GB, or 10000 files) is a warning: then ok is true, and there is a hint.
     ///
     /// With --json: a list, each with check (what was looked at), ok (true or false), detail (what was found), and hint
     /// (what helps, or null).

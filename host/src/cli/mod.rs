@@ -10,6 +10,8 @@ mod graph;
 mod inner;
 mod keep;
 mod kit;
+mod layout;
+mod list;
 mod logs;
 mod manual;
 mod mend;
@@ -102,7 +104,7 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
         Command::Step(arguments) => step::step(session, &arguments),
         Command::Loop(arguments) => runs::drive_runs(session, &arguments),
         Command::Status { run, watch } => show::status(session, &run, watch),
-        Command::List { workspace, label } => show::list(session, workspace.as_deref(), label.as_deref()),
+        Command::List { workspace, label } => list::list(session, workspace.as_deref(), label.as_deref()),
         Command::Explain { of, reuse: true, .. } => {
             let (run, task) = subject::task(session, of)?;
             show::explain_reuse(session, &run, &task)

@@ -4,6 +4,7 @@ use super::output::{print, print_json};
 use super::subject::{LATEST, run_or_task};
 use super::tasks::the_task;
 use crate::failure::Failure;
+use crate::ground::words::positional;
 use crate::workspace::read_store;
 use serde_json::json;
 
@@ -16,7 +17,7 @@ pub(super) fn path(session: &Session, words: Vec<String>) -> Result<u8, Failure>
     let mut path = dir.root().to_owned();
     if let Some(task) = &task {
         let store = read_store(&dir)?;
-        let row = the_task(&store, task)?;
+        let row = the_task(&dir, &store, task)?;
         let Some(attempt) = store.attempts(row.key)?.pop() else {
             return Err(Failure::input(format!("task `{task}` has had no attempt, and so has no directory yet")));
         };
@@ -30,7 +31,11 @@ pub(super) fn path(session: &Session, words: Vec<String>) -> Result<u8, Failure>
                 let known: Vec<String> = store.outputs(attempt.key)?.into_iter().map(|output| output.path).collect();
                 let what = format!("the last attempt at task `{task}` left no `{file}`");
                 return Err(Failure::input(what).hint(match known.as_slice() {
-                    [] => "it has no outputs; `matterstack logs` shows what it printed".to_owned(),
+                    [] => format!(
+                        "it has no outputs; `matterstack logs {} {}` shows what it printed",
+                        dir.address(),
+                        positional(task)
+                    ),
                     known => format!("it has {}", known[..known.len().min(NAMED)].join(", ")),
                 }));
             }

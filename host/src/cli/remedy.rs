@@ -1,5 +1,5 @@
 //! Remedies as a person reads them.
-use crate::ground::words::positional;
+use crate::ground::words::{positional, positional_with};
 use crate::model::remedy::Remedy;
 use crate::model::selection::Standing;
 
@@ -7,10 +7,10 @@ use crate::model::selection::Standing;
 pub(super) fn rendered(remedy: &Remedy, run: &str) -> String {
     match remedy {
         Remedy::NameTask => format!("`matterstack rerun {run} TASK` brings a completed task back"),
-        Remedy::NewRun => "make a new run with `matterstack init`".to_owned(),
-        Remedy::NewRunPastEarlier => {
-            "that task is of an earlier iteration, which is over: make a new run with `matterstack init`".to_owned()
-        }
+        Remedy::NewRun => "make a new run with `matterstack init WORKSPACE`".to_owned(),
+        Remedy::NewRunPastEarlier => "that task is of an earlier iteration, which is over: make a new run with \
+             `matterstack init WORKSPACE`"
+            .to_owned(),
         Remedy::ListTasks => format!("`matterstack tasks {run}` lists them"),
         Remedy::Explain(task) => {
             format!("`matterstack explain {run} {}` says what it waits for", positional(task.as_str()))
@@ -20,7 +20,7 @@ pub(super) fn rendered(remedy: &Remedy, run: &str) -> String {
             format!("`matterstack rerun {run} {task}` brings it back, and what was skipped after it")
         }
         Remedy::GiveUp(task) => {
-            format!("`matterstack settle {run} {} --failed`, or `rerun`", positional(task.as_str()))
+            format!("`matterstack settle {run} {}`, or `rerun`", positional_with(task.as_str(), "--failed"))
         }
         Remedy::NameState => "use failed, lost, cancelled, skipped, completed or stale".to_owned(),
         Remedy::NameAnyState => format!("use {}", Standing::words()),

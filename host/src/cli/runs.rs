@@ -385,6 +385,10 @@ fn drive_one(
     }
     let run = dir.address();
     progress.outcome().iter().for_each(|outcome| tell(&format!("{run}: {outcome}")));
+    if let Some(failed) = progress.failed().filter(|_| ending == Ending::Completed) {
+        let list = format!("matterstack tasks {run} --state failed");
+        tell(&format!("{run}: completed, although {failed} task(s) failed: `{list}` shows them"));
+    }
     match ending {
         Ending::Completed | Ending::Failed => {}
         Ending::Waiting => {

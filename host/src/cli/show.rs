@@ -1,6 +1,9 @@
 //! Commands that look at runs and change nothing.
 use super::Session;
-use super::output::{JsonList, json_text, one_line, print, print_json, reader_went_away, table, tell, time};
+use super::layout::painted;
+use super::output::{
+    JsonList, json_text, one_line, print, print_json, reader_went_away, span, table, tell, time, when,
+};
 use super::tasks::{no_task, wrong_selection};
 use crate::backend::stopped_supervisors;
 use crate::drive::watching;
@@ -8,14 +11,13 @@ use crate::explain::{Beside, Explanation, explain_chosen, explain_run, explain_t
 use crate::failure::{Failure, FailureKind};
 use crate::ground::machine::Watch;
 use crate::ground::words::positional;
-use crate::model::code::Code;
+use crate::model::code::{Code, Word};
 use crate::model::selection::Selection;
 use crate::model::states::{AttemptState, RunState, TaskCounts};
-use crate::model::time::Time;
 use crate::results;
 use crate::run::{LastTick, RunDir, outside_command};
-use crate::store::{Store, WaitRow};
-use crate::workspace::{changed_files, kept_config, now_ms, open_for_reading, open_to_look, read_store};
+use crate::store::{Standing, Store, WaitRow};
+use crate::workspace::{changed_files, kept_config, now_ms, open_for_reading, open_to_look, read_store, refusal};
 use serde_json::{Value, json};
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -30,8 +32,6 @@ const WAITS_COUNTED: u32 = 1000;
 const EXPLAINED_SHOWN: u64 = 50;
 /// Explanations that are printed at once.
 const PRINTED_AT_ONCE: usize = 1_000;
-/// Up to where a list does not count the seconds.
-const A_MINUTE: Duration = Duration::from_secs(60);
 /// Characters of the campaign's result that `status` shows a person.
 const RESULT_CHARS: usize = 120;
 
@@ -91,12 +91,16 @@ fn workspace_name(session: &Session, dir: &RunDir, made_from: String) -> String 
 /// `most` of those, which come last, are looked at.
 fn waits_of(dir: &RunDir, store: &Store, most: usize) -> Result<Vec<WaitRow>, Failure> {
     let mut waits = store.waits(WAITS_MAX)?;
+    let at_work = dir.is_driven() == Some(true);
+    // a submit that is under way is in no doubt
+    waits.retain(|wait| !(at_work && wait.kind.is(Code::UnknownSubmit) && wait.reason.is_none()));
     let Some(first) = waits.iter().position(|wait| wait.kind.is(Code::Capacity)) else { return Ok(waits) };
     // Where the configuration cannot be read nobody knows how much room there is, and `explain` says why.
     let Ok(config) = kept_config(dir) else { return Ok(waits) };
     waits.truncate(first + most);
+    let beside = Beside { address: dir.address(), stopped: &[], changed: &[], at_work };
     for wait in &mut waits[first..] {
-        if let Some(explained) = explain_task(store, &config, dir.address(), &[], &wait.task)? {
+        if let Some(explained) = explain_task(store, &config, beside, &wait.task)? {
             (wait.kind, wait.reason) = (explained.code, Some(explained.sentence));
         }
     }
@@ -133,19 +137,24 @@ fn status_now(session: &Session, dir: &RunDir, store: &Store) -> Result<String, 
         }));
     }
     let reason = row.reason.as_ref().map(|reason| format!(" ({})", one_line(reason))).unwrap_or_default();
-    let mut text = format!("{} ({workspace}): {}{reason}\n", row.run_id, row.state);
+    let mut text = format!("{} ({workspace}): {}{reason}\n", row.run_id, painted(row.state.as_str()));
     text += &counts_line(row.iteration, counts, queued);
-    text += &ticked(dir, row.state);
+    text += &ticked(dir, store, row.state);
     if let Some(line) = row.summary_line() {
         text += &format!("{}\n", one_line(&line));
     }
     if let Some(wake) = store.wake()?.filter(|_| row.state == RunState::Active) {
-        text += &format!("the campaign is asked again at {}\n", time(wake.at_ms));
+        text += &format!("the campaign is asked again at {}\n", when(wake.at_ms));
     }
     if let Some(result) = &row.result {
         text += &format!("result: {}\n", beginning(&one_line(result)));
     }
     text += &mendable(run, stale, &changed);
+    if row.state == RunState::Failed
+        && let Some(task) = store.standing_tasks(Standing::Failed, 1).next().transpose()?
+    {
+        text += &last_words(dir, store, &task.id).unwrap_or_default();
+    }
     if !waits.is_empty() {
         text += &waits_text(run, store, &waits)?;
     }
@@ -206,38 +215,35 @@ fn driven(dir: &RunDir, state: RunState) -> Option<bool> {
 }
 
 /// When the run was last advanced, by whom and how fast, and whether that goes on.
-fn ticked(dir: &RunDir, state: RunState) -> String {
+fn ticked(dir: &RunDir, store: &Store, state: RunState) -> String {
     if state.ended() {
         return String::new();
     }
     let last = match dir.last_tick() {
         Some(LastTick { at, host, took_ms }) => {
-            let ago = Duration::from_millis(u64::try_from(now_ms() - at.0).unwrap_or(0));
-            format!("last tick {} ago on {}, {took_ms} ms", age(ago), one_line(&host))
+            let ago = span(Duration::from_millis(u64::try_from(now_ms() - at.0).unwrap_or(0)));
+            format!("last tick {ago} ago on {}, {took_ms} ms", one_line(&host))
         }
         None => "no tick yet".to_owned(),
     };
     let goes_on = matches!(state, RunState::Active | RunState::Cancelling);
-    match driven(dir, state) {
-        Some(false) if goes_on => format!("{last}; nobody ticks it now: `matterstack loop {}` does\n", dir.address()),
-        _ => format!("{last}\n"),
+    if driven(dir, state) != Some(false) || !goes_on {
+        return format!("{last}\n");
     }
-}
-
-/// A span of time in its largest unit.
-fn age(span: Duration) -> String {
-    match span.as_secs() {
-        s @ 0..120 => format!("{s} s"),
-        s @ 120..7200 => format!("{} min", s / 60),
-        s @ 7200..172_800 => format!("{} h", s / 3600),
-        s => format!("{} d", s / 86_400),
+    match refusal(dir, store) {
+        None => format!("{last}; nobody ticks it now: `matterstack loop {}` does\n", dir.address()),
+        Some(refusal) => {
+            let hint = refusal.hint.as_ref().map(|hint| format!("\n  {}", one_line(hint))).unwrap_or_default();
+            format!("{last}; nobody ticks it now, and it cannot be ticked: {}{hint}\n", one_line(&refusal.to_string()))
+        }
     }
 }
 
 /// How many things of each kind the run waits for, in words. Ready tasks are counted only where they wait for room.
 fn totals(store: &Store, waits: &[WaitRow]) -> Result<String, Failure> {
     let mut counts = store.wait_counts(WAITS_COUNTED + 1)?;
-    counts.retain(|(kind, _)| !kind.is(Code::Capacity) || waits.iter().any(|wait| wait.kind == *kind));
+    let may_pass = |kind: &Word| kind.is(Code::Capacity) || kind.is(Code::UnknownSubmit);
+    counts.retain(|(kind, _)| !may_pass(kind) || waits.iter().any(|wait| wait.kind == *kind));
     let number = |count: u64| {
         if count > u64::from(WAITS_COUNTED) { format!("more than {WAITS_COUNTED}") } else { count.to_string() }
     };
@@ -274,77 +280,25 @@ fn wait_json(run: &str, wait: &WaitRow) -> Value {
     })
 }
 
-pub(super) fn list(session: &Session, workspace: Option<&str>, label: Option<&str>) -> Result<u8, Failure> {
-    let workspaces = session.workspaces()?;
-    workspace.map_or(Ok(()), |workspace| workspaces.workspace(workspace).map(drop))?;
-    let mut found = Vec::new();
-    for (slug, dir) in workspaces.runs() {
-        if workspace.is_none_or(|workspace| slug == workspace.trim_end_matches('/')) {
-            found.push(list_entry(&slug, &dir));
-        }
-    }
-    found.retain(|run| label.is_none_or(|label| run["label"] == label));
-    if session.json {
-        return print_json(&found).map(|()| 0);
-    }
-    if found.is_empty() {
-        tell(match label.or(workspace) {
-            Some(_) => "there is no such run",
-            None => "no run yet; `matterstack init WORKSPACE` makes one",
-        });
-        return Ok(0);
-    }
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let rows = found.iter().map(|run| {
-        let tasks = &run["tasks"];
-        let ended: u64 =
-            ["completed", "failed", "cancelled", "skipped"].iter().filter_map(|key| tasks[key].as_u64()).sum();
-        let done = format!("{ended}/{}", tasks["total"].as_u64().unwrap_or(0));
-        let written = |key: &str| run[key].as_str().unwrap_or_default().to_owned();
-        let made = serde_json::from_value::<Time>(run["created_at"].clone()).ok().map(|at| at.0);
-        let since = made.map(|at| Duration::from_millis(u64::try_from(now_ms() - at).unwrap_or(0)));
-        let told = run["summary"]["text"].as_str().unwrap_or_default().to_owned();
-        let since = since.map(|since| if since < A_MINUTE { "< 1 min".to_owned() } else { age(since) });
-        let since = since.unwrap_or_default();
-        vec![text(&run["run_id"]), written("label"), text(&run["workspace"]), text(&run["state"]), since, done, told]
-    });
-    print(&table(&["RUN", "LABEL", "WORKSPACE", "STATE", "AGE", "TASKS ENDED", "SUMMARY"], rows))?;
-    Ok(0)
-}
-
-/// One run of the list; what cannot be read is listed too, with the reason.
-fn list_entry(slug: &str, dir: &RunDir) -> Value {
-    let read = || -> Result<Value, Failure> {
-        let store = read_store(dir)?;
-        let row = store.run()?;
-        Ok(json!({
-            "run_id": dir.id(), "workspace": slug, "state": row.state, "reason": row.reason, "iteration": row.iteration,
-            "label": row.label, "summary": row.summary()?, "tasks": store.task_counts()?,
-            "created_at": time(row.created_at_ms), "path": dir.root(),
-        }))
-    };
-    read().unwrap_or_else(|failure| {
-        json!({
-            "run_id": dir.id(), "workspace": slug, "state": "unreadable", "reason": failure.to_string(), "iteration": null,
-            "label": null, "summary": null, "tasks": null, "created_at": null, "path": dir.root(),
-        })
-    })
-}
-
 pub(super) fn explain(session: &Session, name: &str, selection: &Selection) -> Result<u8, Failure> {
     let dir = session.run(name)?;
     let (store, config) = open_for_reading(&dir)?;
     let (run, stopped) = (dir.address(), stopped_supervisors(dir.root(), &config));
     let mut told = Told { all: Vec::new(), list: JsonList::default(), json: session.json };
     let changed = if selection.is_everything() { changed_files(&dir, &config, false) } else { Vec::new() };
-    let beside = Beside { address: run, stopped: &stopped, changed: &changed };
+    let at_work = dir.is_driven() == Some(true);
+    let beside = Beside { address: run, stopped: &stopped, changed: &changed, at_work };
     let most = if session.json { u64::MAX } else { EXPLAINED_SHOWN };
-    let mut chosen = store.choose(selection).map_err(|error| wrong_selection(&store, error))?;
+    let mut chosen = store.choose(selection).map_err(|error| wrong_selection(&dir, &store, error))?;
     let more = if selection.is_everything() {
         explain_run(&store, &config, beside, most, |one| told.tell(one))?
     } else {
         explain_chosen(&store, &config, beside, &mut chosen, most, |one| told.tell(one))?
     };
+    if let Some(refusal) = refusal(&dir, &store) {
+        let hint = refusal.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+        tell(&format!("warning: nothing moves the run before this is mended: {refusal}{hint}"));
+    }
     let Told { all, mut list, json } = told;
     if json {
         print(&list.rows(&all)?)?;
@@ -357,7 +311,7 @@ pub(super) fn explain(session: &Session, name: &str, selection: &Selection) -> R
     }
     print_explanations(all)?;
     if let Some(said) = selection.task.as_deref().and_then(|task| last_words(&dir, &store, task)) {
-        print(&format!("\nit wrote last to standard error:\n{said}"))?;
+        print(&said)?;
     }
     if more > 0 {
         tell(&format!("and {more} more; `matterstack explain {} --json` prints all", dir.address()));
@@ -366,13 +320,14 @@ pub(super) fn explain(session: &Session, name: &str, selection: &Selection) -> R
 }
 
 /// The last lines that the last attempt at a task wrote to standard error, if it failed and wrote any.
-fn last_words(dir: &RunDir, store: &Store, task: &str) -> Option<String> {
+pub(super) fn last_words(dir: &RunDir, store: &Store, task: &str) -> Option<String> {
     let attempt = store.attempts(store.task(task).ok()??.key).ok()?.pop()?;
     if attempt.state != AttemptState::Failed {
         return None;
     }
     let said = results::last_words(&dir.join(&attempt.directory));
-    (!said.is_empty()).then(|| said.iter().map(|line| format!("  {}\n", one_line(line))).collect())
+    let lines: String = said.iter().map(|line| format!("  {}\n", one_line(line))).collect();
+    (!said.is_empty()).then(|| format!("\ntask `{}` wrote last to standard error:\n{lines}", one_line(task)))
 }
 
 /// Explanations on their way out.
@@ -406,7 +361,7 @@ fn print_explanations(all: Vec<Explanation>) -> Result<(), Failure> {
 
 pub(super) fn explain_reuse(session: &Session, name: &str, task: &str) -> Result<u8, Failure> {
     let run = open_to_look(&session.run(name)?)?;
-    let one = explain_task_reuse(&run, task)?.ok_or_else(|| no_task(&run.store, task))?;
+    let one = explain_task_reuse(&run, task)?.ok_or_else(|| no_task(&run.dir, &run.store, task))?;
     if session.json {
         return print_json(&[one]).map(|()| 0);
     }

@@ -1,12 +1,14 @@
 //! `tasks` and `attempts`: what there is of each, in portions, so that a run of any size is listed in little memory.
 use super::Session;
-use super::output::{JsonList, Listing, one_line, print, print_json, reader_went_away, table, tell, time};
+use super::output::{JsonList, Listing, one_line, print, print_json, reader_went_away, table, tell, time, when};
+use super::show::last_words;
 use crate::failure::Failure;
 use crate::model::handle;
 use crate::model::selection::{Selection, Standing};
-use crate::model::states::TaskState;
+use crate::model::states::{AttemptState, TaskState};
 use crate::model::time::span;
 use crate::model::workflow::nearest;
+use crate::run::RunDir;
 use crate::store::{AttemptRow, SelectionError, Store, TaskRow};
 use crate::workspace::read_store;
 use serde_json::{Value, json};
@@ -15,22 +17,22 @@ use std::time::Duration;
 /// Tasks whose ids are compared with one that does not exist.
 const NAMES_COMPARED: u32 = 10_000;
 
-pub(super) fn no_task(store: &Store, id: &str) -> Failure {
+pub(super) fn no_task(dir: &RunDir, store: &Store, id: &str) -> Failure {
     let failure = Failure::input(format!("the run has no task `{id}`"));
     let names = store.first_tasks(NAMES_COMPARED).unwrap_or_default();
     match nearest(id, names.iter().map(|task| task.id.as_str())) {
         Some(near) => failure.hint(format!("did you mean `{near}`?")),
-        None => failure.hint("`matterstack tasks RUN` lists them"),
+        None => failure.hint(format!("`matterstack tasks {}` lists them", dir.address())),
     }
 }
 
-pub(super) fn the_task(store: &Store, id: &str) -> Result<TaskRow, Failure> {
-    store.task(id)?.ok_or_else(|| no_task(store, id))
+pub(super) fn the_task(dir: &RunDir, store: &Store, id: &str) -> Result<TaskRow, Failure> {
+    store.task(id)?.ok_or_else(|| no_task(dir, store, id))
 }
 
-pub(super) fn wrong_selection(store: &Store, error: SelectionError) -> Failure {
+pub(super) fn wrong_selection(dir: &RunDir, store: &Store, error: SelectionError) -> Failure {
     match error {
-        SelectionError::NoTask(id) => no_task(store, &id),
+        SelectionError::NoTask(id) => no_task(dir, store, &id),
         SelectionError::State(_) => Failure::input(error.to_string()).hint(format!("use {}", Standing::words())),
         SelectionError::Pattern(..) => Failure::input(error.to_string()),
         SelectionError::Store(error) => error.into(),
@@ -38,8 +40,9 @@ pub(super) fn wrong_selection(store: &Store, error: SelectionError) -> Failure {
 }
 
 pub(super) fn tasks(session: &Session, name: &str, selection: &Selection) -> Result<u8, Failure> {
-    let store = read_store(&session.run(name)?)?;
-    let mut chosen = store.choose(selection).map_err(|error| wrong_selection(&store, error))?;
+    let dir = session.run(name)?;
+    let store = read_store(&dir)?;
+    let mut chosen = store.choose(selection).map_err(|error| wrong_selection(&dir, &store, error))?;
     let mut listing = Listing::new(&["TASK", "ITERATION", "STATE", "OPERATOR", "ATTEMPTS", "WHY"]);
     let mut list = JsonList::default();
     let mut any = false;
@@ -87,8 +90,9 @@ fn task_cells(store: &Store, task: TaskRow) -> Result<Vec<String>, Failure> {
 }
 
 pub(super) fn attempts(session: &Session, name: &str, task: &str) -> Result<u8, Failure> {
-    let store = read_store(&session.run(name)?)?;
-    let key = the_task(&store, task)?.key;
+    let dir = session.run(name)?;
+    let store = read_store(&dir)?;
+    let key = the_task(&dir, &store, task)?.key;
     let (attempts, uses) = store.snapshot(|_| Ok::<_, Failure>((store.attempts(key)?, store.uses_of(key)?)))?;
     if session.json {
         let mut rows = Vec::with_capacity(attempts.len());
@@ -115,9 +119,10 @@ pub(super) fn attempts(session: &Session, name: &str, task: &str) -> Result<u8, 
         let exit = exit_of(&attempt);
         let word = |name: &str, word: &str| exit[name].as_i64().map(|number| format!("{word}{number}"));
         let job = store.job(attempt.key)?;
+        let state = shown_state(attempt.state);
         Ok(vec![
             attempt.number.to_string(),
-            attempt.state.to_string(),
+            state,
             used.waited_ms().map(brief).unwrap_or_default(),
             used.ran_ms().map(brief).unwrap_or_default(),
             used.core_hours().map(|hours| format!("{hours:.3}")).unwrap_or_default(),
@@ -125,7 +130,7 @@ pub(super) fn attempts(session: &Session, name: &str, task: &str) -> Result<u8, 
             word("code", "").or_else(|| word("signal", "signal ")).unwrap_or_default(),
             job.node.or(job.host).unwrap_or_default(),
             attempt.directory,
-            time(attempt.created_at_ms),
+            when(attempt.created_at_ms),
             attempt.reason.unwrap_or_default(),
         ])
     });
@@ -135,7 +140,22 @@ pub(super) fn attempts(session: &Session, name: &str, task: &str) -> Result<u8, 
     let chosen: Vec<usize> = (0..heading.len()).filter(tells).collect();
     let cells = |row: &Vec<String>| chosen.iter().map(|place| row[*place].clone()).collect();
     print(&table(&chosen.iter().map(|place| heading[*place]).collect::<Vec<_>>(), rows.iter().map(cells)))?;
-    Ok(0)
+    last_words(&dir, &store, task).map_or(Ok(0), |said| print(&said).map(|()| 0))
+}
+
+/// The state of an attempt in the words that `status` and `tasks` count by: it is queued until its job has started.
+fn shown_state(state: AttemptState) -> String {
+    match state {
+        AttemptState::Created | AttemptState::Prepared | AttemptState::Submitting | AttemptState::Submitted => {
+            "queued".to_owned()
+        }
+        AttemptState::Running
+        | AttemptState::WaitingExternal
+        | AttemptState::Completed
+        | AttemptState::Failed
+        | AttemptState::Cancelled
+        | AttemptState::Lost => state.to_string(),
+    }
 }
 
 fn seconds(ms: i64) -> f64 {

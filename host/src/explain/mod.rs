@@ -2,7 +2,7 @@
 mod run;
 
 use crate::backend::StoppedSupervisor;
-use crate::ground::words::{positional, quoted};
+use crate::ground::words::{positional, positional_with, quoted};
 use crate::model::code::{Code, Word};
 use crate::model::config::RunConfig;
 use crate::model::states::{AttemptState, RunState, TaskState};
@@ -39,6 +39,7 @@ struct Seen<'a> {
     address: &'a str,
     /// Supervisors of the run that somebody stopped.
     stopped: &'a [StoppedSupervisor],
+    at_work: bool,
     row: RunRow,
 }
 
@@ -51,6 +52,8 @@ pub struct Beside<'a> {
     pub stopped: &'a [StoppedSupervisor],
     /// Pinned files of which the workspace has another copy now.
     pub changed: &'a [String],
+    /// Whether a process advances the run, so that a submit without a word of doubt is merely under way.
+    pub at_work: bool,
 }
 
 /// Explains the run and the tasks of it that do not move: hands over at most `most` explanations and returns how many
@@ -61,11 +64,11 @@ pub struct Beside<'a> {
 pub fn explain_run<E: From<StoreError>>(
     store: &Store,
     config: &RunConfig,
-    Beside { address, stopped, changed }: Beside<'_>,
+    Beside { address, stopped, changed, at_work }: Beside<'_>,
     most: u64,
     mut each: impl FnMut(Explanation) -> Result<(), E>,
 ) -> Result<u64, E> {
-    let seen = Seen { store, config, address, stopped, row: store.run()? };
+    let seen = Seen { store, config, address, stopped, at_work, row: store.run()? };
     let (mut told, mut more) = (0, 0);
     let mut tell = |one: Explanation| -> Result<u64, E> {
         if told < most {
@@ -114,12 +117,12 @@ pub fn explain_run<E: From<StoreError>>(
 pub fn explain_chosen<E: From<StoreError>>(
     store: &Store,
     config: &RunConfig,
-    Beside { address, stopped, .. }: Beside<'_>,
+    Beside { address, stopped, at_work, .. }: Beside<'_>,
     chosen: &mut Chosen<'_>,
     most: u64,
     mut each: impl FnMut(Explanation) -> Result<(), E>,
 ) -> Result<u64, E> {
-    let seen = Seen { store, config, address, stopped, row: store.run()? };
+    let seen = Seen { store, config, address, stopped, at_work, row: store.run()? };
     let (mut told, mut more) = (0, 0);
     let named = chosen.is_one();
     while let Some(portion) = store.next_chosen(chosen)? {
@@ -146,11 +149,10 @@ pub fn explain_chosen<E: From<StoreError>>(
 pub fn explain_task(
     store: &Store,
     config: &RunConfig,
-    address: &str,
-    stopped: &[StoppedSupervisor],
+    Beside { address, stopped, at_work, .. }: Beside<'_>,
     id: &str,
 ) -> Result<Option<Explanation>, StoreError> {
-    let seen = Seen { store, config, address, stopped, row: store.run()? };
+    let seen = Seen { store, config, address, stopped, at_work, row: store.run()? };
     store.task(id)?.map(|task| seen.task(&task)).transpose()
 }
 
@@ -245,8 +247,10 @@ impl Seen<'_> {
 
     /// What helps a lost task: of one that ran, a person first looks for what it left.
     fn lost_task(&self, id: &str, attempts: &[AttemptRow]) -> Option<String> {
-        let id = positional(id);
-        self.command(&if ran_unseen(attempts) { format!("settle {id} --completed") } else { format!("rerun {id}") })
+        self.command(&match ran_unseen(attempts) {
+            true => format!("settle {}", positional_with(id, "--completed")),
+            false => format!("rerun {}", positional(id)),
+        })
     }
 
     fn task(&self, task: &TaskRow) -> Result<Explanation, StoreError> {
@@ -259,7 +263,7 @@ impl Seen<'_> {
                 (
                     Code::Stale.into(),
                     text.to_owned(),
-                    self.command(&format!("rerun {} --recursive", positional(&task.id))),
+                    self.command(&format!("rerun {}", positional_with(&task.id, "--recursive"))),
                 )
             }
             TaskState::Completed => (Code::Completed.into(), "the task completed".to_owned(), None),
@@ -434,6 +438,9 @@ impl Seen<'_> {
             }
             AttemptState::Created | AttemptState::Prepared => {
                 (code(Code::Starting), reason("being started"), self.command("step"))
+            }
+            AttemptState::Submitting if self.at_work && attempt.reason_code.is_none() => {
+                (Code::Starting.into(), "being submitted".to_owned(), None)
             }
             AttemptState::Submitting => {
                 let text = reason("it is not known yet whether the submit took effect; the next tick asks again");

@@ -1,6 +1,6 @@
 //! Why a run as a whole does not move.
 use super::{Explanation, Seen, Told, ran_unseen};
-use crate::ground::words::{one_line, positional};
+use crate::ground::words::{one_line, positional, set_option};
 use crate::model::code::{Code, Word};
 use crate::model::states::RunState;
 use crate::model::time::Time;
@@ -90,7 +90,7 @@ impl Seen<'_> {
                 schema["enum"].as_array().into_iter().flatten().map(|one| one_line(&one.to_string())).collect();
             let of = if of.is_empty() { String::new() } else { format!(" ({})", of.join(", ")) };
             asked.push(format!("`{}`{of}", one_line(name)));
-            sets.push(format!("--set {}=VALUE", positional(name)));
+            sets.push(set_option(name));
         }
         let sentence = format!("{reason}; it asks for {}", asked.join(", "));
         Ok(Explanation { task: None, code, sentence, command: self.command(&format!("resume {}", sets.join(" "))) })

@@ -100,6 +100,14 @@ pub fn user_number(name: &str) -> Option<u32> {
     })
 }
 
+/// A user for a person: the number, as records have it, and the name that the system's list gives it.
+pub fn named_user(user: i64) -> String {
+    match u32::try_from(user).ok().and_then(listed_name) {
+        Some(name) => format!("{user} ({name})"),
+        None => user.to_string(),
+    }
+}
+
 fn listed_name(user: u32) -> Option<String> {
     let id = user.to_string();
     let users = fs::read_to_string("/etc/passwd").ok()?;
@@ -284,6 +292,25 @@ pub fn file_system(path: &Path) -> io::Result<FileSystem> {
     ];
     let kind = rustix::fs::statfs(path)?.f_type as u64 & 0xffff_ffff;
     Ok(if LOCAL.contains(&kind) { FileSystem::Local } else { FileSystem::Shared })
+}
+
+/// What a file system still takes: bytes, and files where it counts those.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    /// Bytes that this user may still write.
+    pub bytes: u64,
+    /// Files that this user may still make.
+    pub files: Option<u64>,
+}
+
+/// What the file system of a path still takes.
+///
+/// # Errors
+/// If it cannot be asked.
+pub fn room(path: &Path) -> io::Result<Room> {
+    let found = rustix::fs::statvfs(path)?;
+    let files = (found.f_files > 0).then_some(found.f_favail);
+    Ok(Room { bytes: found.f_bavail.saturating_mul(found.f_frsize), files })
 }
 
 /// Whether nothing can be written in a directory now, by what its file system tells: it has given up, is read-only or

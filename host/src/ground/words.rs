@@ -8,6 +8,18 @@ pub fn positional(text: &str) -> String {
     if text.starts_with('-') { format!("-- {word}") } else { word }
 }
 
+/// An argument with the options that go with it: behind `--`, which a leading dash makes necessary, there is none.
+pub fn positional_with(text: &str, options: &str) -> String {
+    let argument = positional(text);
+    if text.starts_with('-') { format!("{options} {argument}") } else { format!("{argument} {options}") }
+}
+
+/// The option that sets a value, which is left to whoever types it.
+pub fn set_option(name: &str) -> String {
+    let joint = if name.starts_with('-') { '=' } else { ' ' };
+    format!("--set{joint}{}=VALUE", visibly_quoted(name))
+}
+
 /// A word as a shell takes it.
 pub fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);

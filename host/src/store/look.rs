@@ -20,7 +20,10 @@ impl Store {
     /// If it is missing, damaged or newer, or cannot be read as it is without writing beside it.
     pub fn read(path: &Path) -> Result<Self, StoreError> {
         refuse_stranger(path)?;
-        let opened = if is_ours(path) { shared(path).map(|connection| (connection, None)) } else { as_guest(path) };
+        let opened = match is_ours(path) {
+            true => shared(path).map(|connection| (connection, None)),
+            false => as_guest(path, GUEST_TRIES),
+        };
         let (connection, alone, held) = match opened {
             Ok((connection, held)) => (connection, false, held),
             Err(error) => match instead(path, &error) {
@@ -29,6 +32,28 @@ impl Store {
                 None => return Err(Self::name(path, error.into())),
             },
         };
+        Self::looking(path, connection, alone, held)
+    }
+
+    /// Opens the database of a run for a look that is over at once, of which a program takes many. Where everything
+    /// stands in the file, as in a run that nobody is at work on, none is made beside it.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    pub fn glance(path: &Path) -> Result<Self, StoreError> {
+        refuse_stranger(path)?;
+        let log = std::fs::metadata(beside(path, "-wal"));
+        if log.map_or(true, |log| log.len() == 0)
+            && let Ok((connection, held)) = as_guest(path, 1)
+            && let Ok(store) = Self::looking(path, connection, false, held)
+        {
+            return Ok(store);
+        }
+        // whoever works on it is let be, and what is wrong with it is told as ever
+        Self::read(path)
+    }
+
+    fn looking(path: &Path, connection: Connection, alone: bool, held: Option<File>) -> Result<Self, StoreError> {
         connection.set_prepared_statement_cache_capacity(64);
         // as for the owner: a statement keeps its plan
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
@@ -73,7 +98,7 @@ fn is_ours(path: &Path) -> bool {
 ///
 /// Where there may be a log, the whole look is one transaction: a log that nobody had open may be opened by its owner
 /// meanwhile, and whoever began to read without an index could not go on then.
-fn as_guest(path: &Path) -> rusqlite::Result<(Connection, Option<File>)> {
+fn as_guest(path: &Path, tries: u32) -> rusqlite::Result<(Connection, Option<File>)> {
     let open = |parameters: &str, begin: &str| {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
         let connection = Connection::open_with_flags(uri(path, parameters), flags)?;
@@ -81,7 +106,7 @@ fn as_guest(path: &Path) -> rusqlite::Result<(Connection, Option<File>)> {
         looked_at(connection)
     };
     let mut last = None;
-    for _ in 0..GUEST_TRIES {
+    for once in 0..tries {
         // Opened anew each time: the lock ends when any file of this process on the database is closed, SQLite's too.
         // For the same reason nobody looks at one database twice at once.
         let Ok(file) = File::open(path) else { return Err(of_code(rusqlite::ffi::SQLITE_CANTOPEN)) };
@@ -98,7 +123,9 @@ fn as_guest(path: &Path) -> rusqlite::Result<(Connection, Option<File>)> {
             }
         }
         // The owner opens or closes it in this moment; nobody tells when that is done.
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        if once + 1 < tries {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
     }
     Err(last.unwrap_or_else(|| of_code(rusqlite::ffi::SQLITE_BUSY)))
 }
@@ -209,11 +236,11 @@ mod tests {
         };
         write("one");
         assert!(beside(&path, "-wal").exists());
-        let (look, held) = as_guest(&path).expect("a look");
+        let (look, held) = as_guest(&path, 1).expect("a look");
         assert!(held.is_some());
         write("two");
         assert_eq!(seen(&look), "one");
         drop((look, held));
-        assert_eq!(seen(&as_guest(&path).expect("another").0), "two");
+        assert_eq!(seen(&as_guest(&path, 1).expect("another").0), "two");
     }
 }

@@ -363,6 +363,15 @@ impl Store {
         })
     }
 
+    /// How many tasks are of earlier iterations than this one.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn tasks_before(&self, iteration: u32) -> Result<u64, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT count(*) FROM tasks WHERE iteration < ?1")?;
+        Ok(statement.query_row([iteration], |row| row.get::<_, i64>(0))? as u64)
+    }
+
     /// How many tasks wait for a person's word on a lost attempt.
     ///
     /// # Errors

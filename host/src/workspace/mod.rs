@@ -9,6 +9,7 @@ mod config;
 mod environment;
 mod example;
 mod init;
+mod listed;
 mod log;
 mod once;
 mod open;
@@ -28,12 +29,13 @@ pub use config::{
 pub use environment::environment_here;
 pub use example::{NewWorkspace, make_workspace};
 pub use init::{Init, Made, init, moment, now_ms, settle_source, stopwatch};
+pub use listed::listed;
 pub use log::log_for_person;
 pub use once::{MadeOnce, Once, make_once, workspaces_or_new};
 pub use open::{
     Access, Aside, HeldRun, act, check_plugins, compile_ahead, compile_upgrade, compiler, config_document, find_plugin,
-    kept_config, open_for_reading, open_run, open_to_look, open_to_rehearse, pin_again, read_store, write_config,
-    write_config_and_open, write_config_with,
+    kept_config, open_for_reading, open_run, open_to_look, open_to_rehearse, pin_again, read_store, refusal,
+    write_config, write_config_and_open, write_config_with,
 };
 pub(crate) use open::{Ahead, open_leased};
 pub use owner::{adopt, refuse_other_user};

@@ -178,7 +178,7 @@ fn place(workspaces: &Workspaces, word: &str, text: &str) -> Result<(String, Pat
         }
     }
     Err(Failure::input(format!("there are {WORKSPACES_MAX} workspaces `run-{word}` already"))
-        .hint("`matterstack rm` removes their runs; then remove the directories"))
+        .hint("remove some of them, their runs first, which `rm` does"))
 }
 
 #[cfg(test)]

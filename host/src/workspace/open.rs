@@ -103,6 +103,12 @@ pub fn read_store(dir: &RunDir) -> Result<Store, Failure> {
     Ok(Store::read(&dir.database())?)
 }
 
+/// As [`read_store`], for a look that is over at once, of which a program takes many.
+pub(super) fn glance_store(dir: &RunDir) -> Result<Store, Failure> {
+    refuse_no_database(dir)?;
+    Ok(Store::glance(&dir.database())?)
+}
+
 /// Opens a run whose lease the caller holds.
 pub(crate) fn open_leased(dir: &RunDir, access: Access, ahead: Ahead) -> Result<Run, Failure> {
     let shared = on_shared_file_system(dir)?;
@@ -244,6 +250,13 @@ fn committed_config(dir: &RunDir, row: &RunRow) -> Result<(RunConfig, bool), Fai
     }
     Err(Failure::input(format!("config.json of run `{}` was changed by hand", row.run_id))
         .hint(format!("undo the change, and make it with `matterstack amend {} config KEY=VALUE`", dir.address())))
+}
+
+/// What would keep a command from moving a run, other than one at work: it is somebody else's, a copy that is not one's
+/// own yet, or its configuration was changed by hand. Nothing if nothing would, or that cannot be told.
+pub fn refusal(dir: &RunDir, store: &Store) -> Option<Failure> {
+    let row = store.run().ok()?;
+    is_own(dir, &row, store).err().or_else(|| committed_config(dir, &row).err())
 }
 
 /// A command of this process's user, given now.
@@ -469,8 +482,8 @@ pub fn compile_ahead(dir: &RunDir, config: &RunConfig) {
     }
 }
 
-/// Where native code is cached: `$XDG_CACHE_HOME` or `~/.cache`, then `matterstack`.
-fn cache_directory() -> Option<PathBuf> {
+/// Where native code is cached, and what was seen of runs: `$XDG_CACHE_HOME` or `~/.cache`, then `matterstack`.
+pub(super) fn cache_directory() -> Option<PathBuf> {
     let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     base.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
         .map(|base| base.join("matterstack"))

@@ -25,7 +25,8 @@ fn of_this_user(dir: &RunDir, row: &RunRow) -> Result<(), Failure> {
     if row.user_id == user {
         return Ok(());
     }
-    let what = format!("run `{}` belongs to user {}, not to user {user}", row.run_id, row.user_id);
+    let [owner, here] = [row.user_id, user].map(machine::named_user);
+    let what = format!("run `{}` belongs to user {owner}, not to user {here}", row.run_id);
     Err(Failure::input(what).hint(adopt_hint(dir)))
 }
 

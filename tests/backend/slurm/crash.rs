@@ -57,7 +57,7 @@ fn a_tick_by_another_user_is_refused() {
     let done = as_nobody(&["step", "r"]);
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
     assert_eq!(done.status.code(), Some(2), "{said}");
-    assert!(said.contains("belongs to user 0, not to user 65534") && said.contains("adopt"), "{said}");
+    assert!(said.contains("belongs to user 0 (root), not to user 65534 (nobody)") && said.contains("adopt"), "{said}");
     assert!(site.cluster.jobs("%i").is_empty(), "nothing was submitted");
     assert_eq!(text(&site.step_to_end()["state"]), "completed");
     site.check();
