@@ -1,5 +1,5 @@
-//! The pool of the machine, where somebody or something is in its way: entries of nobody, a damaged ledger, a place that
-//! is another's, a full disk. Jobs start all the same.
+//! The pool of the machine, where somebody or something is in its way: entries of nobody, a damaged ledger, a place
+//! that is another's, a full disk. Jobs start all the same.
 use super::local::{code, until};
 use super::pool::{Machine, SLOT, ends, touch, until_there, waits_for_room};
 use crate::support::disk::Disk;

@@ -84,11 +84,12 @@ pub(super) fn amend_plugin(
     let run = &mut held.run;
     let row = run.store.run()?;
     if row.state.ended() {
-        return Err(Failure::input(format!(
-            "run `{}` is {}; a plugin makes no difference to it",
-            row.run_id, row.state
-        ))
-        .hint(format!("`matterstack resume {}` brings it back first", run.dir.address())));
+        let what = format!("run `{}` is {}; a plugin makes no difference to it", row.run_id, row.state);
+        let address = run.dir.address();
+        return Err(Failure::input(what).hint(match row.state == RunState::Completed {
+            true => format!("`matterstack rerun {address} TASK` brings it back first, with a task"),
+            false => format!("`matterstack resume {address}` brings it back first"),
+        }));
     }
     let mut config = run.config.clone();
     let plugin = match operator {

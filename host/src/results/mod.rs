@@ -1,5 +1,5 @@
-//! What comes out of runs: a table of results, what differs between two runs, the graph of their tasks, copies of chosen
-//! outputs, and a page with figures.
+//! What comes out of runs: a table of results, what differs between two runs, the graph of their tasks, copies of
+//! chosen outputs, and a page with figures.
 mod compare;
 mod export;
 mod fields;

@@ -293,6 +293,8 @@ pub fn write_config_with<T>(
     let next = next_config(&run.dir);
     let kept = !run.store.rehearses();
     let changed = tells_otherwise(&run.config, &config);
+    // who was asked is asked anew only where the rules may say something else
+    let ruled_otherwise = run.config.operators != config.operators;
     if kept {
         pin::write(&next, |file| file.write_all(text.as_bytes()))?;
     }
@@ -302,7 +304,9 @@ pub fn write_config_with<T>(
         if changed {
             writer.ask_plan(PlanReason::Changed)?;
         }
-        writer.look_again_at(None, act.at_ms)?;
+        if ruled_otherwise {
+            writer.look_again_at(None, act.at_ms)?;
+        }
         also(writer, number)
     })?;
     if kept {
