@@ -171,6 +171,134 @@ fn a_run_that_has_ended_goes_on_with_a_larger_budget() {
     world.is_sound("r");
 }
 
+/// Bytes of the files that a run keeps beside those of attempts.
+fn kept(world: &World) -> u64 {
+    let files = fs::read_dir(world.run_dir("r").join("inputs")).expect("a folder").flatten();
+    files.filter_map(|file| file.metadata().ok()).filter(fs::Metadata::is_file).map(|file| file.len()).sum()
+}
+
+/// The directory of the last attempt at a task.
+fn attempt_of(world: &World, task: &str) -> std::path::PathBuf {
+    let attempts = world.run(&["attempts", "r", task, "--json"]).code(0).json();
+    let last = attempts.as_array().and_then(|all| all.last()).expect("an attempt");
+    world.run_dir("r").join(last["directory"].as_str().expect("a directory"))
+}
+
+#[test]
+fn what_many_asks_are_told_is_kept_once() {
+    let ask = "def ask(told):
+    known = len(told['trials'])
+    assert [trial['trial'] for trial in told['trials']][:2] == ['start-0001', 'start-0002'], told
+    if known == 404:
+        raise ValueError(f'{known} are known')
+    return {'trials': [{'params': {'x': known / 1000}}]}
+";
+    let mut config = config(6);
+    config["campaign"]["inputs"] = json!({"past": "past.csv"});
+    config["campaign"]["params"]["start"] = json!("past");
+    config["campaign"]["params"]["parallel"] = json!(1);
+    let world = World::new(&config);
+    world.write("scripts/ask.py", ask);
+    world.write("scripts/measure.py", MEASURE);
+    let rows: String = (0..400).map(|row| format!("0.{row:03},{}\n", row + 1)).collect();
+    world.write("past.csv", &format!("x,loss\n{rows}"));
+    world.init();
+    world.run(&["loop", "r"]).code(5);
+    let asked = |task: &str| attempt_of(&world, task).join("ask.json");
+    // where it failed it lies there to be looked at; where it completed it can be put together again
+    let whole = fs::metadata(asked("ask-0005")).expect("what the failed one was told").len();
+    assert!((1..=4).all(|number| !asked(&format!("ask-000{number}")).exists()));
+    assert!(whole > 20_000 && kept(&world) < 2 * whole, "{} with {whole} in each of five asks", kept(&world));
+    world.write("scripts/ask.py", &ask.replace("404", "-1"));
+    world.run(&["amend", "r", "file", "scripts/ask.py"]).code(0);
+    world.run(&["resume", "r"]).code(0);
+    world.run(&["loop", "r"]).code(0);
+    let mut chosen: Vec<f64> =
+        points(&world).into_iter().filter(|(id, _)| id.starts_with("trial-")).map(|(_, x)| x).collect();
+    chosen.sort_by(f64::total_cmp);
+    assert_eq!(chosen, [0.4, 0.401, 0.402, 0.403, 0.404, 0.405]);
+    world.run(&["rerun", "r", "ask-0003"]).code(0);
+    world.run(&["loop", "r"]).code(0);
+    assert!(world.tasks().contains("ask-0003=completed"), "{}", world.tasks());
+    assert!(!asked("ask-0003").exists());
+    world.is_sound("r");
+}
+
+#[test]
+fn a_run_begins_with_what_an_earlier_one_or_a_table_knows() {
+    let earlier = world(4, ASK);
+    earlier.init();
+    earlier.run(&["loop", "r"]).code(0);
+    let status = earlier.run(&["status", "r", "--json"]).code(0).stdout;
+    let knowing = "def ask(told):
+    known = sorted((trial['source'], trial['result']['loss']) for trial in told['trials'])
+    return {'trials': [{'params': {'x': len(known) / 100 + 0.001 * known[0][1]}}]}
+";
+    let begin = |past: &str| {
+        let mut config = config(1);
+        config["campaign"]["inputs"] = json!({"past": "past"});
+        config["campaign"]["params"]["start"] = json!("past");
+        let world = World::new(&config);
+        world.write("scripts/ask.py", knowing);
+        world.write("scripts/measure.py", MEASURE);
+        world.write("past", past);
+        world
+    };
+    for (past, count, source) in [
+        (status.as_str(), 4, "run"),
+        ("\u{feff}x;loss\r\n0,5;0,25\r\n0,75;0,5\r\n", 2, "table"),
+        ("x,loss\n0.5,0.25\n", 1, "table"),
+    ] {
+        let world = begin(past);
+        world.init();
+        world.run(&["loop", "r"]).code(0);
+        let history = result(&world)["history"].clone();
+        let known: Vec<&Value> =
+            history.as_array().expect("trials").iter().filter(|one| one["source"] == source).collect();
+        assert_eq!(known.len(), count, "{history}");
+        if source == "run" {
+            let before = points(&earlier);
+            let taken = |x: &f64| known.iter().any(|one| one["params"]["x"].as_f64() == Some(*x));
+            assert!(before.iter().all(|(_, x)| taken(x)), "{before:?} {history}");
+        } else {
+            assert!(known.iter().any(|one| one["params"]["x"] == 0.5 && one["result"]["loss"] == 0.25), "{history}");
+        }
+        world.is_sound("r");
+    }
+    let strange = status.replace("\"loss\"", "\"gain\"");
+    for (past, words) in [
+        ("{\"state\": \"active\"}", "`result.history`"),
+        ("{\"result\": ", "no JSON document"),
+        (strange.as_str(), "`loss`"),
+        ("x,loss\n0.5,NaN\n", "row 1"),
+        ("x,loss\n1.5,0.1\n", "row 1"),
+        ("x,gain\n0.5,0.1\n", "`gain`"),
+    ] {
+        let world = begin(past);
+        let refused = world.run(&["init", "demo", "--run-id", "r"]).stderr;
+        assert!(refused.contains("`past`") && refused.contains(words), "{words}: {refused}");
+    }
+}
+
+#[test]
+fn a_program_that_does_not_end_is_stopped_at_its_walltime() {
+    let mut config = config(2);
+    config["campaign"]["params"]["ask"]["resources"] = json!({"walltime_s": 1});
+    let world = World::new(&config);
+    world.write("scripts/ask.py", "import time\ndef ask(told):\n    time.sleep(86400)\n");
+    world.write("scripts/measure.py", MEASURE);
+    world.init();
+    world.run(&["loop", "r"]).code(5);
+    let status = world.status();
+    assert!(status["state"] == "held" && status["reason"].to_string().contains("walltime"), "{status}");
+    world.write("scripts/ask.py", ASK);
+    world.run(&["amend", "r", "file", "scripts/ask.py"]).code(0);
+    world.run(&["amend", "r", "config", "campaign.params.ask.resources.walltime_s=600"]).code(0);
+    world.run(&["resume", "r"]).code(0);
+    world.run(&["loop", "r"]).code(0);
+    assert_eq!(points(&world).len(), 2);
+}
+
 #[test]
 fn it_is_never_asked_by_iterations() {
     let world = world(4, ASK);

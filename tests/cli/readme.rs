@@ -24,6 +24,7 @@ const ASK_TELL: &str = "docs/ask-tell.md";
 const RESULTS: &str = "docs/results.md";
 const REUSE: &str = "docs/reuse.md";
 const SWEEP: &str = "docs/sweep.md";
+const COMING_FROM: &str = "docs/coming-from.md";
 const CONTRIBUTING: &str = "CONTRIBUTING.md";
 
 /// A fenced block: its language and its lines.
@@ -247,6 +248,18 @@ fn a_sweep_runs_and_grows_as_its_page_says() {
 }
 
 #[test]
+fn who_comes_from_another_tool_finds_the_same_job_here() {
+    let directory = tempfile::tempdir().expect("a scratch directory");
+    let all = blocks(COMING_FROM);
+    let shell: Vec<&Block> = all.iter().filter(|block| block.language == "sh").collect();
+    let [block] = shell[..] else { panic!("{} blocks", shell.len()) };
+    let said = give(directory.path(), &block.text);
+    // the second table has the column of results beside that of parameters
+    let row = |x: &str, y: &str| said.lines().any(|line| line.split_whitespace().skip(5).take(2).eq([x, y]));
+    assert!(row("1", "1") && row("2", "4") && row("3", "9"), "{said}");
+}
+
+#[test]
 fn a_program_decides_as_its_page_says() {
     let directory = tempfile::tempdir().expect("a scratch directory");
     let all = blocks(ASK_TELL);
@@ -273,8 +286,20 @@ fn results_are_taken_out_as_their_page_says() {
 
 #[test]
 fn no_page_has_commands_that_nobody_gives() {
-    let given =
-        [README, CAMPAIGN, OPERATOR, CLUSTER, CONTRIBUTING, ASK_TELL, ENVIRONMENT, MENDING, RESULTS, REUSE, SWEEP];
+    let given = [
+        README,
+        CAMPAIGN,
+        OPERATOR,
+        CLUSTER,
+        CONTRIBUTING,
+        ASK_TELL,
+        ENVIRONMENT,
+        MENDING,
+        RESULTS,
+        REUSE,
+        SWEEP,
+        COMING_FROM,
+    ];
     for name in pages().iter().filter(|name| !given.contains(&name.as_str())) {
         assert!(blocks(name).iter().all(|block| block.language != "sh"), "{name} has commands; a test must give them");
     }

@@ -130,7 +130,7 @@ fn a_database_of_the_first_version_is_brought_to_this_one_when_it_is_opened_for_
         assert!(store.asked(0).expect("words").is_empty(), "of an ended run no plan is owed");
     }
     let kept = path.with_file_name("state.sqlite.v1");
-    assert_eq!((version(&path), version(&kept)), (4, 1));
+    assert_eq!((version(&path), version(&kept)), (6, 1));
     assert!(look(&Store::read(&kept).expect("the backup is whole")) == seen);
 }
 

@@ -34,6 +34,13 @@ pub(crate) fn path() -> String {
     if links.is_dir() { links.display().to_string() } else { "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin".to_owned() }
 }
 
+/// Python with the optimisers that `cargo xtask test --slow` installs.
+pub(crate) fn optimisers() -> PathBuf {
+    let python = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("tools/optimisers/bin/python");
+    assert!(python.exists(), "{}: `cargo xtask test --slow` makes it", python.display());
+    python
+}
+
 /// The component of a guest, by the name of its folder in `tests/guests`.
 pub(crate) fn guest(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();

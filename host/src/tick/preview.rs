@@ -83,6 +83,9 @@ fn notes(task: &Task) -> Vec<String> {
             FileSource::Path(path) => format!("from {}", path.path),
             FileSource::Content(content) => format!("{} bytes of text", content.content.len()),
             FileSource::From(from) => format!("from output {} of task {}", from.output, from.from),
+            FileSource::Digest(given) if !given.parts.is_empty() => {
+                format!("of {} parts, with the digest {}", given.parts.len(), given.digest)
+            }
             FileSource::Digest(given) => format!("with the digest {}", given.digest),
             FileSource::Other(other) => {
                 format!("from output {} of task {} of run {}", other.output, other.from, other.run)

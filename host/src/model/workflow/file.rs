@@ -200,18 +200,37 @@ pub struct OtherSource {
     pub executable: Option<bool>,
 }
 
-/// `{"digest": …}`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// The most parts of which a file is put together.
+pub(super) const PARTS_MAX: usize = 4096;
+
+/// `{"digest": …}`, or `{"digest": …, "parts": […]}`
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DigestSource {
     /// SHA-256, 64 hexadecimal digits.
     pub digest: String,
+    /// The digests of files that the run has, which one after the other are this one: the run need not have it whole.
+    /// It is put together in the attempt directory, and taken away again when the attempt has completed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<String>,
     /// How it is staged; a copy if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<Stage>,
     /// Whether it can be executed; as the file is if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executable: Option<bool>,
+}
+
+impl DigestSource {
+    /// Its digest, and those of its parts.
+    pub fn digests(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.digest).chain(&self.parts).map(String::as_str)
+    }
+
+    /// The digests of the files that the run must have for it: of its parts, or its own.
+    pub fn needed(&self) -> &[String] {
+        if self.parts.is_empty() { std::slice::from_ref(&self.digest) } else { &self.parts }
+    }
 }
 
 /// How the name begins under which an output of another run is pinned, which no path in a workspace does.

@@ -16,6 +16,7 @@ struct Source {
     path: Option<String>,
     content: Option<String>,
     digest: Option<String>,
+    parts: Option<Vec<String>>,
     run: Option<String>,
     from: Option<TaskId>,
     output: Option<String>,
@@ -23,7 +24,7 @@ struct Source {
     executable: Option<bool>,
 }
 
-const FORMS: &str = "{\"path\": …}, {\"content\": \"…\"}, {\"digest\": …}, {\"from\": …, \"output\": …}, or that with a \
+const FORMS: &str = "{\"path\": …}, {\"content\": \"…\"}, {\"digest\": …}, that with {\"parts\": […]}, {\"from\": …, \"output\": …}, or that with a \
      {\"run\": …}";
 
 struct AnySource;
@@ -37,7 +38,7 @@ impl<'de> Visitor<'de> for AnySource {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<FileSource, A::Error> {
         let given = Source::deserialize(MapAccessDeserializer::new(map))?;
-        let Source { path, content, digest, run, from, output, stage, executable } = given;
+        let Source { path, content, digest, parts, run, from, output, stage, executable } = given;
         if let Some(digest) = digest.clone()
             && path.is_none()
             && content.is_none()
@@ -45,10 +46,13 @@ impl<'de> Visitor<'de> for AnySource {
             && from.is_none()
             && output.is_none()
         {
-            return Ok(FileSource::Digest(DigestSource { digest, stage, executable }));
+            let parts = parts.unwrap_or_default();
+            return Ok(FileSource::Digest(DigestSource { digest, parts, stage, executable }));
         }
         match (path, content, run, from, output) {
-            _ if digest.is_some() => Err(A::Error::custom(format_args!("expected {FORMS}, and one of them alone"))),
+            _ if digest.is_some() || parts.is_some() => {
+                Err(A::Error::custom(format_args!("expected {FORMS}, and one of them alone")))
+            }
             (Some(path), None, None, None, None) => Ok(FileSource::Path(PathSource { path, stage, executable })),
             (None, Some(content), None, None, None) if stage.is_none() => {
                 Ok(FileSource::Content(ContentSource { content, executable }))

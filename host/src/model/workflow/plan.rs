@@ -1,7 +1,8 @@
 //! The rules that a plan must keep, as far as they need no store.
 use super::command::{asks_too_much, cannot_start};
+use super::file::PARTS_MAX;
 use super::folder::{Chosen, Inside, is_folder, pinned_below};
-use super::{FileSource, TASK_ID_MAX_BYTES, Task, WALLTIME_MAX_S, WorkflowError, nearest};
+use super::{FileSource, Stage, TASK_ID_MAX_BYTES, Task, WALLTIME_MAX_S, WorkflowError, nearest};
 use crate::model::config::RunConfig;
 use crate::model::id::TaskId;
 use crate::model::pool::check_names;
@@ -298,8 +299,15 @@ fn validate_source(
         },
         (FileSource::Content(_), true) => wrong(format!("folder `{destination}` cannot be a text: name a file in it")),
         (FileSource::Digest(_), true) => wrong(format!("folder `{destination}` cannot be one file: name a file in it")),
-        (FileSource::Digest(given), false) if !is_digest(&given.digest) => {
-            wrong(format!("`{}` of file `{destination}` is no SHA-256 of 64 small hexadecimal digits", given.digest))
+        (FileSource::Digest(given), false) if !given.digests().all(is_digest) => {
+            let wrong_one = given.digests().find(|digest| !is_digest(digest)).unwrap_or_default();
+            wrong(format!("`{wrong_one}` of file `{destination}` is no SHA-256 of 64 small hexadecimal digits"))
+        }
+        (FileSource::Digest(given), false) if given.parts.len() > PARTS_MAX => {
+            wrong(format!("file `{destination}` has {} parts; {PARTS_MAX} are allowed", given.parts.len()))
+        }
+        (FileSource::Digest(given), false) if !given.parts.is_empty() && given.stage == Some(Stage::Link) => {
+            wrong(format!("file `{destination}` is put together of parts, and cannot be a second name of a file"))
         }
         (FileSource::Other(_), true) => {
             wrong(format!("folder `{destination}` cannot come from another run: name the files in it one by one"))

@@ -26,11 +26,11 @@ where
     E: From<WorkflowError> + From<StoreError>,
 {
     for source in task.files.values() {
-        if let FileSource::Digest(given) = source
-            && !is_written(&given.digest)
-            && file_of_digest(run, &given.digest)?.is_none()
-        {
-            return Err(WorkflowError::UnknownDigest(id.clone(), given.digest.clone()).into());
+        let FileSource::Digest(given) = source else { continue };
+        for digest in given.needed() {
+            if !is_written(digest) && file_of_digest(run, digest)?.is_none() {
+                return Err(WorkflowError::UnknownDigest(id.clone(), digest.clone()).into());
+            }
         }
     }
     Ok(())

@@ -11,12 +11,13 @@ use crate::store::{AttemptEnd, AttemptRow, Cancel, Durability, StoreError, Waiti
 use crate::tick::attempts::folders::json_of;
 use crate::tick::attempts::gate::Gate;
 use crate::tick::attempts::gather::{self, Gathered};
-use crate::tick::attempts::job_end;
 use crate::tick::attempts::verdict::{self, Sequel, Verdict};
 use crate::tick::attempts::{NEXT_TICK_MS, UNAVAILABLE_MS, UNLOADED_MS};
+use crate::tick::attempts::{job_end, stage};
 use crate::tick::turn::{HELD_MAX, HELD_MAX_BYTES, Phase, Round, Turn};
 use crate::tick::{Moment, Run, Tick, TickError, key, outside};
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 /// Characters of what an operator says of an attempt that goes on, of which each poll brings more.
 const NOTE_MAX: usize = 2_000;
@@ -42,6 +43,14 @@ impl Learnt {
         match self {
             Self::Progress(progress) => progress.attempt.bytes(),
             Self::End(verdict) => verdict.attempt.bytes() + verdict.end.data.as_ref().map_or(0, String::len) as u64,
+        }
+    }
+
+    /// The attempt, if it is known now that it has completed.
+    fn completed(&self) -> Option<&AttemptRow> {
+        match self {
+            Self::End(verdict) => (verdict.end.outcome == AttemptOutcome::Completed).then_some(&verdict.attempt),
+            Self::Progress(_) => None,
         }
     }
 }
@@ -125,9 +134,15 @@ pub(in crate::tick) fn ask_all(
             return Ok(tick.finished - before);
         }
         tick.finished += learnt.iter().filter(|one| matches!(one, Learnt::End(_))).count() as u64;
+        let completed = learnt.iter().filter_map(Learnt::completed);
+        let of_parts = completed.flat_map(stage::of_parts).collect::<Vec<PathBuf>>();
         run.store.transaction(Durability::Full, |writer| {
             learnt.into_iter().try_for_each(|one| record(writer, one, moment.now_ms))
         })?;
+        // what a crash in between leaves there is of no harm
+        for path in of_parts {
+            stage::take_away(run, &path);
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::ground::digest::Stamp;
 use crate::ground::files::{open_directory, open_regular};
 use crate::ground::machine;
 use crate::model::attempt_dir::PART;
+use crate::model::document::sha256;
 use crate::model::pattern::plain_path;
 use crate::model::workflow::{DigestSource, FileSource, FromSource, Stage, Task};
 use crate::store::{AttemptRow, NewInput, StoreError};
@@ -15,8 +16,11 @@ use crate::tick::attempts::collect::CollectError;
 use crate::tick::attempts::digests::file_of_digest;
 use crate::tick::attempts::{carry, inputs};
 use cap_std::fs::Dir;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+
+/// The most bytes of a file that is put together of parts.
+const WHOLE_MAX: u64 = 64 * 1024 * 1024;
 
 /// Why files could not be staged.
 #[derive(Debug)]
@@ -158,6 +162,24 @@ pub(in crate::tick) fn changed_link(
     Ok(None)
 }
 
+/// The files of an attempt that were put together of parts, with its directory, relative to the run.
+pub(in crate::tick) fn of_parts(attempt: &AttemptRow) -> Vec<PathBuf> {
+    // most tasks have none, and need not be read to find that out
+    let named = attempt.task_json.contains("\"parts\"");
+    let task = named.then(|| serde_json::from_str::<Task>(&attempt.task_json).ok()).flatten();
+    let files = task.into_iter().flat_map(|task| task.files);
+    let of_parts = |source: &FileSource| matches!(source, FileSource::Digest(given) if !given.parts.is_empty());
+    let paths = files.filter(|(_, source)| of_parts(source));
+    paths.map(|(destination, _)| Path::new(&attempt.directory).join(destination)).collect()
+}
+
+/// Takes away a file that was put together for an attempt which has completed: the run has its parts. What cannot be
+/// removed stays.
+pub(in crate::tick) fn take_away(run: &Run, path: &Path) {
+    let Ok(root) = open_directory(run.dir.root()) else { return };
+    let _ = root.remove_file(path);
+}
+
 /// Tells trouble of the machine from what the attempt is to blame for. A permission that is missing is the latter: jobs
 /// write where the run lies, as its user.
 pub(in crate::tick) fn blame(error: io::Error, what: String) -> StageError {
@@ -260,6 +282,7 @@ impl Staging<'_> {
             FileSource::Content(content) => content,
             FileSource::Path(_) | FileSource::Other(_) => return self.found(destination, &Found::pinned(run, source)?),
             FileSource::From(from) => return self.found(destination, &Found::output(run, from)?),
+            FileSource::Digest(given) if !given.parts.is_empty() => return self.put_together(run, destination, given),
             FileSource::Digest(given) => return self.found(destination, &Found::by_digest(run, given)?),
         };
         let executable = content.executable.unwrap_or(false);
@@ -297,6 +320,30 @@ impl Staging<'_> {
             Brought::Failed(error) => unwritten(error),
         })?;
         Ok(())
+    }
+
+    /// Puts a file together of its parts. It is written only if it is what its digest says.
+    fn put_together(&mut self, run: &Run, destination: &str, given: &DigestSource) -> Result<(), StageError> {
+        let mut bytes = Vec::new();
+        for digest in &given.parts {
+            let found = Found::by_digest(run, &DigestSource { digest: digest.clone(), ..DigestSource::default() })?;
+            let unreadable = |error| unreadable(error, &found.name);
+            let root = open_directory(&found.root).map_err(unreadable)?;
+            let file = open_regular(&root, &found.path).map_err(unreadable)?;
+            file.take((WHOLE_MAX + 1).saturating_sub(bytes.len() as u64))
+                .read_to_end(&mut bytes)
+                .map_err(unreadable)?;
+            if bytes.len() as u64 > WHOLE_MAX {
+                let text = format!("the parts of file `{destination}` have more than {WHOLE_MAX} bytes together");
+                return Err(StageError::Task(text));
+            }
+        }
+        if sha256(&bytes) != given.digest {
+            let text = format!("the parts of file `{destination}` are not what the digest `{}` names", given.digest);
+            return Err(StageError::Task(text));
+        }
+        write_new(&self.into, destination, &bytes, given.executable.unwrap_or(false))
+            .map_err(|error| blame(error, format!("file `{destination}` cannot be written into the attempt directory")))
     }
 
     /// Gives a file a second name; tells whether the file system does that.

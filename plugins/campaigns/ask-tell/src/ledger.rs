@@ -1,5 +1,6 @@
 //! Records in the order in which they came. Most of them lie in files of the run, whose digests are all that the state
 //! holds, so that a decision costs what is new.
+use crate::pieces::Pieces;
 use matterstack_sdk::{Error, OutputFile, artifacts};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,7 @@ pub(crate) struct Ledger {
     open: Vec<Box<RawValue>>,
 }
 
-/// Records in a file, with commas between them.
+/// Records in a file, each with a comma behind it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Segment {
     sha256: String,
@@ -25,11 +26,19 @@ struct Segment {
 }
 
 impl Segment {
-    fn write(text: &str) -> Result<Self, Error> {
+    fn write(records: &str) -> Result<Self, Error> {
+        let text = format!("{records},");
         Ok(Self { sha256: artifacts::write(text.as_bytes())?, size: text.len() as u64 })
     }
 
     fn text(&self) -> Result<String, Error> {
+        let mut text = self.file_text()?;
+        text.pop();
+        Ok(text)
+    }
+
+    /// The text of its file, which ends with a comma.
+    fn file_text(&self) -> Result<String, Error> {
         let (sha256, size) = (self.sha256.clone(), self.size);
         artifacts::read_text(&OutputFile { path: "records".to_owned(), sha256, size, remote: None })
     }
@@ -59,6 +68,23 @@ impl Ledger {
             texts.push(joined(&self.open));
         }
         Ok(texts.join(","))
+    }
+
+    /// Adds every record to a document, with commas between them, and one behind the last if others follow.
+    pub(crate) fn put(&self, pieces: &mut Pieces, more_follow: bool) -> Result<(), Error> {
+        let last = self.segments.len().saturating_sub(1);
+        for (place, segment) in self.segments.iter().enumerate() {
+            if place < last || more_follow || !self.open.is_empty() {
+                pieces.file(&segment.sha256, &segment.file_text()?)?;
+            } else {
+                pieces.text(&segment.text()?);
+            }
+        }
+        pieces.text(&joined(&self.open));
+        if more_follow && !self.open.is_empty() {
+            pieces.text(",");
+        }
+        Ok(())
     }
 
     /// Every record.
@@ -99,6 +125,7 @@ fn joined(records: &[Box<RawValue>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Value;
 
     #[test]
     fn records_are_put_away_and_stay_what_they_are() {
@@ -109,6 +136,21 @@ mod tests {
                 ledger.settle().expect("a file");
             }
             assert_eq!((ledger.segments.len(), ledger.open.len()), (2, 50));
+            for count in [450_u32, 400] {
+                for more in [false, true] {
+                    let mut pieces = Pieces::default();
+                    pieces.text("[");
+                    let few = Ledger { open: ledger.open[..(count as usize - 400)].to_vec(), ..ledger.clone() };
+                    few.put(&mut pieces, more).expect("records");
+                    pieces.text(if more { "450]" } else { "]" });
+                    let source = pieces.source().expect("a source");
+                    let parts = source["parts"].as_array().expect("parts").iter().filter_map(Value::as_str);
+                    let bytes: Vec<u8> =
+                        parts.flat_map(|part| artifacts::read(part, 0, 10_000).expect("a part")).collect();
+                    let read: Vec<u32> = serde_json::from_slice(&bytes).expect("a list");
+                    assert!(read.into_iter().eq((0..count).chain(more.then_some(450))), "{count} {more}");
+                }
+            }
             let text = serde_json::to_string(&ledger).expect("a state");
             assert!(text.len() < 1000, "{text}");
             let mut ledger: Ledger = serde_json::from_str(&text).expect("a ledger");

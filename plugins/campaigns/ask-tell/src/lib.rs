@@ -14,6 +14,7 @@ mod goals;
 mod ledger;
 mod measure;
 mod params;
+mod pieces;
 mod recipe;
 mod space;
 mod told;

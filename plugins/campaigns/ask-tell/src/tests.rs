@@ -124,8 +124,12 @@ impl Run {
     /// The live ask, and what it is told.
     fn ask(&self) -> (String, Value) {
         let (id, task) = self.open.iter().find(|(id, _)| id.starts_with("ask-")).expect("an ask");
-        let sha256 = task["files"]["ask.json"]["digest"].as_str().expect("a digest");
-        let bytes = artifacts::read(sha256, 0, u32::MAX).expect("a file");
+        let source = &task["files"]["ask.json"];
+        let parts = source.get("parts").and_then(Value::as_array).cloned();
+        let parts = parts.unwrap_or_else(|| vec![source["digest"].clone()]).into_iter();
+        let read = |part: Value| artifacts::read(part.as_str().expect("a digest"), 0, u32::MAX).expect("a file");
+        let bytes: Vec<u8> = parts.flat_map(read).collect();
+        assert_eq!(source["digest"], matterstack_sdk::work::sha256(&bytes).as_str());
         (id.clone(), serde_json::from_slice(&bytes).expect("JSON"))
     }
 

@@ -114,10 +114,37 @@ pub(crate) fn start<P: serde::de::DeserializeOwned>(ctx: &Context<P>, spec: &Spe
     let Some(name) = &spec.start else { return Ok(trials) };
     let wrong = |why: String| Error::invalid("start", format!("input `{name}`: {why}"));
     let text = artifacts::read_text(ctx.input(name)?)?;
+    if text.trim_start().starts_with('{') {
+        let trials = earlier(spec, &text, trials).map_err(|fault| match fault {
+            Fault::Row(why) => wrong(why),
+            Fault::Run(error) => error,
+        })?;
+        return Ok(trials);
+    }
     for (place, row) in campaign_template::of_csv(&text).map_err(wrong)?.iter().enumerate() {
         let mut trial = Trial::pending(trials.next_start_id(), Map::new(), None);
         let read = past(spec, row, &mut trial);
         read.map_err(|why| wrong(format!("row {} is wrong: {why}", place + 1)))?;
+        trials.record(&trial, &spec.goals)?;
+        trials.settle()?;
+    }
+    Ok(trials)
+}
+
+/// The trials that completed in an earlier run, of which this is what `status --json` prints.
+fn earlier(spec: &Spec<'_>, text: &str, mut trials: Trials) -> Result<Trials, Fault> {
+    let status: Value = serde_json::from_str(text).map_err(|error| format!("it is no JSON document: {error}"))?;
+    let Some(history) = status.pointer("/result/history").and_then(Value::as_array) else {
+        return Err(Fault::Row(
+            "it is neither a table nor the status of a run that has ended, with `result.history`".to_owned(),
+        ));
+    };
+    for known in history.iter().filter(|known| known["state"] == "completed") {
+        let wrong = |why: String| Fault::Row(format!("trial {} of it is wrong: {why}", known["trial"]));
+        let params = known["params"].as_object().cloned().unwrap_or_default();
+        let mut trial = Trial::pending(trials.next_start_id(), spec.space.check(&params).map_err(wrong)?, None);
+        let measured = spec.goals.take(&known["result"]).map_err(|Unusable { why, .. }| wrong(why))?;
+        measure::tell(&mut trial, measured, Source::Run);
         trials.record(&trial, &spec.goals)?;
         trials.settle()?;
     }

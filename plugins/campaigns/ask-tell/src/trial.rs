@@ -28,6 +28,8 @@ pub(crate) enum Source {
     Person,
     /// A table told its result.
     Table,
+    /// An earlier run had it.
+    Run,
 }
 
 /// A trial, as `ask.json` has it.

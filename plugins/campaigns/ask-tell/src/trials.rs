@@ -2,6 +2,7 @@
 use crate::front::Front;
 use crate::goals::Goals;
 use crate::ledger::Ledger;
+use crate::pieces::Pieces;
 use crate::space::same_point;
 use crate::trial::{Trial, TrialState};
 use matterstack_sdk::Error;
@@ -252,15 +253,12 @@ impl Trials {
         Ok(self.place(id).is_some() || self.ended_trial(id)?.is_some())
     }
 
-    /// All trials as JSON with commas between them: those that have ended in that order, then the others.
-    pub(crate) fn text(&self) -> Result<String, Error> {
+    /// Adds all trials to a document, with commas between them: those that have ended in that order, then the others.
+    pub(crate) fn put(&self, pieces: &mut Pieces) -> Result<(), Error> {
+        self.ended.put(pieces, !self.pending.is_empty())?;
         let pending = self.pending.iter().map(|one| Ok(serde_json::to_string(&one.trial)?));
-        let mut texts = pending.collect::<Result<Vec<String>, Error>>()?;
-        let ended = self.ended.text()?;
-        if !ended.is_empty() {
-            texts.insert(0, ended);
-        }
-        Ok(texts.join(","))
+        pieces.text(&pending.collect::<Result<Vec<String>, Error>>()?.join(","));
+        Ok(())
     }
 
     /// All trials, in the same order.

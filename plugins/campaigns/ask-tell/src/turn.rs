@@ -312,14 +312,11 @@ impl<'a> Turn<'a> {
         let state = &mut self.state;
         state.round += 1;
         let task = format!("ask-{:04}", state.round);
-        let free = match &state.free {
-            Some(free) => Some((&free.state, free.results.text()?)),
-            None => None,
-        };
-        let (round, trials, supplied) = (state.round, state.trials.text()?, state.supplied.take());
+        let (round, supplied) = (state.round, state.supplied.take());
+        let (trials, free) = (&state.trials, state.free.as_ref());
         let told = Told { seed, round, wanted, trials, free, supplied: supplied.as_ref() };
-        let document = asking::document(self.spec, &told);
-        self.tasks.push(Value::Object(asking::task(self.spec, &task, &document, &state.kept)?));
+        let document = asking::document(self.spec, &told)?.source()?;
+        self.tasks.push(Value::Object(asking::task(self.spec, &task, document, &state.kept)?));
         self.reasons.push(format!("`{task}` is asked for {wanted} trials"));
         state.asking = Some(Asking { task, wanted, outdated: false, failed: false });
         Ok(())

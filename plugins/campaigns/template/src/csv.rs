@@ -9,7 +9,8 @@ use std::rc::Rc;
 /// What is wrong with it, and in which line.
 pub fn of_csv(text: &str) -> Result<Vec<Row>, String> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut lines = records(text)?.into_iter();
+    let delimiter = delimiter_of(text.lines().next().unwrap_or_default());
+    let mut lines = records(text, delimiter)?.into_iter();
     let (_, names) = lines.next().ok_or("it is empty")?;
     for (position, name) in names.iter().enumerate() {
         if !is_name(name) {
@@ -28,15 +29,33 @@ pub fn of_csv(text: &str) -> Result<Vec<Row>, String> {
             let (found, wanted) = (cells.len(), names.len());
             return Err(format!("line {line} has {found} cells, and the first line names {wanted}"));
         }
-        let cells = cells.into_iter().map(|cell| Rc::new(Cell::Written(cell)));
+        // where cells are divided otherwise, a comma is what stands in a number in place of a point
+        let plain = |cell: String| if delimiter == ',' { cell } else { with_point(&cell).unwrap_or(cell) };
+        let cells = cells.into_iter().map(|cell| Rc::new(Cell::Written(plain(cell))));
         rows.push(Row::new(names.iter().cloned().zip(cells)));
     }
     if rows.is_empty() { Err("it has no rows".to_owned()) } else { Ok(rows) }
 }
 
+/// What divides cells, by the line of names: what stands in it most often.
+fn delimiter_of(heading: &str) -> char {
+    let count = |delimiter: char| heading.matches(delimiter).count();
+    let most = [',', ';', '\t'].into_iter().rev().max_by_key(|delimiter| count(*delimiter));
+    most.filter(|delimiter| count(*delimiter) > 0).unwrap_or(',')
+}
+
+/// A number with a decimal comma, with a point.
+fn with_point(cell: &str) -> Option<String> {
+    let point = cell.trim().replacen(',', ".", 1);
+    let in_number = |byte: u8| byte.is_ascii_digit() || b".+-eE".contains(&byte);
+    let (whole, _) = point.split_once('.')?;
+    let is_number = !whole.is_empty() && point.bytes().all(in_number) && point.parse::<f64>().is_ok();
+    (is_number && cell.contains(',')).then_some(point)
+}
+
 /// The cells of each line that is not empty, with the number of the line in which it begins. A quote that is not closed
 /// is an error: the crate `csv` takes it for closed at the end, and all rows behind it would be one cell, unsaid.
-fn records(text: &str) -> Result<Vec<(usize, Vec<String>)>, String> {
+fn records(text: &str, delimiter: char) -> Result<Vec<(usize, Vec<String>)>, String> {
     let (mut all, mut cells, mut cell) = (Vec::new(), Vec::new(), String::new());
     let (mut line, mut begins, mut quoted, mut any) = (1, 1, None, false);
     let mut rest = text.chars().peekable();
@@ -47,7 +66,7 @@ fn records(text: &str) -> Result<Vec<(usize, Vec<String>)>, String> {
             ('"', Some(_)) => quoted = None,
             (other, Some(_)) => cell.push(other),
             ('"', None) if cell.is_empty() => (quoted, any) = (Some(line), true),
-            (',', None) => {
+            (other, None) if other == delimiter => {
                 cells.push(std::mem::take(&mut cell));
                 any = true;
             }

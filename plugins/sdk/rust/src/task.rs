@@ -148,6 +148,9 @@ pub enum FileSource {
     Written {
         /// Their SHA-256.
         digest: String,
+        /// The digests of what was written in parts, which one after the other are this; none if it was written whole.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        parts: Vec<String>,
         /// How they are staged; a copy if absent.
         #[serde(skip_serializing_if = "Option::is_none")]
         stage: Option<Stage>,
@@ -262,7 +265,7 @@ impl Task {
     /// Stages bytes that the campaign has written, by the digest that [`artifacts::write`](crate::artifacts::write)
     /// returned.
     pub fn file_written(mut self, destination: impl Into<String>, digest: impl Into<String>) -> Self {
-        let source = FileSource::Written { digest: digest.into(), stage: None, executable: None };
+        let source = FileSource::Written { digest: digest.into(), parts: Vec::new(), stage: None, executable: None };
         self.files.insert(destination.into(), source);
         self
     }

@@ -55,6 +55,10 @@ pub(super) struct Ground {
     pub(super) program: PathBuf,
     pub(super) scratch: PathBuf,
     pub(super) peers: Vec<Peer>,
+    /// Python with the optimisers that the slow tests install, if they have.
+    pub(super) optimisers: Option<PathBuf>,
+    /// The workspace of measured solar cells.
+    pub(super) solar_cells: PathBuf,
 }
 
 impl Drop for Ground {
@@ -75,7 +79,15 @@ impl Ground {
         ensure!((kind == TMPFS_MAGIC) == wanted, "`{}` is not on {}", parent.display(), place.name());
         let scratch = parent.join(format!("matterstack-bench-{}", std::process::id()));
         fs::create_dir_all(scratch.join("workspaces"))?;
-        let ground = Self { place, program: project.matterstack(), scratch, peers: peers::installed() };
+        let python = project.target.join("tools/optimisers/bin/python");
+        let ground = Self {
+            place,
+            program: project.matterstack(),
+            scratch,
+            peers: peers::installed(),
+            optimisers: python.exists().then_some(python),
+            solar_cells: project.root.join("workspaces/solar_cells_ask_tell"),
+        };
         // The native code of the standard plugins is cached from here on.
         ground.workspace("warm", Given::File, &Tasks::independent(1), &json!({}))?;
         ground.whole_run("warm", "warm")?;

@@ -4,6 +4,7 @@
 //! seconds count, because wall time depends on what else the machine does; the latency of a durable write is printed
 //! beside the wall times. Nothing here fails because a number is missed: a benchmark shows, it does not judge. A row
 //! that cannot be measured says so, and the others are measured all the same.
+mod ask_tell;
 mod cluster;
 mod each_result;
 mod ground;
@@ -28,8 +29,8 @@ use ground::{Given, Ground, Place};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Only the rows whose name contains this text: independent, chain, idle, per-task, after,
-    /// cold-start, calls, plan, record, mend, reuse, each-result, results, pool, million, slurm,
-    /// ssh
+    /// cold-start, calls, plan, record, mend, reuse, each-result, results, pool, ask-tell, botorch, million,
+    /// slurm, ssh
     row: Option<String>,
     /// Only on the file system in memory, or only on the disk
     #[arg(long, value_enum)]
@@ -55,7 +56,7 @@ enum Measured {
     OnDisk(fn(&Ground) -> Result<()>),
 }
 
-const ROWS: [Row; 17] = [
+const ROWS: [Row; 19] = [
     Row { name: "independent", measured: Measured::Everywhere(rows::independent) },
     Row { name: "chain", measured: Measured::Everywhere(rows::chain) },
     Row { name: "idle", measured: Measured::Everywhere(rows::idle) },
@@ -70,6 +71,8 @@ const ROWS: [Row; 17] = [
     Row { name: "each-result", measured: Measured::InEachPlace(each_result::each_result) },
     Row { name: "results", measured: Measured::InEachPlace(results::results) },
     Row { name: "pool", measured: Measured::InEachPlace(pool::pool) },
+    Row { name: "ask-tell", measured: Measured::InEachPlace(ask_tell::ask_tell) },
+    Row { name: "botorch", measured: Measured::OnDisk(ask_tell::botorch) },
     Row { name: "million", measured: Measured::InEachPlace(million::million) },
     Row { name: "slurm", measured: Measured::OnDisk(cluster::slurm) },
     Row { name: "ssh", measured: Measured::OnDisk(cluster::ssh) },

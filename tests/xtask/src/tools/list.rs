@@ -60,6 +60,22 @@ const SCIKIT_LEARN: Tool = Tool {
     check: &[],
     source: Source::Pip("scikit-learn", "1.9.1"),
 };
+/// What the adapters in `docs/ask-tell` are for, with all that these libraries need; see `without_cuda` for what they
+/// do not.
+pub(crate) const OPTIMISERS: Tool = Tool {
+    name: "Ax, BayBE, BoTorch, Optuna and submitit",
+    purpose: "are what the adapters in docs/ask-tell are tried with (2 GB below target/)",
+    programs: &["python"],
+    check: &[],
+    source: Source::PipList("optimisers", include_str!("optimisers.txt")),
+};
+const R: Tool = Tool {
+    name: "R",
+    purpose: "is one more language that proposes experiments",
+    programs: &["R", "Rscript"],
+    check: &["Rscript", "-e", "library(jsonlite)"],
+    source: Source::Apt(&["r-base-core", "r-cran-jsonlite"]),
+};
 pub(crate) const COMPONENTIZE_QJS: Tool = Tool {
     name: "componentize-qjs",
     purpose: "builds the test campaign in JavaScript",
@@ -310,7 +326,7 @@ pub(crate) const FOR_TESTS: &[Tool] = &[
 ];
 
 /// What `test --slow` needs beside that.
-pub(crate) const FOR_SLOW_TESTS: &[Tool] = &[ACCOUNTS];
+pub(crate) const FOR_SLOW_TESTS: &[Tool] = &[ACCOUNTS, OPTIMISERS, R];
 
 /// What `bench` needs beside a built host.
 pub(crate) const FOR_BENCH: &[Tool] = &[BASICS, FILE_SYSTEMS, PEERS, SLURM, SSH];

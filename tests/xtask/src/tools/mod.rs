@@ -1,6 +1,7 @@
 //! What the project needs of a machine beside cargo, and how it is installed. Nothing is skipped for want of a tool.
 mod list;
 mod path;
+mod without_cuda;
 
 pub(crate) use list::{
     CARGO_DENY, COMPONENTIZE_PY, COMPONENTIZE_QJS, FOR_BENCH, FOR_DEMO, FOR_FRESH, FOR_LINT, FOR_SLOW_TESTS, FOR_TESTS,
@@ -12,6 +13,9 @@ use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+
+/// The file, beside the programs of an environment, with the list of packages that it was made of.
+const INSTALLED: &str = "installed.txt";
 
 /// Something that is looked for, and installed where it is missing.
 pub(crate) struct Tool {
@@ -38,6 +42,8 @@ enum Source {
     GuestTarget,
     /// A PyPI package of this version, in an environment of its own below `target/tools`.
     Pip(&'static str, &'static str),
+    /// PyPI packages of these versions, one a line, and nothing beside them, in an environment of this name.
+    PipList(&'static str, &'static str),
     /// An npm package of this version, below `target/tools`.
     Npm(&'static str, &'static str),
 }
@@ -71,6 +77,7 @@ impl Tool {
     fn directory(&self, project: &Project) -> Option<PathBuf> {
         match self.source {
             Source::Pip(name, version) => Some(home(project, name, version).join("bin")),
+            Source::PipList(name, _) => Some(project.target.join("tools").join(name).join("bin")),
             Source::Npm(name, version) => Some(home(project, name, version).join("node_modules/.bin")),
             Source::Toolchain | Source::Apt(_) | Source::Rustup(_) | Source::GuestTarget => None,
         }
@@ -78,7 +85,13 @@ impl Tool {
 
     fn found(&self, project: &Project) -> bool {
         if let Some(directory) = self.directory(project) {
-            return self.programs.iter().all(|program| directory.join(program).exists());
+            let installed = match self.source {
+                Source::PipList(_, list) => {
+                    std::fs::read_to_string(directory.join(INSTALLED)).is_ok_and(|of| of == list)
+                }
+                _ => true,
+            };
+            return installed && self.programs.iter().all(|program| directory.join(program).exists());
         }
         match self.source {
             Source::Toolchain => true,
@@ -87,7 +100,7 @@ impl Tool {
                 let directory = output(rustc.args(["--print", "target-libdir", "--target", GUEST_TARGET]));
                 directory.is_ok_and(|path| Path::new(path.trim()).is_dir())
             }
-            Source::Apt(_) | Source::Rustup(_) | Source::Pip(..) | Source::Npm(..) => {
+            Source::Apt(_) | Source::Rustup(_) | Source::Pip(..) | Source::PipList(..) | Source::Npm(..) => {
                 self.programs.iter().all(|program| path::find(program).is_some()) && self.checked(project)
             }
         }
@@ -113,6 +126,7 @@ impl Tool {
                 let package = format!("{name}=={version}");
                 run(project.command(home.join("bin/pip")).args(["--quiet", "install", &package]))
             }
+            Source::PipList(name, list) => install_list(project, &project.target.join("tools").join(name), list),
             Source::Npm(name, version) => {
                 let home = home(project, name, version);
                 std::fs::create_dir_all(&home).with_context(|| format!("`{}` cannot be made", home.display()))?;
@@ -142,6 +156,7 @@ impl Source {
             Self::Rustup(component) => format!("rustup component add {component}"),
             Self::GuestTarget => format!("rustup target add {GUEST_TARGET}"),
             Self::Pip(name, version) => format!("pip install {name}=={version}"),
+            Self::PipList(name, _) => format!("pip install --no-deps --requirement tests/xtask/src/tools/{name}.txt"),
             Self::Npm(name, version) => format!("npm install {name}@{version}"),
         }
     }
@@ -149,6 +164,17 @@ impl Source {
 
 fn home(project: &Project, name: &str, version: &str) -> PathBuf {
     project.target.join("tools").join(format!("{name}-{version}"))
+}
+
+/// Makes an environment anew with the packages of a list. The list itself is written last: it says that all are there.
+fn install_list(project: &Project, home: &Path, list: &str) -> Result<()> {
+    run(project.command("python3").env("PATH", path::search()).args(["-m", "venv", "--clear"]).arg(home))?;
+    let (bin, wanted) = (home.join("bin"), home.join("wanted.txt"));
+    std::fs::write(&wanted, list).with_context(|| format!("`{}` cannot be written", wanted.display()))?;
+    let mut pip = project.command(bin.join("pip"));
+    run(pip.args(["--quiet", "install", "--no-deps", "--requirement"]).arg(&wanted))?;
+    without_cuda::satisfy(project, home)?;
+    std::fs::rename(&wanted, bin.join(INSTALLED)).context("the list of what is installed")
 }
 
 fn install_apt(project: &Project, packages: &[&str]) -> Result<()> {

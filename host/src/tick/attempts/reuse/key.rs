@@ -257,6 +257,9 @@ fn executes(run: &Run, directory: &str, task: &Task, input: &NewInput) -> Result
             if let Some(executable) = given.executable {
                 return Ok(executable);
             }
+            if !given.parts.is_empty() {
+                return Ok(false);
+            }
             file_of_digest(run, &given.digest)?.map(|path| run.dir.join(&path))
         }
         Some(FileSource::From(from)) => {
