@@ -1,8 +1,9 @@
 //! How tables stand on a terminal: within its width, with states in colour. What goes to a file or a program is neither
 //! shortened nor coloured.
+use crate::ground::words::shortened;
 use anstyle::AnsiColor;
 use std::io::IsTerminal;
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
 /// The width of a terminal that does not tell it.
 const USUAL: usize = 80;
@@ -174,40 +175,12 @@ pub(super) fn width(text: &str) -> usize {
     text.width()
 }
 
-/// A text of at most this width, with an ellipsis for what is left out in the middle or at the end.
-fn shortened(text: &str, most: usize, middle: bool) -> String {
-    if text.width() <= most {
-        return text.to_owned();
-    }
-    let room = most.saturating_sub(1);
-    let tail = if middle { room / 2 } else { 0 };
-    let within = |most: usize, chars: &mut dyn Iterator<Item = char>| {
-        let mut used = 0;
-        let fits = |c: &char| {
-            used += c.width().unwrap_or(0);
-            used <= most
-        };
-        chars.take_while(fits).collect::<String>()
-    };
-    let head = within(room - tail, &mut text.chars());
-    let end: String = within(tail, &mut text.chars().rev()).chars().rev().collect();
-    format!("{head}…{end}")
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Layout, Terminal, shortened};
+    use super::{Layout, Terminal};
 
     fn words(texts: &[&str]) -> Vec<String> {
         texts.iter().map(|&text| text.to_owned()).collect()
-    }
-
-    #[test]
-    fn a_text_is_shortened_to_its_room() {
-        assert_eq!(shortened("operators/local/a-0123456789", 13, true), "operat…456789");
-        assert_eq!(shortened("the best so far is 3", 9, false), "the best…");
-        assert_eq!(shortened("日本日本日本", 7, true), "日…本", "no character is cut in two");
-        assert_eq!(shortened("whole", 5, true), "whole");
     }
 
     #[test]

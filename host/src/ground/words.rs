@@ -1,6 +1,7 @@
 //! Words as a shell takes them, and texts of others as a terminal may be given them.
 pub use matterstack_document::is_unseen;
 use std::borrow::Cow;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// An argument as a shell takes it and as no command takes it for an option.
 pub fn positional(text: &str) -> String {
@@ -90,6 +91,26 @@ fn escaped<'a>(text: &'a str, wrong: impl Fn(char) -> bool, escape: impl Fn(char
     Cow::Owned(shown)
 }
 
+/// A text of at most this width, with an ellipsis for what is left out in the middle or at the end.
+pub fn shortened(text: &str, most: usize, middle: bool) -> String {
+    if text.width() <= most {
+        return text.to_owned();
+    }
+    let room = most.saturating_sub(1);
+    let tail = if middle { room / 2 } else { 0 };
+    let within = |most: usize, chars: &mut dyn Iterator<Item = char>| {
+        let mut used = 0;
+        let fits = |c: &char| {
+            used += c.width().unwrap_or(0);
+            used <= most
+        };
+        chars.take_while(fits).collect::<String>()
+    };
+    let head = within(room - tail, &mut text.chars());
+    let end: String = within(tail, &mut text.chars().rev()).chars().rev().collect();
+    format!("{head}…{end}")
+}
+
 #[cfg(test)]
 mod shown {
     use super::{json, lines, one_line};
@@ -115,5 +136,13 @@ mod shown {
             assert!(shown.is_ascii() || !shown.chars().any(super::is_unseen), "{shown}");
             assert_eq!(serde_json::from_str::<String>(&shown).expect("JSON"), text);
         }
+    }
+
+    #[test]
+    fn a_text_is_shortened_to_its_room() {
+        assert_eq!(shortened("operators/local/a-0123456789", 13, true), "operat…456789");
+        assert_eq!(shortened("the best so far is 3", 9, false), "the best…");
+        assert_eq!(shortened("日本日本日本", 7, true), "日…本", "no character is cut in two");
+        assert_eq!(shortened("whole", 5, true), "whole");
     }
 }

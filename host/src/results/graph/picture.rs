@@ -1,13 +1,14 @@
 //! The graph as a picture: columns from left to right, each task right of all that it waits for.
 use super::{Graph, Node};
-use crate::ground::words::one_line;
+use crate::ground::words::{one_line, shortened};
 use crate::model::states::TaskState;
 use std::fmt::Write as _;
+use unicode_width::UnicodeWidthStr;
 
 /// Boxes that a picture may have: nobody can read more.
 pub const BOXES_MAX: usize = 2000;
 
-/// Letters of a name that are shown; the whole stands in the title of its box.
+/// Columns of a name that are shown; the whole stands in the title of its box.
 const LETTERS: usize = 36;
 /// Sizes in pixels: of a letter, of a box, and of what is between them.
 const LETTER: usize = 8;
@@ -64,7 +65,7 @@ impl Graph {
         for column in columns {
             let letters = |place: &usize| {
                 let node = &self.nodes[*place];
-                shown(&node.name).chars().count().max(node.words().chars().count())
+                shown(&node.name).width().max(node.words().width())
             };
             let width = column.iter().map(letters).max().unwrap_or_default() * LETTER + 2 * BETWEEN;
             let mut y = BETWEEN + (tallest - column.len() * (HEIGHT + BETWEEN)) / 2;
@@ -165,15 +166,9 @@ fn drawn(node: &Node, place: Place) -> String {
     )
 }
 
-/// A name, cut in the middle where it is long.
+/// A name as there is room for it.
 fn shown(name: &str) -> String {
-    let name: Vec<char> = one_line(name).chars().collect();
-    if name.len() <= LETTERS {
-        return name.into_iter().collect();
-    }
-    let half = LETTERS / 2;
-    let parts = name[..half].iter().chain(&['…']).chain(&name[name.len() - half + 1..]);
-    parts.collect()
+    shortened(&one_line(name), LETTERS, true)
 }
 
 /// A text as SVG has it.

@@ -1,7 +1,8 @@
 //! When attempts were in a queue and when they ran: bars where there are few, else how many at a time.
-use super::chart::{HEIGHT, RIGHT, WIDTH, begin, label, line, shortened};
+use super::chart::{HEIGHT, RIGHT, WIDTH, begin, label, line};
 use super::page::{Page, numbers_of, words_of};
 use super::scale::{Kind, Scale, number, tenth};
+use crate::ground::words::shortened;
 use crate::model::evidence::AttemptUse;
 use crate::model::states::AttemptState;
 use std::cmp::Reverse;
@@ -25,7 +26,7 @@ const TOP: f64 = 8.0;
 /// What is below them.
 const BELOW: f64 = 48.0;
 /// Characters of a name beside its line.
-const NAME_MAX: usize = 26;
+const NAME_MAX: usize = 22;
 
 /// One attempt, in milliseconds after the run was made.
 struct Bar {
@@ -174,7 +175,7 @@ impl Timeline {
         time_axis(page, &x, name, (left, TOP, floor))?;
         for (place, task) in names.iter().enumerate().filter(|_| named) {
             let at = (left - 8.0, TOP + thick * (place as f64 + 0.5) + 4.0);
-            label(page, "end", at, shortened(task.unwrap_or_default(), NAME_MAX))?;
+            label(page, "end", at, shortened(task.unwrap_or_default(), NAME_MAX, true))?;
         }
         for (bar, lane) in self.bars.iter().zip(lanes) {
             let (y, height) = (TOP + thick * *lane as f64 + 1.5, thick - 3.0);
