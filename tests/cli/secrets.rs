@@ -59,6 +59,25 @@ fn a_secret_reaches_the_command_and_nothing_that_is_kept() {
 }
 
 #[test]
+fn what_a_failed_task_with_a_secret_wrote_last_is_shown_by_its_log_alone() {
+    let env = json!({"TOKEN": {"secret": "lab.token"}});
+    let world = World::with_tasks(&json!([
+        {"id": "prints", "command": "echo $TOKEN >&2; exit 3", "env": env},
+        {"id": "other", "command": "echo harmless >&2; exit 3"},
+    ]));
+    keep(&world, "lab.token", format!("{CANARY}\n").as_bytes(), 0o600);
+    world.init();
+    world.run(&["loop", "r"]).code(1);
+    world.run(&["report", "r"]).code(0);
+    let report = std::fs::read_to_string(world.run_dir("r").join("report.html")).expect("a report");
+    let told = [["explain", "r", "prints"], ["attempts", "r", "prints"], ["explain", "r", "other"]]
+        .map(|command| world.run(&command).code(0).stdout);
+    assert!(!report.contains(CANARY) && told.iter().all(|text| !text.contains(CANARY)), "{told:?}");
+    assert!(report.contains("harmless") && told[2].contains("harmless"), "of tasks without one it is shown: {told:?}");
+    assert!(world.run(&["logs", "r", "prints"]).code(0).stderr.contains(CANARY), "whoever asks for the log gets it");
+}
+
+#[test]
 fn a_secret_that_is_not_as_it_should_be_ends_the_attempt_before_its_command() {
     let cases: [(&str, &dyn Fn(&Path), &str); 8] = [
         ("missing", &|_| {}, "there is no `~/.config/matterstack/secrets/missing`; write it there, and `chmod 600` it"),

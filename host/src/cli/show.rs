@@ -325,7 +325,7 @@ pub(super) fn last_words(dir: &RunDir, store: &Store, task: &str) -> Option<Stri
     if attempt.state != AttemptState::Failed {
         return None;
     }
-    let said = results::last_words(&dir.join(&attempt.directory));
+    let said = results::last_words(&dir.join(&attempt.directory), &attempt.task_json);
     let lines: String = said.iter().map(|line| format!("  {}\n", one_line(line))).collect();
     (!said.is_empty()).then(|| format!("\ntask `{}` wrote last to standard error:\n{lines}", one_line(task)))
 }

@@ -135,7 +135,7 @@ fn failures(page: &mut Page<'_>, dir: &RunDir, seen: &Seen) -> io::Result<()> {
         let Some(last) = &end.last else { continue };
         let place = format!("operator {}, attempt {}, {}", end.operator, last.number, last.directory);
         page.element("p", &[("class", &"soft")], place)?;
-        let said = last_words(&dir.join(&last.directory));
+        let said = last_words(&dir.join(&last.directory), &end.spec);
         if !said.is_empty() {
             page.markup("<p class=\"soft\">It wrote last to standard error:</p><pre>")?;
             page.lines(&said.join("\n"))?;
