@@ -441,3 +441,21 @@ fn a_word_is_taken_once_whatever_dies_meanwhile() {
         world.is_sound("r");
     }
 }
+
+#[test]
+fn what_holds_is_said_before_anything_runs() {
+    let rules = json!({
+        "accepts": {"type": ["object", "null"]}, "budget": {"attempts": 4, "core_h": 2.5},
+        "approve": {"by": ["root", 4711], "over": {"core_h": 1}},
+    });
+    let bounded = json!({"id": "a", "operator": "local", "command": "true", "resources": {"walltime_s": 60}});
+    let world = World::new(&config(&json!([bounded]), &rules));
+    let made = world.run(&["init", "demo"]).code(0);
+    let said = [
+        "only requests that `accepts` takes",
+        "at most 4 attempts",
+        "at most 2.5 core hours",
+        "tasks of more than 1 core hours with the word of `root` or uid 4711 alone",
+    ];
+    assert!(said.iter().all(|words| made.stderr.contains(words)), "{made:?}");
+}

@@ -7,7 +7,8 @@ use super::{Session, shown};
 use crate::drive::{Ending, Patience, Seen, drive};
 use crate::failure::{Failure, FailureKind};
 use crate::model::act::Verb;
-use crate::model::config::{Grants, RunConfig};
+use crate::model::config::{Grants, OperatorConfig, RunConfig};
+use crate::model::rules::Approve;
 use crate::model::schema;
 use crate::run::{Lease, Run, RunDir};
 use crate::tick::{Survey, Tick};
@@ -210,10 +211,30 @@ fn reach(config: &RunConfig) -> String {
         grants.extend(clock.then(|| "the clock".to_owned()));
         grants.extend(random.then(|| "random numbers".to_owned()));
         grants.extend((!env.is_empty()).then(|| format!("environment {}", env.join(", "))));
-        format!("  operator `{key}` ({}): {}", operator.plugin, grants.join(", "))
+        let bounds: String = bounds(operator).iter().map(|bound| format!("; {bound}")).collect();
+        format!("  operator `{key}` ({}): {}{bounds}", operator.plugin, grants.join(", "))
     });
     let lines: Vec<String> = lines.collect();
     format!("the campaign can reach:\n{}", lines.join("\n"))
+}
+
+/// What holds for an operator whatever the campaign plans, for a person.
+fn bounds(operator: &OperatorConfig) -> Vec<String> {
+    let mut bounds = Vec::new();
+    bounds.extend(operator.accepts.as_ref().map(|_| "only requests that `accepts` takes".to_owned()));
+    if let Some(budget) = &operator.budget {
+        bounds.extend(budget.attempts.map(|attempts| format!("at most {attempts} attempts")));
+        bounds.extend(budget.core_h.map(|hours| format!("at most {hours} core hours")));
+    }
+    if let Some(Approve { by, over }) = &operator.approve {
+        let by: Vec<String> = by.iter().map(ToString::to_string).collect();
+        let what = match over {
+            Some(over) => format!("tasks of more than {} core hours", over.core_h),
+            None => "every task".to_owned(),
+        };
+        bounds.push(format!("{what} with the word of {} alone", by.join(" or ")));
+    }
+    bounds
 }
 
 /// The run that a command moves; which one `latest` leads to is said before anything is done.
