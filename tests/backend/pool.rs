@@ -417,25 +417,3 @@ fn users_of_a_shared_directory_have_one_pool() {
     touch(&gate);
     assert_eq!(ends(&other, "o1", &waits), Status::Succeeded);
 }
-
-#[test]
-#[ignore = "a measurement: prints the CPU time of a supervisor of 1000 jobs with the pool and without it"]
-fn measure_the_pool() {
-    for round in 0..5 {
-        for pool in [true, false] {
-            let machine = Machine::new(&json!({"cores": 2, "pool": pool}));
-            let run = machine.run(2);
-            for number in 0..1000 {
-                run.submit(&format!("t{number}"), r#"{"command":["/bin/true"]}"#);
-            }
-            synced(&run.backends);
-            let mut supervisor = machine.supervisor(&run, &[]);
-            let exit = run.attempt_directory("t999").join("exit.json");
-            until(|| exit.exists());
-            let spent = fs::read_to_string(format!("/proc/{}/schedstat", supervisor.id())).expect("schedstat");
-            let spent: f64 = spent.split(' ').next().and_then(|ns| ns.parse().ok()).expect("nanoseconds");
-            eprintln!("{round}: pool {pool}: {:.1} ms", spent / 1e6);
-            supervisor.wait().expect("ended");
-        }
-    }
-}

@@ -1,9 +1,16 @@
 //! What a person says of the machine that all runs share, and what they are told of it.
 use crate::support::pool::pool;
 use crate::support::until;
-use crate::support::world::{World, tasks_config};
+use crate::support::world::{Done, PROGRAM, World, done, tasks_config};
 use serde_json::{Value, json};
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::process::Command;
+
+/// Another user of the machine, and the group whose pool it is.
+const OTHER: u32 = 61_234;
+const GROUP: u32 = 61_235;
 
 /// Writes a person's own settings.
 fn settings(world: &World, text: &str) {
@@ -51,6 +58,50 @@ fn a_job_that_waits_for_another_run_is_explained_by_that_run() {
     assert_eq!(world.step_to_end()["state"], "completed");
     world.run(&["loop", "first"]).code(0);
     world.is_sound("r");
+}
+
+/// Runs the binary as somebody else, who has a home of their own and this pool.
+fn as_other_user(home: &Path, pool: &Path, arguments: &[&str]) -> Done {
+    let program = home.join("matterstack");
+    if !program.exists() {
+        fs::copy(PROGRAM, &program).expect("a copy");
+    }
+    let (user, group) = (OTHER.to_string(), GROUP.to_string());
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", &user, "--regid", &group, "--clear-groups"]).arg(&program).args(arguments);
+    command.current_dir(home).env_clear().env("PATH", "/usr/bin:/bin").env("HOME", home).env("USER", "other");
+    done(command.env("MATTERSTACK_TEST_POOL", pool).output().expect("setpriv starts"))
+}
+
+#[test]
+fn two_users_of_a_group_share_a_machine() {
+    let world =
+        World::with_tasks(&json!([task("a", "while ! test -e $MATTERSTACK_WORKSPACE_DIR/go; do sleep 0.02; done"),]));
+    let outside = world.root().canonicalize().expect("a root").parent().expect("a parent").to_owned();
+    fs::set_permissions(&outside, fs::Permissions::from_mode(0o755)).expect("ours");
+    let shared = outside.join("shared");
+    fs::create_dir(&shared).expect("a directory");
+    chown(&shared, Some(0), Some(GROUP)).expect("ours");
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o2770)).expect("ours");
+    let machine = pool(&outside, &json!({"cores": 1, "shared": shared}));
+    // not below the workspaces of this one
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let home = elsewhere.path().to_owned();
+    chown(&home, Some(OTHER), Some(GROUP)).expect("ours");
+    world.init();
+    world.run(&["step", "r"]).code(0);
+    until("it runs", || world.run(&["step", "r", "--json"]).code == Some(0) && running(&world, "r"));
+
+    let other = |arguments: &[&str]| as_other_user(&home, &machine, arguments);
+    let waits = other(&["run", "--timeout", "2s", "--", "true"]);
+    assert_eq!(waits.code, Some(6), "the core is in use: {waits:?}");
+    let told = other(&["explain", "latest"]).code(0).stdout;
+    assert!(told.contains("holds 1 core"), "{told}");
+    let doctor = other(&["doctor"]).stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(doctor.contains("holds 1 core") && doctor.contains("waits for 1 core"), "{doctor}");
+    fs::write(world.workspace().join("go"), "").expect("a file");
+    other(&["loop", "latest"]).code(0);
+    assert_eq!(world.step_to_end()["state"], "completed");
 }
 
 fn running(world: &World, run: &str) -> bool {
