@@ -9,9 +9,10 @@ use unicode_width::UnicodeWidthStr;
 const USUAL: usize = 80;
 /// What stands around each cell.
 const PADDING: usize = 2;
-/// What names and paths are shortened to, and what texts and ids are, before columns are left out.
+/// What names and paths, texts, and ids are shortened to before columns are left out.
 const NAMES_MIN: usize = 12;
-const TEXTS_MIN: usize = 24;
+const TEXTS_MIN: usize = 16;
+const KEYS_MIN: usize = 24;
 
 /// The terminal at standard output.
 #[derive(Debug, Clone, Copy)]
@@ -113,7 +114,7 @@ impl Layout {
         {
             layout.below.insert(0, layout.beside.remove(place).0);
         }
-        for (kind, least) in [(Gives::End, TEXTS_MIN), (Gives::Middle, NAMES_MIN), (Gives::Key, TEXTS_MIN)] {
+        for (kind, least) in [(Gives::End, TEXTS_MIN), (Gives::Middle, NAMES_MIN), (Gives::Key, KEYS_MIN)] {
             layout.shrink(too_wide(&layout), least, |place| of(place) == kind);
         }
         for word in LEAST {

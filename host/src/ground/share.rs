@@ -91,7 +91,8 @@ pub fn group_is_there(leader: i32, start_time: u64) -> bool {
 
 /// Whether a session has a process outside these groups.
 pub fn session_is_there(session: i32, but: &[i32]) -> bool {
-    any_process(|group, of| of == session && !but.contains(&group))
+    // what the kernel runs for itself has the session 0
+    session > 0 && any_process(|group, of| of == session && !but.contains(&group))
 }
 
 /// Whether there is a process that has not ended whose group and session are these.

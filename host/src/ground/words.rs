@@ -113,7 +113,7 @@ pub fn shortened(text: &str, most: usize, middle: bool) -> String {
 
 #[cfg(test)]
 mod shown {
-    use super::{json, lines, one_line};
+    use super::{json, lines, one_line, shortened};
 
     #[test]
     fn what_commands_a_terminal_or_hides_text_is_shown_by_its_number() {
