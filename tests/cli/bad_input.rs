@@ -378,7 +378,7 @@ fn an_error_in_a_file_of_tasks_is_told_with_its_line() {
     for (keys, words) in [
         ("\"resources\": {\"walltime_s\": \"1h\"}", ["`resources.walltime_s`", "a number of seconds"]),
         ("\"resources\": {\"memory\": 5}", ["`resources.memory`", "did you mean `memory_mb`?"]),
-        ("\"env\": {\"N\": 1}", ["`env.N`", "expected a string"]),
+        ("\"env\": {\"N\": 1}", ["`env.N`", "expected a text"]),
     ] {
         let lines = [good("a"), String::new(), good("b"), bad(keys), good("d")];
         for list in [lines.join("\n"), format!("\n[{},{},\n\n{}\n]", lines[0], lines[2], lines[3])] {

@@ -252,7 +252,7 @@ impl Seen {
         for (key, directory, order, task) in std::mem::take(&mut self.open) {
             for output in store.outputs(key)? {
                 let named = wanted.fields.contains(&output.path);
-                if !named && !(is_open && output.path == "result.json") {
+                if !(named || is_open && output.path == "result.json") {
                     continue;
                 }
                 let name = output.path.strip_suffix(".json").unwrap_or(&output.path);

@@ -148,7 +148,7 @@ fn create(run: &mut Run, moment: Moment<'_>, chosen: &[TaskSpec]) -> Result<Vec<
             let id = (moment.new_id)();
             let core_ms = match ruling {
                 Ruling::Starts { core_ms } => core_ms,
-                other => {
+                other @ (Ruling::Refused(_) | Ruling::Asks { .. }) => {
                     other.record(writer, spec, &id, moment.now_ms)?;
                     continue;
                 }

@@ -51,11 +51,11 @@ fn check_approve(key: &str, operator: &OperatorConfig) -> Result<(), Wrong> {
     }
     let plain =
         |name: &str| !name.is_empty() && !name.contains(|c: char| c.is_control() || c.is_whitespace() || c == ':');
-    let named = approve.by.iter().filter_map(|person| match person {
+    let mut named = approve.by.iter().filter_map(|person| match person {
         Person::Name(name) => Some(name),
         Person::Number(_) => None,
     });
-    if let Some(name) = named.filter(|name| !plain(name)).next() {
+    if let Some(name) = named.find(|name| !plain(name)) {
         return Err(wrong(key, "approve.by", &format!("has `{}`, which is no user's name", name.escape_debug())));
     }
     match &approve.over {

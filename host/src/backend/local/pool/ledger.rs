@@ -215,7 +215,7 @@ impl Ledger {
         let mut bytes = vec![0_u8; length];
         let filled = record::read_at_most(&self.file, &mut bytes, 0)?;
         // what is damaged is as if it were blank: who holds it writes it again
-        self.slots = bytes[..filled].chunks(SLOT).skip(1).map(|slot| document_in(slot)).collect();
+        self.slots = bytes[..filled].chunks(SLOT).skip(1).map(document_in).collect();
         Ok(())
     }
 
