@@ -99,26 +99,41 @@ pub fn new_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).open(path)
 }
 
-/// Writes a small file durably, takes it away again, and tells how long the writing took. One that a killed process of
-/// this user left has the same name and goes with it.
+/// Writes a small file durably, and tells how long that took. It has no name, so that nobody else meets it; where the
+/// file system has no such files it has one for that moment, and one that a killed process of this user left goes too.
 ///
 /// # Errors
-/// If it cannot be written or taken away.
+/// If it cannot be written.
 pub fn probe(directory: &Path) -> io::Result<Duration> {
-    let path = directory.join(format!(".doctor-{}", super::machine::user_id()));
     let start = Instant::now();
-    let written =
-        open_path_with(File::options().create(true).truncate(true).write(true), &path).and_then(|mut file| {
-            file.write_all(b"doctor")?;
-            file.sync_all()
-        });
-    let taken = start.elapsed();
-    let removed = match fs::remove_file(&path) {
-        // another process tried the same directory in the same moment
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
+    let write = |mut file: File| {
+        file.write_all(b"doctor")?;
+        file.sync_all()?;
+        Ok(start.elapsed())
     };
-    written.and(removed).map(|()| taken)
+    let mut nameless = File::options();
+    nameless.write(true).custom_flags(OFlags::TMPFILE.bits() as i32);
+    match nameless.open(directory) {
+        Ok(file) => write(file),
+        Err(error) if no_nameless(&error) => {
+            let path = directory.join(format!(".doctor-{}", super::machine::user_id()));
+            let named = open_path_with(File::options().create(true).truncate(true).write(true), &path);
+            let written = named.and_then(write);
+            let removed = match fs::remove_file(&path) {
+                // another process tried the same directory in the same moment
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                removed => removed,
+            };
+            written.and_then(|taken| removed.map(|()| taken))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a file system has no files without a name: it says that it does not know them, or takes the directory for
+/// what is to be written.
+fn no_nameless(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::IsADirectory | io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
 }
 
 /// Opens a directory that a job may have put something else in the place of: a link at the end of the path is not
@@ -221,19 +236,12 @@ fn place_once(from: &Path, to: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::probe;
-    use crate::ground::machine;
 
     #[test]
-    fn a_probe_leaves_nothing_and_takes_what_a_killed_one_left() {
+    fn a_probe_leaves_nothing() {
         let directory = tempfile::tempdir().expect("a scratch directory");
-        let left = directory.path().join(format!(".doctor-{}", machine::user_id()));
-        for leftover in [false, true] {
-            if leftover {
-                std::fs::write(&left, "doctor").expect("a file");
-            }
-            probe(directory.path()).expect("a sound directory");
-            assert_eq!(std::fs::read_dir(directory.path()).expect("files").count(), 0);
-        }
+        probe(directory.path()).expect("a sound directory");
+        assert_eq!(std::fs::read_dir(directory.path()).expect("files").count(), 0);
         probe(&directory.path().join("nothing")).expect_err("there is no directory");
     }
 }
