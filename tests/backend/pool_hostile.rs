@@ -33,6 +33,11 @@ impl Machine {
     }
 }
 
+/// What is done to a ledger.
+type Damage<'a> = &'a dyn Fn(&mut fs::File) -> std::io::Result<()>;
+/// What is put at the place of the pool.
+type Make<'a> = &'a dyn Fn(&Path);
+
 #[test]
 fn entries_of_the_dead_and_of_strangers_count_for_nothing() {
     let machine = Machine::new(&json!({"cores": 2}));
@@ -76,7 +81,7 @@ fn entries_of_the_dead_and_of_strangers_count_for_nothing() {
 #[test]
 fn a_damaged_ledger_loses_nothing_and_stops_nothing() {
     let huge = |file: &mut fs::File| file.set_len(1 << 40);
-    let damages: [(&str, &dyn Fn(&mut fs::File) -> std::io::Result<()>); 4] = [
+    let damages: [(&str, Damage<'_>); 4] = [
         ("garbage", &|file| file.write_all(&[0xff; 9000])),
         ("half a line", &|file| file.write_all(b"{\"matterstack-pool\":1,\"beg\n")),
         ("huge", &huge),
@@ -104,7 +109,7 @@ fn a_damaged_ledger_loses_nothing_and_stops_nothing() {
 
 #[test]
 fn a_place_that_cannot_be_trusted_is_not_used_and_stops_nothing() {
-    let makes: [(&str, &dyn Fn(&Path)); 4] = [
+    let makes: [(&str, Make<'_>); 4] = [
         ("is a link", &|place| symlink("/tmp", place).expect("a link")),
         ("is no directory", &|place| touch(place)),
         ("may be written by others", &|place| {

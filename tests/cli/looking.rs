@@ -192,9 +192,10 @@ fn a_graph_folds_tasks_of_a_kind_and_is_a_picture() {
 
 #[test]
 fn a_picture_stands_left_to_right_where_folded_tasks_wait_for_each_other() {
+    let name = |n: u32| format!("{}-{n}", ["a", "b"][n as usize & 1]);
     let chain = |n: u32| {
-        json!({"id": format!("{}-{n}", if n % 2 == 0 { "a" } else { "b" }), "command": "true",
-                                "depends_on": if n == 0 { vec![] } else { vec![format!("{}-{}", if n % 2 == 1 { "a" } else { "b" }, n - 1)] }})
+        let on: Vec<String> = n.checked_sub(1).map(name).into_iter().collect();
+        json!({"id": name(n), "command": "true", "depends_on": on})
     };
     let world = World::with_tasks(&json!((0..6).map(chain).collect::<Vec<_>>()));
     world.run(&["init", "demo", "--run-id", "r"]).code(0);

@@ -5,6 +5,9 @@ use serde_json::json;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+/// What is put at the place of a secret, or below it.
+type Make<'a> = &'a dyn Fn(&Path);
+
 /// Where secrets of this world lie.
 fn place(world: &World) -> PathBuf {
     world.root().parent().expect("a parent").join(".config/matterstack/secrets")
@@ -79,7 +82,7 @@ fn what_a_failed_task_with_a_secret_wrote_last_is_shown_by_its_log_alone() {
 
 #[test]
 fn a_secret_that_is_not_as_it_should_be_ends_the_attempt_before_its_command() {
-    let cases: [(&str, &dyn Fn(&Path), &str); 8] = [
+    let cases: [(&str, Make<'_>, &str); 8] = [
         ("missing", &|_| {}, "there is no `~/.config/matterstack/secrets/missing`; write it there, and `chmod 600` it"),
         ("open", &|path| keep_secret(path, "open", b"x", 0o640), "is open to other users (mode 640); `chmod 600` it"),
         ("world", &|path| keep_secret(path, "world", b"x", 0o604), "(mode 604)"),
