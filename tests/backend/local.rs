@@ -309,31 +309,3 @@ fn changes_name_each_attempt_once_and_the_supervisor_leaves_no_zombie() {
             .all(|pid| fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z")))
     });
 }
-
-#[test]
-#[ignore = "a measurement: prints the CPU time of 1000 jobs"]
-fn measure_a_thousand_jobs() {
-    let run = Run::new(2);
-    for number in 0..1000 {
-        run.submit(&format!("t{number}"), r#"{"command":["/bin/true"]}"#);
-    }
-    synced(&run.backends);
-    let started = Instant::now();
-    let mut supervisor = run.supervisor(&[]);
-    let pid = supervisor.id();
-    let exit = run.attempt_directory("t999").join("exit.json");
-    while !exit.exists() {
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    std::thread::sleep(Duration::from_millis(20));
-    let wall = started.elapsed();
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("stat");
-    let fields: Vec<&str> = stat.rsplit(')').next().expect("fields").split_whitespace().collect();
-    eprintln!(
-        "wall {wall:?}; ticks of 10 ms: own {} + {}, children {} + {}",
-        fields[11], fields[12], fields[13], fields[14]
-    );
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
-    eprintln!("{}", status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default());
-    supervisor.wait().expect("ended");
-}

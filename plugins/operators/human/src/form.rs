@@ -59,6 +59,7 @@ struct Approve {
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "expected the name of a user, or the number of one")]
 enum Person {
+    #[expect(dead_code, reason = "that it is a number is all that is asked of it here")]
     Number(u32),
     Name(String),
 }
