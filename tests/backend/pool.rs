@@ -67,7 +67,7 @@ impl Machine {
 
 /// A job that runs until a file is there.
 pub(super) fn until_there(file: &Path, cores: u32) -> String {
-    let line = format!("while ! test -e {}; do sleep 0.02; done", file.display());
+    let line = format!("while [ -e stdout ] && [ ! -e {} ]; do sleep 0.02; done", file.display());
     json!({"command": line, "resources": {"cores": cores}}).to_string()
 }
 

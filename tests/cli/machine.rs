@@ -25,8 +25,10 @@ fn task(id: &str, command: &str) -> Value {
 
 #[test]
 fn a_job_that_waits_for_another_run_is_explained_by_that_run() {
-    let world =
-        World::with_tasks(&json!([task("a", "while ! test -e $MATTERSTACK_WORKSPACE_DIR/go; do sleep 0.02; done")]));
+    let world = World::with_tasks(&json!([task(
+        "a",
+        "while [ -e stdout ] && [ ! -e $MATTERSTACK_WORKSPACE_DIR/go ]; do sleep 0.02; done"
+    )]));
     pool(world.root().parent().expect("a parent"), &json!({"cores": 1}));
     world.run(&["init", "demo", "--run-id", "first"]).code(0);
     world.run(&["step", "first"]).code(0);
@@ -75,8 +77,10 @@ fn as_other_user(home: &Path, pool: &Path, arguments: &[&str]) -> Done {
 
 #[test]
 fn two_users_of_a_group_share_a_machine() {
-    let world =
-        World::with_tasks(&json!([task("a", "while ! test -e $MATTERSTACK_WORKSPACE_DIR/go; do sleep 0.02; done"),]));
+    let world = World::with_tasks(&json!([task(
+        "a",
+        "while [ -e stdout ] && [ ! -e $MATTERSTACK_WORKSPACE_DIR/go ]; do sleep 0.02; done"
+    ),]));
     let outside = world.root().canonicalize().expect("a root").parent().expect("a parent").to_owned();
     fs::set_permissions(&outside, fs::Permissions::from_mode(0o755)).expect("ours");
     let shared = outside.join("shared");
