@@ -12,8 +12,10 @@ use std::process::Command;
 const ASKS: u64 = 5000;
 /// The early ask that the last is held to.
 const EARLY: u64 = 50;
-/// Asks that are measured together.
-const TOGETHER: u64 = 20;
+/// Asks of a short and of a long loop: what lies between is the cost of asks, without that of a beginning and an end,
+/// which tells all trials.
+const SHORT: u64 = 20;
+const LONG: u64 = 120;
 /// Measurements that BoTorch has.
 const TRIALS: u64 = 30;
 const BOTORCH: &str = include_str!("botorch_ask.py");
@@ -25,14 +27,14 @@ pub(super) fn ask_tell(ground: &Ground) -> Result<()> {
     let answer = "echo '{\"trials\": [{\"params\": {\"x\": 0.5}}]}' > trials.json";
     let config = json!({"campaign": {"plugin": "builtin:ask-tell", "params": {
         "ask": {"command": ["/bin/sh", "-c", answer]}, "tell": {"command": ["/bin/sh", "-c", "echo '{\"y\": 0.25}' > result.json"]},
-        "variables": {"x": [0, 1]}, "objectives": {"y": "MINIMIZE"}, "budget": {"trials": EARLY - TOGETHER},
+        "variables": {"x": [0, 1]}, "objectives": {"y": "MINIMIZE"}, "budget": {"trials": EARLY},
     }}});
     fs::write(directory.join("config.json"), config.to_string())?;
     ground.unmeasured(&["init", "asked", "--run-id", "asked"])?;
     ground.unmeasured(&["loop", "asked"])?;
-    let early = up_to(ground, EARLY)?;
-    up_to(ground, ASKS - TOGETHER)?;
-    let late = up_to(ground, ASKS)?;
+    let early = each_after(ground, EARLY)?;
+    up_to(ground, ASKS - SHORT - LONG)?;
+    let late = each_after(ground, ASKS - SHORT - LONG)?;
     let status = ground.status("asked")?;
     ensure!(status["state"] == "completed" && status["result"]["asks"] == ASKS, "{}", status["state"]);
     show(&format!("an ask and its trial, the {EARLY}th"), None, ground.place, early, "");
@@ -45,11 +47,19 @@ pub(super) fn ask_tell(ground: &Ground) -> Result<()> {
     Ok(())
 }
 
-/// Lets the run go on up to so many trials; what each of the last ones cost.
+/// What each ask costs with its trial once there are so many.
+fn each_after(ground: &Ground, trials: u64) -> Result<Cost> {
+    let short = up_to(ground, trials + SHORT)?;
+    let long = up_to(ground, trials + SHORT + LONG)?;
+    let each = |long: f64, short: f64| (long - short) / (LONG - SHORT) as f64;
+    let (wall_s, cpu_s) = (each(long.wall_s, short.wall_s), each(long.cpu_s, short.cpu_s));
+    Ok(Cost { wall_s, cpu_s, peak_mb: long.peak_mb })
+}
+
+/// Lets the run go on up to so many trials.
 fn up_to(ground: &Ground, trials: u64) -> Result<Cost> {
     ground.unmeasured(&["amend", "asked", "config", &format!("campaign.params.budget.trials={trials}")])?;
-    let Cost { wall_s, cpu_s, peak_mb } = ground.once("loop asked")?;
-    Ok(Cost { wall_s: wall_s / TOGETHER as f64, cpu_s: cpu_s / TOGETHER as f64, peak_mb })
+    ground.once("loop asked")
 }
 
 /// Bytes of the files below a folder.
