@@ -382,6 +382,38 @@ fn the_word_of_a_stranger_is_set_aside_and_said_and_the_task_waits_on() {
 }
 
 #[test]
+fn what_is_put_in_the_way_of_words_stops_nothing() {
+    let world = asks(&json!([1]));
+    as_user(&world, 1, &["respond", "r", "big", "--approve"]).code(0);
+    let place = world.run_dir("r").join("approvals");
+    let word = std::fs::read_dir(&place).expect("approvals").flatten().next().expect("a word").path();
+    let kept = std::fs::read(&word).expect("a word");
+    std::fs::remove_file(&word).expect("ours");
+    // in place of a word, and where words are put that were taken, which whoever may write there cannot reach
+    std::fs::create_dir(&word).expect("a directory");
+    std::fs::write(place.join("taken"), "").expect("a file");
+    let taken = world.run_dir("r").join("approvals-taken");
+    std::fs::write(&taken, "").expect("a file where a directory should be");
+    for _ in 0..3 {
+        world.run(&["step", "r"]).code(0);
+    }
+    assert_eq!(
+        (explained(&world, "big").0.as_str(), acts(&world, "respond").len()),
+        ("approval", 0),
+        "as if not there"
+    );
+    std::fs::remove_dir(&word).expect("ours");
+    // what counts is taken though it cannot be put away, and once
+    std::fs::write(&word, kept).expect("a word");
+    std::fs::set_permissions(&word, PermissionsExt::from_mode(0o644)).expect("ours");
+    chown(&word, Some(1), None).expect("only root can give a file away: run the suites as root");
+    world.run(&["loop", "r"]).code(0);
+    assert_eq!(acts(&world, "respond").len(), 1);
+    assert!(word.exists(), "it could not be put away");
+    world.is_sound("r");
+}
+
+#[test]
 fn another_request_and_other_rules_are_asked_about_anew() {
     let world = asks(&json!(["root"]));
     world.run(&["respond", "r", "big", "--approve"]).code(0);

@@ -91,12 +91,13 @@ impl RunDir {
         Ok(words)
     }
 
-    /// Puts a word where it is looked at no more.
+    /// Puts a word where it is looked at no more: beside the directory into which everybody may put something, so that
+    /// nobody can put anything in the way.
     ///
     /// # Errors
-    /// If it cannot be moved.
+    /// If it cannot be moved, such as a directory of somebody else, or is gone.
     pub fn put_away(&self, word: &Approval, now_ms: i64) -> io::Result<()> {
-        let taken = self.approvals().join("taken");
+        let taken = self.root().join("approvals-taken");
         fs::create_dir_all(&taken)?;
         fs::rename(self.approvals().join(&word.name), taken.join(format!("{now_ms}-{}", word.name)))
     }

@@ -1,6 +1,7 @@
 //! What the jobs of attempts took of machines, a row each.
 use super::{Store, StoreError, optional};
 use crate::model::evidence::{AttemptUse, ResourcesRecord, Tally};
+use crate::model::rules::cores;
 use crate::model::workflow::Resources;
 use rusqlite::Row;
 
@@ -17,14 +18,13 @@ fn select(filter: &str) -> String {
 
 fn attempt_use(row: &Row<'_>) -> Result<AttemptUse, StoreError> {
     let asked: Option<Resources> = optional(row.get_ref(5)?.as_str().ok())?;
-    let Resources { cores, tasks, .. } = asked.unwrap_or_default();
     Ok(AttemptUse {
         key: row.get(0)?,
         task: row.get(1)?,
         number: row.get(2)?,
         operator: row.get(3)?,
         state: row.get(4)?,
-        cores: cores.unwrap_or(1).max(1).saturating_mul(tasks.unwrap_or(1).max(1)),
+        cores: cores(asked.as_ref()),
         queued_ms: row.get(6)?,
         started_ms: row.get(7)?,
         stopped_ms: row.get(8)?,

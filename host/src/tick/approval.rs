@@ -1,6 +1,6 @@
 //! Takes the words of people on tasks that wait for approval. Who gave one is told by the owner of its file alone. The
 //! word, the act and what follows are one transaction; the file is put away after it, and one that a crash left is put
-//! away by the next tick, since nothing is asked under its id any more.
+//! away by a later tick, since nothing is asked under its id any more.
 use super::{Moment, Run, TickError, outlook};
 use crate::model::act::{Act, Actor, Verb};
 use crate::model::code::Code;
@@ -26,19 +26,26 @@ pub(super) fn take_answers(run: &mut Run, moment: Moment<'_>) -> Result<Outlook,
         return Ok(before);
     }
     for word in words {
-        if let Some(asked) = run.store.asked_under(word.of())? {
-            take(run, &asked, &word, moment)?;
-        }
-        let away = run.dir.put_away(&word, moment.now_ms);
-        away.map_err(|error| TickError::Io(format!("putting approval `{}` away", word.name), error))?;
+        take(run, &word, moment)?;
     }
     Ok(outlook(run)?)
 }
 
-fn take(run: &mut Run, asked: &Asked, file: &Approval, moment: Moment<'_>) -> Result<(), TickError> {
+/// Takes one word. What counts is recorded before its file is put away, so that it is never lost, and says nothing a
+/// second time. What does not is put away first: what cannot be moved, as whoever may write there can arrange, would
+/// else be recorded with every tick, and is as if it were not there.
+fn take(run: &mut Run, file: &Approval, moment: Moment<'_>) -> Result<(), TickError> {
+    let Some(asked) = &run.store.asked_under(file.of())? else {
+        let _ = run.dir.put_away(file, moment.now_ms);
+        return Ok(());
+    };
     let approve = run.config.operators.get(&asked.operator).and_then(|operator| operator.approve.as_ref());
     let by: Vec<Person> = approve.map(|approve| approve.by.clone()).unwrap_or_default();
     let aside = file.set_aside(&asked.request, &by);
+    let counts = aside.is_none();
+    if !counts && run.dir.put_away(file, moment.now_ms).is_err() {
+        return Ok(());
+    }
     let owner = (moment.user_name)(file.owner);
     let act = act(asked, file, owner.clone(), aside.as_deref(), moment.now_ms);
     run.store.transaction(Durability::Full, |writer| match (&file.word, aside) {
@@ -51,6 +58,9 @@ fn take(run: &mut Run, asked: &Asked, file: &Approval, moment: Moment<'_>) -> Re
             writer.set_task_reason(asked.task_key, Some(&Reason::new(Code::Approval, text)))
         }
     })?;
+    if counts {
+        let _ = run.dir.put_away(file, moment.now_ms);
+    }
     Ok(())
 }
 

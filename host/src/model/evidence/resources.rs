@@ -21,7 +21,7 @@ pub struct AttemptUse {
     /// Where it stands.
     pub state: AttemptState,
     /// The cores that its task asked for; 1 if it said nothing.
-    pub cores: u32,
+    pub cores: u64,
     /// When its job was handed in, in milliseconds since the epoch.
     pub queued_ms: Option<i64>,
     /// When its job started.
@@ -49,7 +49,7 @@ impl AttemptUse {
 
     /// The cores it had, times how long it ran.
     pub fn core_hours(&self) -> Option<f64> {
-        Some(f64::from(self.cores) * self.ran_ms()? as f64 / HOUR_MS)
+        Some(self.cores as f64 * self.ran_ms()? as f64 / HOUR_MS)
     }
 }
 
