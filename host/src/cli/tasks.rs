@@ -3,6 +3,7 @@ use super::Session;
 use super::output::{JsonList, Listing, one_line, print, print_json, reader_went_away, table, tell, time, when};
 use super::show::last_words;
 use crate::failure::Failure;
+use crate::model::evidence::AttemptUse;
 use crate::model::handle;
 use crate::model::selection::{Selection, Standing};
 use crate::model::states::{AttemptState, TaskState};
@@ -115,25 +116,7 @@ pub(super) fn attempts(session: &Session, name: &str, task: &str) -> Result<u8, 
     }
     let heading =
         ["ATTEMPT", "STATE", "QUEUED", "RAN", "CORE HOURS", "MEMORY", "EXIT", "NODE", "DIRECTORY", "CREATED", "WHY"];
-    let rows = attempts.into_iter().zip(uses).map(|(attempt, used)| {
-        let exit = exit_of(&attempt);
-        let word = |name: &str, word: &str| exit[name].as_i64().map(|number| format!("{word}{number}"));
-        let job = store.job(attempt.key)?;
-        let state = shown_state(attempt.state);
-        Ok(vec![
-            attempt.number.to_string(),
-            state,
-            used.waited_ms().map(brief).unwrap_or_default(),
-            used.ran_ms().map(brief).unwrap_or_default(),
-            used.core_hours().map(|hours| format!("{hours:.3}")).unwrap_or_default(),
-            used.memory_mb.map(|mb| format!("{mb} MiB")).unwrap_or_default(),
-            word("code", "").or_else(|| word("signal", "signal ")).unwrap_or_default(),
-            job.node.or(job.host).unwrap_or_default(),
-            attempt.directory,
-            when(attempt.created_at_ms),
-            attempt.reason.unwrap_or_default(),
-        ])
-    });
+    let rows = attempts.into_iter().zip(uses).map(|(attempt, used)| attempt_cells(&store, attempt, &used));
     let rows = rows.collect::<Result<Vec<_>, Failure>>()?;
     // what no attempt has says nothing
     let tells = |place: &usize| rows.iter().any(|row| !row[*place].is_empty());
@@ -141,6 +124,25 @@ pub(super) fn attempts(session: &Session, name: &str, task: &str) -> Result<u8, 
     let cells = |row: &Vec<String>| chosen.iter().map(|place| row[*place].clone()).collect();
     print(&table(&chosen.iter().map(|place| heading[*place]).collect::<Vec<_>>(), rows.iter().map(cells)))?;
     last_words(&dir, &store, task).map_or(Ok(0), |said| print(&said).map(|()| 0))
+}
+
+fn attempt_cells(store: &Store, attempt: AttemptRow, used: &AttemptUse) -> Result<Vec<String>, Failure> {
+    let exit = exit_of(&attempt);
+    let word = |name: &str, word: &str| exit[name].as_i64().map(|number| format!("{word}{number}"));
+    let job = store.job(attempt.key)?;
+    Ok(vec![
+        attempt.number.to_string(),
+        shown_state(attempt.state),
+        used.waited_ms().map(brief).unwrap_or_default(),
+        used.ran_ms().map(brief).unwrap_or_default(),
+        used.core_hours().map(|hours| format!("{hours:.3}")).unwrap_or_default(),
+        used.memory_mb.map(|mb| format!("{mb} MiB")).unwrap_or_default(),
+        word("code", "").or_else(|| word("signal", "signal ")).unwrap_or_default(),
+        job.node.or(job.host).unwrap_or_default(),
+        attempt.directory,
+        when(attempt.created_at_ms),
+        attempt.reason.unwrap_or_default(),
+    ])
 }
 
 /// The state of an attempt in the words that `status` and `tasks` count by: it is queued until its job has started.

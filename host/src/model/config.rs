@@ -4,6 +4,7 @@ use super::limit::Limits;
 use super::misfit::{Misfit, fit};
 use super::notify::NotifyConfig;
 use super::pool::MachineConfig;
+use super::recorded::RecordedCommand;
 use super::reuse::ReuseConfig;
 use super::rules::{Approve, Budget};
 use super::workflow::FileSource;
@@ -301,41 +302,6 @@ pub struct LocalConfig {
     /// run when the run is made and by `amend RUN environment`, behind `setup`, in the directory of the workspace.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub record: Vec<RecordedCommand>,
-}
-
-/// A command of `record`: a line for the backend's shell.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "expected a text, or {\"command\": TEXT, \"key\": true}")]
-pub enum RecordedCommand {
-    /// What it prints is recorded.
-    Line(String),
-    /// Likewise, and more.
-    Keyed(KeyedCommand),
-}
-
-/// `{"command": …, "key": true}`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct KeyedCommand {
-    /// The command.
-    pub command: String,
-    /// Whether results are reused only where it prints the same.
-    #[serde(default)]
-    pub key: bool,
-}
-
-impl RecordedCommand {
-    /// The line for the shell.
-    pub fn command(&self) -> &str {
-        match self {
-            Self::Line(command) | Self::Keyed(KeyedCommand { command, .. }) => command,
-        }
-    }
-
-    /// Whether results are reused only where it prints the same.
-    pub fn is_key(&self) -> bool {
-        matches!(self, Self::Keyed(KeyedCommand { key: true, .. }))
-    }
 }
 
 impl Default for LocalConfig {

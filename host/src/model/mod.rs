@@ -21,6 +21,7 @@ pub mod open;
 pub mod outputs;
 pub mod pool;
 pub mod reason;
+pub mod recorded;
 pub mod remedy;
 pub mod result;
 pub mod reuse;

@@ -5,7 +5,7 @@ use super::scale::number;
 use super::seen::{DECISIONS, FAILURES, Line, Seen};
 use super::{figures, value};
 use crate::model::evidence::Resources;
-use crate::model::states::{RunState, TaskState};
+use crate::model::states::{RunState, TaskCounts, TaskState};
 use crate::model::time::span;
 use crate::results::said::last_words;
 use crate::run::RunDir;
@@ -42,19 +42,35 @@ fn section(page: &mut Page<'_>, id: &'static str, title: &'static str) -> io::Re
     page.element("h2", &[("id", &id)], title)
 }
 
+/// Everything before the parts: what the page is of.
 fn head(page: &mut Page<'_>, seen: &Seen) -> io::Result<()> {
     let run = &seen.run;
-    page.markup("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n")?;
     page.markup(
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n",
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n",
     )?;
-    page.markup("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n")?;
     let name = run.label.as_ref().map_or_else(|| run.run_id.clone(), |label| format!("{label} ({})", run.run_id));
     page.element("title", &[], format!("{name}, {}", run.workspace))?;
     page.markup("<style>\n")?;
     page.markup(include_str!("style.css"))?;
     page.markup("</style></head>\n<body><a class=\"skip\" href=\"#result\">To the result</a>\n<header>")?;
     page.element("h1", &[], &name)?;
+    about(page, seen)?;
+    if !run.state.ended() {
+        page.element("p", &[("class", &"note")], "The run has not ended: this page says what is recorded so far.")?;
+    }
+    page.markup(
+        "<nav aria-label=\"Parts of this page\"><a href=\"#result\">Result</a><a href=\"#figures\">Figures</a>\
+         <a href=\"#timeline\">Timeline</a><a href=\"#failures\">Failures</a><a href=\"#decisions\">Decisions</a>\
+         <a href=\"#resources\">Resources</a><a href=\"#environment\">Environment</a><a href=\"#tasks\">Tasks</a>\
+         </nav></header>\n<main>\n",
+    )
+}
+
+/// Which run it is, where it stands, and what was noted of it.
+fn about(page: &mut Page<'_>, seen: &Seen) -> io::Result<()> {
+    let run = &seen.run;
     page.markup("<dl>")?;
     entry(page, "Workspace", &run.workspace)?;
     entry(page, "Run", &run.run_id)?;
@@ -78,7 +94,16 @@ fn head(page: &mut Page<'_>, seen: &Seen) -> io::Result<()> {
     if let Some(ended) = run.ended_at {
         entry(page, "Ended at", &format!("{ended}, after {}", span(ended.0 - run.created_at.0)))?;
     }
-    let counts = &run.tasks;
+    entry(page, "Tasks", &counted(&run.tasks))?;
+    for note in seen.acts.iter().filter(|act| act.verb == "note") {
+        let text = note.arguments["text"].as_str().unwrap_or_default();
+        entry(page, "Note", &format!("{text} ({}, {})", note.by.user, note.at))?;
+    }
+    page.markup("</dl>\n")
+}
+
+/// How many tasks there are, and in which states.
+fn counted(counts: &TaskCounts) -> String {
     let words = [
         (counts.completed, "completed"),
         (counts.failed, "failed"),
@@ -89,25 +114,7 @@ fn head(page: &mut Page<'_>, seen: &Seen) -> io::Result<()> {
     ];
     let words = words.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}"));
     let words = words.collect::<Vec<_>>().join(", ");
-    entry(page, "Tasks", &format!("{}{}{words}", counts.total, if words.is_empty() { "" } else { ": " }))?;
-    for note in seen.acts.iter().filter(|act| act.verb == "note") {
-        let text = note.arguments["text"].as_str().unwrap_or_default();
-        entry(page, "Note", &format!("{text} ({}, {})", note.by.user, note.at))?;
-    }
-    page.markup("</dl>\n")?;
-    if !run.state.ended() {
-        page.element("p", &[("class", &"note")], "The run has not ended: this page says what is recorded so far.")?;
-    }
-    page.markup(
-        "<nav aria-label=\"Parts of this page\"><a href=\"#result\">Result</a><a href=\"#figures\">Figures</a>",
-    )?;
-    page.markup(
-        "<a href=\"#timeline\">Timeline</a><a href=\"#failures\">Failures</a><a href=\"#decisions\">Decisions</a>",
-    )?;
-    page.markup(
-        "<a href=\"#resources\">Resources</a><a href=\"#environment\">Environment</a><a href=\"#tasks\">Tasks</a>",
-    )?;
-    page.markup("</nav></header>\n<main>\n")
+    format!("{}{}{words}", counts.total, if words.is_empty() { "" } else { ": " })
 }
 
 fn entry(page: &mut Page<'_>, name: &'static str, text: &str) -> io::Result<()> {

@@ -3,13 +3,12 @@ use super::layers::{FORMAT, Wrong};
 use super::notify;
 use super::operators;
 use super::rules;
-use crate::model::config::{
-    ASK_TELL, AnalyzeMode, BackendConfig, LocalConfig, RecordedCommand, RunConfig, SlurmConfig, names_a_secret,
-};
+use crate::model::config::{ASK_TELL, AnalyzeMode, BackendConfig, LocalConfig, RunConfig, SlurmConfig, names_a_secret};
 use crate::model::document::{self, INTEGER_MAX, Place};
 use crate::model::limit::{Limit, Limits};
 use crate::model::misfit;
 use crate::model::pool::check_names;
+use crate::model::recorded::RecordedCommand;
 use crate::model::workflow::{Task, nearest};
 use serde_json::Value;
 use std::collections::BTreeSet;

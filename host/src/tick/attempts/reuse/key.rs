@@ -1,9 +1,10 @@
 //! The key of an attempt: what it computes, by what, where.
 use super::named::{View, named_files};
 use crate::ground::carriage::is_executable;
-use crate::model::config::{BackendConfig, COMPUTE, OperatorConfig, RecordedCommand, RunConfig};
+use crate::model::config::{BackendConfig, COMPUTE, OperatorConfig, RunConfig};
 use crate::model::document::{canonical_value, sha256};
 use crate::model::pattern::plain_path;
+use crate::model::recorded::RecordedCommand;
 use crate::model::reuse::{Part, Recipe, ReuseKey};
 use crate::model::workflow::{CommandLine, FileSource, Task};
 use crate::run::{Machine, Run};
