@@ -3,7 +3,7 @@ use crate::free::Free;
 use crate::params::Spec;
 use crate::pieces::Pieces;
 use crate::recipe::{Given, SHIM};
-use crate::trials::Trials;
+use crate::trials::{BEGINNING, Trials};
 use matterstack_sdk::{Error, Value, artifacts, json};
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
@@ -49,7 +49,7 @@ pub(crate) fn document(spec: &Spec<'_>, told: &Told<'_>) -> Result<Pieces, Error
         rest["supplied"] = supplied.clone();
     }
     let mut pieces = Pieces::default();
-    pieces.text("{\"trials\":[");
+    pieces.text(BEGINNING);
     told.trials.put(&mut pieces)?;
     if let Some(free) = told.free {
         rest["state"] = free.state.clone();

@@ -1,31 +1,46 @@
 //! A document in the making: texts of now, and between them files that the run has already.
-use matterstack_sdk::work::sha256;
+use matterstack_sdk::work::Hasher;
 use matterstack_sdk::{Error, Value, artifacts, json};
 
 /// A document that is put together of texts and of files.
 #[derive(Default)]
 pub(crate) struct Pieces {
-    whole: String,
-    /// The digests of what is before `written`.
+    hasher: Hasher,
+    /// The digests of what is before `text`.
     parts: Vec<String>,
-    /// Up to where files reach: what follows is a text of now.
-    written: usize,
+    /// What was added since.
+    text: String,
     files: usize,
 }
 
 impl Pieces {
     /// Adds a text.
     pub(crate) fn text(&mut self, text: &str) {
-        self.whole.push_str(text);
+        self.hasher.add(text.as_bytes());
+        self.text.push_str(text);
     }
 
     /// Adds what a file of the run holds.
     pub(crate) fn file(&mut self, sha256: &str, text: &str) -> Result<(), Error> {
         self.write_text()?;
+        self.hasher.add(text.as_bytes());
         self.parts.push(sha256.to_owned());
-        self.whole.push_str(text);
-        self.written = self.whole.len();
         self.files += 1;
+        Ok(())
+    }
+
+    /// Whether this text is all that there is so far.
+    pub(crate) fn is(&self, text: &str) -> bool {
+        self.files == 0 && self.text == text
+    }
+
+    /// Adds files that need not be read, since a hasher is at hand which has seen them after all that is here so far.
+    pub(crate) fn files<'a>(&mut self, digests: impl Iterator<Item = &'a str>, hasher: Hasher) -> Result<(), Error> {
+        self.write_text()?;
+        let before = self.parts.len();
+        self.parts.extend(digests.map(str::to_owned));
+        self.files += self.parts.len() - before;
+        self.hasher = hasher;
         Ok(())
     }
 
@@ -33,17 +48,15 @@ impl Pieces {
     /// of thousands of asks would hold all of its trials as often once more.
     pub(crate) fn source(mut self) -> Result<Value, Error> {
         if self.files == 0 {
-            return Ok(json!({"digest": artifacts::write(self.whole.as_bytes())?}));
+            return Ok(json!({"digest": artifacts::write(self.text.as_bytes())?}));
         }
         self.write_text()?;
-        Ok(json!({"digest": sha256(self.whole.as_bytes()), "parts": self.parts}))
+        Ok(json!({"digest": self.hasher.digest(), "parts": self.parts}))
     }
 
     fn write_text(&mut self) -> Result<(), Error> {
-        let text = &self.whole[self.written..];
-        if !text.is_empty() {
-            self.parts.push(artifacts::write(text.as_bytes())?);
-            self.written = self.whole.len();
+        if !self.text.is_empty() {
+            self.parts.push(artifacts::write(std::mem::take(&mut self.text).as_bytes())?);
         }
         Ok(())
     }
@@ -52,6 +65,7 @@ impl Pieces {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use matterstack_sdk::work::sha256;
 
     #[test]
     fn its_parts_one_after_the_other_are_the_whole() {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// All trials of a run.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Trials {
     pending: Vec<Pending>,
     ended: Ledger,
@@ -68,6 +68,21 @@ pub(crate) fn tasks_of(trial: &str, steps: usize) -> Vec<String> {
 fn trial_of_step(task: &str) -> Option<(&str, usize)> {
     let (trial, step) = task.rsplit_once('.')?;
     Some((trial, step.parse().ok()?))
+}
+
+/// How a document begins that holds all trials.
+pub(crate) const BEGINNING: &str = "{\"trials\":[";
+
+impl Default for Trials {
+    fn default() -> Self {
+        Self {
+            pending: Vec::new(),
+            ended: Ledger::after(BEGINNING),
+            counts: Counts::default(),
+            front: Front::default(),
+            unheeded: Vec::new(),
+        }
+    }
 }
 
 impl Trials {
@@ -253,7 +268,7 @@ impl Trials {
         Ok(self.place(id).is_some() || self.ended_trial(id)?.is_some())
     }
 
-    /// Adds all trials to a document, with commas between them: those that have ended in that order, then the others.
+    /// Adds all trials to a document that is [`BEGINNING`] so far, with commas between them: those that have ended in that order, then the others.
     pub(crate) fn put(&self, pieces: &mut Pieces) -> Result<(), Error> {
         self.ended.put(pieces, !self.pending.is_empty())?;
         let pending = self.pending.iter().map(|one| Ok(serde_json::to_string(&one.trial)?));

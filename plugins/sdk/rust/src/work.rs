@@ -9,6 +9,7 @@ pub use matterstack_document::visible;
 use matterstack_document::{self as document, Dialect, FaultKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::digest::common::hazmat::SerializableState;
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
 use std::fs::{self, File, OpenOptions};
@@ -39,6 +40,35 @@ pub fn with_directory<T>(directory: &Path, body: impl FnOnce() -> T) -> T {
 /// SHA-256 of bytes, as 64 hexadecimal digits.
 pub fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
+}
+
+/// A SHA-256 in the making. What it has come to can be kept in a state, so that a long document which only grows is not
+/// read again for each digest of it.
+#[derive(Debug, Clone, Default)]
+pub struct Hasher(Sha256);
+
+impl Hasher {
+    /// Adds bytes.
+    pub fn add(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all bytes that were added, as 64 hexadecimal digits.
+    pub fn digest(self) -> String {
+        hex(&self.0.finalize())
+    }
+
+    /// What it has come to, as a text for [`Hasher::kept`].
+    pub fn keep(&self) -> String {
+        hex(&self.0.serialize())
+    }
+
+    /// The hasher that was kept so; nothing if the text is no such thing.
+    pub fn kept(text: &str) -> Option<Self> {
+        let digits = text.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+        let bytes: Vec<u8> = digits.collect::<Option<_>>()?;
+        Sha256::deserialize(bytes.as_slice().try_into().ok()?).ok().map(Self)
+    }
 }
 
 /// SHA-256 and size of a file, as it is copied to `to`. Fails if it is not a regular file.
