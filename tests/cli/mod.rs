@@ -1,5 +1,6 @@
 //! `matterstack` as a person uses it.
 mod alone;
+mod approvals;
 mod ask_tell;
 pub(crate) mod bad_input;
 mod choosing;
@@ -39,5 +40,6 @@ mod subject;
 mod supervised;
 mod sweep;
 mod terminal;
+mod troubled;
 mod typed;
 mod words;

@@ -71,6 +71,7 @@ fn a_page_has_the_values_their_front_and_the_timeline() {
     let page = fs::read_to_string(world.run_dir("r").join("report.html")).expect("a page");
     is_sound(&page);
     assert!(page.contains("<h1>first &amp; best (r)</h1>") && page.contains("the oven was cold"), "{page}");
+    assert!(page.contains("after the run was made)"), "{page}");
     let figures = between(&page, "id=\"figures\"", "id=\"timeline\"");
     assert!(figures.contains("The best is 0.1 (t1).") && figures.contains("class=\"best\""), "{figures}");
     assert!(figures.contains("3 points, of which 3 are on the Pareto front"), "{figures}");

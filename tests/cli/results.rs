@@ -137,6 +137,9 @@ fn two_runs_are_compared_in_all_that_they_are_and_left() {
 fn what_runs_take_is_told_and_what_is_done_with_is_removed() {
     let world = swept("a");
     world.run(&["note", "r", "the oven was cold"]).code(0);
+    let status = world.run(&["status", "r"]).code(0).stdout;
+    assert!(status.contains("note: the oven was cold (") && status.contains("Z (< 1 min ago))"), "{status}");
+    assert_eq!(world.run(&["status", "r", "--json"]).code(0).json()["note"]["text"], "the oven was cold");
     world.run(&["note", "   "]).code(2);
     let acts = world.evidence()["acts"].clone();
     let note = acts.as_array().expect("acts").iter().find(|act| act["verb"] == "note").expect("a note");

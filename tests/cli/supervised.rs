@@ -7,16 +7,7 @@ use std::time::{Duration, Instant};
 
 /// The supervisors of the world's run.
 pub(super) fn supervisors(world: &World) -> Vec<String> {
-    let directory = world.run_dir("r").canonicalize().expect("a run").to_string_lossy().into_owned();
-    let mut found = Vec::new();
-    for process in std::fs::read_dir("/proc").expect("processes").flatten() {
-        let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-        let command = String::from_utf8_lossy(&command).into_owned();
-        if command.contains("__supervise") && command.contains(&directory) {
-            found.push(process.file_name().to_string_lossy().into_owned());
-        }
-    }
-    found
+    crate::support::supervisors(&world.run_dir("r"))
 }
 
 #[test]

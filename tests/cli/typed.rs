@@ -7,13 +7,13 @@ use std::path::Path;
 use std::process::Command;
 
 /// Ids that a shell or an option parser would take for something else.
-const DASHED: &str = "-a b";
-const QUOTED: &str = "it's $HOME";
+pub(super) const DASHED: &str = "-a b";
+pub(super) const QUOTED: &str = "it's $HOME";
 
 /// A situation: its name, how it comes about, and what is then looked at or tried.
-type Situation = (&'static str, fn() -> World, &'static [&'static [&'static str]]);
+pub(super) type Situation = (&'static str, fn() -> World, &'static [&'static [&'static str]]);
 
-const LOOKS: &[&[&str]] = &[
+pub(super) const LOOKS: &[&[&str]] = &[
     &["status", "r"],
     &["status", "r", "--json"],
     &["explain", "r", "--json"],
@@ -71,11 +71,11 @@ const MISTAKES: &[&[&str]] = &[
     &["backend", "check", "nothing", "--workspace", "demo"],
 ];
 
-fn task(id: &str, command: &str) -> Value {
+pub(super) fn task(id: &str, command: &str) -> Value {
     json!({"id": id, "operator": "local", "command": command})
 }
 
-fn made(tasks: &Value, change: impl FnOnce(&mut Value)) -> World {
+pub(super) fn made(tasks: &Value, change: impl FnOnce(&mut Value)) -> World {
     let mut config = tasks_config(tasks);
     change(&mut config);
     let world = World::new(&config);
@@ -281,8 +281,14 @@ fn type_in(world: &World, line: &str) -> Done {
 
 #[test]
 fn every_command_that_is_printed_works_when_typed() {
+    let tried = all_work(SITUATIONS);
+    assert!(tried > 60, "only {tried} commands were printed");
+}
+
+/// Asserts that every command that is printed in these situations works when it is typed, and says how many that were.
+pub(super) fn all_work(situations: &[Situation]) -> usize {
     let (mut tried, mut wrong) = (0, Vec::new());
-    for (name, situation, arguments) in SITUATIONS {
+    for (name, situation, arguments) in situations {
         let mut world = situation();
         let mut told = BTreeSet::new();
         for arguments in *arguments {
@@ -318,7 +324,7 @@ fn every_command_that_is_printed_works_when_typed() {
         leave(&world);
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(tried > 60, "only {tried} commands were printed");
+    tried
 }
 
 /// Stops what still runs.

@@ -28,6 +28,7 @@ fn the_report_tells_the_run_from_question_to_tasks() {
         "1 iteration and 3 tasks, with 4 attempts: 2 completed, 1 failed",
         "### What the campaign decided",
         "### Attempts that failed or were lost",
+        "| time                     | after ",
         "10 files were compared",
         "active → completed",
     ] {

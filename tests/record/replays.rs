@@ -189,6 +189,29 @@ fn what_differs_is_named_with_decision_path_and_both_values() {
 }
 
 #[test]
+fn what_clean_removed_is_said_to_be_removed_and_the_rest_is_replayed() {
+    let world = bisecting(3);
+    world.init();
+    world.run(&["loop", "r"]).code(0);
+    let made = replayed(&world, "r");
+    world.run(&["clean", "r", "--outputs", "*"]).code(0);
+    let done = world.run(&["replay", "r"]).code(0);
+    for words in ["cannot be made again: `operators/local/", "value.json` was removed by `clean` on 20", "ago) by "] {
+        assert!(done.stderr.contains(words), "{words}: {done:?}");
+    }
+    let found = world.run(&["replay", "r", "--json"]).code(0).json();
+    let count = |key: &str| found[key].as_u64().expect("a count");
+    assert!(count("removed") == 3 && count("decisions") == made - 3 && count("agreed") == made - 3, "{found}");
+    assert_eq!(found["first"], Value::Null);
+    assert!(found["removed_file"]["user"].is_string() && found["removed_file"]["at"].is_string(), "{found}");
+    // what went otherwise than by `clean` is missing
+    let (run, store) = (world.run_dir("r"), store(&world));
+    store.execute("DELETE FROM removed WHERE attempt_key = (SELECT min(attempt_key) FROM removed)", []).expect("rows");
+    drop(store);
+    assert_eq!(difference(&world)["aspect"], "file", "{}", run.display());
+}
+
+#[test]
 fn a_refused_read_is_refused_again_though_the_file_is_back() {
     let world = bisecting(1);
     world.init();

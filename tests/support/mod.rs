@@ -41,6 +41,20 @@ pub(crate) fn optimisers() -> PathBuf {
     python
 }
 
+/// The supervisors of a run, by their process ids.
+pub(crate) fn supervisors(run: &Path) -> Vec<String> {
+    let directory = run.canonicalize().expect("a run").to_string_lossy().into_owned();
+    let mut found = Vec::new();
+    for process in fs::read_dir("/proc").expect("processes").flatten() {
+        let command = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let command = String::from_utf8_lossy(&command).into_owned();
+        if command.contains("__supervise") && command.contains(&directory) {
+            found.push(process.file_name().to_string_lossy().into_owned());
+        }
+    }
+    found
+}
+
 /// The component of a guest, by the name of its folder in `tests/guests`.
 pub(crate) fn guest(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();

@@ -137,3 +137,108 @@ fn a_robot_measures_with_the_controller_of_another_laboratory() {
     assert!(done.len() >= 4 && failed.len() <= 2, "{history:?}");
     assert!(failed.iter().all(|trial| text(&trial["state"]) == "failed"), "{history:?}");
 }
+
+/// What the laboratory has measured of a blend, by the numbers in the order of the variables' columns.
+fn measured(space: &Space, blend: &Value) -> f64 {
+    let table = std::fs::read_to_string(space.directory().join("data/measured.csv")).expect("the data");
+    let mut lines = table.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let heading = lines.next().expect("a heading");
+    let of = |line: &[&str], name: &str| {
+        let at = heading.iter().position(|column| *column == name).expect("a column");
+        line[at].trim().parse::<f64>().expect("a number")
+    };
+    let wanted = blend.as_object().expect("parameters");
+    let is_wanted = |line: &Vec<&str>| {
+        wanted.iter().all(|(name, value)| (of(line, name) - value.as_f64().expect("a number")).abs() < 1e-9)
+    };
+    let made: Vec<f64> = lines.filter(is_wanted).map(|line| of(&line, "degradation")).collect();
+    assert!(!made.is_empty(), "nobody has made {blend}");
+    made.iter().sum::<f64>() / made.len() as f64
+}
+
+#[test]
+fn a_person_measures_and_answers_as_the_readme_says() {
+    let space = space();
+    let readme = std::fs::read_to_string(space.directory().join("README.md")).expect("a README");
+    let by_hand = readme.split_once("```json\n").and_then(|(_, rest)| rest.split_once("```")).expect("a block").0;
+    space.init("r", &["--set", &format!("campaign.params.tell={by_hand}"), "--set", "campaign.params.budget.trials=6"]);
+    let mut answered = 0;
+    for _ in 0..20 {
+        let done = space.run(&["loop", "r", "--timeout", "300s"]);
+        if done.code == Some(0) {
+            break;
+        }
+        assert_eq!(done.code, Some(5), "only people are waited for: {done:?}");
+        let waits = space.status("r")["waiting_on"].clone();
+        for wait in waits.as_array().expect("a list").iter().filter(|wait| wait["kind"] == "person") {
+            let reason = text(&wait["reason"]);
+            // a person reads which blend, and looks it up
+            let numbers: Vec<f64> = reason.split([' ', ',']).filter_map(|word| word.parse().ok()).collect();
+            let names = ["pce10", "p3ht", "pcbm", "oidtbr"];
+            assert_eq!(numbers.len(), names.len(), "{reason}");
+            let blend: Value =
+                names.iter().zip(numbers).map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+            let command: Vec<&str> = text(&wait["hint"]).split(' ').skip(1).collect();
+            assert_eq!(command[..2], ["respond", "r"], "{wait}");
+            let value = format!("degradation={}", measured(&space, &blend));
+            space.run(&[&command[..], &["--set", &value]].concat()).code(0);
+            answered += 1;
+        }
+    }
+    let history = trials(&space, "r");
+    assert_eq!((history.len(), answered), (6, 6));
+    for trial in &history {
+        let told = trial["result"]["degradation"].as_f64().expect("a number");
+        assert!((told - measured(&space, &trial["params"])).abs() < 1e-12, "{trial}");
+    }
+    let asked = space.tasks_once("r");
+    assert!(asked.iter().all(|task| task.ends_with("=completed")), "{asked:?}");
+    space.run(&["replay", "r"]).code(0);
+}
+
+#[test]
+fn a_supervisor_that_is_killed_loses_what_ran_says_so_and_the_campaign_goes_on() {
+    let space = space();
+    // the laboratory notes each start, and takes its time while the test wants it to
+    let script = space.directory().join("scripts/measure.py");
+    let code = std::fs::read_to_string(&script).expect("a script");
+    let slow = "def measure(params):\n    import os, time\n    place = os.environ['MATTERSTACK_WORKSPACE_DIR']\n    \
+                open(place + '/starts', 'a').write(os.getcwd() + '\\n')\n    \
+                while os.path.exists(place + '/hold'): time.sleep(0.02)\n";
+    std::fs::write(&script, code.replace("def measure(params):\n", slow)).expect("a script");
+    let hold = space.directory().join("hold");
+    std::fs::write(&hold, "").expect("a file");
+    let starts = || {
+        let text = std::fs::read_to_string(space.directory().join("starts")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    space.init("r", &["--set", "campaign.params.budget.trials=10"]);
+    let mut driver = space.start(&["loop", "r"]);
+    until("two blends are being measured", || starts().len() == 2);
+    let supervisors = crate::support::supervisors(&space.run_dir("r"));
+    assert_eq!(supervisors.len(), 1, "{supervisors:?}");
+    Command::new("kill").args(["-9", &supervisors[0]]).status().expect("killed");
+    std::fs::remove_file(&hold).expect("ours");
+    // the campaign goes on beside what is lost, of which nothing is known: a person decides
+    assert_eq!(driver.0.wait().expect("the loop ends").code(), Some(5));
+    let explained = space.run(&["explain", "r", "--json"]).code(0).json();
+    let lost = explained.as_array().expect("a list").iter().filter(|one| !one["task"].is_null());
+    let lost: Vec<(&str, &str)> = lost.map(|one| (text(&one["task"]), text(&one["command"]))).collect();
+    assert_eq!(lost.len(), 2, "{explained}");
+    assert!(explained.to_string().contains("ended while no supervisor was there to see how"), "{explained}");
+    assert_eq!(starts().len(), 10, "the others were measured meanwhile");
+    let took = format!("matterstack settle r {} --completed", lost[0].0);
+    assert_eq!(lost[0].1, took, "what it left may be taken");
+    space.run(&took.split(' ').skip(1).collect::<Vec<_>>()).code(0);
+    space.run(&["settle", "r", lost[1].0, "--failed"]).code(0);
+    space.run(&["loop", "r"]).code(0);
+    let history = space.result("r")["history"].as_array().expect("trials").clone();
+    let (done, failed): (Vec<&Value>, Vec<&Value>) = history.iter().partition(|trial| trial["state"] == "completed");
+    assert_eq!((history.len(), failed.len()), (10, 1), "{history:?}");
+    assert_eq!(text(&failed[0]["state"]), "failed");
+    assert!(done.iter().all(|trial| trial["result"]["degradation"].is_number()), "{done:?}");
+    let started: BTreeSet<String> = starts().into_iter().collect();
+    assert_eq!((started.len(), starts().len()), (10, 10), "at most once");
+    space.run(&["replay", "r"]).code(0);
+    space.run(&["doctor", "r"]).code(0);
+}

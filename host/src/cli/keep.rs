@@ -73,17 +73,19 @@ pub(super) fn clean(session: &Session, arguments: &CleanArgs) -> Result<u8, Fail
         let mut held = hold(session, name, Access::Own)?;
         let run = held.run.dir.address().to_owned();
         let done = workspace::clean(&mut held.run, &unwanted, &workspaces, (*anyway, *dry_run), words)?;
-        let Cleaning { directories, outputs, bytes: size } = done;
+        let Cleaning { directories, outputs, remote: kept, bytes: size } = done;
         if *remote && !dry_run {
             backend::tidy(&held.run, true)?;
         }
+        let there = if *remote { format!("; and {kept} outputs kept on clusters") } else { String::new() };
         let tried = if *dry_run { "dry run, nothing is changed: " } else { "" };
         tell(&format!(
-            "{tried}run `{run}`: {directories} directories of attempts and {outputs} outputs are removed, {}",
+            "{tried}run `{run}`: {directories} directories of attempts and {outputs} outputs are removed, {}{there}",
             bytes(size)
         ));
         let id = held.run.dir.id();
-        cleaned.push(json!({"run_id": id, "directories": directories, "outputs": outputs, "bytes": size}));
+        cleaned
+            .push(json!({"run_id": id, "directories": directories, "outputs": outputs, "remote": kept, "bytes": size}));
     }
     if session.json {
         print_json(&cleaned)?;

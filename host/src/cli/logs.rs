@@ -1,5 +1,7 @@
 //! `logs`: what a task wrote, as it grows.
-use super::output::{JsonList, lines, one_line, pass_to_stderr, pass_to_stdout, print, reader_went_away, tell};
+use super::output::{
+    JsonList, lines, one_line, pass_to_stderr, pass_to_stdout, print, reader_went_away, tell, was_removed,
+};
 use super::show::refuse_to_stay;
 use super::tasks::the_task;
 use super::{Session, shown};
@@ -100,7 +102,7 @@ pub(super) fn logs(session: &Session, name: &str, task: &str, which: Which) -> R
     })?;
     let directory = dir.join(&attempt.directory);
     if let Some(removed) = store.removed_file(attempt.key, "")? {
-        return Err(Failure::input(format!("what attempt {} wrote {}", attempt.number, removed.sentence())));
+        return Err(Failure::input(format!("what attempt {} wrote {}", attempt.number, was_removed(&removed))));
     }
     let mut streams = [Tail::new(directory.join("stdout"), false), Tail::new(directory.join("stderr"), true)];
     if let Some(lines) = tail {

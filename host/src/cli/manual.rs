@@ -85,7 +85,8 @@ pub(super) enum Command {
     /// wake_at (when the campaign is asked again though nothing ended, or null), stale (how many completed tasks are),
     /// changed_files (pinned files of which the workspace has another copy), last_tick ({at, host, took_ms}, or null),
     /// driven (whether a process advances it now; null if it has ended, or another machine did last), result (what the
-    /// campaign ended with, or null), created_at, and ended_at (null until it has ended).
+    /// campaign ended with, or null), created_at, ended_at (null until it has ended), and note (the last one: {text,
+    /// user, at}, or null).
     ///
     /// Each entry of waiting_on has task, attempt (its id, or null), operator, kind (person, kit, instrument,
     /// scheduler, queue, machine, retry, capacity, unknown-submit, lost, a code of `explain` such as turned-away or
@@ -264,7 +265,8 @@ pub(super) enum Command {
     /// What is removed is recorded first, with who did it; the digests stay, and whatever looks for a file says that it
     /// was removed. What an interrupted `clean` left over goes with the next. Live and lost attempts are not touched.
     ///
-    /// With --json: a list, each with run_id, directories and outputs (how many), and bytes.
+    /// With --json: a list, each with run_id, directories, outputs and remote (outputs kept on clusters; how many), and
+    /// bytes.
     #[command(override_usage = "matterstack clean [OPTIONS] <RUN>...")]
     Clean(keep::CleanArgs),
     /// Remove runs that have ended
@@ -403,9 +405,12 @@ pub(super) enum Command {
     /// Nothing is changed or started. The exit code is 1 if something comes out otherwise; then the first difference is
     /// named.
     ///
+    /// What read a file that `clean` has removed since cannot be made again: it is counted and left out.
+    ///
     /// With --json: run_id, decisions (made again), agreed, differing, left_out (they had passed their deadline),
-    /// other_engine (fuel was not compared), and first: {decision, try, kind, aspect (plugin, file, input, outcome,
-    /// answer, state, fuel or digest), path (a JSON pointer), recorded, replayed}, or null.
+    /// removed (left out too), removed_file ({path, at, user}: the first such file, or null), other_engine (fuel was
+    /// not compared), and first: {decision, try, kind, aspect (plugin, file, input, outcome, answer, state, fuel or
+    /// digest), path (a JSON pointer), recorded, replayed}, or null.
     Replay {
         /// The run
         #[arg(default_value = "latest")]

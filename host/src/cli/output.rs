@@ -2,6 +2,7 @@
 use super::layout::{Layout, Terminal, width};
 use crate::failure::Failure;
 use crate::ground::words;
+use crate::model::evidence::RemovedRecord;
 use crate::model::time::Time;
 use crate::workspace::now_ms;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
@@ -106,6 +107,11 @@ pub(super) fn when(ms: i64) -> String {
     let ahead = Duration::from_millis(u64::try_from(ms - now_ms()).unwrap_or(0));
     let far = if ahead.is_zero() { format!("{} ago", ago(ms)) } else { format!("in {}", span(ahead)) };
     format!("{} ({far})", time(ms))
+}
+
+/// What to say of a file that a person has removed.
+pub(super) fn was_removed(file: &RemovedRecord) -> String {
+    format!("was removed by `clean` on {} by {}", when(file.at.0), one_line(&file.user))
 }
 
 /// A span of time in its largest unit.

@@ -1,6 +1,6 @@
 //! `path`: where something lies, for other programs.
 use super::Session;
-use super::output::{print, print_json};
+use super::output::{print, print_json, was_removed};
 use super::subject::{LATEST, run_or_task};
 use super::tasks::the_task;
 use crate::failure::Failure;
@@ -26,7 +26,7 @@ pub(super) fn path(session: &Session, words: Vec<String>) -> Result<u8, Failure>
             path = path.join(file);
             if path.symlink_metadata().is_err() {
                 if let Some(removed) = store.removed_file(attempt.key, file)? {
-                    return Err(Failure::input(format!("`{file}` of task `{task}` {}", removed.sentence())));
+                    return Err(Failure::input(format!("`{file}` of task `{task}` {}", was_removed(&removed))));
                 }
                 let known: Vec<String> = store.outputs(attempt.key)?.into_iter().map(|output| output.path).collect();
                 let what = format!("the last attempt at task `{task}` left no `{file}`");

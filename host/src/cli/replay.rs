@@ -1,6 +1,6 @@
 //! `replay`: makes the decisions of a run again, and says whether they come out as recorded.
 use super::Session;
-use super::output::{one_line, print, print_json, tell};
+use super::output::{one_line, print, print_json, tell, was_removed};
 use super::report::FOUND;
 use crate::failure::Failure;
 use crate::replay;
@@ -14,13 +14,22 @@ pub(super) fn replay(session: &Session, name: &str) -> Result<u8, Failure> {
     if session.json {
         print_json(&json!({
             "run_id": dir.id(), "decisions": replay.decisions, "agreed": replay.agreed, "differing": differing,
-            "left_out": replay.left_out, "other_engine": replay.other_engine, "first": replay.first,
+            "left_out": replay.left_out, "removed": replay.removed, "removed_file": replay.removed_file,
+            "other_engine": replay.other_engine, "first": replay.first,
         }))?;
     } else {
         print(&format!("{} decision(s) made again, {} as recorded\n", replay.decisions, replay.agreed))?;
     }
     if replay.left_out > 0 {
         tell(&format!("{} decision(s) had passed their deadline and were left out", replay.left_out));
+    }
+    if let Some(file) = &replay.removed_file {
+        let one = format!("`{}` {}", one_line(&file.path), was_removed(file));
+        let (count, others) = (replay.removed, replay.decisions);
+        tell(&format!(
+            "{count} decision(s) read what is there no more and cannot be made again: {one}. Their answers stand in the record, \
+             as do the digests; the other {others} need nothing of it"
+        ));
     }
     if replay.other_engine > 0 {
         let what = "were made by another engine: their fuel and the wording of their errors were not compared";

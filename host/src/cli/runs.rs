@@ -8,6 +8,7 @@ use crate::drive::{Ending, Patience, Seen, drive};
 use crate::failure::{Failure, FailureKind};
 use crate::model::act::Verb;
 use crate::model::config::{Grants, OperatorConfig, RunConfig};
+use crate::model::reuse::Ignorable;
 use crate::model::rules::Approve;
 use crate::model::schema;
 use crate::run::{Lease, Run, RunDir};
@@ -41,6 +42,9 @@ pub(super) struct InitArgs {
     /// Whose results its tasks take in place of running: a run of the workspace, `workspace` for all of them, or `none`
     #[arg(long, value_name = "RUN|workspace|none")]
     reuse: Option<String>,
+    /// In what earlier results may differ and be taken all the same; also several
+    #[arg(long, value_name = "PART", value_parser = Ignorable::ALL.map(|(word, _)| word))]
+    reuse_ignore: Vec<String>,
     /// What to call the run beside its id
     #[arg(long, value_name = "TEXT")]
     label: Option<String>,
@@ -140,7 +144,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 impl InitArgs {
     /// Of a workspace as it is, but for these values.
     pub(super) fn of(workspace: String, sets: Vec<String>, label: Option<String>) -> Self {
-        Self { workspace, config: None, sets, run_id: None, reuse: None, label }
+        Self { workspace, config: None, sets, run_id: None, reuse: None, reuse_ignore: Vec::new(), label }
     }
 }
 
@@ -166,6 +170,7 @@ pub(super) fn init_run(session: &Session, arguments: &InitArgs) -> Result<Made, 
         sets: &arguments.sets,
         run_id: arguments.run_id.as_deref(),
         reuse: arguments.reuse.as_deref(),
+        reuse_ignore: ignored(&arguments.reuse_ignore),
         label: arguments.label.as_deref(),
         act: workspace::act(Verb::Init, init_act(arguments), None),
     })?;
@@ -175,6 +180,12 @@ pub(super) fn init_run(session: &Session, arguments: &InitArgs) -> Result<Made, 
     Ok(made)
 }
 
+/// The parts of keys that these words name.
+fn ignored(words: &[String]) -> Vec<Ignorable> {
+    let named = |(word, _): &&(&str, Ignorable)| words.iter().any(|one| one == word);
+    Ignorable::ALL.iter().filter(named).map(|(_, part)| *part).collect()
+}
+
 /// The arguments of `init`, for the record.
 fn init_act(arguments: &InitArgs) -> Value {
     let mut recorded = json!({"workspace": arguments.workspace, "set": arguments.sets});
@@ -182,6 +193,9 @@ fn init_act(arguments: &InitArgs) -> Value {
         if let Some(text) = text {
             recorded[key] = json!(text);
         }
+    }
+    if !arguments.reuse_ignore.is_empty() {
+        recorded["reuse_ignore"] = json!(arguments.reuse_ignore);
     }
     recorded
 }

@@ -124,6 +124,7 @@ fn status_now(session: &Session, dir: &RunDir, store: &Store) -> Result<String, 
     let queued = store.queued_attempts()?;
     let stale = store.stale_tasks()?;
     let changed = kept_config(dir).map(|config| changed_files(dir, &config, false)).unwrap_or_default();
+    let note = store.last_note()?;
     if session.json {
         let waiting: Vec<Value> = waits.iter().map(|wait| wait_json(run, wait)).collect();
         return json_text(&json!({
@@ -134,6 +135,7 @@ fn status_now(session: &Session, dir: &RunDir, store: &Store) -> Result<String, 
             "stale": stale, "changed_files": changed,
             "result": row.result.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok()),
             "created_at": time(row.created_at_ms), "ended_at": row.ended_at_ms.map(time),
+            "note": note.map(|note| json!({"text": note.arguments["text"], "user": note.by.user, "at": note.at})),
         }));
     }
     let reason = row.reason.as_ref().map(|reason| format!(" ({})", one_line(reason))).unwrap_or_default();
@@ -142,6 +144,10 @@ fn status_now(session: &Session, dir: &RunDir, store: &Store) -> Result<String, 
     text += &ticked(dir, store, row.state);
     if let Some(line) = row.summary_line() {
         text += &format!("{}\n", one_line(&line));
+    }
+    if let Some(note) = note {
+        let words = one_line(note.arguments["text"].as_str().unwrap_or_default());
+        text += &format!("note: {} ({}, {})\n", beginning(&words), one_line(&note.by.user), when(note.at.0));
     }
     if let Some(wake) = store.wake()?.filter(|_| row.state == RunState::Active) {
         text += &format!("the campaign is asked again at {}\n", when(wake.at_ms));

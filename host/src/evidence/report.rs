@@ -7,7 +7,7 @@ use crate::model::evidence::{
     RunRecord, TaskRecord, Verified, WorkflowRecord,
 };
 use crate::model::states::{AttemptState, RunState, TaskState};
-use crate::model::time::{Time, span};
+use crate::model::time::{Time, since, span};
 use crate::model::workflow::Task;
 use crate::store::WaitRow;
 use std::collections::BTreeMap;
@@ -77,7 +77,7 @@ impl Report {
             attempts_made: 0,
             attempts_reused: 0,
             waits: Table::new(&["waits for", "task", "operator", "why"], ROWS_MAX),
-            acts: Table::new(&["time", "command", "with", "by", "why"], ROWS_MAX),
+            acts: Table::new(&["time", "after", "command", "with", "by", "why"], ROWS_MAX),
             timeline: Table::new(&["time", "what", "event", "why"], ROWS_MAX),
             tasks: BufWriter::new(scratch),
             task_widths: TASK_COLUMNS.map(|(_, width, _)| width),
@@ -112,11 +112,12 @@ impl Report {
     }
 
     pub(super) fn act(&mut self, act: &ActRecord) {
+        let made = self.run.created_at;
         self.acts.push(|| {
             let (user, host) = (plain(&act.by.user), plain(&act.by.host));
             let who = format!("{user} ({}) on {host}", act.by.user_id);
             let what = plain(&act.arguments.to_string());
-            vec![act.at.to_string(), act.verb.clone(), what, who, optional(act.reason.as_deref())]
+            vec![act.at.to_string(), since(made, act.at), act.verb.clone(), what, who, optional(act.reason.as_deref())]
         });
     }
 

@@ -381,7 +381,7 @@ impl Seen<'_> {
         let reason = task.reason.clone().unwrap_or_default();
         let is = |code: Code| task.reason_code.as_ref().is_some_and(|word| word.is(code));
         if is(Code::Approval) {
-            let command = self.command(&format!("respond {id} --approve"));
+            let command = self.command(&format!("respond {}", positional_with(&task.id, "--approve")));
             return Ok((Code::Approval.into(), reason, command));
         }
         if is(Code::Budget) || is(Code::Ready) {

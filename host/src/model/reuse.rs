@@ -23,6 +23,52 @@ pub struct ReuseConfig {
     pub places: Vec<Vec<String>>,
     /// Whose runs count beside one's own, by user name.
     pub users: Vec<String>,
+    /// In what an earlier attempt may differ and serve all the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<Ignorable>,
+}
+
+/// A part of keys that may be left out of account: one that an operator and its backend bring to every task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Ignorable {
+    /// The operator's `config`.
+    Config,
+    /// The operator's plugin.
+    Operator,
+    /// What `record` told of the programs.
+    Record,
+    /// The backend's `setup` or `template`.
+    Setup,
+    /// The shell.
+    Shell,
+}
+
+impl Ignorable {
+    /// All of them, as the configuration names them.
+    pub const ALL: [(&'static str, Self); 5] = [
+        ("config", Self::Config),
+        ("operator", Self::Operator),
+        ("record", Self::Record),
+        ("setup", Self::Setup),
+        ("shell", Self::Shell),
+    ];
+
+    /// The word for a part of keys, if it is one that may be left out of account.
+    pub fn word_of(part: Part) -> Option<&'static str> {
+        Self::ALL.iter().find(|(_, one)| one.part() == part).map(|(word, _)| *word)
+    }
+
+    /// The part of keys that it is.
+    pub fn part(self) -> Part {
+        match self {
+            Self::Config => Part::Config,
+            Self::Operator => Part::Operator,
+            Self::Record => Part::Record,
+            Self::Setup => Part::Setup,
+            Self::Shell => Part::Shell,
+        }
+    }
 }
 
 macro_rules! parts {
@@ -97,6 +143,14 @@ impl Recipe {
     pub fn set(&mut self, part: Part, text: String) {
         let digest = sha256(text.as_bytes());
         self.texts[part as usize] = (text, digest);
+    }
+
+    /// Says that a part is as elsewhere, where it plays a part here.
+    pub fn take(&mut self, part: Part, text: &str) {
+        // a shell is part of what it runs only
+        if part != Part::Shell || self.texts[part as usize].0 != "null" {
+            self.set(part, text.to_owned());
+        }
     }
 
     /// The key, and what tells which part of it differs from another's.

@@ -70,10 +70,16 @@ pub fn people(by: &[Person]) -> String {
 
 /// Whether a user, by number, is one of these people; `number_of` tells the number of a user by name.
 pub fn is_among(by: &[Person], user: u32, number_of: &dyn Fn(&str) -> Option<u32>) -> bool {
-    by.iter().any(|person| match person {
-        Person::Number(number) => *number == user,
-        Person::Name(name) => number_of(name) == Some(user),
-    })
+    numbers(by, number_of).contains(&user)
+}
+
+/// The numbers of these people, without those whom nobody knows.
+pub fn numbers(by: &[Person], number_of: &dyn Fn(&str) -> Option<u32>) -> Vec<u32> {
+    let number = |person: &Person| match person {
+        Person::Number(number) => Some(*number),
+        Person::Name(name) => number_of(name),
+    };
+    by.iter().filter_map(number).collect()
 }
 
 /// The part of a task's input that says whose answer counts: `{"approve": {"by": […]}}`, as `builtin:human` takes it.

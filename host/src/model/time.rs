@@ -64,6 +64,11 @@ pub fn span(ms: i64) -> String {
     }
 }
 
+/// How long after one moment another was, in its two largest units; nothing where a clock was behind.
+pub fn since(begin: Time, end: Time) -> String {
+    span((end.0 - begin.0).max(0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::span;

@@ -2,7 +2,7 @@
 //! a crash it lies there whole or not at all.
 use crate::failure::Failure;
 use crate::ground::machine;
-use crate::ground::words::positional;
+use crate::ground::words::positional_with;
 use crate::model::rules::{Person, is_among, people};
 use crate::run::{Run, Signature, Word};
 use crate::store::Asked;
@@ -38,21 +38,38 @@ impl Approval {
     /// If it is not this user's to give, it has been given already, or it cannot be written.
     pub fn give(&self, run: &Run, approved: bool, reason: Option<&str>, now_ms: i64) -> Result<Signature, Failure> {
         let Asked { task, approval, request, .. } = &self.asked;
-        refuse_other_people(&self.by, task, &format!("respond {} {} --approve", self.address, positional(task)))?;
+        refuse_other_people(
+            &self.by,
+            task,
+            &format!("respond {} {}", self.address, positional_with(task, "--approve")),
+        )?;
         let mut by = Signature::of(b"", reason, now_ms);
         by.sha256.clone_from(request);
         let word = Word { approved, approval: approval.clone(), by };
         match run.dir.give_word(&word) {
             Ok(()) => Ok(word.by),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let what = format!("you have answered on task `{task}` already");
-                Err(Failure::input(what).hint(format!("`matterstack step {}` takes that answer", self.address)))
+                Err(self.given_before(run.dir.in_the_way(approval)))
             }
             Err(error) => {
                 let place = run.dir.approvals();
                 Err(Failure::machine(format!("`{}` cannot be written", place.display()), error))
             }
         }
+    }
+}
+
+impl Approval {
+    /// Why no word can be given where something lies already, of this user or of somebody else.
+    fn given_before(&self, other: Option<u32>) -> Failure {
+        let (task, address) = (&self.asked.task, &self.address);
+        let Some(owner) = other else {
+            let what = format!("you have answered on task `{task}` already");
+            return Failure::input(what).hint(format!("`matterstack step {address}` takes that answer"));
+        };
+        let what = format!("something of uid {owner} lies where your answer on task `{task}` belongs");
+        let hint = "moves it out of the way, by whoever runs the run; then give your answer again";
+        Failure::input(what).hint(format!("`matterstack step {address}` {hint}"))
     }
 }
 

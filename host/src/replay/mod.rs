@@ -15,7 +15,7 @@ use crate::ground::files::open_regular_path;
 use crate::model::config::RunConfig;
 use crate::model::contract::{Context, Decision, Folded};
 use crate::model::document::canonical_value;
-use crate::model::evidence::{DecisionKind, DecisionOutcome, EngineRecord};
+use crate::model::evidence::{DecisionKind, DecisionOutcome, EngineRecord, RemovedRecord};
 use crate::model::limit::{CompileLimits, PluginLimits};
 use crate::plugin::{
     Answer, Compiler, HostSettings, LogEntry, PluginError, PluginHost, PluginLog, PluginSource, Plugins, this_engine,
@@ -49,6 +49,10 @@ pub struct Replay {
     pub agreed: u64,
     /// Those that had passed their deadline, which says nothing about the campaign, and were left out.
     pub left_out: u64,
+    /// Those that read a file which a person has removed since, and were left out: nobody can make them again.
+    pub removed: u64,
+    /// The first such file.
+    pub removed_file: Option<RemovedRecord>,
     /// Those that another engine had made, of which fuel and the wording of errors were not compared.
     pub other_engine: u64,
     /// The first of those that came out otherwise.
@@ -66,6 +70,8 @@ impl Replay {
         self.agreed += other.agreed;
         self.left_out += other.left_out;
         self.other_engine += other.other_engine;
+        self.removed += other.removed;
+        self.removed_file = self.removed_file.take().or(other.removed_file);
         let first = self.first.take().into_iter().chain(other.first);
         self.first = first.min_by_key(|difference| difference.place);
     }
@@ -125,6 +131,8 @@ enum Broken {
     Machine(Failure),
     /// The record of it is damaged.
     Record(String),
+    /// A person has removed a file that it read, which the record tells.
+    Removed(RemovedRecord),
 }
 
 impl From<Failure> for Broken {
@@ -194,13 +202,18 @@ impl<'a> Replayer<'a> {
             return Ok(());
         }
         let same_engine = self.engines.get(&input.record.engine) == Some(&this_engine());
-        self.total.other_engine += u64::from(!same_engine);
-        self.total.decisions += 1;
         let difference = match self.difference(place, &input, same_engine) {
             Err(Broken::Machine(failure)) => return Err(failure),
+            Err(Broken::Removed(file)) => {
+                self.total.removed += 1;
+                self.total.removed_file.get_or_insert(file);
+                return Ok(());
+            }
             Err(Broken::Record(why)) => Some(compare::unreadable(place, &input, &why)),
             Ok(difference) => difference,
         };
+        self.total.other_engine += u64::from(!same_engine);
+        self.total.decisions += 1;
         match difference {
             None => self.total.agreed += 1,
             Some(difference) if self.total.first.is_none() => self.total.first = Some(difference),
@@ -221,6 +234,11 @@ impl<'a> Replayer<'a> {
         }
         let given = input.record.state_from.map(|number| self.state_after(number)).transpose()?;
         let (context, came) = self.decide(place, input, given.as_deref())?;
+        if let Some((digest, _)) = &came.missing
+            && let Some(file) = self.store.removed_of_digest(digest).map_err(Failure::from)?
+        {
+            return Err(Broken::Removed(file));
+        }
         let state = match input.record.outcome {
             DecisionOutcome::Answered => Some(self.state_after(input.record.number)?),
             DecisionOutcome::Error

@@ -4,7 +4,7 @@
 use super::{RunDir, Signature};
 use crate::ground::files::{open_regular_path, put_readable, read_whole};
 use crate::ground::machine;
-use crate::model::rules::{Person, is_among, people};
+use crate::model::rules::{Person, is_among, numbers, people};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
@@ -13,8 +13,12 @@ use std::path::{Path, PathBuf};
 
 /// The largest word, in bytes.
 const WORD_MAX: u64 = 64 * 1024;
-/// The most files that are looked at, at once.
+/// The most files that are looked at as they are listed, at once.
 const WORDS_MAX: usize = 1_000;
+/// The most names that are listed, at once: others may have put any number there.
+const LISTED_MAX: usize = 10_000;
+/// The most names that are looked for where not all could be listed.
+const LOOKED_FOR_MAX: usize = 100_000;
 
 /// A person's word, as it is written.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,6 +30,15 @@ pub struct Word {
     /// Who says so, when and why; its digest is that of the task.
     #[serde(flatten)]
     pub by: Signature,
+}
+
+/// What is asked, and of whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// The id of what is asked.
+    pub approval: String,
+    /// The numbers of those whose word counts.
+    pub by: Vec<u32>,
 }
 
 /// A file in the directory of approvals.
@@ -67,40 +80,68 @@ impl RunDir {
     /// If there is one already, or it cannot be written.
     pub fn give_word(&self, word: &Word) -> io::Result<()> {
         let text = serde_json::to_string(word).map_err(io::Error::other)? + "\n";
-        put_readable(&self.word(&word.approval), text.as_bytes(), false)
+        put_readable(&self.own_word(&word.approval), text.as_bytes(), false)
     }
 
-    fn word(&self, approval: &str) -> PathBuf {
-        self.approvals().join(format!("{approval}-{}.json", machine::user_id()))
+    /// The owner of what lies where this process's user would put a word, if that is somebody else.
+    pub fn in_the_way(&self, approval: &str) -> Option<u32> {
+        let owner = fs::symlink_metadata(self.own_word(approval)).ok()?.uid();
+        (owner != machine::user_id()).then_some(owner)
     }
 
-    /// The words that lie in the directory of approvals.
+    fn own_word(&self, approval: &str) -> PathBuf {
+        self.approvals().join(name_of(approval, machine::user_id()))
+    }
+
+    /// The words that lie in the directory of approvals, and whether these are all: others may have put more there than
+    /// is looked at at once.
     ///
     /// # Errors
     /// If it cannot be read.
-    pub fn words(&self) -> io::Result<Vec<Approval>> {
+    pub fn words(&self) -> io::Result<(Vec<Approval>, bool)> {
         let entries = match fs::read_dir(self.approvals()) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), true)),
             entries => entries?,
         };
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        // what begins with a dot is being written
+        let mut listed = 0;
+        let names = entries.take(LISTED_MAX).inspect(|_| listed += 1);
+        let names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        // what begins with a dot is being written, or put aside
         let names = names.filter(|name| name.ends_with(".json") && !name.starts_with('.'));
-        let mut words: Vec<Approval> = names.take(WORDS_MAX).filter_map(|name| read(&self.approvals(), name)).collect();
-        words.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(words)
+        let mut names: Vec<String> = names.take(WORDS_MAX).collect();
+        names.sort();
+        let all = names.len() < WORDS_MAX && listed < LISTED_MAX;
+        Ok((names.into_iter().filter_map(|name| read(&self.approvals(), name)).collect(), all))
+    }
+
+    /// The words of those whose words are waited for, by their names: nobody hides one behind a crowd.
+    pub fn words_of(&self, expected: &[Expected]) -> Vec<Approval> {
+        let names = expected.iter().flat_map(|one| one.by.iter().map(|user| name_of(&one.approval, *user)));
+        names.take(LOOKED_FOR_MAX).filter_map(|name| read(&self.approvals(), name)).collect()
     }
 
     /// Puts a word where it is looked at no more: beside the directory into which everybody may put something, so that
-    /// nobody can put anything in the way.
+    /// nobody can put anything in the way; else, as a directory of somebody else, which cannot leave the one that it is
+    /// in, under another name there.
     ///
     /// # Errors
-    /// If it cannot be moved, such as a directory of somebody else, or is gone.
+    /// If it cannot be moved, or is gone.
     pub fn put_away(&self, word: &Approval, now_ms: i64) -> io::Result<()> {
+        let (from, name) = (self.approvals().join(&word.name), format!("{now_ms}-{}", word.name));
         let taken = self.root().join("approvals-taken");
-        fs::create_dir_all(&taken)?;
-        fs::rename(self.approvals().join(&word.name), taken.join(format!("{now_ms}-{}", word.name)))
+        let moved = fs::create_dir_all(&taken).and_then(|()| fs::rename(&from, taken.join(&name)));
+        moved.or_else(|_| fs::rename(&from, self.approvals().join(format!(".{name}"))))
     }
+}
+
+/// The numbers of those of these people whom this machine knows.
+pub fn known(by: &[Person]) -> Vec<u32> {
+    numbers(by, &machine::user_number)
+}
+
+/// What somebody's word on something is named.
+fn name_of(approval: &str, user: u32) -> String {
+    format!("{approval}-{user}.json")
 }
 
 /// Reads one file; nothing where it cannot be read yet.

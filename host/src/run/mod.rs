@@ -7,7 +7,7 @@ mod signature;
 mod ticked;
 mod view;
 
-pub use approval::{Approval, Word};
+pub use approval::{Approval, Expected, Word, known};
 pub use dir::RunDir;
 pub use lease::{Lease, LeaseError};
 pub use outside::outside_command;

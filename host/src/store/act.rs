@@ -34,9 +34,21 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn acts(&self) -> Result<Vec<ActRecord>, StoreError> {
-        let mut statement = self.connection.prepare(
-            "SELECT act, at_ms, verb, arguments, reason, user_id, user, host, version FROM acts ORDER BY act",
-        )?;
+        self.acts_where("1 ORDER BY act")
+    }
+
+    /// The note that was made last.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn last_note(&self) -> Result<Option<ActRecord>, StoreError> {
+        Ok(self.acts_where("verb = 'note' ORDER BY act DESC LIMIT 1")?.pop())
+    }
+
+    fn acts_where(&self, filter: &str) -> Result<Vec<ActRecord>, StoreError> {
+        let mut statement = self.connection.prepare(&format!(
+            "SELECT act, at_ms, verb, arguments, reason, user_id, user, host, version FROM acts WHERE {filter}"
+        ))?;
         let mut rows = statement.query([])?;
         let mut acts = Vec::new();
         while let Some(row) = rows.next()? {

@@ -69,4 +69,21 @@ impl Store {
         let sql = format!("SELECT {COLUMNS} WHERE r.attempt_key = ?1 AND r.path IN (?2, '') ORDER BY r.path LIMIT 1");
         Ok(self.connection.prepare_cached(&sql)?.query_row((attempt_key, path), record).optional()?)
     }
+
+    /// The removal after which no file of the run has a digest that one of its attempts left, if there was one; its
+    /// path is that of the file, relative to the run.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn removed_of_digest(&self, sha256: &str) -> Result<Option<RemovedRecord>, StoreError> {
+        if !self.files_of_digest(sha256, 1)?.is_empty() {
+            return Ok(None);
+        }
+        let mut statement = self.connection.prepare_cached(
+            "SELECT b.directory || '/' || o.path, a.at_ms, a.user FROM outputs o JOIN attempts b ON b.attempt_key = \
+             o.attempt_key JOIN removed r ON r.attempt_key = o.attempt_key AND r.path IN (o.path, '') JOIN acts a ON \
+             a.act = r.act WHERE o.sha256 = unhex(?1) ORDER BY r.act DESC LIMIT 1",
+        )?;
+        Ok(statement.query_row([sha256], record).optional()?)
+    }
 }

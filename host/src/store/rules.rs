@@ -165,6 +165,16 @@ impl Store {
         Ok(statement.query_row([approval], asked).optional()?)
     }
 
+    /// All that is asked: the id of each, and the operator of the task.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn all_asked(&self) -> Result<Vec<(String, String)>, StoreError> {
+        let mut statement = self.connection.prepare_cached(ALL_ASKED)?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// What is asked about a task, if anything.
     ///
     /// # Errors
@@ -197,12 +207,16 @@ impl Store {
     }
 }
 
+const ALL_ASKED: &str = "SELECT p.approval, t.operator FROM tasks t JOIN approvals p ON p.task_key = t.task_key AND \
+     p.state = 'asked' WHERE t.state = 'running' AND t.reason_code = 'approval' AND (t.reason_code = 'approval' OR \
+     t.reason_code = 'budget')";
+
 const IN_BUDGET: &str = "t.state = 'running' AND t.reason_code = 'budget' AND (t.reason_code = 'approval' OR \
      t.reason_code = 'budget') AND t.operator = ?1 ORDER BY t.task_key LIMIT ?2";
 
 #[cfg(test)]
 mod tests {
-    use super::{ASKED, IN_BUDGET};
+    use super::{ALL_ASKED, ASKED, IN_BUDGET};
     use crate::store::migrate::tests::{plan, reads_some};
 
     #[test]
@@ -210,6 +224,7 @@ mod tests {
         for end in ["p.approval = ?1", "p.task_key = ?1"] {
             reads_some(&format!("{ASKED} {end}"));
         }
+        reads_some(ALL_ASKED);
         let sql = format!("SELECT t.task_key FROM tasks t WHERE {IN_BUDGET}");
         assert!(plan(&sql).iter().all(|step| step.contains("tasks_ruled")), "{:?}", plan(&sql));
     }

@@ -7,9 +7,10 @@ use crate::model::code::Code;
 use crate::model::reason::Reason;
 use crate::model::rules::Person;
 use crate::model::states::TaskState;
-use crate::run::{Approval, Word};
+use crate::run::{Approval, Expected, Word, known};
 use crate::store::{Asked, Durability, Outlook, StoreError, Writer};
 use serde_json::json;
+use std::collections::BTreeMap;
 
 /// What stands behind the sentence of a task of which a word was set aside.
 const ASIDE: &str = "; an answer of ";
@@ -21,7 +22,12 @@ pub(super) fn take_answers(run: &mut Run, moment: Moment<'_>) -> Result<Outlook,
         return Ok(before);
     }
     let words = run.dir.words();
-    let words = words.map_err(|error| TickError::Io("reading the directory of approvals".to_owned(), error))?;
+    let (mut words, all) =
+        words.map_err(|error| TickError::Io("reading the directory of approvals".to_owned(), error))?;
+    if !all {
+        // one that is found twice says nothing the second time
+        words.splice(..0, run.dir.words_of(&expected(run)?));
+    }
     if words.is_empty() {
         return Ok(before);
     }
@@ -29,6 +35,21 @@ pub(super) fn take_answers(run: &mut Run, moment: Moment<'_>) -> Result<Outlook,
         take(run, &word, moment)?;
     }
     Ok(outlook(run)?)
+}
+
+/// Whose word each task waits for, where it is not known to lie there.
+fn expected(run: &Run) -> Result<Vec<Expected>, StoreError> {
+    let by: BTreeMap<&str, Vec<u32>> = run
+        .config
+        .operators
+        .iter()
+        .filter_map(|(key, operator)| Some((key.as_str(), known(&operator.approve.as_ref()?.by))))
+        .collect();
+    let asked = run.store.all_asked()?;
+    let of = |(approval, operator): (String, String)| {
+        Some(Expected { approval, by: by.get(operator.as_str()).filter(|by| !by.is_empty())?.clone() })
+    };
+    Ok(asked.into_iter().filter_map(of).collect())
 }
 
 /// Takes one word. What counts is recorded before its file is put away, so that it is never lost, and says nothing a

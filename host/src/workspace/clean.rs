@@ -38,6 +38,8 @@ pub struct Cleaning {
     pub directories: u64,
     /// Outputs beside them.
     pub outputs: u64,
+    /// Outputs that were kept on clusters; what those come to is known when they are gone.
+    pub remote: u64,
     /// Bytes of the disk. What has a second name elsewhere frees nothing.
     pub bytes: u64,
 }
@@ -69,7 +71,8 @@ pub fn clean(
     let root = Dir::open_ambient_dir(run.dir.root(), ambient_authority()).map_err(|error| {
         Failure::io(format!("run directory `{}` cannot be opened", run.dir.root().display()), error)
     })?;
-    let (cleaning, places) = sweep.measure(&root, &removals)?;
+    let (mut cleaning, places) = sweep.measure(&root, &removals)?;
+    cleaning.remote = sweep.kept_remotely(&removals)?;
     if dry_run {
         return Ok(cleaning);
     }
@@ -150,6 +153,16 @@ impl<'a> Sweep<'a> {
             None => unwanted.outputs.as_ref().is_some_and(|patterns| patterns.match_path(&output.path)),
         });
         Ok(outputs.map(|output| Removal { key, path: output.path }).collect())
+    }
+
+    /// How many of these are outputs that were kept on clusters.
+    fn kept_remotely(&self, removals: &[Removal]) -> Result<u64, Failure> {
+        let mut count = 0;
+        for Removal { key, path } in removals.iter().filter(|removal| !removal.path.is_empty()) {
+            let outputs = self.run.store.outputs(*key)?;
+            count += u64::from(outputs.iter().any(|output| output.path == *path && output.remote.is_some()));
+        }
+        Ok(count)
     }
 
     /// Refuses to remove what other runs of the workspace took results from.

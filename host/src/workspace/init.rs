@@ -8,7 +8,7 @@ use crate::ground::random::new_attempt_id;
 use crate::ground::{failpoint, machine};
 use crate::model::act::Act;
 use crate::model::config::RunConfig;
-use crate::model::reuse::WORKSPACE;
+use crate::model::reuse::{Ignorable, WORKSPACE};
 use crate::run::{Lease, LeaseError, RunDir};
 use crate::store::{Durability, NewConfig, NewRun, Store};
 use crate::tick::{Moment, Survey, plan_first, survey};
@@ -45,6 +45,8 @@ pub struct Init<'a> {
     /// Whose results its tasks take, in place of what the configuration says: a run of the workspace, `workspace` or
     /// `none`.
     pub reuse: Option<&'a str>,
+    /// In what earlier results may differ, beside what the configuration says.
+    pub reuse_ignore: Vec<Ignorable>,
     /// What a person calls the run.
     pub label: Option<&'a str>,
     /// The command, for the record.
@@ -136,6 +138,16 @@ fn name_source(config: &mut RunConfig, request: &Init<'_>, runs: &Path) -> Resul
     };
     if found.is_some() || config.reuse.is_some() {
         config.reuse.get_or_insert_default().from = found;
+    }
+    if request.reuse_ignore.is_empty() {
+        return Ok(());
+    }
+    match config.reuse.as_mut().filter(|reuse| reuse.from.is_some()) {
+        Some(reuse) => reuse.ignore.extend(&request.reuse_ignore),
+        None => {
+            let what = "`--reuse-ignore` says in what earlier results may differ, and none are reused";
+            return Err(Failure::input(what).hint("say of whom: `--reuse RUN`, or `--reuse workspace`"));
+        }
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ mod cuts;
 mod liars;
 mod trouble;
 
+use crate::support::secret::{CANARY, Kept, find_canary};
 use crate::support::slurm::{Cluster, Plan};
 use crate::support::sshd::{HOST, Link, Sshd, Wire};
 use crate::support::until;
@@ -356,4 +357,72 @@ fn a_far_job_without_an_exit_record_is_no_success_and_its_outputs_come_all_the_s
     let directory = far.world.run_dir("r").join(attempt["directory"].as_str().expect("a directory"));
     assert_eq!(std::fs::read_to_string(directory.join("o")).expect("fetched"), "partial\n");
     far.check(1);
+}
+
+#[test]
+fn what_was_kept_on_a_cluster_is_removed_there_and_stays_in_the_record() {
+    let kept = json!({"pattern": "big", "keep": "remote"});
+    let keeps = json!({"id": "a", "operator": "hpc", "command": "echo started >> started.log; head -c 30000 /dev/zero > big; \
+                       echo 1 > o", "outputs": [kept, "o"]});
+    let far = Far::new(None, &json!([keeps, task("b", "echo 1 > o")]));
+    let early = far.run(&["clean", "r", "--remote"]).code(2);
+    assert!(early.stderr.contains("its tasks may need what others left"), "{early:?}");
+    far.end();
+    far.check(2);
+    let outputs = || far.run(&["tasks", "r", "a", "--json"]).code(0).json()[0]["outputs"].clone();
+    let before = outputs();
+    assert!(before.as_array().is_some_and(|outputs| outputs.len() == 2), "{before}");
+    let dry = far.run(&["clean", "r", "--remote", "--dry-run"]).code(0);
+    assert!(dry.stderr.contains("dry run") && dry.stderr.contains("1 outputs kept on clusters"), "{dry:?}");
+    assert!(far.starts().len() == 2 && outputs() == before);
+    let done = far.run(&["clean", "r", "--remote", "--json"]).code(0);
+    assert!(done.stderr.contains("backend `cluster`: 3 directories removed, "), "two attempts, one array: {done:?}");
+    assert_eq!(done.json()[0]["remote"], 1, "{done:?}");
+    assert!(std::fs::read_dir(far.there()).map_or(0, Iterator::count) == 0, "something is left there");
+    assert_eq!(outputs(), before, "the digests stay");
+    far.run(&["doctor", "r"]).code(0);
+    far.run(&["evidence", "r"]).code(0);
+    let bundle = std::fs::read_to_string(far.world.run_dir("r").join("evidence/evidence.json")).expect("a bundle");
+    let bundle: Value = serde_json::from_str(&bundle).expect("JSON");
+    assert_eq!(bundle["findings"], json!([]));
+    let removed =
+        bundle["attempts"].as_array().expect("attempts").iter().find(|one| one["removed"][0]["path"] == "big");
+    assert!(removed.is_some_and(|one| one["removed"][0]["user"].is_string()), "{}", bundle["attempts"]);
+    let acts = bundle["acts"].as_array().expect("acts").iter().filter(|act| act["verb"] == "clean").count();
+    assert_eq!(acts, 1, "a dry run is no act");
+    // a second time there is nothing to do
+    let again = far.run(&["clean", "r", "--remote", "--json"]).code(0);
+    assert!(again.stderr.contains("backend `cluster`: 0 directories removed, 0 bytes freed"), "{again:?}");
+    assert_eq!((&again.json()[0]["remote"], &again.json()[0]["bytes"]), (&json!(0), &json!(0)), "{again:?}");
+    // what looks for the file is told
+    let told = far.run(&["export", "r", "--out", "out"]).code(74);
+    assert!(told.stderr.contains("`big` of task `a` was removed by `clean` on 20"), "{told:?}");
+}
+
+#[test]
+fn a_secret_behind_ssh_is_read_by_the_job_and_found_nowhere_else() {
+    let kept = Kept::new("far-canary", Some((format!("{CANARY}\n").as_bytes(), 0o600)));
+    let mut silent = task("silent", "printf %s \"$TOKEN\" | sha256sum > o; scontrol show job $SLURM_JOB_ID >> o");
+    silent["env"] = json!({"TOKEN": {"secret": kept.name}});
+    let far = Far::new(None, &json!([silent]));
+    let dry = far.run(&["step", "r", "--dry-run"]).code(0).stdout;
+    assert!(!dry.contains(CANARY), "{dry}");
+    far.end();
+    far.check(1);
+    let directory = far.run(&["path", "r", "silent"]).code(0).stdout;
+    let digest = std::fs::read_to_string(PathBuf::from(directory.trim()).join("o")).expect("an output");
+    assert!(digest.starts_with(&matterstack::model::document::sha256(CANARY.as_bytes())), "the job had it: {digest}");
+    far.run(&["evidence", "r"]).code(0);
+    // the store, the queue, evidence and logs here; all that lies over there, and what the sshd logged; what the
+    // controller and the node keep of scripts, environments and options
+    for place in [far.world.root().to_owned(), far.sshd.path().to_owned()] {
+        assert_eq!(find_canary(&place), [] as [PathBuf; 0]);
+    }
+    assert!(
+        far.there().read_dir().is_ok_and(|mut entries| entries.next().is_some()),
+        "there was something to look through"
+    );
+    for part in ["ctld", "spool", "log"] {
+        assert_eq!(find_canary(&far.cluster.path(part)), [] as [PathBuf; 0]);
+    }
 }

@@ -1,40 +1,9 @@
 //! Secrets of jobs on a cluster: the job reads them there, and neither the scheduler nor a script ever has one.
 use super::{Site, task, text};
-use crate::support::secret::{CANARY, find_canary, keep_secret};
+use crate::support::secret::{CANARY, Kept, find_canary};
 use crate::support::slurm::Plan;
 use serde_json::json;
 use std::path::PathBuf;
-use std::process::Command;
-
-/// A secret in the home of the user, where jobs look, under a name of this process's own.
-struct Kept {
-    place: PathBuf,
-    name: String,
-}
-
-impl Kept {
-    /// Names one, and puts it there if it holds anything.
-    fn new(name: &str, secret: Option<(&[u8], u32)>) -> Self {
-        let home = Command::new("sh").args(["-c", "getent passwd $(id -u) | cut -d : -f 6"]).output().expect("a home");
-        let home = PathBuf::from(String::from_utf8(home.stdout).expect("UTF-8").trim());
-        let kept = Self {
-            place: home.join(".config/matterstack/secrets"),
-            name: format!("test-{}-{name}", std::process::id()),
-        };
-        if let Some((text, mode)) = secret {
-            keep_secret(&kept.place, &kept.name, text, mode);
-        }
-        kept
-    }
-}
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        // there may be none, and others in the same place
-        let _ = std::fs::remove_file(self.place.join(&self.name));
-        let _ = std::fs::remove_dir(&self.place);
-    }
-}
 
 #[test]
 fn a_secret_is_read_by_the_job_and_found_nowhere_else() {

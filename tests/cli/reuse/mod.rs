@@ -389,3 +389,56 @@ fn another_release_of_ours_finds_what_this_one_has_left() {
         assert_eq!(told.contains("differs in the operator's plugin"), !same, "{told}");
     }
 }
+
+#[test]
+fn a_difference_that_is_accepted_is_passed_over_and_recorded() {
+    let world = World::with_tasks(&json!([{"id": "a", "command": "echo 1 > o", "outputs": ["o"]}]));
+    let configured = |setup: &str, version: &str| {
+        let mut config = tasks_config(&json!([{"id": "a", "command": "echo 1 > o", "outputs": ["o"]}]));
+        config["backends"]["local"]["setup"] = json!([setup]);
+        config["backends"]["local"]["record"] = json!([{"command": format!("echo {version}"), "key": true}]);
+        world.write("config.json", &config.to_string());
+    };
+    let init = |run: &str, more: &[&str]| world.run(&[&["init", "demo", "--run-id", run, "--reuse"], more].concat());
+    configured("true", "1");
+    world.run(&["init", "demo", "--run-id", "one"]).code(0);
+    world.run(&["loop", "one"]).code(0);
+    configured("true # as elsewhere", "1");
+    for (more, refused) in [
+        (&["none", "--reuse-ignore", "setup"][..], "none are reused"),
+        (&["one", "--reuse-ignore", "files"], "possible values"),
+    ] {
+        let done = init("never", more).code(2);
+        assert!(done.stderr.contains(refused), "{done:?}");
+    }
+    init("strict", &["one"]).code(0);
+    let (code, sentence) = explained(&world, "strict", "a");
+    assert!(code == "not-reused" && sentence.contains("`setup` or `template`"), "{sentence}");
+    assert!(sentence.contains("--reuse-ignore setup"), "{sentence}");
+    // another difference is none of those that were accepted
+    init("other", &["one", "--reuse-ignore", "record"]).code(0);
+    assert_eq!(explained(&world, "other", "a").0, "not-reused");
+    let told = init("lenient", &["one", "--reuse-ignore", "setup"]).code(0);
+    assert!(told.stderr.contains("results for 1 of the 1 task(s)"), "{told:?}");
+    let (code, sentence) = explained(&world, "lenient", "a");
+    assert!(code == "reusable" && sentence.contains("it differs in the backend's `setup`"), "{sentence}");
+    world.run(&["loop", "lenient"]).code(0);
+    world.is_sound("lenient");
+    assert!(ran(&world, "lenient").is_empty());
+    let attempt = world.run(&["attempts", "lenient", "a", "--json"]).code(0).json()[0].clone();
+    assert!(attempt["reason"].as_str().is_some_and(|text| text.contains("which `reuse.ignore` accepts")), "{attempt}");
+    world.run(&["evidence", "lenient"]).code(0);
+    let text = fs::read_to_string(world.run_dir("lenient").join("evidence/evidence.json")).expect("a bundle");
+    let bundle: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(bundle["acts"][0]["arguments"]["reuse_ignore"], json!(["setup"]));
+    // whoever does not accept it is not served it at second hand
+    init("second", &["lenient"]).code(0);
+    assert_eq!(explained(&world, "second", "a").0, "not-reused");
+    // and several, of which each is accepted
+    configured("true # elsewhere again", "2");
+    init("both", &["one", "--reuse-ignore", "setup", "--reuse-ignore", "record"]).code(0);
+    let (code, sentence) = explained(&world, "both", "a");
+    assert_eq!(code, "reusable", "{sentence}");
+    init("half", &["one", "--reuse-ignore", "setup"]).code(0);
+    assert_eq!(explained(&world, "half", "a").0, "not-reused");
+}

@@ -20,6 +20,15 @@ pub(super) struct Member {
     pub(super) secrets: Vec<String>,
 }
 
+impl Member {
+    /// Its line of the list that the wrapper reads where the job runs, in the attempt's directory there.
+    pub(super) fn line(&self, index: usize, directory: &str) -> String {
+        let kind = if self.is_argv { "argv" } else { "shell" };
+        let secrets: String = self.secrets.iter().map(|secret| format!(" {secret}")).collect();
+        format!("{index} {kind} {} {directory}{secrets}\n", self.attempt)
+    }
+}
+
 /// Makes the name of an array from random digits.
 pub(super) fn name_of(random: &str) -> String {
     format!("{PREFIX}{random}")
@@ -71,11 +80,8 @@ impl Arrays {
             sync_directory(self.directory.parent())?;
         }
         let mut text = String::new();
-        for (index, Member { attempt, directory, is_argv, secrets }) in members.iter().enumerate() {
-            let kind = if *is_argv { "argv" } else { "shell" };
-            text.push_str(&format!("{index} {kind} {attempt} {directory}"));
-            secrets.iter().for_each(|secret| text.extend([" ", secret]));
-            text.push('\n');
+        for (index, member) in members.iter().enumerate() {
+            text += &member.line(index, &member.directory);
         }
         let path = self.map_path(array);
         let mut file = File::create(&path)?;

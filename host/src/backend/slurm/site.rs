@@ -293,11 +293,8 @@ impl SlurmBackend {
         wrapper: &str,
     ) -> Result<BTreeMap<String, String>, GuestError> {
         let Some(carrier) = self.carrier() else { return Ok(BTreeMap::new()) };
-        let mut map = String::new();
-        for (index, member) in members.iter().enumerate() {
-            let kind = if member.is_argv { "argv" } else { "shell" };
-            map.push_str(&format!("{index} {kind} {0} {0}\n", member.attempt));
-        }
+        let lines = members.iter().enumerate().map(|(index, member)| member.line(index, &member.attempt));
+        let map: String = lines.collect();
         let mut parcels = vec![Parcel {
             attempt: array.to_owned(),
             directory: None,

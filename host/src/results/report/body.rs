@@ -6,7 +6,7 @@ use super::seen::{DECISIONS, FAILURES, Line, Seen};
 use super::{figures, value};
 use crate::model::evidence::Resources;
 use crate::model::states::{RunState, TaskCounts, TaskState};
-use crate::model::time::span;
+use crate::model::time::{since, span};
 use crate::results::said::last_words;
 use crate::run::RunDir;
 use std::io;
@@ -97,7 +97,8 @@ fn about(page: &mut Page<'_>, seen: &Seen) -> io::Result<()> {
     entry(page, "Tasks", &counted(&run.tasks))?;
     for note in seen.acts.iter().filter(|act| act.verb == "note") {
         let text = note.arguments["text"].as_str().unwrap_or_default();
-        entry(page, "Note", &format!("{text} ({}, {})", note.by.user, note.at))?;
+        let after = since(run.created_at, note.at);
+        entry(page, "Note", &format!("{text} ({}, {}, {after} after the run was made)", note.by.user, note.at))?;
     }
     page.markup("</dl>\n")
 }

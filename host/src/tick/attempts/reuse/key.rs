@@ -5,10 +5,10 @@ use crate::model::config::{BackendConfig, COMPUTE, OperatorConfig, RunConfig};
 use crate::model::document::{canonical_value, sha256};
 use crate::model::pattern::plain_path;
 use crate::model::recorded::RecordedCommand;
-use crate::model::reuse::{Part, Recipe, ReuseKey};
+use crate::model::reuse::{Ignorable, Part, Recipe, ReuseKey};
 use crate::model::workflow::{CommandLine, FileSource, Task};
 use crate::run::{Machine, Run};
-use crate::store::{NewInput, StoreError};
+use crate::store::{NewEnvironment, NewInput, StoreError};
 use crate::tick::attempts::digests::file_of_digest;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -60,12 +60,12 @@ impl Frame {
                 "what people, kits and instruments do is not reused, and `{operator}` asks them"
             )));
         }
-        let (backend_name, backend) = backend_of(config, operator, settings)?;
+        let (_, backend) = backend_of(config, operator, settings)?;
         let mut recipe = Recipe::default();
-        recipe.set(Part::Operator, version(run, &settings.plugin));
-        recipe.set(Part::Config, text(&settings.config));
-        recipe.set(Part::Setup, text(&setup(backend)));
-        recipe.set(Part::Record, text(&recorded(run, (backend_name, backend))?));
+        let common = common(config, run.machine.pinned.as_ref(), operator)?;
+        for (part, text) in common.iter().filter(|(part, _)| *part != Part::Shell) {
+            recipe.set(*part, text.clone());
+        }
         let (view, name, architecture) = place(backend, &run.machine);
         let place = |name: &str| {
             let kind = match backend {
@@ -115,15 +115,44 @@ impl Frame {
     }
 
     /// The keys that an earlier attempt may have which computed the same: its own first, then those of places that
-    /// count as this one.
-    pub(super) fn keys(&self, recipe: &Recipe) -> Vec<ReuseKey> {
+    /// count as this one, then those under other settings in which it may differ.
+    pub(super) fn keys(&self, recipe: &Recipe, ignore: &[Ignorable], others: &[Common]) -> Vec<ReuseKey> {
         let elsewhere = self.alike.iter().map(|place| {
             let mut recipe = recipe.clone();
             recipe.set(Part::Place, place.clone());
-            recipe.key()
+            recipe
         });
-        std::iter::once(recipe.key()).chain(elsewhere).collect()
+        let same: Vec<Recipe> = std::iter::once(recipe.clone()).chain(elsewhere).collect();
+        let mut keys: Vec<ReuseKey> = same.iter().map(Recipe::key).collect();
+        for (recipe, other) in same.iter().flat_map(|recipe| others.iter().map(move |other| (recipe, other))) {
+            let mut recipe = recipe.clone();
+            for (part, text) in other.iter().filter(|(part, _)| ignore.iter().any(|one| one.part() == *part)) {
+                recipe.take(*part, text);
+            }
+            let key = recipe.key();
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        keys
     }
+}
+
+/// What an operator and its backend bring to the key of every task, whichever machine it is.
+pub(super) type Common = Vec<(Part, String)>;
+
+/// What that is under a configuration, and with what was pinned of the environment.
+pub(super) fn common(config: &RunConfig, pinned: Option<&NewEnvironment>, operator: &str) -> Result<Common, Keyless> {
+    let settings = config.operators.get(operator);
+    let settings = settings.ok_or_else(|| told(format!("the configuration has no operator `{operator}`")))?;
+    let (name, backend) = backend_of(config, operator, settings)?;
+    Ok(vec![
+        (Part::Operator, version(config, &settings.plugin)),
+        (Part::Config, text(&settings.config)),
+        (Part::Setup, text(&setup(backend))),
+        (Part::Record, text(&recorded(pinned, (name, backend))?)),
+        (Part::Shell, text(&shell(backend))),
+    ])
 }
 
 fn text(value: &impl serde::Serialize) -> String {
@@ -149,8 +178,8 @@ fn launcher_files(
 }
 
 /// What stands for an operator's plugin: what its manifest says, whatever release it came with, else its digest.
-fn version(run: &Run, plugin: &str) -> String {
-    let pinned = run.config.pinned.as_ref().and_then(|pinned| pinned.plugins.get(plugin));
+fn version(config: &RunConfig, plugin: &str) -> String {
+    let pinned = config.pinned.as_ref().and_then(|pinned| pinned.plugins.get(plugin));
     match pinned.and_then(|file| file.reuse_version.as_deref()) {
         Some(version) => text(&json!({"format": 1, "version": version})),
         None => text(&json!({"format": 1, "plugin": pinned.map(|file| file.sha256.as_str())})),
@@ -199,11 +228,11 @@ fn setup(backend: &BackendConfig) -> Value {
 }
 
 /// What the commands of `record` that count told of the programs that a backend's jobs use.
-fn recorded(run: &Run, backend: (&str, &BackendConfig)) -> Result<Value, Keyless> {
+fn recorded(pinned: Option<&NewEnvironment>, backend: (&str, &BackendConfig)) -> Result<Value, Keyless> {
     let (name, BackendConfig::Local(local)) = backend else { return Ok(Value::Null) };
     let mut told_here = BTreeMap::new();
     for command in local.record.iter().filter(|command| command.is_key()).map(RecordedCommand::command) {
-        let all = run.machine.pinned.iter().flat_map(|pinned| &pinned.recorded);
+        let all = pinned.into_iter().flat_map(|pinned| &pinned.recorded);
         let found = all.into_iter().find(|one| one.backend == name && one.command == command);
         let found = found.ok_or_else(|| {
             told(format!("`{command}` of `record` has not been run here yet: `amend RUN environment` runs it"))

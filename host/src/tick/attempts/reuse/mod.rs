@@ -15,7 +15,7 @@ use crate::ground::failpoint;
 use crate::model::code::Code;
 use crate::model::config::RunConfig;
 use crate::model::reason::Reason;
-use crate::model::reuse::{ReuseConfig, ReuseKey, Reused};
+use crate::model::reuse::{Ignorable, Part, ReuseConfig, ReuseKey, Reused};
 use crate::model::states::{AttemptOutcome, AttemptState};
 use crate::model::workflow::Task;
 use crate::store::{AttemptEnd, AttemptRow, Earlier, EarlierState, NewInput, StoreError, Writer};
@@ -94,13 +94,21 @@ impl Reuse {
             };
             self.frames.insert(operator.to_owned(), frame);
         }
+        let ignoring = allowed(&run.config, operator).filter(|reuse| !reuse.ignore.is_empty());
+        if let Some(reuse) = ignoring {
+            self.sources(run, reuse)?;
+        }
         let frame = match self.frames.get(operator) {
             Some(Ok(frame)) => frame,
             Some(Err(why)) => return Ok(Err(why.clone())),
             None => return Ok(Err(String::new())),
         };
+        let (ignore, others) = match (ignoring, &self.sources) {
+            (Some(reuse), Some(sources)) => (reuse.ignore.as_slice(), sources.settings.as_slice()),
+            _ => (&[][..], &[][..]),
+        };
         match frame.recipe(run, directory, task, inputs) {
-            Ok(recipe) => Ok(Ok(frame.keys(&recipe))),
+            Ok(recipe) => Ok(Ok(frame.keys(&recipe, ignore, others))),
             Err(Keyless::Told(why)) => Ok(Err(why)),
             Err(Keyless::Store(error)) => Err(error.into()),
         }
@@ -145,7 +153,11 @@ impl Reuse {
                 Ok(taken) => {
                     progress.forget(&aside);
                     let attempt = AttemptRow { directory, ..attempt };
-                    let served = served(attempt, (&source.run, found.earlier), taken, (key, inputs));
+                    let accepted = accepted(key, &found.earlier, &reuse.ignore);
+                    // what was computed otherwise is found by who wants it so
+                    let theirs = keys.iter().find(|key| accepted.is_some() && key.parts == found.earlier.parts);
+                    let kept = (theirs.unwrap_or(key), accepted.unwrap_or_default());
+                    let served = served(attempt, (&source.run, found.earlier), taken, (kept, inputs));
                     self.taken.insert(served.reused.origin.clone());
                     return Ok(Serving::Yes(Box::new(served)));
                 }
@@ -172,6 +184,15 @@ impl Reuse {
             && !self.taken.contains(&earlier.origin)
             && !run.store.has_reused(&earlier.origin)?)
     }
+}
+
+/// In what an earlier attempt differs that is accepted, for the end of a sentence; nothing if it does not.
+fn accepted(own: &ReuseKey, earlier: &Earlier, ignore: &[Ignorable]) -> Option<String> {
+    let differing = own.differing(&earlier.parts).into_iter();
+    let differing: Vec<&str> =
+        differing.filter(|part| ignore.iter().any(|one| one.part() == *part)).map(Part::name).collect();
+    let text = format!("; it differs in {}, which `reuse.ignore` accepts", differing.join(" and in "));
+    (!differing.is_empty()).then_some(text)
 }
 
 /// Brings what an earlier attempt left into a directory of its own.
@@ -202,10 +223,11 @@ fn served(
     mut attempt: AttemptRow,
     (run, earlier): (&str, Earlier),
     taken: Taken,
-    (key, inputs): (&ReuseKey, &[NewInput]),
+    ((key, accepted), inputs): ((&ReuseKey, String), &[NewInput]),
 ) -> Served {
     let Earlier { number, task, .. } = &earlier;
-    let said = format!("it has the results of attempt {number} at task `{task}` of run `{run}`, and ran nothing");
+    let said =
+        format!("it has the results of attempt {number} at task `{task}` of run `{run}`, and ran nothing{accepted}");
     let reused = Reused { run: run.to_owned(), attempt: earlier.attempt, origin: earlier.origin };
     let handle = serde_json::json!({"reused": {"run": reused.run, "attempt": reused.attempt}});
     attempt.handle = Some(handle.to_string());

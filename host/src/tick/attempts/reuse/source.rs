@@ -1,5 +1,7 @@
 //! Earlier runs of the workspace, opened to look for results. One that cannot be used is passed over, and a sentence
 //! says why.
+use super::key::{Common, Keyless, common};
+use crate::model::config::RunConfig;
 use crate::model::reuse::{ReuseConfig, ReuseKey, WORKSPACE};
 use crate::run::{Machine, Run, RunDir};
 use crate::store::{Earlier, EarlierState, Store, StoreError};
@@ -24,6 +26,9 @@ pub(super) struct Sources {
     pub(super) all: Vec<Source>,
     /// Why others are passed over.
     pub(super) passed: Vec<String>,
+    /// What their operators and backends brought to every key, under each configuration they ever had; only where a
+    /// difference in that is accepted.
+    pub(super) settings: Vec<Common>,
 }
 
 /// An attempt with the key that is looked for, and the place of its run among the sources.
@@ -74,7 +79,12 @@ impl Sources {
         for place in places.into_iter().filter(|place| place != run.dir.root()) {
             let dir = RunDir::new(place);
             match open(&dir, reuse, own.user_id, &run.machine) {
-                Ok(source) if source.run != own.run_id => sources.all.push(source),
+                Ok(source) if source.run != own.run_id => {
+                    if !reuse.ignore.is_empty() {
+                        settings_of(&source.store, &mut sources.settings)?;
+                    }
+                    sources.all.push(source);
+                }
                 // a copy of this very run
                 Ok(_) => {}
                 Err(why) => sources.passed.push(format!("run `{}` {why}", dir.id())),
@@ -108,6 +118,22 @@ impl Sources {
         found.sort_by_key(|one| one.earlier.task != task);
         found
     }
+}
+
+/// Adds what the operators and backends of a run brought to its keys. A configuration of another version tells nothing.
+fn settings_of(store: &Store, settings: &mut Vec<Common>) -> Result<(), StoreError> {
+    let pinned = store.environment().ok();
+    store.each_config(|record| {
+        let Ok(config) = serde_json::from_str::<RunConfig>(&record.text) else { return Ok(()) };
+        for operator in config.operators.keys() {
+            match common(&config, pinned.as_ref(), operator) {
+                Ok(one) if !settings.contains(&one) => settings.push(one),
+                Ok(_) | Err(Keyless::Told(_)) => {}
+                Err(Keyless::Store(error)) => return Err(error),
+            }
+        }
+        Ok(())
+    })
 }
 
 /// Opens an earlier run; or why it is passed over.

@@ -2,13 +2,13 @@
 //! be taken.
 use super::source::{Found, Source, Sources};
 use super::take::{NotTaken, look_at, wanted};
-use super::{Reuse, allowed};
+use super::{Reuse, accepted, allowed};
 use crate::model::act::Act;
 use crate::model::code::Code;
 use crate::model::document::sha256;
 use crate::model::id::{AttemptId, TaskId};
 use crate::model::remedy::Remedy;
-use crate::model::reuse::{Part, ReuseConfig, ReuseKey};
+use crate::model::reuse::{Ignorable, Part, ReuseConfig, ReuseKey};
 use crate::model::states::AttemptState;
 use crate::model::workflow::{FileSource, Task};
 use crate::run::{Run, RunDir};
@@ -141,9 +141,11 @@ fn look(
                 }
                 Ok(()) => {
                     let other = environment_differs(run, source, &found.earlier);
+                    let accepted = keys.first().and_then(|own| accepted(own, &found.earlier, &settings.ignore));
+                    let accepted = accepted.unwrap_or_default();
                     return Ok(Answer {
                         code: Code::Reusable,
-                        sentence: format!("{name} computed the same, and what it left is there{other}"),
+                        sentence: format!("{name} computed the same, and what it left is there{accepted}{other}"),
                     });
                 }
                 Err(why) => why,
@@ -200,7 +202,7 @@ fn some<T: std::fmt::Display>(names: impl ExactSizeIterator<Item = T>) -> String
 /// Says in what the earlier attempt that is most like the task differs first.
 fn nearest(asked: &Asked, own: &ReuseKey, sources: &mut Sources) -> Answer {
     let mut best: Option<(Vec<Part>, usize, Earlier)> = None;
-    let Sources { all, passed } = sources;
+    let Sources { all, passed, .. } = sources;
     for same_task in [true, false] {
         for (at, source) in all.iter_mut().enumerate() {
             let read = |store: &Store| match same_task {
@@ -232,7 +234,12 @@ fn nearest(asked: &Asked, own: &ReuseKey, sources: &mut Sources) -> Answer {
     };
     let name = format!("attempt {} at task `{}` of run `{}`", earlier.number, earlier.task, source.run);
     let most = if differing.len() > 1 { " first" } else { "" };
-    not_reused(format!("no earlier attempt computed the same; the nearest, {name}, differs{most} in {what}"))
+    let words: Option<Vec<&str>> = differing.iter().map(|part| Ignorable::word_of(*part)).collect();
+    let accept = match words.filter(|words| !words.is_empty()) {
+        Some(words) => format!("; `init --reuse-ignore {}` accepts that", words.join(" --reuse-ignore ")),
+        None => String::new(),
+    };
+    not_reused(format!("no earlier attempt computed the same; the nearest, {name}, differs{most} in {what}{accept}"))
 }
 
 /// The files that differ, by where they are put; none if that cannot be told.
