@@ -8,6 +8,7 @@ mod contract;
 mod cost;
 mod load;
 mod operator;
+mod reference;
 mod room;
 mod through_the_binary;
 
