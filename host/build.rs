@@ -15,6 +15,8 @@ const BUILTINS: [(&str, &str); 7] = [
     ("sweep", "campaign-sweep"),
     ("workflow", "campaign-workflow"),
 ];
+/// The interpreters that carry out scripts, by the name after `builtin:`.
+const RUNNERS: [&str; 2] = ["javascript", "python"];
 /// The examples: the folder below `workspaces`, and the crate of its campaign with the place of the component, if it
 /// has one of its own.
 const EXAMPLES: [(&str, Option<(&str, &str)>); 5] = [
@@ -58,6 +60,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         let file = format!("{}.wasm", package.replace('-', "_"));
         fs::copy(guests.join(TARGET).join("guest").join(&file), out.join(&file))?;
         table += &format!("    ({name:?}, include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{file}\"))),\n");
+    }
+    // the runners of scripts, which are made before the host; a binary without one says so where a script wants it
+    let runners = out.ancestors().nth(4).ok_or("bug: OUT_DIR is not below a target directory")?.join("runners");
+    for name in RUNNERS {
+        let file = runners.join(format!("{name}.wasm"));
+        println!("cargo:rerun-if-changed={}", file.display());
+        if file.is_file() {
+            table += &format!("    ({name:?}, include_bytes!({:?})),\n", file.display().to_string());
+        }
     }
     fs::write(out.join("builtins.rs"), table + "]\n")?;
     fs::write(out.join("examples.rs"), examples(&root, &guests.join(TARGET).join("guest"), &out)?)?;

@@ -45,6 +45,8 @@ pub struct Failure {
     pub cause: Option<Cause>,
     /// One command or edit that would help.
     pub hint: Option<String>,
+    /// The last lines that plugins logged, where they can be read nowhere else.
+    pub log: Vec<String>,
 }
 
 impl Failure {
@@ -66,13 +68,20 @@ impl Failure {
 
     /// A failure of a kind.
     pub fn of(kind: FailureKind, what: impl Into<String>) -> Self {
-        Self { kind, what: what.into(), cause: None, hint: None }
+        Self { kind, what: what.into(), cause: None, hint: None, log: Vec::new() }
     }
 
     /// Adds why.
     #[must_use]
     pub fn because(mut self, cause: impl Into<Cause>) -> Self {
         self.cause = Some(cause.into());
+        self
+    }
+
+    /// Adds the last lines that plugins logged.
+    #[must_use]
+    pub fn logged(mut self, log: Vec<String>) -> Self {
+        self.log = log;
         self
     }
 
@@ -336,7 +345,7 @@ mod tests {
     fn a_machine_that_does_not_let_the_campaign_be_asked_is_named() {
         let kind = PluginErrorKind::Starved("no memory".to_owned());
         let error = PluginError { plugin: "campaign".to_owned(), call: Some("plan"), kind };
-        let Failure { kind, what, cause, hint } = TickError::Unasked(error).into();
+        let Failure { kind, what, cause, hint, .. } = TickError::Unasked(error).into();
         assert_eq!((kind, what.as_str()), (FailureKind::Machine, "asking the campaign failed"));
         let cause = cause.map(|cause| cause.to_string()).unwrap_or_default();
         assert!(cause.contains("no memory") && hint.unwrap_or_default().contains("free memory"));

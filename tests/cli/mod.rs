@@ -34,6 +34,7 @@ mod report;
 mod results;
 mod reuse;
 mod rules;
+mod scripts;
 mod secrets;
 mod shells;
 mod subject;

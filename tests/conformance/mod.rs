@@ -120,7 +120,7 @@ fn host(language: &str, shelf: &Arc<Shelf>) -> PluginHost {
         limits: PluginLimits::default(),
     });
     let digest = sha256(&std::fs::read(&path).expect("a component"));
-    host.set_campaign(PluginSource { name: language.to_owned(), path, sha256: digest });
+    host.set_campaign(PluginSource { name: language.to_owned(), path, sha256: digest, script: None });
     host
 }
 

@@ -197,6 +197,7 @@ fn source(path: &Path) -> PluginSource {
         name: path.file_name().unwrap().to_string_lossy().into_owned(),
         path: path.to_owned(),
         sha256: digest,
+        script: None,
     }
 }
 

@@ -116,7 +116,7 @@ impl History {
         (file.path, file.sha256) = ("plugins/campaign.wasm".to_owned(), self.wasm.clone());
         change(config);
         let text = serde_json::to_string(config).expect("a text");
-        let plugins = config.pinned.as_ref().expect("pinned").plugins.clone();
+        let plugins = config.pinned.as_ref().expect("pinned").code();
         let act = act(Verb::Amend, self.fixture.now_ms);
         let mut store = self.fixture.open().store;
         let new = NewConfig { text: &text, plugins: &plugins };
@@ -137,7 +137,7 @@ impl History {
             limits: run.config.limits.plugin.clone(),
         });
         let path = run.dir.join("plugins/campaign.wasm");
-        host.set_campaign(PluginSource { name: "scripted".to_owned(), path, sha256: self.wasm.clone() });
+        host.set_campaign(PluginSource { name: "scripted".to_owned(), path, sha256: self.wasm.clone(), script: None });
         run.plugins = Rc::new(Mixed { host, scripted: self.fixture.plugins.clone() });
         run
     }

@@ -7,7 +7,6 @@ use matterstack::model::evidence::DecisionKind;
 use matterstack::model::states::{AttemptState, RunState, TaskState};
 use matterstack::store::{Came, Durability, FormerState, NewConfig, NewDecision, Store, StoreError, Writer};
 use serde_json::json;
-use std::collections::BTreeMap;
 
 type Work = Box<dyn Fn(&Store, &Writer<'_>) -> Result<(), StoreError>>;
 
@@ -109,7 +108,7 @@ fn life() -> Vec<Work> {
         work(|_, writer| writer.close_workflow(1, 110)),
         work(|_, writer| {
             let act = writer.add_act(&act(Verb::Amend, 120))?;
-            writer.set_config(NewConfig { text: "{\"x\":1}", plugins: &BTreeMap::new() }, act)
+            writer.set_config(NewConfig { text: "{\"x\":1}", plugins: &[] }, act)
         }),
         work(|_, writer| writer.set_identity(&super::identity(5, 6), 7, 130)),
         to_run(RunState::Active, RunState::Paused),

@@ -54,7 +54,7 @@ impl Place {
             label: None,
             run_id: "run",
             workspace: "test",
-            config: NewConfig { text: "{}", plugins: &BTreeMap::new() },
+            config: NewConfig { text: "{}", plugins: &[] },
             environment: environment(),
             identity,
             user_id: 3,

@@ -273,7 +273,7 @@ impl Fixture {
             label: None,
             run_id: "run",
             workspace: "test",
-            config: NewConfig { text: "{}", plugins: &BTreeMap::new() },
+            config: NewConfig { text: "{}", plugins: &[] },
             environment: crate::store::environment(),
             identity: Identity::default(),
             user_id: 0,

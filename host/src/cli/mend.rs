@@ -97,7 +97,7 @@ enum AmendCommand {
     },
     /// Put another plugin in the place of the campaign's or an operator's, and let a run it held go on
     Plugin {
-        /// The .wasm file, or builtin:NAME
+        /// The .wasm file, the script, or builtin:NAME
         file: PathBuf,
         /// The operator whose plugin it is [default: the campaign's]
         #[arg(long, value_name = "KEY")]

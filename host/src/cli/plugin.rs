@@ -9,11 +9,12 @@ use crate::model::act::Verb;
 use crate::model::code::{Code, Word};
 use crate::model::config::PLUGIN_MAX;
 use crate::model::document::canonical_own;
+use crate::model::script::Language;
 use crate::model::states::RunState;
 use crate::plugin::{Role, builtin, inspect};
-use crate::workspace;
+use crate::workspace::{self, NewPlugin};
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
 
 /// How the name of a standard plugin begins.
@@ -92,18 +93,9 @@ pub(super) fn amend_plugin(
         }));
     }
     let mut config = run.config.clone();
-    let plugin = match operator {
-        None => config.campaign.plugin.clone(),
-        Some(key) => {
-            let found = config.operators.get(key).map(|operator| operator.plugin.clone());
-            found.ok_or_else(|| Failure::input(format!("run `{}` has no operator `{key}`", row.run_id)))?
-        }
-    };
-    let digest = workspace::find_plugin(&run.dir, &mut config, &plugin, file)?;
+    let new = workspace::exchange_plugin(&run.dir, &mut config, operator, file)?;
     workspace::check_plugins(&run.dir, &config)?;
-    let arguments = json!({"plugin": plugin, "operator": operator, "file": file, "sha256": digest});
-    let act = workspace::act(Verb::Amend, arguments, how.reason.as_deref());
-    let change = format!("amended: plugin {plugin} is {} from now on", &digest[..12]);
+    let act = workspace::act(Verb::Amend, arguments(&new, operator, file), how.reason.as_deref());
     workspace::write_config(run, config, &act)?;
     let held_by_plugin = row.state == RunState::Held
         && row
@@ -114,6 +106,24 @@ pub(super) fn amend_plugin(
     if held_by_plugin {
         crate::tick::release(run, act.at_ms)?;
     }
-    let text = format!("{change}; it is {}", run.store.run()?.state);
-    say_with(session, run, &text, Some(("sha256", digest.into())))
+    let text = format!("amended: {}; it is {}", change(&new), run.store.run()?.state);
+    say_with(session, run, &text, Some(("sha256", new.sha256.into())))
+}
+
+/// What the record says of the act.
+fn arguments(new: &NewPlugin, operator: Option<&str>, file: &Path) -> Value {
+    let mut arguments = json!({"plugin": new.name, "operator": operator, "file": file, "sha256": new.sha256});
+    if !new.modules.is_empty() {
+        arguments["modules"] = json!(new.modules);
+    }
+    arguments
+}
+
+/// What is put in place, in words.
+fn change(new: &NewPlugin) -> String {
+    let what = if Language::of(&new.name).is_some() { "script" } else { "plugin" };
+    let modules: Vec<String> = new.modules.iter().map(|(name, digest)| format!("{name} {}", &digest[..12])).collect();
+    let with = if modules.is_empty() { String::new() } else { format!(", with {}", modules.join(", ")) };
+    let shared = if new.others == 0 { "" } else { ", wherever the run uses it" };
+    format!("{what} {} is {}{with} from now on{shared}", new.name, &new.sha256[..12])
 }

@@ -39,11 +39,13 @@ pub(super) fn replay(session: &Session, name: &str) -> Result<u8, Failure> {
     if !session.json {
         let tried = if first.attempt > 1 { format!(", try {}", first.attempt) } else { String::new() };
         let at = if first.path.is_empty() { String::new() } else { format!(" at `{}`", one_line(&first.path)) };
+        let script = first.script_sha256.as_deref().map(|script| format!("\n  script:   SHA-256 {script}"));
         print(&format!(
-            "decision {} ({}{tried}) comes out otherwise: {}{at}\n  recorded: {}\n  now:      {}\n",
+            "decision {} ({}{tried}) comes out otherwise: {}{at}{}\n  recorded: {}\n  now:      {}\n",
             first.decision,
             first.kind.as_str(),
             first.aspect.as_str(),
+            script.unwrap_or_default(),
             one_line(&first.recorded),
             one_line(&first.replayed)
         ))?;

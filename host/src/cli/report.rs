@@ -46,6 +46,11 @@ pub(super) fn report(failure: &Failure) -> u8 {
     for cause in failure.causes() {
         text += &format!("caused by: {}\n", one_line(&cause.to_string()));
     }
+    if !failure.log.is_empty() {
+        text += "its log ends with:\n";
+        // set in, so that none of it looks like a line of ours
+        failure.log.iter().for_each(|line| text += &format!("  | {}\n", one_line(line)));
+    }
     if let Some(hint) = &failure.hint {
         text += &format!("hint: {}\n", one_line(hint));
     }

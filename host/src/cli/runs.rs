@@ -107,6 +107,10 @@ pub(super) enum SchemaName {
     Tasks,
     /// What analyze receives
     Results,
+    /// What plan decides, as a script writes it
+    Decision,
+    /// What a script's plan and analyze are handed
+    Context,
     /// evidence.json
     Evidence,
     /// What an operator hands to a compute backend
@@ -445,6 +449,8 @@ pub(super) fn config(session: &Session, command: &ConfigCommand) -> Result<u8, F
             SchemaName::Config => schema::config(),
             SchemaName::Tasks => schema::tasks(),
             SchemaName::Results => schema::results(),
+            SchemaName::Decision => schema::decision(),
+            SchemaName::Context => schema::context(),
             SchemaName::Evidence => schema::evidence(),
             SchemaName::Job => schema::job(),
             SchemaName::Exit => schema::exit(),

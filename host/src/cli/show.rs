@@ -12,10 +12,11 @@ use crate::failure::{Failure, FailureKind};
 use crate::ground::machine::Watch;
 use crate::ground::words::positional;
 use crate::model::code::{Code, Word};
+use crate::model::config::RunConfig;
 use crate::model::selection::Selection;
 use crate::model::states::{AttemptState, RunState, TaskCounts};
 use crate::results;
-use crate::run::{LastTick, RunDir, outside_command};
+use crate::run::{LastTick, RunDir, outside_command, taking_command};
 use crate::store::{Standing, Store, WaitRow};
 use crate::workspace::{changed_files, kept_config, now_ms, open_for_reading, open_to_look, read_store, refusal};
 use serde_json::{Value, json};
@@ -123,7 +124,8 @@ fn status_now(session: &Session, dir: &RunDir, store: &Store) -> Result<String, 
     let run = dir.address();
     let queued = store.queued_attempts()?;
     let stale = store.stale_tasks()?;
-    let changed = kept_config(dir).map(|config| changed_files(dir, &config, false)).unwrap_or_default();
+    let config = kept_config(dir).ok();
+    let changed = config.as_ref().map(|config| changed_files(dir, config, false)).unwrap_or_default();
     let note = store.last_note()?;
     if session.json {
         let waiting: Vec<Value> = waits.iter().map(|wait| wait_json(run, wait)).collect();
@@ -155,7 +157,7 @@ fn status_now(session: &Session, dir: &RunDir, store: &Store) -> Result<String, 
     if let Some(result) = &row.result {
         text += &format!("result: {}\n", beginning(&one_line(result)));
     }
-    text += &mendable(run, stale, &changed);
+    text += &mendable(run, stale, config.as_ref().map(|config| (config, changed.as_slice())));
     if row.state == RunState::Failed
         && let Some(task) = store.standing_tasks(Standing::Failed, 1).next().transpose()?
     {
@@ -201,15 +203,15 @@ fn waits_text(run: &str, store: &Store, waits: &[WaitRow]) -> Result<String, Fai
 }
 
 /// What has been changed since tasks completed, and what would make use of it.
-fn mendable(run: &str, stale: u64, changed: &[String]) -> String {
+fn mendable(run: &str, stale: u64, changed: Option<(&RunConfig, &[String])>) -> String {
     let mut text = String::new();
     if stale > 0 {
         let command = format!("matterstack rerun {run} --state stale --recursive");
         text += &format!("{stale} completed task(s) are stale: `{command}` runs them again\n");
     }
-    if let [first, rest @ ..] = changed {
+    if let Some((config, [first, rest @ ..])) = changed {
         let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
-        let command = format!("matterstack amend {run} file {}", positional(first));
+        let command = taking_command(config, run, first);
         text += &format!("{}{more} differs in the workspace: `{command}` takes it into the run\n", one_line(first));
     }
     text

@@ -14,10 +14,11 @@ use crate::failure::Failure;
 use crate::ground::digest::digest;
 use crate::ground::failpoint;
 use crate::ground::files::{open_regular_path, read_regular, read_whole};
-use crate::model::config::{CONFIG_MAX, RunConfig};
+use crate::model::config::{CONFIG_MAX, PinnedFile, RunConfig};
 use crate::model::document::sha256;
 use crate::model::evidence::{FileKind, Finding, Integrity, PluginRecord, RunRecord, Verified};
 use crate::model::schema;
+use crate::model::script::component;
 use crate::run::RunDir;
 use crate::store::{Snapshot, Store};
 use document::DocumentWriter;
@@ -244,14 +245,16 @@ fn find_config(dir: &RunDir, recorded: &str, before: Vec<u8>) -> FoundConfig {
 fn plugins(view: &Snapshot<'_>, config: Option<&RunConfig>) -> Result<Vec<PluginRecord>, Failure> {
     let mut plugins = view.store().plugin_versions()?;
     let Some(config) = config else { return Ok(plugins) };
-    let pinned = |name: &str| config.pinned.as_ref().and_then(|pinned| pinned.plugins.get(name));
     for plugin in &mut plugins {
-        if pinned(&plugin.name).is_none_or(|file| file.sha256 != plugin.sha256) {
-            continue;
-        }
-        let campaign = (config.campaign.plugin == plugin.name).then(|| "campaign".to_owned());
-        let operators = config.operators.iter().filter(|(_, operator)| operator.plugin == plugin.name);
-        plugin.used_by = campaign.into_iter().chain(operators.map(|(key, _)| key.clone())).collect();
+        let is = |name: &str, file: &PinnedFile| name == plugin.name && file.sha256 == plugin.sha256;
+        let uses = |place: &str, name: &String| {
+            let of_script =
+                config.script(place).is_some_and(|script| script.files().any(|(name, file)| is(name, file)));
+            of_script || config.pinned_component(name).is_some_and(|file| is(&component(name), file))
+        };
+        let named = config.places().filter(|(place, name, _)| uses(place, name));
+        plugin.used_by =
+            named.map(|(place, _, _)| place.strip_prefix("operators.").unwrap_or(&place).to_owned()).collect();
     }
     Ok(plugins)
 }

@@ -6,6 +6,7 @@ use crate::model::evidence::{
     AttemptRecord, DecisionKind, DecisionRecord, Finding, HistoryRecord, PluginRecord, Resources, ResourcesRecord,
     RunRecord, TaskRecord, Verified, WorkflowRecord,
 };
+use crate::model::script::{Language, component};
 use crate::model::states::{AttemptState, RunState, TaskState};
 use crate::model::time::{Time, since, span};
 use crate::model::workflow::Task;
@@ -399,7 +400,12 @@ fn asked(config: Option<&RunConfig>, plugins: &[PluginRecord]) -> String {
     };
     let digest = |name: &str| {
         let plugin = plugins.iter().find(|plugin| plugin.name == name && !plugin.used_by.is_empty());
-        plugin.map(|plugin| code(&plugin.sha256)).unwrap_or_default()
+        let of = plugin.map(|plugin| code(&plugin.sha256)).unwrap_or_default();
+        // a script tells both: itself, and what carries it out
+        match config.pinned_component(name).filter(|_| Language::of(name).is_some()) {
+            Some(runner) => format!("{of}, carried out by {} {}", code(&component(name)), code(&runner.sha256)),
+            None => of,
+        }
     };
     let campaign = &config.campaign;
     let mut text = format!(

@@ -82,7 +82,7 @@ pub fn explain_run<E: From<StoreError>>(
     if let Some(one) = seen.run()? {
         tell(one)?;
     }
-    if let Some(one) = run::of_changed(changed, address) {
+    if let Some(one) = run::of_changed(changed, address, config) {
         tell(one)?;
     }
     for supervisor in stopped {

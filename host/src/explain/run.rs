@@ -1,21 +1,27 @@
 //! Why a run as a whole does not move.
 use super::{Explanation, Seen, Told, ran_unseen};
-use crate::ground::words::{one_line, positional, set_option};
+use crate::ground::words::{one_line, set_option};
 use crate::model::code::{Code, Word};
+use crate::model::config::{PinnedFile, RunConfig};
+use crate::model::script::{CAMPAIGN, component};
 use crate::model::states::RunState;
 use crate::model::time::Time;
+use crate::run::taking_command;
 use crate::store::{Standing, StoreError};
 use serde_json::Value;
 
+/// Digits of a digest that a sentence shows.
+const SHORT_DIGEST: usize = 12;
+
 /// What is said of pinned files of which the workspace has another copy.
-pub(super) fn of_changed(changed: &[String], run: &str) -> Option<Explanation> {
+pub(super) fn of_changed(changed: &[String], run: &str, config: &RunConfig) -> Option<Explanation> {
     let [first, rest @ ..] = changed else { return None };
     let more = if rest.is_empty() { String::new() } else { format!(" and of {} more", rest.len()) };
     Some(Explanation {
         task: None,
         code: Code::FilesChanged.into(),
         sentence: format!("the workspace has another copy of `{first}`{more} than the run"),
-        command: Some(format!("matterstack amend {run} file {}", positional(first))),
+        command: Some(taking_command(config, run, first)),
     })
 }
 
@@ -42,6 +48,15 @@ impl Seen<'_> {
                 let word = word.unwrap_or(Code::Held.into());
                 let command = match word.own() {
                     Some(Code::Lost) => self.lost_tasks()?,
+                    Some(other) if other.is_of_plugin() && self.config.script(CAMPAIGN).is_some() => {
+                        let exchange = self.command(&format!("amend plugin {}", self.config.campaign.plugin));
+                        return Ok(Some(Explanation {
+                            task: None,
+                            sentence: format!("{reason}; {}", self.script_digests()),
+                            command: self.raise(&word, "resume").or(exchange),
+                            code: word,
+                        }));
+                    }
                     Some(Code::PluginError | Code::PlannedNothing | Code::Stuck) => self.command("resume"),
                     Some(other) if other.is_of_plugin() => {
                         self.raise(&word, "resume").or_else(|| self.command("amend plugin FILE"))
@@ -52,6 +67,15 @@ impl Seen<'_> {
             }
         };
         Ok(Some(Explanation { task: None, code, sentence, command }))
+    }
+
+    /// Which script decides, and what carries it out, by the beginnings of their digests.
+    fn script_digests(&self) -> String {
+        let short = |file: &PinnedFile| file.sha256.chars().take(SHORT_DIGEST).collect::<String>();
+        let campaign = &self.config.campaign.plugin;
+        let script = self.config.script(CAMPAIGN).map(|script| short(&script.file)).unwrap_or_default();
+        let runner = self.config.pinned_component(campaign).map(short).unwrap_or_default();
+        format!("`{campaign}` is {script}, carried out by `{}` {runner}", component(campaign))
     }
 
     /// Why an active run has nothing open and does nothing, if it waits for a time.

@@ -7,6 +7,7 @@ use super::pool::MachineConfig;
 use super::recorded::RecordedCommand;
 use super::reuse::ReuseConfig;
 use super::rules::{Approve, Budget};
+use super::script::PinnedScript;
 use super::workflow::FileSource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -19,6 +20,9 @@ use std::path::PathBuf;
 pub const CONFIG_MAX: u64 = 1 << 30;
 /// The largest plugin that is read, in bytes.
 pub const PLUGIN_MAX: u64 = 1 << 28;
+
+/// How the names of standard plugins begin.
+pub const BUILTIN: &str = "builtin:";
 
 /// The standard campaign that runs a list of tasks.
 pub const WORKFLOW: &str = "builtin:workflow";
@@ -121,8 +125,12 @@ impl RunConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CampaignConfig {
-    /// A path in the workspace, or `builtin:NAME`.
+    /// A path in the workspace, or `builtin:NAME`. A component (`.wasm`), or a plain script (`.py`, `.js`).
     pub plugin: String,
+    /// Of a script: further files that it imports, by their paths in the workspace. Modules, folders of them, and for
+    /// Python wheels without native code.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub modules: Vec<String>,
     /// Parameters under the campaign's own schema. In a run, those that are large lie in a file of their own:
     /// `pinned.params`.
     #[serde(default = "object")]
@@ -172,8 +180,11 @@ pub enum AnalyzeMode {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OperatorConfig {
-    /// A path in the workspace, or `builtin:NAME`.
+    /// A path in the workspace, or `builtin:NAME`. A component (`.wasm`), or a plain script (`.py`, `.js`).
     pub plugin: String,
+    /// Of a script: further files that it imports, as `campaign.modules`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub modules: Vec<String>,
     /// What the plugin may reach.
     #[serde(default)]
     pub grants: Grants,
@@ -437,8 +448,11 @@ pub enum Journal {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Pinned {
-    /// Plugins by their name in the configuration.
+    /// Plugins by their name in the configuration; for scripts what carries them out, such as `builtin:python`.
     pub plugins: BTreeMap<String, PinnedFile>,
+    /// Scripts, by what they are the plugin of: `campaign`, or `operators.KEY`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scripts: BTreeMap<String, PinnedScript>,
     /// Inputs by name.
     pub inputs: BTreeMap<String, PinnedFile>,
     /// Files tasks may name: those of the workspace by their path in it, outputs of other runs as `//RUN/TASK/OUTPUT`.

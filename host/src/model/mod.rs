@@ -1,6 +1,7 @@
 //! Plain values and rules of the domain. Nothing here reads a file, a clock or the environment.
 #![warn(clippy::wildcard_enum_match_arm)]
 pub mod act;
+mod answer;
 pub mod attempt_dir;
 pub mod code;
 pub mod config;
@@ -28,6 +29,7 @@ pub mod reuse;
 pub mod rows;
 pub mod rules;
 pub mod schema;
+pub mod script;
 pub mod selection;
 pub mod states;
 pub mod time;

@@ -26,6 +26,12 @@ pub enum Known {
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DetailData {
+    /// Of an exception: its type.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub exception: Option<String>,
+    /// Of an exception: what it says itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
     /// A place in a document, as a JSON pointer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
@@ -35,6 +41,9 @@ pub struct DetailData {
     /// A line of that file, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<u64>,
+    /// The function in which that line is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub function: Option<String>,
     /// What stands in that line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,

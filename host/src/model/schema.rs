@@ -1,5 +1,6 @@
 //! The published JSON Schemas: of config.json, of the tasks a campaign plans and the results it receives, of what
 //! operators and compute backends hand each other, and of evidence.json.
+use super::answer;
 use super::config::RunConfig;
 use super::evidence::EvidenceBundle;
 use super::exit::ExitRecord;
@@ -57,6 +58,16 @@ pub fn summary() -> Schema {
 /// The schema of a plugin's manifest.
 pub fn manifest() -> Schema {
     titled(schema_for!(Manifest), "manifest")
+}
+
+/// The schema of what `plan` decides, as scripts and programs write it.
+pub fn decision() -> Schema {
+    titled(answer::decision(), "decision")
+}
+
+/// The schema of what a decision may depend on, as scripts are handed it.
+pub fn context() -> Schema {
+    titled(answer::context(), "context")
 }
 
 /// The schema of `decision.more`.

@@ -81,9 +81,18 @@ fn detail_to_wit(detail: Detail) -> types::Detail {
     types::Detail { code: detail.code, message: detail.message, data }
 }
 
+/// Whether a sentence names a line of a file.
+fn said_at(message: &str, file: &str, line: u64) -> bool {
+    let place = format!("{file}:{line}");
+    message.match_indices(&place).any(|(at, _)| !message[at + place.len()..].starts_with(|c: char| c.is_ascii_digit()))
+}
+
 /// A detail with what is to be believed of its `data`.
 fn with_data(detail: types::Detail, data: DetailData) -> Detail {
-    let message = sentence(&format!("{}{}", sentence(&detail.message), data.place()));
+    let place = data.place();
+    // an exception's sentence says more of its place already
+    let known = data.file.as_ref().zip(data.line).is_some_and(|(file, line)| said_at(&detail.message, file, line));
+    let message = sentence(&format!("{}{}", sentence(&detail.message), if known { "" } else { &place }));
     let data = serde_json::to_value(&data).ok().filter(|data| data.as_object().is_some_and(|data| !data.is_empty()));
     Detail { code: word(detail.code), message, data }
 }
@@ -234,7 +243,7 @@ pub(super) fn report_from_wit(report: operator_types::StatusReport) -> Checked<S
 }
 
 /// What a decision may depend on, as the contract has it.
-pub(super) fn context_to_wit(context: &Context) -> campaign_wit::Context {
+pub(super) fn context_to_wit(context: &Context, more: &str) -> campaign_wit::Context {
     campaign_wit::Context {
         decision: context.decision,
         iteration: context.iteration,
@@ -242,12 +251,12 @@ pub(super) fn context_to_wit(context: &Context) -> campaign_wit::Context {
         seed: context.seed,
         asked: context.asked.clone(),
         open_tasks: context.open_tasks,
-        more: "{}".to_owned(),
+        more: more.to_owned(),
     }
 }
 
 /// An attempt as the contract has it.
-pub(super) fn attempt_to_wit(attempt: &AttemptRequest) -> operator_wit::Attempt {
+pub(super) fn attempt_to_wit(attempt: &AttemptRequest, more: &str) -> operator_wit::Attempt {
     operator_wit::Attempt {
         run_id: attempt.run_id.0.clone(),
         attempt_id: attempt.attempt_id.0.clone(),
@@ -258,7 +267,7 @@ pub(super) fn attempt_to_wit(attempt: &AttemptRequest) -> operator_wit::Attempt 
         handle: attempt.handle.clone(),
         note: attempt.note.clone(),
         config: attempt.config.clone(),
-        more: "{}".to_owned(),
+        more: more.to_owned(),
     }
 }
 

@@ -12,7 +12,7 @@ use super::capture::Capture;
 use super::chance::Chance;
 use super::error::{PluginError, PluginErrorKind};
 use super::host::{CallResult, LoadedOperator, Operator, PluginHost, error, unstarted};
-use super::native::PluginSource;
+use super::native::{NOTHING_MORE, PluginSource};
 use super::state::{CallState, CalledAttempt, Deadline, Sight};
 use super::{Answer, Plugins, wasi};
 use crate::model::code::Code;
@@ -50,7 +50,8 @@ impl PluginHost {
         work: impl AsyncFnOnce(&mut Store<CallState>, &campaign_wit::Guest) -> wasmtime::Result<Result<T, types::Error>>,
         believe: impl FnOnce(T) -> CallResult<U>,
     ) -> Answer<U> {
-        let nobody = PluginSource { name: "campaign".to_owned(), path: PathBuf::new(), sha256: String::new() };
+        let nobody =
+            PluginSource { name: "campaign".to_owned(), path: PathBuf::new(), sha256: String::new(), script: None };
         let source = self.campaign.as_ref().unwrap_or(&nobody);
         let (mut used, mut reads, mut written) = (0, Reads::default(), BTreeMap::new());
         let made = || {
@@ -74,6 +75,10 @@ impl PluginHost {
         };
         let value = made().map_err(|kind| error(source, Some(call), kind));
         Answer { value, fuel: used, reads, written }
+    }
+
+    fn more_of_campaign(&self) -> &str {
+        self.campaign.as_ref().map_or(NOTHING_MORE, PluginSource::more)
     }
 
     /// A store for a call of the campaign, with fuel, and a fuse beside it: how long the fuel takes depends on the
@@ -125,7 +130,7 @@ impl PluginHost {
                 let called = async {
                     let instance: ComputeOperator = loaded.pre.instantiate_async(&mut store).await.map_err(NotBegun)?;
                     let calls = instance.matterstack_plugin_operator_calls();
-                    Ok(work(&mut store, calls, attempt_to_wit(attempt)).await)
+                    Ok(work(&mut store, calls, attempt_to_wit(attempt, operator.source.more())).await)
                 };
                 tokio::time::timeout_at(at.into(), called).await.ok().transpose()
             });
@@ -251,7 +256,9 @@ fn document_of(next: &Next) -> Option<&String> {
 impl Plugins for PluginHost {
     fn plan(&self, context: &Context, state: Option<&str>) -> Answer<Decision> {
         let work = async |store: &mut Store<CallState>, calls: &campaign_wit::Guest| {
-            calls.call_plan(store, &context_to_wit(context), state.map(str::to_owned).as_ref()).await
+            calls
+                .call_plan(store, &context_to_wit(context, self.more_of_campaign()), state.map(str::to_owned).as_ref())
+                .await
         };
         self.decide("plan", context, work, |decision| {
             let decision = decision_from_wit(decision)?;
@@ -262,7 +269,14 @@ impl Plugins for PluginHost {
 
     fn analyze(&self, context: &Context, state: &str, finished: &str) -> Answer<Folded> {
         let work = async |store: &mut Store<CallState>, calls: &campaign_wit::Guest| {
-            calls.call_analyze(store, &context_to_wit(context), &state.to_owned(), &finished.to_owned()).await
+            calls
+                .call_analyze(
+                    store,
+                    &context_to_wit(context, self.more_of_campaign()),
+                    &state.to_owned(),
+                    &finished.to_owned(),
+                )
+                .await
         };
         self.decide("analyze", context, work, |folded| {
             let folded = folded_from_wit(folded)?;

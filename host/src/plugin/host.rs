@@ -4,7 +4,7 @@ use super::bindings::operator::ComputeOperatorPre;
 use super::engine::{self, Kind, Role, Room};
 use super::error::{PluginError, PluginErrorKind};
 use super::given::{Artifacts, PluginLog};
-use super::inspect::{Asks, check};
+use super::inspect::{Asks, Use, check};
 use super::link;
 use super::native::{Compiler, PluginSource};
 use super::state::{CallState, Shared};
@@ -154,8 +154,9 @@ impl PluginHost {
             let source = self.campaign.as_ref().ok_or_else(|| PluginErrorKind::Load("is not configured".to_owned()))?;
             let engine = get_or_try(&self.decisions, || self.engine(Role::Campaign))?;
             let component = self.compiler.component(engine, self.engine_kind(Role::Campaign), source)?;
-            check(&component, engine, Role::Campaign, None)?;
-            let linker = link::campaign_linker(engine).map_err(load_error)?;
+            let script = source.script.is_some();
+            check(&component, engine, Use { role: Role::Campaign, script, operator: None })?;
+            let linker = link::campaign_linker(engine, script).map_err(load_error)?;
             CampaignPre::new(instantiate_pre(&linker, &component)?).map_err(load_error)
         })
     }
@@ -181,8 +182,10 @@ impl PluginHost {
             let engine = &self.effects()?.engine;
             let component = self.compiler.component(engine, self.engine_kind(Role::Operator), &operator.source)?;
             let asks = Asks { key, grants: &operator.grants, backends: &self.backends };
-            check(&component, engine, Role::Operator, Some(asks))?;
-            let linker = link::operator_linker(engine, !operator.grants.compute.is_empty()).map_err(load_error)?;
+            let script = operator.source.script.is_some();
+            check(&component, engine, Use { role: Role::Operator, script, operator: Some(asks) })?;
+            let compute = !operator.grants.compute.is_empty();
+            let linker = link::operator_linker(engine, compute, script).map_err(load_error)?;
             let files =
                 component.component_type().imports(engine).any(|(name, _)| name.starts_with("wasi:filesystem/"));
             let pre = ComputeOperatorPre::new(instantiate_pre(&linker, &component)?).map_err(load_error)?;

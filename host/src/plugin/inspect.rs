@@ -17,18 +17,48 @@ const PACKAGE: &str = "matterstack:plugin/";
 /// WASI packages that a language's runtime may import merely by existing; what is not granted is a stand-in.
 const WASI: &[&str] = &["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
 
-/// The interfaces of the contract that a plugin may import.
-fn interfaces(role: Role) -> &'static [&'static str] {
-    match role {
-        Role::Campaign => &["types", "campaign-types", "log", "artifacts", "run"],
-        Role::Operator => &["types", "operator-types", "log", "lifecycle", "artifacts", "compute"],
+/// What a component is, by what it exports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum World {
+    /// It is of one use.
+    Of(Role),
+    /// It answers for scripts of either use.
+    Runner,
+}
+
+impl World {
+    /// The word for it, with its article.
+    fn named(self) -> &'static str {
+        match self {
+            Self::Of(Role::Campaign) => "a campaign",
+            Self::Of(Role::Operator) => "an operator",
+            Self::Runner => "a runner of scripts",
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Of(role) => role.as_str(),
+            Self::Runner => "runner",
+        }
+    }
+
+    /// The interfaces of the contract that it may import.
+    fn interfaces(self) -> &'static [&'static str] {
+        match self {
+            Self::Of(Role::Campaign) => &["types", "campaign-types", "log", "artifacts", "run"],
+            Self::Of(Role::Operator) => &["types", "operator-types", "log", "lifecycle", "artifacts", "compute"],
+            Self::Runner => {
+                &["types", "campaign-types", "operator-types", "log", "lifecycle", "artifacts", "run", "compute"]
+            }
+        }
     }
 }
 
 /// What a plugin is.
 #[derive(Debug, Clone, Serialize)]
 pub struct Inspection {
-    /// `campaign` or `operator`.
+    /// `campaign`, `operator`, or `runner` (of scripts).
     pub world: String,
     /// The contract version it was built for.
     pub contract: String,
@@ -65,7 +95,9 @@ fn examine(compiler: &Compiler, name: &str, bytes: &[u8]) -> Result<Inspection, 
     let component = compiler.component_of(&engine, kind, name, &digest, || Ok(bytes.to_vec()))?;
     let (world, contract) = classify(&component, &engine).map_err(PluginErrorKind::Load)?;
     let imports = imports(&component, &engine);
-    let compute = imports.iter().any(|import| import.starts_with("matterstack:plugin/compute@"));
+    // what a runner's script has use for, nobody can tell
+    let compute = world == World::Of(Role::Operator)
+        && imports.iter().any(|import| import.starts_with("matterstack:plugin/compute@"));
     Ok(Inspection {
         world: world.as_str().to_owned(),
         contract,
@@ -100,13 +132,14 @@ fn imports(component: &Component, engine: &Engine) -> Vec<String> {
     component.component_type().imports(engine).map(|(name, _)| name.to_owned()).collect()
 }
 
-fn classify(component: &Component, engine: &Engine) -> Result<(Role, String), String> {
+fn classify(component: &Component, engine: &Engine) -> Result<(World, String), String> {
     let exports = exports(component, engine);
+    let mut world = None;
     for name in &exports {
         let Some((interface, version)) = name.strip_prefix(PACKAGE).and_then(|rest| rest.split_once('@')) else {
             continue;
         };
-        let world = match interface {
+        let role = match interface {
             "campaign-calls" => Role::Campaign,
             "operator-calls" => Role::Operator,
             _ => continue,
@@ -116,12 +149,14 @@ fn classify(component: &Component, engine: &Engine) -> Result<(Role, String), St
                 "is built for contract version {version}; this matterstack speaks {CONTRACT}: build it again against its WIT package"
             ));
         }
-        return Ok((world, version.to_owned()));
+        world = Some(world.map_or(World::Of(role), |_| World::Runner));
     }
-    Err(format!(
-        "exports neither `{PACKAGE}campaign-calls` nor `{PACKAGE}operator-calls`; it exports {}",
-        if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") }
-    ))
+    world.map(|world| (world, CONTRACT.to_owned())).ok_or_else(|| {
+        format!(
+            "exports neither `{PACKAGE}campaign-calls` nor `{PACKAGE}operator-calls`; it exports {}",
+            if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") }
+        )
+    })
 }
 
 /// An operator's key and grants, and the backends that could be granted.
@@ -143,34 +178,38 @@ impl Asks<'_> {
     }
 }
 
-/// Refuses a component that is of another world, or imports what is not granted.
-pub(super) fn check(
-    component: &Component,
-    engine: &Engine,
-    expected: Role,
-    operator: Option<Asks<'_>>,
-) -> Result<(), PluginErrorKind> {
+/// What a component is to be used for.
+#[derive(Clone, Copy)]
+pub(super) struct Use<'a> {
+    pub(super) role: Role,
+    /// Whether it is to answer for a script.
+    pub(super) script: bool,
+    /// As an operator: for whom, and with what.
+    pub(super) operator: Option<Asks<'a>>,
+}
+
+/// Refuses a component that is of another world, or imports what is not granted. What carries out a script imports all
+/// there is; what of that is not granted is denied where it is asked for.
+pub(super) fn check(component: &Component, engine: &Engine, wanted: Use<'_>) -> Result<(), PluginErrorKind> {
     let (world, _) = classify(component, engine).map_err(PluginErrorKind::Load)?;
-    if world != expected {
-        let (is, needed) = (world.as_str(), expected.as_str());
-        let article = |word: &str| if word.starts_with('o') { "an" } else { "a" };
-        return Err(PluginErrorKind::Load(format!(
-            "is {} {is} where {} {needed} is needed",
-            article(is),
-            article(needed)
-        )));
+    let needed = if wanted.script { World::Runner } else { World::Of(wanted.role) };
+    if world != needed {
+        let hint = if world == World::Runner { ": name the script as the plugin, such as `campaign.py`" } else { "" };
+        let text = format!("is {} where {} is needed{hint}", world.named(), needed.named());
+        return Err(PluginErrorKind::Load(text));
     }
+    let operator = wanted.operator.filter(|_| !wanted.script);
     imports(component, engine).into_iter().try_for_each(|import| check_import(&import, world, operator))
 }
 
-fn check_import(import: &str, world: Role, operator: Option<Asks<'_>>) -> Result<(), PluginErrorKind> {
+fn check_import(import: &str, world: World, operator: Option<Asks<'_>>) -> Result<(), PluginErrorKind> {
     if let Some((interface, version)) = import.strip_prefix(PACKAGE).and_then(|rest| rest.split_once('@')) {
         if version != CONTRACT {
             return Err(PluginErrorKind::Load(format!(
                 "imports `{import}`; this matterstack speaks contract version {CONTRACT}"
             )));
         }
-        if !interfaces(world).contains(&interface) {
+        if !world.interfaces().contains(&interface) {
             let text = format!("imports `{interface}`, which no {} may have", world.as_str());
             return Err(PluginErrorKind::Load(text));
         }

@@ -6,26 +6,39 @@ use super::{chance, clock, files};
 use wasmtime::Engine;
 use wasmtime::component::{HasSelf, Linker};
 
-/// What a campaign can be linked with.
-pub(super) fn campaign_linker(engine: &Engine) -> wasmtime::Result<Linker<CallState>> {
+/// What a campaign can be linked with; what carries out a `script`, with all else too, which is denied it.
+pub(super) fn campaign_linker(engine: &Engine, script: bool) -> wasmtime::Result<Linker<CallState>> {
     let mut linker = with_wasi(engine)?;
     clock::link_standing(&mut linker)?;
     types::add_to_linker::<_, HasSelf<CallState>>(&mut linker, |state| state)?;
     log::add_to_linker::<_, HasSelf<CallState>>(&mut linker, |state| state)?;
     artifacts::add_to_linker::<_, HasSelf<CallState>>(&mut linker, |state| state)?;
     run::add_to_linker::<_, HasSelf<CallState>>(&mut linker, |state| state)?;
+    if script {
+        operator_types::add_to_linker::<_, HasSelf<CallState>>(&mut linker, |state| state)?;
+        lifecycle::add_to_linker::<_, HasSelf<CallState>>(&mut linker, |state| state)?;
+        compute::add_to_linker::<_, HasSelf<CallState>>(&mut linker, |state| state)?;
+    }
     Ok(linker)
 }
 
-/// What an operator can be linked with; without a grant `compute` is not there.
-pub(super) fn operator_linker(engine: &Engine, with_compute: bool) -> wasmtime::Result<Linker<CallState>> {
+/// What an operator can be linked with; without a grant `compute` is not there, unless what is linked carries out a
+/// `script`, which is denied what it may not have.
+pub(super) fn operator_linker(
+    engine: &Engine,
+    with_compute: bool,
+    script: bool,
+) -> wasmtime::Result<Linker<CallState>> {
     let mut linker = with_wasi(engine)?;
     types::add_to_linker::<_, HasSelf<CallState>>(&mut linker, |state| state)?;
     operator_types::add_to_linker::<_, HasSelf<CallState>>(&mut linker, |state| state)?;
     log::add_to_linker::<_, HasSelf<CallState>>(&mut linker, |state| state)?;
     lifecycle::add_to_linker::<_, HasSelf<CallState>>(&mut linker, |state| state)?;
     artifacts::add_to_linker::<_, HasSelf<CallState>>(&mut linker, |state| state)?;
-    if with_compute {
+    if script {
+        run::add_to_linker::<_, HasSelf<CallState>>(&mut linker, |state| state)?;
+    }
+    if with_compute || script {
         compute::add_to_linker::<_, HasSelf<CallState>>(&mut linker, |state| state)?;
     }
     Ok(linker)

@@ -14,6 +14,7 @@ use crate::ground::files::{open_path_with, open_regular_path, read_whole};
 use crate::ground::machine::{self, FileSystem};
 use crate::model::document::sha256;
 use crate::model::limit::{Bound, CompileLimits};
+use crate::model::script;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -46,9 +47,24 @@ pub struct PluginSource {
     pub path: PathBuf,
     /// The SHA-256 they must have.
     pub sha256: String,
+    /// What it is told of the script that it carries out, a JSON object; none if it is the plugin itself.
+    pub script: Option<String>,
 }
 
+/// What is told beside arguments to a plugin that carries out no script.
+pub(super) const NOTHING_MORE: &str = "{}";
+
 impl PluginSource {
+    /// What is compiled: for a script what carries it out.
+    fn component(&self) -> String {
+        if self.script.is_some() { script::component(&self.name) } else { self.name.clone() }
+    }
+
+    /// What it is told beside its arguments.
+    pub(super) fn more(&self) -> &str {
+        self.script.as_deref().unwrap_or(NOTHING_MORE)
+    }
+
     /// Reads the plugin.
     ///
     /// # Errors
@@ -135,7 +151,7 @@ impl Compiler {
     /// If it cannot be read or compiled.
     pub fn ready(&self, role: Role, source: &PluginSource) -> Result<(), PluginError> {
         let error = |kind| PluginError { plugin: source.name.clone(), call: None, kind };
-        self.make_ready(role, &source.name, &source.sha256, || source.read()).map_err(error)
+        self.make_ready(role, &source.component(), &source.sha256, || source.read()).map_err(error)
     }
 
     /// As [`Compiler::ready`], for a plugin whose bytes are at hand; `name` is for messages.
@@ -158,7 +174,7 @@ impl Compiler {
 
     /// The component, for an engine that runs: from the cache, else compiled.
     pub(super) fn component(&self, engine: &Engine, kind: Kind, source: &PluginSource) -> Made<Component> {
-        self.component_of(engine, kind, &source.name, &source.sha256, || source.read())
+        self.component_of(engine, kind, &source.component(), &source.sha256, || source.read())
     }
 
     pub(super) fn component_of(

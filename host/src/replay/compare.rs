@@ -60,6 +60,10 @@ pub struct Difference {
     pub attempt: u32,
     /// What was asked.
     pub kind: DecisionKind,
+    /// SHA-256 of the plugin that decided.
+    pub plugin_sha256: String,
+    /// SHA-256 of the script that it carried out, if it did.
+    pub script_sha256: Option<String>,
     /// What differs.
     pub aspect: Aspect,
     /// Where in the document, as a JSON pointer; empty: all of it.
@@ -143,6 +147,8 @@ pub(super) fn unreadable(place: i64, input: &DecisionInput, why: &str) -> Differ
         kind: record.kind,
         aspect: Aspect::Input,
         path: String::new(),
+        plugin_sha256: record.plugin_sha256.clone(),
+        script_sha256: record.script_sha256.clone(),
         recorded: beginning(why),
         replayed: "(nothing to compare with)".to_owned(),
     }
@@ -169,6 +175,8 @@ pub(super) fn first_difference(
         decision: record.number,
         attempt: record.attempt,
         kind: record.kind,
+        plugin_sha256: record.plugin_sha256.clone(),
+        script_sha256: record.script_sha256.clone(),
         aspect: found.aspect,
         path: found.path,
         recorded: beginning(&found.recorded),

@@ -17,6 +17,7 @@ use crate::model::contract::{Context, Decision, Folded};
 use crate::model::document::canonical_value;
 use crate::model::evidence::{DecisionKind, DecisionOutcome, EngineRecord, RemovedRecord};
 use crate::model::limit::{CompileLimits, PluginLimits};
+use crate::model::script::{CAMPAIGN, PinnedScript};
 use crate::plugin::{
     Answer, Compiler, HostSettings, LogEntry, PluginError, PluginHost, PluginLog, PluginSource, Plugins, this_engine,
 };
@@ -334,6 +335,7 @@ impl<'a> Replayer<'a> {
             name: config.campaign.plugin.clone(),
             path: self.dir.join(input.plugin.as_deref().unwrap_or_default()),
             sha256: input.record.plugin_sha256.clone(),
+            script: config.script(CAMPAIGN).map(PinnedScript::more),
         });
         Ok(Campaign { config, host, files })
     }

@@ -2,6 +2,7 @@
 use super::fields::{data, flatten};
 use crate::failure::Failure;
 use crate::model::config::{Pinned, RunConfig};
+use crate::model::script::PinnedScript;
 use crate::store::{Store, TaskEnd};
 use serde::Serialize;
 use serde_json::Value;
@@ -89,7 +90,8 @@ pub fn compare(
 }
 
 fn plugins(pinned: &Pinned) -> BTreeMap<String, String> {
-    pinned.plugins.iter().map(|(name, plugin)| (name.clone(), plugin.sha256.clone())).collect()
+    let scripts = pinned.scripts.values().flat_map(PinnedScript::files);
+    pinned.plugins.iter().chain(scripts).map(|(name, plugin)| (name.clone(), plugin.sha256.clone())).collect()
 }
 
 fn files(pinned: &Pinned) -> BTreeMap<String, String> {

@@ -10,7 +10,7 @@ mod view;
 pub use approval::{Approval, Expected, Word, known};
 pub use dir::RunDir;
 pub use lease::{Lease, LeaseError};
-pub use outside::outside_command;
+pub use outside::{outside_command, taking_command};
 pub use signature::{ANSWER_MAX, Signature};
 pub(crate) use signature::{
     SIGNATURE, SIGNATURE_MAX, set_aside_answer, sign_what_came_by_hand, signature_of_answer, was_set_aside,

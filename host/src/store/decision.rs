@@ -2,9 +2,12 @@
 use super::{FormerState, Store, StoreError, Writer, changed_one, compress, optional};
 use crate::model::contract::{OpenTasksRead, ReadRefused, Reads};
 use crate::model::evidence::{DecisionKind, DecisionOutcome, DecisionRecord, EngineRecord};
+use crate::model::script::{CAMPAIGN, PinnedScript};
 use crate::model::time::Time;
 use rusqlite::Row;
+use serde::Deserialize;
 use serde_json::json;
+use std::collections::BTreeMap;
 
 /// A decision to record.
 #[derive(Debug, Clone)]
@@ -260,6 +263,7 @@ fn decision_row(row: &Row<'_>) -> Result<DecisionRecord, StoreError> {
         at: Time(row.get(5)?),
         config_sha256: row.get(6)?,
         plugin_sha256: row.get(7)?,
+        script_sha256: None,
         engine: row.get(8)?,
         state_from: row.get::<_, Option<i64>>(9)?.map(|number| number as u64),
         supplied: optional(row.get::<_, Option<String>>(10)?.as_deref())?,
@@ -275,6 +279,21 @@ fn decision_row(row: &Row<'_>) -> Result<DecisionRecord, StoreError> {
         asked: super::document(row.get_ref(19)?.as_str().unwrap_or_default())?,
         open_tasks: row.get::<_, i64>(20)? as u64,
     })
+}
+
+/// SHA-256 of the script that the text of a configuration pins as its campaign.
+fn script_in(config: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Config {
+        pinned: Option<Pinned>,
+    }
+    #[derive(Deserialize)]
+    struct Pinned {
+        #[serde(default)]
+        scripts: BTreeMap<String, PinnedScript>,
+    }
+    let Config { pinned } = serde_json::from_str(config).ok()?;
+    pinned?.scripts.remove(CAMPAIGN).map(|script| script.file.sha256)
 }
 
 impl Store {
@@ -299,7 +318,23 @@ impl Store {
         &self,
         each: impl FnMut(DecisionRecord) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.each(&format!("SELECT {COLUMNS} ORDER BY d.decision"), decision_row, each)
+        let mut each = each;
+        let mut scripts = BTreeMap::new();
+        self.each(&format!("SELECT {COLUMNS} ORDER BY d.decision"), decision_row, |mut record| {
+            if !scripts.contains_key(&record.config_sha256) {
+                scripts.insert(record.config_sha256.clone(), self.script_of(&record.config_sha256)?);
+            }
+            record.script_sha256 = scripts.get(&record.config_sha256).cloned().flatten();
+            each(record)
+        })
+    }
+
+    /// SHA-256 of the script that decided under a configuration; nothing if it named none.
+    fn script_of(&self, config_sha256: &str) -> Result<Option<String>, StoreError> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT text FROM configs WHERE sha256 = unhex(?1) LIMIT 1")?;
+        let text: Vec<u8> = statement.query_row([config_sha256], |row| row.get(0))?;
+        Ok(script_in(&compress::unpack_alone(&text)?))
     }
 
     /// Everything that one decision could depend on but for its state; `place` counts the decisions made, from 1.
@@ -310,7 +345,7 @@ impl Store {
         let mut statement = self.connection.prepare_cached(&format!("SELECT {COLUMNS} WHERE d.decision = ?1"))?;
         let mut rows = statement.query([place])?;
         let Some(row) = rows.next()? else { return Ok(None) };
-        let record = decision_row(row)?;
+        let mut record = decision_row(row)?;
         let mut texts = self.connection.prepare_cached(
             "SELECT c.text, d.finished, d.answer, (SELECT min(p.path) FROM plugins p WHERE p.sha256 = d.plugin_sha256) \
              FROM decisions d JOIN configs c ON c.config = d.config WHERE d.decision = ?1",
@@ -318,9 +353,11 @@ impl Store {
         let (config, finished, answer, plugin): Texts =
             texts.query_row([place], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
         let text = |bytes: Option<Vec<u8>>| bytes.map(|bytes| compress::unpack_alone(&bytes)).transpose();
+        let config = compress::unpack_alone(&config)?;
+        record.script_sha256 = script_in(&config);
         Ok(Some(DecisionInput {
             record,
-            config: compress::unpack_alone(&config)?,
+            config,
             plugin,
             finished: text(finished)?,
             answer: text(answer)?,

@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 pub struct NewConfig<'a> {
     /// The text of config.json.
     pub text: &'a str,
-    /// The plugins that it pins, by name.
-    pub plugins: &'a BTreeMap<String, PinnedFile>,
+    /// The plugins that it pins, by name; scripts and their modules count as such.
+    pub plugins: &'a [(String, PinnedFile)],
 }
 
 /// Where jobs are handed in, and what they inherit there.

@@ -52,8 +52,10 @@ impl From<io::Error> for Trouble {
 
 impl RunFiles {
     pub(crate) fn new(dir: &RunDir, config: &RunConfig) -> Self {
-        let pinned = config.pinned.iter().flat_map(|pinned| pinned.inputs.values());
-        let inputs = pinned.map(|file| (file.sha256.clone(), file.path.clone())).collect();
+        let inputs = config.pinned.iter().flat_map(|pinned| pinned.inputs.values());
+        let scripts = config.pinned.iter().flat_map(|pinned| pinned.scripts.values());
+        let scripts = scripts.flat_map(|script| script.files().map(|(_, file)| file));
+        let inputs = inputs.chain(scripts).map(|file| (file.sha256.clone(), file.path.clone())).collect();
         Self { dir: dir.clone(), inputs, open: Mutex::default() }
     }
 

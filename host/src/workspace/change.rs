@@ -12,9 +12,10 @@ use crate::model::code::Code;
 use crate::model::config::{PinnedFile, RunConfig, SWEEP, WORKFLOW};
 use crate::model::document::sha256;
 use crate::model::reason::Reason;
+use crate::model::script::PinnedScript;
 use crate::model::states::RunState;
 use crate::model::workflow::{WorkflowError, is_of_other_run, nearest};
-use crate::run::{Run, RunDir};
+use crate::run::{Run, RunDir, taking_command};
 use crate::tick::{PlanError, propose_growth};
 use serde::Serialize;
 use std::fs::Metadata;
@@ -101,6 +102,7 @@ pub fn take_files(dir: &RunDir, config: &mut RunConfig, paths: &[String]) -> Res
     for given in paths {
         let path = in_workspace(&workspace, config, given)?;
         let from = pin::confined(&workspace, &path, "the file")?;
+        refuse_script(dir, config, &path)?;
         let (after, _) = open_regular_path(&from)
             .and_then(|mut file| digest(&mut file))
             .map_err(|error| Failure::machine(format!("`{}` cannot be read", from.display()), error))?;
@@ -132,6 +134,14 @@ pub fn take_files(dir: &RunDir, config: &mut RunConfig, paths: &[String]) -> Res
     Ok(exchanged)
 }
 
+/// Refuses what is no file of tasks or of the campaign, but the plugin itself.
+fn refuse_script(dir: &RunDir, config: &RunConfig, path: &str) -> Result<(), Failure> {
+    let Some((place, _)) = config.script_with(path) else { return Ok(()) };
+    let what = format!("`{path}` is part of the script behind {place}.plugin, and no file of tasks");
+    let command = taking_command(config, dir.address(), path);
+    Err(Failure::input(what).hint(format!("`{command}` takes it, with its modules")))
+}
+
 /// The pinned files of which the workspace has another copy now, by their paths; what is large is looked at only where
 /// `thorough`. Files that are gone from the workspace are left out: the run has what it needs.
 pub fn changed_files(dir: &RunDir, config: &RunConfig, thorough: bool) -> Vec<String> {
@@ -142,6 +152,7 @@ pub fn changed_files(dir: &RunDir, config: &RunConfig, thorough: bool) -> Vec<St
         .files
         .iter()
         .chain(inputs)
+        .chain(pinned.scripts.values().flat_map(PinnedScript::files))
         .filter(|(path, _)| !is_of_other_run(path))
         .filter(|(path, file)| differs(&workspace.join(path), dir, file, thorough))
         .map(|(path, _)| path.clone())

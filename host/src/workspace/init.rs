@@ -1,13 +1,14 @@
 //! Makes a run: aside, with its first plan, and then renamed into place. A crash leaves nothing that is taken for a
 //! run.
 use super::environment::environment_here;
+use super::log::last_lines;
 use super::open::assemble;
 use super::{Resolved, Workspaces, find_among, is_run_id, pin, resolve};
 use crate::failure::{Failure, FailureKind};
 use crate::ground::random::new_attempt_id;
 use crate::ground::{failpoint, machine};
 use crate::model::act::Act;
-use crate::model::config::RunConfig;
+use crate::model::config::{Pinned, RunConfig};
 use crate::model::reuse::{Ignorable, WORKSPACE};
 use crate::run::{Lease, LeaseError, RunDir};
 use crate::store::{Durability, NewConfig, NewRun, Store};
@@ -278,7 +279,7 @@ fn make(
     let shared = super::open::on_shared_file_system(&dir)?;
     let mut store = Store::create(&dir.database(), config.store.journal, shared)?;
     let identity = dir.new_identity().map_err(|error| Failure::machine("examining the run directory", error))?;
-    let plugins = config.pinned.as_ref().map(|pinned| pinned.plugins.clone()).unwrap_or_default();
+    let plugins = config.pinned.as_ref().map(Pinned::code).unwrap_or_default();
     let environment = environment_here(&config, &dir)?;
     store.transaction(Durability::Full, |writer| {
         writer.create_run(&NewRun {
@@ -296,7 +297,9 @@ fn make(
     let now_ms = request.act.at_ms;
     let (mut run, plugins) = assemble(dir, config, store)?;
     plugins.load_all()?;
-    plan_first(&mut run, moment(now_ms, &stopwatch()))?;
+    plan_first(&mut run, moment(now_ms, &stopwatch()))
+        // what is made aside goes, and the log with it
+        .map_err(|error| Failure::from(error).logged(last_lines(&run.dir)))?;
     let reusable = survey(&run)?;
     Ok((run.config, reusable))
 }

@@ -1,16 +1,23 @@
 //! `plugins/log.jsonl`: one JSON object for each message of a plugin. Of the last messages 64 MiB at least are kept and
 //! 128 MiB at most, whoever writes how much; what cannot be written is dropped.
 use super::now_ms;
+use crate::ground::files::open_regular_path;
 use crate::model::time::Time;
 use crate::plugin::{LogEntry, LogLevel, PluginLog};
 use crate::run::RunDir;
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 /// The size at which the log is put aside and begun anew, in bytes.
 const LOG_MAX: u64 = 64 * 1024 * 1024;
+
+/// Bytes of the log in which its last lines are looked for.
+const LAST_READ: u64 = 256 * 1024;
+/// Lines that are the last, and characters that are shown of each.
+const LAST_LINES: usize = 30;
+const LINE_MAX: usize = 500;
 
 /// The log of one run.
 pub(super) struct RunLog {
@@ -52,6 +59,26 @@ impl RunLog {
 pub fn log_for_person(run: &Path, of: &str, message: &str) {
     let entry = LogEntry { plugin: of, attempt: None, level: LogLevel::Error, message };
     RunLog::new(RunDir::new(run).log()).write(&entry);
+}
+
+/// The last lines that plugins logged in a run, as far as that can be read.
+pub(super) fn last_lines(run: &RunDir) -> Vec<String> {
+    let Ok(mut file) = open_regular_path(&run.log()) else { return Vec::new() };
+    let size = file.metadata().map_or(0, |metadata| metadata.len());
+    let mut bytes = Vec::new();
+    let read = file.seek(SeekFrom::Start(size.saturating_sub(LAST_READ))).and_then(|_| file.read_to_end(&mut bytes));
+    if read.is_err() {
+        return Vec::new();
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    let entries = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let lines: Vec<String> = entries
+        .flat_map(|entry| {
+            let message = entry["message"].as_str().unwrap_or_default();
+            message.lines().map(|line| line.chars().take(LINE_MAX).collect()).collect::<Vec<String>>()
+        })
+        .collect();
+    lines[lines.len().saturating_sub(LAST_LINES)..].to_vec()
 }
 
 impl PluginLog for RunLog {

@@ -17,6 +17,8 @@ mod outputs;
 mod owner;
 mod pin;
 mod remove;
+mod scripts;
+mod wheel;
 
 pub(crate) use artifacts::RunFiles;
 pub use backup::back_up;
@@ -33,14 +35,15 @@ pub use listed::listed;
 pub use log::log_for_person;
 pub use once::{MadeOnce, Once, make_once, workspaces_or_new};
 pub use open::{
-    Access, Aside, HeldRun, act, check_plugins, compile_ahead, compile_upgrade, compiler, config_document, find_plugin,
-    kept_config, open_for_reading, open_run, open_to_look, open_to_rehearse, pin_again, read_store, refusal,
-    write_config, write_config_and_open, write_config_with,
+    Access, Aside, HeldRun, act, check_plugins, compile_ahead, compile_upgrade, compiler, config_document, kept_config,
+    open_for_reading, open_run, open_to_look, open_to_rehearse, pin_again, read_store, refusal, write_config,
+    write_config_and_open, write_config_with,
 };
 pub(crate) use open::{Ahead, open_leased};
 pub use owner::{adopt, refuse_other_user};
 pub use pin::check_files;
 pub use remove::{Usage, refuse_removal, remove, usage};
+pub use scripts::{NewPlugin, exchange_plugin};
 
 use crate::failure::Failure;
 use crate::model::workflow::nearest;

@@ -4,6 +4,7 @@ use super::environment::{note_environment, pinned_here};
 use super::init::{config_text, workspace_of};
 use super::log::RunLog;
 use super::owner::{is_own, refuse_stranger};
+use super::scripts::Given;
 use super::{now_ms, outputs, pin, read_run_config};
 use crate::backend::{Backends, Clock, local};
 use crate::failure::{Failure, FailureKind};
@@ -11,13 +12,14 @@ use crate::ground::files::{open_regular_path, read_named, read_regular, read_who
 use crate::ground::machine;
 use crate::model::act::{Act, Actor, VERSION, Verb};
 use crate::model::code::Code;
-use crate::model::config::{BackendConfig, CONFIG_MAX, PLUGIN_MAX, RunConfig};
+use crate::model::config::{BackendConfig, CONFIG_MAX, PLUGIN_MAX, Pinned, RunConfig};
 use crate::model::contract::PlanReason;
 use crate::model::document::sha256;
 use crate::model::evidence::EngineRecord;
 use crate::model::id::OperatorKey;
 use crate::model::limit::CompileLimits;
 use crate::model::reason::Reason;
+use crate::model::script::{CAMPAIGN, PinnedScript, component, operator_place};
 use crate::model::states::RunState;
 use crate::plugin::{CONTRACT, Compiler, HostSettings, PluginHost, PluginSource, Role};
 use crate::run::{Lease, Machine, Run, RunDir};
@@ -289,7 +291,7 @@ pub fn write_config_with<T>(
     also: impl FnOnce(&Writer<'_>, i64) -> Result<T, StoreError>,
 ) -> Result<T, Failure> {
     let text = config_text(&config)?;
-    let plugins = config.pinned.as_ref().map(|pinned| pinned.plugins.clone()).unwrap_or_default();
+    let plugins = config.pinned.as_ref().map(Pinned::code).unwrap_or_default();
     let next = next_config(&run.dir);
     let kept = !run.store.rehearses();
     let changed = tells_otherwise(&run.config, &config);
@@ -369,25 +371,6 @@ pub fn pin_again(dir: &RunDir, config: &mut RunConfig) -> Result<(), Failure> {
     pin::pin_params(config, dir)
 }
 
-/// Copies another plugin file into the run in place of the one that `name` stands for.
-///
-/// # Errors
-/// If it cannot be read or copied.
-pub fn find_plugin(
-    dir: &RunDir,
-    config: &mut RunConfig,
-    name: &str,
-    file: &std::path::Path,
-) -> Result<String, Failure> {
-    let bytes = read_plugin(file)?;
-    let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    let stem = stem.strip_prefix(pin::BUILTIN).map_or(stem.as_str(), |short| short).to_owned();
-    let pinned = pin::store_plugin(&bytes, &stem, dir)?;
-    let digest = pinned.sha256.clone();
-    config.pinned.get_or_insert_default().plugins.insert(name.to_owned(), pinned);
-    Ok(digest)
-}
-
 /// Joins the parts of a run.
 pub(super) fn assemble(dir: RunDir, config: RunConfig, store: Store) -> Result<(Run, Rc<PluginHost>), Failure> {
     let mut backends = Backends::new(dir.root());
@@ -427,21 +410,22 @@ fn plugin_host(dir: &RunDir, config: &RunConfig, backends: Arc<Backends>) -> Plu
         log: Arc::new(RunLog::new(dir.log())),
         limits: config.limits.plugin.clone(),
     });
-    host.set_campaign(pinned_source(dir, config, &config.campaign.plugin));
+    host.set_campaign(pinned_source(dir, config, CAMPAIGN, &config.campaign.plugin));
     for (key, operator) in &config.operators {
-        let source = pinned_source(dir, config, &operator.plugin);
+        let source = pinned_source(dir, config, &operator_place(key), &operator.plugin);
         host.add_operator(OperatorKey(key.clone()), source, operator.grants.clone());
     }
     host
 }
 
-/// The plugin that a name of the configuration stands for in a run.
-fn pinned_source(dir: &RunDir, config: &RunConfig, name: &str) -> PluginSource {
-    let pinned = config.pinned.as_ref().and_then(|pinned| pinned.plugins.get(name));
+/// The plugin that a name of the configuration stands for in a run, at the place where it stands there.
+fn pinned_source(dir: &RunDir, config: &RunConfig, place: &str, name: &str) -> PluginSource {
+    let pinned = config.pinned_component(name);
     PluginSource {
         name: name.to_owned(),
         path: pinned.map(|file| dir.join(&file.path)).unwrap_or_default(),
         sha256: pinned.map(|file| file.sha256.clone()).unwrap_or_default(),
+        script: config.script(place).map(PinnedScript::more),
     }
 }
 
@@ -456,13 +440,25 @@ pub fn compiler(limits: &CompileLimits) -> Compiler {
 /// # Errors
 /// If it cannot be read, or is none.
 pub fn compile_upgrade(dir: &RunDir, role: Role, file: &std::path::Path) -> Result<(), Failure> {
-    let limits = read_config(dir)?.0.map(|config| config.limits.compile).unwrap_or_default();
-    let bytes = read_plugin(file)?;
+    let config = read_config(dir)?.0.ok();
+    let limits = config.as_ref().map(|config| config.limits.compile.clone()).unwrap_or_default();
+    let bytes = match Given::of(file) {
+        Given::Runner(language) => pin::runner(language, "plugin", &file.display().to_string())?,
+        Given::Script(language) => {
+            let name = file.to_str().unwrap_or_default();
+            let pinned = config.as_ref().map(|config| pinned_source(dir, config, "", &component(name)));
+            if let Some(source) = pinned.filter(|source| !source.sha256.is_empty()) {
+                return Ok(compiler(&limits).ready(role, &source)?);
+            }
+            pin::runner(language, "plugin", name)?
+        }
+        Given::Component(file) => read_plugin(file)?.into(),
+    };
     Ok(compiler(&limits).ready_bytes(role, &file.display().to_string(), &bytes)?)
 }
 
 /// The bytes of a plugin that a person names: a file, or one of the standard plugins.
-fn read_plugin(file: &std::path::Path) -> Result<Vec<u8>, Failure> {
+pub(super) fn read_plugin(file: &std::path::Path) -> Result<Vec<u8>, Failure> {
     if let Some(short) = file.to_str().and_then(|name| name.strip_prefix(pin::BUILTIN)) {
         return pin::builtin_plugin(short, "plugin").map(<[u8]>::to_vec);
     }
@@ -474,11 +470,12 @@ fn read_plugin(file: &std::path::Path) -> Result<Vec<u8>, Failure> {
 /// plugin is needed.
 pub fn compile_ahead(dir: &RunDir, config: &RunConfig) {
     let compiler = compiler(&config.limits.compile);
-    let campaign = (Role::Campaign, config.campaign.plugin.as_str());
-    let operators = config.operators.values().map(|operator| (Role::Operator, operator.plugin.as_str()));
-    let named: BTreeSet<(Role, &str)> = operators.chain([campaign]).collect();
+    let named: BTreeSet<(Role, String)> = config
+        .places()
+        .map(|(place, name, _)| (if place == CAMPAIGN { Role::Campaign } else { Role::Operator }, component(name)))
+        .collect();
     for (role, name) in named {
-        let source = pinned_source(dir, config, name);
+        let source = pinned_source(dir, config, "", &name);
         if !source.sha256.is_empty() {
             // A tick that needs it says why it has none.
             let _ = compiler.ready(role, &source);

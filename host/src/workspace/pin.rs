@@ -1,17 +1,21 @@
 //! Copies into a run what it must not lose: plugins, inputs and the files tasks may name, each pinned by its SHA-256.
 use super::outputs;
+use super::scripts::{Named, pin_scripts};
 use crate::failure::{Failure, FailureKind};
 use crate::ground::carriage::is_executable;
 use crate::ground::digest::copy_hashed;
 use crate::ground::files::read_named;
+pub(super) use crate::model::config::BUILTIN;
 use crate::model::config::{PLUGIN_MAX, Pinned, PinnedFile, RunConfig};
 use crate::model::document::{canonical, sha256};
 use crate::model::manifest::Manifest;
 use crate::model::pattern::{Dots, Kind, PATTERNS_MAX, Pattern, Patterns, Place, Seen, misses};
+use crate::model::script::{Language, component};
 use crate::model::workflow::nearest;
 use crate::plugin::{builtin, manifest};
 use crate::run::RunDir;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Write;
@@ -33,8 +37,11 @@ const SEEN_MAX: usize = 2_000;
 /// # Errors
 /// If a plugin, an input or a file is not there, or lies outside the workspace.
 pub fn check_files(config: &RunConfig, workspace: &Path) -> Result<(), Failure> {
-    for (place, name) in plugins(config) {
-        find_plugin(name, workspace, &format!("{place}.plugin"))?;
+    for (place, name, modules) in config.places() {
+        match Named::of(&place, name, modules)? {
+            Some(script) => script.check_files(workspace)?,
+            None => find_plugin(name, workspace, &plugin_place(&place)).map(drop)?,
+        }
     }
     for (name, path) in &config.campaign.inputs {
         confined(workspace, path, &format!("campaign.inputs.{name}"))?;
@@ -43,10 +50,9 @@ pub fn check_files(config: &RunConfig, workspace: &Path) -> Result<(), Failure> 
     outputs::check_outputs(config, workspace)
 }
 
-/// The plugins that a configuration names, with the part of it that does.
-fn plugins(config: &RunConfig) -> impl Iterator<Item = (String, &String)> {
-    let operators = config.operators.iter().map(|(key, operator)| (format!("operators.{key}"), &operator.plugin));
-    std::iter::once(("campaign".to_owned(), &config.campaign.plugin)).chain(operators)
+/// The key of the configuration that names the plugin of a part of it.
+pub(super) fn plugin_place(place: &str) -> String {
+    format!("{place}.plugin")
 }
 
 /// Copies everything the configuration names into the run.
@@ -88,13 +94,18 @@ pub(super) fn pin_plugins(
     run: &RunDir,
     pinned: &mut Pinned,
 ) -> Result<(), Failure> {
-    for (place, name) in plugins(config) {
-        if !pinned.plugins.contains_key(name) {
-            let file = pin_plugin(name, workspace, run, &format!("{place}.plugin"))?;
-            pinned.plugins.insert(name.clone(), file);
+    for (place, name, _) in config.places() {
+        let component = component(name);
+        if !pinned.plugins.contains_key(&component) {
+            let place = plugin_place(&place);
+            let file = match Language::of(name) {
+                Some(language) => store_plugin(&runner(language, &place, name)?, language.runner(), run)?,
+                None => pin_plugin(name, workspace, run, &place)?,
+            };
+            pinned.plugins.insert(component, file);
         }
     }
-    Ok(())
+    pin_scripts(config, workspace, run, pinned)
 }
 
 /// Where a plugin's bytes are.
@@ -103,11 +114,35 @@ enum Found<'a> {
     File(PathBuf),
 }
 
-/// How the names of standard plugins begin.
-pub(super) const BUILTIN: &str = "builtin:";
+/// What carries out the scripts of a language.
+pub(super) fn runner(language: Language, place: &str, script: &str) -> Result<Cow<'static, [u8]>, Failure> {
+    builtin::builtin(language.runner()).map(Cow::Borrowed).ok_or_else(|| {
+        let (runs, language) = (language.runner(), language.as_str());
+        let what = format!(
+            "{place} is `{script}`, and this matterstack was built without `{BUILTIN}{runs}`, which carries out scripts in \
+             {language}"
+        );
+        Failure::of(FailureKind::Plugin, what)
+            .hint("`matterstack plugin runner add FILE` adds it; the binaries of a release have it")
+    })
+}
+
+/// Whether a file holds native code, by how its name ends.
+pub(super) fn is_native(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    [".so", ".pyd", ".dll", ".dylib", ".node", ".a", ".o"].iter().any(|end| name.ends_with(end))
+        || name.contains(".so.")
+}
 
 /// The standard plugin with this name, which stands without its beginning.
 pub(super) fn builtin_plugin(short: &str, place: &str) -> Result<&'static [u8], Failure> {
+    if let Some(language) = Language::of_runner(short) {
+        let what = format!("{place} is `{BUILTIN}{short}`, which carries out scripts, and needs one");
+        let end = language.modules()[0];
+        return Err(
+            Failure::input(what).hint(format!("name the script itself, such as `\"plugin\": \"campaign{end}\"`"))
+        );
+    }
     builtin::builtin(short).ok_or_else(|| {
         let near = nearest(short, builtin::names()).map(|near| format!("did you mean `{BUILTIN}{near}`?"));
         let all: Vec<&str> = builtin::names().collect();
@@ -120,6 +155,12 @@ fn find_plugin<'a>(name: &'a str, workspace: &Path, place: &str) -> Result<Found
     if let Some(short) = name.strip_prefix(BUILTIN) {
         let bytes = builtin_plugin(short, place)?;
         return Ok(Found::Builtin(short, bytes));
+    }
+    if name.ends_with(".ts") || name.ends_with(".mts") {
+        return Err(Failure::input(format!("{place} is `{name}`, and TypeScript is carried out only as JavaScript"))
+            .hint(format!(
+                "`esbuild {name} --bundle --format=esm --outfile=campaign.js` makes that; name `campaign.js`"
+            )));
     }
     confined(workspace, name, place).map(Found::File)
 }
@@ -137,18 +178,24 @@ fn pin_plugin(name: &str, workspace: &Path, run: &RunDir, place: &str) -> Result
 
 /// Keeps a plugin's bytes in the run, under a name that says which they are.
 pub(super) fn store_plugin(bytes: &[u8], stem: &str, run: &RunDir) -> Result<PinnedFile, Failure> {
-    let digest = sha256(bytes);
-    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' };
-    let stem: String = stem.chars().take(64).map(plain).collect();
-    let path = run.place(format!("plugins/{stem}-{}.wasm", &digest[..12]));
-    write(&run.join(&path), |file| file.write_all(bytes))?;
-    let told = manifest_of(bytes, &stem)?;
+    let file = store_file(bytes, (stem, "wasm"), run)?;
+    let told = manifest_of(bytes, stem)?;
     let of = |manifest: &Manifest| {
         let (name, version) = (manifest.name.as_deref()?, manifest.reuse_version.as_deref()?);
         Some(format!("{name} {version}"))
     };
     let reuse_version = told.as_ref().and_then(of);
-    Ok(PinnedFile { reuse_version, ..PinnedFile::new(path, digest, bytes.len() as u64) })
+    Ok(PinnedFile { reuse_version, ..file })
+}
+
+/// Keeps bytes beside the run's plugins, under a name that says which they are.
+pub(super) fn store_file(bytes: &[u8], (stem, end): (&str, &str), run: &RunDir) -> Result<PinnedFile, Failure> {
+    let digest = sha256(bytes);
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' };
+    let stem: String = stem.chars().take(64).map(plain).collect();
+    let path = run.place(format!("plugins/{stem}-{}.{end}", &digest[..12]));
+    write(&run.join(&path), |file| file.write_all(bytes))?;
+    Ok(PinnedFile::new(path, digest, bytes.len() as u64))
 }
 
 /// What a plugin says of itself.
@@ -160,6 +207,12 @@ fn manifest_of(bytes: &[u8], name: &str) -> Result<Option<Manifest>, Failure> {
 /// Takes over what the campaign's plugin says of itself, where the configuration says nothing, and writes the rest out.
 pub(super) fn follow_manifest(config: &mut RunConfig, run: &RunDir) -> Result<(), Failure> {
     let name = &config.campaign.plugin;
+    if Language::of(name).is_some() {
+        // what its runner says of itself is not the script's word
+        config.campaign.analyze.get_or_insert_default();
+        config.campaign.takes_back.get_or_insert(false);
+        return Ok(());
+    }
     let Some(file) = config.pinned.as_ref().and_then(|pinned| pinned.plugins.get(name)) else { return Ok(()) };
     let path = run.join(&file.path);
     let bytes = read_named(&path, PLUGIN_MAX)
@@ -173,6 +226,15 @@ pub(super) fn follow_manifest(config: &mut RunConfig, run: &RunDir) -> Result<()
 
 /// The path of something inside the workspace, links resolved.
 pub(super) fn confined(workspace: &Path, relative: &str, place: &str) -> Result<PathBuf, Failure> {
+    let real = inside(workspace, relative, place)?;
+    if !real.is_file() {
+        return Err(Failure::input(format!("{place} is `{relative}`, which is not a file")));
+    }
+    Ok(real)
+}
+
+/// The path of a file or folder inside the workspace, links resolved.
+pub(super) fn inside(workspace: &Path, relative: &str, place: &str) -> Result<PathBuf, Failure> {
     let path = Path::new(relative);
     let inside = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     let outside = || {
@@ -193,9 +255,6 @@ pub(super) fn confined(workspace: &Path, relative: &str, place: &str) -> Result<
     })?;
     if !real.starts_with(workspace) {
         return Err(outside());
-    }
-    if !real.is_file() {
-        return Err(Failure::input(format!("{place} is `{relative}`, which is not a file")));
     }
     Ok(real)
 }

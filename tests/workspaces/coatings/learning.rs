@@ -79,7 +79,12 @@ impl Drive {
             log: Arc::new(Said),
             limits,
         });
-        host.set_campaign(PluginSource { name: "coatings".to_owned(), path: component, sha256: sha256(&bytes) });
+        host.set_campaign(PluginSource {
+            name: "coatings".to_owned(),
+            path: component,
+            sha256: sha256(&bytes),
+            script: None,
+        });
         Self { host, outputs, oracle: Oracle::start(), fuel_max: 0 }
     }
 

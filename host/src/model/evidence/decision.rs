@@ -86,8 +86,11 @@ pub struct DecisionRecord {
     pub at: Time,
     /// SHA-256 of the configuration it was made under.
     pub config_sha256: String,
-    /// SHA-256 of the plugin that decided.
+    /// SHA-256 of the plugin that decided; for a script of what carried it out.
     pub plugin_sha256: String,
+    /// SHA-256 of the script that decided; absent where the plugin is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script_sha256: Option<String>,
     /// The number of the engine that carried it out.
     pub engine: i64,
     /// The decision whose state it was given; absent if there was none.

@@ -140,6 +140,6 @@ impl Asked {
 }
 
 fn campaign_digest(run: &Run) -> String {
-    let pinned = run.config.pinned.as_ref().and_then(|pinned| pinned.plugins.get(&run.config.campaign.plugin));
+    let pinned = run.config.pinned_component(&run.config.campaign.plugin);
     pinned.map(|file| file.sha256.clone()).unwrap_or_default()
 }

@@ -6,6 +6,7 @@ use crate::model::document::{canonical_value, sha256};
 use crate::model::pattern::plain_path;
 use crate::model::recorded::RecordedCommand;
 use crate::model::reuse::{Ignorable, Part, Recipe, ReuseKey};
+use crate::model::script::operator_place;
 use crate::model::workflow::{CommandLine, FileSource, Task};
 use crate::run::{Machine, Run};
 use crate::store::{NewEnvironment, NewInput, StoreError};
@@ -147,7 +148,7 @@ pub(super) fn common(config: &RunConfig, pinned: Option<&NewEnvironment>, operat
     let settings = settings.ok_or_else(|| told(format!("the configuration has no operator `{operator}`")))?;
     let (name, backend) = backend_of(config, operator, settings)?;
     Ok(vec![
-        (Part::Operator, version(config, &settings.plugin)),
+        (Part::Operator, version(config, operator, &settings.plugin)),
         (Part::Config, text(&settings.config)),
         (Part::Setup, text(&setup(backend))),
         (Part::Record, text(&recorded(pinned, (name, backend))?)),
@@ -177,9 +178,13 @@ fn launcher_files(
     named.map_err(|why| told(format!("in the `launcher` of operator `{operator}`, {why}")))
 }
 
-/// What stands for an operator's plugin: what its manifest says, whatever release it came with, else its digest.
-fn version(config: &RunConfig, plugin: &str) -> String {
-    let pinned = config.pinned.as_ref().and_then(|pinned| pinned.plugins.get(plugin));
+/// What stands for an operator's plugin: what its manifest says, whatever release it came with, else its digest; for a
+/// script its own, whatever carries it out.
+fn version(config: &RunConfig, operator: &str, plugin: &str) -> String {
+    if let Some(script) = config.script(&operator_place(operator)) {
+        return text(&json!({"format": 1, "plugin": script.digest()}));
+    }
+    let pinned = config.pinned_component(plugin);
     match pinned.and_then(|file| file.reuse_version.as_deref()) {
         Some(version) => text(&json!({"format": 1, "version": version})),
         None => text(&json!({"format": 1, "plugin": pinned.map(|file| file.sha256.as_str())})),
