@@ -1,5 +1,5 @@
 //! Builds the standard plugins for `wasm32-wasip2` and hands them to `plugin::builtin`, and the examples with their
-//! campaigns to `workspace::new`, so that the binary needs no other file.
+//! campaigns to `workspace::new`, and beginnings of plugins to `author::new`, so that the binary needs no other file.
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -28,6 +28,8 @@ const EXAMPLES: [(&str, Option<(&str, &str)>); 5] = [
 ];
 /// What of an example's folder is no part of the example: what was made there, and what its campaign is made from.
 const LEFT_OUT: [&str; 5] = ["runs", "campaign", "venv", "__pycache__", ".gitignore"];
+/// What new plugins begin with, by the folder in `plugins/templates`.
+const TEMPLATES: [&str; 4] = ["javascript", "python", "rust", "rust-operator"];
 const TARGET: &str = "wasm32-wasip2";
 
 /// What the outer cargo says to this crate and would change how the guests are built.
@@ -71,6 +73,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     fs::write(out.join("builtins.rs"), table + "]\n")?;
+    fs::write(out.join("templates.rs"), templates(&root)?)?;
     fs::write(out.join("examples.rs"), examples(&root, &guests.join(TARGET).join("guest"), &out)?)?;
     Ok(())
 }
@@ -94,6 +97,45 @@ fn examples(root: &Path, components: &Path, out: &Path) -> Result<String, Box<dy
             table += &format!("        ({place:?}, include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{file}\"))),\n");
             println!("cargo:rerun-if-changed={}", folder.join("campaign/src").display());
             println!("cargo:rerun-if-changed={}", folder.join("campaign/Cargo.toml").display());
+        }
+        table += "    ]),\n";
+    }
+    Ok(table + "]\n")
+}
+
+/// The table of what new plugins begin with: the folder's name in `plugins/templates`, and files by their paths. What
+/// is written in Rust takes the SDK along, as it lies here: no registry has it.
+fn templates(root: &Path) -> Result<String, Box<dyn Error>> {
+    let folder = fs::canonicalize(root.join("plugins/templates"))?;
+    let sdk = [
+        ("plugins/templates/vendor/Cargo.toml", "Cargo.toml"),
+        ("host/document", "host/document"),
+        ("plugins/sdk/rust", "plugins/sdk/rust"),
+        ("wit", "wit"),
+    ];
+    let mut table = String::from("&[\n");
+    for template in TEMPLATES {
+        table += &format!("    ({template:?}, &[\n");
+        let mut places = vec![(folder.join(template), PathBuf::new())];
+        if template.starts_with("rust") {
+            let vendor = Path::new("vendor/matterstack");
+            places.extend(sdk.map(|(from, to)| (root.join(from), vendor.join(to))));
+        }
+        for (from, to) in places {
+            let from = fs::canonicalize(from)?;
+            let mut files = Vec::new();
+            if from.is_dir() {
+                collect(&from, &mut files)?
+            } else {
+                files.push(from.clone())
+            }
+            files.sort();
+            for file in &files {
+                let below = file.strip_prefix(&from)?;
+                let path = if below.as_os_str().is_empty() { to.clone() } else { to.join(below) };
+                let path = path.to_str().ok_or("a file of a template has no name in UTF-8")?;
+                table += &format!("        ({path:?}, include_bytes!({:?})),\n", file.display().to_string());
+            }
         }
         table += "    ]),\n";
     }

@@ -239,7 +239,7 @@ impl From<PluginError> for Failure {
             | PluginErrorKind::Trap(_)
             | PluginErrorKind::Refusals(_)
             | PluginErrorKind::BadOutput(_) => Self::of(FailureKind::Plugin, text).hint(
-                "`matterstack plugin inspect FILE` says what a plugin needs; its log is `plugins/log.jsonl` in the run",
+                "`matterstack plugin check FILE` says what is wrong with a plugin; its log is `plugins/log.jsonl` in the run",
             ),
         }
     }

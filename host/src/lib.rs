@@ -6,7 +6,8 @@
 //! run directory, its lease and what an opened run holds. [`tick`] joins them into one step. [`failure`] and
 //! [`explain`] say what went wrong and why nothing moves, [`people`] brings in answers and kits, [`evidence`] writes
 //! what a run leaves for others. [`workspace`] finds, makes and opens runs, [`results`] makes tables of them,
-//! [`replay`] makes their decisions again, [`drive`] is the loop, and [`cli`] is the only place that prints.
+//! [`replay`] makes their decisions again, [`author`] is for who writes plugins, [`drive`] is the loop, and [`cli`] is
+//! the only place that prints.
 //!
 //! What holds always, beside the order of the rooms:
 //!
@@ -19,6 +20,7 @@
 //! - A plugin cannot fail a tick. It can fail its own attempt, or hold its own run with a recorded reason.
 //! - A tick reads what is due, changed or ready through indexes. Only one that holds a run, to say what did not move,
 //!   looks at more.
+pub mod author;
 pub mod backend;
 pub mod cli;
 pub mod drive;

@@ -2,6 +2,7 @@
 mod alone;
 mod approvals;
 mod ask_tell;
+mod author;
 pub(crate) mod bad_input;
 mod choosing;
 mod clean;

@@ -4,6 +4,7 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -62,4 +63,16 @@ pub fn start_and_wait(program: &Path, arguments: &[&str], input: File) -> io::Re
         .spawn()?
         .wait()?;
     Ok(Ended { status, output, complaint })
+}
+
+/// Starts a program in a directory, has what it prints go to `log`, and waits for its end.
+///
+/// # Errors
+/// If there is no command, or it cannot be started.
+pub fn run_in(command: &[String], directory: &Path, log: &OwnedFd) -> io::Result<ExitStatus> {
+    let (program, arguments) = command.split_first().ok_or_else(|| io::Error::other("the command is empty"))?;
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(directory).stdin(Stdio::null());
+    command.stdout(Stdio::from(log.try_clone()?)).stderr(Stdio::from(log.try_clone()?));
+    spawn(&mut command)?.wait()
 }

@@ -1,4 +1,5 @@
 //! The command line: the only place that prints or exits.
+mod author;
 mod backend;
 mod backup;
 mod compare;

@@ -1,75 +1,130 @@
-//! `plugin inspect` and `amend … plugin`.
-use super::Session;
+//! `plugin …` and `amend … plugin`.
 use super::control::{How, say_with};
-use super::output::{print, print_json};
 use super::runs::take;
+use super::{Session, author};
+use crate::author::Language;
 use crate::failure::Failure;
-use crate::ground::files::read_named;
 use crate::model::act::Verb;
 use crate::model::code::{Code, Word};
-use crate::model::config::PLUGIN_MAX;
-use crate::model::document::canonical_own;
-use crate::model::script::Language;
+use crate::model::script::Language as ScriptLanguage;
 use crate::model::states::RunState;
-use crate::plugin::{Role, builtin, inspect};
+use crate::plugin::Role;
 use crate::workspace::{self, NewPlugin};
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
-use std::path::Path;
-
-/// How the name of a standard plugin begins.
-const BUILTIN: &str = "builtin:";
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PluginCommand {
     /// Show what a plugin is: its world, contract version, imports, and the grants it would need
     ///
-    /// It is compiled for that, in a process of its own, within `limits.compile` of the workspace in which the file
-    /// lies, else of your own settings, else 2000 MiB of memory and 120 seconds of processor time.
+    /// Nothing of it is compiled or executed.
     ///
     /// With --json: world, contract, sha256, size in bytes, exports, imports, grants (what to add to the
-    /// configuration), and manifest (what it says of itself, or null).
+    /// configuration), manifest (what it says of itself, or null), and problems (why it cannot be used, in sentences).
+    /// For a script: language, world (or null), sha256, size, functions and problems.
     Inspect {
-        /// A .wasm file, or builtin:NAME
+        /// A .wasm file, a script (.py, .js), or builtin:NAME
         file: String,
     },
+    /// Check that a file is a plugin, and say what it needs granted, without executing any of it
+    ///
+    /// Every function of its world must be there with the types of the contract, every import must be one that it can
+    /// have, and its manifest must agree with both. Of a script only its text is looked at, not its syntax. If
+    /// something is wrong, the exit code is 4.
+    ///
+    /// With --json: as `plugin inspect`.
+    Check {
+        /// A .wasm file, a script (.py, .js), or builtin:NAME
+        file: String,
+    },
+    /// Make a workspace with a new plugin in it: its source, a test, and a configuration that runs it
+    ///
+    /// It lies below the workspaces root, else below `workspaces` here. A script (python, javascript) runs as it is; a
+    /// component (rust) is built first, with `plugin build`. The SDK lies beside the source.
+    ///
+    /// With --json: workspace, and path (its directory).
+    New {
+        /// The language
+        #[arg(value_enum)]
+        language: Words,
+        /// What to call it: its path below the workspaces root
+        dir: PathBuf,
+        /// An operator in place of a campaign
+        #[arg(long)]
+        operator: bool,
+    },
+    /// Make a component of its source, and check it
+    ///
+    /// In a directory, `campaign.build` of its config.json says how; else a Cargo.toml is built with cargo, and the
+    /// component put where config.json names it. A core module becomes a component with wasm-tools. What these programs
+    /// print goes to standard error.
+    ///
+    /// With --json: path of the component, and checked: what `plugin check` says of it.
+    Build {
+        /// A directory, or a core module [default: here]
+        #[arg(default_value = ".", hide_default_value = true)]
+        dir: PathBuf,
+    },
+    /// Try a plugin with ordinary, empty, huge, failing and repeated input, and show the shortest case that fails
+    ///
+    /// It runs in the sandbox that a run gives it; there is no run, and nothing outside is reached: the compute system
+    /// behind an operator is made up, and at times does not answer, forgets jobs or takes them without saying so. Each
+    /// call of a campaign is made twice and must come out the same. In a workspace, parameters and tasks are those of
+    /// its config.json. If a rule is broken, the exit code is 1.
+    ///
+    /// With --json: a list, each with plugin, world, cases and calls (how many), and found: {rule, case, calls: [{call,
+    /// given, answer}]}, or null.
+    Test {
+        /// A .wasm file, builtin:NAME, or the directory of a workspace
+        path: String,
+        /// A JSON file in the place of the workspace's campaign.params, or of an operator's config
+        #[arg(long, value_name = "FILE")]
+        params: Option<PathBuf>,
+        /// A JSON file with a task that the operator takes
+        #[arg(long, value_name = "FILE")]
+        task: Option<PathBuf>,
+    },
+    /// List the standard plugins, and those that a workspace names
+    ///
+    /// With --json: a list, each with plugin, workspace (whose file it is, or null), world (campaign, operator or
+    /// runner, or null), used_for, sha256, and problem (why it cannot be used, or null).
+    List {
+        /// The workspace [default: the one that one stands in, else all]
+        workspace: Option<String>,
+    },
+}
+
+/// The languages in which a plugin can begin.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum Words {
+    /// A script
+    Python,
+    /// A script
+    Javascript,
+    /// A component
+    Rust,
+}
+
+impl From<Words> for Language {
+    fn from(word: Words) -> Self {
+        match word {
+            Words::Python => Self::Python,
+            Words::Javascript => Self::Javascript,
+            Words::Rust => Self::Rust,
+        }
+    }
 }
 
 pub(super) fn plugin(session: &Session, command: &PluginCommand) -> Result<u8, Failure> {
     match command {
-        PluginCommand::Inspect { file } => show(session, file),
+        PluginCommand::Inspect { file } => author::inspect(session, file),
+        PluginCommand::Check { file } => author::check(session, file),
+        PluginCommand::New { language, dir, operator } => author::new(session, *language, dir, *operator),
+        PluginCommand::Build { dir } => author::build(session, dir),
+        PluginCommand::Test { path, params, task } => author::test(session, path, params.as_deref(), task.as_deref()),
+        PluginCommand::List { workspace } => author::list(session, workspace.as_deref()),
     }
-}
-
-fn show(session: &Session, file: &str) -> Result<u8, Failure> {
-    let bytes = match file.strip_prefix(BUILTIN) {
-        Some(name) => builtin::builtin(name)
-            .ok_or_else(|| {
-                let names: Vec<&str> = builtin::names().collect();
-                Failure::input(format!("no standard plugin `{file}`")).hint(format!("there are: {}", names.join(", ")))
-            })?
-            .to_vec(),
-        None => read_named(Path::new(file), PLUGIN_MAX)
-            .map_err(|error| Failure::input(format!("plugin `{file}` cannot be read")).because(error))?,
-    };
-    let path = (!file.starts_with(BUILTIN)).then(|| Path::new(file));
-    let workspaces = session.workspaces().ok();
-    let root = workspaces.as_ref().map(|workspaces| workspaces.root());
-    let limits = workspace::compile_limits(path, root, workspace::user_config().as_deref())?;
-    let found = inspect(&workspace::compiler(&limits), file, &bytes)?;
-    if session.json {
-        return print_json(&found).map(|()| 0);
-    }
-    print(&format!(
-        "world: {}\ncontract: {}\nsha256: {}\nsize: {} bytes\n",
-        found.world, found.contract, found.sha256, found.size
-    ))?;
-    print(&format!("exports: {}\nimports: {}\n", found.exports.join(", "), found.imports.join(", ")))?;
-    print(&format!("grants it needs: {}\n", found.grants))?;
-    if let Some(manifest) = &found.manifest {
-        print(&format!("manifest: {}\n", canonical_own(manifest)))?;
-    }
-    Ok(0)
 }
 
 pub(super) fn amend_plugin(
@@ -121,7 +176,7 @@ fn arguments(new: &NewPlugin, operator: Option<&str>, file: &Path) -> Value {
 
 /// What is put in place, in words.
 fn change(new: &NewPlugin) -> String {
-    let what = if Language::of(&new.name).is_some() { "script" } else { "plugin" };
+    let what = if ScriptLanguage::of(&new.name).is_some() { "script" } else { "plugin" };
     let modules: Vec<String> = new.modules.iter().map(|(name, digest)| format!("{name} {}", &digest[..12])).collect();
     let with = if modules.is_empty() { String::new() } else { format!(", with {}", modules.join(", ")) };
     let shared = if new.others == 0 { "" } else { ", wherever the run uses it" };

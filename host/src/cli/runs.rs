@@ -3,7 +3,7 @@ use super::output::{one_line, print, print_json, tell};
 use super::progress::Progress;
 use super::report::{exit_code, exit_code_of_loop, report};
 use super::subject::LATEST;
-use super::{Session, shown};
+use super::{Session, author, shown};
 use crate::drive::{Ending, Patience, Seen, drive};
 use crate::failure::{Failure, FailureKind};
 use crate::model::act::Verb;
@@ -166,6 +166,8 @@ pub(super) fn init(session: &Session, arguments: &InitArgs) -> Result<u8, Failur
 pub(super) fn init_run(session: &Session, arguments: &InitArgs) -> Result<Made, Failure> {
     let workspaces = session.workspaces()?;
     let user = user_config();
+    let directory = workspaces.workspace(&arguments.workspace)?;
+    author::build_if_older(&directory, arguments.config.as_deref(), &arguments.sets)?;
     let made = workspace::init(&Init {
         workspaces: &workspaces,
         slug: &arguments.workspace,

@@ -151,6 +151,9 @@ pub struct CampaignConfig {
     /// comes with `supersedes`. Absent: as the plugin's manifest says, else not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub takes_back: Option<bool>,
+    /// The command that makes the plugin of its source, in the workspace: `plugin build` and `init` start it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub build: Vec<String>,
 }
 
 impl CampaignConfig {

@@ -1,14 +1,16 @@
 //! What a component is, by what it imports and exports, and whether a configuration grants what it needs.
-use super::engine::{self, Kind, Role};
+use super::builtin::builtin;
+use super::decode::{Functions, Shape, decode};
+use super::engine::Role;
 use super::error::{PluginError, PluginErrorKind};
 use super::manifest::manifest;
-use super::native::Compiler;
 use crate::model::config::Grants;
 use crate::model::document::sha256;
-use crate::model::manifest::Manifest;
+use crate::model::manifest::{About, Manifest};
 use serde::Serialize;
 use wasmtime::Engine;
 use wasmtime::component::Component;
+use wasmtime::component::types::ComponentItem;
 
 /// The contract version this host speaks.
 pub const CONTRACT: &str = "0.2.0-dev.2";
@@ -33,6 +35,15 @@ impl World {
             Self::Of(Role::Campaign) => "a campaign",
             Self::Of(Role::Operator) => "an operator",
             Self::Runner => "a runner of scripts",
+        }
+    }
+
+    /// The roles that it can have.
+    fn roles(self) -> &'static [Role] {
+        match self {
+            Self::Of(Role::Campaign) => &[Role::Campaign],
+            Self::Of(Role::Operator) => &[Role::Operator],
+            Self::Runner => &[Role::Campaign, Role::Operator],
         }
     }
 
@@ -74,40 +85,93 @@ pub struct Inspection {
     pub grants: serde_json::Value,
     /// What it says of itself.
     pub manifest: Option<Manifest>,
+    /// Why it cannot be used, or not believed, in sentences that follow the plugin's name.
+    pub problems: Vec<String>,
 }
 
-/// Tells what a plugin is; `name` is for messages.
+/// Tells what a plugin is, from its sections alone: nothing of it is compiled or executed. `name` is for messages.
 ///
 /// # Errors
 /// If the bytes are no component of the contract this host speaks.
-pub fn inspect(compiler: &Compiler, name: &str, bytes: &[u8]) -> Result<Inspection, PluginError> {
-    examine(compiler, name, bytes).map_err(|kind| PluginError { plugin: name.to_owned(), call: None, kind })
+pub fn inspect(name: &str, bytes: &[u8]) -> Result<Inspection, PluginError> {
+    let error = |text| PluginError { plugin: name.to_owned(), call: None, kind: PluginErrorKind::Load(text) };
+    examine(bytes).map_err(error)
 }
 
-fn examine(compiler: &Compiler, name: &str, bytes: &[u8]) -> Result<Inspection, PluginErrorKind> {
-    refuse_no_component(bytes).map_err(PluginErrorKind::Load)?;
-    let digest = sha256(bytes);
-    // What it is called by tells for which engine it will be wanted; the check comes when it is compiled.
-    let calls = b"matterstack:plugin/operator-calls@";
-    let role = if bytes.windows(calls.len()).any(|window| window == calls) { Role::Operator } else { Role::Campaign };
-    let kind = Kind::here(role);
-    let engine = engine::compiling(kind).map_err(|error| PluginErrorKind::Unstarted(format!("{error:#}")))?;
-    let component = compiler.component_of(&engine, kind, name, &digest, || Ok(bytes.to_vec()))?;
-    let (world, contract) = classify(&component, &engine).map_err(PluginErrorKind::Load)?;
-    let imports = imports(&component, &engine);
+fn examine(bytes: &[u8]) -> Result<Inspection, String> {
+    refuse_no_component(bytes)?;
+    let shape = decode(bytes)?;
+    let names = |of: &[(String, Functions)]| of.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    let (imports, exports) = (names(&shape.imports), names(&shape.exports));
+    let (world, contract) = classify(&exports)?;
+    let roles = world.roles();
+    let mut problems: Vec<String> = roles.iter().flat_map(|role| faults_of_calls(&shape, *role)).collect();
+    problems.extend(imports.iter().filter_map(|import| faults_of_import(import, world)));
     // what a runner's script has use for, nobody can tell
     let compute = world == World::Of(Role::Operator)
         && imports.iter().any(|import| import.starts_with("matterstack:plugin/compute@"));
+    let manifest = manifest(bytes).unwrap_or_else(|why| {
+        problems.push(why);
+        None
+    });
+    if let Some(manifest) = &manifest {
+        let about =
+            About { campaign: roles.contains(&Role::Campaign), operator: roles.contains(&Role::Operator), compute };
+        problems.extend(manifest.faults(&about).into_iter().map(|why| format!("has a manifest that lies: {why}")));
+    }
     Ok(Inspection {
         world: world.as_str().to_owned(),
         contract,
-        sha256: digest,
+        sha256: sha256(bytes),
         size: bytes.len() as u64,
-        exports: exports(&component, &engine),
+        exports,
         imports,
-        manifest: manifest(bytes).map_err(PluginErrorKind::Load)?,
+        manifest,
         grants: if compute { serde_json::json!({"compute": ["BACKEND"]}) } else { serde_json::json!({}) },
+        problems,
     })
+}
+
+/// The interface by which a plugin of a role is called.
+fn calls(role: Role) -> String {
+    format!("{PACKAGE}{}-calls@{CONTRACT}", role.as_str())
+}
+
+/// The functions that a plugin of a role has to have.
+fn wanted(role: Role) -> &'static [&'static str] {
+    match role {
+        Role::Campaign => &["plan", "analyze"],
+        Role::Operator => &["prepare", "submit", "reconcile", "check-status", "collect-results", "cancel"],
+    }
+}
+
+/// What is wrong with the functions by which a plugin is called: one that is not there, or has other types than those
+/// of a standard plugin of this role.
+fn faults_of_calls(shape: &Shape, role: Role) -> Vec<String> {
+    let Some(has) = shape.exported(&calls(role)) else { return Vec::new() };
+    let model = match role {
+        Role::Campaign => "workflow",
+        Role::Operator => "compute",
+    };
+    let model = builtin(model).and_then(|bytes| decode(bytes).ok()).unwrap_or_default();
+    let fault = |name: &&str| match (has.get(*name), model.exported(&calls(role)).and_then(|calls| calls.get(*name))) {
+        (None, _) => Some(without(name, role)),
+        (Some(has), Some(wanted)) if has != wanted => Some(format!(
+            "exports `{name}` with other types than contract version {CONTRACT} has: generate its bindings again"
+        )),
+        (Some(_), _) => None,
+    };
+    wanted(role).iter().filter_map(fault).collect()
+}
+
+fn without(name: &str, role: Role) -> String {
+    let role = role.as_str();
+    format!("has no function `{name}`, which every {role} exports in `{PACKAGE}{role}-calls`")
+}
+
+/// What is wrong with an import: nobody of this world can have it.
+fn faults_of_import(import: &str, world: World) -> Option<String> {
+    check_import(import, world, None).err().map(|refusal| refusal.to_string())
 }
 
 /// Refuses what is not a component, in words that say what it is.
@@ -132,10 +196,9 @@ fn imports(component: &Component, engine: &Engine) -> Vec<String> {
     component.component_type().imports(engine).map(|(name, _)| name.to_owned()).collect()
 }
 
-fn classify(component: &Component, engine: &Engine) -> Result<(World, String), String> {
-    let exports = exports(component, engine);
+fn classify(exports: &[String]) -> Result<(World, String), String> {
     let mut world = None;
-    for name in &exports {
+    for name in exports {
         let Some((interface, version)) = name.strip_prefix(PACKAGE).and_then(|rest| rest.split_once('@')) else {
             continue;
         };
@@ -191,7 +254,7 @@ pub(super) struct Use<'a> {
 /// Refuses a component that is of another world, or imports what is not granted. What carries out a script imports all
 /// there is; what of that is not granted is denied where it is asked for.
 pub(super) fn check(component: &Component, engine: &Engine, wanted: Use<'_>) -> Result<(), PluginErrorKind> {
-    let (world, _) = classify(component, engine).map_err(PluginErrorKind::Load)?;
+    let (world, _) = classify(&exports(component, engine)).map_err(PluginErrorKind::Load)?;
     let needed = if wanted.script { World::Runner } else { World::Of(wanted.role) };
     if world != needed {
         let hint = if world == World::Runner { ": name the script as the plugin, such as `campaign.py`" } else { "" };
@@ -199,7 +262,19 @@ pub(super) fn check(component: &Component, engine: &Engine, wanted: Use<'_>) -> 
         return Err(PluginErrorKind::Load(text));
     }
     let operator = wanted.operator.filter(|_| !wanted.script);
-    imports(component, engine).into_iter().try_for_each(|import| check_import(&import, world, operator))
+    imports(component, engine).into_iter().try_for_each(|import| check_import(&import, world, operator))?;
+    refuse_without_calls(component, engine, wanted.role)
+}
+
+/// Refuses a component that lacks a function by which it would be called.
+fn refuse_without_calls(component: &Component, engine: &Engine, role: Role) -> Result<(), PluginErrorKind> {
+    let ty = component.component_type();
+    let Some(ComponentItem::ComponentInstance(instance)) = ty.get_export(engine, &calls(role)).map(|item| item.ty)
+    else {
+        return Ok(());
+    };
+    let missing = wanted(role).iter().find(|name| instance.get_export(engine, name).is_none());
+    missing.map_or(Ok(()), |name| Err(PluginErrorKind::Load(without(name, role))))
 }
 
 fn check_import(import: &str, world: World, operator: Option<Asks<'_>>) -> Result<(), PluginErrorKind> {

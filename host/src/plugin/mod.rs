@@ -8,6 +8,7 @@ mod capture;
 mod chance;
 mod clock;
 mod compile;
+mod decode;
 mod engine;
 mod error;
 mod files;

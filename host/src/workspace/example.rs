@@ -44,6 +44,21 @@ pub fn make_workspace(
         None => (None, PLAIN),
     };
     let place = place.or(name.map(Path::new)).ok_or_else(|| Failure::input("a new workspace needs a name"))?;
+    let (slug, directory) = make_workspace_of(workspaces, place, |_| {
+        files.iter().map(|(path, bytes)| (Path::new(path).to_owned(), bytes.to_vec())).collect()
+    })?;
+    Ok(NewWorkspace { slug, directory, example: name })
+}
+
+/// Makes a workspace below the root of the files that are given for its slug; returns the slug and where it lies.
+///
+/// # Errors
+/// As [`make_workspace`].
+pub fn make_workspace_of(
+    workspaces: &Workspaces,
+    place: &Path,
+    files: impl FnOnce(&str) -> Vec<(PathBuf, Vec<u8>)>,
+) -> Result<(String, PathBuf), Failure> {
     let slug = slug_of(workspaces, place)?;
     let directory = workspaces.root().join(&slug);
     let failed = |error| Failure::io(format!("`{}` cannot be made", directory.display()), error);
@@ -53,15 +68,15 @@ pub fn make_workspace(
             .hint("give another name; nothing was changed"),
         _ => failed(error),
     })?;
-    write(&directory, files).map_err(|error| {
+    write(&directory, &files(&slug)).map_err(|error| {
         // it is ours, and was empty a moment ago
         let _ = fs::remove_dir_all(&directory);
         failed(error)
     })?;
-    Ok(NewWorkspace { slug, directory, example: name })
+    Ok((slug, directory))
 }
 
-fn write(directory: &Path, files: Files) -> std::io::Result<()> {
+fn write(directory: &Path, files: &[(PathBuf, Vec<u8>)]) -> std::io::Result<()> {
     for (path, bytes) in files {
         let path = directory.join(path);
         fs::create_dir_all(path.parent().unwrap_or(directory))?;

@@ -3,7 +3,7 @@
 use super::environment::environment_here;
 use super::log::last_lines;
 use super::open::assemble;
-use super::{Resolved, Workspaces, find_among, is_run_id, pin, resolve};
+use super::{Resolved, Workspaces, find_among, is_run_id, pin, resolve, told};
 use crate::failure::{Failure, FailureKind};
 use crate::ground::random::new_attempt_id;
 use crate::ground::{failpoint, machine};
@@ -272,6 +272,7 @@ fn make(
 ) -> Result<(RunConfig, Option<Survey>), Failure> {
     let dir = RunDir::named(aside, id);
     config.pinned = Some(pin::pin_everything(&config, workspace, &dir)?);
+    told::check_in_run(&config, &dir)?;
     pin::pin_params(&mut config, &dir)?;
     pin::follow_manifest(&mut config, &dir)?;
     let text = config_text(&config)?;

@@ -18,6 +18,7 @@ mod owner;
 mod pin;
 mod remove;
 mod scripts;
+mod told;
 mod wheel;
 
 pub(crate) use artifacts::RunFiles;
@@ -29,7 +30,7 @@ pub use config::{
     set_value, set_values, user_config,
 };
 pub use environment::environment_here;
-pub use example::{NewWorkspace, make_workspace};
+pub use example::{NewWorkspace, make_workspace, make_workspace_of};
 pub use init::{Init, Made, init, moment, now_ms, settle_source, stopwatch};
 pub use listed::listed;
 pub use log::log_for_person;
@@ -117,7 +118,7 @@ impl Workspaces {
     }
 
     /// Every workspace's slug, sorted: directories that hold a config.json or runs.
-    pub(in crate::workspace) fn slugs(&self) -> Vec<String> {
+    pub fn slugs(&self) -> Vec<String> {
         let mut found = Vec::new();
         collect_slugs(&self.root, "", &mut found, DEPTH_MAX);
         found.sort();
@@ -251,7 +252,7 @@ fn latest(workspaces: &Workspaces, runs: &[(String, RunDir)]) -> Result<RunDir, 
 }
 
 /// The workspace that one stands in, if any.
-fn standing_in(workspaces: &Workspaces) -> Option<String> {
+pub fn standing_in(workspaces: &Workspaces) -> Option<String> {
     let here = std::env::current_dir().and_then(std::fs::canonicalize).unwrap_or_default();
     let inside = |slug: &String| here.starts_with(workspaces.root().join(slug));
     workspaces.slugs().into_iter().filter(inside).max_by_key(String::len)

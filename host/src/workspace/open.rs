@@ -5,7 +5,7 @@ use super::init::{config_text, workspace_of};
 use super::log::RunLog;
 use super::owner::{is_own, refuse_stranger};
 use super::scripts::Given;
-use super::{now_ms, outputs, pin, read_run_config};
+use super::{now_ms, outputs, pin, read_run_config, told};
 use crate::backend::{Backends, Clock, local};
 use crate::failure::{Failure, FailureKind};
 use crate::ground::files::{open_regular_path, read_named, read_regular, read_whole};
@@ -368,6 +368,7 @@ pub fn pin_again(dir: &RunDir, config: &mut RunConfig) -> Result<(), Failure> {
     pin::pin_plugins(config, &workspace, dir, &mut pinned)?;
     outputs::pin_outputs(config, &workspace, dir, &mut pinned)?;
     config.pinned = Some(pinned);
+    told::check_in_run(config, dir)?;
     pin::pin_params(config, dir)
 }
 

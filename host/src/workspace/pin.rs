@@ -1,6 +1,6 @@
 //! Copies into a run what it must not lose: plugins, inputs and the files tasks may name, each pinned by its SHA-256.
-use super::outputs;
 use super::scripts::{Named, pin_scripts};
+use super::{outputs, told};
 use crate::failure::{Failure, FailureKind};
 use crate::ground::carriage::is_executable;
 use crate::ground::digest::copy_hashed;
@@ -47,7 +47,8 @@ pub fn check_files(config: &RunConfig, workspace: &Path) -> Result<(), Failure> 
         confined(workspace, path, &format!("campaign.inputs.{name}"))?;
     }
     matching_files(config, workspace).map(drop)?;
-    outputs::check_outputs(config, workspace)
+    outputs::check_outputs(config, workspace)?;
+    told::check_in_workspace(config, workspace)
 }
 
 /// The key of the configuration that names the plugin of a part of it.
@@ -109,7 +110,7 @@ pub(super) fn pin_plugins(
 }
 
 /// Where a plugin's bytes are.
-enum Found<'a> {
+pub(super) enum Found<'a> {
     Builtin(&'a str, &'static [u8]),
     File(PathBuf),
 }
@@ -151,7 +152,7 @@ pub(super) fn builtin_plugin(short: &str, place: &str) -> Result<&'static [u8], 
     })
 }
 
-fn find_plugin<'a>(name: &'a str, workspace: &Path, place: &str) -> Result<Found<'a>, Failure> {
+pub(super) fn find_plugin<'a>(name: &'a str, workspace: &Path, place: &str) -> Result<Found<'a>, Failure> {
     if let Some(short) = name.strip_prefix(BUILTIN) {
         let bytes = builtin_plugin(short, place)?;
         return Ok(Found::Builtin(short, bytes));

@@ -1,0 +1,21 @@
+//! What authors of plugins need before there is a run: a beginning, what makes a component of source, what a file is
+//! without executing any of it, and whether it keeps to the contract.
+//!
+//! Nothing here changes a run.
+mod build;
+mod look;
+mod new;
+mod proof;
+mod refresh;
+mod script;
+mod shelf;
+mod subjects;
+
+pub use build::build;
+pub use look::{Looked, look};
+pub use new::{Language, make_plugin};
+pub use proof::{Called, Finding, Proof};
+pub use refresh::refresh;
+pub use script::Script;
+pub use shelf::{Listed, shelf};
+pub use subjects::{Asked, test};
