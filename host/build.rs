@@ -15,7 +15,7 @@ const BUILTINS: [(&str, &str); 7] = [
     ("sweep", "campaign-sweep"),
     ("workflow", "campaign-workflow"),
 ];
-/// The interpreters that carry out scripts, by the name after `builtin:`.
+/// The runners of scripts, by the name after `builtin:`.
 const RUNNERS: [&str; 2] = ["javascript", "python"];
 /// The examples: the folder below `workspaces`, and the crate of its campaign with the place of the component, if it
 /// has one of its own.
@@ -61,21 +61,42 @@ fn main() -> Result<(), Box<dyn Error>> {
     for (name, package) in BUILTINS {
         let file = format!("{}.wasm", package.replace('-', "_"));
         fs::copy(guests.join(TARGET).join("guest").join(&file), out.join(&file))?;
-        table += &format!("    ({name:?}, include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{file}\"))),\n");
+        table += &format!("    ({name:?}, Plain(include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{file}\")))),\n");
     }
-    // the runners of scripts, which are made before the host; a binary without one says so where a script wants it
-    let runners = out.ancestors().nth(4).ok_or("bug: OUT_DIR is not below a target directory")?.join("runners");
-    for name in RUNNERS {
-        let file = runners.join(format!("{name}.wasm"));
-        println!("cargo:rerun-if-changed={}", file.display());
-        if file.is_file() {
-            table += &format!("    ({name:?}, include_bytes!({:?})),\n", file.display().to_string());
-        }
-    }
+    table += &runners(&guests.with_file_name("runners"))?;
     fs::write(out.join("builtins.rs"), table + "]\n")?;
     fs::write(out.join("templates.rs"), templates(&root)?)?;
     fs::write(out.join("examples.rs"), examples(&root, &guests.join(TARGET).join("guest"), &out)?)?;
     Ok(())
+}
+
+/// The runners that were made before the host, for the table of the standard plugins: compressed if that was done
+/// since, else as they are. There may be none.
+fn runners(directory: &Path) -> Result<String, Box<dyn Error>> {
+    // the directory, so that one which is made later is seen; what is missing cargo takes for changed each time
+    fs::create_dir_all(directory)?;
+    println!("cargo:rerun-if-changed={}", directory.display());
+    let mut table = String::new();
+    for name in RUNNERS {
+        let plain = directory.join(name).with_extension("wasm");
+        let (packed, told) =
+            (directory.join(name).with_extension("wasm.zst"), directory.join(name).with_extension("txt"));
+        let Ok(made) = fs::metadata(&plain).and_then(|metadata| metadata.modified()) else { continue };
+        let current = [&packed, &told]
+            .into_iter()
+            .all(|file| fs::metadata(file).and_then(|metadata| metadata.modified()).is_ok_and(|packed| packed > made));
+        let content = match current.then(|| fs::read_to_string(&told)).transpose()? {
+            Some(told) => {
+                let (sha256, size) = told.trim().split_once(' ').ok_or("a runner's digest and size cannot be read")?;
+                let size: u64 = size.parse()?;
+                let packed = packed.display().to_string();
+                format!("Packed {{ bytes: include_bytes!({packed:?}), sha256: {sha256:?}, size: {size} }}")
+            }
+            None => format!("Plain(include_bytes!({:?}))", plain.display().to_string()),
+        };
+        table += &format!("    ({name:?}, {content}),\n");
+    }
+    Ok(table)
 }
 
 /// The table of the examples: name, and files by their paths.

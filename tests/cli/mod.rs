@@ -35,6 +35,7 @@ mod report;
 mod results;
 mod reuse;
 mod rules;
+mod runners;
 mod scripts;
 mod secrets;
 mod shells;

@@ -28,6 +28,7 @@ mod replay;
 mod report;
 mod respond;
 mod reuse;
+mod runner;
 mod runs;
 mod schedule;
 mod show;

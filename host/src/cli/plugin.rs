@@ -1,5 +1,6 @@
 //! `plugin …` and `amend … plugin`.
 use super::control::{How, say_with};
+use super::runner::{RunnerCommand, runner};
 use super::runs::take;
 use super::{Session, author};
 use crate::author::Language;
@@ -93,6 +94,9 @@ pub(super) enum PluginCommand {
         /// The workspace [default: the one that one stands in, else all]
         workspace: Option<String>,
     },
+    /// Add and list the runners of scripts
+    #[command(subcommand)]
+    Runner(RunnerCommand),
 }
 
 /// The languages in which a plugin can begin.
@@ -124,6 +128,7 @@ pub(super) fn plugin(session: &Session, command: &PluginCommand) -> Result<u8, F
         PluginCommand::Build { dir } => author::build(session, dir),
         PluginCommand::Test { path, params, task } => author::test(session, path, params.as_deref(), task.as_deref()),
         PluginCommand::List { workspace } => author::list(session, workspace.as_deref()),
+        PluginCommand::Runner(command) => runner(session, command),
     }
 }
 

@@ -4,7 +4,7 @@ use cap_std::fs::{Dir, OpenOptionsExt as _};
 use rustix::fs::OFlags;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -79,6 +79,11 @@ pub fn open_path_with(options: &mut OpenOptions, path: &Path) -> io::Result<File
         file => file?,
     };
     if file.metadata()?.is_file() { Ok(file) } else { Err(not_regular(path)) }
+}
+
+/// Whether a file is this user's, and nobody else may write to it.
+pub fn is_own(metadata: &fs::Metadata) -> bool {
+    metadata.uid() == super::machine::user_id() && metadata.mode() & 0o022 == 0
 }
 
 /// What keeps the system from following a link, and from waiting at a pipe until somebody has its other end.

@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{self, Seek, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -223,6 +223,14 @@ pub fn give_own_descriptor_limit(pid: Pid) {
 /// The running program, also after its file was replaced.
 pub fn own_program() -> &'static Path {
     Path::new("/proc/self/exe")
+}
+
+/// Where native code is cached, what was seen of runs, and what runs share: `$XDG_CACHE_HOME` or `~/.cache`, then
+/// `matterstack`.
+pub fn cache_directory() -> Option<PathBuf> {
+    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    base.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
+        .map(|base| base.join("matterstack"))
 }
 
 /// How much address space this process may have, in bytes; nothing if that is not limited (`ulimit -v`).

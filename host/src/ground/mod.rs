@@ -8,4 +8,5 @@ pub mod machine;
 pub mod random;
 pub mod secret;
 pub mod share;
+pub mod shelf;
 pub mod words;

@@ -139,11 +139,11 @@ impl PluginHost {
     /// The first that is missing, changed, of another world or contract version, or needs what is not granted.
     pub fn load_all(&self) -> Result<(), PluginError> {
         if let Some(source) = &self.campaign {
-            let loaded = source.read().and_then(|_| self.campaign_pre());
+            let loaded = source.check().and_then(|()| self.campaign_pre());
             loaded.map_err(|kind| error(source, None, kind))?;
         }
         for (key, operator) in &self.operators {
-            let loaded = operator.source.read().and_then(|_| self.operator_pre(key, operator));
+            let loaded = operator.source.check().and_then(|()| self.operator_pre(key, operator));
             loaded.map_err(|kind| error(&operator.source, None, kind))?;
         }
         Ok(())

@@ -15,9 +15,10 @@ use wasmtime::component::types::ComponentItem;
 /// The contract version this host speaks.
 pub const CONTRACT: &str = "0.2.0-dev.2";
 /// The package that is the contract.
-const PACKAGE: &str = "matterstack:plugin/";
+pub(super) const PACKAGE: &str = "matterstack:plugin/";
 /// WASI packages that a language's runtime may import merely by existing; what is not granted is a stand-in.
-const WASI: &[&str] = &["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
+pub(super) const WASI: &[&str] =
+    &["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
 
 /// What a component is, by what it exports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

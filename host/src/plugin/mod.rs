@@ -20,6 +20,8 @@ mod link;
 mod manifest;
 mod memory;
 mod native;
+pub mod runner;
+mod seen;
 mod state;
 mod survey;
 mod wasi;

@@ -6,11 +6,12 @@
 //! plugin's under this name is a miss, as is one that others may write to: the plugin is compiled again and the entry
 //! replaced. The seal is no secret; who may write to the user's own cache may also start the user's programs. The code
 //! comes first, so that a call runs it out of the file: a process that makes one call touches a part of it, and copies
-//! nothing.
+//! nothing. Large entries are looked through once and not by each process: [`seen`] says what is believed of that.
 use super::engine::{self, Kind, Role};
 use super::error::{PluginError, PluginErrorKind};
-use super::{compile, inspect, survey};
-use crate::ground::files::{open_path_with, open_regular_path, read_whole};
+use super::{compile, inspect, seen, survey};
+use crate::ground::digest::{Stamp, digest_of};
+use crate::ground::files::{is_own, open_path_with, open_regular_path, read_whole};
 use crate::ground::machine::{self, FileSystem};
 use crate::model::document::sha256;
 use crate::model::limit::{Bound, CompileLimits};
@@ -24,6 +25,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::SystemTime;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -65,20 +67,38 @@ impl PluginSource {
         self.script.as_deref().unwrap_or(NOTHING_MORE)
     }
 
+    /// Checks that the plugin is there and the one that is pinned. What this process has checked already and is as it
+    /// was is not read again.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is not the one.
+    pub(super) fn check(&self) -> Result<(), PluginErrorKind> {
+        let digest = open_regular_path(&self.path)
+            .and_then(|file| file.metadata())
+            .and_then(|metadata| digest_of(&self.path, &metadata));
+        self.agree(&digest.map_err(|error| self.unread(&error))?)
+    }
+
+    fn agree(&self, digest: &str) -> Result<(), PluginErrorKind> {
+        if digest == self.sha256 {
+            return Ok(());
+        }
+        let path = self.path.display();
+        Err(PluginErrorKind::Load(format!("`{path}` has the digest {digest}, and {} is pinned", self.sha256)))
+    }
+
+    fn unread(&self, error: &std::io::Error) -> PluginErrorKind {
+        PluginErrorKind::Load(format!("`{}` cannot be read: {error}", self.path.display()))
+    }
+
     /// Reads the plugin.
     ///
     /// # Errors
     /// If it cannot be read, is no component, or not the one that is pinned.
     pub(super) fn read(&self) -> Result<Vec<u8>, PluginErrorKind> {
-        let path = self.path.display();
-        let unread = |error: &std::io::Error| PluginErrorKind::Load(format!("`{path}` cannot be read: {error}"));
-        let file = open_regular_path(&self.path).map_err(|error| unread(&error))?;
-        let bytes = read_whole(file, PLUGIN_MAX).map_err(|error| unread(&error))?;
-        let digest = sha256(&bytes);
-        if digest != self.sha256 {
-            let text = format!("`{path}` has the digest {digest}, and {} is pinned", self.sha256);
-            return Err(PluginErrorKind::Load(text));
-        }
+        let file = open_regular_path(&self.path).map_err(|error| self.unread(&error))?;
+        let bytes = read_whole(file, PLUGIN_MAX).map_err(|error| self.unread(&error))?;
+        self.agree(&sha256(&bytes))?;
         Ok(bytes)
     }
 }
@@ -118,6 +138,16 @@ impl Name {
             left -= most as u64;
         }
         Ok(hasher.finalize().into())
+    }
+
+    /// Whether a file is code with this name's mark and seal.
+    fn seals(&self, mut file: &File) -> Option<bool> {
+        file.rewind().ok()?;
+        let Some(length) = file.metadata().ok()?.len().checked_sub(TAIL as u64) else { return Some(false) };
+        let seal = self.seal_of(&mut file, length).ok()?;
+        let mut tail = [0; TAIL];
+        file.read_exact(&mut tail).ok()?;
+        Some(tail[..MARK.len()] == MARK[..] && tail[MARK.len()..] == seal)
     }
 }
 
@@ -186,13 +216,11 @@ impl Compiler {
         bytes: impl FnOnce() -> Made<Vec<u8>>,
     ) -> Made<Component> {
         let name = Name::new(kind, digest);
-        if let Some(entry) = self.sealed(&name) {
-            // Where programs may not be run out of files of the cache, the code is copied.
-            let copied = || self.cached(&name).and_then(|code| deserialize(engine, &code).ok());
-            match map(engine, &entry).or_else(copied) {
+        if let Some(entry) = self.opened(&name) {
+            match self.load(engine, &name, &entry) {
                 Some(component) => return Ok(component),
-                // Sound, and another engine's, such as that of an earlier version of ours: it is made again.
-                None => drop(self.entry(&name).map(fs::remove_file)),
+                // Whatever is wrong with it, it is made again; another process may have done so by now.
+                None => drop(self.entry(&name).filter(|path| is_in_place(&entry, path)).map(fs::remove_file)),
             }
         }
         let code = match self.kept(&name) {
@@ -242,28 +270,77 @@ impl Compiler {
         Ok(code)
     }
 
-    /// A sound entry.
-    fn sealed(&self, name: &Name) -> Option<File> {
-        let mut file = open_regular_path(&self.entry(name)?).ok()?;
-        let metadata = file.metadata().ok()?;
-        if metadata.uid() != machine::user_id() || metadata.mode() & 0o022 != 0 {
+    /// An entry that nobody else may have written.
+    fn opened(&self, name: &Name) -> Option<File> {
+        let file = open_regular_path(&self.entry(name)?).ok()?;
+        is_own(&file.metadata().ok()?).then_some(file)
+    }
+
+    /// The component of an entry, if that is sound and for this engine. It runs out of the entry where it can: not from
+    /// a server, under which it could vanish, nor where no program may be run. There it is copied, and the copy is what
+    /// is looked through.
+    fn load(&self, engine: &Engine, name: &Name, entry: &File) -> Option<Component> {
+        let local = machine::file_system(&path_of(entry)).ok()? == FileSystem::Local;
+        if local {
+            if !self.is_sealed(name, entry) {
+                return None;
+            }
+            if let Some(component) = map(engine, entry) {
+                return Some(component);
+            }
+        }
+        let (mut from, mut copy) = (entry, machine::file_in_memory(&[]).ok()?);
+        from.rewind().ok()?;
+        std::io::copy(&mut from, &mut copy).ok()?;
+        if !name.seals(&copy)? {
             return None;
         }
-        let seal = name.seal_of(&mut file, metadata.len().checked_sub(TAIL as u64)?).ok()?;
-        let mut tail = [0; TAIL];
-        file.read_exact(&mut tail).ok()?;
-        (tail[..MARK.len()] == MARK[..] && tail[MARK.len()..] == seal).then_some(file)
+        map(engine, &copy).or_else(|| deserialize(engine, &code_of(&copy)?).ok())
+    }
+
+    /// Whether an entry bears its seal, which is not looked at where it was and the entry is the same.
+    fn is_sealed(&self, name: &Name, entry: &File) -> bool {
+        let sealed = || {
+            let (path, from) = (self.entry(name)?, SystemTime::now());
+            let before = entry.metadata().ok()?;
+            if seen::is_noted(&path, &before) {
+                return Some(true);
+            }
+            let sealed = name.seals(entry)?;
+            let after = entry.metadata().ok()?;
+            if sealed && Stamp::of(&before) == Stamp::of(&after) {
+                seen::note(&path, &after, from);
+            }
+            Some(sealed)
+        };
+        sealed().unwrap_or(false)
     }
 
     /// The code of a sound entry.
     fn cached(&self, name: &Name) -> Option<Arc<[u8]>> {
-        let mut file = self.sealed(name)?;
-        file.rewind().ok()?;
-        let mut code = Vec::new();
-        file.read_to_end(&mut code).ok()?;
-        code.truncate(code.len().checked_sub(TAIL)?);
-        Some(code.into())
+        let entry = self.opened(name)?;
+        if name.seals(&entry)? { code_of(&entry).map(Into::into) } else { None }
     }
+}
+
+/// The open file, whatever has its name now.
+fn path_of(file: &File) -> PathBuf {
+    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
+}
+
+fn is_in_place(file: &File, path: &Path) -> bool {
+    let numbers = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    let (open, there) = (file.metadata().map(numbers), fs::symlink_metadata(path).map(numbers));
+    open.is_ok_and(|open| there.is_ok_and(|there| open == there))
+}
+
+/// What stands before the mark and the seal.
+fn code_of(mut file: &File) -> Option<Vec<u8>> {
+    file.rewind().ok()?;
+    let mut code = Vec::new();
+    file.read_to_end(&mut code).ok()?;
+    code.truncate(code.len().checked_sub(TAIL)?);
+    Some(code)
 }
 
 fn unstarted(error: wasmtime::Error) -> PluginErrorKind {
@@ -280,15 +357,9 @@ fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
 
 #[expect(unsafe_code, reason = "native code can be loaded in no other way; the safety comment says what is checked")]
 fn map(engine: &Engine, entry: &File) -> Option<Component> {
-    // the file that was looked at, whatever has its name now
-    let path = format!("/proc/self/fd/{}", entry.as_raw_fd());
-    // From a server, it could vanish under a call.
-    if machine::file_system(Path::new(&path)).ok()? == FileSystem::Shared {
-        return None;
-    }
     // SAFETY: as for `deserialize`. The file is this user's alone, and nobody writes into an entry: another is put in
-    // its place, which leaves this one as it is.
-    unsafe { Component::deserialize_file(engine, path) }.ok()
+    // its place, which leaves this one as it is. One that was looked through earlier has not been changed since.
+    unsafe { Component::deserialize_file(engine, path_of(entry)) }.ok()
 }
 
 fn make_directory(cache: &Path) -> std::io::Result<()> {

@@ -1,9 +1,10 @@
 //! Runs as `list` shows them. What was seen of a run is kept in the user's cache and holds as long as the files of its
 //! database are the same: then no database is opened. Without that cache, or with a spoilt one, it takes longer.
-use super::open::{cache_directory, glance_store};
+use super::open::glance_store;
 use super::{Workspaces, now_ms};
 use crate::failure::Failure;
 use crate::ground::files::{put, read_regular};
+use crate::ground::machine::cache_directory;
 use crate::model::act::VERSION;
 use crate::model::document::sha256;
 use crate::model::time::Time;

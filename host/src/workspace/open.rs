@@ -433,7 +433,7 @@ fn pinned_source(dir: &RunDir, config: &RunConfig, place: &str, name: &str) -> P
 /// What makes native code of plugins for this user.
 pub fn compiler(limits: &CompileLimits) -> Compiler {
     let program = machine::own_program().to_owned();
-    Compiler { cache_dir: cache_directory(), program, limits: limits.clone() }
+    Compiler { cache_dir: machine::cache_directory(), program, limits: limits.clone() }
 }
 
 /// Compiles a plugin that a run is about to get, which takes no lease.
@@ -482,11 +482,4 @@ pub fn compile_ahead(dir: &RunDir, config: &RunConfig) {
             let _ = compiler.ready(role, &source);
         }
     }
-}
-
-/// Where native code is cached, and what was seen of runs: `$XDG_CACHE_HOME` or `~/.cache`, then `matterstack`.
-pub(super) fn cache_directory() -> Option<PathBuf> {
-    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    base.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
-        .map(|base| base.join("matterstack"))
 }

@@ -5,6 +5,8 @@ use crate::failure::{Failure, FailureKind};
 use crate::ground::carriage::is_executable;
 use crate::ground::digest::copy_hashed;
 use crate::ground::files::read_named;
+use crate::ground::machine::cache_directory;
+use crate::ground::shelf::{Wanted, put_shared};
 pub(super) use crate::model::config::BUILTIN;
 use crate::model::config::{PLUGIN_MAX, Pinned, PinnedFile, RunConfig};
 use crate::model::document::{canonical, sha256};
@@ -12,13 +14,13 @@ use crate::model::manifest::Manifest;
 use crate::model::pattern::{Dots, Kind, PATTERNS_MAX, Pattern, Patterns, Place, Seen, misses};
 use crate::model::script::{Language, component};
 use crate::model::workflow::nearest;
-use crate::plugin::{builtin, manifest};
+use crate::plugin::{builtin, manifest, runner};
 use crate::run::RunDir;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -100,7 +102,7 @@ pub(super) fn pin_plugins(
         if !pinned.plugins.contains_key(&component) {
             let place = plugin_place(&place);
             let file = match Language::of(name) {
-                Some(language) => store_plugin(&runner(language, &place, name)?, language.runner(), run)?,
+                Some(language) => store_runner(language, &place, name, run)?,
                 None => pin_plugin(name, workspace, run, &place)?,
             };
             pinned.plugins.insert(component, file);
@@ -111,21 +113,25 @@ pub(super) fn pin_plugins(
 
 /// Where a plugin's bytes are.
 pub(super) enum Found<'a> {
-    Builtin(&'a str, &'static [u8]),
+    Builtin(&'a str, builtin::Standard),
     File(PathBuf),
 }
 
-/// What carries out the scripts of a language.
+/// The bytes of what carries out the scripts of a language.
 pub(super) fn runner(language: Language, place: &str, script: &str) -> Result<Cow<'static, [u8]>, Failure> {
-    builtin::builtin(language.runner()).map(Cow::Borrowed).ok_or_else(|| {
-        let (runs, language) = (language.runner(), language.as_str());
-        let what = format!(
-            "{place} is `{script}`, and this matterstack was built without `{BUILTIN}{runs}`, which carries out scripts in \
-             {language}"
-        );
-        Failure::of(FailureKind::Plugin, what)
-            .hint("`matterstack plugin runner add FILE` adds it; the binaries of a release have it")
-    })
+    let bytes = builtin::builtin(language.runner());
+    bytes.map(Cow::Borrowed).ok_or_else(|| no_runner(language, place, script))
+}
+
+fn no_runner(language: Language, place: &str, script: &str) -> Failure {
+    let (why, hint) = runner::missing(language.runner()).unwrap_or_default();
+    Failure::of(FailureKind::Plugin, format!("{place} is `{script}`, and {why}")).hint(hint)
+}
+
+/// Keeps what carries out the scripts of a language in the run.
+pub(super) fn store_runner(language: Language, place: &str, script: &str, run: &RunDir) -> Result<PinnedFile, Failure> {
+    let found = builtin::standard(language.runner()).ok_or_else(|| no_runner(language, place, script))?;
+    store_standard(&found, language.runner(), run)
 }
 
 /// Whether a file holds native code, by how its name ends.
@@ -135,7 +141,7 @@ pub(super) fn is_native(name: &str) -> bool {
         || name.contains(".so.")
 }
 
-/// The standard plugin with this name, which stands without its beginning.
+/// The bytes of the standard plugin with this name, which stands without its beginning.
 pub(super) fn builtin_plugin(short: &str, place: &str) -> Result<&'static [u8], Failure> {
     if let Some(language) = Language::of_runner(short) {
         let what = format!("{place} is `{BUILTIN}{short}`, which carries out scripts, and needs one");
@@ -144,7 +150,19 @@ pub(super) fn builtin_plugin(short: &str, place: &str) -> Result<&'static [u8], 
             Failure::input(what).hint(format!("name the script itself, such as `\"plugin\": \"campaign{end}\"`"))
         );
     }
-    builtin::builtin(short).ok_or_else(|| {
+    let found = standard(short, place)?;
+    found.bytes().ok_or_else(|| gone(short))
+}
+
+/// A runner that was added and is not there any more.
+fn gone(short: &str) -> Failure {
+    let (what, hint) = runner::missing(short).unwrap_or_default();
+    Failure::of(FailureKind::Plugin, what).hint(hint)
+}
+
+/// The standard plugin with this name, without its bytes.
+fn standard(short: &str, place: &str) -> Result<builtin::Standard, Failure> {
+    builtin::standard(short).ok_or_else(|| {
         let near = nearest(short, builtin::names()).map(|near| format!("did you mean `{BUILTIN}{near}`?"));
         let all: Vec<&str> = builtin::names().collect();
         Failure::input(format!("{place} is `{BUILTIN}{short}`, which is no standard plugin"))
@@ -154,8 +172,7 @@ pub(super) fn builtin_plugin(short: &str, place: &str) -> Result<&'static [u8], 
 
 pub(super) fn find_plugin<'a>(name: &'a str, workspace: &Path, place: &str) -> Result<Found<'a>, Failure> {
     if let Some(short) = name.strip_prefix(BUILTIN) {
-        let bytes = builtin_plugin(short, place)?;
-        return Ok(Found::Builtin(short, bytes));
+        return Ok(Found::Builtin(short, standard(short, place)?));
     }
     if name.ends_with(".ts") || name.ends_with(".mts") {
         return Err(Failure::input(format!("{place} is `{name}`, and TypeScript is carried out only as JavaScript"))
@@ -168,7 +185,7 @@ pub(super) fn find_plugin<'a>(name: &'a str, workspace: &Path, place: &str) -> R
 
 fn pin_plugin(name: &str, workspace: &Path, run: &RunDir, place: &str) -> Result<PinnedFile, Failure> {
     let from = match find_plugin(name, workspace, place)? {
-        Found::Builtin(short, bytes) => return store_plugin(bytes, short, run),
+        Found::Builtin(short, found) => return store_standard(&found, short, run),
         Found::File(from) => from,
     };
     let bytes = read_named(&from, PLUGIN_MAX)
@@ -177,23 +194,54 @@ fn pin_plugin(name: &str, workspace: &Path, run: &RunDir, place: &str) -> Result
     store_plugin(&bytes, &stem, run)
 }
 
-/// Keeps a plugin's bytes in the run, under a name that says which they are.
+/// Keeps a standard plugin in the run. A runner of scripts says nothing of itself, so that its bytes are not looked at.
+fn store_standard(found: &builtin::Standard, short: &str, run: &RunDir) -> Result<PinnedFile, Failure> {
+    if !runner::LANGUAGES.contains(&short) {
+        return store_plugin(found.bytes().ok_or_else(|| gone(short))?, short, run);
+    }
+    let bytes = || found.bytes().map(Cow::Borrowed).ok_or_else(|| io::Error::other("its bytes cannot be had"));
+    let path = shelve(&Wanted { sha256: &found.sha256, size: found.size, bytes }, short, run)
+        .map_err(|failure| if found.bytes().is_some() { failure } else { gone(short) })?;
+    Ok(PinnedFile::new(path, found.sha256.clone(), found.size))
+}
+
+/// Puts a plugin into the run, under a name that says which it is.
+fn shelve<'a>(
+    wanted: &Wanted<'_, impl Fn() -> io::Result<Cow<'a, [u8]>>>,
+    stem: &str,
+    run: &RunDir,
+) -> Result<String, Failure> {
+    let path = run.place(format!("plugins/{stem}-{}.wasm", &wanted.sha256[..12]));
+    let (shelf, to) = (cache_directory().map(|cache| cache.join("components")), run.join(&path));
+    put_shared(shelf.as_deref(), &to, wanted)
+        .map_err(|error| Failure::machine(format!("`{}` cannot be written", to.display()), error))?;
+    Ok(path)
+}
+
+/// Keeps a plugin's bytes in the run.
 pub(super) fn store_plugin(bytes: &[u8], stem: &str, run: &RunDir) -> Result<PinnedFile, Failure> {
-    let file = store_file(bytes, (stem, "wasm"), run)?;
-    let told = manifest_of(bytes, stem)?;
+    let digest = sha256(bytes);
+    let stem = plain(stem);
+    let wanted = Wanted { sha256: &digest, size: bytes.len() as u64, bytes: || Ok(Cow::Borrowed(bytes)) };
+    let path = shelve(&wanted, &stem, run)?;
+    let told = manifest_of(bytes, &stem)?;
     let of = |manifest: &Manifest| {
         let (name, version) = (manifest.name.as_deref()?, manifest.reuse_version.as_deref()?);
         Some(format!("{name} {version}"))
     };
     let reuse_version = told.as_ref().and_then(of);
-    Ok(PinnedFile { reuse_version, ..file })
+    Ok(PinnedFile { reuse_version, ..PinnedFile::new(path, digest, bytes.len() as u64) })
+}
+
+/// The name of a file without what a path or a shell could take for more.
+fn plain(stem: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' };
+    stem.chars().take(64).map(plain).collect()
 }
 
 /// Keeps bytes beside the run's plugins, under a name that says which they are.
 pub(super) fn store_file(bytes: &[u8], (stem, end): (&str, &str), run: &RunDir) -> Result<PinnedFile, Failure> {
-    let digest = sha256(bytes);
-    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' };
-    let stem: String = stem.chars().take(64).map(plain).collect();
+    let (digest, stem) = (sha256(bytes), plain(stem));
     let path = run.place(format!("plugins/{stem}-{}.{end}", &digest[..12]));
     write(&run.join(&path), |file| file.write_all(bytes))?;
     Ok(PinnedFile::new(path, digest, bytes.len() as u64))
@@ -216,9 +264,14 @@ pub(super) fn follow_manifest(config: &mut RunConfig, run: &RunDir) -> Result<()
     }
     let Some(file) = config.pinned.as_ref().and_then(|pinned| pinned.plugins.get(name)) else { return Ok(()) };
     let path = run.join(&file.path);
-    let bytes = read_named(&path, PLUGIN_MAX)
-        .map_err(|error| Failure::machine(format!("plugin `{}` cannot be read", path.display()), error))?;
-    let told = manifest_of(&bytes, name)?.unwrap_or_default();
+    let told = if name.strip_prefix(BUILTIN).is_some_and(|short| runner::LANGUAGES.contains(&short)) {
+        None
+    } else {
+        let bytes = read_named(&path, PLUGIN_MAX)
+            .map_err(|error| Failure::machine(format!("plugin `{}` cannot be read", path.display()), error))?;
+        manifest_of(&bytes, name)?
+    };
+    let told = told.unwrap_or_default();
     let campaign = &mut config.campaign;
     campaign.analyze.get_or_insert(told.analyze.unwrap_or_default());
     campaign.takes_back.get_or_insert(told.takes_back.unwrap_or(false));

@@ -1,7 +1,7 @@
 //! Copies scripts into a run, with what they import: files, folders of them, and wheels without native code.
 use super::init::workspace_of;
 use super::open::read_plugin;
-use super::pin::{BUILTIN, confined, inside, is_native, plugin_place, runner, store_file, store_plugin};
+use super::pin::{BUILTIN, confined, inside, is_native, plugin_place, store_file, store_plugin, store_runner};
 use crate::failure::Failure;
 use crate::ground::files::read_named;
 use crate::model::config::{Pinned, PinnedFile, RunConfig};
@@ -298,8 +298,7 @@ impl Exchange<'_> {
     /// Puts another runner under the script. Returns what was exchanged, with its digest.
     fn runner(self, language: Language) -> Result<(String, String), Failure> {
         refuse_no_script(self.place, self.present, language)?;
-        let bytes = runner(language, &plugin_place(self.place), self.present)?;
-        let kept = store_plugin(&bytes, language.runner(), self.dir)?;
+        let kept = store_runner(language, &plugin_place(self.place), self.present, self.dir)?;
         let (name, digest) = (component(self.present), kept.sha256.clone());
         self.pinned.plugins.insert(name.clone(), kept);
         Ok((name, digest))
@@ -311,8 +310,7 @@ impl Exchange<'_> {
         let script = Named { place: self.place, name: &name, language, modules: self.modules };
         let kept = script.pin(self.workspace, &from, self.dir)?;
         if let Entry::Vacant(none) = self.pinned.plugins.entry(component(&name)) {
-            let bytes = runner(language, &plugin_place(self.place), &name)?;
-            none.insert(store_plugin(&bytes, language.runner(), self.dir)?);
+            none.insert(store_runner(language, &plugin_place(self.place), &name, self.dir)?);
         }
         let digest = kept.file.sha256.clone();
         self.pinned.scripts.insert(self.place.to_owned(), kept);

@@ -16,7 +16,7 @@ use std::path::Path;
 pub(super) fn check_in_workspace(config: &RunConfig, workspace: &Path) -> Result<(), Failure> {
     check(config, &config.campaign.params, |place, name| {
         Ok(Some(match find_plugin(name, workspace, &format!("{place}.plugin"))? {
-            Found::Builtin(_, bytes) => Cow::Borrowed(bytes),
+            Found::Builtin(_, known) => Cow::Borrowed(known.bytes().unwrap_or_default()),
             Found::File(path) => Cow::Owned(read(&path)?),
         }))
     })

@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: the coatings campaign from nothing to its report, through the commands a person would give.
 use crate::guests::build_campaign;
 use crate::project::{Project, output, say};
+use crate::runners;
 use crate::tools;
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value};
@@ -15,6 +16,7 @@ const RANKING_SHOWN: usize = 10;
 /// Builds what is not built yet, runs the campaign to its end and shows what it found.
 pub(crate) fn demo(project: &Project) -> Result<bool> {
     tools::ensure(project, tools::FOR_DEMO)?;
+    runners::build(project)?;
     project.build_host()?;
     say("building the coatings campaign");
     build_campaign(project, PACKAGE, &workspace(project).join("campaign/coatings.wasm"))?;

@@ -6,6 +6,7 @@ mod fresh;
 mod guests;
 mod lint;
 mod project;
+mod runners;
 mod test;
 mod tools;
 
@@ -73,6 +74,7 @@ fn dispatch(command: Command) -> Result<bool> {
         Command::Lint => lint::lint(&project).map(|()| true),
         Command::Bench(arguments) => {
             tools::ensure(&project, tools::FOR_BENCH)?;
+            runners::build(&project)?;
             project.build_host()?;
             bench::bench(&project, &arguments)
         }

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every suite there is, and one line on how they ended.
 use crate::guests;
 use crate::project::{Member, Project, packages_arguments, run, say};
+use crate::runners;
 use crate::tools::{self, Tool};
 use anyhow::{Context, Result, bail};
 use std::fmt;
@@ -71,6 +72,7 @@ pub(crate) fn test(project: &Project, filters: &[String], slow: bool) -> Result<
         tools::ensure(project, tools)?;
     }
     guests::build_for_tests(project)?;
+    runners::build(project)?;
     let path = tools::links(project, tools)?;
     let members = project.members()?;
     let (host, others) = suites(&members);

@@ -5,6 +5,7 @@
 //! beside the wall times. Nothing here fails because a number is missed: a benchmark shows, it does not judge. A row
 //! that cannot be measured says so, and the others are measured all the same.
 mod ask_tell;
+mod authors;
 mod cluster;
 mod each_result;
 mod ground;
@@ -29,8 +30,8 @@ use ground::{Given, Ground, Place};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Only the rows whose name contains this text: independent, chain, idle, per-task, after,
-    /// cold-start, calls, plan, record, mend, reuse, each-result, results, pool, ask-tell, botorch, million,
-    /// slurm, ssh
+    /// cold-start, calls, plan, record, mend, reuse, each-result, results, pool, ask-tell, botorch, authors,
+    /// million, slurm, ssh
     row: Option<String>,
     /// Only on the file system in memory, or only on the disk
     #[arg(long, value_enum)]
@@ -56,7 +57,7 @@ enum Measured {
     OnDisk(fn(&Ground) -> Result<()>),
 }
 
-const ROWS: [Row; 19] = [
+const ROWS: [Row; 20] = [
     Row { name: "independent", measured: Measured::Everywhere(rows::independent) },
     Row { name: "chain", measured: Measured::Everywhere(rows::chain) },
     Row { name: "idle", measured: Measured::Everywhere(rows::idle) },
@@ -73,6 +74,7 @@ const ROWS: [Row; 19] = [
     Row { name: "pool", measured: Measured::InEachPlace(pool::pool) },
     Row { name: "ask-tell", measured: Measured::InEachPlace(ask_tell::ask_tell) },
     Row { name: "botorch", measured: Measured::OnDisk(ask_tell::botorch) },
+    Row { name: "authors", measured: Measured::InEachPlace(authors::authors) },
     Row { name: "million", measured: Measured::InEachPlace(million::million) },
     Row { name: "slurm", measured: Measured::OnDisk(cluster::slurm) },
     Row { name: "ssh", measured: Measured::OnDisk(cluster::ssh) },
