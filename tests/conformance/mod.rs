@@ -3,6 +3,8 @@
 //! The digest of a decision's input covers the time of the decision, which differs between two runs. So the languages
 //! are compared twice: call by call through the plugin host, with one and the same context; and run by run through the
 //! binary, where everything a decision says must agree.
+mod javascript;
+
 use crate::support::view::{self, View};
 use crate::support::world::PROGRAM;
 use crate::support::world::World;
@@ -19,10 +21,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
 
 /// The test campaign, by language; the first is what the others are held against.
-const LANGUAGES: [&str; 3] = ["loop-rust", "loop-python", "loop-javascript"];
+const LANGUAGES: [&str; 5] =
+    ["loop-rust", "loop-python", "loop-javascript", "loop-script-python", "loop-script-javascript"];
+/// Those that are plain scripts: the script, and the language whose runner answers for it.
+const SCRIPTS: [(&str, &str, &str); 2] =
+    [("loop-script-python", "campaign.py", "python"), ("loop-script-javascript", "campaign.js", "javascript")];
 const ITERATIONS: u32 = 4;
 
 fn params() -> Value {
@@ -34,27 +39,20 @@ fn params() -> Value {
 /// The component of a language, built from the sources as they are: here if it is Rust, by `cargo xtask test`
 /// otherwise.
 fn component(language: &str) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    // <target>/tmp is cargo's scratch directory for tests
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("a target directory");
-    let path = match language {
-        "loop-rust" => return crate::support::guest(language),
-        _ => target.join("guests-test").join(language).with_extension("wasm"),
-    };
-    let built = std::fs::metadata(&path).and_then(|metadata| metadata.modified());
-    let built = built.unwrap_or_else(|error| panic!("{}: {error}; `cargo xtask test` builds it", path.display()));
-    for source in [root.join("tests/guests").join(language), root.join("wit")] {
-        let message = "is older than its sources; `cargo xtask test` builds it again";
-        assert!(built >= last_change(&source), "{} {message}", path.display());
+    if let Some((_, _, runner)) = script(language) {
+        return crate::support::runner(runner);
     }
-    path
+    let folder = format!("tests/guests/{language}");
+    match language {
+        "loop-rust" => crate::support::guest(language),
+        "loop-python" => crate::support::built("guests-test/loop-python.wasm", &[&folder, "plugins/sdk/python"]),
+        _ => crate::support::built(&format!("guests-test/{language}.wasm"), &[&folder, "plugins/sdk/javascript"]),
+    }
 }
 
-fn last_change(directory: &Path) -> SystemTime {
-    let entries = std::fs::read_dir(directory).expect("sources");
-    let files = entries.map(|entry| entry.expect("an entry").path()).filter(|path| path.is_file());
-    let times = files.map(|file| file.metadata().and_then(|metadata| metadata.modified()).expect("a time"));
-    times.max().expect("a source")
+/// The script of a language, if its campaign is one.
+fn script(language: &str) -> Option<&'static (&'static str, &'static str, &'static str)> {
+    SCRIPTS.iter().find(|(named, ..)| *named == language)
 }
 
 /// The files that the tasks have left, by digest.
@@ -68,6 +66,20 @@ impl Artifacts for Shelf {
             files.get(digest).ok_or_else(|| GuestError::Denied(Detail::new("artifacts", "not a file of it")))?;
         Ok(bytes.iter().skip(offset as usize).take(max as usize).copied().collect())
     }
+}
+
+impl Shelf {
+    /// Puts a script among the files, and returns what its runner is told of it.
+    fn script(&self, path: &Path, name: &str) -> String {
+        let bytes = std::fs::read(path).expect("a script");
+        let more = json!({"script": {"path": name, "sha256": sha256(&bytes), "size": bytes.len()}, "modules": []});
+        self.0.lock().expect("the shelf").insert(sha256(&bytes), bytes);
+        more.to_string()
+    }
+}
+
+fn source_of(language: &str, file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/guests").join(language).join(file)
 }
 
 /// A campaign has no backend.
@@ -106,7 +118,12 @@ impl PluginLog for Echo {
 }
 
 fn host(language: &str, shelf: &Arc<Shelf>) -> PluginHost {
-    let path = component(language);
+    let script = script(language).map(|(_, file, ..)| shelf.script(&source_of(language, file), file));
+    host_of(language, component(language), script, shelf)
+}
+
+/// A host with this campaign.
+fn host_of(name: &str, path: PathBuf, script: Option<String>, shelf: &Arc<Shelf>) -> PluginHost {
     let mut host = PluginHost::new(HostSettings {
         compiler: Compiler {
             cache_dir: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache/matterstack")),
@@ -120,7 +137,7 @@ fn host(language: &str, shelf: &Arc<Shelf>) -> PluginHost {
         limits: PluginLimits::default(),
     });
     let digest = sha256(&std::fs::read(&path).expect("a component"));
-    host.set_campaign(PluginSource { name: language.to_owned(), path, sha256: digest, script: None });
+    host.set_campaign(PluginSource { name: name.to_owned(), path, sha256: digest, script });
     host
 }
 
@@ -240,12 +257,24 @@ struct Record {
 }
 
 fn record(language: &str) -> Record {
+    let (plugin, source) = match script(language) {
+        Some((_, file, ..)) => (*file, source_of(language, file)),
+        None => ("campaign.wasm", component(language)),
+    };
+    record_of(plugin, &source, &json!({"plugin": "builtin:compute", "grants": {"compute": ["local"]}}), &[])
+}
+
+fn record_of(plugin: &str, source: &Path, operator: &Value, beside: &[&Path]) -> Record {
     let world = World::new(&json!({
-        "campaign": {"plugin": "campaign.wasm", "params": params(), "seed": 42},
-        "operators": {"local": {"plugin": "builtin:compute", "grants": {"compute": ["local"]}}},
+        "campaign": {"plugin": plugin, "params": params(), "seed": 42},
+        "operators": {"local": operator},
         "backends": {"local": {"kind": "local", "cores": 2}},
     }));
-    std::fs::copy(component(language), world.workspace().join("campaign.wasm")).expect("a copy");
+    std::fs::copy(source, world.workspace().join(plugin)).expect("a copy");
+    for file in beside {
+        let name = file.file_name().expect("a name");
+        std::fs::copy(file, world.workspace().join(name)).expect("a copy");
+    }
     world.init();
     world.run(&["loop", "r"]).code(0);
     let tasks = world.run(&["tasks", "r", "--json"]).code(0).json();
@@ -269,5 +298,16 @@ fn every_language_leaves_the_same_record() {
     assert_eq!(first.result.as_ref().expect("a result")["evaluated"], 3 * ITERATIONS);
     for language in &LANGUAGES[1..] {
         assert_eq!(record(language), first, "{language}");
+    }
+}
+
+/// A run whose operator is a script has the same record, beside what its tasks say of themselves.
+#[test]
+fn a_script_carries_out_the_tasks_of_another_campaign() {
+    let expected = record("loop-rust");
+    for (language, robot) in [("loop-script-python", "robot.py"), ("loop-script-javascript", "robot.js")] {
+        let operator = json!({"plugin": robot, "grants": {"compute": ["local"]}});
+        let carried = record_of("campaign.wasm", &component("loop-rust"), &operator, &[&source_of(language, robot)]);
+        assert_eq!(carried, expected, "{robot}");
     }
 }

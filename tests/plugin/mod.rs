@@ -8,6 +8,8 @@ mod contract;
 mod cost;
 mod load;
 mod operator;
+mod python;
+mod python_module;
 mod reference;
 mod room;
 mod through_the_binary;

@@ -18,6 +18,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::SystemTime;
 
 /// The guests in Rust.
 const GUESTS: [&str; 4] = ["hostile", "hostile-operator", "loop-rust", "steps"];
@@ -60,6 +61,35 @@ pub(crate) fn guest(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let packages = || GUESTS.iter().map(|guest| format!("guest-{guest}")).collect::<Vec<_>>();
     BUILT.get_or_init(|| build(&packages())).join(format!("guest_{}.wasm", name.replace('-', "_")))
+}
+
+/// The runner of scripts in a language.
+pub(crate) fn runner(language: &str) -> PathBuf {
+    let sources = [format!("plugins/runners/{language}"), format!("plugins/sdk/{language}")];
+    built(&format!("runners/{language}.wasm"), &sources.each_ref().map(String::as_str))
+}
+
+/// A component that `cargo xtask test` has built below the target directory, from these sources as they are.
+pub(crate) fn built(file: &str, sources: &[&str]) -> PathBuf {
+    // <target>/tmp is cargo's scratch directory for tests
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name(file);
+    let built = fs::metadata(&path).and_then(|metadata| metadata.modified());
+    let built = built.unwrap_or_else(|error| panic!("{}: {error}; `cargo xtask test` builds it", path.display()));
+    for source in sources.iter().copied().chain(["wit"]) {
+        let message = "is older than its sources; `cargo xtask test` builds it again";
+        assert!(built >= last_change(&root().join(source)), "{} {message}", path.display());
+    }
+    path
+}
+
+/// When the newest file was changed, without what Python leaves beside the sources.
+fn last_change(place: &Path) -> SystemTime {
+    if place.is_file() {
+        return place.metadata().and_then(|metadata| metadata.modified()).expect("a time");
+    }
+    let entries = fs::read_dir(place).expect("sources").map(|entry| entry.expect("an entry").path());
+    let sources = entries.filter(|path| !path.ends_with("__pycache__"));
+    sources.map(|path| last_change(&path)).max().expect("a source")
 }
 
 /// The component of a package of this repository.

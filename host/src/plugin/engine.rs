@@ -12,6 +12,10 @@ const KEPT_BYTES: usize = 1024 * 1024;
 /// Address space that engines with reservations want: for each memory that a call may have 4 GiB and guards, and as
 /// much again for tables, stacks and the program itself.
 const RESERVED_BYTES: u64 = 2 * MEMORIES_MAX as u64 * 4 * 1024 * 1024 * 1024;
+/// Bytes of stack that a call may take: an interpreter counts its own depth, and reaches its limit before this one.
+const STACK_MAX: usize = 32 * 1024 * 1024;
+/// Bytes of stack beyond that, for the host's side of a call.
+const HOST_STACK: usize = 2 * 1024 * 1024;
 /// Bytes after a memory without reservation that stay unmapped, and by which it grows before it has to move.
 const TIGHT_GUARD_BYTES: u64 = 64 * 1024;
 const TIGHT_GROWTH_BYTES: u64 = 16 * 1024 * 1024;
@@ -86,6 +90,7 @@ impl Kind {
 fn config(Kind { role, room }: Kind) -> Config {
     let mut config = Config::new();
     config.cranelift_opt_level(OptLevel::Speed).relaxed_simd_deterministic(true).cranelift_nan_canonicalization(true);
+    config.max_wasm_stack(STACK_MAX).async_stack_size(STACK_MAX + HOST_STACK);
     match role {
         Role::Campaign => config.consume_fuel(true),
         Role::Operator => config.epoch_interruption(true),

@@ -7,18 +7,23 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
+/// What campaigns and operators in Python are written with.
+pub(crate) const PYTHON_SDK: &str = "plugins/sdk/python";
+/// The same in JavaScript.
+pub(crate) const JAVASCRIPT_SDK: &str = "plugins/sdk/javascript";
+
 /// Builds the test campaign in every language, where it is missing or older than what it is made of. The host's tests
 /// look for Python and JavaScript in `target/guests-test`, and for Rust where cargo leaves it.
 pub(crate) fn build_for_tests(project: &Project) -> Result<()> {
     run(&mut project.guest_cargo("build", &["guest-loop-rust"]))?;
     let python = COMPONENTIZE_PY.program(project).context("bug: componentize-py has no path")?;
-    build(project, "loop-python", &python, |componentize, source, component| {
-        componentize.args(["-d", "wit", "-w", "campaign", "componentize", "--stub-wasi", "-p"]);
-        componentize.arg(source).args(["app", "-o"]).arg(component);
+    build(project, "loop-python", &python, &[PYTHON_SDK], |componentize, source, component| {
+        componentize.args(["-d", "wit", "-w", "campaign", "componentize", "-p"]).arg(source);
+        componentize.args(["-p", PYTHON_SDK, "app", "-o"]).arg(component);
     })?;
     let javascript = COMPONENTIZE_QJS.program(project).context("bug: componentize-qjs has no path")?;
-    build(project, "loop-javascript", &javascript, |componentize, source, component| {
-        componentize.args(["--sync", "--stub-wasi", "-w", "wit", "-n", "campaign", "-j"]);
+    build(project, "loop-javascript", &javascript, &[JAVASCRIPT_SDK], |componentize, source, component| {
+        componentize.args(["--sync", "--stub-wasi", "-w", "wit", "-n", "campaign", "--module-root", ".", "-j"]);
         componentize.arg(source.join("app.js")).arg("-o").arg(component);
     })
 }
@@ -27,23 +32,44 @@ fn build(
     project: &Project,
     guest: &str,
     program: &Path,
+    beside: &[&str],
     arguments: impl FnOnce(&mut Command, &Path, &Path),
 ) -> Result<()> {
-    let source = project.root.join("tests/guests").join(guest);
-    let directory = project.target.join("guests-test");
-    let component = directory.join(guest).with_extension("wasm");
-    if newer_than_all(&component, &[&source, &project.root.join("wit"), program])? {
+    let source = Path::new("tests/guests").join(guest);
+    let component = project.target.join("guests-test").join(guest).with_extension("wasm");
+    let sources: Vec<&Path> = [source.as_path()].into_iter().chain(beside.iter().map(Path::new)).collect();
+    componentize(project, &format!("the test campaign `{guest}`"), program, &sources, &component, |command, aside| {
+        arguments(command, &source, aside);
+    })
+}
+
+/// Has a program make a component, where it is missing or older than the program, the contract and its sources, whose
+/// paths are in the clone.
+pub(crate) fn componentize(
+    project: &Project,
+    what: &str,
+    program: &Path,
+    sources: &[&Path],
+    component: &Path,
+    arguments: impl FnOnce(&mut Command, &Path),
+) -> Result<()> {
+    let places = [Path::new("wit")].into_iter().chain(sources.iter().copied()).map(|source| project.root.join(source));
+    let places: Vec<PathBuf> = places.chain([program.to_owned()]).collect();
+    if newer_than_all(component, &places.iter().map(PathBuf::as_path).collect::<Vec<_>>())? {
         return Ok(());
     }
-    say(&format!("building the test campaign `{guest}`"));
-    fs::create_dir_all(&directory).with_context(|| format!("`{}` cannot be made", directory.display()))?;
+    say(&format!("building {what}"));
+    let directory = component.parent().context("bug: a component without a directory")?;
+    fs::create_dir_all(directory).with_context(|| format!("`{}` cannot be made", directory.display()))?;
     // put in place when it is whole: a build that was cut short leaves nothing that looks new
     let aside = component.with_extension("part.wasm");
-    let mut componentize = project.command(program);
-    componentize.env("PATH", with_node(project));
-    arguments(&mut componentize, &source, &aside);
-    run(&mut componentize)?;
-    fs::rename(&aside, &component).with_context(|| format!("`{}` cannot be put in place", component.display()))
+    let mut command = project.command(program);
+    command.env("PATH", with_node(project));
+    // what Python leaves beside the sources would be newer than the component, and is of no use to another
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    arguments(&mut command, &aside);
+    run(&mut command)?;
+    fs::rename(&aside, component).with_context(|| format!("`{}` cannot be put in place", component.display()))
 }
 
 /// Builds the campaign of a workspace and puts it where its config.json looks for it.
@@ -58,7 +84,7 @@ pub(crate) fn build_campaign(project: &Project, package: &str, place: &Path) -> 
 }
 
 /// Whether a file exists and nothing in these places was changed after it.
-fn newer_than_all(file: &Path, sources: &[&Path]) -> Result<bool> {
+pub(crate) fn newer_than_all(file: &Path, sources: &[&Path]) -> Result<bool> {
     let Ok(built) = fs::metadata(file).and_then(|metadata| metadata.modified()) else { return Ok(false) };
     for source in sources {
         if last_change(source)? > built {

@@ -1,6 +1,7 @@
 //! `cargo xtask lint`: format, lints and documentation, with every warning an error, and what deny.toml asks of
 //! dependencies.
 use crate::project::{Project, packages_arguments, run, say};
+use crate::runners;
 use crate::tools;
 use anyhow::{Context, Result};
 
@@ -25,7 +26,15 @@ pub(crate) fn lint(project: &Project) -> Result<()> {
     say("licences and sources of dependencies");
     let deny = tools::CARGO_DENY.program(project).context("bug: cargo-deny has no path")?;
     let quiet = ["--log-level", "error", "check", "--hide-inclusion-graph"];
-    run(project.command(deny).args(quiet).args(["licenses", "bans", "sources"]))?;
+    run(project.command(&deny).args(quiet).args(["licenses", "bans", "sources"]))?;
+    for manifest in runners::manifests() {
+        let own = ["--manifest-path", &manifest, "--config", "deny.toml"];
+        run(project.command(&deny).args(own).args(quiet).args(["licenses", "bans", "sources"]))?;
+    }
+    say("the runners of scripts");
+    for mut check in runners::lints(project) {
+        run(&mut check)?;
+    }
     say(&format!("lints, as components: {}", guests.join(", ")));
     run(project.guest_cargo("clippy", &guests).arg("--quiet").args(STRICT))?;
     for packages in [&host, &others] {

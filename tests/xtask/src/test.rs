@@ -71,8 +71,8 @@ pub(crate) fn test(project: &Project, filters: &[String], slow: bool) -> Result<
     for tools in tools {
         tools::ensure(project, tools)?;
     }
-    guests::build_for_tests(project)?;
     runners::build(project)?;
+    guests::build_for_tests(project)?;
     let path = tools::links(project, tools)?;
     let members = project.members()?;
     let (host, others) = suites(&members);
@@ -97,6 +97,11 @@ pub(crate) fn test(project: &Project, filters: &[String], slow: bool) -> Result<
         }
         suites.args(unable(slow).flat_map(|(test, _)| ["--skip", test]));
         total.add(count(&mut suites, &mut std::io::stdout())?);
+    }
+    for mut suite in runners::tests(project) {
+        say("testing the runners of scripts");
+        suite.env("PATH", &path).arg("--").args(filters);
+        total.add(count(&mut suite, &mut std::io::stdout())?);
     }
     if total == Summary::default() {
         bail!("no test has a name with {}", filters.join(" or "));

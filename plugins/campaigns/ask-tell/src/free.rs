@@ -3,7 +3,8 @@ use crate::answer::is_own_id;
 use crate::file;
 use crate::ledger::Ledger;
 use crate::measure::RESULT;
-use matterstack_sdk::{Detail, Error, Next, Summary, TaskResult, json};
+use matterstack_sdk::decision::{Decision, Said};
+use matterstack_sdk::{Error, Next, Summary, TaskResult, json};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -20,34 +21,6 @@ pub(crate) struct Free {
     pub(crate) summary: Option<Value>,
 }
 
-/// A decision, under the schema `decision`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    #[serde(default)]
-    state: Value,
-    #[serde(default)]
-    reason: Option<String>,
-    #[serde(default)]
-    tasks: Option<Vec<Value>>,
-    #[serde(default)]
-    complete: Option<Value>,
-    #[serde(default, rename = "wait")]
-    _wait: Value,
-    #[serde(default)]
-    hold: Option<Value>,
-    #[serde(default)]
-    fail: Option<Value>,
-    #[serde(default)]
-    cancel: Vec<String>,
-    #[serde(default)]
-    wake_at_ms: Option<u64>,
-    #[serde(default)]
-    summary: Option<Value>,
-    #[serde(default)]
-    known: Option<String>,
-}
-
 /// What a decision comes to.
 #[derive(Debug)]
 pub(crate) struct Decided {
@@ -62,31 +35,20 @@ pub(crate) struct Decided {
 impl Free {
     /// Takes in a decision; fails with what is wrong with it.
     pub(crate) fn decide(&mut self, decision: Map<String, Value>) -> Result<Decided, String> {
-        let (has_complete, waits) = (decision.contains_key("complete"), decision.contains_key("wait"));
-        let written: Written = serde_json::from_value(Value::Object(decision)).map_err(|error| error.to_string())?;
-        let said = [written.tasks.is_some(), has_complete, waits, written.hold.is_some(), written.fail.is_some()];
-        match said.iter().filter(|said| **said).count() {
-            1 => {}
-            0 => return Err("it says none of `tasks`, `complete`, `wait`, `hold` and `fail`".to_owned()),
-            _ => return Err("it says more than one of `tasks`, `complete`, `wait`, `hold` and `fail`".to_owned()),
-        }
-        let skip_known = match written.known.as_deref() {
-            None => false,
-            Some("skip") => true,
-            Some(other) => return Err(format!("`known` is `{other}`; it can be `skip`")),
+        let Decision { state, said, reason, cancel, wake_at_ms, summary, skip_known } = Decision::read(decision)?;
+        let (tasks, next) = match said {
+            Said::Tasks(tasks) => (tasks, None),
+            Said::Wait => (Vec::new(), None),
+            Said::Complete(result) => (Vec::new(), Some(Next::Complete(result))),
+            Said::Hold(detail) => (Vec::new(), Some(Next::Hold(detail))),
+            Said::Fail(detail) => (Vec::new(), Some(Next::Fail(detail))),
         };
-        let tasks = written.tasks.unwrap_or_default();
         if let Some(id) = tasks.iter().filter_map(|task| task.get("id")?.as_str()).find(|id| is_own_id(id)) {
             return Err(format!("the task `{id}` is called as those that the campaign makes"));
         }
-        let next = match (written.hold, written.fail) {
-            (Some(hold), _) => Some(Next::Hold(detail(hold, "program")?)),
-            (_, Some(fail)) => Some(Next::Fail(detail(fail, "program")?)),
-            _ => has_complete.then(|| Next::Complete(written.complete.unwrap_or_default())),
-        };
-        (self.state, self.wake_at_ms) = (written.state, written.wake_at_ms);
-        self.summary = written.summary.or(self.summary.take());
-        Ok(Decided { tasks, next, cancel: written.cancel, reason: written.reason, skip_known })
+        (self.state, self.wake_at_ms) = (state.unwrap_or_default(), wake_at_ms);
+        self.summary = summary.or(self.summary.take());
+        Ok(Decided { tasks, next, cancel, reason, skip_known })
     }
 
     /// Notes what became of a task.
@@ -122,23 +84,4 @@ pub(crate) fn summary(written: &Value) -> Summary {
     let metrics = written.get("metrics").and_then(Value::as_object).into_iter().flatten();
     summary.metrics = metrics.filter_map(|(name, value)| Some((name.clone(), value.as_f64()?))).collect();
     summary
-}
-
-/// A hold or a failure: a sentence, or `{code, message, data?}`.
-fn detail(written: Value, code: &str) -> Result<Detail, String> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Said {
-        #[serde(default)]
-        code: Option<String>,
-        message: String,
-        #[serde(default)]
-        data: Option<Value>,
-    }
-    if let Value::String(message) = written {
-        return Ok(Detail::new(code, message));
-    }
-    let said: Said = serde_json::from_value(written).map_err(|error| format!("`hold` or `fail`: {error}"))?;
-    let detail = Detail::new(said.code.unwrap_or_else(|| code.to_owned()), said.message);
-    Ok(Detail { data: said.data, ..detail })
 }

@@ -124,6 +124,7 @@ pub mod bindings;
 pub mod campaign;
 pub mod compute;
 mod context;
+pub mod decision;
 mod error;
 pub mod lifecycle;
 pub mod log;

@@ -1,11 +1,31 @@
-//! The runners of scripts: interpreters as components, which the host carries.
+//! The runners, which answer for plain scripts: an interpreter each, built as a component and put into the host.
+mod javascript;
 mod pack;
+mod python;
 
 use crate::project::Project;
 use anyhow::Result;
+use std::process::Command;
 
 /// Makes the runners where they are missing or older than what they are made of, so that a host that is built next
 /// carries them.
 pub(crate) fn build(project: &Project) -> Result<()> {
+    javascript::build(project)?;
+    python::build(project)?;
     pack::pack(project)
+}
+
+/// Commands that run the runners' own tests, as cargo prints them.
+pub(crate) fn tests(project: &Project) -> Vec<Command> {
+    vec![javascript::tests(project)]
+}
+
+/// Commands that check what no check of the whole workspace reaches.
+pub(crate) fn lints(project: &Project) -> Vec<Command> {
+    javascript::lints(project).into()
+}
+
+/// The manifests of the workspaces that runners are.
+pub(crate) fn manifests() -> Vec<String> {
+    vec![javascript::manifest()]
 }

@@ -24,9 +24,17 @@ const CC: Tool = Tool {
     check: &[],
     source: Source::Apt(&["gcc", "libc6-dev"]),
 };
+/// With the headers of WASI's C library; the library itself comes with Rust.
+const CLANG: Tool = Tool {
+    name: "clang",
+    purpose: "compiles QuickJS, which runs scripts in JavaScript",
+    programs: &["clang", "llvm-ar"],
+    check: &["clang", "--target=wasm32-wasi", "-fsyntax-only", "-include", "stdio.h", "-xc", "/dev/null"],
+    source: Source::Apt(&["clang", "llvm", "wasi-libc"]),
+};
 const PYTHON: Tool = Tool {
     name: "python3",
-    purpose: "runs the simulations of the worked examples",
+    purpose: "runs the simulations of the worked examples, and the tests of what scripts in Python import",
     programs: &["python3"],
     check: &[],
     source: Source::Apt(&["python3"]),
@@ -48,7 +56,7 @@ pub(super) const NODE: Tool = Tool {
 };
 pub(crate) const COMPONENTIZE_PY: Tool = Tool {
     name: "componentize-py",
-    purpose: "builds the test campaign in Python",
+    purpose: "builds the runner of scripts in Python, and a test campaign",
     programs: &["componentize-py"],
     check: &[],
     source: Source::Pip("componentize-py", "0.25.0"),
@@ -82,6 +90,13 @@ pub(crate) const COMPONENTIZE_QJS: Tool = Tool {
     programs: &["componentize-qjs"],
     check: &[],
     source: Source::Npm("componentize-qjs", "0.4.5"),
+};
+const TYPESCRIPT: Tool = Tool {
+    name: "TypeScript",
+    purpose: "reads the types of the module that scripts in JavaScript import",
+    programs: &["tsc"],
+    check: &[],
+    source: Source::Npm("typescript", "5.9.3"),
 };
 /// What a minimal Debian has of these is there without being asked for; a slim image may lack the rest.
 const BASICS: Tool = Tool {
@@ -309,11 +324,13 @@ pub(crate) const FOR_TESTS: &[Tool] = &[
     RUST,
     WASM,
     CC,
+    CLANG,
     PYTHON,
     PYTHON_VENV,
     NODE,
     COMPONENTIZE_PY,
     COMPONENTIZE_QJS,
+    TYPESCRIPT,
     SCIKIT_LEARN,
     BASICS,
     SHELLS,

@@ -74,7 +74,7 @@ fn a_decision_that_is_wrong_is_refused() {
             (json!({"tasks": {}}), "invalid type"),
             (json!({"wait": true, "known": "keep"}), "`known` is `keep`"),
             (json!({"tasks": [{"id": "trial-0007"}]}), "the task `trial-0007` is called as those"),
-            (json!({"hold": 3}), "`hold` or `fail`"),
+            (json!({"hold": 3}), "`hold`"),
             (json!([]), "`decision.json` is no object but []"),
         ] {
             let next = decide(run, decision.clone());

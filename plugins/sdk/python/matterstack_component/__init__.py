@@ -1,0 +1,1 @@
+"""What stands between functions over plain documents and the WIT contract."""
