@@ -142,9 +142,9 @@ fn endless_recursion_is_an_exception_and_an_endless_loop_takes_its_fuel() {
 #[test]
 fn a_script_says_itself_what_kind_an_error_is() {
     let script = "from matterstack import Error\n".to_owned()
-        + &planning("raise Error('transient', 'busy', 'the table is locked', 500, {'table': 1})");
+        + &planning("raise Error('transient', 'busy', 'the table is locked', 500, {'path': 'table'})");
     let error = scripted(&script, &[], roomy()).plan().unwrap_err();
-    let detail = Detail { data: Some(json!({"table": 1})), ..Detail::new("busy", "the table is locked") };
+    let detail = Detail { data: Some(json!({"path": "table"})), ..Detail::new("busy", "the table is locked") };
     assert!(
         matches!(&error.kind, PluginErrorKind::Guest(GuestError::Transient { detail: said, retry_after_ms: Some(500) })
             if *said == detail),
@@ -192,7 +192,8 @@ def cancel(attempt): attempt.compute.cancel('local', attempt.handle)
 #[test]
 fn nothing_varies_between_two_executions() {
     let body = "import datetime, os, random, time, uuid
-state = [random.random(), random.gauss(0, 1), str(uuid.uuid4()), os.urandom(4).hex(), list({'a', 'b', 'c', 'd'}), hash('x'),
+state = [random.random(), random.gauss(0, 1), str(uuid.uuid4()), os.urandom(4).hex(),
+         list({'a', 'b', 'c', 'd'}), hash('x'),
          time.time(), str(datetime.datetime.now()), ctx.random(), id(ctx) % 1000]
 return {'wait': True, 'state': state}";
     let states = [(); 2].map(|()| scripted(&planning(body), &[], roomy()).plan().unwrap().state);

@@ -52,7 +52,8 @@ class Importing(unittest.TestCase):
 
     def test_files_and_packages_are_read_when_they_are_imported(self):
         run = self.modules({"mine.py": "from bag.inner import X\nY = X + 1\n", "bag/inner.py": "X = 1\n",
-                            "whole/__init__.py": "from . import part\n", "whole/part.py": "Z = 3\n", "unused.py": "boom("})
+                            "whole/__init__.py": "from . import part\n", "whole/part.py": "Z = 3\n",
+                            "unused.py": "boom("})
         self.assertEqual(run.reads, [])
         self.assertEqual(importlib.import_module("mine").Y, 2)
         self.assertEqual(len(run.reads), 2)
@@ -124,8 +125,9 @@ class Telling(unittest.TestCase):
     def test_an_exception_is_told_with_its_place(self):
         said = self.described("def helper(values):\n    return values['energy']\ndef plan():\n    return helper({})\n")
         self.assertEqual(said["message"], "KeyError: 'energy' (script_of_test.py:2 in helper: return values['energy'])")
-        self.assertEqual(said["data"], {"type": "KeyError", "message": "'energy'", "file": "script_of_test.py", "line": 2,
-                                        "function": "helper", "source": "return values['energy']"})
+        self.assertEqual(said["data"], {
+            "type": "KeyError", "message": "'energy'", "file": "script_of_test.py", "line": 2, "function": "helper",
+            "source": "return values['energy']"})
 
     def test_a_syntax_error_is_told_with_its_line(self):
         said = self.described("def plan()\n    pass\n")

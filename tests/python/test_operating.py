@@ -34,8 +34,8 @@ class Answers(unittest.TestCase):
         self.assertEqual(operating.report({"status": "failed", "detail": "bad"})["detail"],
                          {"code": "failed", "message": "bad"})
         self.assertEqual(operating.report({"status": "running", "progress": {"step": 1}})["progress"], {"step": 1})
-        self.assertEqual(operating.report({"status": "waiting", "waiting": {"kind": "person", "detail": "go"}})["status"],
-                         "waiting")
+        waits = {"status": "waiting", "waiting": {"kind": "person", "detail": "go"}}
+        self.assertEqual(operating.report(waits)["status"], "waiting")
         self.refused(operating.report, {"status": "done"}, "is `done`", "`succeeded`")
         self.refused(operating.report, {"status": "failed"}, "no `detail`")
         self.refused(operating.report, {"status": "waiting"}, '"kind"')

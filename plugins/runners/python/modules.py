@@ -80,8 +80,8 @@ class Modules:
         if top in OWN:
             return
         if top in sys.stdlib_module_names:
-            raise Error("invalid", "module-name", f"`{file['path']}` in `{self.key}` has the name of Python's own module "
-                        f"`{top}`, and would never be imported; name the file otherwise")
+            raise Error("invalid", "module-name", f"`{file['path']}` in `{self.key}` has the name of Python's own "
+                        f"module `{top}`, and would never be imported; name the file otherwise")
         self.files[name] = file
         parts = name.split("/")
         self.folders.update("/".join(parts[:count]) for count in range(1, len(parts)))
@@ -208,7 +208,8 @@ class Wheel:
         for name in self.archive.namelist():
             head, _, rest = name.partition("/")
             # files of a wheel that are installed beside the rest
-            below = rest.partition("/")[2] if head.endswith(".data") and rest.startswith(("purelib/", "platlib/")) else name
+            is_beside = head.endswith(".data") and rest.startswith(("purelib/", "platlib/"))
+            below = rest.partition("/")[2] if is_beside else name
             self.names[below] = name
             parts = below.split("/")
             self.folders.update("/".join(parts[:count]) for count in range(1, len(parts)))
@@ -253,8 +254,8 @@ class Wheel:
         top = name.partition(".")[0]
         compiled = next((path for path in sorted(self.names) if self._is_compiled(path, top)), None)
         if compiled is not None:
-            raise ImportError(f"`{self.path}` holds compiled code (`{compiled}`), which cannot run in the sandbox; only "
-                              "wheels in pure Python can be modules, and a program of your own can import the others, "
+            raise ImportError(f"`{self.path}` holds compiled code (`{compiled}`), which cannot run in the sandbox; "
+                              "only wheels in pure Python can be modules, and a program of your own can import the others, "
                               "see `builtin:ask-tell`", name=name)
 
 

@@ -9,8 +9,8 @@ MODULES = """
 __future__ abc argparse array ast base64 binascii bisect builtins calendar cmath codecs collections collections.abc
 colorsys configparser contextlib contextvars copy copyreg csv dataclasses datetime decimal difflib enum errno fnmatch
 fractions functools gc getopt graphlib gzip hashlib heapq hmac html html.entities importlib importlib.abc
-importlib.machinery importlib.metadata importlib.readers importlib.resources importlib.resources._adapters importlib.resources.abc
-importlib.resources.readers importlib.util inspect io itertools json keyword linecache
+importlib.machinery importlib.metadata importlib.readers importlib.resources importlib.resources._adapters
+importlib.resources.abc importlib.resources.readers importlib.util inspect io itertools json keyword linecache
 locale logging logging.handlers marshal math numbers operator os os.path pathlib pickle pkgutil platform pprint queue
 random re reprlib secrets shlex shutil signal statistics string struct sys tempfile textwrap threading time timeit
 token tokenize tomllib traceback types typing unicodedata unittest urllib.parse uuid warnings weakref

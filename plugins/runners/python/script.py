@@ -32,7 +32,8 @@ class Script(Author):
         """The script's function with this name; an error if it has none."""
         found = self.function(name)
         if found is None:
-            near = difflib.get_close_matches(name, [key for key, value in vars(self.module).items() if callable(value)], 1)
+            functions = [key for key, value in vars(self.module).items() if callable(value)]
+            near = difflib.get_close_matches(name, functions, 1)
             near = f"; is `{near[0]}` meant?" if near else ""
             raise BadAnswer(f"`{self.path}` has no function `{name}({arguments})`{near}")
         return found
@@ -40,8 +41,8 @@ class Script(Author):
     def _loaded(self):
         given = json.loads(self.more)
         if "script" not in given:
-            raise Error("invalid", "no-script", "this plugin answers for scripts, and none was named: the configuration "
-                        'names it as `"plugin": "campaign.py"`')
+            raise Error("invalid", "no-script", "this plugin answers for scripts, and none was named: the "
+                        'configuration names it as `"plugin": "campaign.py"`')
         self.path = given["script"]["path"]
         self.modules = Modules(self.path, given.get("modules", ()), Files().read, self.modules_key)
         sys.meta_path.insert(0, self.modules)
@@ -87,9 +88,9 @@ def missing(name, modules_key):
 
 # what people look for most, and is compiled or needs what is
 COMPILED = frozenset(
-    "Bio GPy GPyOpt ase ax baybe botorch bofire cantera chemprop cupy cv2 cython dask deap dgl dragonfly emcee gpytorch "
-    "h5py hyperopt ipykernel jax jaxlib keras lightgbm linear_operator lmfit matplotlib matminer mpi4py nevergrad numba "
-    "numpy nlopt openmm optuna orjson pandas phonopy polars psycopg2 pyarrow pymatgen pymc pymoo pyomo pyscf pyro rdkit "
+    "Bio GPy GPyOpt ase ax baybe botorch bofire cantera chemprop cupy cv2 cython dask dgl dragonfly gpytorch "
+    "h5py hyperopt ipykernel jax jaxlib keras lightgbm lmfit matplotlib matminer mpi4py nevergrad numba "
+    "numpy nlopt openmm optuna orjson pandas phonopy polars pyarrow pymatgen pymc pymoo pyomo pyscf pyro rdkit "
     "scikit_learn scipy seaborn skimage sklearn skopt smac smt spglib statsmodels summit tensorflow "
     "torch torchvision trieste xarray xgboost xtb yaml".split()
 )

@@ -1,8 +1,8 @@
 """Campaigns and operators for MatterStack in Python.
 
-A campaign is two functions, `plan(ctx, state)` and `analyze(ctx, state, results)`; an operator is six. What they get and
-what they answer are plain documents. The classes here only add names to them: each is a `dict` whose keys can also be
-read as attributes, and a plain `dict` may always be returned in its place.
+A campaign is two functions, `plan(ctx, state)` and `analyze(ctx, state, results)`; an operator is six. What they get
+and what they answer are plain documents. The classes here only add names to them: each is a `dict` whose keys can also
+be read as attributes, and a plain `dict` may always be returned in its place.
 
 The same file is in the sandbox and needs nothing but Python 3.9, so that a test calls the functions directly:
 

@@ -19,7 +19,7 @@ def keep_source(name, source):
 
 
 def _show_source(name):
-    """Has Python find the lines of a file that was kept, and look for no other: looking costs much, and finds nothing."""
+    """Has Python find the lines of a file that was kept, and look for no other, which costs much and finds nothing."""
     if linecache.cache.get(name) is None:
         lines = SOURCES.get(name, "").splitlines(True)
         linecache.cache[name] = (0, None, lines, name)

@@ -22,7 +22,9 @@ def _handed(said, call):
 
 
 def found(answer):
-    """`{"found": "yes", "handle", "external_id"?}`, `{"found": "no"}` or `{"found": "unknown", "note", "poll_after_ms"}`"""
+    """`{"found": "yes", "handle", "external_id"?}`, `{"found": "no"}` or
+    `{"found": "unknown", "note", "poll_after_ms"}`
+    """
     said = document(answer, "", "reconcile", 'such as `{"found": "no"}`')
     what = _word(said, "found", FOUND, "reconcile")
     known = {"yes": ("handle", "external_id"), "no": (), "unknown": ("note", "poll_after_ms")}[what]
