@@ -27,7 +27,7 @@ fn sound(what: &str, output: &Output) {
 }
 
 /// Commands with `?` in the place of what is tried out.
-const PLACES: [&[&str]; 40] = [
+const PLACES: [&[&str]; 43] = [
     &["?"],
     &["--workspaces", "?", "list"],
     &["init", "?"],

@@ -144,7 +144,8 @@ fn a_script_says_itself_what_kind_an_error_is() {
     let script = "from matterstack import Error\n".to_owned()
         + &planning("raise Error('transient', 'busy', 'the table is locked', 500, {'path': 'table'})");
     let error = scripted(&script, &[], roomy()).plan().unwrap_err();
-    let detail = Detail { data: Some(json!({"path": "table"})), ..Detail::new("busy", "the table is locked") };
+    let detail =
+        Detail { data: Some(json!({"path": "table"})), ..Detail::new("busy", "the table is locked (at table)") };
     assert!(
         matches!(&error.kind, PluginErrorKind::Guest(GuestError::Transient { detail: said, retry_after_ms: Some(500) })
             if *said == detail),

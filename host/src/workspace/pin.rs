@@ -128,10 +128,14 @@ fn no_runner(language: Language, place: &str, script: &str) -> Failure {
     Failure::of(FailureKind::Plugin, format!("{place} is `{script}`, and {why}")).hint(hint)
 }
 
+/// What carries out the scripts of a language.
+pub(super) fn find_runner(language: Language, place: &str, script: &str) -> Result<builtin::Standard, Failure> {
+    builtin::standard(language.runner()).ok_or_else(|| no_runner(language, place, script))
+}
+
 /// Keeps what carries out the scripts of a language in the run.
 pub(super) fn store_runner(language: Language, place: &str, script: &str, run: &RunDir) -> Result<PinnedFile, Failure> {
-    let found = builtin::standard(language.runner()).ok_or_else(|| no_runner(language, place, script))?;
-    store_standard(&found, language.runner(), run)
+    store_standard(&find_runner(language, place, script)?, language.runner(), run)
 }
 
 /// Whether a file holds native code, by how its name ends.
@@ -143,13 +147,6 @@ pub(super) fn is_native(name: &str) -> bool {
 
 /// The bytes of the standard plugin with this name, which stands without its beginning.
 pub(super) fn builtin_plugin(short: &str, place: &str) -> Result<&'static [u8], Failure> {
-    if let Some(language) = Language::of_runner(short) {
-        let what = format!("{place} is `{BUILTIN}{short}`, which carries out scripts, and needs one");
-        let end = language.modules()[0];
-        return Err(
-            Failure::input(what).hint(format!("name the script itself, such as `\"plugin\": \"campaign{end}\"`"))
-        );
-    }
     let found = standard(short, place)?;
     found.bytes().ok_or_else(|| gone(short))
 }
@@ -162,6 +159,13 @@ fn gone(short: &str) -> Failure {
 
 /// The standard plugin with this name, without its bytes.
 fn standard(short: &str, place: &str) -> Result<builtin::Standard, Failure> {
+    if let Some(language) = Language::of_runner(short) {
+        let what = format!("{place} is `{BUILTIN}{short}`, which carries out scripts, and needs one");
+        let end = language.modules()[0];
+        return Err(
+            Failure::input(what).hint(format!("name the script itself, such as `\"plugin\": \"campaign{end}\"`"))
+        );
+    }
     builtin::standard(short).ok_or_else(|| {
         let near = nearest(short, builtin::names()).map(|near| format!("did you mean `{BUILTIN}{near}`?"));
         let all: Vec<&str> = builtin::names().collect();
@@ -264,14 +268,9 @@ pub(super) fn follow_manifest(config: &mut RunConfig, run: &RunDir) -> Result<()
     }
     let Some(file) = config.pinned.as_ref().and_then(|pinned| pinned.plugins.get(name)) else { return Ok(()) };
     let path = run.join(&file.path);
-    let told = if name.strip_prefix(BUILTIN).is_some_and(|short| runner::LANGUAGES.contains(&short)) {
-        None
-    } else {
-        let bytes = read_named(&path, PLUGIN_MAX)
-            .map_err(|error| Failure::machine(format!("plugin `{}` cannot be read", path.display()), error))?;
-        manifest_of(&bytes, name)?
-    };
-    let told = told.unwrap_or_default();
+    let bytes = read_named(&path, PLUGIN_MAX)
+        .map_err(|error| Failure::machine(format!("plugin `{}` cannot be read", path.display()), error))?;
+    let told = manifest_of(&bytes, name)?.unwrap_or_default();
     let campaign = &mut config.campaign;
     campaign.analyze.get_or_insert(told.analyze.unwrap_or_default());
     campaign.takes_back.get_or_insert(told.takes_back.unwrap_or(false));

@@ -1,7 +1,9 @@
 //! Copies scripts into a run, with what they import: files, folders of them, and wheels without native code.
 use super::init::workspace_of;
 use super::open::read_plugin;
-use super::pin::{BUILTIN, confined, inside, is_native, plugin_place, store_file, store_plugin, store_runner};
+use super::pin::{
+    BUILTIN, confined, find_runner, inside, is_native, plugin_place, store_file, store_plugin, store_runner,
+};
 use crate::failure::Failure;
 use crate::ground::files::read_named;
 use crate::model::config::{Pinned, PinnedFile, RunConfig};
@@ -142,7 +144,7 @@ impl<'a> Named<'a> {
 
     /// Looks for all that it needs, as `init` does before it copies it.
     pub(super) fn check_files(self, workspace: &Path) -> Result<(), Failure> {
-        runner(self.language, &plugin_place(self.place), self.name)?;
+        find_runner(self.language, &plugin_place(self.place), self.name)?;
         confined(workspace, self.name, &plugin_place(self.place))?;
         self.find_modules(workspace).map(drop)
     }

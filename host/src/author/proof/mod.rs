@@ -92,7 +92,7 @@ pub(super) fn prove(subject: &Subject<'_>, world: &str) -> Result<Proof, Failure
     let place = Place::make()?;
     let path = place.0.join("plugin.wasm");
     std::fs::write(&path, subject.bytes).map_err(|error| Failure::io("the plugin cannot be copied", error))?;
-    let source = PluginSource { name: subject.name.to_owned(), path, sha256: sha256(subject.bytes) };
+    let source = PluginSource { name: subject.name.to_owned(), path, sha256: sha256(subject.bytes), script: None };
     let mut trial = Trial { cases: 0, calls: Vec::new(), made: 0 };
     let tried = match world {
         "operator" => operator::run(subject, source, &place.0, &mut trial),

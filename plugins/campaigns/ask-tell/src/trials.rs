@@ -268,7 +268,8 @@ impl Trials {
         Ok(self.place(id).is_some() || self.ended_trial(id)?.is_some())
     }
 
-    /// Adds all trials to a document that is [`BEGINNING`] so far, with commas between them: those that have ended in that order, then the others.
+    /// Adds all trials to a document that is [`BEGINNING`] so far, with commas between them: those that have ended in
+    /// that order, then the others.
     pub(crate) fn put(&self, pieces: &mut Pieces) -> Result<(), Error> {
         self.ended.put(pieces, !self.pending.is_empty())?;
         let pending = self.pending.iter().map(|one| Ok(serde_json::to_string(&one.trial)?));

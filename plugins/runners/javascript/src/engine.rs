@@ -143,9 +143,9 @@ fn required<'js>(ctx: &Ctx<'js>, modules: Modules) -> rquickjs::Result<Function<
 
 /// Whether a text is a module by its own words: it imports or exports.
 pub(crate) fn is_module(text: &str) -> bool {
-    text.lines().any(|line| {
+    text.split(['\n', ';', '}']).any(|statement| {
         ["import", "export"].iter().any(|word| {
-            let rest = line.trim_start().strip_prefix(word);
+            let rest = statement.trim_start().strip_prefix(word);
             rest.is_some_and(|rest| rest.starts_with([' ', '\t', '{', '*', '"', '\'']))
         })
     })

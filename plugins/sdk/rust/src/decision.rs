@@ -1,5 +1,5 @@
-//! Decisions that are written as documents, under the schema `decision`: what a program of `builtin:ask-tell` leaves and
-//! a script's `plan` answers.
+//! Decisions that are written as documents, under the schema `decision`: what a program of `builtin:ask-tell` leaves
+//! and a script's `plan` answers.
 use crate::error::Detail;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -101,7 +101,8 @@ impl Decision {
     }
 }
 
-/// Reads a sentence, or `{code?, message, data?}`: what a hold, a failure or a status says. Without a code it is `program`.
+/// Reads a sentence, or `{code?, message, data?}`: what a hold, a failure or a status says. Without a code it is
+/// `program`.
 pub fn detail(written: Value) -> Result<Detail, String> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
