@@ -25,6 +25,7 @@ const RESULTS: &str = "docs/results.md";
 const REUSE: &str = "docs/reuse.md";
 const SWEEP: &str = "docs/sweep.md";
 const COMING_FROM: &str = "docs/coming-from.md";
+const SCRIPTS: &str = "docs/authors/scripts.md";
 const CONTRIBUTING: &str = "CONTRIBUTING.md";
 
 /// A fenced block: its language and its lines.
@@ -44,7 +45,7 @@ pub(super) fn page(name: &str) -> String {
 /// Every page for people outside the folders of plugins and workspaces, relative to the root.
 fn pages() -> Vec<String> {
     let mut pages = Vec::new();
-    for folder in ["", "docs/"] {
+    for folder in ["", "docs/", "docs/authors/"] {
         for entry in fs::read_dir(root().join(folder)).expect("a folder") {
             let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
             pages.extend(name.ends_with(".md").then(|| format!("{folder}{name}")));
@@ -274,6 +275,29 @@ fn a_program_decides_as_its_page_says() {
 }
 
 #[test]
+fn scripts_decide_as_their_page_says() {
+    let directory = tempfile::tempdir().expect("a scratch directory");
+    let all = blocks(SCRIPTS);
+    let given: Vec<String> =
+        all.iter().filter(|block| block.language == "sh").map(|block| give(directory.path(), &block.text)).collect();
+    let [first, second, third] = &given[..] else { panic!("{} blocks", given.len()) };
+    assert!(first.contains("completed") && first.contains(r#"result: {"x":613,"y":0}"#), "{first}");
+    assert!(second.contains("refused, and no run was made") && second.contains("completed"), "{second}");
+    assert!(third.contains("campaign.plugin") && !third.contains("result"), "{third}");
+    // the author's own test, under the author's own Python
+    let test = all.iter().find(|block| block.language == "python").expect("a test");
+    let body = format!("{}\ntest_it_halves_its_step_where_it_is_best()\n", test.text);
+    let done = Command::new("python3")
+        .args(["-c", &body])
+        .current_dir(directory.path().join("workspaces/descent"))
+        .env("PYTHONPATH", root().join("plugins/sdk/python"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .output()
+        .expect("python3");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
+#[test]
 fn results_are_taken_out_as_their_page_says() {
     let directory = tempfile::tempdir().expect("a scratch directory");
     let block = blocks(RESULTS).into_iter().find(|block| block.language == "sh").expect("commands");
@@ -299,6 +323,7 @@ fn no_page_has_commands_that_nobody_gives() {
         REUSE,
         SWEEP,
         COMING_FROM,
+        SCRIPTS,
     ];
     for name in pages().iter().filter(|name| !given.contains(&name.as_str())) {
         assert!(blocks(name).iter().all(|block| block.language != "sh"), "{name} has commands; a test must give them");

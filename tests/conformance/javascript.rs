@@ -47,7 +47,9 @@ fn whatever_calls_itself_is_an_exception() {
         let script = format!(
             "export async function plan() {{ try {{ {endless} }} catch (e) {{ return {{ complete: e.name }} }} }}"
         );
-        assert_eq!(completed(&script), "\"RangeError\"", "{endless}");
+        // what QuickJS compiles too deep it calls wrong syntax
+        let name = completed(&script);
+        assert!(["\"RangeError\"", "\"SyntaxError\""].contains(&&*name), "{endless}: {name}");
     }
     let deep = "const f = (n) => (n === 0 ? 0 : 1 + f(n - 1)); export const plan = () => ({ complete: f(2000) });";
     assert_eq!(completed(deep), "2000");

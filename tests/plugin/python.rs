@@ -153,7 +153,8 @@ fn a_script_says_itself_what_kind_an_error_is() {
     );
     let script = "def submit(attempt): pass\ndef reconcile(attempt): pass\n";
     let script = scripted(script, &[], roomy());
-    let attempt = Bench::new(limits()).attempt(json!({}));
+    let bench = Bench::new(limits());
+    let attempt = bench.attempt(json!({}));
     let error = script.host.submit(&key(), &attempt).unwrap_err();
     assert!(error.to_string().contains("`submit` returned nothing"), "{error}");
     let error = script.host.check_status(&key(), &attempt).unwrap_err();

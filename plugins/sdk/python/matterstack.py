@@ -343,7 +343,7 @@ class Context:
         params = {} if params is None else params
         self._run = _TestRun(params, files or {}, supplied, run_id, ids) if _run is None else _run
         self._asked_of_run: Dict[str, Any] = {}
-        self._stream: Optional[Rng] = None
+        self._drawn = 0
 
     def _ask(self, what: str, ask: Any) -> Any:
         if what not in self._asked_of_run:
@@ -376,13 +376,15 @@ class Context:
         return self._run.open_tasks(after, max)
 
     def random(self) -> float:
-        """Returns the next random number from 0 up to but without 1, which follows from seed and decision."""
-        if self._stream is None:
-            self._stream = self.rng()
-        return self._stream.uniform()
+        """Returns the next random number from 0 up to but without 1: the first 53 bits of the SHA-256 of the text
+        `SEED DECISION COUNTER`, where the counter begins with 0 in each call. Every SDK gives the same numbers.
+        """
+        text = f"{self.seed} {self.decision} {self._drawn}"
+        self._drawn += 1
+        return (int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 11) / (1 << 53)
 
     def rng(self) -> Rng:
-        """Starts the random stream of this decision from its beginning."""
+        """Starts a fast random stream of this decision from its beginning."""
         return Rng(self.seed, self.decision)
 
     def read(self, file: Union[str, Mapping[str, Any]]) -> bytes:

@@ -8,7 +8,8 @@ use crate::task::OutputFile;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::cell::OnceCell;
+use sha2::{Digest, Sha256};
+use std::cell::{Cell, OnceCell};
 use std::collections::BTreeMap;
 #[cfg(test)]
 use tests::run;
@@ -47,6 +48,8 @@ struct Given<P> {
     supplied: OnceCell<Option<Value>>,
     /// The ids of all open tasks, sorted: only in native tests.
     open_tasks: Option<Vec<String>>,
+    /// How many random numbers were drawn.
+    drawn: Cell<u64>,
 }
 
 impl<P> Given<P> {
@@ -57,6 +60,7 @@ impl<P> Given<P> {
             inputs: OnceCell::new(),
             supplied: OnceCell::new(),
             open_tasks: None,
+            drawn: Cell::new(0),
         }
     }
 }
@@ -76,6 +80,7 @@ impl<P> Context<P> {
             inputs: OnceCell::from(BTreeMap::new()),
             supplied: OnceCell::from(None),
             open_tasks: Some(Vec::new()),
+            drawn: Cell::new(0),
         };
         Self { decision: 1, iteration: 1, now_ms: 0, seed: 0, asked: vec!["first".to_owned()], open_tasks: 0, given }
     }
@@ -123,7 +128,16 @@ impl<P> Context<P> {
         self.asked.iter().any(|asked| asked == reason)
     }
 
-    /// Starts the random stream of this decision.
+    /// Returns the next random number from 0 up to but without 1: the first 53 bits of the SHA-256 of the text
+    /// `SEED DECISION COUNTER`, where the counter begins with 0 in each call. Every SDK gives the same numbers.
+    pub fn random(&self) -> f64 {
+        let counter = self.given.drawn.replace(self.given.drawn.get() + 1);
+        let digest = Sha256::digest(format!("{} {} {counter}", self.seed, self.decision));
+        let bits = digest.iter().take(8).fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
+        (bits >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// Starts a fast random stream of this decision.
     pub fn rng(&self) -> Rng {
         Rng::new(self.seed, self.decision)
     }
@@ -316,6 +330,8 @@ pub(crate) mod tests {
         ctx.decision = 2;
         assert_ne!(ctx.rng().next_u64(), first[0]);
         ctx.seed = 1;
+        (ctx.seed, ctx.decision) = (42, 7);
+        assert_eq!([ctx.random(), ctx.random()], [0.9648978529284752, 0.8709958061309743]);
         let mut rng = ctx.rng();
         assert!((0..1000).map(|_| rng.uniform()).all(|x| (0.0..1.0).contains(&x)));
         assert!((0..1000).map(|_| rng.below(3)).all(|n| n < 3));

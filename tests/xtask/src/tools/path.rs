@@ -40,10 +40,9 @@ pub(crate) fn links(project: &Project, tools: &[&[Tool]]) -> Result<PathBuf> {
                 Source::Apt(_) => find(program),
                 // not what rustup puts before it, which would put its own directory on the `PATH` of all it starts
                 Source::Toolchain => Some(toolchain(project)?.join(program)),
-                // they build guests before the suites run
-                Source::Pip(..) | Source::PipList(..) | Source::Npm(..) | Source::Rustup(_) | Source::GuestTarget => {
-                    continue;
-                }
+                Source::Pip(..) | Source::Npm(..) => tool.directory(project).map(|directory| directory.join(program)),
+                // what these bring is no program, or is asked for by its path
+                Source::PipList(..) | Source::Rustup(_) | Source::GuestTarget => continue,
             };
             wanted.insert(*program, place.with_context(|| format!("`{program}` of {} is gone", tool.name))?);
         }
