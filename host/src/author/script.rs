@@ -28,16 +28,6 @@ pub struct Script {
     pub problems: Vec<String>,
 }
 
-/// The language of a script, by its name; nothing if it is none.
-pub(super) fn language(name: &str) -> Option<&'static str> {
-    let (_, ending) = name.rsplit_once('.')?;
-    match ending {
-        "py" => Some("python"),
-        "js" | "mjs" => Some("javascript"),
-        _ => None,
-    }
-}
-
 /// Looks at a script.
 pub(super) fn look(language: &'static str, bytes: &[u8]) -> Script {
     let mut script = Script {

@@ -18,6 +18,7 @@ use crate::plugin::{builtin, manifest, runner};
 use crate::run::RunDir;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Write};
@@ -98,14 +99,12 @@ pub(super) fn pin_plugins(
     pinned: &mut Pinned,
 ) -> Result<(), Failure> {
     for (place, name, _) in config.places() {
-        let component = component(name);
-        if !pinned.plugins.contains_key(&component) {
+        if let Entry::Vacant(none) = pinned.plugins.entry(component(name)) {
             let place = plugin_place(&place);
-            let file = match Language::of(name) {
+            none.insert(match Language::of(name) {
                 Some(language) => store_runner(language, &place, name, run)?,
                 None => pin_plugin(name, workspace, run, &place)?,
-            };
-            pinned.plugins.insert(component, file);
+            });
         }
     }
     pin_scripts(config, workspace, run, pinned)
