@@ -4,12 +4,14 @@ mod pack;
 mod python;
 
 use crate::project::Project;
+use crate::tools;
 use anyhow::Result;
 use std::process::Command;
 
 /// Makes the runners where they are missing or older than what they are made of, so that a host that is built next
-/// carries them.
+/// carries them. What builds them is installed first.
 pub(crate) fn build(project: &Project) -> Result<()> {
+    tools::ensure(project, tools::FOR_RUNNERS)?;
     javascript::build(project)?;
     python::build(project)?;
     pack::pack(project)

@@ -319,6 +319,9 @@ pub(crate) const CARGO_DENY: Tool = Tool {
 /// What `demo` needs.
 pub(crate) const FOR_DEMO: &[Tool] = &[WASM, CC, PYTHON];
 
+/// What the runners of scripts are built with, which every host that is built here carries.
+pub(crate) const FOR_RUNNERS: &[Tool] = &[WASM, CLANG, PYTHON, PYTHON_VENV, COMPONENTIZE_PY];
+
 /// What `test` needs; a later entry may need an earlier one.
 pub(crate) const FOR_TESTS: &[Tool] = &[
     RUST,
