@@ -98,7 +98,7 @@ fn a_word_is_found_among_any_number_of_files_of_others() {
     crowd(&|n| format!("{n:032x}-{STRANGER}.json"), 3_000);
     crowd(&|n| format!(".{n}"), 10_000);
     as_user(&world, 1, &["respond", "r", "big", "--approve"]).code(0);
-    // whatever the order of the directory, the word is not among the first that a tick would come to
+    // the order of a directory is nobody's choice: nearly always the word is not among the first that a tick comes to
     let position = || listed().position(|name| name.to_string_lossy().ends_with("-1.json")).expect("the word");
     for batch in 0..40 {
         if position() > 10_000 {
@@ -106,8 +106,14 @@ fn a_word_is_found_among_any_number_of_files_of_others() {
         }
         crowd(&|n| format!(".{batch}-{n}"), 2_000);
     }
-    assert!(position() > 10_000, "{}", position());
-    world.run(&["step", "r"]).code(0);
+    let approved = || acts(&world, "respond").iter().any(|act| act["arguments"]["approved"] == true);
+    // a tick of a busy machine takes as many as it has time for
+    for _ in 0..20 {
+        world.run(&["step", "r"]).code(0);
+        if approved() {
+            break;
+        }
+    }
     let given = acts(&world, "respond");
     let given: Vec<&Value> = given.iter().filter(|act| act["arguments"]["approved"] == true).collect();
     assert_eq!((given.len(), &given[0]["user_id"]), (1, &json!(1)), "{given:?}");
