@@ -29,6 +29,7 @@ mod ownership;
 mod params;
 mod parts;
 mod patience;
+mod printed;
 mod printing;
 mod readme;
 mod report;
