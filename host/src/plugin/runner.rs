@@ -1,6 +1,7 @@
 //! Runners of scripts that a user has added, for a binary that carries none: components in the user's cache directory,
 //! under their digests, with a note for each language. What lies there is believed only if it is the user's own and has
 //! the digest that its note says.
+use super::decode::decode;
 use super::inspect::{CONTRACT, PACKAGE, WASI, refuse_no_component};
 use super::survey;
 use crate::ground::files::{is_own, open_regular_path, put, put_readable, read_whole};
@@ -11,7 +12,6 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
-use wasmparser::{Parser, Payload};
 
 /// The languages of scripts, by the names of their runners after `builtin:`.
 pub const LANGUAGES: [&str; 2] = ["javascript", "python"];
@@ -120,10 +120,10 @@ pub fn missing(language: &str) -> Option<(String, String)> {
 fn look(bytes: &[u8]) -> Result<Runner, String> {
     refuse_no_component(bytes)?;
     survey::survey(bytes)?;
-    let (imports, exports) = outside(bytes)?;
+    let shape = decode(bytes)?;
     for call in CALLS {
         let start = format!("{PACKAGE}{call}@");
-        let Some(version) = exports.iter().find_map(|export| export.strip_prefix(&start)) else {
+        let Some(version) = shape.exports.iter().find_map(|(export, _)| export.strip_prefix(&start)) else {
             return Err(format!("is no runner of scripts: it does not export `{PACKAGE}{call}`"));
         };
         if version != CONTRACT {
@@ -134,7 +134,7 @@ fn look(bytes: &[u8]) -> Result<Runner, String> {
         Some((interface, version)) => INTERFACES.contains(&interface) && version == CONTRACT,
         None => WASI.iter().any(|package| import.starts_with(package)),
     };
-    if let Some(import) = imports.iter().find(|import| !given(import)) {
+    if let Some((import, _)) = shape.imports.iter().find(|(import, _)| !given(import)) {
         return Err(format!("imports `{import}`, which no runner of scripts is given"));
     }
     let found: Vec<&str> = LANGUAGES
@@ -148,28 +148,4 @@ fn look(bytes: &[u8]) -> Result<Runner, String> {
     };
     let (contract, size) = (CONTRACT.to_owned(), bytes.len() as u64);
     Ok(Runner { language: language.to_owned(), contract, sha256: sha256(bytes), size })
-}
-
-/// The names of what a component imports and exports as a whole.
-fn outside(bytes: &[u8]) -> Result<(Vec<String>, Vec<String>), String> {
-    let damaged = |error: wasmparser::BinaryReaderError| format!("is cut off or damaged ({error})");
-    let (mut imports, mut exports, mut depth) = (Vec::new(), Vec::new(), 0_usize);
-    for payload in Parser::new(0).parse_all(bytes) {
-        match payload.map_err(damaged)? {
-            Payload::Version { .. } => depth += 1,
-            Payload::End(_) => depth = depth.saturating_sub(1),
-            Payload::ComponentImportSection(section) if depth == 1 => {
-                for import in section {
-                    imports.push(import.map_err(damaged)?.name.name.to_owned());
-                }
-            }
-            Payload::ComponentExportSection(section) if depth == 1 => {
-                for export in section {
-                    exports.push(export.map_err(damaged)?.name.name.to_owned());
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok((imports, exports))
 }
