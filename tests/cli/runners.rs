@@ -49,11 +49,13 @@ fn looks_like_one() -> Vec<u8> {
 /// A world with a cache of its own.
 struct Apart {
     world: World,
+    /// Whether the binary is to take itself for one that carries no runner.
+    bare: bool,
 }
 
 impl Apart {
     fn new() -> Self {
-        Self { world: World::with_tasks(&json!([{"id": "a", "command": "true"}])) }
+        Self { world: World::with_tasks(&json!([{"id": "a", "command": "true"}])), bare: false }
     }
 
     fn cache(&self) -> PathBuf {
@@ -61,7 +63,10 @@ impl Apart {
     }
 
     fn run(&self, arguments: &[&str]) -> Done {
-        self.world.run_with(arguments, &[("XDG_CACHE_HOME", self.cache().to_str().expect("UTF-8"))])
+        let cache = self.cache();
+        let mut variables = vec![("XDG_CACHE_HOME", cache.to_str().expect("UTF-8"))];
+        variables.extend(self.bare.then_some(("MATTERSTACK_FAILPOINT", "no-runners")));
+        self.world.run_with(arguments, &variables)
     }
 
     fn add(&self, bytes: &[u8]) -> Done {
@@ -94,18 +99,16 @@ fn a_runner_is_looked_at_before_it_is_added() {
 /// The binary of the tests carries the runners that were made before it, and may carry none.
 #[test]
 fn what_was_added_is_used_where_the_binary_carries_none() {
-    let apart = Apart::new();
+    let apart = Apart { bare: true, ..Apart::new() };
     let list = || apart.run(&["plugin", "runner", "list", "--json"]).code(0).json();
-    let carried = list()[1]["from"] == "carried";
-    let init = |run: &str| apart.run(&["init", "demo", "--run-id", run, "--set", "campaign.plugin=builtin:python"]);
-    if !carried {
-        assert_eq!(list()[1], json!({"language": "python", "from": "none", "sha256": null, "size": null}));
-        let none = init("none").code(4).stderr;
-        assert!(none.contains("this matterstack carries no runner for Python"), "{none}");
-        assert!(none.contains("`matterstack plugin runner add python.wasm` adds one"), "{none}");
-        let text = apart.run(&["plugin", "runner", "list"]).code(0).stdout;
-        assert!(text.contains("python: none (this matterstack carries no runner for Python"), "{text}");
-    }
+    let init = |run: &str| apart.run(&["init", "demo", "--run-id", run, "--set", "campaign.plugin=campaign.py"]);
+    fs::write(apart.world.root().join("demo/campaign.py"), "def plan(ctx, state): pass\n").expect("a script");
+    assert_eq!(list()[1], json!({"language": "python", "from": "none", "sha256": null, "size": null}));
+    let none = init("none").code(4).stderr;
+    assert!(none.contains("this matterstack carries no runner for Python"), "{none}");
+    assert!(none.contains("`matterstack plugin runner add python.wasm` adds one"), "{none}");
+    let text = apart.run(&["plugin", "runner", "list"]).code(0).stdout;
+    assert!(text.contains("python: none (this matterstack carries no runner for Python"), "{text}");
 
     let other = component("wasi:cli/exit@0.2.0", &calls(CONTRACT), "another Py_InitializeFromConfig");
     apart.add(&other).code(0);
@@ -114,12 +117,13 @@ fn what_was_added_is_used_where_the_binary_carries_none() {
     let runners = apart.cache().join("matterstack/runners");
     assert_eq!(fs::metadata(&runners).expect("a directory").permissions().mode() & 0o777, 0o700);
     assert_eq!(fs::read_dir(&runners).expect("runners").count(), 2, "the earlier one has gone");
-    if carried {
-        assert_eq!(list()[1]["from"], "carried", "it comes first");
-        return;
-    }
     let (from, digest) = (list()[1]["from"].clone(), list()[1]["sha256"].clone());
     assert_eq!((from, &digest), (json!("added"), &added["sha256"]));
+    let carrying = Apart { bare: false, ..apart };
+    let listed = carrying.run(&["plugin", "runner", "list", "--json"]).code(0).json();
+    assert_eq!(listed[1]["from"], "carried", "it comes first");
+    let apart = Apart { bare: true, ..carrying };
+    let init = |run: &str| apart.run(&["init", "demo", "--run-id", run, "--set", "campaign.plugin=campaign.py"]);
     let tried = init("tried").stderr;
     assert!(!tried.contains("carries no runner"), "it was found: {tried}");
 

@@ -26,6 +26,11 @@ fn armed() -> Option<&'static Armed> {
         .as_ref()
 }
 
+/// Whether a test has named this: what stands under the name then counts as missing.
+pub fn is_named(name: &str) -> bool {
+    armed().is_some_and(|point| point.name == name)
+}
+
 /// Dies here, as by `kill -9`, if a test asked for it. With `MATTERSTACK_FAILPOINT_TRACE=FILE` every passage is
 /// appended to FILE as well, so that a test can list them.
 pub fn hit(name: &str) {
