@@ -4,6 +4,7 @@ use crate::backend::run_in;
 use crate::failure::Failure;
 use crate::ground::files::{put, read_named};
 use crate::model::config::{PLUGIN_MAX, RunConfig};
+use crate::plugin::wrap;
 use crate::workspace::{Resolved, resolve, user_config};
 use std::fs;
 use std::io;
@@ -11,13 +12,12 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// Programs that build plugins, and how each is installed.
-const TOOLS: [(&str, &str); 6] = [
+const TOOLS: [(&str, &str); 5] = [
     ("cargo", "install Rust with https://rustup.rs, then `rustup target add wasm32-wasip2`"),
     ("componentize-py", "`pip install componentize-py`"),
     ("node", "install Node.js 20 or later"),
     ("npx", "install Node.js 20 or later"),
     ("npm", "install Node.js 20 or later"),
-    ("wasm-tools", "`cargo install --locked wasm-tools`"),
 ];
 /// What Rust compiles plugins for.
 const TARGET: &str = "wasm32-wasip2";
@@ -29,7 +29,7 @@ const TARGET: &str = "wasm32-wasip2";
 /// If nothing there can be built, a program is missing, or it fails.
 pub fn build(path: &Path, log: &OwnedFd) -> Result<PathBuf, Failure> {
     if path.is_file() {
-        return of_module(path, log);
+        return of_module(path);
     }
     let config = path.join("config.json");
     let config = match config.is_file() {
@@ -103,7 +103,7 @@ fn of_crate(directory: &Path, named: Option<&str>, log: &OwnedFd) -> Result<Path
 }
 
 /// A component of a core module that holds its own description of the world.
-fn of_module(module: &Path, log: &OwnedFd) -> Result<PathBuf, Failure> {
+fn of_module(module: &Path) -> Result<PathBuf, Failure> {
     let bytes = read_named(module, PLUGIN_MAX)
         .map_err(|error| Failure::input(format!("`{}` cannot be read", module.display())).because(error))?;
     if !bytes.starts_with(b"\0asm\x01\0\0\0") {
@@ -111,9 +111,13 @@ fn of_module(module: &Path, log: &OwnedFd) -> Result<PathBuf, Failure> {
         return Err(Failure::input(what).hint("`matterstack plugin check FILE` says what it is"));
     }
     let out = module.with_extension("component.wasm");
-    let words = ["wasm-tools", "component", "new", &module.to_string_lossy(), "-o", &out.to_string_lossy()];
-    start(&words.map(str::to_owned), Path::new("."), log)?;
-    made(out)
+    let component = wrap(&bytes).map_err(|error| {
+        let what = format!("`{}` cannot become a component", module.display());
+        Failure::input(what).because(error).hint("build it with the bindings of plugins/sdk, or for wasm32-wasip2")
+    })?;
+    put(&out, &component, true)
+        .map_err(|error| Failure::io(format!("`{}` cannot be written", out.display()), error))?;
+    Ok(out)
 }
 
 fn made(place: PathBuf) -> Result<PathBuf, Failure> {

@@ -58,7 +58,7 @@ pub(super) enum PluginCommand {
     /// Make a component of its source, and check it
     ///
     /// In a directory, `campaign.build` of its config.json says how; else a Cargo.toml is built with cargo, and the
-    /// component put where config.json names it. A core module becomes a component with wasm-tools. What these programs
+    /// component put where config.json names it. A core module becomes a component here. What these programs
     /// print goes to standard error.
     ///
     /// With --json: path of the component, and checked: what `plugin check` says of it.

@@ -180,7 +180,7 @@ pub(super) fn refuse_no_component(bytes: &[u8]) -> Result<(), String> {
     match bytes {
         [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => Ok(()),
         [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => {
-            Err("is a WebAssembly core module, not a component; build it for wasm32-wasip2, or wrap it with `wasm-tools component new`"
+            Err("is a WebAssembly core module, not a component; `matterstack plugin build FILE` makes one of it"
                 .to_owned())
         }
         [0, b'a', b's', b'm', ..] => Err("is WebAssembly of an unknown version".to_owned()),

@@ -26,6 +26,7 @@ mod state;
 mod survey;
 mod wasi;
 mod watchdog;
+mod wrap;
 
 pub use compile::{COMPILE, compile_as_told};
 pub use engine::Role;
@@ -35,6 +36,7 @@ pub use host::{HostSettings, PluginHost};
 pub use inspect::{CONTRACT, Inspection, inspect};
 pub use manifest::manifest;
 pub use native::{Compiler, PluginSource, when_compiling};
+pub use wrap::wrap;
 
 use crate::model::act::VERSION;
 use crate::model::contract::{
