@@ -6,6 +6,7 @@ use crate::ground::carriage::{Allowance, Bring, Carriage, Carried, Digested, is_
 use crate::ground::digest::Stamp;
 use crate::ground::files::{open_directory, open_regular};
 use crate::ground::machine;
+use crate::ground::words::positional;
 use crate::model::attempt_dir::PART;
 use crate::model::document::sha256;
 use crate::model::pattern::plain_path;
@@ -240,9 +241,10 @@ impl Found {
         if let Some(removed) = removed.map_err(StageError::Store)?.flatten() {
             let (name, maker) = (&from.output, &from.from);
             return Err(StageError::Task(format!(
-                "output `{name}` of task `{maker}` {}; `matterstack rerun {} {maker}` makes it again",
+                "output `{name}` of task `{maker}` {}; `matterstack rerun {} {}` makes it again",
                 removed.sentence(),
                 run.dir.address(),
+                positional(maker.as_str()),
             )));
         }
         Ok(Self {
