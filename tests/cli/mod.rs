@@ -45,5 +45,5 @@ mod supervised;
 mod sweep;
 mod terminal;
 mod troubled;
-mod typed;
+pub(crate) mod typed;
 mod words;

@@ -7,13 +7,13 @@ use std::path::Path;
 use std::process::Command;
 
 /// Ids that a shell or an option parser would take for something else.
-pub(super) const DASHED: &str = "-a b";
-pub(super) const QUOTED: &str = "it's $HOME";
+pub(crate) const DASHED: &str = "-a b";
+pub(crate) const QUOTED: &str = "it's $HOME";
 
 /// A situation: its name, how it comes about, and what is then looked at or tried.
 pub(super) type Situation = (&'static str, fn() -> World, &'static [&'static [&'static str]]);
 
-pub(super) const LOOKS: &[&[&str]] = &[
+pub(crate) const LOOKS: &[&[&str]] = &[
     &["status", "r"],
     &["status", "r", "--json"],
     &["explain", "r", "--json"],
@@ -248,7 +248,7 @@ const SITUATIONS: &[Situation] = &[
 const REFUSED: [&str; 2] = ["copied", "changed by hand"];
 
 /// The commands that stand in a text between backticks, and in the fields of a document that hold commands.
-fn commands(done: &Done) -> BTreeSet<String> {
+pub(crate) fn commands(done: &Done) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for text in [&done.stdout, &done.stderr] {
         let parts: Vec<&str> = text.split("`matterstack ").skip(1).collect();
@@ -264,19 +264,29 @@ fn commands(done: &Done) -> BTreeSet<String> {
 }
 
 /// Whether a command leaves something to whoever types it: a word in capitals, such as FILE or KEY=VALUE.
-fn leaves_open(command: &str) -> bool {
+pub(crate) fn leaves_open(command: &str) -> bool {
     let is_open = |word: &str| word.len() > 2 && word.chars().all(|c| c.is_ascii_uppercase() || c == '-');
     let unquoted = command.replace(&format!("'{}'", QUOTED.replace('\'', r"'\''")), "").replace(DASHED, "");
     unquoted.split([' ', '=', '.', '\'']).any(is_open)
 }
 
-fn type_in(world: &World, line: &str) -> Done {
+pub(crate) fn type_in(world: &World, line: &str, environment: &[(String, String)]) -> Done {
     let mut command = Command::new("timeout");
     command.args(["-k", "5", "5", "sh", "-c", line]).current_dir(world.root().parent().expect("a parent")).env_clear();
     let here = Path::new(PROGRAM).parent().expect("a directory").display();
     command.env("PATH", format!("{here}:{}", crate::support::path())).env("HOME", world.root());
     command.env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"));
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
     done(command.output().expect("a shell"))
+}
+
+/// Whether a command is none, or not one for this moment.
+pub(crate) fn cannot_be_typed(done: &Done) -> bool {
+    // a question is asked at a terminal, and there is none here
+    let asks = done.stderr.contains("nobody is at a terminal")
+        // a command that somebody else is to give is told to be that
+        || done.stderr.contains("ask one of them to give");
+    matches!(done.code, Some(2 | 70 | 126 | 127)) && !asks
 }
 
 #[test]
@@ -312,14 +322,10 @@ pub(super) fn all_work(situations: &[Situation]) -> usize {
             tried += 1;
             let looks = LOOK_ONLY.iter().any(|verb| line.starts_with(&format!("matterstack {verb} ")));
             let other = (!looks).then(situation);
-            let done = type_in(other.as_ref().unwrap_or(&world), &line);
+            let done = type_in(other.as_ref().unwrap_or(&world), &line, &[]);
             other.iter().for_each(leave);
             let is_warned = REFUSED.contains(name) && status.contains("cannot be ticked: ");
-            // a question is asked at a terminal, and there is none here
-            let asks = done.stderr.contains("nobody is at a terminal")
-                // a command that somebody else is to give is told to be that
-                || done.stderr.contains("ask one of them to give");
-            if matches!(done.code, Some(2 | 70 | 126 | 127)) && !is_warned && !asks {
+            if cannot_be_typed(&done) && !is_warned {
                 wrong.push(format!("{name}: `{line}`: {done:?}"));
             }
         }

@@ -98,7 +98,9 @@ fn find(source: &OtherSource, workspace: &Path) -> Result<(RunDir, String, Outpu
     let Some((directory, left)) = store.output_of(from.as_str(), &plain_path(output))? else {
         let paths = store.output_paths(from.as_str())?;
         let near = nearest(output, paths.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"));
-        let hint = near.unwrap_or_else(|| format!("`matterstack attempts {run} {}` lists what it left", positional(from.as_str())));
+        let hint = near.unwrap_or_else(|| {
+            format!("`matterstack attempts {run} {}` lists what it left", positional(from.as_str()))
+        });
         return Err(wrong("it left no such file".to_owned()).hint(hint));
     };
     if let Some(remote) = &left.remote {

@@ -12,6 +12,7 @@ mod secrets;
 mod setup;
 mod slow;
 mod time;
+mod typed;
 
 use crate::support::slurm::{Cluster, Plan};
 use crate::support::until;
