@@ -3,6 +3,8 @@ use anyhow::{Context, Result, bail};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+use std::time::Instant;
 
 /// What the guests are built for.
 pub(crate) const GUEST_TARGET: &str = "wasm32-wasip2";
@@ -98,9 +100,11 @@ pub(crate) fn packages_arguments<'a>(packages: &'a [&'a str]) -> impl Iterator<I
     packages.iter().flat_map(|package| ["--package", package])
 }
 
-/// Tells what comes next.
+/// Tells what comes next, and how many minutes and seconds after the first word.
 pub(crate) fn say(what: &str) {
-    eprintln!("==> {what}");
+    static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let seconds = FIRST.elapsed().as_secs();
+    eprintln!("==> {:02}:{:02} {what}", seconds / 60, seconds % 60);
 }
 
 /// Runs a command to its end; its output goes where ours goes.

@@ -6,9 +6,11 @@ use crate::tools::{self, Tool};
 use anyhow::{Context, Result, bail};
 use std::fmt;
 use std::io::{BufRead, BufReader, Write};
+use std::num::NonZero;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread::available_parallelism;
 
 /// A test that needs what no program brings.
 struct Needy {
@@ -77,6 +79,8 @@ pub(crate) fn test(project: &Project, filters: &[String], slow: bool) -> Result<
     let members = project.members()?;
     let (host, others) = suites(&members);
     let mut total = Summary::default();
+    // most tests wait, for jobs, clusters and people, more than they compute
+    let threads = 2 * available_parallelism().map_or(1, NonZero::get);
     for packages in [host, others] {
         say(&format!("testing {}", packages.join(", ")));
         let cargo = || {
@@ -91,7 +95,7 @@ pub(crate) fn test(project: &Project, filters: &[String], slow: bool) -> Result<
             continue;
         }
         let mut suites = cargo();
-        suites.env("PATH", &path).arg("--").args(filters);
+        suites.env("PATH", &path).arg("--").args(filters).args(["--test-threads", &threads.to_string()]);
         if slow {
             suites.arg("--include-ignored");
         }
