@@ -49,6 +49,8 @@ fn a_table_has_a_row_a_task_with_parameters_fields_and_times() {
     );
     assert_eq!(lines.len(), 4);
 
+    let other = world.run(&["table", "--fields", "y.json", "--fields", "z.json"]).code(0).stderr;
+    assert!(other.contains("no task left an output `z.json`") && !other.contains("`y.json`"), "{other}");
     let text = world.run(&["table", "--fields", "y.json"]).code(0).stdout;
     assert!(text.contains("PARAMS.X") && text.contains("Y.LOSS") && !text.contains("REUSED"), "{text}");
 }

@@ -67,6 +67,12 @@ pub(super) fn table(session: &Session, arguments: &TableArgs) -> Result<u8, Fail
     } else {
         print_as_text(&sheet, runs.len())?;
     }
+    for path in sheet.missing() {
+        tell(&format!(
+            "warning: no task left an output `{path}`; what a command leaves is kept if its task names it in `outputs`, or \
+             `run` with --output"
+        ));
+    }
     let (unread, more) = sheet.unread();
     unread.iter().for_each(|why| tell(&format!("warning: {why}")));
     if more > 0 {

@@ -36,7 +36,8 @@ pub struct Sheet {
     used: Vec<bool>,
     /// Rows as lines: of every cell that is not empty its column, a colon, its JSON and a tab.
     portions: Vec<String>,
-    fields: Vec<String>,
+    /// The outputs whose values get columns, and whether any task left one.
+    fields: Vec<(String, bool)>,
     unread: Vec<String>,
     unread_more: u64,
 }
@@ -47,7 +48,7 @@ impl Sheet {
         let names: Vec<String> = FIRST.into_iter().chain(LAST).map(str::to_owned).collect();
         let places = names.iter().cloned().enumerate().map(|(place, name)| (name, place)).collect();
         let used = vec![false; names.len()];
-        let fields = fields.to_vec();
+        let fields = fields.iter().map(|field| (field.clone(), false)).collect();
         Self { names, places, used, portions: Vec::new(), fields, unread: Vec::new(), unread_more: 0 }
     }
 
@@ -128,7 +129,9 @@ impl Sheet {
             return Ok(());
         }
         let outputs = store.outputs(last.key)?;
-        for output in outputs.iter().filter(|output| self.fields.contains(&output.path)).collect::<Vec<_>>() {
+        for output in &outputs {
+            let Some((_, is_there)) = self.fields.iter_mut().find(|(path, _)| *path == output.path) else { continue };
+            *is_there = true;
             let name = output.path.strip_suffix(".json").unwrap_or(&output.path).to_owned();
             match document(root, (store, last.key), &last.directory, output) {
                 Ok(value) => flatten(name, value, &mut |name, value| self.put(line, &name, value)),
@@ -191,6 +194,11 @@ impl Sheet {
             }
             order.iter().map(|place| cells[*place]).collect()
         })
+    }
+
+    /// The outputs that were asked for and that no task left.
+    pub fn missing(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().filter(|(_, is_there)| !is_there).map(|(path, _)| path.as_str())
     }
 
     /// The outputs whose fields are missing, each with the reason, and how many more there are.
