@@ -66,6 +66,8 @@ fn a_page_has_the_values_their_front_and_the_timeline() {
     world.run(&["init", "demo", "--run-id", "r", "--label", "first & best"]).code(0);
     world.run(&["loop", "r"]).code(0);
     world.run(&["note", "r", "the oven was cold"]).code(0);
+    let done = world.run(&["report", "--fields", "y.json", "--fields", "z.json", "--minimize", "y.loss"]).code(0);
+    assert!(done.stderr.contains("no task left an output `z.json`"), "{done:?}");
     let done = world.run(&["report", "--fields", "y.json", "--minimize", "y.loss", "--minimize", "y.cost"]).code(0);
     assert!(done.stdout.ends_with("runs/r/report.html\n"), "{done:?}");
     let page = fs::read_to_string(world.run_dir("r").join("report.html")).expect("a page");

@@ -13,6 +13,7 @@ use crate::store::{Snapshot, Store, TaskEnd};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// Tasks that are all listed.
 const ALL: u64 = 10_000;
@@ -249,8 +250,10 @@ impl Seen {
             Failure::io(format!("run directory `{}` cannot be opened", dir.root().display()), error)
         })?;
         let is_open = self.is_open();
+        let mut absent: BTreeSet<&String> = wanted.fields.iter().collect();
         for (key, directory, order, task) in std::mem::take(&mut self.open) {
             for output in store.outputs(key)? {
+                absent.remove(&output.path);
                 let named = wanted.fields.contains(&output.path);
                 if !(named || is_open && output.path == "result.json") {
                     continue;
@@ -263,6 +266,7 @@ impl Seen {
                 }
             }
         }
+        self.unread.extend(absent.into_iter().map(|path| format!("no task left an output `{path}`")));
         Ok(())
     }
 }
