@@ -349,7 +349,7 @@ pub(crate) const FOR_TESTS: &[Tool] = &[
 pub(crate) const FOR_SLOW_TESTS: &[Tool] = &[ACCOUNTS, OPTIMISERS, R];
 
 /// What `bench` needs beside a built host.
-pub(crate) const FOR_BENCH: &[Tool] = &[BASICS, FILE_SYSTEMS, PEERS, SLURM, SSH];
+pub(crate) const FOR_BENCH: &[Tool] = &[PYTHON, BASICS, FILE_SYSTEMS, PEERS, SLURM, SSH];
 
 /// What `fresh` needs of the machine that it runs on.
 pub(crate) const FOR_FRESH: &[Tool] = &[TREE];
