@@ -237,7 +237,7 @@ const BROKEN: [(&str, &str, &[&str]); 20] = [
             "campaign.py\", line 5",
         ],
     ),
-    ("py", "def plann(ctx, state): return 1\n", &["no function `plan(ctx, state)`", "plann"]),
+    ("py", "def plann(ctx, state): return 1\n", &["campaign.plugin is `campaign.py`", "has no function `plan`"]),
     ("py", "def plan(ctx, state): return {\"state\": 1, \"wait\": True, \"taks\": []}\n", &["taks"]),
     ("py", "def plan(ctx, state): return {\"state\": 1}\n", &["tasks", "complete", "hold"]),
     ("py", "def plan(ctx, state): return 7\n", &["plan"]),
@@ -253,7 +253,7 @@ const BROKEN: [(&str, &str, &[&str]); 20] = [
         "function helper(values) {\n  return values.energy.total;\n}\nfunction plan(ctx, state) { return helper({}); }\n",
         &["TypeError", "campaign.js:2", "helper", "return values.energy.total"],
     ),
-    ("js", "function plann(ctx, state) { return 1; }\n", &["plan"]),
+    ("js", "function plann(ctx, state) { return 1; }\n", &["has no function `plan`"]),
     ("js", "function plan(ctx, state) { return {state: 1, wait: true, taks: []}; }\n", &["taks"]),
     ("js", "function plan(ctx, state) { for (;;) {} }\n", &["used up its fuel", "limits.plugin.fuel"]),
     ("js", "function plan(ctx, state) { return plan(ctx, state); }\n", &["stack"]),
@@ -268,9 +268,13 @@ const BROKEN: [(&str, &str, &[&str]); 20] = [
 #[test]
 fn what_is_wrong_with_a_script_is_told_by_a_failed_init() {
     for (end, text, words) in BROKEN {
-        let world = campaign(&format!("campaign.{end}"), text, &[]);
+        let analyze =
+            if end == "py" { "def analyze(c, s, r): return s" } else { "function analyze(c, s, r) { return s; }" };
+        let world = campaign(&format!("campaign.{end}"), &format!("{text}\n{analyze}\n"), &[]);
         let failed = world.run(&["init", "demo"]);
-        let ended = failed.stderr.contains(" trapped: ") || words.iter().any(|word| word.starts_with("limits."));
+        let unfit = failed.stderr.contains("has no function");
+        let ended =
+            unfit || failed.stderr.contains(" trapped: ") || words.iter().any(|word| word.starts_with("limits."));
         let expected = if ended { 4 } else { 2 };
         assert_eq!(failed.code, Some(expected), "{text}: {failed:?}");
         let told = failed.stderr.to_lowercase();
@@ -278,6 +282,37 @@ fn what_is_wrong_with_a_script_is_told_by_a_failed_init() {
             assert!(told.contains(&word.to_lowercase()), "{text}: `{word}` is not in {}", failed.stderr);
         }
         assert!(world.run(&["list", "demo", "--json"]).code(0).json().as_array().is_some_and(Vec::is_empty));
+    }
+}
+
+/// A campaign without `analyze` would plan, and be held at its first result; an operator without `reconcile` at its
+/// first lost answer.
+#[test]
+fn a_script_that_lacks_a_function_is_refused_before_it_runs() {
+    for language in &LANGUAGES {
+        let world = counting(language);
+        world.init();
+        let name = format!("campaign.{}", language.end);
+        world.write(&name, &language.campaign.replace("analyze", "analyse"));
+        let commands = [&["init", "demo"][..], &["config", "check", "demo"], &["amend", "r", "plugin", &name]];
+        for command in commands {
+            let refused = world.run(command).code(4);
+            let words = format!("campaign.plugin is `{name}`, which has no function `analyze`, and a campaign has one");
+            assert!(refused.stderr.contains(&words) && refused.stderr.contains("hint: "), "{refused:?}");
+        }
+        assert_eq!(world.run(&["list", "demo", "--json"]).code(0).json().as_array().map(Vec::len), Some(1));
+        let world = operated(language, &json!({"compute": ["local"]}));
+        let name = format!("robot.{}", language.end);
+        for missing in ["submit", "reconcile", "check_status"] {
+            // the backend has calls of that name too, which are none of the script's functions
+            world.write(&name, &language.operator.replace(&format!(" {missing}("), " other("));
+            let refused = world.run(&["config", "check", "demo"]).code(4);
+            let words = format!("operators.robot.plugin is `{name}`, which has no function `{missing}`");
+            assert!(refused.stderr.contains(&words), "{refused:?}");
+        }
+        // a campaign in the place of an operator
+        world.write(&name, language.campaign);
+        world.run(&["init", "demo"]).code(4);
     }
 }
 

@@ -1,9 +1,8 @@
 //! What a file is that should be a plugin.
-use super::script::{self, Script};
 use crate::failure::Failure;
 use crate::ground::files::read_named;
 use crate::model::config::PLUGIN_MAX;
-use crate::model::script::Language;
+use crate::model::script::{self, Language, Script};
 use crate::model::workflow::nearest;
 use crate::plugin::{Inspection, builtin, inspect};
 use serde::Serialize;
@@ -67,7 +66,7 @@ pub fn look(name: &str) -> Result<Looked, Failure> {
     }
     let bytes = read_named(Path::new(name), PLUGIN_MAX)
         .map_err(|error| Failure::input(format!("plugin `{name}` cannot be read")).because(error))?;
-    Ok(match Language::of(name).map(Language::runner) {
+    Ok(match Language::of(name) {
         Some(language) => Looked::Script(script::look(language, &bytes)),
         None => Looked::Component(Box::new(inspect(name, &bytes)?)),
     })

@@ -7,7 +7,6 @@ mod look;
 mod new;
 mod proof;
 mod refresh;
-mod script;
 mod shelf;
 mod subjects;
 
@@ -16,6 +15,5 @@ pub use look::{Looked, look};
 pub use new::{Language, make_plugin};
 pub use proof::{Called, Finding, Proof};
 pub use refresh::refresh;
-pub use script::Script;
 pub use shelf::{Listed, shelf};
 pub use subjects::{Asked, test};

@@ -1,12 +1,14 @@
 //! What `plugin test` tries: a file, or the plugins that a workspace names, with what their configuration gives them.
 use super::look::{Looked, look};
-use super::proof::{Proof, Subject, prove};
+use super::proof::{BACKEND, Proof, Subject, prove};
 use crate::failure::{Failure, FailureKind};
 use crate::ground::files::read_named;
 use crate::model::config::{PLUGIN_MAX, RunConfig};
+use crate::model::script::{CAMPAIGN, operator_place};
 use crate::plugin::builtin;
-use crate::workspace::{Resolved, compile_limits, resolve, user_config};
+use crate::workspace::{LooseScript, Resolved, compile_limits, loose_script, resolve, user_config};
 use serde_json::{Value, json};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// How far above a file its workspace is looked for.
@@ -25,9 +27,18 @@ pub struct Asked<'a> {
     pub root: Option<&'a Path>,
 }
 
-/// A plugin as a configuration names it, with what that gives it.
+/// A plugin as a configuration names it.
 struct Named {
     plugin: String,
+    /// The key of the operator; none for the campaign.
+    operator: Option<String>,
+}
+
+/// Where a plugin is named.
+struct Place<'a> {
+    /// The workspace.
+    folder: &'a Path,
+    config: &'a RunConfig,
     /// The key of the operator; none for the campaign.
     operator: Option<String>,
 }
@@ -42,13 +53,13 @@ pub fn test(asked: &Asked<'_>) -> Result<Vec<Proof>, Failure> {
         return of_directory(asked, path);
     }
     let config = configuration(path);
-    let named = config.as_ref().and_then(|(folder, config)| {
+    let place = config.as_ref().and_then(|(folder, config)| {
         let here = std::fs::canonicalize(path).ok()?;
         let is_it = |named: &Named| std::fs::canonicalize(folder.join(&named.plugin)).is_ok_and(|file| file == here);
-        let named = named(config).into_iter().find(is_it)?;
-        Some((config, named.operator))
+        let operator = named(config).into_iter().find(is_it)?.operator;
+        Some(Place { folder, config, operator })
     });
-    one(asked, asked.path, named).map(|proof| vec![proof])
+    one(asked, asked.path, place).map(|proof| vec![proof])
 }
 
 fn of_directory(asked: &Asked<'_>, directory: &Path) -> Result<Vec<Proof>, Failure> {
@@ -60,7 +71,8 @@ fn of_directory(asked: &Asked<'_>, directory: &Path) -> Result<Vec<Proof>, Failu
     }
     let proofs = named.into_iter().map(|named| {
         let file = directory.join(&named.plugin);
-        one(asked, &file.to_string_lossy(), Some((&config, named.operator)))
+        let place = Place { folder: directory, config: &config, operator: named.operator };
+        one(asked, &file.to_string_lossy(), Some(place))
     });
     proofs.collect()
 }
@@ -85,39 +97,61 @@ fn named(config: &RunConfig) -> Vec<Named> {
     all
 }
 
-fn one(asked: &Asked<'_>, name: &str, named: Option<(&RunConfig, Option<String>)>) -> Result<Proof, Failure> {
-    let found = match look(name)? {
-        Looked::Component(found) => found,
-        Looked::Script(_) => {
-            return Err(Failure::input(format!("`{name}` is a script, and components are tested")).hint(
-                "its functions are plain ones: test them in their own language; `plugin check` looks at the file",
-            ));
-        }
-    };
-    if let Some(problem) = found.problems.first() {
+fn one(asked: &Asked<'_>, name: &str, place: Option<Place<'_>>) -> Result<Proof, Failure> {
+    let found = look(name)?;
+    if let Some(problem) = found.problems().first() {
         return Err(Failure::of(FailureKind::Plugin, format!("`{name}` {problem}"))
             .hint("`matterstack plugin check FILE` lists all that is wrong"));
     }
-    let bytes = match name.strip_prefix("builtin:").and_then(builtin::builtin) {
-        Some(bytes) => bytes.to_vec(),
-        None => read_named(Path::new(name), PLUGIN_MAX)
+    let script = match &found {
+        Looked::Script(_) => script(name, place.as_ref())?,
+        Looked::Component(_) => None,
+    };
+    let bytes = match (&script, name.strip_prefix("builtin:").and_then(builtin::builtin)) {
+        (Some(script), _) => script.runner.to_vec(),
+        (None, Some(bytes)) => bytes.to_vec(),
+        (None, None) => read_named(Path::new(name), PLUGIN_MAX)
             .map_err(|error| Failure::machine(format!("plugin `{name}` cannot be read"), error))?,
     };
     let file = (!name.starts_with("builtin:")).then(|| Path::new(name));
-    let compile = compile_limits(file, asked.root, user_config().as_deref())?;
-    let config = named.as_ref().map(|(config, _)| *config);
-    let (given, task) = match &named {
+    let config = place.as_ref().map(|place| place.config);
+    let operator = place.as_ref().and_then(|place| place.config.operators.get(place.operator.as_ref()?));
+    let (given, task) = match &place {
         None => (json!({}), None),
-        Some((config, None)) => (config.campaign.params.clone(), None),
-        Some((config, Some(key))) => {
-            let given = config.operators.get(key).map(|operator| operator.config.clone()).unwrap_or_default();
-            (given, task_of(config, key))
+        Some(Place { config, operator: None, .. }) => (config.campaign.params.clone(), None),
+        Some(Place { config, operator: Some(key), .. }) => {
+            (operator.map(|operator| operator.config.clone()).unwrap_or_default(), task_of(config, key))
         }
     };
-    let given = asked.given.clone().unwrap_or(given);
-    let task = asked.task.clone().or(task);
-    let world = if named.is_some_and(|(_, operator)| operator.is_some()) { "operator" } else { &found.world };
-    prove(&Subject { name, bytes: &bytes, given, task, config, compile }, world)
+    let granted = operator.map(|operator| operator.grants.compute.clone()).filter(|backends| !backends.is_empty());
+    let subject = Subject {
+        name,
+        bytes: &bytes,
+        script: script.as_ref(),
+        backends: granted.unwrap_or_else(|| vec![BACKEND.to_owned()]),
+        given: asked.given.clone().unwrap_or(given),
+        task: asked.task.clone().or(task),
+        config,
+        compile: compile_limits(file, asked.root, user_config().as_deref())?,
+    };
+    let world = if operator.is_some() { "operator" } else { found.world().unwrap_or("campaign") };
+    prove(&subject, world)
+}
+
+/// A script with the modules that its workspace gives it; one that no configuration names has none.
+fn script(name: &str, place: Option<&Place<'_>>) -> Result<Option<LooseScript>, Failure> {
+    let unread = |error| Failure::input(format!("plugin `{name}` cannot be read")).because(error);
+    let Some(Place { folder, config, operator }) = place else {
+        let file = std::fs::canonicalize(name).map_err(unread)?;
+        let (folder, name) = (file.parent().unwrap_or(&file), file.file_name().and_then(OsStr::to_str));
+        return loose_script(folder, CAMPAIGN, name.unwrap_or_default(), &[]);
+    };
+    let folder = std::fs::canonicalize(folder).map_err(unread)?;
+    let key = operator.as_deref().map_or_else(|| CAMPAIGN.to_owned(), operator_place);
+    match config.places().find(|(of, _, _)| *of == key) {
+        Some((_, path, modules)) => loose_script(&folder, &key, path, modules),
+        None => Ok(None),
+    }
 }
 
 /// A task of the workspace's list that this operator carries.

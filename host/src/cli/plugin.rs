@@ -69,7 +69,7 @@ pub(super) enum PluginCommand {
     },
     /// Try a plugin with ordinary, empty, huge, failing and repeated input, and show the shortest case that fails
     ///
-    /// It runs in the sandbox that a run gives it; there is no run, and nothing outside is reached: the compute system
+    /// It runs in the sandbox that a run gives it, a script in that of its runner; there is no run, and nothing outside is reached: the compute system
     /// behind an operator is made up, and at times does not answer, forgets jobs or takes them without saying so. Each
     /// call of a campaign is made twice and must come out the same. In a workspace, parameters and tasks are those of
     /// its config.json. If a rule is broken, the exit code is 1.
@@ -77,7 +77,7 @@ pub(super) enum PluginCommand {
     /// With --json: a list, each with plugin, world, cases and calls (how many), and found: {rule, case, calls: [{call,
     /// given, answer}]}, or null.
     Test {
-        /// A .wasm file, builtin:NAME, or the directory of a workspace
+        /// A .wasm file, a script (.py, .js), builtin:NAME, or the directory of a workspace
         path: String,
         /// A JSON file in the place of the workspace's campaign.params, or of an operator's config
         #[arg(long, value_name = "FILE")]

@@ -44,7 +44,7 @@ pub(crate) use open::{Ahead, open_leased};
 pub use owner::{adopt, refuse_other_user};
 pub use pin::check_files;
 pub use remove::{Usage, refuse_removal, remove, usage};
-pub use scripts::{NewPlugin, exchange_plugin};
+pub use scripts::{LooseScript, NewPlugin, exchange_plugin, loose_script};
 
 use crate::failure::Failure;
 use crate::model::workflow::nearest;

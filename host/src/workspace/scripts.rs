@@ -2,13 +2,15 @@
 use super::init::workspace_of;
 use super::open::read_plugin;
 use super::pin::{
-    BUILTIN, confined, find_runner, inside, is_native, plugin_place, store_file, store_plugin, store_runner,
+    BUILTIN, confined, find_runner, inside, is_native, plugin_place, runner, store_file, store_plugin, store_runner,
 };
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::ground::files::read_named;
 use crate::model::config::{Pinned, PinnedFile, RunConfig};
-use crate::model::script::{CAMPAIGN, Language, PinnedScript, component, operator_place};
+use crate::model::document::sha256;
+use crate::model::script::{CAMPAIGN, Language, PinnedScript, component, operator_place, unfit};
 use crate::run::RunDir;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
@@ -145,12 +147,22 @@ impl<'a> Named<'a> {
     /// Looks for all that it needs, as `init` does before it copies it.
     pub(super) fn check_files(self, workspace: &Path) -> Result<(), Failure> {
         find_runner(self.language, &plugin_place(self.place), self.name)?;
-        confined(workspace, self.name, &plugin_place(self.place))?;
+        let from = confined(workspace, self.name, &plugin_place(self.place))?;
+        self.check_text(&read(&from)?)?;
         self.find_modules(workspace).map(drop)
+    }
+
+    /// Refuses what lacks a function for sure. A campaign without `analyze` would plan, and be held at its first result.
+    fn check_text(self, bytes: &[u8]) -> Result<(), Failure> {
+        let Some(why) = unfit(self.language, bytes, self.place != CAMPAIGN) else { return Ok(()) };
+        let what = format!("{} is `{}`, which {why}", plugin_place(self.place), self.name);
+        Err(Failure::of(FailureKind::Plugin, what)
+            .hint("docs/authors/scripts.md lists the functions; `matterstack plugin new` begins with all of them"))
     }
 
     /// Copies it and all its modules into the run; `from` is where the script lies.
     pub(super) fn pin(self, workspace: &Path, from: &Path, run: &RunDir) -> Result<PinnedScript, Failure> {
+        self.check_text(&read(from)?)?;
         let modules = self.find_modules(workspace)?;
         let modules = modules.into_iter().map(|(name, from)| Ok((name, keep(&from, run)?)));
         Ok(PinnedScript {
@@ -215,6 +227,43 @@ fn keep(from: &Path, run: &RunDir) -> Result<PinnedFile, Failure> {
     let name = from.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let (stem, end) = name.rsplit_once('.').unwrap_or((name, "txt"));
     store_file(&read(from)?, (stem, end), run)
+}
+
+/// A script that is in no run, with what carries it out and what it may read.
+#[derive(Debug)]
+pub struct LooseScript {
+    /// What its runner is told of it, as canonical text.
+    pub more: String,
+    /// The bytes of its runner.
+    pub runner: Cow<'static, [u8]>,
+    /// The script and its modules by their SHA-256.
+    pub files: BTreeMap<String, Vec<u8>>,
+}
+
+/// Reads a script of a workspace with its modules, as a run would pin them; nothing if the plugin is none.
+///
+/// # Errors
+/// If there is no runner for it, or a file is refused or cannot be read.
+pub fn loose_script(
+    workspace: &Path,
+    place: &str,
+    name: &str,
+    modules: &[String],
+) -> Result<Option<LooseScript>, Failure> {
+    let Some(script) = Named::of(place, name, modules)? else { return Ok(None) };
+    let from = confined(workspace, name, &plugin_place(place))?;
+    let mut files = BTreeMap::new();
+    let mut take = |from: &Path| -> Result<PinnedFile, Failure> {
+        let bytes = read(from)?;
+        let (digest, size) = (sha256(&bytes), bytes.len() as u64);
+        files.insert(digest.clone(), bytes);
+        Ok(PinnedFile::new(String::new(), digest, size))
+    };
+    let file = take(&from)?;
+    let modules = script.find_modules(workspace)?.into_iter().map(|(name, from)| Ok((name, take(&from)?)));
+    let pinned = PinnedScript { name: name.to_owned(), file, modules: modules.collect::<Result<_, Failure>>()? };
+    let runner = runner(script.language, &plugin_place(place), name)?;
+    Ok(Some(LooseScript { more: pinned.more(), runner, files }))
 }
 
 /// What `amend … plugin` has put in place.

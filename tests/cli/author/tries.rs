@@ -91,6 +91,72 @@ fn an_operator_that_breaks_the_contract_is_told_by_its_shortest_case() {
     }
 }
 
+/// The scripts that the conformance table has, with what stands beside them, and neighbours that break a rule.
+#[test]
+fn scripts_are_tried_in_the_sandbox_of_their_runner() {
+    let world = World::with_tasks(&json!([]));
+    let source = |file: &str| {
+        let path = format!("{}/../tests/guests/{file}", env!("CARGO_MANIFEST_DIR"));
+        fs::read_to_string(path).expect("a script")
+    };
+    let tried = |file: &str, text: &str| {
+        world.write(file, text);
+        let done = world.run(&["plugin", "test", &format!("workspaces/demo/{file}"), "--json"]);
+        let proof = done.json()[0].clone();
+        assert_eq!(done.code, Some(i32::from(!proof["found"].is_null())), "{done:?}");
+        proof
+    };
+    for (file, lost, planned) in [
+        (
+            "loop-script-python/robot.py",
+            ("return attempt.compute.find(BACKEND)", "return {\"found\": \"no\"}"),
+            "def plan(ctx, state):\n    return {\"tasks\": [{\"id\": \"a\"}] * 2}\ndef analyze(c, s, r): return s\n",
+        ),
+        (
+            "loop-script-javascript/robot.js",
+            ("compute.find(\"local\")", "({ found: \"no\" })"),
+            "export const plan = () => ({ tasks: [{ id: \"a\" }, { id: \"a\" }] });\nexport const analyze = (c, s) => s;\n",
+        ),
+    ] {
+        let (operator, name) = (source(file), file.rsplit('/').next().expect("a name"));
+        let proof = tried(name, &operator);
+        assert_eq!((&proof["world"], &proof["found"]), (&json!("operator"), &Value::Null), "{proof}");
+        assert!(proof["calls"].as_u64().is_some_and(|calls| calls > 20), "{proof}");
+        let forgetful = operator.replace(lost.0, lost.1);
+        assert_ne!(forgetful, operator);
+        let rule = tried(name, &forgetful)["found"]["rule"].clone();
+        assert!(rule.as_str().is_some_and(|rule| rule.contains("says `no` in `reconcile`")), "{rule}");
+        let campaign = name.replace("robot", "campaign");
+        let proof = tried(&campaign, planned);
+        assert_eq!(proof["world"], "campaign", "{proof}");
+        assert_eq!(proof["found"]["rule"], "plans two tasks with the id `a`", "{proof}");
+    }
+}
+
+/// A script gets its modules, parameters and backends as its workspace names them.
+#[test]
+fn a_script_is_tried_with_what_its_workspace_gives_it() {
+    let mut config = crate::support::world::tasks_config(&json!([]));
+    config["campaign"] = json!({"plugin": "c/campaign.js", "modules": ["c/ids.js"], "params": {"n": 2}});
+    config["backends"]["far"] = config["backends"]["local"].clone();
+    config["operators"]["robot"] = json!({"plugin": "robot.js", "grants": {"compute": ["far"]}});
+    let world = World::new(&config);
+    world.write("c/ids.js", "export const id = (n) => `t${n}`;\n");
+    let plan = "export const plan = ({ params }) => ({ tasks: [...Array(params.n).keys()].map((n) => ({ id: id(n), operator: \"robot\", command: \"true\" })) });";
+    let text = format!("import {{ id }} from \"./ids.js\";\n{plan}\nexport const analyze = (c, s) => s;\n");
+    world.write("c/campaign.js", &text);
+    let robot = "export const submit = ({ compute }) => compute.submit(\"far\", { command: \"true\" });\n\
+                 export const reconcile = ({ compute }) => compute.find(\"far\");\n\
+                 export const check_status = ({ compute, handle }) => compute.status(\"far\", handle);\n";
+    world.write("robot.js", robot);
+    let done = world.run(&["plugin", "test", "workspaces/demo", "--json"]).code(0).json();
+    let worlds: Vec<&Value> = done.as_array().expect("a list").iter().map(|proof| &proof["world"]).collect();
+    assert_eq!(worlds, ["campaign", "operator"], "{done}");
+    world.write("c/ids.js", "export const id = () => \"same\";\n");
+    let done = world.run(&["plugin", "test", "workspaces/demo/c/campaign.js"]).code(1);
+    assert!(done.stdout.contains("plans two tasks with the id `same`"), "{done:?}");
+}
+
 #[test]
 fn what_cannot_be_used_at_all_is_not_tried() {
     let world = World::with_tasks(&json!([]));

@@ -15,9 +15,10 @@ use crate::model::limit::CompileLimits;
 use crate::plugin::{
     Artifacts, HostSettings, LogEntry, PluginError, PluginErrorKind, PluginHost, PluginLog, PluginSource,
 };
-use crate::workspace;
+use crate::workspace::{self, LooseScript};
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,8 +26,8 @@ use std::sync::Arc;
 const SHOWN_MAX: usize = 400;
 /// The key of the operator that is tried.
 const KEY: &str = "operator";
-/// The backend that is granted to it.
-const BACKEND: &str = "local";
+/// The backend that is granted to it where no configuration names others.
+pub(super) const BACKEND: &str = "local";
 /// Bytes of a huge document.
 const HUGE: usize = 1024 * 1024;
 
@@ -35,8 +36,12 @@ const HUGE: usize = 1024 * 1024;
 pub(super) struct Subject<'a> {
     /// The plugin as a person names it.
     pub(super) name: &'a str,
-    /// Its bytes.
+    /// Its bytes; for a script those of its runner.
     pub(super) bytes: &'a [u8],
+    /// The script, if it is one.
+    pub(super) script: Option<&'a LooseScript>,
+    /// The backends that are granted to it, if it is an operator.
+    pub(super) backends: Vec<String>,
     /// `campaign.params`, or an operator's `config`.
     pub(super) given: Value,
     /// A task that the operator takes.
@@ -92,7 +97,8 @@ pub(super) fn prove(subject: &Subject<'_>, world: &str) -> Result<Proof, Failure
     let place = Place::make()?;
     let path = place.0.join("plugin.wasm");
     std::fs::write(&path, subject.bytes).map_err(|error| Failure::io("the plugin cannot be copied", error))?;
-    let source = PluginSource { name: subject.name.to_owned(), path, sha256: sha256(subject.bytes), script: None };
+    let script = subject.script.map(|script| script.more.clone());
+    let source = PluginSource { name: subject.name.to_owned(), path, sha256: sha256(subject.bytes), script };
     let mut trial = Trial { cases: 0, calls: Vec::new(), made: 0 };
     let tried = match world {
         "operator" => operator::run(subject, source, &place.0, &mut trial),
@@ -187,12 +193,17 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// Files that there are none of.
-struct NoFiles;
+/// The files of a script, by their SHA-256; there are no others.
+struct Files(BTreeMap<String, Vec<u8>>);
 
-impl Artifacts for NoFiles {
-    fn read(&self, _: &str, _: u64, _: u32) -> Result<Vec<u8>, GuestError> {
-        Err(GuestError::Denied(Detail::new("artifacts", "no such file in a test")))
+impl Artifacts for Files {
+    fn read(&self, digest: &str, offset: u64, max: u32) -> Result<Vec<u8>, GuestError> {
+        let Some(bytes) = self.0.get(digest) else {
+            return Err(GuestError::Denied(Detail::new("artifacts", "no such file in a test")));
+        };
+        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+        let to = from.saturating_add(max as usize).min(bytes.len());
+        Ok(bytes[from..to].to_vec())
     }
 }
 
@@ -210,8 +221,8 @@ fn host(subject: &Subject<'_>, outside: &Arc<outside::Outside>) -> PluginHost {
     PluginHost::new(HostSettings {
         compiler: workspace::compiler(&subject.compile),
         compute: Arc::clone(outside) as _,
-        backends: vec![BACKEND.to_owned()],
-        artifacts: Arc::new(NoFiles),
+        backends: subject.backends.clone(),
+        artifacts: Arc::new(Files(subject.script.map(|script| script.files.clone()).unwrap_or_default())),
         log: Arc::new(NoLog),
         limits: subject.config.map(|config| config.limits.plugin.clone()).unwrap_or_default(),
     })

@@ -1,6 +1,6 @@
 //! What an operator is asked: the calls of one attempt, while the outside is kind and while it is not.
 use super::outside::{Mood, Outside};
-use super::{BACKEND, HUGE, KEY, Stop, Subject, Trial, attempt_directory, host};
+use super::{HUGE, KEY, Stop, Subject, Trial, attempt_directory, host};
 use crate::model::config::Grants;
 use crate::model::contract::{AttemptRequest, Found, GuestError, Status, StatusReport, Submitted};
 use crate::model::id::{OperatorKey, RunId};
@@ -27,7 +27,7 @@ pub(super) fn run(subject: &Subject<'_>, source: PluginSource, place: &Path, tri
     let outside = Arc::new(Outside::default());
     let mut host = host(subject, &outside);
     let key = OperatorKey::from(KEY);
-    let grants = Grants { compute: vec![BACKEND.to_owned()], ..Grants::default() };
+    let grants = Grants { compute: subject.backends.clone(), ..Grants::default() };
     host.add_operator(key.clone(), source, grants);
     host.load_all()?;
     let mut driving = Driving { host, outside, subject, trial, place, key };

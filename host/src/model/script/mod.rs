@@ -1,5 +1,9 @@
 //! Plain scripts in the place of plugins: in which language one is written, which standard plugin carries it out, and
 //! what that is told of it.
+mod look;
+
+pub use look::{Script, look, unfit};
+
 use super::config::{BUILTIN, Pinned, PinnedFile, RunConfig};
 use super::document::{canonical_own, sha256};
 use schemars::JsonSchema;
