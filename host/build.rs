@@ -29,7 +29,20 @@ const EXAMPLES: [(&str, Option<(&str, &str)>); 5] = [
 /// What of an example's folder is no part of the example: what was made there, and what its campaign is made from.
 const LEFT_OUT: [&str; 5] = ["runs", "campaign", "venv", "__pycache__", ".gitignore"];
 /// What new plugins begin with, by the folder in `plugins/templates`.
-const TEMPLATES: [&str; 4] = ["javascript", "python", "rust", "rust-operator"];
+const TEMPLATES: [&str; 9] = [
+    "javascript",
+    "javascript-operator",
+    "python",
+    "python-operator",
+    "rust",
+    "rust-operator",
+    "typescript",
+    // what a script needs to become a component
+    "sdk-javascript",
+    "sdk-python",
+];
+/// What of an SDK's folder is not the SDK itself: its own tests and pages.
+const NO_SDK: [&str; 4] = ["README.md", "example.ts", "test.mjs", "test_matterstack.py"];
 const TARGET: &str = "wasm32-wasip2";
 
 /// What the outer cargo says to this crate and would change how the guests are built.
@@ -128,20 +141,14 @@ fn examples(root: &Path, components: &Path, out: &Path) -> Result<String, Box<dy
 /// is written in Rust takes the SDK along, as it lies here: no registry has it.
 fn templates(root: &Path) -> Result<String, Box<dyn Error>> {
     let folder = fs::canonicalize(root.join("plugins/templates"))?;
-    let sdk = [
-        ("plugins/templates/vendor/Cargo.toml", "Cargo.toml"),
-        ("host/document", "host/document"),
-        ("plugins/sdk/rust", "plugins/sdk/rust"),
-        ("wit", "wit"),
-    ];
     let mut table = String::from("&[\n");
     for template in TEMPLATES {
         table += &format!("    ({template:?}, &[\n");
-        let mut places = vec![(folder.join(template), PathBuf::new())];
-        if template.starts_with("rust") {
-            let vendor = Path::new("vendor/matterstack");
-            places.extend(sdk.map(|(from, to)| (root.join(from), vendor.join(to))));
+        let mut places = Vec::new();
+        if !template.starts_with("sdk-") {
+            places.push((folder.join(template), PathBuf::new()));
         }
+        places.extend(sdk(template).iter().map(|(from, to)| (root.join(from), PathBuf::from(to))));
         for (from, to) in places {
             let from = fs::canonicalize(from)?;
             let mut files = Vec::new();
@@ -150,6 +157,7 @@ fn templates(root: &Path) -> Result<String, Box<dyn Error>> {
             } else {
                 files.push(from.clone())
             }
+            files.retain(|file| !file.file_name().is_some_and(|name| NO_SDK.iter().any(|no| name == *no)));
             files.sort();
             for file in &files {
                 let below = file.strip_prefix(&from)?;
@@ -161,6 +169,24 @@ fn templates(root: &Path) -> Result<String, Box<dyn Error>> {
         table += "    ]),\n";
     }
     Ok(table + "]\n")
+}
+
+/// What lies beside a new plugin: from where in the repository, and where it is put.
+fn sdk(template: &str) -> &'static [(&'static str, &'static str)] {
+    match template.trim_end_matches("-operator") {
+        "sdk-python" => &[("plugins/sdk/python", ""), ("wit", "wit")],
+        "sdk-javascript" => &[("plugins/sdk/javascript", "sdk"), ("wit", "wit")],
+        "rust" => &[
+            ("plugins/templates/vendor/Cargo.toml", "vendor/matterstack/Cargo.toml"),
+            ("host/document", "vendor/matterstack/host/document"),
+            ("plugins/sdk/rust", "vendor/matterstack/plugins/sdk/rust"),
+            ("wit", "vendor/matterstack/wit"),
+        ],
+        "python" => &[("plugins/sdk/python/matterstack.py", "matterstack.py")],
+        _ => {
+            &[("plugins/sdk/javascript", "vendor/matterstack"), ("plugins/templates/shim", "node_modules/matterstack")]
+        }
+    }
 }
 
 /// The files of an example in a folder, and has this script run again when one changes.

@@ -1,5 +1,6 @@
 //! Makes a component of its source: by what the configuration says (`campaign.build`), else by what lies there. The
 //! programs that do it are the author's own.
+use super::component;
 use crate::backend::run_in;
 use crate::failure::Failure;
 use crate::ground::files::{put, read_named};
@@ -12,13 +13,19 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// Programs that build plugins, and how each is installed.
-const TOOLS: [(&str, &str); 5] = [
+const TOOLS: [(&str, &str); 7] = [
     ("cargo", "install Rust with https://rustup.rs, then `rustup target add wasm32-wasip2`"),
     ("componentize-py", "`pip install componentize-py`"),
+    ("componentize-qjs", "`npm install componentize-qjs` in its directory"),
+    ("esbuild", "`npm install esbuild` in its directory"),
     ("node", "install Node.js 20 or later"),
     ("npx", "install Node.js 20 or later"),
     ("npm", "install Node.js 20 or later"),
 ];
+/// Where the author's own environments keep programs, below the directory or one above it.
+const BESIDE: [&str; 3] = ["node_modules/.bin", "venv/bin", ".venv/bin"];
+/// How far above a directory they are looked for.
+const LEVELS: usize = 4;
 /// What Rust compiles plugins for.
 const TARGET: &str = "wasm32-wasip2";
 
@@ -44,14 +51,37 @@ pub fn build(path: &Path, log: &OwnedFd) -> Result<PathBuf, Failure> {
     if path.join("Cargo.toml").is_file() {
         return of_crate(path, named.as_deref(), log);
     }
+    if let Some(made) = named.as_deref().map(|named| of_source(path, named, log)).transpose()?.flatten() {
+        return Ok(made);
+    }
     let failure = Failure::input(format!("`{}` holds nothing that can be built", path.display()));
     Err(match named {
         Some(named) if named.ends_with(".py") || named.ends_with(".js") => {
             failure.because(format!("`{named}` is a script, which is run as it is"))
         }
-        _ => failure
-            .hint("give a directory with a Cargo.toml, say `campaign.build` in config.json, or name a core module"),
+        _ => failure.hint(
+            "what can be built is a Cargo.toml, a `NAME.ts`, `NAME.js` or `NAME.py` beside the `NAME.js` or `NAME.wasm` that \
+             config.json names, and what its `campaign.build` says; or name a core module",
+        ),
     })
+}
+
+/// What is made of a script: JavaScript of TypeScript, or a component. Nothing if no such source is there.
+fn of_source(directory: &Path, named: &str, log: &OwnedFd) -> Result<Option<PathBuf>, Failure> {
+    let place = directory.join(named);
+    if let Some(source) = component::source_of(&place) {
+        component::componentize(&source, &place, log)?;
+        return made(place).map(Some);
+    }
+    let source = Path::new(named).with_extension("ts");
+    if !named.ends_with(".js") || !directory.join(&source).is_file() {
+        return Ok(None);
+    }
+    let (source, out) = (source.display().to_string(), format!("--outfile={named}"));
+    // the module is in the sandbox, and everything else goes into the one file
+    let words = ["esbuild", &source, "--bundle", "--format=esm", "--external:matterstack", &out];
+    start(&words.map(str::to_owned), directory, log)?;
+    made(place).map(Some)
 }
 
 /// Starts the command that makes a plugin.
@@ -128,11 +158,19 @@ fn made(place: PathBuf) -> Result<PathBuf, Failure> {
     }
 }
 
-/// Starts a program that builds, and waits for it.
-fn start(command: &[String], directory: &Path, log: &OwnedFd) -> Result<(), Failure> {
+/// Starts a program that builds, and waits for it. What the author has installed beside the source goes before what is
+/// in PATH.
+pub(super) fn start(command: &[String], directory: &Path, log: &OwnedFd) -> Result<(), Failure> {
     let shown = command.join(" ");
     let program = command.first().map(String::as_str).unwrap_or_default();
-    let status = run_in(command, directory, log).map_err(|error| match error.kind() {
+    let real = fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
+    let beside = real.ancestors().take(LEVELS).flat_map(|folder| BESIDE.map(|of| folder.join(of).join(program)));
+    let own = beside.filter(|_| !program.contains('/')).find(|file| file.is_file());
+    let mut given = command.to_vec();
+    if let (Some(first), Some(own)) = (given.first_mut(), own) {
+        *first = own.display().to_string();
+    }
+    let status = run_in(&given, directory, log).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
             let known = TOOLS.iter().find(|(tool, _)| *tool == program).map(|(_, how)| *how);
             let failure = Failure::input(format!("building needs `{program}`, which is not there"));

@@ -3,8 +3,10 @@
 //!
 //! Nothing here changes a run.
 mod build;
+mod component;
 mod look;
 mod new;
+mod place;
 mod proof;
 mod refresh;
 mod shelf;

@@ -1,12 +1,13 @@
 //! New plugins: a workspace of its own with the source of one, a test of it, and a configuration that runs it. The
-//! binary carries all of it, the SDK for Rust included.
+//! binary carries all of it, the SDKs included.
 use crate::failure::Failure;
 use crate::workspace::{Workspaces, make_workspace_of};
 use std::path::{Path, PathBuf};
 
-type Files = &'static [(&'static str, &'static [u8])];
+pub(super) type Files = &'static [(&'static str, &'static [u8])];
 
-/// What plugins begin with: the language, with `-operator` behind it or not, and files by their paths.
+/// What plugins begin with: the language, with `-operator` behind it or not, and files by their paths. Beside it, with
+/// `sdk-` before the language, what a script needs to become a component.
 static TEMPLATES: &[(&str, Files)] = include!(concat!(env!("OUT_DIR"), "/templates.rs"));
 /// What stands in them for the name.
 const NAME: &str = "{{name}}";
@@ -20,6 +21,8 @@ pub enum Language {
     Javascript,
     /// A component.
     Rust,
+    /// A script that is made of it.
+    Typescript,
 }
 
 impl Language {
@@ -28,6 +31,7 @@ impl Language {
             Self::Python => "python",
             Self::Javascript => "javascript",
             Self::Rust => "rust",
+            Self::Typescript => "typescript",
         }
     }
 }
@@ -43,7 +47,7 @@ pub fn make_plugin(
     operator: bool,
 ) -> Result<(String, PathBuf), Failure> {
     let word = format!("{}{}", language.as_str(), if operator { "-operator" } else { "" });
-    let Some((_, files)) = TEMPLATES.iter().find(|(of, _)| *of == word) else {
+    let Some(files) = files(&word) else {
         let can = TEMPLATES.iter().filter_map(|(of, _)| of.strip_suffix("-operator")).collect::<Vec<_>>().join(", ");
         return Err(Failure::input(format!("no operator begins in {}", language.as_str()))
             .hint(format!("operators begin in: {can}")));
@@ -52,6 +56,11 @@ pub fn make_plugin(
         let name = name_of(slug);
         files.iter().map(|(path, bytes)| filled(path, bytes, &name)).collect()
     })
+}
+
+/// The files of what a plugin begins with, or of an SDK.
+pub(super) fn files(word: &str) -> Option<Files> {
+    TEMPLATES.iter().find(|(of, _)| *of == word).map(|(_, files)| *files)
 }
 
 /// A name for a crate and a file, of the last part of a slug.

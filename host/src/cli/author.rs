@@ -86,16 +86,16 @@ pub(super) fn new(session: &Session, language: Words, place: &Path, operator: bo
     }
     print(&format!("{slug}\n"))?;
     let (at, slug) = (positional(&shown(&directory)), positional(&slug));
-    match language {
-        Words::Python => {
-            tell(&format!("`python3 -m unittest` in `{at}` tests it, and `matterstack run {slug}` runs it"))
-        }
-        Words::Javascript => tell(&format!("`node --test` in `{at}` tests it, and `matterstack run {slug}` runs it")),
-        Words::Rust => tell(&format!(
-            "`cargo test` in `{at}` tests it, `matterstack plugin build {at}` makes the component, and \
-             `matterstack run {slug}` runs it"
-        )),
-    }
+    let build = format!("`matterstack plugin build {at}`");
+    let run = format!("`matterstack run {slug}` runs it");
+    tell(&match language {
+        Words::Python => format!("`python3 -m unittest` in `{at}` tests it, and {run}"),
+        Words::Javascript => format!("`node --test` in `{at}` tests it, and {run}"),
+        Words::Rust => format!("`cargo test` in `{at}` tests it, {build} makes the component, and {run}"),
+        Words::Typescript => format!(
+            "`npm install` in `{at}` brings esbuild, {build} makes the script, `node --test` tests it, and {run}"
+        ),
+    });
     Ok(0)
 }
 

@@ -41,8 +41,9 @@ pub(super) enum PluginCommand {
     },
     /// Make a workspace with a new plugin in it: its source, a test, and a configuration that runs it
     ///
-    /// It lies below the workspaces root, else below `workspaces` here. A script (python, javascript) runs as it is; a
-    /// component (rust) is built first, with `plugin build`. The SDK lies beside the source.
+    /// It lies below the workspaces root, else below `workspaces` here. A script (python, javascript) runs as it is;
+    /// typescript becomes one, and rust a component, with `plugin build`. The SDK lies beside the source, so that editors
+    /// and the test know it.
     ///
     /// With --json: workspace, and path (its directory).
     New {
@@ -55,13 +56,15 @@ pub(super) enum PluginCommand {
         #[arg(long)]
         operator: bool,
     },
-    /// Make a component of its source, and check it
+    /// Make a plugin of its source, and check it
     ///
     /// In a directory, `campaign.build` of its config.json says how; else a Cargo.toml is built with cargo, and the
-    /// component put where config.json names it. A core module becomes a component here. What these programs
-    /// print goes to standard error.
+    /// component put where config.json names it. Else the file that config.json names is made of the source of the same
+    /// name: NAME.js of NAME.ts with esbuild, NAME.wasm of NAME.py with componentize-py, and of NAME.ts or NAME.js with
+    /// esbuild and componentize-qjs. A core module becomes a component here. Programs are looked for in node_modules, venv
+    /// and .venv beside the source first; what they print goes to standard error.
     ///
-    /// With --json: path of the component, and checked: what `plugin check` says of it.
+    /// With --json: path of the plugin, and checked: what `plugin check` says of it.
     Build {
         /// A directory, or a core module [default: here]
         #[arg(default_value = ".", hide_default_value = true)]
@@ -108,6 +111,8 @@ pub(super) enum Words {
     Javascript,
     /// A component
     Rust,
+    /// A script that is made of it
+    Typescript,
 }
 
 impl From<Words> for Language {
@@ -116,6 +121,7 @@ impl From<Words> for Language {
             Words::Python => Self::Python,
             Words::Javascript => Self::Javascript,
             Words::Rust => Self::Rust,
+            Words::Typescript => Self::Typescript,
         }
     }
 }

@@ -1,11 +1,12 @@
 // `node --test` in this folder: the functions are plain JavaScript, so plain tests call them.
 import assert from "node:assert";
 import { test } from "node:test";
+import { Context, Result } from "matterstack";
 import { analyze, plan } from "./campaign.js";
 
-const context = (iteration) => ({ params: { from: 0, step: 1, iterations: 2 }, iteration });
+const context = (iteration) => new Context({ from: 0, step: 1, iterations: 2 }, { iteration });
 // a result as the campaign sees it
-const measured = (x) => ({ outcome: "completed", output: () => ({ text: () => `${x} ${(x - 3) ** 2 + 1}\n` }) });
+const measured = (x) => Result.of(`at-${x}`, { "y.txt": `${x} ${(x - 3) ** 2 + 1}\n` });
 
 test("it begins with five points", () => {
   const ids = plan(context(1), null).tasks.map((task) => task.id);
@@ -19,5 +20,6 @@ test("it goes on from the lowest point", () => {
 });
 
 test("it ends after its iterations", () => {
-  assert.deepStrictEqual(plan(context(3), { x: 3, y: 1, step: 0.25 }).complete, { x: 3, y: 1 });
+  const answer = plan(context(3), { x: 3, y: 1, step: 0.25 });
+  assert.deepStrictEqual(answer.complete, { x: 3, y: 1 });
 });

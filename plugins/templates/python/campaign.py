@@ -1,30 +1,25 @@
 """Looks for the lowest point of a measured curve: five points at a time, around the best one so far."""
+from matterstack import Complete, Run, Task
 
 
 def plan(ctx, state):
     """Says what to run next. `state` is what this returned before; nothing else is remembered."""
     params = ctx.params
-    if state is None:
-        state = {"x": params["from"], "y": None, "step": params["step"]}
+    state = state or {"x": params["from"], "y": None, "step": params["step"]}
     if ctx.iteration > params["iterations"]:
-        result = {"x": state["x"], "y": state["y"]}
-        return {"state": state, "complete": result, "reason": "the iterations are used up"}
+        return Complete({"x": state["x"], "y": state["y"]}, state, "the iterations are used up")
     tasks = []
     for k in range(-2, 3):
         x = state["x"] + k * state["step"]
-        tasks.append({
-            "id": f"i{ctx.iteration}-{k + 3}",
-            "operator": "local",
-            "command": f"awk 'BEGIN {{ x = {x}; print x, (x - 3) ^ 2 + 1 }}' > y.txt",
-            "outputs": ["y.txt"],
-        })
-    return {"state": state, "tasks": tasks, "reason": f"five points around {state['x']}"}
+        command = f"awk 'BEGIN {{ x = {x}; print x, (x - 3) ^ 2 + 1 }}' > y.txt"
+        tasks.append(Task(f"i{ctx.iteration}-{k + 3}", "local", command, outputs=["y.txt"]))
+    return Run(tasks, state, f"five points around {state['x']}")
 
 
 def analyze(ctx, state, results):
     """Folds what came back into the state."""
     for result in results:
-        if result.outcome != "completed":
+        if not result.completed:
             continue
         x, y = (float(word) for word in result.output("y.txt").text().split())
         if state["y"] is None or y < state["y"]:

@@ -22,25 +22,83 @@ fn node() -> String {
         .to_string()
 }
 
+/// A new plugin, and what its folder is for.
+struct New {
+    language: &'static str,
+    operator: bool,
+    /// The script that the host takes.
+    file: &'static str,
+}
+
+const SCRIPTS: [New; 5] = [
+    New { language: "python", operator: false, file: "campaign.py" },
+    New { language: "python", operator: true, file: "balance.py" },
+    New { language: "javascript", operator: false, file: "campaign.js" },
+    New { language: "javascript", operator: true, file: "balance.js" },
+    New { language: "typescript", operator: false, file: "campaign.js" },
+];
+
+/// Each passes the author's own test and the conformance kit's first step, and its workspace runs to its end.
 #[test]
-fn a_new_script_passes_its_own_test_and_is_a_campaign() {
+fn a_new_script_passes_its_own_test_and_runs() {
     let world = World::with_tasks(&json!([]));
     let node = node();
-    for (language, file, test) in [
-        ("python", "campaign.py", &["python3", "-m", "unittest"][..]),
-        ("javascript", "campaign.js", &[&node, "--test"]),
-    ] {
-        let made = world.run(&["plugin", "new", language, language]).code(0);
-        assert_eq!(made.stdout, format!("{language}\n"));
-        assert!(made.stderr.contains(&format!("`matterstack run {language}`")), "{made:?}");
-        let file = format!("workspaces/{language}/{file}");
-        let checked = world.run(&["plugin", "check", &file, "--json"]).code(0).json();
-        assert_eq!((&checked["world"], &checked["problems"]), (&json!("campaign"), &json!([])));
-        run_in(&world, language, test).code(0);
-        // a script is no source of a component
-        let done = world.run(&["plugin", "build", &format!("workspaces/{language}")]).code(2);
-        assert!(done.stderr.contains("is a script, which is run as it is"), "{done:?}");
+    for New { language, operator, file } in SCRIPTS {
+        let name = format!("{language}{}", if operator { "-operator" } else { "" });
+        let option: &[&str] = if operator { &["--operator"] } else { &[] };
+        let made = world.run(&[&["plugin", "new", language, &name][..], option].concat()).code(0);
+        assert_eq!(made.stdout, format!("{name}\n"));
+        assert!(made.stderr.contains(&format!("`matterstack run {name}`")), "{made:?}");
+        let folder = format!("workspaces/{name}");
+        if language == "typescript" {
+            let built = world.run(&["plugin", "build", &folder]).code(0);
+            assert!(built.stdout.contains("script: javascript"), "{built:?}");
+        } else {
+            // a script is no source of a component
+            let done = world.run(&["plugin", "build", &folder]).code(2);
+            assert!(done.stderr.contains("is a script, which is run as it is"), "{done:?}");
+        }
+        let checked = world.run(&["plugin", "check", &format!("{folder}/{file}"), "--json"]).code(0).json();
+        let kind = if operator { "operator" } else { "campaign" };
+        assert_eq!((&checked["world"], &checked["problems"]), (&json!(kind), &json!([])));
+        let test: &[&str] = if language == "python" { &["python3", "-m", "unittest"] } else { &[&node, "--test"] };
+        run_in(&world, &name, test).code(0);
+        world.run(&["init", &name, "--run-id", &name]).code(0);
+        world.run(&["loop", &name]).code(0);
+        let tasks = world.run(&["tasks", &name, "--json"]).code(0).json();
+        let completed = tasks.as_array().expect("tasks").iter().filter(|task| task["state"] == "completed").count();
+        assert_eq!(completed, if operator { 1 } else { 30 }, "{tasks}");
     }
+}
+
+/// What the types say of it, as an editor reads them, and that it is made again when it is older.
+#[test]
+fn a_new_plugin_in_typescript_is_typed_and_made_again() {
+    let world = World::with_tasks(&json!([]));
+    world.run(&["plugin", "new", "typescript", "ts"]).code(0);
+    run_in(&world, "ts", &["tsc"]).code(0);
+    let source = fs::read_to_string(world.root().join("ts/campaign.ts")).expect("a source");
+    let wrong = source.replace("state.step / 2", "state.stepp / 2");
+    world.write("../ts/campaign.ts", &wrong);
+    let told = run_in(&world, "ts", &["tsc"]);
+    assert!(told.code != Some(0) && told.stdout.contains("stepp"), "{told:?}");
+    // without esbuild it is named
+    let nothing = [("PATH", "/nonexistent")];
+    for command in [&["plugin", "build", "workspaces/ts"][..], &["init", "ts"]] {
+        let done = world.run_with(command, &nothing).code(2);
+        assert!(done.stderr.contains("building needs `esbuild`, which is not there"), "{done:?}");
+        assert!(done.stderr.contains("`npm install esbuild` in its directory"), "{done:?}");
+    }
+    world.write("../ts/campaign.ts", &source);
+    let done = world.run(&["init", "ts"]).code(0);
+    assert!(done.stderr.contains("`campaign.js` is not there yet: building it"), "{done:?}");
+    // the source alone tells how, where the configuration does not
+    let config = fs::read_to_string(world.root().join("ts/config.json")).expect("a configuration");
+    let plain: Vec<&str> = config.lines().filter(|line| !line.contains("\"build\"")).collect();
+    world.write("../ts/config.json", &plain.join("\n"));
+    fs::remove_file(world.root().join("ts/campaign.js")).expect("removed");
+    world.run(&["plugin", "build", "workspaces/ts"]).code(0);
+    assert!(world.root().join("ts/campaign.js").is_file());
 }
 
 #[test]
@@ -49,8 +107,8 @@ fn a_new_plugin_takes_no_place_that_is_taken_and_no_language_that_is_not_there()
     let done = world.run(&["plugin", "new", "python", "demo"]).code(2);
     assert!(done.stderr.contains("there is something at"), "{done:?}");
     world.run(&["plugin", "new", "cobol", "other"]).code(2);
-    let done = world.run(&["plugin", "new", "python", "other", "--operator"]).code(2);
-    assert!(done.stderr.contains("operators begin in: rust"), "{done:?}");
+    let done = world.run(&["plugin", "new", "typescript", "other", "--operator"]).code(2);
+    assert!(done.stderr.contains("operators begin in: javascript, python, rust"), "{done:?}");
     assert!(!world.root().join("other").exists());
 }
 

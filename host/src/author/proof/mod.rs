@@ -6,8 +6,8 @@ mod campaign;
 mod operator;
 mod outside;
 
+use super::place::Place;
 use crate::failure::Failure;
-use crate::ground::random;
 use crate::model::config::RunConfig;
 use crate::model::contract::{Detail, GuestError};
 use crate::model::document::sha256;
@@ -122,24 +122,6 @@ enum Stop {
 impl From<PluginError> for Stop {
     fn from(error: PluginError) -> Self {
         Self::Failed(Box::new(error.into()))
-    }
-}
-
-/// A directory that goes with this value.
-struct Place(PathBuf);
-
-impl Place {
-    fn make() -> Result<Self, Failure> {
-        let path = std::env::temp_dir().join(format!("matterstack-test-{}", random::new_attempt_id().0));
-        std::fs::create_dir(&path)
-            .map_err(|error| Failure::io(format!("`{}` cannot be made", path.display()), error))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

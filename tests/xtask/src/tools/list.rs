@@ -91,6 +91,13 @@ pub(crate) const COMPONENTIZE_QJS: Tool = Tool {
     check: &[],
     source: Source::Npm("componentize-qjs", "0.4.5"),
 };
+const ESBUILD: Tool = Tool {
+    name: "esbuild",
+    purpose: "makes scripts of plugins in TypeScript",
+    programs: &["esbuild"],
+    check: &[],
+    source: Source::Npm("esbuild", "0.28.2"),
+};
 const TYPESCRIPT: Tool = Tool {
     name: "TypeScript",
     purpose: "reads the types of the module that scripts in JavaScript import",
@@ -333,6 +340,7 @@ pub(crate) const FOR_TESTS: &[Tool] = &[
     NODE,
     COMPONENTIZE_PY,
     COMPONENTIZE_QJS,
+    ESBUILD,
     TYPESCRIPT,
     SCIKIT_LEARN,
     BASICS,
