@@ -161,9 +161,14 @@ fn made(place: PathBuf) -> Result<PathBuf, Failure> {
 /// Starts a program that builds, and waits for it. What the author has installed beside the source goes before what is
 /// in PATH.
 pub(super) fn start(command: &[String], directory: &Path, log: &OwnedFd) -> Result<(), Failure> {
+    start_in(command, directory, directory, log)
+}
+
+/// As [`start`], in another directory than that of the source.
+pub(super) fn start_in(command: &[String], source: &Path, directory: &Path, log: &OwnedFd) -> Result<(), Failure> {
     let shown = command.join(" ");
     let program = command.first().map(String::as_str).unwrap_or_default();
-    let real = fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
+    let real = fs::canonicalize(source).unwrap_or_else(|_| source.to_owned());
     let beside = real.ancestors().take(LEVELS).flat_map(|folder| BESIDE.map(|of| folder.join(of).join(program)));
     let own = beside.filter(|_| !program.contains('/')).find(|file| file.is_file());
     let mut given = command.to_vec();

@@ -1,6 +1,6 @@
 //! Makes a component of a script, for who publishes one: beside the script it needs the SDK of its language and the
 //! contract, which the binary carries, and the language's own program.
-use super::build::start;
+use super::build::start_in;
 use super::new::files;
 use super::place::Place;
 use crate::failure::{Failure, FailureKind};
@@ -53,7 +53,8 @@ pub(super) fn componentize(source: &Path, component: &Path, log: &OwnedFd) -> Re
         Language::JavaScript => ("app.js", made.javascript(), made.with_javascript().into()),
     };
     put(name, &text).map_err(unwritten)?;
-    commands.iter().try_for_each(|command| start(command, folder, log))
+    // there, so that no path that changes each time comes into what is made
+    commands.iter().try_for_each(|command| start_in(command, folder, &place.0, log))
 }
 
 /// What is made of what.

@@ -6,6 +6,7 @@ mod compare;
 mod control;
 mod doctor;
 mod evidence;
+mod exchange;
 mod export;
 mod graph;
 mod inner;

@@ -2,7 +2,7 @@
 use super::control::{How, say_with};
 use super::runner::{RunnerCommand, runner};
 use super::runs::take;
-use super::{Session, author};
+use super::{Session, author, exchange};
 use crate::author::Language;
 use crate::failure::Failure;
 use crate::model::act::Verb;
@@ -161,6 +161,8 @@ pub(super) fn amend_plugin(
     let mut config = run.config.clone();
     let new = workspace::exchange_plugin(&run.dir, &mut config, operator, file)?;
     workspace::check_plugins(&run.dir, &config)?;
+    workspace::check_exchanged(run, &config)?;
+    let tried = how.dry_run.then(|| exchange::compare(run, &config, operator)).transpose()?;
     let act = workspace::act(Verb::Amend, arguments(&new, operator, file), how.reason.as_deref());
     workspace::write_config(run, config, &act)?;
     let held_by_plugin = row.state == RunState::Held
@@ -173,6 +175,9 @@ pub(super) fn amend_plugin(
         crate::tick::release(run, act.at_ms)?;
     }
     let text = format!("amended: {}; it is {}", change(&new), run.store.run()?.state);
+    if let Some(tried) = tried {
+        return exchange::say(session, run, &text, &new, &tried);
+    }
     say_with(session, run, &text, Some(("sha256", new.sha256.into())))
 }
 

@@ -3,7 +3,7 @@ use super::Session;
 use super::output::{one_line, print, print_json, tell, was_removed};
 use super::report::FOUND;
 use crate::failure::Failure;
-use crate::replay;
+use crate::replay::{self, Difference};
 use crate::workspace;
 use serde_json::json;
 
@@ -37,18 +37,23 @@ pub(super) fn replay(session: &Session, name: &str) -> Result<u8, Failure> {
     }
     let Some(first) = replay.first else { return Ok(0) };
     if !session.json {
-        let tried = if first.attempt > 1 { format!(", try {}", first.attempt) } else { String::new() };
-        let at = if first.path.is_empty() { String::new() } else { format!(" at `{}`", one_line(&first.path)) };
-        let script = first.script_sha256.as_deref().map(|script| format!("\n  script:   SHA-256 {script}"));
-        print(&format!(
-            "decision {} ({}{tried}) comes out otherwise: {}{at}{}\n  recorded: {}\n  now:      {}\n",
-            first.decision,
-            first.kind.as_str(),
-            first.aspect.as_str(),
-            script.unwrap_or_default(),
-            one_line(&first.recorded),
-            one_line(&first.replayed)
-        ))?;
+        print(&difference(&first))?;
     }
     Ok(FOUND)
+}
+
+/// A decision that comes out otherwise, in words.
+pub(super) fn difference(first: &Difference) -> String {
+    let tried = if first.attempt > 1 { format!(", try {}", first.attempt) } else { String::new() };
+    let at = if first.path.is_empty() { String::new() } else { format!(" at `{}`", one_line(&first.path)) };
+    let script = first.script_sha256.as_deref().map(|script| format!("\n  script:   SHA-256 {script}"));
+    format!(
+        "decision {} ({}{tried}) comes out otherwise: {}{at}{}\n  recorded: {}\n  now:      {}\n",
+        first.decision,
+        first.kind.as_str(),
+        first.aspect.as_str(),
+        script.unwrap_or_default(),
+        one_line(&first.recorded),
+        one_line(&first.replayed)
+    )
 }

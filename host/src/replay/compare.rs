@@ -170,7 +170,23 @@ pub(super) fn first_difference(
         }
         false => in_what_came(recorded, came).or_else(|| in_what_it_took(recorded, came)),
     })?;
-    Some(Difference {
+    Some(told(place, input, found))
+}
+
+/// The first thing in which another plugin decides otherwise than the one that decided; nothing if it decides so too.
+pub(super) fn first_unlike(place: i64, recorded: &Recorded<'_>, came: &Came) -> Option<Difference> {
+    let input = recorded.input;
+    let missing = came
+        .missing
+        .as_ref()
+        .and_then(|(digest, why)| Found::whole(Aspect::File, format!("it was read: SHA-256 {digest}"), why.as_str()));
+    // what the host could not take of the one has no match in the other
+    missing.or_else(|| in_what_came(recorded, came)).map(|found| told(place, input, found))
+}
+
+fn told(place: i64, input: &DecisionInput, found: Found) -> Difference {
+    let record = &input.record;
+    Difference {
         place,
         decision: record.number,
         attempt: record.attempt,
@@ -181,7 +197,7 @@ pub(super) fn first_difference(
         path: found.path,
         recorded: beginning(&found.recorded),
         replayed: beginning(&found.replayed),
-    })
+    }
 }
 
 /// Something that came out otherwise.

@@ -44,6 +44,9 @@ const PATIENCE_MS: u64 = 24 * 3600 * 1000;
 /// What came of a replay.
 #[derive(Debug, Default, Serialize)]
 pub struct Replay {
+    /// The numbers of those that came out otherwise, where another plugin was asked.
+    #[serde(skip)]
+    pub otherwise: Vec<u64>,
     /// Decisions made again.
     pub decisions: u64,
     /// Those that came out as recorded.
@@ -68,6 +71,7 @@ impl Replay {
 
     fn add(&mut self, other: Self) {
         self.decisions += other.decisions;
+        self.otherwise.extend(other.otherwise);
         self.agreed += other.agreed;
         self.left_out += other.left_out;
         self.other_engine += other.other_engine;
@@ -86,6 +90,22 @@ pub type Compilers<'a> = &'a (dyn Fn(&CompileLimits) -> Compiler + Sync);
 /// # Errors
 /// If the record cannot be read, or was made under another version of the plugin contract.
 pub fn replay(dir: &RunDir, compiler: Compilers<'_>) -> Result<Replay, Failure> {
+    made_again(dir, None, compiler)
+}
+
+/// Asks the campaign of another configuration what was asked of those that decided, and tells which answers differ.
+/// Nothing is kept. Everything else is as it was recorded; fuel and the wording of errors are another plugin's own.
+///
+/// # Errors
+/// As [`replay`].
+pub fn rehearse(dir: &RunDir, config: &RunConfig, compiler: Compilers<'_>) -> Result<Replay, Failure> {
+    let mut tried = made_again(dir, Some(config), compiler)?;
+    tried.otherwise.sort_unstable();
+    tried.otherwise.dedup();
+    Ok(tried)
+}
+
+fn made_again(dir: &RunDir, other: Option<&RunConfig>, compiler: Compilers<'_>) -> Result<Replay, Failure> {
     let store = crate::workspace::read_store(dir)?;
     let (made, engines, run_id) = (store.decisions_made()?, store.engines()?, store.run()?.run_id);
     let here = this_engine();
@@ -103,7 +123,7 @@ pub fn replay(dir: &RunDir, compiler: Compilers<'_>) -> Result<Replay, Failure> 
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min((made / TAKEN + 1) as usize);
     let next = AtomicI64::new(1);
     let work = || -> Result<Replay, Failure> {
-        let mut replayer = Replayer::new(dir, &run_id, &engines, compiler)?;
+        let mut replayer = Replayer::new(dir, &run_id, &engines, (other, compiler))?;
         loop {
             let from = next.fetch_add(TAKEN, Ordering::Relaxed);
             if from > made {
@@ -163,6 +183,8 @@ struct Replayer<'a> {
     dir: &'a RunDir,
     run_id: &'a str,
     engines: &'a BTreeMap<i64, EngineRecord>,
+    /// The configuration whose campaign is asked in the place of those that decided.
+    other: Option<&'a RunConfig>,
     compiler: Compilers<'a>,
     store: Store,
     /// By the digests of configuration and plugin.
@@ -179,13 +201,14 @@ impl<'a> Replayer<'a> {
         dir: &'a RunDir,
         run_id: &'a str,
         engines: &'a BTreeMap<i64, EngineRecord>,
-        compiler: Compilers<'a>,
+        (other, compiler): (Option<&'a RunConfig>, Compilers<'a>),
     ) -> Result<Self, Failure> {
         let store = crate::workspace::read_store(dir)?;
         Ok(Self {
             dir,
             run_id,
             engines,
+            other,
             compiler,
             store,
             campaigns: BTreeMap::new(),
@@ -215,6 +238,9 @@ impl<'a> Replayer<'a> {
         };
         self.total.other_engine += u64::from(!same_engine);
         self.total.decisions += 1;
+        if self.other.is_some() && difference.is_some() {
+            self.total.otherwise.push(input.record.number);
+        }
         match difference {
             None => self.total.agreed += 1,
             Some(difference) if self.total.first.is_none() => self.total.first = Some(difference),
@@ -230,7 +256,7 @@ impl<'a> Replayer<'a> {
         input: &DecisionInput,
         same_engine: bool,
     ) -> Result<Option<Difference>, Broken> {
-        if let Some(why) = self.plugin_trouble(input) {
+        if let (None, Some(why)) = (self.other, self.plugin_trouble(input)) {
             return Ok(Some(compare::no_plugin(place, input, &why)));
         }
         let given = input.record.state_from.map(|number| self.state_after(number)).transpose()?;
@@ -252,6 +278,9 @@ impl<'a> Replayer<'a> {
         let input_sha256 = input_digest(record.kind, &context, &record.config_sha256, given.as_deref(), finished);
         let written = self.store.decision_writes(place).map_err(Failure::from)?;
         let recorded = Recorded { input, state: state.as_deref(), written: &written, same_engine };
+        if self.other.is_some() {
+            return Ok(compare::first_unlike(place, &recorded, &came));
+        }
         Ok(compare::first_difference(place, &recorded, &input_sha256, &came))
     }
 
@@ -320,7 +349,12 @@ impl<'a> Replayer<'a> {
 
     /// Readies the campaign for the configuration of a decision.
     fn campaign(&self, input: &DecisionInput) -> Result<Campaign, Failure> {
-        let config = read_run_config(input.config.as_bytes(), "a recorded config.json")?;
+        let mut config = read_run_config(input.config.as_bytes(), "a recorded config.json")?;
+        let recorded = || (input.plugin.clone().unwrap_or_default(), input.record.plugin_sha256.clone());
+        let (path, sha256) = match self.other {
+            Some(other) => with_campaign_of(&mut config, other),
+            None => recorded(),
+        };
         let files = Arc::new(ReplayedFiles::new(self.dir, &config));
         let mut host = PluginHost::new(HostSettings {
             compiler: (self.compiler)(&config.limits.compile),
@@ -333,12 +367,24 @@ impl<'a> Replayer<'a> {
         });
         host.set_campaign(PluginSource {
             name: config.campaign.plugin.clone(),
-            path: self.dir.join(input.plugin.as_deref().unwrap_or_default()),
-            sha256: input.record.plugin_sha256.clone(),
+            path: self.dir.join(&path),
+            sha256,
             script: config.script(CAMPAIGN).map(PinnedScript::more),
         });
         Ok(Campaign { config, host, files })
     }
+}
+
+/// Puts the campaign's plugin of another configuration into one, with all that belongs to it; returns where it lies and
+/// its digest.
+fn with_campaign_of(config: &mut RunConfig, other: &RunConfig) -> (String, String) {
+    config.campaign.plugin.clone_from(&other.campaign.plugin);
+    config.campaign.modules.clone_from(&other.campaign.modules);
+    let (ours, theirs) = (config.pinned.get_or_insert_default(), other.pinned.clone().unwrap_or_default());
+    ours.plugins.extend(theirs.plugins);
+    ours.scripts.clone_from(&theirs.scripts);
+    let file = config.pinned_component(&config.campaign.plugin);
+    file.map(|file| (file.path.clone(), file.sha256.clone())).unwrap_or_default()
 }
 
 /// What came of a plan, in the words of the record.

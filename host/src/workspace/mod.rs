@@ -45,6 +45,7 @@ pub use owner::{adopt, refuse_other_user};
 pub use pin::check_files;
 pub use remove::{Usage, refuse_removal, remove, usage};
 pub use scripts::{LooseScript, NewPlugin, exchange_plugin, loose_script};
+pub use told::check_exchanged;
 
 use crate::failure::Failure;
 use crate::model::workflow::nearest;

@@ -6,7 +6,7 @@ use crate::ground::files::read_named;
 use crate::model::config::{PLUGIN_MAX, RunConfig};
 use crate::model::script::Language;
 use crate::plugin::manifest;
-use crate::run::RunDir;
+use crate::run::{Run, RunDir};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::path::Path;
@@ -28,6 +28,20 @@ pub(super) fn check_in_run(config: &RunConfig, run: &RunDir) -> Result<(), Failu
     check(config, &config.campaign.params, |_, name| {
         let file = config.pinned.as_ref().and_then(|pinned| pinned.plugins.get(name));
         file.map(|file| read(&run.join(&file.path)).map(Cow::Owned)).transpose()
+    })
+}
+
+/// The same of a run whose plugins are about to be exchanged, with the parameters that it has.
+///
+/// # Errors
+/// If the parameters cannot be read, or a plugin does not take what it would be given.
+pub fn check_exchanged(run: &Run, config: &RunConfig) -> Result<(), Failure> {
+    let params = run.params().map_err(|error| Failure::machine("campaign.params of the run cannot be read", error))?;
+    let params = serde_json::from_str(&params)
+        .map_err(|error| Failure::machine("campaign.params of the run are no JSON", error))?;
+    check(config, &params, |_, name| {
+        let file = config.pinned.as_ref().and_then(|pinned| pinned.plugins.get(name));
+        file.map(|file| read(&run.dir.join(&file.path)).map(Cow::Owned)).transpose()
     })
 }
 

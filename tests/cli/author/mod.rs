@@ -1,5 +1,6 @@
 //! What authors of plugins have: a look into a file without executing it, and parameters judged by their own schema.
 mod checks;
+mod exchanges;
 mod making;
 mod tries;
 
