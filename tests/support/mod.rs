@@ -63,6 +63,48 @@ pub(crate) fn guest(name: &str) -> PathBuf {
     BUILT.get_or_init(|| build(&packages())).join(format!("guest_{}.wasm", name.replace('-', "_")))
 }
 
+/// The core module of a guest in Rust, as a tool chain leaves it that makes no components. What it depends on is built
+/// already; it is compiled aside, so that nobody finds it in the component's place.
+pub(crate) fn core_module(name: &str, aside: &Path) -> PathBuf {
+    let component = guest(name);
+    let guests = component.ancestors().nth(3).expect("a target directory");
+    let own = [name.to_owned(), name.replace('-', "_")].map(|name| (format!("guest-{name}"), format!("guest_{name}")));
+    let is_own = |file: &str| own.iter().any(|(one, other)| file.contains(one) || file.contains(other));
+    link_tree(guests, aside, &is_own);
+    let mut cargo = Command::new(option_env!("CARGO").unwrap_or("cargo"));
+    cargo.current_dir(root()).args(["rustc", "--quiet", "--profile", "guest", "--target", "wasm32-wasip2", "--lib"]);
+    cargo.args(["--package", &format!("guest-{name}"), "--target-dir"]).arg(aside);
+    let done = without_cargo(&mut cargo).args(["--", "-C", "link-arg=--skip-wit-component"]).status().expect("cargo");
+    assert!(done.success(), "the core module of `{name}` does not build");
+    aside.join("wasm32-wasip2/guest").join(format!("guest_{}.wasm", name.replace('-', "_")))
+}
+
+/// Links what cargo has built, but for some files; what it may write into is copied.
+fn link_tree(from: &Path, to: &Path, left_out: &dyn Fn(&str) -> bool) {
+    fs::create_dir_all(to).expect("a directory");
+    for entry in fs::read_dir(from).expect("a directory").map(|entry| entry.expect("an entry")) {
+        let (source, place) = (entry.path(), to.join(entry.file_name()));
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if left_out(&name) {
+            continue;
+        }
+        if source.is_dir() {
+            link_tree(&source, &place, left_out);
+            continue;
+        }
+        let written = source.components().any(|part| part.as_os_str() == ".fingerprint") || name.starts_with('.');
+        if !written {
+            fs::hard_link(&source, &place).expect("a link");
+            continue;
+        }
+        fs::copy(&source, &place).expect("a copy");
+        // by their times cargo tells what is as it was
+        let modified = entry.metadata().and_then(|metadata| metadata.modified()).expect("a time");
+        let file = File::options().write(true).open(&place).expect("the copy");
+        file.set_modified(modified).expect("a time");
+    }
+}
+
 /// The runner of scripts in a language.
 pub(crate) fn runner(language: &str) -> PathBuf {
     let sources = [format!("plugins/runners/{language}"), format!("plugins/sdk/{language}")];
@@ -110,14 +152,19 @@ fn build(packages: &[String]) -> PathBuf {
     for package in packages {
         cargo.args(["--package", package]);
     }
+    assert!(without_cargo(&mut cargo).status().expect("cargo").success(), "{packages:?} do not build");
+    target.join("wasm32-wasip2/guest")
+}
+
+/// Without what the cargo that runs the suite says to it.
+fn without_cargo(cargo: &mut Command) -> &mut Command {
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_") && text != "CARGO_HOME" || text == "RUSTFLAGS" {
             cargo.env_remove(&name);
         }
     }
-    assert!(cargo.status().expect("cargo").success(), "{packages:?} do not build");
-    target.join("wasm32-wasip2/guest")
+    cargo
 }
 
 /// Processor time of this thread, in seconds: what a busy machine does not add to.

@@ -140,7 +140,8 @@ fn of_module(module: &Path) -> Result<PathBuf, Failure> {
         let what = format!("`{}` is no core module of WebAssembly", module.display());
         return Err(Failure::input(what).hint("`matterstack plugin check FILE` says what it is"));
     }
-    let out = module.with_extension("component.wasm");
+    // a bare name is beside nothing
+    let out = Path::new(".").join(module).with_extension("component.wasm");
     let component = wrap(&bytes).map_err(|error| {
         let what = format!("`{}` cannot become a component", module.display());
         Failure::input(what).because(error).hint("build it with the bindings of plugins/sdk, or for wasm32-wasip2")

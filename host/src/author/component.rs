@@ -47,7 +47,7 @@ pub(super) fn componentize(source: &Path, component: &Path, log: &OwnedFd) -> Re
     for (name, bytes) in files(&format!("sdk-{}", language.runner())).unwrap_or_default() {
         put(name, &String::from_utf8_lossy(bytes)).map_err(unwritten)?;
     }
-    let made = Made { source, out: &out, place: &place.0, world };
+    let made = Made { source, out: &out, world };
     let (name, text, commands) = match language {
         Language::Python => ("matterstack_app.py", made.python(), vec![made.with_python(folder)]),
         Language::JavaScript => ("app.js", made.javascript(), made.with_javascript().into()),
@@ -61,17 +61,11 @@ pub(super) fn componentize(source: &Path, component: &Path, log: &OwnedFd) -> Re
 struct Made<'a> {
     source: &'a Path,
     out: &'a Path,
-    /// Where the SDK and the contract lie meanwhile.
-    place: &'a Path,
     /// `campaign` or `operator`.
     world: &'a str,
 }
 
 impl Made<'_> {
-    fn at(&self, name: &str) -> String {
-        self.place.join(name).display().to_string()
-    }
-
     fn world(&self) -> &'static str {
         if self.world == "operator" { "compute-operator" } else { "campaign" }
     }
@@ -94,8 +88,7 @@ impl Made<'_> {
 
     fn with_python(&self, folder: &Path) -> Vec<String> {
         let (beside, out) = (folder.display().to_string(), self.out.display().to_string());
-        let (contract, place) = (self.at("wit"), self.place.display().to_string());
-        ["componentize-py", "-d", &contract, "-w", self.world(), "componentize", "-p", &beside, "-p", &place]
+        ["componentize-py", "-d", "wit", "-w", self.world(), "componentize", "-p", &beside, "-p", "."]
             .into_iter()
             .chain(["matterstack_app", "-o", &out])
             .map(str::to_owned)
@@ -111,24 +104,23 @@ impl Made<'_> {
         )
     }
 
-    /// The bundler goes first: it reads TypeScript, and takes in what came from npm.
+    /// The bundler goes first: it reads TypeScript, and takes in what came from npm. Both are started where the SDK lies.
     fn with_javascript(&self) -> [Vec<String>; 2] {
-        let (app, bundle, out) = (self.at("app.js"), self.at("bundle.js"), self.out.display().to_string());
-        let alias = format!("--alias:matterstack={}", self.at("sdk/matterstack.js"));
-        let outfile = format!("--outfile={bundle}");
         let external = "--external:matterstack:plugin/*";
-        let words = ["esbuild", &app, "--bundle", "--format=esm", "--log-level=warning", external, &alias, &outfile];
-        let contract = self.at("wit");
+        let alias = "--alias:matterstack=./sdk/matterstack.js";
+        let outfile = "--outfile=bundle.js";
+        let words = ["esbuild", "app.js", "--bundle", "--format=esm", "--log-level=warning", external, alias, outfile];
+        let out = self.out.display().to_string();
         let made = [
             "componentize-qjs",
             "--sync",
             "--stub-wasi",
             "-w",
-            &contract,
+            "wit",
             "-n",
             self.world(),
             "-j",
-            &bundle,
+            "bundle.js",
             "-o",
             &out,
         ];

@@ -11,8 +11,8 @@ use crate::model::document::sha256;
 use crate::model::script::{CAMPAIGN, Language, PinnedScript, component, operator_place, unfit};
 use crate::run::RunDir;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The largest script or module, in bytes.
@@ -311,6 +311,7 @@ pub fn exchange_plugin(
     file: &Path,
 ) -> Result<NewPlugin, Failure> {
     let place = operator.map_or_else(|| CAMPAIGN.to_owned(), operator_place);
+    let of_others = config.places().filter(|(of, _, _)| *of != place).map(|(_, plugin, _)| component(plugin)).collect();
     let (present, modules) = match operator {
         None => (&mut config.campaign.plugin, &mut config.campaign.modules),
         Some(key) => {
@@ -321,7 +322,7 @@ pub fn exchange_plugin(
     };
     let pinned = config.pinned.get_or_insert_default();
     let workspace = workspace_of(dir).and_then(|path| std::fs::canonicalize(path).ok()).unwrap_or_default();
-    let exchange = Exchange { dir, place: &place, workspace: &workspace, present, modules, pinned };
+    let exchange = Exchange { dir, place: &place, workspace: &workspace, of_others, present, modules, pinned };
     let (name, sha256) = match Given::of(file) {
         Given::Runner(language) => exchange.runner(language)?,
         Given::Script(language) => exchange.script(language, file)?,
@@ -340,6 +341,8 @@ struct Exchange<'a> {
     dir: &'a RunDir,
     place: &'a str,
     workspace: &'a Path,
+    /// The components of the other parts, by their names.
+    of_others: BTreeSet<String>,
     present: &'a mut String,
     modules: &'a mut Vec<String>,
     pinned: &'a mut Pinned,
@@ -377,7 +380,11 @@ impl Exchange<'_> {
         let kept = store_plugin(&bytes, &stem, self.dir)?;
         if self.pinned.scripts.remove(self.place).is_some() {
             // a name that ends as a script's would be taken for one
-            *self.present = in_workspace(self.workspace, file).unwrap_or_else(|| file_name(file));
+            let name = in_workspace(self.workspace, file).unwrap_or_else(|| file_name(file));
+            let as_theirs = |theirs: &PinnedFile| theirs.sha256 == kept.sha256;
+            let taken = self.of_others.contains(&name) && !self.pinned.plugins.get(&name).is_some_and(as_theirs);
+            // another part's plugin of this name stays what it is
+            *self.present = if taken { kept.path.clone() } else { name };
             self.modules.clear();
         }
         let (name, digest) = (self.present.clone(), kept.sha256.clone());

@@ -92,3 +92,57 @@ fn a_plugin_that_does_not_take_the_parameters_is_not_taken() {
     let done = world.run(&["amend", "r", "plugin", "robot.wasm", "--operator", "local"]).code(2);
     assert!(done.stderr.contains("operators.local.config: ") && done.stderr.contains("`port`"), "{done:?}");
 }
+
+/// Files of one name in two folders are two plugins: in the run, in lists, and where one is exchanged.
+#[test]
+fn two_plugins_of_one_name_are_told_apart() {
+    let task = |operator: &str| json!({"id": operator, "operator": operator, "command": "true"});
+    let mut config = tasks_config(&json!([task("one"), task("two"), task("three")]));
+    let operator = |plugin: &str| json!({"plugin": plugin, "grants": {"compute": ["local"]}});
+    config["operators"] = json!({"one": operator("a/p.wasm"), "two": operator("b/p.wasm"), "three": operator("p.js")});
+    let world = World::new(&config);
+    for (name, manifest) in [("a", "first"), ("b", "second")] {
+        let manifest = json!({"format": 1, "name": manifest, "grants": {"compute": ["local"]}});
+        let file = world.workspace().join(name).join("p.wasm");
+        fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+        fs::write(file, with_manifest("compute", &manifest)).expect("a file");
+    }
+    let robot = "export const submit = ({ compute, task }) => compute.submit(\"local\", { command: task.command });\n\
+                 export const reconcile = ({ compute }) => compute.find(\"local\");\n\
+                 export const check_status = ({ compute, handle }) => compute.status(\"local\", handle);\n";
+    world.write("p.js", robot);
+    let listed = world.run(&["plugin", "list", "demo", "--json"]).code(0).json();
+    let of = |plugin: &str| {
+        let mut rows = listed.as_array().expect("rows").iter().filter(|row| row["plugin"] == plugin);
+        let row = rows.next().expect("a row").clone();
+        assert!(rows.next().is_none(), "{listed}");
+        row
+    };
+    assert_eq!(
+        (&of("a/p.wasm")["used_for"], &of("b/p.wasm")["used_for"]),
+        (&json!("operator `one`"), &json!("operator `two`"))
+    );
+    assert_ne!(of("a/p.wasm")["sha256"], of("b/p.wasm")["sha256"]);
+    world.init();
+    let pinned = || {
+        let text = fs::read_to_string(world.run_dir("r").join("config.json")).expect("a configuration");
+        let config: Value = serde_json::from_str(&text).expect("JSON");
+        let plugins = config["pinned"]["plugins"].clone();
+        ["one", "two", "three"].map(|key| {
+            let name = config["operators"][key]["plugin"].as_str().expect("a plugin").to_owned();
+            plugins[&name]["sha256"].as_str().unwrap_or_default().to_owned()
+        })
+    };
+    let before = pinned();
+    assert_eq!(json!(before[..2]), json!([of("a/p.wasm")["sha256"], of("b/p.wasm")["sha256"]]));
+    // one more of that name, in the place of the script: nobody else's changes
+    let manifest = json!({"format": 1, "name": "third", "grants": {"compute": ["local"]}});
+    fs::write(world.workspace().join("b/p.wasm"), with_manifest("compute", &manifest)).expect("another in its place");
+    world.run(&["amend", "r", "plugin", "workspaces/demo/b/p.wasm", "--operator", "three"]).code(0);
+    let after = pinned();
+    assert_eq!((&after[0], &after[1]), (&before[0], &before[1]));
+    assert!(!after[2].is_empty() && after[2] != before[1] && after[2] != before[0], "{after:?}");
+    world.run(&["loop", "r"]).code(0);
+    assert_eq!(world.tasks(), "one=completed two=completed three=completed");
+    world.is_sound("r");
+}

@@ -101,6 +101,64 @@ fn a_new_plugin_in_typescript_is_typed_and_made_again() {
     assert!(world.root().join("ts/campaign.js").is_file());
 }
 
+/// What a workspace runs as a script it runs as a component too, when its configuration names that.
+#[test]
+fn a_component_is_made_of_the_script_of_its_name() {
+    let world = World::with_tasks(&json!([]));
+    for (name, language, option) in [("c", "typescript", &[][..]), ("o", "javascript", &["--operator"])] {
+        world.run(&[&["plugin", "new", language, name][..], option].concat()).code(0);
+        let folder = world.root().join(name);
+        let config = fs::read_to_string(folder.join("config.json")).expect("a configuration");
+        let plain: Vec<&str> = config.lines().filter(|line| !line.contains("\"build\"")).collect();
+        fs::write(folder.join("config.json"), plain.join("\n").replace(".js\"", ".wasm\"")).expect("changed");
+        let nothing = [("PATH", "/nonexistent")];
+        let done = world.run_with(&["plugin", "build", &format!("workspaces/{name}")], &nothing).code(2);
+        assert!(done.stderr.contains("building needs `esbuild`"), "{done:?}");
+        let built = world.run(&["plugin", "build", &format!("workspaces/{name}"), "--json"]).code(0).json();
+        assert_eq!(built["checked"]["problems"], json!([]), "{built}");
+        world.run(&["init", name, "--run-id", name]).code(0);
+        world.run(&["loop", name]).code(0);
+        let tasks = world.run(&["tasks", name, "--json"]).code(0).json();
+        let completed = tasks.as_array().expect("tasks").iter().filter(|task| task["state"] == "completed").count();
+        assert_eq!(completed, if option.is_empty() { 30 } else { 1 }, "{tasks}");
+    }
+    // a script of which none can be made, and a tool of another language
+    let py = world.root().join("p");
+    fs::create_dir_all(&py).expect("a folder");
+    world.write("../p/config.json", &json!({"campaign": {"plugin": "campaign.wasm"}}).to_string());
+    world.write("../p/campaign.py", "def plan(ctx, state): return {}\n");
+    let done = world.run(&["plugin", "build", "workspaces/p"]).code(4);
+    assert!(done.stderr.contains("has no function `analyze`"), "{done:?}");
+    world.write("../p/campaign.py", "def plan(ctx, state): return {}\ndef analyze(c, s, r): return s\n");
+    let done = world.run_with(&["plugin", "build", "workspaces/p"], &[("PATH", "/nonexistent")]).code(2);
+    assert!(
+        done.stderr.contains("building needs `componentize-py`") && done.stderr.contains("pip install"),
+        "{done:?}"
+    );
+}
+
+/// As a tool chain leaves it that makes no components; the binary makes one, and it decides as the linker's does.
+#[test]
+fn a_core_module_becomes_a_component() {
+    let aside = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a scratch directory");
+    let module = crate::support::core_module("steps", aside.path());
+    let task = json!({"id": "a", "operator": "local", "command": "true"});
+    let mut config = crate::support::world::tasks_config(&json!([]));
+    config["campaign"] =
+        json!({"plugin": "steps.component.wasm", "params": {"steps": [{"tasks": [task]}, {"complete": true}]}});
+    let world = World::new(&config);
+    fs::copy(module, world.workspace().join("steps.wasm")).expect("a copy");
+    let refused = world.run(&["plugin", "check", "workspaces/demo/steps.wasm"]).code(4);
+    assert!(refused.stderr.contains("core module") && refused.stderr.contains("plugin build FILE"), "{refused:?}");
+    // by its bare name, where it lies
+    let mut build = world.command(&["plugin", "build", "steps.wasm"]);
+    let built = done(build.current_dir(world.workspace()).output().expect("it starts")).code(0);
+    assert!(built.stderr.contains("can be used as a campaign"), "{built:?}");
+    world.init();
+    world.run(&["loop", "r"]).code(0);
+    assert_eq!(world.tasks(), "a=completed");
+}
+
 #[test]
 fn a_new_plugin_takes_no_place_that_is_taken_and_no_language_that_is_not_there() {
     let world = World::with_tasks(&json!([]));

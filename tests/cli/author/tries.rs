@@ -91,43 +91,45 @@ fn an_operator_that_breaks_the_contract_is_told_by_its_shortest_case() {
     }
 }
 
-/// The scripts that the conformance table has, with what stands beside them, and neighbours that break a rule.
+/// What new operators begin with keeps to the contract, and neighbours of it that break a rule are told.
 #[test]
 fn scripts_are_tried_in_the_sandbox_of_their_runner() {
     let world = World::with_tasks(&json!([]));
-    let source = |file: &str| {
-        let path = format!("{}/../tests/guests/{file}", env!("CARGO_MANIFEST_DIR"));
-        fs::read_to_string(path).expect("a script")
-    };
-    let tried = |file: &str, text: &str| {
-        world.write(file, text);
-        let done = world.run(&["plugin", "test", &format!("workspaces/demo/{file}"), "--json"]);
+    let tried = |file: &str| {
+        let done = world.run(&["plugin", "test", &format!("workspaces/{file}"), "--json"]);
         let proof = done.json()[0].clone();
         assert_eq!(done.code, Some(i32::from(!proof["found"].is_null())), "{done:?}");
         proof
     };
-    for (file, lost, planned) in [
+    for (language, end, lost, planned) in [
         (
-            "loop-script-python/robot.py",
+            "python",
+            "py",
             ("return attempt.compute.find(BACKEND)", "return {\"found\": \"no\"}"),
             "def plan(ctx, state):\n    return {\"tasks\": [{\"id\": \"a\"}] * 2}\ndef analyze(c, s, r): return s\n",
         ),
         (
-            "loop-script-javascript/robot.js",
-            ("compute.find(\"local\")", "({ found: \"no\" })"),
+            "javascript",
+            "js",
+            ("return compute.find(BACKEND)", "return { found: \"no\" }"),
             "export const plan = () => ({ tasks: [{ id: \"a\" }, { id: \"a\" }] });\nexport const analyze = (c, s) => s;\n",
         ),
     ] {
-        let (operator, name) = (source(file), file.rsplit('/').next().expect("a name"));
-        let proof = tried(name, &operator);
+        world.run(&["plugin", "new", language, language, "--operator"]).code(0);
+        let name = format!("{language}/balance.{end}");
+        let proof = tried(&name);
         assert_eq!((&proof["world"], &proof["found"]), (&json!("operator"), &Value::Null), "{proof}");
         assert!(proof["calls"].as_u64().is_some_and(|calls| calls > 20), "{proof}");
+        let operator = fs::read_to_string(world.root().join(&name)).expect("a script");
         let forgetful = operator.replace(lost.0, lost.1);
         assert_ne!(forgetful, operator);
-        let rule = tried(name, &forgetful)["found"]["rule"].clone();
+        world.write(&format!("../{name}"), &forgetful);
+        let rule = tried(&name)["found"]["rule"].clone();
         assert!(rule.as_str().is_some_and(|rule| rule.contains("says `no` in `reconcile`")), "{rule}");
-        let campaign = name.replace("robot", "campaign");
-        let proof = tried(&campaign, planned);
+        // one that no configuration names
+        let campaign = format!("{language}/other.{end}");
+        world.write(&format!("../{campaign}"), planned);
+        let proof = tried(&campaign);
         assert_eq!(proof["world"], "campaign", "{proof}");
         assert_eq!(proof["found"]["rule"], "plans two tasks with the id `a`", "{proof}");
     }
