@@ -104,7 +104,8 @@ impl Made<'_> {
         )
     }
 
-    /// The bundler goes first: it reads TypeScript, and takes in what came from npm. Both are started where the SDK lies.
+    /// The bundler goes first: it reads TypeScript, and takes in what came from npm. Both are started where the SDK
+    /// lies.
     fn with_javascript(&self) -> [Vec<String>; 2] {
         let external = "--external:matterstack:plugin/*";
         let alias = "--alias:matterstack=./sdk/matterstack.js";

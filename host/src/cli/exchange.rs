@@ -41,8 +41,8 @@ pub(super) fn compare(run: &Run, config: &RunConfig, operator: Option<&str>) -> 
     })
 }
 
-/// The interfaces that a plugin imports, without their versions: of the contract those that reach something, of WASI the
-/// packages. For a script it is its runner, which is denied what is not granted.
+/// The interfaces that a plugin imports, without their versions: of the contract those that reach something, of WASI
+/// the packages. For a script it is its runner, which is denied what is not granted.
 fn asked_for(run: &Run, config: &RunConfig, operator: Option<&str>) -> Result<BTreeSet<String>, Failure> {
     let name = match operator {
         None => &config.campaign.plugin,

@@ -100,8 +100,9 @@ enum AmendCommand {
     /// With --dry-run it says what the plugin asks for beside the one before, and asks a campaign for every recorded
     /// decision again: which it would have made otherwise, and the first difference.
     ///
-    /// With --json beside what every change has: sha256; with --dry-run also asks and leaves (interfaces), and decisions:
-    /// {made, agreed, differing (numbers), left_out, removed, first: as of `replay`}, or null for an operator.
+    /// With --json beside what every change has: sha256; with --dry-run also asks and leaves (interfaces), and
+    /// decisions: {made, agreed, differing (numbers), left_out, removed, first: as of `replay`}, or null for an
+    /// operator.
     Plugin {
         /// The .wasm file, the script, or builtin:NAME
         file: PathBuf,

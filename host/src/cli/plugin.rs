@@ -42,8 +42,8 @@ pub(super) enum PluginCommand {
     /// Make a workspace with a new plugin in it: its source, a test, and a configuration that runs it
     ///
     /// It lies below the workspaces root, else below `workspaces` here. A script (python, javascript) runs as it is;
-    /// typescript becomes one, and rust a component, with `plugin build`. The SDK lies beside the source, so that editors
-    /// and the test know it.
+    /// typescript becomes one, and rust a component, with `plugin build`. The SDK lies beside the source, so that
+    /// editors and the test know it.
     ///
     /// With --json: workspace, and path (its directory).
     New {
@@ -61,8 +61,8 @@ pub(super) enum PluginCommand {
     /// In a directory, `campaign.build` of its config.json says how; else a Cargo.toml is built with cargo, and the
     /// component put where config.json names it. Else the file that config.json names is made of the source of the same
     /// name: NAME.js of NAME.ts with esbuild, NAME.wasm of NAME.py with componentize-py, and of NAME.ts or NAME.js with
-    /// esbuild and componentize-qjs. A core module becomes a component here. Programs are looked for in node_modules, venv
-    /// and .venv beside the source first; what they print goes to standard error.
+    /// esbuild and componentize-qjs. A core module becomes a component here. Programs are looked for in node_modules,
+    /// venv and .venv beside the source first; what they print goes to standard error.
     ///
     /// With --json: path of the plugin, and checked: what `plugin check` says of it.
     Build {
@@ -72,10 +72,10 @@ pub(super) enum PluginCommand {
     },
     /// Try a plugin with ordinary, empty, huge, failing and repeated input, and show the shortest case that fails
     ///
-    /// It runs in the sandbox that a run gives it, a script in that of its runner; there is no run, and nothing outside is reached: the compute system
-    /// behind an operator is made up, and at times does not answer, forgets jobs or takes them without saying so. Each
-    /// call of a campaign is made twice and must come out the same. In a workspace, parameters and tasks are those of
-    /// its config.json. If a rule is broken, the exit code is 1.
+    /// It runs in the sandbox that a run gives it, a script in that of its runner; there is no run, and nothing outside
+    /// is reached: the compute system behind an operator is made up, and at times does not answer, forgets jobs or
+    /// takes them without saying so. Each call of a campaign is made twice and must come out the same. In a workspace,
+    /// parameters and tasks are those of its config.json. If a rule is broken, the exit code is 1.
     ///
     /// With --json: a list, each with plugin, world, cases and calls (how many), and found: {rule, case, calls: [{call,
     /// given, answer}]}, or null.

@@ -152,7 +152,8 @@ impl<'a> Named<'a> {
         self.find_modules(workspace).map(drop)
     }
 
-    /// Refuses what lacks a function for sure. A campaign without `analyze` would plan, and be held at its first result.
+    /// Refuses what lacks a function for sure. A campaign without `analyze` would plan, and be held at its first
+    /// result.
     fn check_text(self, bytes: &[u8]) -> Result<(), Failure> {
         let Some(why) = unfit(self.language, bytes, self.place != CAMPAIGN) else { return Ok(()) };
         let what = format!("{} is `{}`, which {why}", plugin_place(self.place), self.name);
