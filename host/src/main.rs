@@ -12,6 +12,9 @@ fn main() -> ExitCode {
     if command.as_ref().is_some_and(|command| command == matterstack::backend::CARRY) {
         return matterstack::cli::carry();
     }
+    if command.as_ref().is_some_and(|command| command == matterstack::cli::SHARE) {
+        return matterstack::cli::share(arguments);
+    }
     if command.is_some_and(|command| command == matterstack::plugin::COMPILE) {
         return matterstack::cli::compile(arguments);
     }

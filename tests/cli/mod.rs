@@ -26,6 +26,7 @@ mod once;
 mod optimisers;
 mod other_runs;
 mod ownership;
+mod packages;
 mod params;
 mod parts;
 mod patience;

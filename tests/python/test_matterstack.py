@@ -3,6 +3,9 @@ import ast
 import json
 import os
 import pathlib
+import subprocess
+import sys
+import tempfile
 import unittest
 from collections import deque
 from dataclasses import dataclass
@@ -14,6 +17,8 @@ from matterstack import (
     Attempt, BadAnswer, Complete, Context, Error, Fail, Folded, Hold, Result, Rng, Run, Task, Wait, checked,
     checked_folded, plain,
 )
+
+SDK = pathlib.Path(matterstack.__file__).parent
 
 
 def refused(test, make, *parts):
@@ -193,13 +198,53 @@ class Schemas(unittest.TestCase):
             self.assertEqual(list(matterstack.DECISION), keys("decision"))
 
 
+class Calls(unittest.TestCase):
+    def test_a_task_calls_a_function_of_a_pinned_file(self):
+        task = matterstack.call("lab/m.py:f", {"x": 1.5}, "a", "hpc", python="python3.11", priority=3,
+                                files={"data.csv": {"path": "data.csv"}}, outputs=["*.log"])
+        self.assertEqual(checked(Run([task]))["tasks"], [task])
+        files = task.pop("files")
+        self.assertEqual(task, {"id": "a", "operator": "hpc", "outputs": ["result.json", "*.log"], "priority": 3,
+                                "command": ["python3.11", "_call.py", "m.py", "f", "params.json", "result.json"]})
+        self.assertEqual(sorted(files), ["_call.py", "data.csv", "m.py", "params.json"])
+        self.assertEqual(files["m.py"], {"path": "lab/m.py"})
+        self.assertEqual(json.loads(files["params.json"]["content"]), {"x": 1.5})
+
+    def test_what_cannot_be_called_is_named(self):
+        for wrong in ("m.py", "m:f", "m.py:f()", "m.py:"):
+            with self.assertRaisesRegex(ValueError, "measure.py:measure"):
+                matterstack.call(wrong, None, "a")
+        with self.assertRaisesRegex(ValueError, "params.json"):
+            matterstack.call("m.py:f", None, "a", files={"params.json": {"content": ""}})
+        refused(self, lambda: matterstack.call("m.py:f", {"x": {1}}, "a"), "`argument.x`")
+
+    def test_what_calls_it_is_what_a_program_that_decides_is_called_by(self):
+        asked = SDK.parents[1] / "campaigns/ask-tell/src/call.py"
+        self.assertEqual(matterstack.CALL, asked.read_text())
+
+
 class Source(unittest.TestCase):
     def test_it_is_python_3_9_and_has_nothing_but_the_standard_library(self):
         tree = ast.parse(pathlib.Path(matterstack.__file__).read_text(), feature_version=(3, 9))
         imported = {node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
                     for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))}
-        self.assertEqual(imported - {"__future__", "dataclasses", "decimal", "difflib", "hashlib", "json", "math"},
+        self.assertEqual(imported - {"__future__", "dataclasses", "decimal", "difflib", "hashlib", "json", "math",
+                                     "matterstack_runs"},
                          {"typing"})
+        ast.parse(SDK.joinpath("matterstack_runs.py").read_text(), feature_version=(3, 9))
+
+    def test_what_needs_the_command_is_named_and_told_apart(self):
+        with tempfile.TemporaryDirectory() as scratch:
+            alone = pathlib.Path(scratch, "matterstack.py")
+            alone.write_text(SDK.joinpath("matterstack.py").read_text())
+            ask = "import sys; sys.path[:] = [sys.argv[1], *sys.path]; import matterstack; matterstack.%s"
+            words = [[sys.executable, "-I", "-c", ask % name, scratch] for name in ("open", "opened")]
+            said = [subprocess.run(word, capture_output=True, text=True).stderr for word in words]
+        self.assertIn("`matterstack.open` is for programs", said[0])
+        self.assertIn("module 'matterstack' has no attribute 'opened'", said[1])
+        self.assertTrue({*matterstack.OF_RUNS, "Task"} <= set(dir(matterstack)))
+        for name in matterstack.OF_RUNS:
+            self.assertTrue(getattr(matterstack, name).__doc__, name)
 
     def test_what_people_use_says_what_it_is(self):
         public = [value for name, value in vars(matterstack).items()

@@ -32,6 +32,7 @@ mod reuse;
 mod runner;
 mod runs;
 mod schedule;
+mod share;
 mod show;
 mod step;
 mod subject;
@@ -40,13 +41,14 @@ mod tasks;
 mod tell;
 
 pub use inner::{carry, compile, supervise};
+pub use share::{SHARE, share};
 
 use self::manual::{Cli, Command, GraphFormat};
 use crate::failure::{Failure, FailureKind};
 use crate::plugin::when_compiling;
 use crate::run::RunDir;
 use crate::workspace::{Workspaces, find_run};
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -171,9 +173,7 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
 }
 
 fn completions(shell: clap_complete::Shell) -> Result<u8, Failure> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "matterstack", &mut script);
-    output::print(&String::from_utf8_lossy(&script))?;
+    output::print(&share::completion(shell))?;
     Ok(0)
 }
 

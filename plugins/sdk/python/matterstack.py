@@ -21,7 +21,11 @@ import hashlib
 import json
 import math
 from decimal import Decimal
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, TypedDict, Union
+from typing import (TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, TypedDict,
+                    Union)
+
+if TYPE_CHECKING:
+    from matterstack_runs import CommandError, OpenRun, command, init, loop, open, runs, step, table
 
 KINDS = ("invalid", "rejected", "transient", "denied", "ambiguous", "other")
 LEVELS = ("debug", "info", "warn", "error")
@@ -31,6 +35,8 @@ DETAIL = ("code", "message", "data")
 # how deep the documents of an answer may be nested
 DEPTH_MAX = 100
 PIECE = 16 * 1024 * 1024
+# what is there beside the sandbox alone: it starts the command
+OF_RUNS = ("CommandError", "OpenRun", "command", "init", "loop", "open", "runs", "step", "table")
 _KEEP: Any = object()
 _NOTHING: Any = object()
 
@@ -209,6 +215,82 @@ class Task(Document):
                  allow_dependency_failure: Optional[bool] = None, input: Any = None):
         given = locals()
         super().__init__((key, given[key]) for key in self.KEYS if given[key] is not None)
+
+
+def call(function: str, argument: Any, id: str, operator: Optional[str] = None, *, python: str = "python3",
+         files: Optional[Mapping[str, Mapping[str, Any]]] = None, outputs: Sequence[Any] = (), **more: Any) -> Task:
+    """Makes a task that calls a Python function: with `call("measure.py:measure", {"x": 1}, "at-1")` it runs
+    `measure({"x": 1})` of the workspace's file `measure.py`, and what that returns is the output `result.json`.
+
+    `python` is the interpreter there; it needs nothing of ours. The file is alone in the task's directory: what it
+    imports is installed, or stands in `files`. `more` is as in `Task`.
+    """
+    path, _, name = function.rpartition(":")
+    if not path.endswith(".py") or not name.isidentifier():
+        raise ValueError(f"`{function}` names no function of a file; it is written as `measure.py:measure`")
+    file = path.rpartition("/")[2]
+    given = {file: {"path": path}, "_call.py": {"content": CALL},
+             "params.json": {"content": json.dumps(plain(argument, "argument"))}}
+    for taken in given:
+        if taken in (files or {}):
+            raise ValueError(f"`files` has `{taken}`, which `call` puts there itself")
+    return Task(id, operator, [python, "_call.py", file, name, "params.json", "result.json"],
+                files={**given, **(files or {})}, outputs=["result.json", *outputs], **more)
+
+
+# the program that calls it, as `builtin:ask-tell` has it
+CALL = '''\
+"""Calls a function of a file: the JSON document INPUT goes in as a dict, what it returns comes out as OUTPUT.
+
+python _call.py FILE FUNCTION INPUT OUTPUT [NAME]: a plain number is returned as the value of NAME.
+"""
+import importlib.util
+import json
+import os
+import sys
+
+ANSWER_KEYS = ("trials", "abandon", "stop")
+
+
+def plain(value):
+    """Numbers and arrays of other libraries as JSON has them."""
+    for method in ("tolist", "item"):
+        if hasattr(value, method):
+            return getattr(value, method)()
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def load(path):
+    sys.path.insert(0, os.getcwd())
+    name = os.path.splitext(os.path.basename(path))[0]
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def write(value, output):
+    if output == "trials.json" and isinstance(value, dict) and not any(key in value for key in ANSWER_KEYS):
+        output = "decision.json"
+    text = json.dumps(value, default=plain)
+    with open(output + ".part", "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(output + ".part", output)
+
+
+def main(path, function, source, output, name=None):
+    with open(source, encoding="utf-8") as file:
+        document = json.load(file)
+    value = getattr(load(path), function)(document)
+    if name is not None and not isinstance(value, dict):
+        value = {name: value}
+    write(value, output)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
+'''
 
 
 class Answer(Document):
@@ -733,3 +815,21 @@ class Attempt:
         if level not in LEVELS:
             raise ValueError(f"`{level}` is no level; there are {_listed(LEVELS)}")
         self._run.log(level, str(message))
+
+
+def __getattr__(name: str) -> Any:
+    """Looks up what makes, moves and reads runs: it comes with the command, and no sandbox has it."""
+    if name not in OF_RUNS:
+        raise AttributeError(f"module 'matterstack' has no attribute '{name}'")
+    try:
+        import matterstack_runs
+    except ModuleNotFoundError as error:
+        if error.name != "matterstack_runs":
+            raise
+        raise AttributeError(f"`matterstack.{name}` is for programs and notebooks outside of a run; it comes with "
+                             "`pip install matterstack`") from None
+    return getattr(matterstack_runs, name)
+
+
+def __dir__() -> List[str]:
+    return sorted([*globals(), *OF_RUNS])

@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool for the command line tells what it does")]
 mod bench;
 mod demo;
+mod dist;
 mod fresh;
 mod guests;
 mod lint;
@@ -35,6 +36,11 @@ enum Command {
         #[arg(long)]
         slow: bool,
     },
+    /// Build what a person installs who has no clone, into target/dist/: a wheel for `pip install`, and an archive with
+    /// binary, manual pages and completions
+    ///
+    /// Both carry the same binary, linked statically, with the runners of scripts inside. Nothing is published.
+    Dist,
     /// Give both commands of the README in a fresh clone on a fresh machine: a minimal Debian tree below target/. Needs
     /// root
     Fresh {
@@ -70,6 +76,7 @@ fn dispatch(command: Command) -> Result<bool> {
     match command {
         Command::Demo => demo::demo(&project),
         Command::Test { filters, slow } => test::test(&project, &filters, slow),
+        Command::Dist => dist::dist(&project),
         Command::Fresh { commands } => fresh::fresh(&project, &commands),
         Command::Lint => lint::lint(&project).map(|()| true),
         Command::Bench(arguments) => {

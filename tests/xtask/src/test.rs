@@ -1,4 +1,5 @@
 //! `cargo xtask test`: every suite there is, and one line on how they ended.
+use crate::dist;
 use crate::guests;
 use crate::project::{Member, Project, packages_arguments, run, say};
 use crate::runners;
@@ -21,9 +22,10 @@ struct Needy {
     why_not: fn() -> Option<&'static str>,
 }
 
-const NEEDY: [Needy; 2] = [
+const NEEDY: [Needy; 3] = [
     Needy { test: "a_control_group_out_of_memory_is_tried_again_with_more", slow: true, why_not: no_memory_groups },
     Needy { test: "clones_fit_where_copies_would_not", slow: false, why_not: not_root },
+    Needy { test: "the_archive_runs_where_there_is_nothing_else", slow: false, why_not: not_root },
 ];
 
 /// The tests that would run and cannot here, and why.
@@ -81,6 +83,10 @@ pub(crate) fn test(project: &Project, filters: &[String], slow: bool) -> Result<
     let mut total = Summary::default();
     // most tests wait, for jobs, clusters and people, more than they compute
     let threads = 2 * available_parallelism().map_or(1, NonZero::get);
+    if let Err(error) = dist::for_tests(project) {
+        println!("{error:#}; counted as one failure");
+        total.failed += 1;
+    }
     for packages in [host, others] {
         say(&format!("testing {}", packages.join(", ")));
         let cargo = || {
@@ -129,10 +135,10 @@ fn told_apart(total: &Summary, filters: &[String], slow: bool) -> Summary {
     skipped
 }
 
-/// Only root may mount file systems.
+/// Only root may mount file systems, and have another directory for its root.
 fn not_root() -> Option<&'static str> {
     let root = std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0);
-    (!root).then_some("only root may mount the file system that it needs")
+    (!root).then_some("only root may mount a file system, or change the root directory, as it needs")
 }
 
 /// Slurm's daemons hold jobs to their memory only so.

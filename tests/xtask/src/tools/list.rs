@@ -61,6 +61,13 @@ pub(crate) const COMPONENTIZE_PY: Tool = Tool {
     check: &[],
     source: Source::Pip("componentize-py", "0.25.0"),
 };
+pub(crate) const MATURIN: Tool = Tool {
+    name: "maturin",
+    purpose: "packs the wheel",
+    programs: &["maturin"],
+    check: &[],
+    source: Source::Pip("maturin", "1.16.0"),
+};
 const SCIKIT_LEARN: Tool = Tool {
     name: "scikit-learn",
     purpose: "is what the program of a worked example decides with",
@@ -119,6 +126,7 @@ const BASICS: Tool = Tool {
         "chgrp",
         "chmod",
         "chown",
+        "chroot",
         "cmp",
         "cp",
         "cut",
@@ -329,6 +337,9 @@ pub(crate) const FOR_DEMO: &[Tool] = &[WASM, CC, PYTHON];
 /// What the runners of scripts are built with, which every host that is built here carries.
 pub(crate) const FOR_RUNNERS: &[Tool] = &[WASM, CLANG, PYTHON, PYTHON_VENV, COMPONENTIZE_PY];
 
+/// What `dist` needs beside that.
+pub(crate) const FOR_DIST: &[Tool] = &[CC, PYTHON, PYTHON_VENV, MATURIN, BASICS];
+
 /// What `test` needs; a later entry may need an earlier one.
 pub(crate) const FOR_TESTS: &[Tool] = &[
     RUST,
@@ -341,6 +352,7 @@ pub(crate) const FOR_TESTS: &[Tool] = &[
     COMPONENTIZE_PY,
     COMPONENTIZE_QJS,
     ESBUILD,
+    MATURIN,
     TYPESCRIPT,
     SCIKIT_LEARN,
     BASICS,

@@ -4,8 +4,8 @@ mod path;
 mod without_cuda;
 
 pub(crate) use list::{
-    CARGO_DENY, COMPONENTIZE_PY, COMPONENTIZE_QJS, FOR_BENCH, FOR_DEMO, FOR_FRESH, FOR_LINT, FOR_RUNNERS,
-    FOR_SLOW_TESTS, FOR_TESTS,
+    CARGO_DENY, COMPONENTIZE_PY, COMPONENTIZE_QJS, FOR_BENCH, FOR_DEMO, FOR_DIST, FOR_FRESH, FOR_LINT, FOR_RUNNERS,
+    FOR_SLOW_TESTS, FOR_TESTS, MATURIN,
 };
 pub(crate) use path::{links, toolchain};
 
@@ -226,7 +226,9 @@ mod tests {
 
     #[test]
     fn every_tool_can_be_looked_for() {
-        for tool in [FOR_TESTS, FOR_SLOW_TESTS, FOR_BENCH, FOR_FRESH, FOR_DEMO, FOR_LINT].into_iter().flatten() {
+        for tool in
+            [FOR_TESTS, FOR_SLOW_TESTS, FOR_BENCH, FOR_FRESH, FOR_DEMO, FOR_DIST, FOR_LINT].into_iter().flatten()
+        {
             let known = matches!(tool.source, Source::GuestTarget) || !tool.programs.is_empty();
             assert!(known || !tool.check.is_empty(), "{}", tool.name);
         }
