@@ -5,7 +5,10 @@ use crate::support::slurm::Plan;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// Waits for its turn.
+/// A situation: its name, and how it comes about.
+type Situation = (&'static str, fn() -> Site);
+
+/// A partition in which nothing starts.
 const DOWN: &str = "PartitionName=main Nodes=ALL Default=YES State=DOWN";
 
 /// A run whose first task does this on the cluster.
@@ -63,7 +66,7 @@ fn refused() -> Site {
 
 #[test]
 fn every_command_that_is_printed_of_jobs_on_a_cluster_works_when_typed() {
-    let situations: [(&str, fn() -> Site); 6] = [
+    let situations: [Situation; 6] = [
         ("queued", queued),
         ("held", held),
         ("taken away", taken_away),
