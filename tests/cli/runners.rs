@@ -103,7 +103,7 @@ fn what_was_added_is_used_where_the_binary_carries_none() {
     let list = || apart.run(&["plugin", "runner", "list", "--json"]).code(0).json();
     let init = |run: &str| apart.run(&["init", "demo", "--run-id", run, "--set", "campaign.plugin=campaign.py"]);
     fs::write(apart.world.root().join("demo/campaign.py"), "def plan(ctx, state): pass\n").expect("a script");
-    assert_eq!(list()[1], json!({"language": "python", "from": "none", "sha256": null, "size": null}));
+    assert_eq!(list()[0], json!({"language": "python", "from": "none", "sha256": null, "size": null}));
     let none = init("none").code(4).stderr;
     assert!(none.contains("this matterstack carries no runner for Python"), "{none}");
     assert!(none.contains("`matterstack plugin runner add python.wasm` adds one"), "{none}");
@@ -117,11 +117,11 @@ fn what_was_added_is_used_where_the_binary_carries_none() {
     let runners = apart.cache().join("matterstack/runners");
     assert_eq!(fs::metadata(&runners).expect("a directory").permissions().mode() & 0o777, 0o700);
     assert_eq!(fs::read_dir(&runners).expect("runners").count(), 2, "the earlier one has gone");
-    let (from, digest) = (list()[1]["from"].clone(), list()[1]["sha256"].clone());
+    let (from, digest) = (list()[0]["from"].clone(), list()[0]["sha256"].clone());
     assert_eq!((from, &digest), (json!("added"), &added["sha256"]));
     let carrying = Apart { bare: false, ..apart };
     let listed = carrying.run(&["plugin", "runner", "list", "--json"]).code(0).json();
-    assert_eq!(listed[1]["from"], "carried", "it comes first");
+    assert_eq!(listed[0]["from"], "carried", "it comes first");
     let apart = Apart { bare: true, ..carrying };
     let init = |run: &str| apart.run(&["init", "demo", "--run-id", run, "--set", "campaign.plugin=campaign.py"]);
     let tried = init("tried").stderr;

@@ -4,6 +4,7 @@ use super::output::{print, print_json};
 use crate::failure::{Failure, FailureKind};
 use crate::ground::files::read_named;
 use crate::model::config::PLUGIN_MAX;
+use crate::model::script::Language;
 use crate::plugin::{builtin, runner};
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -50,22 +51,25 @@ fn add(session: &Session, file: &str) -> Result<u8, Failure> {
 }
 
 fn list(session: &Session) -> Result<u8, Failure> {
-    let row = |language: &str| match builtin::standard(language) {
+    let row = |language: Language| match builtin::standard(language.runner()) {
         Some(known) => {
             let from = if known.is_embedded() { "carried" } else { "added" };
-            json!({"language": language, "from": from, "sha256": known.sha256, "size": known.size})
+            json!({"language": language.runner(), "from": from, "sha256": known.sha256, "size": known.size})
         }
-        None => json!({"language": language, "from": "none", "sha256": null, "size": null}),
+        None => json!({"language": language.runner(), "from": "none", "sha256": null, "size": null}),
     };
-    let rows: Vec<Value> = runner::LANGUAGES.into_iter().map(row).collect();
+    let rows: Vec<Value> = Language::ALL.into_iter().map(row).collect();
     if session.json {
         return print_json(&rows).map(|()| 0);
     }
-    for (language, row) in runner::LANGUAGES.into_iter().zip(&rows) {
+    for (language, row) in Language::ALL.into_iter().zip(&rows) {
         let text = |key: &str| row[key].as_str().unwrap_or_default();
-        let line = match (row["from"] == "none").then(|| runner::missing(language)).flatten() {
-            Some((what, hint)) => format!("{language}: none ({what})\n  {hint}\n"),
-            None => format!("{language}: {}, {}, {} bytes\n", text("from"), &text("sha256")[..12], row["size"]),
+        let name = language.runner();
+        let line = if row["from"] == "none" {
+            let (what, hint) = runner::missing(language);
+            format!("{name}: none ({what})\n  {hint}\n")
+        } else {
+            format!("{name}: {}, {}, {} bytes\n", text("from"), &text("sha256")[..12], row["size"])
         };
         print(&line)?;
     }

@@ -3,6 +3,7 @@
 use super::runner;
 use crate::ground::failpoint;
 use crate::model::document::sha256;
+use crate::model::script::Language;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -73,7 +74,7 @@ impl Standard {
 }
 
 fn embedded(name: &str) -> Option<&'static Content> {
-    if runner::LANGUAGES.contains(&name) && failpoint::is_named("no-runners") {
+    if Language::of_runner(name).is_some() && failpoint::is_named("no-runners") {
         return None;
     }
     BUILTINS.iter().find(|(known, _)| *known == name).map(|(_, content)| content)
@@ -90,7 +91,7 @@ pub fn builtin(name: &str) -> Option<&'static [u8]> {
 
 /// The names that may follow `builtin:`, but for the runners of scripts, of which there may be none.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    BUILTINS.iter().map(|(name, _)| *name).filter(|name| !runner::LANGUAGES.contains(name))
+    BUILTINS.iter().map(|(name, _)| *name).filter(|name| Language::of_runner(name).is_none())
 }
 
 #[cfg(test)]
@@ -99,7 +100,7 @@ mod tests {
 
     #[test]
     fn digests_and_sizes_are_those_of_the_bytes() {
-        let carried = runner::LANGUAGES.into_iter().filter(|language| embedded(language).is_some());
+        let carried = Language::ALL.map(Language::runner).into_iter().filter(|runner| embedded(runner).is_some());
         for name in names().chain(carried) {
             let (known, bytes) = (standard(name).expect("it is known"), builtin(name).expect("its bytes"));
             assert_eq!((known.sha256, known.size), (sha256(bytes), bytes.len() as u64), "{name}");

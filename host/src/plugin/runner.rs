@@ -7,16 +7,13 @@ use super::survey;
 use crate::ground::files::{is_own, open_regular_path, put, put_readable, read_whole};
 use crate::ground::machine;
 use crate::model::document::sha256;
+use crate::model::script::Language;
 use serde::{Deserialize, Serialize};
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
-/// The languages of scripts, by the names of their runners after `builtin:`.
-pub const LANGUAGES: [&str; 2] = ["javascript", "python"];
-/// What the interpreter of each has somewhere in its bytes.
-const MARKS: [&[u8]; 2] = [b"QuickJS", b"Py_InitializeFromConfig"];
 /// The calls that a runner answers.
 const CALLS: [&str; 2] = ["campaign-calls", "operator-calls"];
 /// The interfaces of the contract that it may ask for.
@@ -78,7 +75,8 @@ fn noted(language: &str) -> Option<Runner> {
 
 /// The runner of a language that the user has added for this host's contract.
 pub(super) fn added(language: &str) -> Option<Runner> {
-    LANGUAGES.contains(&language).then(|| noted(language)).flatten().filter(|runner| runner.contract == CONTRACT)
+    Language::of_runner(language)?;
+    noted(language).filter(|runner| runner.contract == CONTRACT)
 }
 
 /// The bytes of a runner that was added.
@@ -91,18 +89,14 @@ pub(super) fn read_added(language: &str, digest: &str) -> Option<Vec<u8>> {
     read_whole(file, RUNNER_MAX).ok().filter(|bytes| sha256(bytes) == digest)
 }
 
-/// Why there is no runner for a language, and what to do about it; nothing if the name is of no language.
-pub fn missing(language: &str) -> Option<(String, String)> {
-    let name = match language {
-        "javascript" => "JavaScript",
-        "python" => "Python",
-        _ => return None,
-    };
+/// Why there is no runner for a language, and what to do about it.
+pub fn missing(language: Language) -> (String, String) {
+    let (name, runner) = (language.as_str(), language.runner());
     let hint = format!(
-        "`matterstack plugin runner add {language}.wasm` adds one, which `cargo xtask` leaves in target/runners; \
+        "`matterstack plugin runner add {runner}.wasm` adds one, which `cargo xtask` leaves in target/runners; \
          the binary that it builds carries it"
     );
-    let what = match noted(language) {
+    let what = match noted(runner) {
         Some(old) if old.contract != CONTRACT => format!(
             "the runner for {name} that was added is built for contract version {}; this matterstack speaks {CONTRACT} \
              and carries no runner for {name}",
@@ -113,7 +107,15 @@ pub fn missing(language: &str) -> Option<(String, String)> {
         }
         None => format!("this matterstack carries no runner for {name}, which scripts in {name} need"),
     };
-    Some((what, hint))
+    (what, hint)
+}
+
+/// What the interpreter of a language has somewhere in its bytes.
+fn mark(language: Language) -> &'static [u8] {
+    match language {
+        Language::Python => b"Py_InitializeFromConfig",
+        Language::JavaScript => b"QuickJS",
+    }
 }
 
 /// Tells which language a component runs scripts of, from its sections alone: nothing is compiled or executed.
@@ -137,15 +139,12 @@ fn look(bytes: &[u8]) -> Result<Runner, String> {
     if let Some((import, _)) = shape.imports.iter().find(|(import, _)| !given(import)) {
         return Err(format!("imports `{import}`, which no runner of scripts is given"));
     }
-    let found: Vec<&str> = LANGUAGES
-        .into_iter()
-        .zip(MARKS)
-        .filter(|(_, mark)| memchr::memmem::find(bytes, mark).is_some())
-        .map(|(language, _)| language)
-        .collect();
+    let found: Vec<Language> =
+        Language::ALL.into_iter().filter(|language| memchr::memmem::find(bytes, mark(*language)).is_some()).collect();
     let [language] = found[..] else {
-        return Err(format!("has no interpreter that is known; there are runners for {}", LANGUAGES.join(" and ")));
+        let runners = Language::ALL.map(Language::runner).join(" and ");
+        return Err(format!("has no interpreter that is known; there are runners for {runners}"));
     };
     let (contract, size) = (CONTRACT.to_owned(), bytes.len() as u64);
-    Ok(Runner { language: language.to_owned(), contract, sha256: sha256(bytes), size })
+    Ok(Runner { language: language.runner().to_owned(), contract, sha256: sha256(bytes), size })
 }

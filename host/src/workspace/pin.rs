@@ -123,7 +123,7 @@ pub(super) fn runner(language: Language, place: &str, script: &str) -> Result<Co
 }
 
 fn no_runner(language: Language, place: &str, script: &str) -> Failure {
-    let (why, hint) = runner::missing(language.runner()).unwrap_or_default();
+    let (why, hint) = runner::missing(language);
     Failure::of(FailureKind::Plugin, format!("{place} is `{script}`, and {why}")).hint(hint)
 }
 
@@ -152,7 +152,7 @@ pub(super) fn builtin_plugin(short: &str, place: &str) -> Result<&'static [u8], 
 
 /// A runner that was added and is not there any more.
 fn gone(short: &str) -> Failure {
-    let (what, hint) = runner::missing(short).unwrap_or_default();
+    let (what, hint) = Language::of_runner(short).map(runner::missing).unwrap_or_default();
     Failure::of(FailureKind::Plugin, what).hint(hint)
 }
 
@@ -199,7 +199,7 @@ fn pin_plugin(name: &str, workspace: &Path, run: &RunDir, place: &str) -> Result
 
 /// Keeps a standard plugin in the run. A runner of scripts says nothing of itself, so that its bytes are not looked at.
 fn store_standard(found: &builtin::Standard, short: &str, run: &RunDir) -> Result<PinnedFile, Failure> {
-    if !runner::LANGUAGES.contains(&short) {
+    if Language::of_runner(short).is_none() {
         return store_plugin(found.bytes().ok_or_else(|| gone(short))?, short, run);
     }
     let bytes = || found.bytes().map(Cow::Borrowed).ok_or_else(|| io::Error::other("its bytes cannot be had"));
