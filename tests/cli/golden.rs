@@ -134,7 +134,7 @@ fn help_is_the_manual() {
 #[test]
 fn schemas_are_published() {
     let world = World::with_tasks(&json!([]));
-    let own = ["config", "tasks", "results", "decision", "context", "job", "exit", "evidence"];
+    let own = ["config", "tasks", "results", "decision", "context", "operator", "job", "exit", "evidence"];
     for name in own.into_iter().chain(["summary", "manifest", "decision-more", "data", "usage"]) {
         golden(&world, &format!("schema-{name}"), &["config", "schema", name], 0);
     }

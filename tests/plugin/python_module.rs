@@ -5,7 +5,7 @@ use std::fs;
 use std::process::Command;
 
 /// The schemas that types of the module follow.
-const SCHEMAS: [&str; 5] = ["tasks", "results", "summary", "job", "usage"];
+const SCHEMAS: [&str; 8] = ["tasks", "results", "decision", "context", "operator", "summary", "job", "usage"];
 
 #[test]
 fn the_python_module_does_what_its_own_tests_say() {

@@ -13,6 +13,7 @@ from datetime import datetime
 from decimal import Decimal
 
 import matterstack
+from matterstack_component import operating
 from matterstack import (
     Attempt, BadAnswer, Complete, Context, Error, Fail, Folded, Hold, Result, Rng, Run, Task, Wait, checked,
     checked_folded, plain,
@@ -181,7 +182,8 @@ class Schemas(unittest.TestCase):
         if folder is None:
             self.skipTest("MATTERSTACK_SCHEMAS names no folder")
         read = {path.stem: json.loads(path.read_text()) for path in pathlib.Path(folder).iterdir()}
-        self.assertLessEqual({"tasks", "results", "summary", "job", "usage"}, set(read))
+        named = {"tasks", "results", "decision", "context", "operator", "summary", "job", "usage"}
+        self.assertLessEqual(named, set(read))
 
         def keys(schema, name=None):
             return list((read[schema]["$defs"][name] if name else read[schema])["properties"])
@@ -194,8 +196,21 @@ class Schemas(unittest.TestCase):
         self.assertEqual(list(matterstack.Summary.__annotations__), keys("summary"))
         self.assertEqual(list(matterstack.Job.__annotations__), keys("job"))
         self.assertEqual(list(matterstack.Usage.__annotations__), keys("usage"))
-        if "decision" in read:
-            self.assertEqual(list(matterstack.DECISION), keys("decision"))
+        self.assertEqual(list(matterstack.DECISION), keys("decision"))
+        self.assertEqual(list(matterstack.DETAIL), keys("decision", "Detail"))
+        ctx = Context({})
+        self.assertEqual([key for key in keys("context") if not hasattr(ctx, key)], [])
+
+        def cases(name, key):
+            of = read["operator"]["$defs"][name]["oneOf"]
+            return sorted(case["properties"][key]["const"] for case in of)
+
+        self.assertEqual(sorted(operating.FOUND), cases("Found", "found"))
+        self.assertEqual(sorted(operating.STATUS), cases("StatusReport", "status"))
+        self.assertEqual(sorted(operating.DETAILED),
+                         sorted(case["properties"]["status"]["const"]
+                                for case in read["operator"]["$defs"]["StatusReport"]["oneOf"]
+                                if "detail" in case["properties"]))
 
 
 class Calls(unittest.TestCase):

@@ -32,6 +32,7 @@ mod reuse;
 mod runner;
 mod runs;
 mod schedule;
+mod schema;
 mod share;
 mod show;
 mod step;

@@ -2,6 +2,7 @@
 use super::output::{one_line, print, print_json, tell};
 use super::progress::Progress;
 use super::report::{exit_code, exit_code_of_loop, report};
+use super::schema::SchemaName;
 use super::subject::LATEST;
 use super::{Session, author, shown};
 use crate::drive::{Ending, Patience, Seen, drive};
@@ -10,11 +11,10 @@ use crate::model::act::Verb;
 use crate::model::config::{Grants, OperatorConfig, RunConfig};
 use crate::model::reuse::Ignorable;
 use crate::model::rules::Approve;
-use crate::model::schema;
 use crate::run::{Lease, Run, RunDir};
 use crate::tick::{Survey, Tick};
 use crate::workspace::{self, Access, Aside, Init, Made, Resolved, open_run, open_to_rehearse, user_config};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -96,37 +96,6 @@ pub(super) enum ConfigCommand {
         #[arg(long = "set", value_name = "K=V")]
         sets: Vec<String>,
     },
-}
-
-/// The published schemas.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum SchemaName {
-    /// config.json
-    Config,
-    /// What a plan's workflow is
-    Tasks,
-    /// What analyze receives
-    Results,
-    /// What plan decides, as a script writes it
-    Decision,
-    /// What a script's plan and analyze are handed
-    Context,
-    /// evidence.json
-    Evidence,
-    /// What an operator hands to a compute backend
-    Job,
-    /// The exit record a compute backend returns
-    Exit,
-    /// How far a campaign has come
-    Summary,
-    /// What a plugin says of itself
-    Manifest,
-    /// What a decision may say beside
-    DecisionMore,
-    /// What a detail may say beside
-    Data,
-    /// What an attempt used
-    Usage,
 }
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -447,21 +416,7 @@ fn drive_one(
 
 pub(super) fn config(session: &Session, command: &ConfigCommand) -> Result<u8, Failure> {
     match command {
-        ConfigCommand::Schema { of } => print_json(&match of {
-            SchemaName::Config => schema::config(),
-            SchemaName::Tasks => schema::tasks(),
-            SchemaName::Results => schema::results(),
-            SchemaName::Decision => schema::decision(),
-            SchemaName::Context => schema::context(),
-            SchemaName::Evidence => schema::evidence(),
-            SchemaName::Job => schema::job(),
-            SchemaName::Exit => schema::exit(),
-            SchemaName::Summary => schema::summary(),
-            SchemaName::Manifest => schema::manifest(),
-            SchemaName::DecisionMore => schema::decision_more(),
-            SchemaName::Data => schema::data(),
-            SchemaName::Usage => schema::usage(),
-        })?,
+        ConfigCommand::Schema { of } => print_json(&of.schema())?,
         ConfigCommand::Check { workspace, config, sets } => {
             let directory = session.workspaces()?.workspace(workspace)?;
             let file = config.clone().unwrap_or_else(|| directory.join("config.json"));

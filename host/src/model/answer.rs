@@ -1,8 +1,8 @@
-//! What a campaign is handed and answers where it is written as plain documents: by scripts, by programs behind
-//! `builtin:ask-tell`, and by the SDKs. These types are there for their schemas: whoever carries the documents reads
-//! them.
+//! What campaigns and operators are handed and answer where they are written as plain documents: by scripts, by
+//! programs behind `builtin:ask-tell`, and by the SDKs. These types are there for their schemas: whoever carries the
+//! documents reads them.
 #![expect(dead_code, reason = "schemas are made of these types, and nothing else")]
-use super::open::{DetailData, Known};
+use super::open::{DetailData, Known, Usage};
 use super::result::Summary;
 use super::workflow::Task;
 use schemars::{JsonSchema, Schema, schema_for};
@@ -105,6 +105,135 @@ struct Input {
     sha256: String,
     /// Bytes.
     size: u64,
+}
+
+/// What the calls of an operator answer: each has a document of its own, and `cancel` none.
+#[derive(JsonSchema)]
+struct Operator {
+    /// Of `prepare`: comes back as `attempt.prepared`; null if nothing.
+    prepared: Option<Value>,
+    /// Of `submit`.
+    submitted: Submitted,
+    /// Of `reconcile`.
+    found: Found,
+    /// Of `check_status`.
+    status_report: StatusReport,
+    /// Of `collect_results`.
+    collected: Collected,
+}
+
+/// A submit that took effect.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Submitted {
+    /// Comes back as `attempt.handle` with every later call.
+    handle: Value,
+    /// What people over there call it: a job number, a sample's label.
+    external_id: Option<String>,
+}
+
+/// What the outside knows of a submit key.
+#[derive(JsonSchema)]
+#[schemars(tag = "found", rename_all = "kebab-case", deny_unknown_fields)]
+enum Found {
+    /// The submit took effect.
+    Yes {
+        /// Comes back as `attempt.handle` with every later call.
+        handle: Value,
+        /// What people over there call it.
+        external_id: Option<String>,
+    },
+    /// The submit did not take effect, and this key can never take effect later.
+    No,
+    /// Not decided yet.
+    Unknown {
+        /// Comes back as `attempt.note` with the next call; its `message`, if any, is shown to a person.
+        #[schemars(default)]
+        note: Option<Value>,
+        /// When to ask again, in milliseconds from now.
+        poll_after_ms: u64,
+    },
+}
+
+/// Where an attempt stands outside.
+#[derive(JsonSchema)]
+struct StatusReport {
+    /// A newer handle, if it changed.
+    #[schemars(default)]
+    handle: Option<Value>,
+    /// When to ask again, in milliseconds from now; absent: at the next tick.
+    poll_after_ms: Option<u64>,
+    #[schemars(flatten)]
+    status: Status,
+}
+
+/// The status itself, with what is told beside it.
+#[derive(JsonSchema)]
+#[schemars(tag = "status", rename_all = "kebab-case")]
+enum Status {
+    /// Accepted, not started.
+    Queued,
+    /// Started.
+    Running {
+        /// How far it has come, in the operator's own words.
+        #[schemars(default)]
+        progress: Option<Value>,
+    },
+    /// Something outside must happen first.
+    Waiting {
+        /// What it waits for.
+        waiting: Waiting,
+    },
+    /// Ended well: `collect_results` comes next.
+    Succeeded,
+    /// Ended badly, by the task's own doing.
+    Failed {
+        /// Why.
+        detail: Said,
+    },
+    /// Ended because it was cancelled.
+    Cancelled,
+    /// The command provably never started, for a reason that is not the task's: another attempt is safe.
+    NotStarted {
+        /// Why.
+        detail: Said,
+    },
+    /// It was accepted and cannot be found, or its end was not seen: nobody knows whether it ran.
+    Lost {
+        /// Why.
+        detail: Said,
+    },
+    /// The outside did not answer; no verdict changes.
+    Unavailable {
+        /// Why.
+        detail: Said,
+    },
+}
+
+/// What an attempt waits for outside.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Waiting {
+    /// `person`, `kit`, `instrument`, `scheduler`, `queue`, `machine`, `waiting`, `capacity`, or a word of its own.
+    kind: String,
+    /// One sentence for the person who can help.
+    detail: String,
+}
+
+/// What an ended attempt brings.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Collected {
+    /// The output document, if the system gives one.
+    #[schemars(default)]
+    output: Option<Value>,
+    /// What the attempt used.
+    usage: Option<Usage>,
+}
+
+/// The schema of what the calls of an operator answer.
+pub(super) fn operator() -> Schema {
+    schema_for!(Operator)
 }
 
 /// The schema of what `plan` decides.

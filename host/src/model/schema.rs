@@ -70,6 +70,11 @@ pub fn context() -> Schema {
     titled(answer::context(), "context")
 }
 
+/// The schema of what the calls of an operator answer, as scripts write it.
+pub fn operator() -> Schema {
+    titled(answer::operator(), "operator")
+}
+
 /// The schema of `decision.more`.
 pub fn decision_more() -> Schema {
     titled(schema_for!(DecisionMore), "decision-more")
