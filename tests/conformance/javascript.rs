@@ -73,9 +73,40 @@ fn two_calls_are_alike() {
 
 #[test]
 fn the_module_runs_under_node() {
-    let output = Command::new("node").arg("--test").arg(sdk().join("test.mjs")).output().expect("node");
+    let sources = ["tests/guests/loop-javascript", "plugins/sdk/javascript"];
+    let test = crate::support::built("guests-test/javascript/test.mjs", &sources);
+    let output = Command::new("node").arg("--test").arg(test).output().expect("node");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
+
+/// What is written by hand is what the schemas say, and a slip in a document is seen where it is written.
+const TYPES: &str = r#"
+import { Run, type Answer, type Collected, type Context, type File, type Result, type Task } from "matterstack";
+import type { documents, Found, Report, Submitted } from "matterstack";
+
+type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : false) : false;
+const same: [
+  Same<Task, documents.Task>,
+  Same<Exclude<keyof documents.Context, keyof Context>, never>,
+  Same<Exclude<keyof documents.Result, keyof Result>, never>,
+  Same<Exclude<keyof documents.Output, keyof File>, never>,
+  Same<Result["outcome"], documents.Outcome>,
+  Same<Report["status"], documents.StatusReport["status"]>,
+] = [true, true, true, true, true, true];
+export const reported = (report: Report): documents.StatusReport => report;
+export const found = (found: Found): documents.Found => found;
+export const submitted = (submitted: Submitted): documents.Submitted => submitted;
+export const decided = (answer: Answer<number>): documents.Decision => answer;
+export const planned = (answer: documents.Decision["tasks"]) => Run(answer ?? [], same.length);
+// @ts-expect-error: a word that no task has
+export const task: Task = { id: "a", operator: "local", comand: "true" };
+// @ts-expect-error: no outcome
+export const lost = (result: Result) => result.outcome === "lost";
+// @ts-expect-error: an answer has no such key
+export const answer: Answer = { wait: true, summery: { text: "" } };
+// @ts-expect-error: seconds are numbers
+export const collected: Collected = { usage: { cpu_s: "1" } };
+"#;
 
 #[test]
 fn the_types_are_strict() {
@@ -84,7 +115,8 @@ fn the_types_are_strict() {
     let sdk = sdk().canonicalize().expect("the SDK");
     std::os::unix::fs::symlink(&sdk, scratch.path().join("node_modules/matterstack")).expect("a link");
     std::fs::copy(sdk.join("example.ts"), scratch.path().join("example.ts")).expect("a copy");
-    let options = ["--strict", "--noEmit", "--target", "es2022", "--module", "nodenext", "example.ts"];
+    std::fs::write(scratch.path().join("types.ts"), TYPES).expect("a file");
+    let options = ["--strict", "--noEmit", "--target", "es2022", "--module", "nodenext", "example.ts", "types.ts"];
     let output = Command::new("tsc").args(options).current_dir(scratch.path()).output().expect("tsc");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }

@@ -15,8 +15,10 @@ fn a_loop_is_planned_and_analyzed() {
     let Next::Workflow(tasks) = first.value.next else { panic!("no workflow") };
     assert_eq!(serde_json::from_str::<Value>(&tasks).unwrap().as_array().unwrap().len(), 3);
     assert!(first.fuel > 1000);
-    let results = json!([{"task": "i1-x512", "outcome": "completed", "attempts": 1,
-        "outputs": [{"path": "value.json", "sha256": "d", "size": 23}]}]);
+    let skipped = |task: &str| json!({"task": task, "outcome": "skipped", "attempts": 0, "outputs": []});
+    let completed = json!({"task": "i1-x512", "outcome": "completed", "attempts": 1,
+        "outputs": [{"path": "value.json", "sha256": "d", "size": 23}]});
+    let results = json!([skipped("i1-x256"), completed, skipped("i1-x768")]);
     let folded = bench.host.analyze(&context, &first.value.state, &results.to_string()).value.unwrap();
     let state: Value = serde_json::from_str(&folded.state).unwrap();
     assert_eq!(state["best"]["x"], 512, "{state}");

@@ -21,7 +21,7 @@ use std::sync::OnceLock;
 use std::time::SystemTime;
 
 /// The guests in Rust.
-const GUESTS: [&str; 4] = ["hostile", "hostile-operator", "loop-rust", "steps"];
+const GUESTS: [&str; 5] = ["hostile", "hostile-operator", "loop-rust", "robot-rust", "steps"];
 
 /// The repository.
 pub(crate) fn root() -> PathBuf {

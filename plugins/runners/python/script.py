@@ -6,7 +6,7 @@ import types
 
 from matterstack import BadAnswer, Error
 from matterstack_component.sandbox import Author
-from matterstack_component.wit import Files
+from matterstack_component.files import Files
 from modules import Modules
 
 ASK_TELL = "docs/ask-tell.md"

@@ -1,3 +1,7 @@
+// The shapes of documents are made of the published schemas, and a test holds what is written here against them.
+import type * as documents from "./documents.js";
+export type { documents };
+
 /** Any document: what JSON can hold. */
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
@@ -6,63 +10,29 @@ export type Level = "debug" | "info" | "warn" | "error";
 
 /** An error whose kind says whether a further try can help. Any other error that is thrown is an exception. */
 export class MatterStackError extends globalThis.Error {
-  constructor(kind: Kind, code: string, message: string, more?: { retry_after_ms?: number; data?: object });
+  constructor(kind: Kind, code: string, message: string, more?: { retry_after_ms?: number; data?: documents.DetailData });
   kind: Kind;
   code: string;
   retry_after_ms?: number;
-  data?: object;
+  data?: documents.DetailData;
 }
 export { MatterStackError as Error };
 
-/** Where a file of a task comes from; `matterstack config schema tasks` says more. */
-export type Source =
-  | { path: string }
-  | { content: string }
-  | { digest: string }
-  | { from: string; output: string };
+/** Where a file of a task comes from. */
+export type Source = documents.FileSource;
 
-/** A task; `matterstack config schema tasks` says what each key means. */
-export interface Task {
-  id: string;
-  operator: string;
-  command?: string | string[];
-  env?: { [name: string]: string };
-  files?: { [path: string]: Source };
-  depends_on?: string[];
-  outputs?: (string | { [key: string]: unknown })[];
-  resources?: { [key: string]: unknown };
-  priority?: number;
-  retry?: { [key: string]: unknown };
-  allow_failure?: boolean;
-  allow_dependency_failure?: boolean;
-  input?: unknown;
-  /** What else the schema knows. */
-  [key: string]: unknown;
-}
+/** A task of a plan. */
+export interface Task extends documents.Task {}
 export function Task(task: Task): Task;
 
-export interface Summary {
-  text: string;
-  done?: number;
-  total?: number;
-  metrics?: { [name: string]: number };
-}
+/** How far a campaign has come. */
+export interface Summary extends documents.Summary {}
 
 /** A sentence, or a code for programs with it. */
-export type Detail = string | { code?: string; message: string; data?: object };
+export type Detail = documents.Said;
 
 /** What stands beside what is to happen next. */
-export interface Beside {
-  /** One sentence on why, for the record. */
-  reason?: string;
-  /** Tasks that are no longer wanted, by id. */
-  cancel?: string[];
-  /** When to ask again though nothing ended, in milliseconds since 1970. */
-  wake_at_ms?: number;
-  summary?: Summary;
-  /** Pass over tasks of the run that are planned again unchanged. */
-  known?: "skip";
-}
+export interface Beside extends Pick<documents.Decision, "reason" | "cancel" | "wake_at_ms" | "summary" | "known"> {}
 
 /** The answer of `plan`, under the schema `decision`. Without `state` the state stays. */
 export type Answer<State = unknown> = Beside & { state?: State } & (
@@ -79,24 +49,24 @@ export function Wait<State>(state?: State, more?: Beside | string): Answer<State
 export function Hold<State>(
   message: string,
   state?: State,
-  more?: (Beside & { code?: string; data?: object }) | string,
+  more?: (Beside & { code?: string; data?: documents.DetailData }) | string,
 ): Answer<State>;
 export function Fail<State>(
   message: string,
   state?: State,
-  more?: (Beside & { code?: string; data?: object }) | string,
+  more?: (Beside & { code?: string; data?: documents.DetailData }) | string,
 ): Answer<State>;
 
 /** The answer of `analyze` with a summary beside the state. */
 export function Folded<State>(state: State, summary?: Summary): { folded: { state: State; summary?: Summary } };
 
 /** A file that the run has: an output of a task or an input of the campaign. */
-export class File {
+export class File implements documents.Output {
   constructor(file: object, run: unknown);
   path: string;
   sha256: string;
   size: number;
-  remote?: { backend: string; path: string };
+  remote?: documents.Output["remote"];
   bytes(): Uint8Array;
   text(): string;
   // what a file holds is the author's to know
@@ -104,23 +74,23 @@ export class File {
 }
 
 /** What became of a task. */
-export class Result {
+export class Result implements documents.Result {
   constructor(result: object, run: unknown);
   /** Makes a result for a test. `outputs` maps paths to what the files hold: text, bytes, or a JSON document. */
   static of(task: string, outputs?: { [path: string]: unknown }, more?: object): Result;
   task: string;
-  outcome: "completed" | "failed" | "cancelled" | "skipped" | "lost";
-  code?: string;
-  reason?: string;
+  outcome: documents.Outcome;
+  code?: documents.Result["code"];
+  reason?: documents.Result["reason"];
   attempts: number;
   allow_failure: boolean;
-  attempt?: string;
+  attempt?: documents.Result["attempt"];
   /** The output document, as the operator gave it. */
   data?: any;
-  data_sha256?: string;
-  data_size?: number;
+  data_sha256?: documents.Result["data_sha256"];
+  data_size?: documents.Result["data_size"];
   outputs: File[];
-  supersedes?: string;
+  supersedes?: documents.Result["supersedes"];
   readonly completed: boolean;
   /** The output file with this path; throws if there is none. */
   output(path: string): File;
@@ -138,7 +108,7 @@ export class Rng {
 }
 
 /** What a decision may depend on, beside the state. */
-export class Context<Params = any> {
+export class Context<Params = any> implements documents.Context {
   /** For a test: `files` are inputs by name (text, bytes, or a JSON document), `open_tasks` a number or the ids. */
   constructor(
     params?: Params,
@@ -206,16 +176,16 @@ export type Report = { handle?: Json; poll_after_ms?: number } & (
 
 export interface Collected {
   output?: unknown;
-  usage?: object;
+  usage?: documents.Usage;
 }
 
 /** Compute systems that the host owns; only those in the operator's `grants.compute` answer. */
 export interface Compute {
   backends(): string[];
-  submit(backend: string, job: object): Submitted;
+  submit(backend: string, job: documents.Job): Submitted;
   find(backend: string): Found;
   status(backend: string, handle: any): Report;
-  collect(backend: string, handle: any): any;
+  collect(backend: string, handle: any): documents.Exit;
   cancel(backend: string, handle: any): void;
 }
 

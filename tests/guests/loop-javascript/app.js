@@ -1,5 +1,5 @@
-// The closed-loop test campaign in JavaScript as a component over the SDK; `loop-rust` says what it does.
-import { campaign } from "../../../plugins/sdk/javascript/campaign.js";
-import { analyze, plan } from "./bisect.js";
+// The same functions as a component of their own.
+import { campaign } from "matterstack/campaign.js";
+import { analyze, plan } from "./campaign.js";
 
 export const campaignCalls = campaign({ plan, analyze });

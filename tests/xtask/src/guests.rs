@@ -1,6 +1,6 @@
 //! The components that tests and examples run.
 use crate::project::{Project, run, say};
-use crate::tools::{COMPONENTIZE_PY, COMPONENTIZE_QJS, with_node};
+use crate::tools::{COMPONENTIZE_PY, COMPONENTIZE_QJS, TYPESCRIPT, with_node};
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,35 +12,78 @@ pub(crate) const PYTHON_SDK: &str = "plugins/sdk/python";
 /// The same in JavaScript.
 pub(crate) const JAVASCRIPT_SDK: &str = "plugins/sdk/javascript";
 
-/// Builds the test campaign in every language, where it is missing or older than what it is made of. The host's tests
-/// look for Python and JavaScript in `target/guests-test`, and for Rust where cargo leaves it.
+/// Where what is built for tests lies, below the target directory.
+const PLACE: &str = "guests-test";
+
+/// Builds the test campaign and the test operator in every language, where they are missing or older than what they
+/// are made of. The host's tests look for them in `target/guests-test`, and for Rust where cargo leaves it.
 pub(crate) fn build_for_tests(project: &Project) -> Result<()> {
-    run(&mut project.guest_cargo("build", &["guest-loop-rust"]))?;
-    let python = COMPONENTIZE_PY.program(project).context("bug: componentize-py has no path")?;
-    build(project, "loop-python", &python, &[PYTHON_SDK], |componentize, source, component| {
-        componentize.args(["-d", "wit", "-w", "campaign", "componentize", "-p"]).arg(source);
-        componentize.args(["-p", PYTHON_SDK, "app", "-o"]).arg(component);
-    })?;
-    let javascript = COMPONENTIZE_QJS.program(project).context("bug: componentize-qjs has no path")?;
-    build(project, "loop-javascript", &javascript, &[JAVASCRIPT_SDK], |componentize, source, component| {
-        componentize.args(["--sync", "--stub-wasi", "-w", "wit", "-n", "campaign", "--module-root", ".", "-j"]);
-        componentize.arg(source.join("app.js")).arg("-o").arg(component);
+    run(&mut project.guest_cargo("build", &["guest-loop-rust", "guest-robot-rust"]))?;
+    python(project, "loop-python", "campaign", "app")?;
+    python(project, "robot-python", "compute-operator", "robot_app")?;
+    javascript(project, "loop-javascript", "campaign", "app.js")?;
+    javascript(project, "robot-javascript", "compute-operator", "robot-app.js")?;
+    typescript(project)
+}
+
+/// A component of this world, by a module beside the scripts in Python.
+fn python(project: &Project, name: &str, world: &str, module: &str) -> Result<()> {
+    let source = "tests/guests/loop-python";
+    let program = COMPONENTIZE_PY.program(project).context("bug: componentize-py has no path")?;
+    let component = project.target.join(PLACE).join(name).with_extension("wasm");
+    let sources = [source, PYTHON_SDK].map(Path::new);
+    componentize(project, &format!("the guest `{name}`"), &program, &sources, &component, |command, aside| {
+        command.args(["-d", "wit", "-w", world, "componentize", "-p", source, "-p", PYTHON_SDK, module, "-o"]);
+        command.arg(aside);
     })
 }
 
-fn build(
-    project: &Project,
-    guest: &str,
-    program: &Path,
-    beside: &[&str],
-    arguments: impl FnOnce(&mut Command, &Path, &Path),
-) -> Result<()> {
-    let source = Path::new("tests/guests").join(guest);
-    let component = project.target.join("guests-test").join(guest).with_extension("wasm");
-    let sources: Vec<&Path> = [source.as_path()].into_iter().chain(beside.iter().map(Path::new)).collect();
-    componentize(project, &format!("the test campaign `{guest}`"), program, &sources, &component, |command, aside| {
-        arguments(command, &source, aside);
+/// A component of this world, by a module beside the scripts in JavaScript.
+fn javascript(project: &Project, name: &str, world: &str, module: &str) -> Result<()> {
+    let source = Path::new("tests/guests/loop-javascript");
+    let program = COMPONENTIZE_QJS.program(project).context("bug: componentize-qjs has no path")?;
+    let component = project.target.join(PLACE).join(name).with_extension("wasm");
+    let sources = [source, Path::new(JAVASCRIPT_SDK)];
+    let package = project.target.join(PLACE).join("javascript");
+    let what = format!("the guest `{name}`");
+    let wit = project.root.join("wit");
+    with_sdk(project, source, &package)?;
+    componentize(project, &what, &program, &sources, &component, |command, aside| {
+        command.args(["--sync", "--stub-wasi", "-n", world, "--module-root", ".", "-j", module, "-w"]).arg(&wit);
+        command.arg("-o").arg(aside).current_dir(&package);
     })
+}
+
+/// The scripts that are written in TypeScript.
+fn typescript(project: &Project) -> Result<()> {
+    let source = Path::new("tests/guests/loop-typescript");
+    let program = TYPESCRIPT.program(project).context("bug: tsc has no path")?;
+    let package = project.target.join(PLACE).join("typescript");
+    let sources = [&project.root.join(source), &project.root.join(JAVASCRIPT_SDK), &program];
+    // the one that is written last
+    if newer_than_all(&package.join("built/robot.js"), &sources.map(PathBuf::as_path))? {
+        return Ok(());
+    }
+    say("building the guests in TypeScript");
+    with_sdk(project, source, &package)?;
+    let mut tsc = project.command(program);
+    run(tsc.env("PATH", with_node(project)).current_dir(&package))
+}
+
+/// Makes a package of npm's, with sources of this clone and the SDK where `matterstack` is looked for.
+fn with_sdk(project: &Project, source: &Path, package: &Path) -> Result<()> {
+    let _ = fs::remove_dir_all(package);
+    for (from, to) in
+        [(source, package.to_owned()), (Path::new(JAVASCRIPT_SDK), package.join("node_modules/matterstack"))]
+    {
+        let context = || format!("`{}` cannot be copied", from.display());
+        fs::create_dir_all(&to).with_context(context)?;
+        for entry in fs::read_dir(project.root.join(from)).with_context(context)? {
+            let entry = entry.with_context(context)?;
+            fs::copy(entry.path(), to.join(entry.file_name())).with_context(context)?;
+        }
+    }
+    Ok(())
 }
 
 /// Has a program make a component, where it is missing or older than the program, the contract and its sources, whose

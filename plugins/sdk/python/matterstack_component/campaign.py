@@ -4,9 +4,8 @@ import json
 from matterstack import BadAnswer, Context, _result, checked, checked_folded
 from matterstack import detail as as_detail
 from matterstack_component import sandbox
-from matterstack_component.wit import (
-    Files, HostRun, asked, detail, guarded, read, text, text_or_none,
-)
+from matterstack_component.files import Files
+from matterstack_component.wit import HostRun, asked, detail, guarded, read, text, text_or_none
 from wit_world.imports import campaign_types, run
 
 

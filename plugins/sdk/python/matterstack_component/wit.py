@@ -4,7 +4,7 @@ import json
 from componentize_py_types import Err
 from matterstack import BadAnswer, Error
 from matterstack_component import errors
-from wit_world.imports import artifacts, log, types
+from wit_world.imports import log, types
 
 CASES = {
     "invalid": types.Error_Invalid,
@@ -69,16 +69,6 @@ class HostRun:
 
     def log(self, level, message):
         write_log(level, message)
-
-
-class Files:
-    """The files that the run has."""
-
-    def read(self, digest, offset, max):
-        return asked(artifacts.read, digest, offset, max)
-
-    def write(self, held):
-        return asked(artifacts.write, held)
 
 
 def guarded(author, function, call):

@@ -56,7 +56,7 @@ pub(super) const NODE: Tool = Tool {
 };
 pub(crate) const COMPONENTIZE_PY: Tool = Tool {
     name: "componentize-py",
-    purpose: "builds the runner of scripts in Python, and a test campaign",
+    purpose: "builds the runner of scripts in Python, and the guests in Python",
     programs: &["componentize-py"],
     check: &[],
     source: Source::Pip("componentize-py", "0.25.0"),
@@ -93,7 +93,7 @@ const R: Tool = Tool {
 };
 pub(crate) const COMPONENTIZE_QJS: Tool = Tool {
     name: "componentize-qjs",
-    purpose: "builds the test campaign in JavaScript",
+    purpose: "builds the guests in JavaScript",
     programs: &["componentize-qjs"],
     check: &[],
     source: Source::Npm("componentize-qjs", "0.4.5"),
@@ -105,9 +105,9 @@ const ESBUILD: Tool = Tool {
     check: &[],
     source: Source::Npm("esbuild", "0.28.2"),
 };
-const TYPESCRIPT: Tool = Tool {
+pub(crate) const TYPESCRIPT: Tool = Tool {
     name: "TypeScript",
-    purpose: "reads the types of the module that scripts in JavaScript import",
+    purpose: "compiles the guests in TypeScript, and reads the types that they import",
     programs: &["tsc"],
     check: &[],
     source: Source::Npm("typescript", "5.9.3"),

@@ -5,7 +5,7 @@ mod without_cuda;
 
 pub(crate) use list::{
     CARGO_DENY, COMPONENTIZE_PY, COMPONENTIZE_QJS, FOR_BENCH, FOR_DEMO, FOR_DIST, FOR_FRESH, FOR_LINT, FOR_RUNNERS,
-    FOR_SLOW_TESTS, FOR_TESTS, MATURIN,
+    FOR_SLOW_TESTS, FOR_TESTS, MATURIN, TYPESCRIPT,
 };
 pub(crate) use path::{links, toolchain};
 

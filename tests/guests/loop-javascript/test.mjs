@@ -1,9 +1,9 @@
-// What an author's test uses, under Node: `node --test plugins/sdk/javascript`.
+// What an author's test uses, under Node, where this folder has the SDK as `node_modules/matterstack`.
 import assert from "node:assert/strict";
 import test from "node:test";
-import { analyze, plan } from "../../../tests/guests/loop-javascript/bisect.js";
-import { check_status, prepare, submit } from "../../../tests/guests/loop-script-javascript/robot.js";
-import * as matterstack from "./matterstack.js";
+import { analyze, plan } from "./campaign.js";
+import { check_status, prepare, submit } from "./robot.js";
+import * as matterstack from "matterstack";
 
 const { Attempt, Complete, Context, Fail, Hold, Result, Rng, Run, Task, Wait } = matterstack;
 
@@ -26,9 +26,10 @@ test("an operator is called with a backend of the test's", () => {
   const seen = [];
   const compute = { submit: (...job) => (seen.push(job), { handle: 7 }), status: (_, handle) => ({ status: "running", handle }) };
   const prepared = prepare(Attempt.first({ id: "a", command: ["true"] }));
-  assert.deepEqual(submit(Attempt.first({ id: "a" }, { prepared, compute })), { handle: 7 });
-  assert.deepEqual(seen, [["local", { command: ["true"] }]]);
-  assert.deepEqual(check_status(Attempt.first({}, { handle: 7, compute })), { status: "running", handle: 7 });
+  const attempt = Attempt.first({ id: "a", command: ["true"] }, { prepared, compute, log: () => {} });
+  assert.deepEqual(submit(attempt), { handle: { job: 7 }, external_id: "µ-a" });
+  assert.deepEqual(seen, [["local", { command: ["true"], env: { NUMBER: "1" } }]]);
+  assert.deepEqual(check_status(Attempt.first({}, { handle: { job: 7 }, compute })), { status: "running" });
 });
 
 test("a context gives what a run would", () => {
