@@ -26,6 +26,8 @@ const REUSE: &str = "docs/reuse.md";
 const SWEEP: &str = "docs/sweep.md";
 const COMING_FROM: &str = "docs/coming-from.md";
 const SCRIPTS: &str = "docs/authors/scripts.md";
+const COMPONENTS: &str = "docs/authors/components.md";
+const DETERMINISM: &str = "docs/authors/determinism.md";
 const CONTRIBUTING: &str = "CONTRIBUTING.md";
 /// Its commands are given where what is installed is tried.
 const INSTALL: &str = "docs/install.md";
@@ -300,6 +302,37 @@ fn scripts_decide_as_their_page_says() {
 }
 
 #[test]
+fn components_are_built_as_their_page_says() {
+    let directory = tempfile::tempdir().expect("a scratch directory");
+    let blocks = blocks(COMPONENTS);
+    let shell: Vec<&str> =
+        blocks.iter().filter(|block| block.language == "sh").map(|block| block.text.as_str()).collect();
+    // one shell, as at a terminal: what the first block exports is used by the others
+    let commands = shell.concat().replace("/path/to/matterstack", &root().display().to_string());
+    let out = give(directory.path(), &commands);
+    assert_eq!((shell.len(), out.matches("matterstack:plugin/campaign-calls").count() >= 2), (4, true), "{out}");
+    // the two runs differ in their plugins alone
+    assert!(out.contains(" campaign.plugin ") && !out.contains("result"), "{out}");
+    // what is shown of operators is what the guests are made of
+    let app = |file: &str| fs::read_to_string(root().join("tests/guests").join(file)).expect("a guest");
+    for (language, file) in [("python", "loop-python/robot_app.py"), ("js", "loop-javascript/robot-app.js")] {
+        let shown = blocks.iter().find(|block| block.language == language).expect("an operator");
+        assert!(app(file).contains(&shown.text), "{file}");
+    }
+}
+
+#[test]
+fn what_usually_differs_is_the_same_as_its_page_says() {
+    let directory = tempfile::tempdir().expect("a scratch directory");
+    let block = blocks(DETERMINISM).into_iter().find(|block| block.language == "sh").expect("commands");
+    let out = give(directory.path(), &(block.text + "matterstack status one --json\nmatterstack status two --json\n"));
+    assert_eq!(out.matches("FileNotFoundError").count(), 2, "{out}");
+    assert!(out.contains("\"clock\": true") || out.contains("\"clock\":true"), "{out}");
+    let drawn: Vec<&str> = out.lines().filter(|line| line.contains("uuid")).collect();
+    assert!(drawn.len() >= 2 && drawn.windows(2).all(|two| two[0] == two[1]), "{out}");
+}
+
+#[test]
 fn results_are_taken_out_as_their_page_says() {
     let directory = tempfile::tempdir().expect("a scratch directory");
     let block = blocks(RESULTS).into_iter().find(|block| block.language == "sh").expect("commands");
@@ -327,6 +360,8 @@ fn no_page_has_commands_that_nobody_gives() {
         COMING_FROM,
         SCRIPTS,
         INSTALL,
+        COMPONENTS,
+        DETERMINISM,
     ];
     for name in pages().iter().filter(|name| !given.contains(&name.as_str())) {
         assert!(blocks(name).iter().all(|block| block.language != "sh"), "{name} has commands; a test must give them");
