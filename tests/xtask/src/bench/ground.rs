@@ -3,9 +3,11 @@ use super::measure::{Cost, cost, median};
 use super::peers::{self, Peer};
 use super::table::say;
 use crate::project::Project;
+use crate::tools;
 use anyhow::{Context, Result, ensure};
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use serde_json::{Value, json};
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -57,6 +59,8 @@ pub(super) struct Ground {
     pub(super) peers: Vec<Peer>,
     /// Python with the optimisers that the slow tests install, if they have.
     pub(super) optimisers: Option<PathBuf>,
+    /// The `PATH` for `plugin build`.
+    pub(super) builders: OsString,
     /// The workspace of measured solar cells.
     pub(super) solar_cells: PathBuf,
 }
@@ -89,6 +93,7 @@ impl Ground {
             scratch,
             peers: peers::installed(),
             optimisers: python.exists().then_some(python),
+            builders: tools::with_builders(project),
             solar_cells: project.root.join("workspaces/solar_cells_ask_tell"),
         };
         // The native code of the standard plugins is cached from here on.

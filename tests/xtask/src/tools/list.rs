@@ -98,7 +98,7 @@ pub(crate) const COMPONENTIZE_QJS: Tool = Tool {
     check: &[],
     source: Source::Npm("componentize-qjs", "0.4.5"),
 };
-const ESBUILD: Tool = Tool {
+pub(super) const ESBUILD: Tool = Tool {
     name: "esbuild",
     purpose: "makes scripts of plugins in TypeScript",
     programs: &["esbuild"],
@@ -369,7 +369,8 @@ pub(crate) const FOR_TESTS: &[Tool] = &[
 pub(crate) const FOR_SLOW_TESTS: &[Tool] = &[ACCOUNTS, OPTIMISERS, R];
 
 /// What `bench` needs beside a built host.
-pub(crate) const FOR_BENCH: &[Tool] = &[PYTHON, BASICS, FILE_SYSTEMS, PEERS, SLURM, SSH];
+pub(crate) const FOR_BENCH: &[Tool] =
+    &[PYTHON, PYTHON_VENV, NODE, COMPONENTIZE_PY, COMPONENTIZE_QJS, ESBUILD, BASICS, FILE_SYSTEMS, PEERS, SLURM, SSH];
 
 /// What `fresh` needs of the machine that it runs on.
 pub(crate) const FOR_FRESH: &[Tool] = &[TREE];

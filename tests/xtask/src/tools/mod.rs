@@ -148,6 +148,17 @@ pub(crate) fn with_node(project: &Project) -> OsString {
     path
 }
 
+/// A `PATH` that finds what makes components of Python, JavaScript and TypeScript first.
+pub(crate) fn with_builders(project: &Project) -> OsString {
+    let mut path = OsString::new();
+    for tool in [&list::COMPONENTIZE_PY, &list::COMPONENTIZE_QJS, &list::ESBUILD] {
+        path.push(tool.directory(project).unwrap_or_default());
+        path.push(":");
+    }
+    path.push(with_node(project));
+    path
+}
+
 impl Source {
     /// The command that a person would give.
     fn shown(&self) -> String {
