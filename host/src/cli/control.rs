@@ -44,7 +44,7 @@ pub(super) struct How {
 
 /// Says what a command did: the run's state as data, the sentence for a person.
 fn say(session: &Session, run: &Run, sentence: &str) -> Result<u8, Failure> {
-    say_with(session, run, sentence, None)
+    say_with(session, run, sentence, Vec::new())
 }
 
 /// Says it with how many things it was done to, under a key of the JSON.
@@ -54,22 +54,17 @@ pub(super) fn say_count(
     sentence: &str,
     (key, count): (&str, u64),
 ) -> Result<u8, Failure> {
-    say_with(session, run, sentence, Some((key, count.into())))
+    say_with(session, run, sentence, vec![(key, count.into())])
 }
 
 /// Says it with one more thing in the JSON.
-pub(super) fn say_with(
-    session: &Session,
-    run: &Run,
-    sentence: &str,
-    more: Option<(&str, Value)>,
-) -> Result<u8, Failure> {
+pub(super) fn say_with(session: &Session, run: &Run, sentence: &str, more: Vec<(&str, Value)>) -> Result<u8, Failure> {
     let row = run.store.run()?;
     let tried = if run.store.rehearses() { "dry run, nothing is changed: " } else { "" };
     tell(&format!("{tried}run `{}`: {sentence}", run.dir.address()));
     if session.json {
         let mut document = json!({"run_id": row.run_id, "state": row.state, "reason": row.reason});
-        if let Some((key, value)) = more {
+        for (key, value) in more {
             document[key] = value;
         }
         print_json(&document)?;

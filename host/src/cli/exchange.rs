@@ -2,7 +2,7 @@
 //! it would have made otherwise.
 use super::Session;
 use super::control::say_with;
-use super::output::{print, print_json, tell};
+use super::output::{print, tell};
 use super::replay::difference;
 use crate::failure::Failure;
 use crate::ground::files::read_named;
@@ -72,17 +72,16 @@ pub(super) fn say(
     compared: &Compared,
 ) -> Result<u8, Failure> {
     let Compared { asks, leaves, decided } = compared;
+    let counts = decided.as_ref().map(|tried| {
+        json!({"made": tried.decisions, "agreed": tried.agreed, "differing": tried.otherwise,
+            "left_out": tried.left_out, "removed": tried.removed, "first": tried.first})
+    });
+    let more =
+        [("sha256", json!(new.sha256)), ("asks", json!(asks)), ("leaves", json!(leaves)), ("decisions", json!(counts))];
+    say_with(session, run, text, more.into())?;
     if session.json {
-        let row = run.store.run()?;
-        let decisions = decided.as_ref().map(|tried| {
-            json!({"made": tried.decisions, "agreed": tried.agreed, "differing": tried.otherwise,
-                "left_out": tried.left_out, "removed": tried.removed, "first": tried.first})
-        });
-        return print_json(&json!({"run_id": row.run_id, "state": row.state, "reason": row.reason,
-            "sha256": new.sha256, "asks": asks, "leaves": leaves, "decisions": decisions}))
-        .map(|()| 0);
+        return Ok(0);
     }
-    say_with(session, run, text, None)?;
     tell(&permissions(asks, leaves));
     let Some(tried) = decided else { return Ok(0) };
     tell(&decisions(tried));

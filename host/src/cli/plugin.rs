@@ -178,7 +178,7 @@ pub(super) fn amend_plugin(
     if let Some(tried) = tried {
         return exchange::say(session, run, &text, &new, &tried);
     }
-    say_with(session, run, &text, Some(("sha256", new.sha256.into())))
+    say_with(session, run, &text, vec![("sha256", new.sha256.into())])
 }
 
 /// What the record says of the act.

@@ -38,5 +38,5 @@ pub(super) fn reuse(session: &Session, command: &ReuseCommand) -> Result<u8, Fai
         "no later run takes the results of task `{task}`; `matterstack rerun {address} {}` computes them anew here",
         positional(task)
     );
-    say_with(session, &held.run, &text, None)
+    say_with(session, &held.run, &text, Vec::new())
 }
