@@ -83,7 +83,7 @@ pub(crate) fn test(project: &Project, filters: &[String], slow: bool) -> Result<
     let mut total = Summary::default();
     // most tests wait, for jobs, clusters and people, more than they compute
     // tests wait for jobs, clusters and people more than they compute
-    let threads = 3 * available_parallelism().map_or(1, NonZero::get);
+    let threads = 2 * available_parallelism().map_or(1, NonZero::get);
     if let Err(error) = dist::for_tests(project) {
         println!("{error:#}; counted as one failure");
         total.failed += 1;
