@@ -218,7 +218,7 @@ class _Held:
     def read(self, digest: str, offset: int, max: int) -> bytes:
         if digest not in self.kept:
             path = self.paths[digest]
-            place = self.run.command("path", self.task, path)["path"]
+            place = self.run.command("path", "--", self.task, path)["path"]
             held = pathlib.Path(place).read_bytes()
             if hashlib.sha256(held).hexdigest() != digest:
                 raise CommandError(74, f"`{path}` of task `{self.task}` is not as the task left it",
@@ -228,7 +228,10 @@ class _Held:
 
 
 def _call(arguments: Sequence[Path], workspaces: Optional[Path], fine: Sequence[int] = (0,)) -> Tuple[int, Any]:
-    words = [binary(), *map(os.fspath, arguments), *_options(workspaces=workspaces), "--json"]
+    words = [binary(), *map(os.fspath, arguments)]
+    # behind `--` stand ids, which may look like options
+    end = words.index("--") if "--" in words else len(words)
+    words[end:end] = [*_options(workspaces=workspaces), "--json"]
     process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                text=True, encoding="utf-8", errors="replace")
     failure: List[str] = []

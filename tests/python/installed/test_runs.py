@@ -62,6 +62,13 @@ class Runs(unittest.TestCase):
         run.loop()
         return run
 
+    def test_an_id_that_looks_like_an_option_is_an_id(self):
+        self.workspace("odd", {"plugin": "builtin:workflow", "params": {"tasks": [
+            {"id": "-a b", "operator": "local", "command": "echo 7 > -y", "outputs": ["-y"]}]}})
+        run = matterstack.init("odd")
+        run.loop()
+        self.assertEqual([result.output("-y").json() for result in run.results()], [7])
+
     def test_a_run_is_made_moved_and_read(self):
         self.workspace("sweep", SWEEP)
         run = matterstack.init("sweep", label="trial", set={"campaign.params.grid": {"x": [1, 2]}})
