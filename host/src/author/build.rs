@@ -1,6 +1,7 @@
 //! Makes a component of its source: by what the configuration says (`campaign.build`), else by what lies there. The
 //! programs that do it are the author's own.
 use super::component;
+use super::place::Place;
 use crate::backend::run_in;
 use crate::failure::Failure;
 use crate::ground::files::{put, read_named};
@@ -71,17 +72,20 @@ fn of_source(directory: &Path, named: &str, log: &OwnedFd) -> Result<Option<Path
     let place = directory.join(named);
     if let Some(source) = component::source_of(&place) {
         component::componentize(&source, &place, log)?;
-        return made(place).map(Some);
+        return Ok(Some(place));
     }
     let source = Path::new(named).with_extension("ts");
     if !named.ends_with(".js") || !directory.join(&source).is_file() {
         return Ok(None);
     }
-    let (source, out) = (source.display().to_string(), format!("--outfile={named}"));
+    let aside = Place::make()?;
+    let bundle = aside.0.join("bundle.js");
+    let (source, out) = (source.display().to_string(), format!("--outfile={}", bundle.display()));
     // the module is in the sandbox, and everything else goes into the one file
     let words = ["esbuild", &source, "--bundle", "--format=esm", "--external:matterstack", &out];
     start(&words.map(str::to_owned), directory, log)?;
-    made(place).map(Some)
+    component::put_in_place(&bundle, &place)?;
+    Ok(Some(place))
 }
 
 /// Starts the command that makes a plugin.

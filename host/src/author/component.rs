@@ -1,10 +1,10 @@
 //! Makes a component of a script, for who publishes one: beside the script it needs the SDK of its language and the
 //! contract, which the binary carries, and the language's own program.
 use super::build::start_in;
-use super::new::files;
+use super::new;
 use super::place::Place;
 use crate::failure::{Failure, FailureKind};
-use crate::ground::files::read_named;
+use crate::ground::files::{self, read_named};
 use crate::model::config::PLUGIN_MAX;
 use crate::model::script::{Language, look};
 use std::fs;
@@ -37,14 +37,15 @@ pub(super) fn componentize(source: &Path, component: &Path, log: &OwnedFd) -> Re
     };
     let folder = component.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = &fs::canonicalize(folder).map_err(unread)?;
-    let out = folder.join(component.file_name().unwrap_or_default());
     let place = Place::make()?;
+    // put in place when it is whole: a build that was cut short leaves nothing that looks new
+    let out = place.0.join("made.wasm");
     let put = |name: &str, text: &str| {
         let path = place.0.join(name);
         path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, text))
     };
     let unwritten = |error| Failure::io(format!("`{}` cannot be written", place.0.display()), error);
-    for (name, bytes) in files(&format!("sdk-{}", language.runner())).unwrap_or_default() {
+    for (name, bytes) in new::files(&format!("sdk-{}", language.runner())).unwrap_or_default() {
         put(name, &String::from_utf8_lossy(bytes)).map_err(unwritten)?;
     }
     let made = Made { source, out: &out, world };
@@ -54,7 +55,19 @@ pub(super) fn componentize(source: &Path, component: &Path, log: &OwnedFd) -> Re
     };
     put(name, &text).map_err(unwritten)?;
     // there, so that no path that changes each time comes into what is made
-    commands.iter().try_for_each(|command| start_in(command, folder, &place.0, log))
+    commands.iter().try_for_each(|command| start_in(command, folder, &place.0, log))?;
+    put_in_place(&out, component)
+}
+
+/// Moves what a program has made to where it belongs, in one step.
+pub(super) fn put_in_place(made: &Path, place: &Path) -> Result<(), Failure> {
+    let lost =
+        |error| Failure::machine(format!("`{}` was not made, though the build succeeded", place.display()), error);
+    let bytes = read_named(made, PLUGIN_MAX).map_err(lost)?;
+    // a bare name is beside nothing
+    let place = Path::new(".").join(place);
+    files::put(&place, &bytes, true)
+        .map_err(|error| Failure::io(format!("`{}` cannot be written", place.display()), error))
 }
 
 /// What is made of what.
