@@ -116,6 +116,7 @@ fn a_component_is_made_of_the_script_of_its_name() {
         assert!(done.stderr.contains("building needs `esbuild`"), "{done:?}");
         let built = world.run(&["plugin", "build", &format!("workspaces/{name}"), "--json"]).code(0).json();
         assert_eq!(built["checked"]["problems"], json!([]), "{built}");
+        a_tool_that_dies_leaves_what_was_there(&world, name, built["path"].as_str().expect("a path"));
         world.run(&["init", name, "--run-id", name]).code(0);
         world.run(&["loop", name]).code(0);
         let tasks = world.run(&["tasks", name, "--json"]).code(0).json();
@@ -135,6 +136,21 @@ fn a_component_is_made_of_the_script_of_its_name() {
         done.stderr.contains("building needs `componentize-py`") && done.stderr.contains("pip install"),
         "{done:?}"
     );
+}
+
+/// A tool of the author's own that ends when it has written a half.
+fn a_tool_that_dies_leaves_what_was_there(world: &World, name: &str, component: &str) {
+    let component = world.root().parent().expect("a parent").join(component);
+    let before = fs::read(&component).expect("a component");
+    let tools = world.root().join(name).join("venv/bin");
+    fs::create_dir_all(&tools).expect("a folder");
+    let tool = tools.join("componentize-qjs");
+    fs::write(&tool, "#!/bin/sh\nfor last; do :; done\nprintf half > \"$last\"\nexit 1\n").expect("a tool");
+    fs::set_permissions(&tool, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("ours");
+    let done = world.run(&["plugin", "build", &format!("workspaces/{name}")]).code(2);
+    assert!(done.stderr.contains("failed"), "{done:?}");
+    assert!(fs::read(&component).expect("a component") == before, "half of one is in its place");
+    fs::remove_dir_all(world.root().join(name).join("venv")).expect("ours");
 }
 
 /// As a tool chain leaves it that makes no components; the binary makes one, and it decides as the linker's does.
