@@ -8,6 +8,7 @@ mod ask_tell;
 mod authors;
 mod cluster;
 mod each_result;
+mod evidence;
 mod ground;
 mod measure;
 mod mend;
@@ -30,7 +31,7 @@ use ground::{Given, Ground, Place};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Only the rows whose name contains this text: independent, chain, idle, per-task, after,
-    /// cold-start, calls, plan, record, mend, reuse, each-result, results, pool, ask-tell, botorch, authors,
+    /// cold-start, calls, plan, record, mend, reuse, each-result, results, evidence, pool, ask-tell, botorch, authors,
     /// million, slurm, ssh
     row: Option<String>,
     /// Only on the file system in memory, or only on the disk
@@ -57,7 +58,7 @@ enum Measured {
     OnDisk(fn(&Ground) -> Result<()>),
 }
 
-const ROWS: [Row; 20] = [
+const ROWS: [Row; 21] = [
     Row { name: "independent", measured: Measured::Everywhere(rows::independent) },
     Row { name: "chain", measured: Measured::Everywhere(rows::chain) },
     Row { name: "idle", measured: Measured::Everywhere(rows::idle) },
@@ -71,6 +72,7 @@ const ROWS: [Row; 20] = [
     Row { name: "reuse", measured: Measured::InEachPlace(reuse::reuse) },
     Row { name: "each-result", measured: Measured::InEachPlace(each_result::each_result) },
     Row { name: "results", measured: Measured::InEachPlace(results::results) },
+    Row { name: "evidence", measured: Measured::InEachPlace(evidence::evidence) },
     Row { name: "pool", measured: Measured::InEachPlace(pool::pool) },
     Row { name: "ask-tell", measured: Measured::InEachPlace(ask_tell::ask_tell) },
     Row { name: "botorch", measured: Measured::OnDisk(ask_tell::botorch) },

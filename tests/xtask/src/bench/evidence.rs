@@ -1,0 +1,63 @@
+//! What it costs to give a run to others: its bundle, what it takes to believe one, and its decisions made again.
+use super::ground::{Given, Ground, Tasks};
+use super::measure::{Cost, cost};
+use super::table::{say, show};
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use std::fs;
+
+/// Tasks of the run that is bundled.
+const COUNT: usize = 10_000;
+/// Iterations of the run whose campaign computes.
+const ITERATIONS: usize = 20;
+/// A campaign that computes for a while before it asks for one command.
+const THINKS: &str = include_str!("evidence/thinks.py");
+
+/// The bundle of a large run, its verification, and the replay of a campaign that computes.
+pub(super) fn evidence(ground: &Ground) -> Result<()> {
+    bundle(ground)?;
+    replay(ground)
+}
+
+fn bundle(ground: &Ground) -> Result<()> {
+    ground.workspace("bundled", Given::File, &Tasks::independent(COUNT), &json!({}))?;
+    ground.whole_run("bundled", "bundled")?;
+    let written = ground.once("evidence bundled --out bundle --quiet")?;
+    let in_bundle = ground.scratch.join("bundle");
+    let hashed = cost(&in_bundle, "find . -type f -print0 | xargs -0 sha256sum")?;
+    let more = |of: Cost| format!("hashing its files with sha256sum {:.2} CPU s, {:.2} s", of.cpu_s, of.wall_s);
+    let bar = format!("≤ 2 CPU s beside hashing, ≤ 60 MB; {}", more(hashed));
+    show(&format!("bundle of {COUNT} tasks"), None, ground.place, written, &bar);
+    let archived = ground.once("evidence bundled --archive bundle.zip --quiet")?;
+    show(&format!("archive of {COUNT} tasks"), None, ground.place, archived, "");
+    let verified = ground.once("evidence verify bundle")?;
+    let bar = format!("≥ 80 % of sha256sum's speed; {}", more(hashed));
+    show(&format!("verify of {COUNT} tasks"), None, ground.place, verified, &bar);
+    Ok(())
+}
+
+fn replay(ground: &Ground) -> Result<()> {
+    let directory = ground.scratch.join("workspaces/thinks");
+    fs::create_dir_all(&directory)?;
+    fs::write(directory.join("thinks.py"), THINKS)?;
+    let config = json!({
+        "campaign": {"plugin": "thinks.py", "params": {"iterations": ITERATIONS}},
+        "operators": {"local": {"plugin": "builtin:compute", "grants": {"compute": ["local"]}}},
+        "backends": {"local": {"kind": "local"}},
+    });
+    fs::write(directory.join("config.json"), config.to_string())?;
+    ground.unmeasured(&["init", "thinks", "--run-id", "thinks"])?;
+    let told = ground.unmeasured(&["loop", "thinks", "--timings", "--json"])?;
+    let ticks = serde_json::Deserializer::from_slice(&told.stdout).into_iter::<Value>();
+    let decided: f64 = ticks
+        .map(|tick| tick.map(|tick| tick["timings"]["decide_ms"].as_f64().unwrap_or_default()))
+        .sum::<Result<f64, _>>()
+        .context("the timings of ticks")?;
+    ensure!(decided > 0.0, "no tick told how long its decisions took");
+    let again = ground.once("replay thinks")?;
+    let own = decided / 1000.0;
+    let bar = format!("≤ 1.2 × the campaign's own {own:.2} s: {:.2} ×; on all cores", again.cpu_s / own);
+    show("replay of what was computed", None, ground.place, again, &bar);
+    say("(the campaign's own is wall time of its ticks' decisions: compare on a machine that does nothing else)");
+    Ok(())
+}
