@@ -4,10 +4,10 @@
 //! [`model`] holds plain values and rules, [`ground`] words, files, the machine and randomness. [`store`] is the only
 //! place that knows SQL, [`backend`] starts programs, [`plugin`] is the only place that knows wasmtime. [`run`] is a
 //! run directory, its lease and what an opened run holds. [`tick`] joins them into one step. [`failure`] and
-//! [`explain`] say what went wrong and why nothing moves, [`people`] brings in answers and kits, [`evidence`] writes
-//! what a run leaves for others. [`workspace`] finds, makes and opens runs, [`results`] makes tables of them,
-//! [`replay`] makes their decisions again, [`author`] is for who writes plugins, [`drive`] is the loop, and [`cli`] is
-//! the only place that prints.
+//! [`explain`] say what went wrong and why nothing moves, [`people`] brings in answers and kits. [`workspace`] finds,
+//! makes and opens runs, [`results`] makes tables of them, [`replay`] makes their decisions again, [`evidence`] writes
+//! what a run leaves for others, [`author`] is for who writes plugins, [`drive`] is the loop, and [`cli`] is the only
+//! place that prints.
 //!
 //! What holds always, beside the order of the rooms:
 //!

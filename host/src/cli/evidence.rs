@@ -1,21 +1,66 @@
 //! `evidence`: writes the bundle, and says what it found.
 use super::output::{one_line, print, print_json, tell};
 use super::{Session, shown};
-use crate::evidence;
+use crate::evidence::{self, Request, Written};
 use crate::failure::{Failure, FailureKind};
+use crate::model::pattern::{Dots, Pattern, Patterns};
 use crate::workspace;
+use clap::Args;
 use serde_json::json;
-use std::path::Path;
+use std::path::PathBuf;
 
-pub(super) fn evidence(session: &Session, name: &str, out: Option<&Path>) -> Result<u8, Failure> {
-    let dir = session.run(name)?;
-    if out.is_none() {
+/// Of which run, and what goes where.
+#[derive(Debug, Args)]
+pub(super) struct EvidenceArguments {
+    /// The run
+    #[arg(default_value = "latest")]
+    run: String,
+    /// The folder [default: evidence/ in the run directory]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// One zip instead of a folder
+    #[arg(long, value_name = "FILE", conflicts_with = "out")]
+    archive: Option<PathBuf>,
+    /// Leave files out: outputs and logs by their path or TASK/PATH, inputs by their path; their digests stay. May be
+    /// given several times
+    #[arg(long, value_name = "GLOB")]
+    omit: Vec<String>,
+    /// Put `user-1`, `host-1` in the place of the names of users and machines
+    #[arg(long)]
+    redact: bool,
+}
+
+pub(super) fn evidence(session: &Session, arguments: &EvidenceArguments) -> Result<u8, Failure> {
+    let dir = session.run(&arguments.run)?;
+    if arguments.out.is_none() && arguments.archive.is_none() {
         workspace::refuse_other_user(&dir).map_err(|failure| match failure.kind {
             FailureKind::Input => failure.hint("name a place of your own with `--out DIR`"),
             _ => failure,
         })?;
     }
-    let written = evidence::write(&dir, out.unwrap_or(&dir.evidence()))?;
+    let omit = arguments.omit.iter().map(|text| Pattern::parse(text)).collect::<Result<Vec<_>, _>>();
+    let omit = omit.map_err(|error| Failure::input(format!("--omit: {error}")))?;
+    let omit = (!omit.is_empty()).then(|| Patterns::new(omit, Dots::Written));
+    let request = Request { omit: omit.as_ref(), redact: arguments.redact };
+    let written = match &arguments.archive {
+        Some(file) => evidence::write_archive(&dir, file, &request)?,
+        None => evidence::write(&dir, &arguments.out.clone().unwrap_or_else(|| dir.evidence()), &request)?,
+    };
+    say(&written);
+    let run = &written.run;
+    if session.json {
+        print_json(&json!({
+            "run_id": run.run_id, "path": written.path, "state": run.state, "complete": run.state.ended(),
+            "sha256": written.sha256, "verified": written.verified, "omitted": written.omitted,
+        }))?;
+    } else {
+        print(&format!("{}\n", shown(&written.path)))?;
+    }
+    Ok(0)
+}
+
+/// What a person must know of a bundle who gives it away.
+fn say(written: &Written) {
     let run = &written.run;
     if !run.state.ended() {
         tell(&format!(
@@ -38,13 +83,15 @@ pub(super) fn evidence(session: &Session, name: &str, out: Option<&Path>) -> Res
             written.withheld
         ));
     }
-    if session.json {
-        print_json(&json!({
-            "run_id": run.run_id, "path": written.document.parent(), "state": run.state, "complete": run.state.ended(),
-            "sha256": written.sha256, "verified": written.verified,
-        }))?;
-    } else {
-        print(&format!("{}\n{}\n", shown(&written.report), shown(&written.document)))?;
+    if written.omitted > 0 {
+        let what =
+            "are named in the record and are not in the bundle: evidence.json says under `omitted` which and why";
+        tell(&format!("{} file(s) {what}", written.omitted));
     }
-    Ok(0)
+    if written.still_named {
+        tell(
+            "warning: what the campaign was given or answered, or a task, tells a name that is redacted elsewhere; it \
+             cannot be changed without making the record another",
+        );
+    }
 }

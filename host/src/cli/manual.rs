@@ -1,7 +1,9 @@
 //! What the command line takes, and the manual of it.
 use super::control::How;
 use super::subject::Choice;
-use super::{backend, control, export, keep, kit, mend, new, once, page, plugin, respond, reuse, runs, step, table};
+use super::{
+    backend, control, evidence, export, keep, kit, mend, new, once, page, plugin, respond, reuse, runs, step, table,
+};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -381,23 +383,22 @@ pub(super) enum Command {
     /// Carry jobs to clusters that cannot be reached, and their results back
     #[command(subcommand)]
     Kit(kit::KitCommand),
-    /// Write the evidence bundle: evidence.json and report.md
+    /// Write the evidence bundle: all that strangers need to follow and to believe a run
     ///
-    /// evidence.json holds everything that is recorded of the run (`matterstack config schema evidence` describes it),
-    /// report.md tells it to a person. A run that has not ended or has failed gets a bundle that says so. Every output,
-    /// plugin and input is compared with its recorded SHA-256; what is changed or missing stands in both files and on
-    /// standard error, and the exit code stays 0. While nothing changes, writing again gives the same bytes.
+    /// A folder, or with --archive one zip: the record itself (state.sqlite), configurations, plugins, inputs, outputs
+    /// and logs, each once; evidence.json, which holds everything recorded for programs (`matterstack config schema
+    /// evidence` describes it); README.md and report.html for people; manifest-sha256.txt with the digest of every other
+    /// file, as `sha256sum -c` reads it. A run that has not ended or has failed gets a bundle that says so. Every file is
+    /// compared with its recorded SHA-256; what is changed or missing is said, and the exit code stays 0. While nothing
+    /// changes, writing again gives the same bytes.
     ///
-    /// With --json: run_id, path (the directory), state, complete (the run has ended), sha256 (of evidence.json), and
-    /// verified: {files, bytes, intact, changed, missing, unreadable}.
-    Evidence {
-        /// The run
-        #[arg(default_value = "latest")]
-        run: String,
-        /// Where to [default: evidence/ in the run directory]
-        #[arg(long, value_name = "DIR")]
-        out: Option<PathBuf>,
-    },
+    /// No secret of a task goes into it: files that hold one are left out. Names of users and machines do, but for
+    /// --redact, with which files are left out too that tell one. A bundle can be read like a run: `status`, `table`,
+    /// `explain` and `replay` take its folder for RUN.
+    ///
+    /// With --json: run_id, path, state, complete (the run has ended), sha256 (of the manifest), verified: {files,
+    /// bytes, intact, changed, missing, unreadable, removed}, and omitted (files that the bundle does not hold).
+    Evidence(evidence::EvidenceArguments),
     /// Make every decision of a run again, from its record alone, and compare
     ///
     /// Each decision is made by itself, with the configuration, plugin, state, results and files that it had, also

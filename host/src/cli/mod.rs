@@ -161,7 +161,7 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
         }
         Command::Tell { of } => tell::tell(session, of),
         Command::Kit(command) => kit::kit(session, &command),
-        Command::Evidence { run, out } => evidence::evidence(session, &run, out.as_deref()),
+        Command::Evidence(arguments) => evidence::evidence(session, &arguments),
         Command::Replay { run } => replay::replay(session, &run),
         Command::Backup { run, out } => backup::backup(session, &run, &out),
         Command::Config(command) => runs::config(session, &command),

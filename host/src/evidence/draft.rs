@@ -1,61 +1,50 @@
-//! The two files of a bundle while they are written: aside first, then put in place together.
+//! A bundle while it is written: a folder aside, which is put in place whole.
+use super::cannot_write;
 use crate::failure::{Failure, FailureKind};
 use crate::ground::failpoint;
+use crate::run::MANIFEST;
+use rustix::fs::{CWD, RenameFlags, renameat_with, syncfs};
 use std::fs::{File, TryLockError};
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The document.
-pub(super) const DOCUMENT: &str = "evidence.json";
-/// The report.
-pub(super) const REPORT: &str = "report.md";
-
 /// A bundle that is being written. If it is dropped before it is put in place, nothing is left of it; a process that is
-/// killed leaves files that end in `.part`, which the next one takes over.
+/// killed leaves a folder that ends in `.part`, which the next one takes over.
 #[derive(Debug)]
 pub(super) struct Draft {
-    directory: PathBuf,
-    made_directory: bool,
-    document: File,
+    out: PathBuf,
+    /// Whose lock is the right to write the bundle.
+    folder: File,
     in_place: bool,
 }
 
 impl Draft {
-    /// Makes the directory where needed and takes the right to write the bundle in it.
-    pub(super) fn begin(directory: &Path) -> Result<Self, Failure> {
-        let failed = |error| cannot_write(directory, error);
-        if directory.exists() && !directory.is_dir() {
-            return Err(Failure::input(format!("`{}` is not a directory", directory.display())));
-        }
-        let made_directory = !directory.exists();
-        std::fs::create_dir_all(directory).map_err(failed)?;
-        let document = match lock(&part(directory, DOCUMENT)) {
-            Ok(Some(document)) => document,
-            Ok(None) => {
-                let what = format!("another process writes evidence to `{}`", directory.display());
-                return Err(Failure::of(FailureKind::Busy, what).hint("wait for it, or use `--out DIR`"));
-            }
-            Err(error) => {
-                if made_directory {
-                    let _ = std::fs::remove_dir(directory);
-                }
-                return Err(failed(error));
-            }
+    /// Makes a folder aside, and takes the right to write the bundle.
+    pub(super) fn begin(out: &Path) -> Result<Self, Failure> {
+        let failed = |error| cannot_write(out, error);
+        // of a link, what it leads to is replaced
+        let out = std::fs::canonicalize(out).unwrap_or_else(|_| out.to_owned());
+        refuse_other(&out)?;
+        let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::create_dir_all(parent).map_err(failed)?;
+        let Some(folder) = lock(&part(&out)).map_err(failed)? else {
+            let what = format!("another process writes evidence to `{}`", out.display());
+            return Err(Failure::of(FailureKind::Busy, what).hint("wait for it, or use `--out DIR`"));
         };
-        let draft = Self { directory: directory.to_owned(), made_directory, document, in_place: false };
-        draft.document.set_len(0).map_err(failed)?;
+        let draft = Self { out, folder, in_place: false };
+        empty(&draft.path()).map_err(failed)?;
         Ok(draft)
     }
 
-    /// The document, to be written.
-    pub(super) fn document(&self) -> &File {
-        &self.document
+    /// Where it is written.
+    pub(super) fn path(&self) -> PathBuf {
+        part(&self.out)
     }
 
     /// A file for what comes last and is known first. It has no name, so that nothing is left of it.
     pub(super) fn scratch(&self) -> io::Result<File> {
-        let path = part(&self.directory, "scratch");
+        let path = self.path().join(".scratch");
         let file = File::options().create(true).truncate(true).read(true).write(true).open(&path)?;
         std::fs::remove_file(path)?;
         Ok(file)
@@ -63,70 +52,132 @@ impl Draft {
 
     /// What to say when the bundle cannot be written.
     pub(super) fn failed(&self, error: io::Error) -> Failure {
-        cannot_write(&self.directory, error)
+        cannot_write(&self.out, error)
     }
 
-    /// Writes the report and puts both in place, each whole; returns where they are. A report names the digest of its
-    /// document, so a pair that a power failure parted can be told.
-    pub(super) fn put_in_place(
-        mut self,
-        report: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-    ) -> Result<(PathBuf, PathBuf), Failure> {
-        let aside = |name| part(&self.directory, name);
-        let work = || -> io::Result<()> {
-            self.document.sync_all()?;
-            let mut file = BufWriter::new(File::create(aside(REPORT))?);
-            report(&mut file)?;
-            file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-            failpoint::hit("evidence.written");
-            std::fs::rename(aside(REPORT), self.directory.join(REPORT))?;
-            failpoint::hit("evidence.report-renamed");
-            // Last, because its name is the lock: from here on the next writer may begin.
-            std::fs::rename(aside(DOCUMENT), self.directory.join(DOCUMENT))?;
-            File::open(&self.directory)?.sync_all()
-        };
-        work().map_err(|error| self.failed(error))?;
+    /// Puts the bundle in place, whole and at once, and takes away the one that was there; returns where it is.
+    pub(super) fn put_in_place(mut self) -> Result<PathBuf, Failure> {
+        self.work().map_err(|error| self.failed(error))?;
         self.in_place = true;
-        Ok((self.directory.join(DOCUMENT), self.directory.join(REPORT)))
+        Ok(self.out.clone())
+    }
+
+    fn work(&self) -> io::Result<()> {
+        let (part, out) = (self.path(), &self.out);
+        // at once for all files: one by one would wait for the disk as often
+        syncfs(&self.folder)?;
+        failpoint::hit("evidence.written");
+        match renameat_with(CWD, &part, CWD, out, RenameFlags::EXCHANGE) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::NOENT) => std::fs::rename(&part, out)?,
+            // a file system that cannot exchange; a crash between the two leaves both, and neither is half
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+                let old = beside(out, ".old");
+                remove(&old)?;
+                std::fs::rename(out, &old)?;
+                std::fs::rename(&part, out)?;
+                remove(&old)?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        failpoint::hit("evidence.in-place");
+        if let Some(parent) = out.parent() {
+            File::open(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?.sync_all()?;
+        }
+        // what is aside now is the earlier bundle, or the folder of the next writer, which has its lock
+        if part.exists()
+            && let Some(_lock) = lock(&part)?
+        {
+            remove(&part)?;
+        }
+        Ok(())
     }
 }
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        if self.in_place {
-            return;
-        }
-        // What cannot be removed now is taken over by the next bundle.
-        let _ = std::fs::remove_file(part(&self.directory, DOCUMENT));
-        let _ = std::fs::remove_file(part(&self.directory, REPORT));
-        if self.made_directory {
-            let _ = std::fs::remove_dir(&self.directory);
+        if !self.in_place {
+            // What cannot be removed now is taken over by the next bundle.
+            let _ = std::fs::remove_dir_all(self.path());
         }
     }
 }
 
-fn part(directory: &Path, name: &str) -> PathBuf {
-    directory.join(format!("{name}.part"))
+/// Refuses a place that holds what is no bundle.
+fn refuse_other(out: &Path) -> Result<(), Failure> {
+    let shown = out.display();
+    if !out.exists() {
+        return Ok(());
+    }
+    if !out.is_dir() {
+        return Err(Failure::input(format!("`{shown}` is not a directory")));
+    }
+    let is_empty = std::fs::read_dir(out).map_err(|error| cannot_write(out, error))?.next().is_none();
+    if !is_empty && !out.join(MANIFEST).exists() {
+        return Err(Failure::input(format!("`{shown}` holds something else than a bundle of evidence"))
+            .hint("name a directory that does not exist: whatever is in this one would be replaced"));
+    }
+    let device = |path: &Path| path.metadata().map(|metadata| metadata.dev()).ok();
+    if device(out) != out.parent().and_then(device) {
+        return Err(Failure::input(format!(
+            "`{shown}` is where a file system begins, and cannot be replaced as a whole"
+        ))
+        .hint(format!("name a directory in it, such as `{shown}/evidence`")));
+    }
+    Ok(())
 }
 
-fn cannot_write(directory: &Path, error: io::Error) -> Failure {
-    Failure::machine(format!("evidence cannot be written to `{}`", directory.display()), error)
-        .hint("make room or mend the permission, or use `--out DIR`; an earlier bundle is as it was")
+fn part(out: &Path) -> PathBuf {
+    beside(out, ".part")
 }
 
-/// Opens and locks the file at `path`; nothing if another process has it.
+/// A path beside another one, whose name ends otherwise.
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(ending);
+    path.with_file_name(name)
+}
+
+fn empty(folder: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            std::fs::remove_dir_all(entry.path())?;
+        } else {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn remove(folder: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Makes and locks the folder at `path`; nothing if another process has it.
 fn lock(path: &Path) -> io::Result<Option<File>> {
     loop {
-        let file = File::options().create(true).truncate(false).read(true).write(true).open(path)?;
-        match file.try_lock() {
+        match std::fs::create_dir(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        let folder = match File::open(path) {
+            // another process has put it in place, or away
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            folder => folder?,
+        };
+        match folder.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        // Between opening and locking another process may have put the same file in place: then it is no longer aside.
-        let (own, named) = (file.metadata()?, std::fs::metadata(path));
+        // between opening and locking another process may have put the same folder in place: then it is no longer aside
+        let (own, named) = (folder.metadata()?, std::fs::metadata(path));
         if named.is_ok_and(|named| (named.dev(), named.ino()) == (own.dev(), own.ino())) {
-            return Ok(Some(file));
+            return Ok(Some(folder));
         }
     }
 }

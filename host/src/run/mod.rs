@@ -8,7 +8,7 @@ mod ticked;
 mod view;
 
 pub use approval::{Approval, Expected, Word, known};
-pub use dir::RunDir;
+pub use dir::{MANIFEST, RunDir};
 pub use lease::{Lease, LeaseError};
 pub use outside::{outside_command, taking_command};
 pub use signature::{ANSWER_MAX, Signature};

@@ -20,6 +20,7 @@ mod news;
 mod outlook;
 mod output;
 mod ready;
+mod redact;
 mod rehearsal;
 mod removed;
 mod rerun;

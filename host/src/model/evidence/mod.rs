@@ -2,11 +2,13 @@
 mod attempt;
 mod decision;
 mod integrity;
+mod omitted;
 mod resources;
 
 pub use attempt::{AttemptRecord, InputRecord, JobRecord, LogKind, LogRecord, RemovedRecord, Withheld};
 pub use decision::{DecisionKind, DecisionOutcome, DecisionRecord, EngineRecord, NumberedEngine};
 pub use integrity::{FileKind, Finding, Integrity, Verified};
+pub use omitted::{OmittedRecord, OmittedWhy};
 pub use resources::{AttemptUse, Resources, ResourcesRecord, Tally};
 
 use super::act::ActRecord;
@@ -60,6 +62,9 @@ pub struct EvidenceBundle {
     pub findings: Vec<Finding>,
     /// What was compared with its recorded digest when the bundle was written.
     pub verified: Verified,
+    /// Files that the record names and the bundle does not hold; all others lie below plugins/, inputs/ and files/.
+    #[serde(default)]
+    pub omitted: Vec<OmittedRecord>,
 }
 
 /// The run's own record.

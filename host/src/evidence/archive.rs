@@ -1,0 +1,76 @@
+//! A folder as one zip that is the same for the same folder: sorted, with one time and one mode for all.
+use super::draft::beside;
+use crate::failure::Failure;
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, DateTime, ZipWriter};
+
+/// How every zip begins.
+const MAGIC: &[u8] = b"PK";
+
+/// Refuses to replace what is no zip.
+pub(super) fn refuse_other(out: &Path) -> Result<(), Failure> {
+    let shown = out.display();
+    match std::fs::metadata(out) {
+        Ok(found) if !found.is_file() => Err(Failure::input(format!("`{shown}` is not a file"))),
+        Ok(_) => {
+            let mut begins = Vec::new();
+            let read = File::open(out).and_then(|file| file.take(2).read_to_end(&mut begins));
+            let is_zip = read.is_ok() && (begins.is_empty() || begins == MAGIC);
+            let refused = || Failure::input(format!("`{shown}` exists and is no zip")).hint("name a new file");
+            if is_zip { Ok(()) } else { Err(refused()) }
+        }
+        Err(_) => Ok(()),
+    }
+}
+
+/// Packs every file below a folder into a zip, which is put in place whole.
+pub(super) fn pack(folder: &Path, out: &Path) -> io::Result<()> {
+    let part = beside(out, ".part");
+    let packed = pack_into(folder, &part).and_then(|()| std::fs::rename(&part, out));
+    if packed.is_err() {
+        // half a zip is of no use to anybody
+        let _ = std::fs::remove_file(&part);
+    }
+    packed
+}
+
+fn pack_into(folder: &Path, part: &Path) -> io::Result<()> {
+    let mut zip = ZipWriter::new(BufWriter::with_capacity(256 * 1024, File::create(part)?));
+    // the earliest time that a zip can tell
+    let options = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Deflated)
+        .last_modified_time(DateTime::default())
+        .unix_permissions(0o644);
+    let mut buffer = vec![0; 256 * 1024];
+    for path in paths(folder)? {
+        let mut file = File::open(folder.join(&path))?;
+        let large = file.metadata()?.len() >= u64::from(u32::MAX);
+        zip.start_file(path.to_string_lossy(), options.large_file(large))?;
+        loop {
+            let count = file.read(&mut buffer)?;
+            if count == 0 {
+                break;
+            }
+            zip.write_all(&buffer[..count])?;
+        }
+    }
+    let out = zip.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
+    out.sync_all()
+}
+
+/// Every file below a folder, by its path in it, sorted.
+fn paths(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let (mut found, mut open) = (Vec::new(), vec![PathBuf::new()]);
+    while let Some(within) = open.pop() {
+        for entry in std::fs::read_dir(folder.join(&within))? {
+            let entry = entry?;
+            let path = within.join(entry.file_name());
+            if entry.file_type()?.is_dir() { open.push(path) } else { found.push(path) }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
