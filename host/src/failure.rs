@@ -199,6 +199,17 @@ fn lease_hint(run: &str, cause: &io::Error) -> String {
     }
 }
 
+/// What helps who would change a bundle of evidence.
+const BUNDLE_HINT: &str = "go on with the run that it was made from; all that only looks works on the bundle too";
+
+/// Refuses to change what a bundle of evidence holds.
+///
+/// # Errors
+/// If the directory is one.
+pub fn refuse_bundle(dir: &RunDir) -> Result<(), Failure> {
+    if dir.is_bundle() { Err(LeaseError::Bundle(dir.root().display().to_string()).into()) } else { Ok(()) }
+}
+
 impl From<LeaseError> for Failure {
     fn from(error: LeaseError) -> Self {
         let text = error.to_string();
@@ -206,6 +217,7 @@ impl From<LeaseError> for Failure {
             LeaseError::Held(run, _) => {
                 Self::of(FailureKind::Busy, text).hint(format!("wait for it, or look with `matterstack status {run}`"))
             }
+            LeaseError::Bundle(_) => Self::input(text).hint(BUNDLE_HINT),
             LeaseError::Io(run, cause) => {
                 let hint = lease_hint(&run, &cause);
                 Self::io(text, cause).hint(hint)

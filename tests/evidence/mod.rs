@@ -1,7 +1,11 @@
 //! The evidence bundle, through the binary.
 mod bundle;
+mod reading;
 mod report;
+mod signed;
 mod trouble;
+mod verified;
+mod zips;
 
 use crate::support::world::World;
 use matterstack::model::evidence::EvidenceBundle;

@@ -1,5 +1,6 @@
 //! What several suites need: the binary as a person runs it, components built from their sources, and outside systems
 //! that a test starts for itself.
+pub(crate) mod bundle;
 pub(crate) mod client;
 pub(crate) mod disk;
 pub(crate) mod pool;

@@ -3,7 +3,7 @@ use crate::ground::machine;
 use rustix::io::Errno;
 use rustix::process::Pid;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -63,6 +63,30 @@ pub fn start_and_wait(program: &Path, arguments: &[&str], input: File) -> io::Re
         .spawn()?
         .wait()?;
     Ok(Ended { status, output, complaint })
+}
+
+/// The longest signature that is taken, in bytes.
+const SIGNATURE_MAX: u64 = 64 * 1024;
+
+/// Has `ssh-keygen` sign a text with a key, for a purpose. It may ask for a passphrase on the terminal, and for a touch
+/// of the key on standard error, which is this process's own.
+///
+/// # Errors
+/// If it cannot be started, or makes no signature.
+pub fn sign_with_ssh(key: &Path, purpose: &str, text: &[u8]) -> io::Result<Vec<u8>> {
+    // given a file it would write beside it, and ask before it replaces what is there
+    let (input, mut output) = (machine::file_in_memory(text)?, machine::file_in_memory(b"")?);
+    let mut command = Command::new("ssh-keygen");
+    command.args(["-Y", "sign", "-n", purpose, "-f"]).arg(key);
+    command.stdin(Stdio::from(input)).stdout(Stdio::from(output.try_clone()?));
+    let status = spawn(&mut command)?.wait()?;
+    if !status.success() {
+        return Err(io::Error::other(format!("it ended with {status}")));
+    }
+    let mut signature = Vec::new();
+    output.rewind()?;
+    output.take(SIGNATURE_MAX).read_to_end(&mut signature)?;
+    Ok(signature)
 }
 
 /// Starts a program in a directory, has what it prints go to `log`, and waits for its end.

@@ -7,7 +7,7 @@ use crate::backend::{
     stranded_supervisors,
 };
 use crate::evidence::verify_pinned;
-use crate::failure::Failure;
+use crate::failure::{Failure, refuse_bundle};
 use crate::ground::files::{probe, read_regular};
 use crate::ground::machine::{self, FileSystem, Room};
 use crate::model::document::sha256;
@@ -48,7 +48,13 @@ fn failed(check: &'static str, failure: &Failure) -> Check {
 pub(super) fn doctor(session: &Session, name: Option<&str>) -> Result<u8, Failure> {
     let mut checks = vec![boot(), inotify()];
     match name {
-        Some(name) => check_run(&session.run(name)?, &mut checks),
+        Some(name) => {
+            let dir = session.run(name)?;
+            refuse_bundle(&dir).map_err(|failure| {
+                failure.hint(format!("`matterstack evidence verify {}` looks through it", dir.address()))
+            })?;
+            check_run(&dir, &mut checks);
+        }
         None => {
             checks.extend(pool());
             checks.extend(stranded_supervisors().iter().map(stranded));
@@ -165,7 +171,7 @@ fn check_run(dir: &RunDir, checks: &mut Vec<Check>) {
         checks.push(match dir.lease(Duration::ZERO) {
             Ok(_) => good("lease", "free"),
             Err(error @ LeaseError::Held(..)) => good("lease", error.to_string()),
-            Err(error @ LeaseError::Io(..)) => failed("lease", &error.into()),
+            Err(error @ (LeaseError::Io(..) | LeaseError::Bundle(_))) => failed("lease", &error.into()),
         });
     }
     checks.push(match read_store(dir).and_then(|store| Ok(store.check_invariants()?)) {

@@ -1,8 +1,9 @@
 //! `evidence`: writes the bundle, and says what it found.
 use super::output::{one_line, print, print_json, tell};
+use super::verify::{BundleCommand, of_bundle};
 use super::{Session, shown};
 use crate::evidence::{self, Request, Written};
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Failure, FailureKind, refuse_bundle};
 use crate::model::pattern::{Dots, Pattern, Patterns};
 use crate::workspace;
 use clap::Args;
@@ -11,7 +12,10 @@ use std::path::PathBuf;
 
 /// Of which run, and what goes where.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct EvidenceArguments {
+    #[command(subcommand)]
+    command: Option<BundleCommand>,
     /// The run
     #[arg(default_value = "latest")]
     run: String,
@@ -31,7 +35,11 @@ pub(super) struct EvidenceArguments {
 }
 
 pub(super) fn evidence(session: &Session, arguments: &EvidenceArguments) -> Result<u8, Failure> {
+    if let Some(command) = &arguments.command {
+        return of_bundle(session, command);
+    }
     let dir = session.run(&arguments.run)?;
+    refuse_bundle(&dir)?;
     if arguments.out.is_none() && arguments.archive.is_none() {
         workspace::refuse_other_user(&dir).map_err(|failure| match failure.kind {
             FailureKind::Input => failure.hint("name a place of your own with `--out DIR`"),

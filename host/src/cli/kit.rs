@@ -2,7 +2,7 @@
 use super::output::{print, print_json, tell};
 use super::respond::short_reason;
 use super::{Session, shown};
-use crate::failure::Failure;
+use crate::failure::{Failure, refuse_bundle};
 use crate::people::kit;
 use crate::run::RunDir;
 use crate::workspace::{now_ms, read_store};
@@ -54,6 +54,7 @@ pub(super) fn kit(session: &Session, command: &KitCommand) -> Result<u8, Failure
 
 fn export(session: &Session, run: &str, tasks: &[String], out: Option<&Path>) -> Result<u8, Failure> {
     let dir = session.run(run)?;
+    refuse_bundle(&dir)?;
     let store = read_store(&dir)?;
     let out = out.map_or_else(|| PathBuf::from(format!("kits-{}.tar.gz", dir.id())), Path::to_owned);
     let exported = kit::export(&dir, &store, tasks, &out)?;
@@ -73,6 +74,7 @@ fn import(
     bytes_max: u64,
     reason: Option<&str>,
 ) -> Result<u8, Failure> {
+    run.map_or(Ok(()), |run| refuse_bundle(&session.run(run)?))?;
     let runs = |id: &str| -> Result<Vec<RunDir>, Failure> {
         if let Some(run) = run {
             return Ok(vec![session.run(run)?]);

@@ -8,7 +8,9 @@ use super::{Session, shown};
 use crate::failure::Failure;
 use crate::ground::files::{is_link, open_regular_path};
 use crate::ground::words::positional;
+use crate::model::evidence::{LogKind, LogRecord};
 use crate::model::states::AttemptState;
+use crate::run::RunDir;
 use crate::store::{AttemptRow, Store};
 use crate::workspace::read_store;
 use serde_json::Value;
@@ -104,7 +106,11 @@ pub(super) fn logs(session: &Session, name: &str, task: &str, which: Which) -> R
     if let Some(removed) = store.removed_file(attempt.key, "")? {
         return Err(Failure::input(format!("what attempt {} wrote {}", attempt.number, was_removed(&removed))));
     }
-    let mut streams = [Tail::new(directory.join("stdout"), false), Tail::new(directory.join("stderr"), true)];
+    let mut streams = if dir.is_bundle() {
+        in_bundle(&dir, &store, &attempt)?
+    } else {
+        vec![Tail::new(directory.join("stdout"), false), Tail::new(directory.join("stderr"), true)]
+    };
     if let Some(lines) = tail {
         streams.iter_mut().for_each(|stream| stream.skip_to_last(lines));
     }
@@ -129,10 +135,25 @@ pub(super) fn logs(session: &Session, name: &str, task: &str, which: Which) -> R
         live = store.attempts(key)?.iter().any(|other| other.id == attempt.id && !other.state.ended())
             && attempt.state != AttemptState::Created;
     }
-    if streams.iter().all(|stream| stream.offset == 0) {
+    if streams.iter().all(|stream| stream.offset == 0) && dir.is_bundle() {
+        tell(&format!("attempt {} has written nothing, or what it wrote is not in the bundle", attempt.number));
+    } else if streams.iter().all(|stream| stream.offset == 0) {
         tell(&format!("attempt {} has written nothing; its files are in {}", attempt.number, shown(&directory)));
     }
     Ok(0)
+}
+
+/// What an attempt wrote, where a bundle has it.
+fn in_bundle(dir: &RunDir, store: &Store, attempt: &AttemptRow) -> Result<Vec<Tail>, Failure> {
+    let stream = |log: LogRecord| {
+        let path = dir.join(&dir.left(&attempt.directory, log.kind.file(), &log.sha256));
+        match log.kind {
+            LogKind::Stdout => Some(Tail::new(path, false)),
+            LogKind::Stderr => Some(Tail::new(path, true)),
+            LogKind::Exit => None,
+        }
+    };
+    Ok(store.logs(attempt.key)?.into_iter().filter_map(stream).collect())
 }
 
 /// The attempt of a task that has this number; without one, the last.

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 /// ticks until the run ends. RUN is a run id, a unique prefix of one, `latest`, or a run directory.
 ///
 /// Exit codes: 0 done (`loop`: completed); 1 the run failed or was cancelled (`step`, `loop`), or something was found
-/// (`doctor`, `replay`); 2 wrong usage or input;
+/// (`doctor`, `replay`, `evidence verify`); 2 wrong usage or input;
 /// 3 another process is at work; 4 a plugin cannot be loaded, linked or verified; 5 only a person or something outside
 /// can move the run, or it is held or paused (`loop`); 6 --timeout reached; 70 a bug; 74 trouble with the machine
 /// (disk, permission, damaged or newer database); 130 interrupted.
@@ -406,14 +406,15 @@ pub(super) enum Command {
     /// Nothing is changed or started. The exit code is 1 if something comes out otherwise; then the first difference is
     /// named.
     ///
-    /// What read a file that `clean` has removed since cannot be made again: it is counted and left out.
+    /// What read a file that `clean` has removed since cannot be made again: it is counted and left out. A bundle of
+    /// evidence is replayed on any machine, as a folder or as the zip of it.
     ///
     /// With --json: run_id, decisions (made again), agreed, differing, left_out (they had passed their deadline),
     /// removed (left out too), removed_file ({path, at, user}: the first such file, or null), other_engine (fuel was
     /// not compared), and first: {decision, try, kind, aspect (plugin, file, input, outcome, answer, state, fuel or
     /// digest), path (a JSON pointer), recorded, replayed}, or null.
     Replay {
-        /// The run
+        /// The run, a folder or a zip that `evidence` wrote
         #[arg(default_value = "latest")]
         run: String,
     },

@@ -40,6 +40,7 @@ mod subject;
 mod table;
 mod tasks;
 mod tell;
+mod verify;
 
 pub use inner::{carry, compile, supervise};
 pub use share::{SHARE, share};

@@ -5,8 +5,11 @@ use super::subject::{LATEST, run_or_task};
 use super::tasks::the_task;
 use crate::failure::Failure;
 use crate::ground::words::positional;
+use crate::run::RunDir;
+use crate::store::{AttemptRow, Store};
 use crate::workspace::read_store;
 use serde_json::json;
+use std::path::PathBuf;
 
 /// Outputs that are named where one is asked for that there is not.
 const NAMED: usize = 10;
@@ -22,7 +25,9 @@ pub(super) fn path(session: &Session, words: Vec<String>) -> Result<u8, Failure>
             return Err(Failure::input(format!("task `{task}` has had no attempt, and so has no directory yet")));
         };
         path = dir.join(&attempt.directory);
-        if let Some(file) = &file {
+        if dir.is_bundle() {
+            path = in_bundle(&dir, &store, &attempt, file.as_deref())?;
+        } else if let Some(file) = &file {
             path = path.join(file);
             if path.symlink_metadata().is_err() {
                 if let Some(removed) = store.removed_file(attempt.key, file)? {
@@ -45,6 +50,26 @@ pub(super) fn path(session: &Session, words: Vec<String>) -> Result<u8, Failure>
         return print_json(&json!({"run_id": dir.id(), "task": task, "file": file, "path": path})).map(|()| 0);
     }
     print(&format!("{}\n", path.display())).map(|()| 0)
+}
+
+/// Where a bundle has a file that an attempt left, which lies under its digest.
+fn in_bundle(dir: &RunDir, store: &Store, attempt: &AttemptRow, file: Option<&str>) -> Result<PathBuf, Failure> {
+    let outputs = store.outputs(attempt.key)?.into_iter().map(|output| (output.path, output.sha256));
+    let logs = store.logs(attempt.key)?.into_iter().map(|log| (log.kind.file().to_owned(), log.sha256));
+    let left: Vec<(String, String)> = outputs.chain(logs).collect();
+    let known = || left.iter().map(|(path, _)| path.as_str()).take(NAMED).collect::<Vec<_>>().join(", ");
+    let Some(file) = file else {
+        let what = format!("`{}` is a bundle of evidence, which has no directories of attempts", dir.root().display());
+        return Err(Failure::input(what).hint(format!("name a file that this one left: {}", known())));
+    };
+    let Some((path, sha256)) = left.iter().find(|(path, _)| path == file) else {
+        return Err(Failure::input(format!("the last attempt left no `{file}`")).hint(format!("it has {}", known())));
+    };
+    let place = dir.join(&dir.left(&attempt.directory, path, sha256));
+    if place.symlink_metadata().is_err() {
+        return Err(Failure::input(format!("`{file}` is not in the bundle, which has its digest alone: {sha256}")));
+    }
+    Ok(place)
 }
 
 /// The run, the task and the file that words name: of two the first is a run if it names one, else a task of the

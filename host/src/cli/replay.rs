@@ -2,13 +2,20 @@
 use super::Session;
 use super::output::{one_line, print, print_json, tell, was_removed};
 use super::report::FOUND;
+use crate::evidence::read::Opened;
 use crate::failure::Failure;
 use crate::replay::{self, Difference};
 use crate::workspace;
 use serde_json::json;
+use std::path::Path;
 
 pub(super) fn replay(session: &Session, name: &str) -> Result<u8, Failure> {
-    let dir = session.run(name)?;
+    let path = Path::new(name);
+    let mut archive = if path.is_file() { Some(Opened::open(path)?) } else { None };
+    if let Some(archive) = &mut archive {
+        archive.make_ready()?;
+    }
+    let dir = archive.as_ref().map_or_else(|| session.run(name), |archive| Ok(archive.dir().clone()))?;
     let replay = replay::replay(&dir, &workspace::compiler)?;
     let differing = replay.differing();
     if session.json {

@@ -1,7 +1,7 @@
 //! `respond`: a person answers a question of a run, field by field on a terminal or by options in a script.
 use super::Session;
 use super::output::{one_line, print_json, tell};
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Failure, FailureKind, refuse_bundle};
 use crate::model::document::{self, Dialect};
 use crate::people::answer::{Judgement, Question, question};
 use crate::people::approval::{Approval, approval};
@@ -44,7 +44,9 @@ pub(super) fn short_reason(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn respond(session: &Session, (name, task): (&str, &str), arguments: &RespondArgs) -> Result<u8, Failure> {
-    let run = open_to_look(&session.run(name)?)?;
+    let dir = session.run(name)?;
+    refuse_bundle(&dir)?;
+    let run = open_to_look(&dir)?;
     if let Some(approval) = approval(&run, task)? {
         return approve(session, &run, &approval, arguments);
     }

@@ -13,6 +13,7 @@ use crate::ground::machine::Watch;
 use crate::ground::words::positional;
 use crate::model::code::{Code, Word};
 use crate::model::config::RunConfig;
+use crate::model::evidence::LogKind;
 use crate::model::selection::Selection;
 use crate::model::states::{AttemptState, RunState, TaskCounts};
 use crate::results;
@@ -333,7 +334,14 @@ pub(super) fn last_words(dir: &RunDir, store: &Store, task: &str) -> Option<Stri
     if attempt.state != AttemptState::Failed {
         return None;
     }
-    let said = results::last_words(&dir.join(&attempt.directory), &attempt.task_json);
+    let said = if dir.is_bundle() {
+        let logs = store.logs(attempt.key).ok()?;
+        let log = logs.into_iter().find(|log| log.kind == LogKind::Stderr)?;
+        let stderr = dir.left(&attempt.directory, log.kind.file(), &log.sha256);
+        results::last_lines(&dir.join(&stderr), &attempt.task_json)
+    } else {
+        results::last_words(&dir.join(&attempt.directory), &attempt.task_json)
+    };
     let lines: String = said.iter().map(|line| format!("  {}\n", one_line(line))).collect();
     (!said.is_empty()).then(|| format!("\ntask `{}` wrote last to standard error:\n{lines}", one_line(task)))
 }

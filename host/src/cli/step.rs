@@ -5,7 +5,7 @@ use super::report::{exit_code_of_step, report};
 use super::runs::{going_on, moved, print_tick};
 use super::subject::LATEST;
 use crate::drive::note_tick;
-use crate::failure::Failure;
+use crate::failure::{Failure, refuse_bundle};
 use crate::run::RunDir;
 use crate::tick::{step_run, would_start};
 use crate::workspace::{self, Access, moment, now_ms, open_run, stopwatch};
@@ -32,7 +32,8 @@ pub(super) fn step(session: &Session, arguments: &StepArgs) -> Result<u8, Failur
     let one = |dir: &RunDir| if *dry { dry_run(session, dir) } else { step_one(session, dir, *timings) };
     if !all {
         let name = run.as_deref().unwrap_or(LATEST);
-        return one(&if *dry { session.run(name)? } else { moved(session, name)? });
+        let dir = if *dry { session.run(name)? } else { moved(session, name)? };
+        return refuse_bundle(&dir).and_then(|()| one(&dir));
     }
     let codes = going_on(session)?.into_iter().map(|dir| {
         if *dry && !session.json {

@@ -73,7 +73,7 @@ pub fn export(
                 continue;
             }
             let file = format!("{}/{}", name_of(&end.task), output.path);
-            match copy(&root, &format!("{}/{}", last.directory, output.path), output, &out.join(&file)) {
+            match copy(&root, &dir.left(&last.directory, &output.path, &output.sha256), output, &out.join(&file)) {
                 Ok(()) => export.files.push(Exported {
                     file,
                     task: end.task.clone(),

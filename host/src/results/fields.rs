@@ -65,7 +65,7 @@ pub(super) fn flatten(name: String, value: Value, each: &mut impl FnMut(String, 
 pub(super) fn document(
     run: &Dir,
     (store, attempt): (&Store, i64),
-    directory: &str,
+    path: &str,
     output: &Output,
 ) -> Result<Value, String> {
     if let Some(removed) = store.removed_file(attempt, &output.path).map_err(|error| error.to_string())? {
@@ -78,7 +78,7 @@ pub(super) fn document(
         return Err(format!("has {} bytes; fields are shown of up to {FIELDS_MAX}", output.size));
     }
     let mut bytes = Vec::with_capacity(output.size as usize);
-    let file = open_regular(run, format!("{directory}/{}", output.path)).map_err(|error| error.to_string())?;
+    let file = open_regular(run, path).map_err(|error| error.to_string())?;
     file.take(FIELDS_MAX + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     if sha256(&bytes) != output.sha256 {
         return Err("is not as it was left".to_owned());

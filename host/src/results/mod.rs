@@ -12,5 +12,5 @@ pub use compare::{Difference, Part, Side, compare};
 pub use export::{Export, Exported, export};
 pub use graph::{BOXES_MAX, Graph};
 pub use report::{Wanted, report};
-pub use said::last_words;
+pub use said::{last_lines, last_words};
 pub use sheet::{Column, Sheet};

@@ -13,11 +13,16 @@ const LINES: usize = 5;
 /// The last lines that an attempt at a task wrote to standard error, without empty ones; none where there is nothing to
 /// be read, or where the task (JSON text) has a secret, which they may hold and which goes into no page.
 pub fn last_words(attempt: &Path, task: &str) -> Vec<String> {
+    last_lines(&attempt.join(STDERR), task)
+}
+
+/// As [`last_words`], of what was written to standard error, wherever that lies.
+pub fn last_lines(stderr: &Path, task: &str) -> Vec<String> {
     if has_secret(task) {
         return Vec::new();
     }
     let read = || {
-        let mut file = open_regular_path(&attempt.join(STDERR)).ok()?;
+        let mut file = open_regular_path(stderr).ok()?;
         let from = file.metadata().ok()?.len().saturating_sub(BYTES);
         file.seek(SeekFrom::Start(from)).ok()?;
         let mut bytes = Vec::new();

@@ -110,7 +110,10 @@ impl Sheet {
         }
         last.memory_mb.iter().for_each(|memory| self.put(line, "memory_mb", memory));
         last.node.iter().for_each(|node| self.put(line, "node", node));
-        self.put(line, "path", dir.join(&last.directory).display().to_string());
+        // a bundle has files by their digests, and no directories of attempts
+        if !dir.is_bundle() {
+            self.put(line, "path", dir.join(&last.directory).display().to_string());
+        }
     }
 
     /// The fields of the operator's document, and of the outputs that were asked for.
@@ -133,7 +136,7 @@ impl Sheet {
             let Some((_, is_there)) = self.fields.iter_mut().find(|(path, _)| *path == output.path) else { continue };
             *is_there = true;
             let name = output.path.strip_suffix(".json").unwrap_or(&output.path).to_owned();
-            match document(root, (store, last.key), &last.directory, output) {
+            match document(root, (store, last.key), &dir.left(&last.directory, &output.path, &output.sha256), output) {
                 Ok(value) => flatten(name, value, &mut |name, value| self.put(line, &name, value)),
                 Err(_) if self.unread.len() == UNREAD_NAMED => self.unread_more += 1,
                 Err(why) => {

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 const TOKEN: &str = ".token";
 /// The most that is read of it, in bytes.
 const TOKEN_MAX: u64 = 256;
+/// What a bundle of evidence has and a run has not.
+const MANIFEST: &str = "manifest-sha256.txt";
 
 /// What a bundle of evidence has and a run has not: the digests of all its files.
 pub const MANIFEST: &str = "manifest-sha256.txt";
@@ -66,6 +68,17 @@ impl RunDir {
     /// What leads a command to this run, as a shell takes it: its id, or its path where the id does not.
     pub fn address(&self) -> &str {
         self.address.as_deref().unwrap_or(&self.id)
+    }
+
+    /// Whether this is a bundle of evidence: a run that is read and never changed.
+    pub fn is_bundle(&self) -> bool {
+        self.root.join(MANIFEST).symlink_metadata().is_ok()
+    }
+
+    /// Where the bytes lie that an attempt left at `path` in its directory, relative to the run: in a bundle, under
+    /// their digest.
+    pub fn left(&self, directory: &str, path: &str, sha256: &str) -> String {
+        if self.is_bundle() { format!("files/{sha256}") } else { format!("{directory}/{path}") }
     }
 
     /// The directory itself.

@@ -42,6 +42,9 @@ pub enum LeaseError {
     /// Another process holds it; the texts are what leads a command to the run, and who holds it.
     #[error("run `{0}` is being advanced by another process ({1})")]
     Held(String, String),
+    /// What leads here leads to a bundle of evidence, which nobody advances.
+    #[error("`{0}` is a bundle of evidence, which is read and never changed")]
+    Bundle(String),
     /// The file cannot be opened or locked.
     #[error("the lease of run `{0}` cannot be taken")]
     Io(String, #[source] io::Error),
@@ -124,6 +127,9 @@ impl RunDir {
 
     /// Locks a file of the run's, making it where there is none, and waits for that up to `patience`.
     fn locked(&self, path: &Path, patience: Duration) -> Result<File, LeaseError> {
+        if self.is_bundle() {
+            return Err(LeaseError::Bundle(self.root().display().to_string()));
+        }
         let failed = |error| LeaseError::Io(self.address().to_owned(), error);
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).read(true).write(true);

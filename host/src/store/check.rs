@@ -1,6 +1,8 @@
 //! Walks a store and lists every broken rule, for tests and `doctor`.
 use super::attempt::FLIPS_MAX;
-use super::{Store, StoreError};
+use super::{Store, StoreError, migrate};
+use rusqlite::Connection;
+use std::collections::BTreeSet;
 
 /// A rule, and the query that finds what breaks it.
 const RULES: &[(&str, &str)] = &[
@@ -107,7 +109,32 @@ const RULES: &[(&str, &str)] = &[
     ),
 ];
 
+fn word(text: &Option<String>) -> &str {
+    text.as_deref().unwrap_or_default()
+}
+
+/// Every object of a schema: its kind, name, table and text.
+fn schema_of(connection: &Connection) -> Result<BTreeSet<[Option<String>; 4]>, StoreError> {
+    let mut statement = connection.prepare("SELECT type, name, tbl_name, sql FROM sqlite_schema")?;
+    let rows = statement.query_map([], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?]))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 impl Store {
+    /// How the schema differs from ours, in a database of somebody else: whoever reads tables must not come upon views
+    /// in their place. Nothing if it is ours.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn strange_schema(&self) -> Result<Option<String>, StoreError> {
+        let ours = Connection::open_in_memory()?;
+        migrate::migrate_copy(&ours)?;
+        let (ours, found) = (schema_of(&ours)?, schema_of(&self.connection)?);
+        let of = |object: &[Option<String>; 4]| format!("{} `{}`", word(&object[0]), word(&object[1]));
+        let strange = found.difference(&ours).next().map(|object| format!("its {} is not ours", of(object)));
+        Ok(strange.or_else(|| ours.difference(&found).next().map(|object| format!("it has no {}", of(object)))))
+    }
+
     /// Every broken rule, in words; empty when the store is sound.
     ///
     /// # Errors

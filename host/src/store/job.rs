@@ -147,6 +147,21 @@ impl Store {
         Ok(logs)
     }
 
+    /// Hands out the digest of everything that any attempt left here: outputs and logs.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn each_left(&self, each: &mut dyn FnMut(String)) -> Result<(), StoreError> {
+        let sql =
+            "SELECT lower(hex(sha256)) FROM outputs WHERE remote IS NULL UNION SELECT lower(hex(sha256)) FROM logs";
+        let mut statement = self.connection.prepare(sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            each(row.get(0)?);
+        }
+        Ok(())
+    }
+
     /// What is known of the job of an attempt.
     ///
     /// # Errors

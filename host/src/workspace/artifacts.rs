@@ -68,7 +68,9 @@ impl RunFiles {
             Some(store) => store,
             None => Store::read(&self.dir.database())?,
         };
-        open.store.insert(store).files_of_digest(digest, CANDIDATES)
+        let paths = open.store.insert(store).files_of_digest(digest, CANDIDATES)?;
+        let bundled = self.dir.is_bundle() && !paths.is_empty();
+        Ok(if bundled { vec![self.dir.left("", "", digest)] } else { paths })
     }
 
     fn read_at(

@@ -219,7 +219,7 @@ impl Aside {
             let dir = RunDir::named(&aside.path, id);
             match dir.lease(Duration::ZERO) {
                 Ok(lease) if lease.is_in_place(&dir.lock()) => return Ok((aside, lease)),
-                Ok(_) | Err(LeaseError::Held(..)) => {}
+                Ok(_) | Err(LeaseError::Held(..) | LeaseError::Bundle(_)) => {}
                 Err(LeaseError::Io(_, error)) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error.into()),
             }

@@ -166,7 +166,7 @@ fn runs_in(directory: &Path) -> Vec<RunDir> {
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
         .filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'))
         .map(|entry| RunDir::new(entry.path()))
-        .filter(|run| run.config().exists() || run.database().exists())
+        .filter(|run| (run.config().exists() || run.database().exists()) && !run.is_bundle())
         .collect()
 }
 
@@ -298,13 +298,20 @@ fn no_run(name: &str, runs: &[(String, RunDir)]) -> Failure {
     }
 }
 
+/// The run that a bundle of evidence is of, by its record: the folder may have any name.
+fn bundled(root: PathBuf) -> RunDir {
+    let run = RunDir::new(&root);
+    let id = read_store(&run).and_then(|store| Ok(store.run()?.run_id));
+    id.map_or(run, |id| RunDir::named(root, &id)).addressed_by_path()
+}
+
 fn run_directory(path: &Path) -> Result<RunDir, Failure> {
     let real = std::fs::canonicalize(path)
         .map_err(|error| Failure::input(format!("no run directory `{}`", path.display())).because(error))?;
     let run = RunDir::new(&real);
     // a workspace has a config.json as well
     if run.database().exists() || run.config().exists() && !real.join("runs").is_dir() {
-        return Ok(run);
+        return Ok(if run.is_bundle() { bundled(real) } else { run });
     }
     Err(Failure::input(format!("`{}` is not a run directory", path.display()))
         .hint("it has neither config.json nor state.sqlite; `matterstack list` shows every run"))

@@ -7,7 +7,7 @@ use super::owner::{is_own, refuse_stranger};
 use super::scripts::Given;
 use super::{now_ms, outputs, pin, read_run_config, told};
 use crate::backend::{Backends, Clock, local};
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Failure, FailureKind, refuse_bundle};
 use crate::ground::files::{open_regular_path, read_named, read_regular, read_whole};
 use crate::ground::machine;
 use crate::model::act::{Act, Actor, VERSION, Verb};
@@ -54,6 +54,7 @@ pub struct HeldRun {
 /// # Errors
 /// If another process holds the lease for longer than `patience`, or the run cannot be opened.
 pub fn open_run(dir: &RunDir, patience: Duration, access: Access) -> Result<HeldRun, Failure> {
+    refuse_bundle(dir)?;
     let ahead = Ahead::read(dir)?;
     let lease = dir.lease(patience)?;
     let run = open_leased(dir, access, ahead)?;
@@ -186,6 +187,7 @@ impl Drop for Aside {
 /// # Errors
 /// If the run is another user's or a copy at work, or cannot be opened.
 pub fn open_to_rehearse(dir: &RunDir) -> Result<(Run, Aside), Failure> {
+    refuse_bundle(dir)?;
     refuse_no_database(dir)?;
     let (config, digest) = read_config(dir)?;
     let ours = |engine: &EngineRecord| engine.contract == CONTRACT;
@@ -257,6 +259,9 @@ fn committed_config(dir: &RunDir, row: &RunRow) -> Result<(RunConfig, bool), Fai
 /// What would keep a command from moving a run, other than one at work: it is somebody else's, a copy that is not one's
 /// own yet, or its configuration was changed by hand. Nothing if nothing would, or that cannot be told.
 pub fn refusal(dir: &RunDir, store: &Store) -> Option<Failure> {
+    if let Err(failure) = refuse_bundle(dir) {
+        return Some(failure);
+    }
     let row = store.run().ok()?;
     is_own(dir, &row, store).err().or_else(|| committed_config(dir, &row).err())
 }

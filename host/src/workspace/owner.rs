@@ -1,7 +1,7 @@
 //! Whose a run is, and which directory is the run: another user's run and a copy with live attempts are refused until
 //! somebody adopts them. Nothing of a copied queue is ever started.
 use super::{moment, now_ms, read_store};
-use crate::failure::Failure;
+use crate::failure::{Failure, refuse_bundle};
 use crate::ground::machine;
 use crate::model::act::Act;
 use crate::run::{Run, RunDir};
@@ -12,11 +12,13 @@ use std::time::Duration;
 /// The directory of queues and journals, and how its name begins once they are put aside.
 const QUEUES: &str = "backends";
 
-/// Refuses to act on another user's run. Nothing is written for it, neither in the run nor beside it.
+/// Refuses to act on another user's run, and to write into a bundle of evidence. Nothing is written for it, neither in
+/// the run nor beside it.
 ///
 /// # Errors
 /// If it is another user's, or its store cannot be read.
 pub fn refuse_other_user(dir: &RunDir) -> Result<(), Failure> {
+    refuse_bundle(dir)?;
     of_this_user(dir, &read_store(dir)?.run()?)
 }
 

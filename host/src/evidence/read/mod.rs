@@ -1,0 +1,14 @@
+//! Reading a bundle of evidence, which may come from anywhere: opening it, looking whether it is what it was, and who
+//! signed it.
+mod archive;
+mod contents;
+mod manifest;
+mod open;
+mod sign;
+mod signature;
+mod verify;
+
+pub use open::Opened;
+pub use sign::{SignedBundle, sign};
+pub use signature::Signed;
+pub use verify::{Verification, What, Wrong, verify};

@@ -1,0 +1,258 @@
+//! Whether a bundle is what it was when it was made, and agrees with itself.
+use super::contents::{schema_of_document, what_the_record_lacks};
+use super::manifest::{Listed, MANIFEST, SIGNATURE, parse};
+use super::open::{Opened, Unread};
+use super::signature::{self, Signed};
+use crate::failure::Failure;
+use crate::replay::{self, Compilers, Replay};
+use crate::workspace::{now_ms, read_store};
+use serde::Serialize;
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::num::NonZero;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{self, AtomicUsize};
+
+/// The largest manifest, in bytes.
+pub(super) const MANIFEST_MAX: u64 = 512 * 1024 * 1024;
+/// The largest signature: one of a certificate is longer than a key's.
+const SIGNATURE_MAX: u64 = 64 * 1024;
+
+/// What is wrong with a bundle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum What {
+    /// A file is not as it was.
+    Altered,
+    /// A file is not there.
+    Missing,
+    /// A file is there that the manifest does not name.
+    Added,
+    /// The manifest is none.
+    Manifest,
+    /// The signature does not fit, or is not by whom it should be.
+    Signature,
+    /// evidence.json is not as published.
+    Schema,
+    /// The database breaks a rule.
+    Store,
+    /// The record and the files of the bundle do not belong together.
+    Record,
+    /// A decision comes out otherwise.
+    Replay,
+}
+
+impl What {
+    /// As a person reads it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Altered => "altered",
+            Self::Missing => "missing",
+            Self::Added => "added",
+            Self::Manifest => "manifest",
+            Self::Signature => "signature",
+            Self::Schema => "schema",
+            Self::Store => "store",
+            Self::Record => "record",
+            Self::Replay => "replay",
+        }
+    }
+}
+
+/// Something that was found.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Wrong {
+    /// The file, by its path in the bundle.
+    pub path: String,
+    /// What is wrong with it.
+    pub what: What,
+    /// More of it, for a person.
+    pub detail: String,
+}
+
+/// What came of looking through a bundle.
+#[derive(Debug, Default, Serialize)]
+pub struct Verification {
+    /// The run, once the record could be believed.
+    pub run_id: Option<String>,
+    /// Files that were compared with the manifest.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Everything that is wrong.
+    pub wrong: Vec<Wrong>,
+    /// Whether the manifest has a signature beside it.
+    pub has_signature: bool,
+    /// The key that signed, if the signature is good.
+    pub signed: Option<Signed>,
+    /// What came of the decisions; nothing where files are altered, which says enough.
+    pub replay: Option<Replay>,
+}
+
+impl Verification {
+    fn add(&mut self, path: &str, what: What, detail: impl Into<String>) {
+        self.wrong.push(Wrong { path: path.to_owned(), what, detail: detail.into() });
+    }
+}
+
+/// Looks through a bundle: every byte against the manifest, the manifest against its signature, then what the files say
+/// against each other. `signers` is the text of a file as `ssh-keygen` takes it.
+///
+/// # Errors
+/// If the bundle cannot be read, or is made to harm.
+pub fn verify(opened: &mut Opened, signers: Option<&str>, compiler: Compilers<'_>) -> Result<Verification, Failure> {
+    let mut found = Verification::default();
+    let manifest = opened.read(MANIFEST, MANIFEST_MAX)?.unwrap_or_default();
+    check_signature(opened, &manifest, signers, &mut found)?;
+    match parse(&manifest) {
+        Err(why) => found.add(MANIFEST, What::Manifest, why),
+        Ok(listed) => compare(opened, &listed, &mut found)?,
+    }
+    if found.wrong.iter().all(|wrong| wrong.what == What::Signature) {
+        agree(opened, compiler, &mut found)?;
+    }
+    found.wrong.sort();
+    Ok(found)
+}
+
+fn check_signature(
+    opened: &Opened,
+    manifest: &[u8],
+    signers: Option<&str>,
+    found: &mut Verification,
+) -> Result<(), Failure> {
+    let Some(signature) = opened.read(SIGNATURE, SIGNATURE_MAX)? else {
+        if signers.is_some() {
+            found.add(SIGNATURE, What::Signature, "is missing: nobody has signed the bundle");
+        }
+        return Ok(());
+    };
+    found.has_signature = true;
+    match signature::verify(manifest, &signature, signers, now_ms()) {
+        Ok(signed) => found.signed = Some(signed),
+        Err((signed, why)) => {
+            found.signed = signed;
+            found.add(SIGNATURE, What::Signature, why);
+        }
+    }
+    Ok(())
+}
+
+/// Compares every file with the manifest, on all processors.
+pub(super) fn compare(opened: &Opened, listed: &[Listed], found: &mut Verification) -> Result<(), Failure> {
+    let own = |name: &str| name == MANIFEST || name == SIGNATURE;
+    let (mut pairs, mut files, mut lines) = (Vec::new(), 0..opened.files.len(), listed.iter().peekable());
+    let mut next_file = || files.find(|at| !own(&opened.files[*at].name));
+    let mut file = next_file();
+    loop {
+        let order = match (file, lines.peek()) {
+            (None, None) => break,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(at), Some(line)) => opened.files[at].name.cmp(&line.path),
+        };
+        match (order, file) {
+            (Ordering::Less, Some(at)) => {
+                let entry = &opened.files[at];
+                found.add(&entry.name, What::Added, entry.odd.unwrap_or("the manifest does not name it"));
+                file = next_file();
+            }
+            (Ordering::Equal, Some(at)) => {
+                pairs.extend(lines.next().map(|line| (at, line)));
+                file = next_file();
+            }
+            _ => {
+                if let Some(line) = lines.next() {
+                    found.add(&line.path, What::Missing, format!("the manifest has it with SHA-256 {}", line.sha256));
+                }
+            }
+        }
+    }
+    found.files = pairs.len() as u64;
+    found.bytes = pairs.iter().map(|(at, _)| opened.files[*at].size).sum();
+    let (next, altered) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let work = || -> Result<(), Failure> {
+        while let Some((at, line)) = pairs.get(next.fetch_add(1, atomic::Ordering::Relaxed)) {
+            if let Some(why) = altered_from(opened, *at, line)? {
+                let wrong = Wrong { path: line.path.clone(), what: What::Altered, detail: why };
+                altered.lock().unwrap_or_else(PoisonError::into_inner).push(wrong);
+            }
+        }
+        Ok(())
+    };
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(pairs.len().max(1));
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads)
+            // a thread that cannot be had leaves its share to the others
+            .filter_map(|_| std::thread::Builder::new().spawn_scoped(scope, work).ok())
+            .collect();
+        work()?;
+        others.into_iter().try_for_each(|other| {
+            other.join().map_err(|_| Failure::of(crate::failure::FailureKind::Bug, "a thread that hashes panicked"))?
+        })
+    })?;
+    found.wrong.extend(altered.into_inner().unwrap_or_else(PoisonError::into_inner));
+    Ok(())
+}
+
+/// How a file differs from what the manifest has of it.
+fn altered_from(opened: &Opened, at: usize, line: &Listed) -> Result<Option<String>, Failure> {
+    if let Some(odd) = opened.files[at].odd {
+        return Ok(Some(odd.to_owned()));
+    }
+    match opened.digest(at) {
+        Ok(sha256) if sha256 == line.sha256 => Ok(None),
+        Ok(sha256) => Ok(Some(format!("its SHA-256 is {sha256}, and the manifest has {}", line.sha256))),
+        Err(Unread::Damaged(why)) => Ok(Some(why)),
+        Err(Unread::Failed(failure)) => Err(failure),
+    }
+}
+
+/// Looks whether the parts of a bundle agree, each of which is as the manifest has it.
+fn agree(opened: &mut Opened, compiler: Compilers<'_>, found: &mut Verification) -> Result<(), Failure> {
+    let database = "state.sqlite";
+    opened.make_ready()?;
+    let dir = opened.dir().clone();
+    if opened.find(database).is_none() {
+        found.add(database, What::Record, "the bundle has no record");
+        return Ok(());
+    }
+    let store = match read_store(&dir) {
+        Ok(store) => store,
+        Err(failure) => {
+            found.add(database, What::Store, failure.to_string());
+            return Ok(());
+        }
+    };
+    if let Some(why) = store.strange_schema()? {
+        found.add(database, What::Store, why);
+        return Ok(());
+    }
+    for rule in store.check_invariants()? {
+        found.add(database, What::Store, rule);
+    }
+    schema_of_document(opened, found_at(found, "evidence.json", What::Schema))?;
+    let there: BTreeSet<&str> = opened.files.iter().map(|file| file.name.as_str()).collect();
+    what_the_record_lacks(&store, &there, &mut |path, detail| found.add(path, What::Record, detail))?;
+    if !found.wrong.iter().all(|wrong| wrong.what == What::Signature) {
+        return Ok(());
+    }
+    found.run_id = Some(store.run()?.run_id);
+    drop(store);
+    let replay = replay::replay(&dir, compiler)?;
+    if let Some(first) = &replay.first {
+        let more = replay.differing() - 1;
+        let others = if more == 0 { String::new() } else { format!(", and so do {more} more") };
+        let what = first.aspect.as_str();
+        let detail = format!("decision {} comes out otherwise ({what}){others}", first.decision);
+        found.add(database, What::Replay, detail);
+    }
+    found.replay = Some(replay);
+    Ok(())
+}
+
+/// Notes what is wrong with one file.
+fn found_at<'a>(found: &'a mut Verification, path: &'a str, what: What) -> impl FnMut(String) + 'a {
+    move |detail| found.add(path, what, detail)
+}

@@ -1,0 +1,191 @@
+//! Bundles of evidence as strangers get them, and zips as nobody should make them.
+use super::world::World;
+use flate2::write::DeflateEncoder;
+use flate2::{Compression, Crc};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+pub(crate) const MANIFEST: &str = "manifest-sha256.txt";
+
+/// SHA-256, as 64 hexadecimal digits.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The bundle of the run `r` of a world, in a folder of its own.
+pub(crate) fn bundle(world: &World, out: &Path) -> PathBuf {
+    let (run, place) = (world.run_dir("r"), out.to_owned());
+    fs::create_dir_all(place.join("files")).expect("a folder");
+    let shown = |name: &str| place.join(name).display().to_string();
+    world.run(&["backup", "r", "--out", &shown("state.sqlite")]).code(0);
+    world.run(&["evidence", "r", "--out", &shown("")]).code(0);
+    fs::rename(place.join("report.md"), place.join("README.md")).expect("a report");
+    fs::copy(run.join("config.json"), place.join("config.json")).expect("a configuration");
+    for folder in ["plugins", "inputs"] {
+        copy_tree(&run.join(folder), &place.join(folder));
+    }
+    let evidence: Value =
+        serde_json::from_slice(&fs::read(place.join("evidence.json")).expect("a file")).expect("JSON");
+    for attempt in evidence["attempts"].as_array().into_iter().flatten() {
+        let directory = run.join(attempt["directory"].as_str().expect("a directory"));
+        let outputs = attempt["outputs"].as_array().into_iter().flatten().map(|output| (output, "path"));
+        let logs = attempt["logs"].as_array().into_iter().flatten().map(|log| (log, "kind"));
+        for (file, key) in outputs.chain(logs) {
+            let name = match file[key].as_str().expect("a name") {
+                "exit" if key == "kind" => "exit.json",
+                name => name,
+            };
+            let to = place.join("files").join(file["sha256"].as_str().expect("a digest"));
+            fs::copy(directory.join(name), to).expect("a file that was left");
+        }
+    }
+    seal(&place);
+    place
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    let Ok(entries) = fs::read_dir(from) else { return };
+    fs::create_dir_all(to).expect("a folder");
+    for entry in entries.flatten() {
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("a kind").is_dir() {
+            copy_tree(&entry.path(), &target);
+        } else if entry.file_name() != "log.jsonl" {
+            fs::copy(entry.path(), target).expect("a copy");
+        }
+    }
+}
+
+/// Every file below a folder, by its path in it, sorted.
+pub(crate) fn files(folder: &Path) -> Vec<String> {
+    let (mut found, mut open) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(next) = open.pop() {
+        for entry in fs::read_dir(next).expect("a folder").flatten() {
+            if entry.file_type().expect("a kind").is_dir() {
+                open.push(entry.path());
+            } else {
+                found.push(entry.path().strip_prefix(folder).expect("below").to_str().expect("UTF-8").to_owned());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Writes the manifest of a folder anew, as whoever altered it could.
+pub(crate) fn seal(folder: &Path) {
+    let others = files(folder).into_iter().filter(|name| !name.starts_with(MANIFEST));
+    let lines = others.map(|name| format!("{}  {name}\n", sha256(&fs::read(folder.join(&name)).expect("a file"))));
+    fs::write(folder.join(MANIFEST), lines.collect::<String>()).expect("a manifest");
+}
+
+/// A zip in the making, which says of itself whatever it is told to.
+#[derive(Default)]
+pub(crate) struct Zip {
+    bytes: Vec<u8>,
+    list: Vec<u8>,
+    count: u64,
+}
+
+/// What a zip says of a file, and what it has.
+pub(crate) struct Packed<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) packed: Vec<u8>,
+    pub(crate) size: u32,
+    pub(crate) crc: u32,
+    pub(crate) method: u16,
+    pub(crate) flags: u16,
+    /// The kind and the rights of a file, as Unix has them.
+    pub(crate) mode: u32,
+}
+
+impl<'a> Packed<'a> {
+    pub(crate) fn of(name: &'a str, bytes: &[u8]) -> Self {
+        let mut crc = Crc::new();
+        crc.update(bytes);
+        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(bytes).expect("a vector");
+        let packed = encoder.finish().expect("a vector");
+        let (size, crc) = (bytes.len() as u32, crc.sum());
+        Self { name, packed, size, crc, method: 8, flags: 0, mode: 0o100_644 }
+    }
+}
+
+impl Zip {
+    pub(crate) fn add(&mut self, file: &Packed<'_>) {
+        let at = self.bytes.len() as u32;
+        let shared = |to: &mut Vec<u8>| {
+            for number in [20, file.flags, file.method, 0, 0x21] {
+                to.extend(number.to_le_bytes());
+            }
+            for number in [file.crc, file.packed.len() as u32, file.size] {
+                to.extend(number.to_le_bytes());
+            }
+            to.extend((file.name.len() as u16).to_le_bytes());
+            to.extend(0_u16.to_le_bytes());
+        };
+        self.bytes.extend(0x0403_4b50_u32.to_le_bytes());
+        shared(&mut self.bytes);
+        self.bytes.extend(file.name.as_bytes());
+        self.bytes.extend(&file.packed);
+        self.again(file, at);
+    }
+
+    /// Names a file in the list of contents that lies at a place.
+    pub(crate) fn again(&mut self, file: &Packed<'_>, at: u32) {
+        self.list.extend(0x0201_4b50_u32.to_le_bytes());
+        for number in [3 << 8 | 20, 20, file.flags, file.method, 0, 0x21] {
+            self.list.extend(u16::to_le_bytes(number));
+        }
+        for number in [file.crc, file.packed.len() as u32, file.size] {
+            self.list.extend(number.to_le_bytes());
+        }
+        self.list.extend((file.name.len() as u16).to_le_bytes());
+        self.list.extend([0; 8]);
+        self.list.extend((file.mode << 16).to_le_bytes());
+        self.list.extend(at.to_le_bytes());
+        self.list.extend(file.name.as_bytes());
+        self.count += 1;
+    }
+
+    pub(crate) fn finish(mut self) -> Vec<u8> {
+        let (begin, size) = (self.bytes.len() as u64, self.list.len() as u64);
+        self.bytes.extend(&self.list);
+        let wide = self.count >= u64::from(u16::MAX);
+        if wide {
+            let record = self.bytes.len() as u64;
+            self.bytes.extend(0x0606_4b50_u32.to_le_bytes());
+            self.bytes.extend(44_u64.to_le_bytes());
+            self.bytes.extend([45, 0, 45, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+            for number in [self.count, self.count, size, begin] {
+                self.bytes.extend(number.to_le_bytes());
+            }
+            self.bytes.extend(0x0706_4b50_u32.to_le_bytes());
+            self.bytes.extend(0_u32.to_le_bytes());
+            self.bytes.extend(record.to_le_bytes());
+            self.bytes.extend(1_u32.to_le_bytes());
+        }
+        let count = if wide { u16::MAX } else { self.count as u16 };
+        self.bytes.extend(0x0605_4b50_u32.to_le_bytes());
+        self.bytes.extend([0; 4]);
+        for number in [count, count] {
+            self.bytes.extend(number.to_le_bytes());
+        }
+        self.bytes.extend((size as u32).to_le_bytes());
+        self.bytes.extend((begin as u32).to_le_bytes());
+        self.bytes.extend(0_u16.to_le_bytes());
+        self.bytes
+    }
+}
+
+/// A zip of every file below a folder.
+pub(crate) fn zipped(folder: &Path) -> Vec<u8> {
+    let mut zip = Zip::default();
+    for name in files(folder) {
+        zip.add(&Packed::of(&name, &fs::read(folder.join(&name)).expect("a file")));
+    }
+    zip.finish()
+}
