@@ -186,12 +186,15 @@ fn what_agrees_with_its_manifest_must_agree_with_itself() {
     fs::remove_file(place.join("files/stray")).expect("a file");
     let document = place.join("evidence.json");
     let text = fs::read_to_string(&document).expect("a document");
-    for (from, to) in [("\"acts\":[", "\"acts\":[{\"verb\":7},"), ("\"complete\":true,", ""), ("]", "")] {
-        assert!(text.contains(from), "{from}");
-        fs::write(&document, text.replacen(from, to, 1)).expect("a document");
+    let sound: Value = serde_json::from_str(&text).expect("JSON");
+    let (mut typed, mut short) = (sound.clone(), sound);
+    typed["acts"][0]["verb"] = json!(7);
+    short.as_object_mut().expect("an object").remove("complete");
+    for changed in [typed.to_string(), short.to_string(), text[..text.len() - 4].to_owned(), "[]".to_owned()] {
+        fs::write(&document, changed).expect("a document");
         seal(&place);
         let found = wrong(&there, &place);
-        assert!(!found.is_empty() && found.iter().all(|one| one == "schema evidence.json"), "{from}: {found:?}");
+        assert!(!found.is_empty() && found.iter().all(|one| one == "schema evidence.json"), "{found:?}");
     }
     for gone in ["evidence.json", "state.sqlite"] {
         fs::rename(place.join(gone), place.with_file_name("aside")).expect("a move");
