@@ -1,4 +1,5 @@
 //! `replay` through the binary: runs that were amended, rerun, revived and upgraded, and whose campaign failed.
+use crate::support::bundle::bundle;
 use crate::support::guest;
 use crate::support::world::{World, tasks_config};
 use rusqlite::Connection;
@@ -14,12 +15,18 @@ fn hostile(params: &Value) -> World {
     world
 }
 
-/// Asserts that every decision of the run comes out as recorded, and says how many there were.
+/// Asserts that every decision of the run comes out as recorded, in the run and where there is nothing but a bundle of
+/// it, and says how many there were.
 #[track_caller]
 fn replayed(world: &World, run: &str) -> u64 {
     let found = world.run(&["replay", run, "--json"]).code(0).json();
     assert_eq!(found["first"], Value::Null);
     assert_eq!((&found["differing"], &found["other_engine"], &found["left_out"]), (&json!(0), &json!(0), &json!(0)));
+    let (there, place) = (World::with_tasks(&json!([])), tempfile::tempdir().expect("a folder"));
+    let bundle = bundle(world, &place.path().join("bundle"));
+    let name = bundle.to_str().expect("UTF-8");
+    assert_eq!(there.run(&["replay", name, "--json"]).code(0).json(), found);
+    assert_eq!(there.run(&["evidence", "verify", name, "--json"]).code(0).json()["wrong"], json!([]));
     found["agreed"].as_u64().expect("a count")
 }
 
@@ -179,6 +186,9 @@ fn what_differs_is_named_with_decision_path_and_both_values() {
     // text for a person
     let told = world.run(&["replay", "r"]).code(1);
     assert!(told.stdout.contains("decision 2 (analyze) comes out otherwise: state at `/best"), "{told:?}");
+    // so does one that is not deterministic, and which plugin that is stands beside
+    let plugin = first["plugin_sha256"].as_str().expect("a digest");
+    assert!(told.stdout.contains(&format!("plugin:   SHA-256 {plugin}")), "{told:?}");
     // a file that a decision read and that is gone is named by its digest
     std::fs::copy(&kept, &database).expect("as it was");
     let attempts = std::fs::read_dir(world.run_dir("r").join("operators/local")).expect("attempts").flatten();

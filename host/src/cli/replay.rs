@@ -54,8 +54,9 @@ pub(super) fn difference(first: &Difference) -> String {
     let tried = if first.attempt > 1 { format!(", try {}", first.attempt) } else { String::new() };
     let at = if first.path.is_empty() { String::new() } else { format!(" at `{}`", one_line(&first.path)) };
     let script = first.script_sha256.as_deref().map(|script| format!("\n  script:   SHA-256 {script}"));
+    let plugin = &first.plugin_sha256;
     format!(
-        "decision {} ({}{tried}) comes out otherwise: {}{at}{}\n  recorded: {}\n  now:      {}\n",
+        "decision {} ({}{tried}) comes out otherwise: {}{at}\n  plugin:   SHA-256 {plugin}{}\n  recorded: {}\n  now:      {}\n",
         first.decision,
         first.kind.as_str(),
         first.aspect.as_str(),
