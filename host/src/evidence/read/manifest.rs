@@ -2,8 +2,6 @@
 use super::archive::misnamed;
 use crate::ground::words::one_line;
 
-/// The file itself.
-pub(super) const MANIFEST: &str = "manifest-sha256.txt";
 /// What signs it.
 pub(super) const SIGNATURE: &str = "manifest-sha256.txt.sig";
 
