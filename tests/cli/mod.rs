@@ -4,6 +4,7 @@ mod approvals;
 mod ask_tell;
 mod author;
 pub(crate) mod bad_input;
+mod browser;
 mod choosing;
 mod clean;
 mod commands;

@@ -1,5 +1,9 @@
 //! `report`: one page that tells what came out of a run, whatever names, texts and numbers are in it.
 use crate::support::world::{World, tasks_config};
+use matterstack::model::evidence::{FileKind, Finding, Integrity, Verified};
+use matterstack::results::{Wanted, report};
+use matterstack::run::RunDir;
+use matterstack::store::Store;
 use serde_json::{Value, json};
 use std::fs;
 
@@ -50,8 +54,10 @@ fn is_sound(page: &str) {
     }
     assert!(open.is_empty(), "{open:?}");
     assert_eq!(page.matches("<svg ").count(), page.matches("<desc ").count());
-    for number in ["NaN", "inf\"", "=\"-inf"] {
-        assert!(!page.contains(number), "{number}");
+    for drawn in page.split("<svg ").skip(1).filter_map(|rest| rest.split("</svg>").next()) {
+        for number in ["NaN", "inf"] {
+            assert!(!drawn.contains(number), "{number} in {drawn}");
+        }
     }
 }
 
@@ -89,6 +95,121 @@ fn a_page_has_the_values_their_front_and_the_timeline() {
     assert!(missing.stderr.contains("warning: no task has a number `y.gain`"), "{missing:?}");
     world.run(&["report", "r", "--out", "."]).code(2);
     world.run(&["report", "none"]).code(2);
+}
+
+#[test]
+fn a_page_tells_what_was_asked_who_did_what_and_what_failed_before() {
+    let once = "echo attempt >> ../tries; test $(wc -l < ../tries) -gt 1 || { echo too hot; exit 3; }; echo 1 > y.json";
+    let world = World::with_tasks(&json!([
+        {"id": "flaky", "command": once, "outputs": ["y.json"], "retry": {"max_attempts": 2, "backoff_s": 0}},
+        {"id": "next", "command": "cat y.json", "files": {"y.json": {"from": "flaky", "output": "y.json"}}},
+        {"id": "bad", "command": "echo broken; exit 4", "allow_failure": true},
+        {"id": "after", "command": "true", "depends_on": ["bad"], "allow_failure": true},
+    ]));
+    world.init();
+    world.run(&["loop", "r"]).code(0);
+    world.run(&["rerun", "r", "flaky", "--reason", "the sensor was <b>loose</b>"]).code(0);
+    world.run(&["loop", "r"]).code(0);
+    let page = page(&world, &[]);
+    is_sound(&page);
+    let part = |id: &str| between(&page, &format!("<h2 id=\"{id}\""), "<h2 ");
+    let expected: [(&str, &[&str]); 8] = [
+        ("asked", &["builtin:workflow", "<dt>Seed</dt>", "commands on backend local", "builtin:compute", "SHA-256"]),
+        ("findings", &["2 attempts failed or were lost", "brought back by a person (once)", "were not compared"]),
+        ("states", &["iteration 1: 1 failed", "key skipped", "<summary>The numbers (1 row)"]),
+        ("timeline", &["How many at a time", "in the queue"]),
+        ("failures", &["It wrote last to standard output:", "broken", "Every try that came to nothing", ">flaky</th>"]),
+        ("decisions", &["decided by", ">complete</td>"]),
+        ("commands", &[">init</td>", ">rerun</td>", "the sensor was &lt;b&gt;loose&lt;/b&gt;"]),
+        ("resources", &["machine or node"]),
+    ];
+    for (id, words) in expected {
+        words.iter().for_each(|words| assert!(part(id).contains(words), "`{words}` in {id}: {}", part(id)));
+    }
+    assert!(part("tasks").contains("started") && part("tasks").matches("<tr>").count() == 5, "{}", part("tasks"));
+    let linked: Vec<&str> = page.split("href=\"#").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    linked.iter().for_each(|id| assert_eq!(page.matches(&format!(" id=\"{id}\"")).count(), 1, "#{id}"));
+}
+
+#[test]
+fn files_by_their_digests_say_what_those_in_their_places_say() {
+    let task =
+        |id: &str, command: &str| json!({"id": id, "command": command, "outputs": ["*.json"], "allow_failure": true});
+    let world = World::with_tasks(&json!([
+        task("a", "echo '{\"loss\": 0.25}' > y.json"),
+        task("b", "echo '{\"loss\": 0.5}' > y.json; echo here it broke >&2; exit 3"),
+    ]));
+    world.init();
+    world.run(&["loop", "r"]).code(0);
+    let figures = ["--fields", "y.json", "--minimize", "y.loss"];
+    let whole = page(&world, &figures);
+    assert!(whole.contains("here it broke") && whole.contains("The best is 0.25 (a)."), "{whole}");
+    // as a bundle of evidence has them
+    let (run, bundle) = (world.run_dir("r"), world.root().join("bundle"));
+    fs::create_dir_all(bundle.join("files")).expect("a directory");
+    for attempt in world.evidence()["attempts"].as_array().expect("attempts") {
+        let directory = attempt["directory"].as_str().expect("a directory");
+        let logs = attempt["logs"].as_array().expect("logs").iter().map(|log| (log, &log["kind"]));
+        let outputs = attempt["outputs"].as_array().expect("outputs").iter().map(|output| (output, &output["path"]));
+        for (file, name) in logs.chain(outputs) {
+            let name = name.as_str().expect("a name").replace("exit", "exit.json");
+            let digest = file["sha256"].as_str().expect("a digest");
+            fs::copy(run.join(directory).join(name), bundle.join("files").join(digest)).expect("a copy");
+        }
+    }
+    world.run(&["backup", "r", "--out", "copy.sqlite"]).code(0);
+    let copy = world.root().parent().expect("the root's place").join("copy.sqlite");
+    fs::rename(copy, bundle.join("state.sqlite")).expect("the record");
+    fs::copy(run.join("config.json"), bundle.join("config.json")).expect("a copy");
+    let other = world.root().join("other.html");
+    let of_bundle = || {
+        let (place, out) = (bundle.display().to_string(), other.display().to_string());
+        world.run(&[&["report", &place, "--out", &out], &figures[..]].concat()).code(0);
+        fs::read_to_string(&other).expect("a page")
+    };
+    assert_eq!(of_bundle(), whole, "while a bundle is put together");
+    fs::write(bundle.join("manifest-sha256.txt"), "").expect("a manifest");
+    assert_eq!(of_bundle(), whole, "and once it is one");
+    for entry in fs::read_dir(bundle.join("files")).expect("files").flatten() {
+        fs::write(entry.path(), "changed").expect("a file");
+    }
+    let changed = of_bundle();
+    is_sound(&changed);
+    assert!(
+        changed.contains("What it wrote is not there as it was left.") && changed.contains("is not as it was left")
+    );
+}
+
+#[test]
+fn files_that_were_compared_are_told() {
+    let world = World::with_tasks(&json!([{"id": "a", "command": "true"}]));
+    world.init();
+    let dir = RunDir::new(world.run_dir("r"));
+    let store = Store::read(&dir.database()).expect("a store");
+    let finding = Finding {
+        kind: FileKind::Output,
+        path: "operators/local/a-1/<y>.json".to_owned(),
+        task: Some("<a>".to_owned()),
+        attempt_id: None,
+        sha256: "0".repeat(64),
+        integrity: Integrity::Missing,
+        detail: None,
+    };
+    let verified = Verified { files: 8, intact: 5, missing: 3, ..Verified::default() };
+    let wanted = Wanted { compared: Some((verified, vec![finding])), ..Wanted::default() };
+    let mut page = Vec::new();
+    report(&dir, &store, None, &wanted, &mut page).expect("a page");
+    let page = String::from_utf8(page).expect("UTF-8");
+    is_sound(&page);
+    for words in [
+        "8 files were compared",
+        "&lt;y&gt;.json",
+        "output of task &lt;a&gt;",
+        "and 2 more",
+        "cannot be read, so what was asked",
+    ] {
+        assert!(page.contains(words), "{words} in {page}");
+    }
 }
 
 #[test]

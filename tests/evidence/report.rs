@@ -15,6 +15,7 @@ fn the_report_tells_the_run_from_question_to_tasks() {
         "## What was done",
         "## Results",
         "## Failures",
+        "## Environment",
         "## Files",
         "## Commands",
         "## Timeline",
@@ -39,6 +40,37 @@ fn the_report_tells_the_run_from_question_to_tasks() {
         assert_eq!(table.lines().filter(|line| line.starts_with(&format!("| `{id}` "))).count(), 1, "{table}");
     }
     assert!(!text.contains("null") && !text.contains("None."), "{text}");
+}
+
+#[test]
+fn the_report_tells_where_jobs_ran_and_what_those_that_failed_wrote_last() {
+    let task = |id: &str, command: &str| json!({"id": id, "command": command, "allow_failure": true});
+    let fence = "echo first >&2; printf '```\\n\\n# heading <b>\\033[2J\\n' >&2; exit 3";
+    let world = World::with_tasks(&json!([
+        task("a|b", fence),
+        task("said", "echo 'no such file'; exit 4"),
+        task("quiet", "exit 5"),
+        task("well", "echo fine >&2"),
+    ]));
+    world.init();
+    world.run(&["loop", "r"]);
+    world.run(&["evidence", "r"]).code(0);
+    let text = report(&evidence_dir(&world));
+    let failures = text.split("## Failures").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a section");
+    for words in [
+        "Task a\\|b, attempt 1, to standard error:\n\n````\nfirst\n```\n# heading <b>\\u{1b}[2J\n````\n",
+        "Task `said`, attempt 1, to standard output:\n\n```\nno such file\n```\n",
+    ] {
+        assert!(failures.contains(words), "{words} in {failures}");
+    }
+    for word in ["Task `quiet`", "Task `well`", "\u{1b}"] {
+        assert!(!failures.contains(word), "{word} in {failures}");
+    }
+    let environment = text.split("\n## Environment\n").nth(1).and_then(|rest| rest.split("\n## ").next());
+    let environment = environment.expect("a section");
+    for words in ["### Environment 1 on ", "| `PATH` ", "### What carried out decisions", env!("CARGO_PKG_VERSION")] {
+        assert!(environment.contains(words), "{words} in {environment}");
+    }
 }
 
 #[test]

@@ -43,6 +43,14 @@ pub(crate) fn optimisers() -> PathBuf {
     python
 }
 
+/// The script that looks through a page for what shuts readers out, which `cargo xtask test` installs.
+pub(crate) fn axe() -> String {
+    let tools = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("tools");
+    let script = tools.join("axe-core-4.14.1/node_modules/axe-core/axe.min.js");
+    fs::read_to_string(&script)
+        .unwrap_or_else(|error| panic!("{}: {error}; `cargo xtask test` makes it", script.display()))
+}
+
 /// The supervisors of a run, by their process ids.
 pub(crate) fn supervisors(run: &Path) -> Vec<String> {
     let directory = run.canonicalize().expect("a run").to_string_lossy().into_owned();

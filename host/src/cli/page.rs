@@ -43,7 +43,7 @@ pub(super) fn report(session: &Session, arguments: ReportArgs) -> Result<u8, Fai
         return Err(Failure::input(format!("`{}` is a directory", out.display())).hint("name a file in it"));
     }
     let store = read_store(&dir)?;
-    let wanted = Wanted { fields, minimize, maximize };
+    let wanted = Wanted { fields, minimize, maximize, compared: None };
     let missing = write(&out, |file| results::report(&dir, &store, kept_config(&dir).ok().as_ref(), &wanted, file))?;
     missing.iter().for_each(|what| tell(&format!("warning: {what}")));
     if session.json {

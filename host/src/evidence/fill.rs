@@ -80,7 +80,7 @@ impl Filling<'_> {
             let plugins = plugins(view, configs.config.as_ref())?;
             let longest = view.longest_task_id()?;
             let config = configs.config.as_ref();
-            let mut report = Report::new(run.clone(), longest, config, &plugins, scratch).map_err(failed)?;
+            let mut report = Report::new(self.dir, run.clone(), longest, config, &plugins, scratch).map_err(failed)?;
             begin(&mut document, &run, config, &plugins).map_err(failed)?;
             let attempts = self.rows(view, &mut document, &mut report, (&mut packer, &mut secrets))?;
             Ok::<_, Failure>((run, report, configs, plugins, attempts))
@@ -274,8 +274,10 @@ fn record(
     document.value("acts", &acts).and_then(|()| document.begin_list("configs")).map_err(failed)?;
     store.each_config(|config| document.row(&config).map_err(failed))?;
     document.end_list().map_err(failed)?;
-    document.value("engines", &store.engines()?).map_err(failed)?;
-    document.value("environments", &store.environments()?).map_err(failed)?;
+    let (engines, environments) = (store.engines()?, store.environments()?);
+    report.environment(&environments, &engines);
+    document.value("engines", &engines).map_err(failed)?;
+    document.value("environments", &environments).map_err(failed)?;
     document.begin_list("decisions").map_err(failed)?;
     view.each_decision(|decision| {
         report.decision(&decision);

@@ -1,5 +1,5 @@
 //! Markdown in which text from outside stays text.
-use crate::ground::words::is_unseen;
+use crate::ground::words::{is_unseen, lines};
 use serde_json::{Map, Number, Value};
 use std::fmt::Write;
 
@@ -131,9 +131,15 @@ fn block(value: &Value) -> String {
     if text.len() > BLOCK_MAX {
         return format!("{} bytes of JSON, too long to show here; evidence.json has them.\n", text.len());
     }
+    fenced(&text, "json")
+}
+
+/// Lines from outside as a block that nothing in them can end; characters that do not show are written as their
+/// numbers.
+pub(super) fn fenced(text: &str, language: &str) -> String {
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest.max(2) + 1);
-    format!("{fence}json\n{text}\n{fence}\n")
+    format!("{fence}{language}\n{}\n{fence}\n", lines(text))
 }
 
 /// A number with six digits; evidence.json has the others.
@@ -279,5 +285,6 @@ mod tests {
     fn a_block_of_code_cannot_be_ended_from_inside() {
         let text = document(&json!([["````"]]), 3, 10);
         assert!(text.starts_with("`````json\n") && text.ends_with("\n`````\n"), "{text}");
+        assert_eq!(fenced("a\n```\n\u{1b}[2J", ""), "````\na\n```\n\\u{1b}[2J\n````\n");
     }
 }

@@ -1,15 +1,17 @@
 //! report.md: the bundle for a person.
-use super::markdown::{Table, code, document, line, plain};
+use super::markdown::{Table, code, document, fenced, line, plain};
 use crate::model::act::ActRecord;
-use crate::model::config::{Grants, RunConfig};
+use crate::model::config::RunConfig;
 use crate::model::evidence::{
-    AttemptRecord, DecisionKind, DecisionRecord, Finding, HistoryRecord, PluginRecord, Resources, ResourcesRecord,
-    RunRecord, TaskRecord, Verified, WorkflowRecord,
+    AttemptRecord, DecisionKind, DecisionRecord, EnvironmentRecord, Finding, HistoryRecord, LogKind, NumberedEngine,
+    PluginRecord, Resources, ResourcesRecord, RunRecord, TaskRecord, Verified, WorkflowRecord,
 };
 use crate::model::script::{Language, component};
 use crate::model::states::{AttemptState, RunState, TaskState};
 use crate::model::time::{Time, since, span};
 use crate::model::workflow::Task;
+use crate::results::{Said, reach, said_last};
+use crate::run::RunDir;
 use crate::store::WaitRow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -20,6 +22,8 @@ use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 const ROWS_MAX: usize = 500;
 /// Rows of a table among the parameters.
 const PARAMETER_ROWS_MAX: usize = 20;
+/// Attempts that failed and are told with what they wrote last.
+const SAID_MAX: usize = 20;
 /// The widest column of task ids, in characters; a longer id stands out of it.
 const TASK_ID_MAX: usize = 48;
 /// Columns of the table of every task: heading, width (that of `task` follows the ids), and whether it holds
@@ -39,6 +43,7 @@ const TASK_COLUMNS: [(&str, usize, bool); 9] = [
 /// A report that is built up while the store is read.
 #[derive(Debug)]
 pub(super) struct Report {
+    dir: RunDir,
     run: RunRecord,
     asked: String,
     plans: Table,
@@ -48,6 +53,10 @@ pub(super) struct Report {
     attempts: Table,
     attempts_made: u64,
     attempts_reused: u64,
+    /// Tasks that failed, as text, whose last attempts may have said why.
+    failed: BTreeMap<String, String>,
+    said: BTreeMap<String, (u32, Said)>,
+    environment: String,
     waits: Table,
     acts: Table,
     timeline: Table,
@@ -61,6 +70,7 @@ pub(super) struct Report {
 impl Report {
     /// Begins with what was asked.
     pub(super) fn new(
+        dir: &RunDir,
         run: RunRecord,
         longest_id: usize,
         config: Option<&RunConfig>,
@@ -68,6 +78,7 @@ impl Report {
         scratch: File,
     ) -> io::Result<Self> {
         let mut report = Self {
+            dir: dir.clone(),
             run,
             asked: asked(config, plugins),
             plans: Table::new(&["decision", "time", "iteration", "next", "why"], ROWS_MAX),
@@ -77,6 +88,9 @@ impl Report {
             attempts: Table::new(&["task", "attempt", "state", "why", "directory"], ROWS_MAX),
             attempts_made: 0,
             attempts_reused: 0,
+            failed: BTreeMap::new(),
+            said: BTreeMap::new(),
+            environment: String::new(),
             waits: Table::new(&["waits for", "task", "operator", "why"], ROWS_MAX),
             acts: Table::new(&["time", "after", "command", "with", "by", "why"], ROWS_MAX),
             timeline: Table::new(&["time", "what", "event", "why"], ROWS_MAX),
@@ -136,6 +150,32 @@ impl Report {
         }
     }
 
+    /// Where jobs were handed in, and what carried out decisions.
+    pub(super) fn environment(&mut self, environments: &[EnvironmentRecord], engines: &[NumberedEngine]) {
+        let mut text = String::new();
+        for one in environments {
+            let _ = write!(text, "### Environment {} on {}\n\n", one.environment, plain(&one.host));
+            let mut table = Table::new(&["variable", "value"], ROWS_MAX);
+            one.variables.iter().for_each(|(name, value)| table.push(|| vec![code(name), plain(value)]));
+            text += &if table.is_empty() { "No variable is recorded.\n".to_owned() } else { table.render() };
+            for told in &one.recorded {
+                let cut = if told.cut { ", the first of it" } else { "" };
+                let _ = write!(text, "\nOn backend {}, {} told{cut}:\n\n", code(&told.backend), code(&told.command));
+                text += &fenced(told.output.trim_end(), "");
+            }
+            text.push('\n');
+        }
+        let mut table = Table::new(&["matterstack", "contract of plugins", "runtime", "machine"], ROWS_MAX);
+        for NumberedEngine { engine, .. } in engines {
+            let cells = [&engine.version, &engine.contract, &engine.runtime, &engine.target];
+            table.push(|| cells.into_iter().map(|cell| plain(cell)).collect());
+        }
+        if !table.is_empty() {
+            let _ = write!(text, "### What carried out decisions\n\n{}", table.render());
+        }
+        self.environment = text;
+    }
+
     pub(super) fn workflow(&mut self, workflow: &WorkflowRecord) {
         self.iterations.push(workflow.clone());
     }
@@ -146,6 +186,9 @@ impl Report {
             TaskState::Completed => *completed += 1,
             TaskState::Failed | TaskState::Cancelled | TaskState::Skipped => {
                 *other += 1;
+                if task.state == TaskState::Failed && self.failed.len() < SAID_MAX {
+                    self.failed.insert(task.id.clone(), task.spec.0.get().to_owned());
+                }
                 self.failures.push(|| {
                     let why = optional(task.reason.as_deref());
                     vec![code(&task.id), task.state.to_string(), task.attempts.to_string(), why]
@@ -174,6 +217,10 @@ impl Report {
     pub(super) fn attempt(&mut self, attempt: &AttemptRecord) {
         self.attempts_made += 1;
         self.attempts_reused += u64::from(attempt.reused.is_some());
+        if let Some(task) = self.failed.get(&attempt.task) {
+            let said = said_last(&self.dir, &attempt.directory, &attempt.logs, task);
+            self.said.insert(attempt.task.clone(), (attempt.number, said));
+        }
         match attempt.state {
             AttemptState::Failed | AttemptState::Lost => self.attempts.push(|| {
                 vec![
@@ -232,6 +279,7 @@ impl Report {
         let _ = write!(text, "## What was done\n\n{}\n", self.done());
         let _ = write!(text, "## Results\n\n{}\n", self.results());
         let _ = write!(text, "## Failures\n\n{}\n", self.failed());
+        let _ = write!(text, "## Environment\n\n{}\n", self.environment);
         let _ = write!(text, "## Files\n\n{}\n", self.files(verified, sha256));
         let _ = write!(text, "## Commands\n\n{}\n", self.acts.render());
         let _ = write!(text, "## Timeline\n\nTimes are in UTC.\n\n{}\n", self.timeline.render());
@@ -362,7 +410,23 @@ impl Report {
                 self.attempts.render()
             );
         }
-        text
+        text + &self.last_words()
+    }
+
+    /// What tasks that failed wrote last.
+    fn last_words(&self) -> String {
+        let mut text = String::new();
+        for (task, (number, said)) in &self.said {
+            let (kind, lines) = match said {
+                Said::Nothing => continue,
+                Said::Withheld => ("", "It is not shown: the task has a secret.\n".to_owned()),
+                Said::Gone => ("", "It is not there as it was left.\n".to_owned()),
+                Said::Lines(LogKind::Stdout, lines) => (", to standard output", fenced(&lines.join("\n"), "")),
+                Said::Lines(_, lines) => (", to standard error", fenced(&lines.join("\n"), "")),
+            };
+            let _ = write!(text, "\nTask {}, attempt {number}{kind}:\n\n{lines}", code(task));
+        }
+        if text.is_empty() { text } else { format!("\n### What tasks that failed wrote last\n{text}") }
     }
 
     fn files(&self, verified: &Verified, sha256: &str) -> String {
@@ -421,7 +485,8 @@ fn asked(config: Option<&RunConfig>, plugins: &[PluginRecord]) -> String {
     let _ = write!(text, "\n### Parameters\n\n{parameters}");
     let mut table = Table::new(&["operator", "plugin", "may reach", "SHA-256"], ROWS_MAX);
     for (key, operator) in &config.operators {
-        table.push(|| vec![code(key), code(&operator.plugin), reach(&operator.grants), digest(&operator.plugin)]);
+        table
+            .push(|| vec![code(key), code(&operator.plugin), reach(&operator.grants, &code), digest(&operator.plugin)]);
     }
     if !table.is_empty() {
         let _ = write!(text, "\n### Operators\n\n{}", table.render());
@@ -434,17 +499,6 @@ fn asked(config: Option<&RunConfig>, plugins: &[PluginRecord]) -> String {
         let _ = write!(text, "\n### Inputs and files\n\n{}", table.render());
     }
     text
-}
-
-fn reach(grants: &Grants) -> String {
-    let Grants { compute, work, clock, random, env, exchange } = grants;
-    let mut reached: Vec<String> = compute.iter().map(|name| format!("commands on backend {}", code(name))).collect();
-    reached.extend(work.then(|| "attempt directories".to_owned()));
-    reached.extend(exchange.as_ref().map(|path| format!("the directory {}", code(&path.display().to_string()))));
-    reached.extend(clock.then(|| "the clock".to_owned()));
-    reached.extend(random.then(|| "random numbers".to_owned()));
-    reached.extend(env.iter().map(|name| format!("variable {}", code(name))));
-    reached.join(", ")
 }
 
 /// What each operator's jobs took of machines, and all of them.

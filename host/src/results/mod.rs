@@ -11,6 +11,6 @@ mod sheet;
 pub use compare::{Difference, Part, Side, compare};
 pub use export::{Export, Exported, export};
 pub use graph::{BOXES_MAX, Graph};
-pub use report::{Wanted, report};
-pub use said::{last_lines, last_words};
+pub use report::{Wanted, reach, report};
+pub use said::{Said, last_lines, last_words, said_last};
 pub use sheet::{Column, Sheet};

@@ -1,7 +1,7 @@
 //! Opening a bundle: the folder itself, or an archive, of which what is needed is unpacked into a folder that goes when
 //! this does.
 use super::archive::{Archive, FILES_MAX, Unpacking};
-use super::manifest::MANIFEST;
+use crate::run::MANIFEST;
 use crate::failure::Failure;
 use crate::ground::digest::{Hashing, digest};
 use crate::ground::files::{new_file, open_directory, open_regular};

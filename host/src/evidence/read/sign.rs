@@ -1,6 +1,7 @@
 //! Signing a bundle, with the key of a person.
 use super::Verification;
-use super::manifest::{MANIFEST, SIGNATURE, parse};
+use super::manifest::{SIGNATURE, parse};
+use crate::run::MANIFEST;
 use super::open::Opened;
 use super::signature::{self, NAMESPACE, Signed};
 use super::verify::{MANIFEST_MAX, compare};

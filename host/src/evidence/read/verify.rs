@@ -1,6 +1,7 @@
 //! Whether a bundle is what it was when it was made, and agrees with itself.
 use super::contents::{schema_of_document, what_the_record_lacks};
-use super::manifest::{Listed, MANIFEST, SIGNATURE, parse};
+use super::manifest::{Listed, SIGNATURE, parse};
+use crate::run::MANIFEST;
 use super::open::{Opened, Unread};
 use super::signature::{self, Signed};
 use crate::failure::Failure;

@@ -33,8 +33,6 @@ pub(super) struct Dot {
 
 /// A figure of values over an axis.
 pub(super) struct Chart<'a> {
-    /// Tells it from others of the page.
-    pub(super) id: usize,
     pub(super) title: String,
     /// What is to be seen, in a sentence or two.
     pub(super) description: String,
@@ -52,7 +50,7 @@ impl Chart<'_> {
         let on_y = self.dots.iter().map(|dot| dot.y).chain(self.steps.iter().map(|step| step.1));
         let x = Scale::of(on_x, self.x.1, (LEFT, WIDTH - RIGHT));
         let y = Scale::of(on_y, Kind::Values, (HEIGHT - BOTTOM, TOP));
-        begin(page, self.id, HEIGHT, &self.title, &self.description)?;
+        begin(page, HEIGHT, &self.title, &self.description)?;
         self.axes(page, &x, &y)?;
         if let Some((first, rest)) = self.steps.split_first() {
             let mut path = format!("M{} {}", x.at(first.0), y.at(first.1));
@@ -95,7 +93,8 @@ fn axis(name: &str, scale: &Scale) -> String {
 }
 
 /// Begins a drawing that a reader of screens is told about.
-pub(super) fn begin(page: &mut Page<'_>, id: usize, height: f64, title: &str, description: &str) -> io::Result<()> {
+pub(super) fn begin(page: &mut Page<'_>, height: f64, title: &str, description: &str) -> io::Result<()> {
+    let id = page.next_figure();
     let (named, view) = (format!("figure-{id}-title figure-{id}-text"), format!("0 0 {WIDTH} {height}"));
     page.open("svg", &[("role", &"img"), ("aria-labelledby", &named), ("viewBox", &view)])?;
     page.element("title", &[("id", &format!("figure-{id}-title"))], title)?;

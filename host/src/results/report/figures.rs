@@ -10,24 +10,26 @@ use std::io;
 const PLAIN: usize = 6;
 /// Figures of numbers that the campaign told.
 const TOLD: usize = 4;
+/// Pairs of objectives that are drawn against each other.
+const FRONTS: usize = 3;
 /// Rows of the table beside a figure.
 const ROWS: usize = 1000;
 
+/// What the campaign aims at: its name, its values, and which way is better.
+type Aim<'a> = (&'a str, &'a Series, Goal);
+
 /// Draws them all; says where there are none what would bring one.
 pub(super) fn write(page: &mut Page<'_>, seen: &Seen) -> io::Result<()> {
-    let mut drawn = 0;
+    let before = page.figures();
     let known = |name: &str| seen.values.series.get(name).filter(|series| !series.points.is_empty());
-    for (name, goal) in &seen.goals {
-        if let Some(series) = known(name) {
-            drawn += 1;
-            over_time(page, drawn, name, series, Some(*goal))?;
-        }
+    let aims: Vec<Aim<'_>> =
+        seen.goals.iter().filter_map(|(name, goal)| Some((name.as_str(), known(name)?, *goal))).collect();
+    for (name, series, goal) in &aims {
+        over_time(page, name, series, Some(*goal))?;
     }
-    if let [(first, one), (second, other)] = seen.goals.as_slice()
-        && let (Some(x), Some(y)) = (known(first), known(second))
-    {
-        drawn += 1;
-        front(page, drawn, (first, x, *one), (second, y, *other))?;
+    let pairs = (0..aims.len()).flat_map(|one| (one + 1..aims.len()).map(move |other| (one, other)));
+    for (one, other) in pairs.take(FRONTS) {
+        front(page, aims[one], aims[other], aims.len())?;
     }
     let has_goal = |name: &str| {
         let is_of = |goal: &String| name == goal || (!goal.contains('.') && name.rsplit('.').next() == Some(goal));
@@ -35,8 +37,7 @@ pub(super) fn write(page: &mut Page<'_>, seen: &Seen) -> io::Result<()> {
     };
     let plain: Vec<_> = seen.values.series.iter().filter(|(name, _)| !has_goal(name)).collect();
     for (name, series) in plain.iter().take(PLAIN) {
-        drawn += 1;
-        over_time(page, drawn, name, series, None)?;
+        over_time(page, name, series, None)?;
     }
     if plain.len() > PLAIN {
         let more = plain[PLAIN..].iter().take(ROWS).map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
@@ -44,10 +45,9 @@ pub(super) fn write(page: &mut Page<'_>, seen: &Seen) -> io::Result<()> {
     }
     let metrics = seen.metrics.series.iter().filter(|(name, series)| !has_goal(name) && series.points.len() > 1);
     for (name, series) in metrics.take(TOLD) {
-        drawn += 1;
-        told(page, drawn, name, series)?;
+        told(page, name, series)?;
     }
-    if drawn == 0 {
+    if page.figures() == before {
         page.paragraph(
             "There is no number to draw. With `--fields y.json`, `matterstack report` draws the numbers in the outputs \
              y.json of all tasks, and with `--minimize y.loss` also the best of them so far.",
@@ -57,7 +57,7 @@ pub(super) fn write(page: &mut Page<'_>, seen: &Seen) -> io::Result<()> {
 }
 
 /// Each value of a name in the order in which tasks ended, and the best so far.
-fn over_time(page: &mut Page<'_>, id: usize, name: &str, series: &Series, goal: Option<Goal>) -> io::Result<()> {
+fn over_time(page: &mut Page<'_>, name: &str, series: &Series, goal: Option<Goal>) -> io::Result<()> {
     let (dots, steps) = series.over_time(goal);
     let best = steps.last().and_then(|(_, best)| {
         let of = series.points.iter().find(|point| point.value == *best)?;
@@ -73,7 +73,6 @@ fn over_time(page: &mut Page<'_>, id: usize, name: &str, series: &Series, goal: 
         best.unwrap_or_default()
     );
     let chart = Chart {
-        id,
         title,
         description: description.clone(),
         x: ("number of the value, in the order in which tasks ended", Kind::Counts),
@@ -99,34 +98,24 @@ fn over_time(page: &mut Page<'_>, id: usize, name: &str, series: &Series, goal: 
     page.close("figure")
 }
 
-/// Two objectives against each other.
-fn front(
-    page: &mut Page<'_>,
-    id: usize,
-    first: (&str, &Series, Goal),
-    second: (&str, &Series, Goal),
-) -> io::Result<()> {
+/// Two of so many objectives against each other.
+fn front(page: &mut Page<'_>, first: Aim<'_>, second: Aim<'_>, aims: usize) -> io::Result<()> {
     let (dots, steps) = against((first.1, first.2), (second.1, second.2));
     let best: Vec<&Dot> = dots.iter().filter(|dot| dot.stands_out).collect();
     let description = format!(
-        "{} against {}: {} points, of which {} are on the Pareto front, drawn as diamonds and joined by a line.",
+        "{} against {}: {} points, of which {} are on the Pareto front{}, drawn as diamonds and joined by a line.",
         second.0,
         first.0,
         dots.len(),
         best.len(),
+        if aims > 2 { " of these two" } else { "" },
     );
-    page.element("h3", &[], "Pareto front")?;
-    let label = |(name, _, goal): (&str, &Series, Goal)| format!("{name}, {}", goal.word());
+    let title = if aims > 2 { format!("Pareto front: {}, {}", first.0, second.0) } else { "Pareto front".to_owned() };
+    page.element("h3", &[], &title)?;
+    let label = |(name, _, goal): Aim<'_>| format!("{name}, {}", goal.word());
     let (x, y) = (label(first), label(second));
-    let chart = Chart {
-        id,
-        title: "Pareto front".to_owned(),
-        description: description.clone(),
-        x: (&x, Kind::Values),
-        y: &y,
-        dots: &dots,
-        steps: &steps,
-    };
+    let chart =
+        Chart { title, description: description.clone(), x: (&x, Kind::Values), y: &y, dots: &dots, steps: &steps };
     page.open("figure", &[])?;
     chart.draw(page)?;
     page.element("figcaption", &[], description)?;
@@ -137,7 +126,7 @@ fn front(
 }
 
 /// What the campaign told with its decisions.
-fn told(page: &mut Page<'_>, id: usize, name: &str, series: &Series) -> io::Result<()> {
+fn told(page: &mut Page<'_>, name: &str, series: &Series) -> io::Result<()> {
     let title = format!("{name}, as the campaign told it");
     page.element("h3", &[], &title)?;
     let dot = |point: &super::values::Point| Dot {
@@ -149,7 +138,7 @@ fn told(page: &mut Page<'_>, id: usize, name: &str, series: &Series) -> io::Resu
     let dots: Vec<Dot> = series.points.iter().map(dot).collect();
     let description = format!("What the campaign said with each of {} decisions.", dots.len());
     let x = ("number of the decision", Kind::Counts);
-    let chart = Chart { id, title, description: description.clone(), x, y: name, dots: &dots, steps: &[] };
+    let chart = Chart { title, description: description.clone(), x, y: name, dots: &dots, steps: &[] };
     page.open("figure", &[])?;
     chart.draw(page)?;
     page.element("figcaption", &[], description)?;
@@ -158,6 +147,7 @@ fn told(page: &mut Page<'_>, id: usize, name: &str, series: &Series) -> io::Resu
     page.close("figure")
 }
 
+/// The numbers of a figure.
 fn numbers(
     page: &mut Page<'_>,
     caption: &str,
@@ -165,7 +155,5 @@ fn numbers(
     rows: Vec<Vec<String>>,
     all: usize,
 ) -> io::Result<()> {
-    page.markup("<details><summary>The numbers</summary>")?;
-    page.table(caption, columns, &rows, all - rows.len())?;
-    page.markup("</details>\n")
+    page.folded_table(("The numbers", caption), columns, &rows, all - rows.len())
 }

@@ -1,19 +1,25 @@
 //! One page that tells what came out of a run, with figures: a file that needs nothing beside it, runs no script and
 //! asks nothing of a network.
+mod asked;
 mod body;
 mod chart;
 mod figures;
+mod found;
+mod head;
 mod page;
 mod scale;
 mod seen;
+mod states;
 mod timeline;
 mod value;
 mod values;
 
 use crate::failure::Failure;
 use crate::model::config::RunConfig;
+use crate::model::evidence::{Finding, Verified};
 use crate::run::RunDir;
 use crate::store::Store;
+pub use asked::reach;
 use page::Page;
 use seen::Seen;
 use serde_json::Value;
@@ -29,6 +35,9 @@ pub struct Wanted {
     pub minimize: Vec<String>,
     /// Numbers of which the largest is best.
     pub maximize: Vec<String>,
+    /// What files came to that were compared with their digests, and the first that are not as recorded; absent where
+    /// none were compared.
+    pub compared: Option<(Verified, Vec<Finding>)>,
 }
 
 impl Wanted {
@@ -62,16 +71,13 @@ pub fn report(
     out: &mut dyn Write,
 ) -> Result<Vec<String>, Failure> {
     let seen = Seen::of(dir, store, config, wanted)?;
-    let mut missing = seen.unread.clone();
-    if seen.unread_more > 0 {
-        missing.push(format!("and {} more outputs could not be read", seen.unread_more));
-    }
+    let mut missing = seen.missing();
     let named = wanted.goals().into_iter().filter(|(name, _)| !seen.values.series.contains_key(name));
     missing.extend(named.map(|(name, _)| format!("no task has a number `{name}`")));
     if seen.values.left_out {
         missing.push("some numbers are left out: documents have too many".to_owned());
     }
-    body::write(&mut Page::new(out), dir, &seen)
+    body::write(&mut Page::new(out), config, &seen, wanted.compared.as_ref())
         .map_err(|error| Failure::io("the report cannot be written".to_owned(), error))?;
     Ok(missing)
 }

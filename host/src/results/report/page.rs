@@ -6,6 +6,11 @@ use crate::ground::words;
 use std::fmt::Display;
 use std::io::{self, Write};
 
+/// Rows of a table that stands there without being asked for.
+pub(super) const OPEN: usize = 10;
+/// Rows of a folded table that is open on paper.
+const ON_PAPER: usize = 60;
+
 /// An attribute of an element.
 pub(super) type Attribute<'a> = (&'static str, &'a dyn Display);
 
@@ -13,11 +18,23 @@ pub(super) type Attribute<'a> = (&'static str, &'a dyn Display);
 /// lifetime says; everything else is escaped.
 pub(super) struct Page<'a> {
     out: &'a mut dyn Write,
+    figures: usize,
 }
 
 impl<'a> Page<'a> {
     pub(super) fn new(out: &'a mut dyn Write) -> Self {
-        Self { out }
+        Self { out, figures: 0 }
+    }
+
+    /// Counts a figure, by whose number its title is found.
+    pub(super) fn next_figure(&mut self) -> usize {
+        self.figures += 1;
+        self.figures
+    }
+
+    /// How many figures there are so far.
+    pub(super) fn figures(&self) -> usize {
+        self.figures
     }
 
     /// Writes markup as it is.
@@ -86,12 +103,16 @@ impl<'a> Page<'a> {
 
     /// Begins a table with these columns; those that hold numbers are marked.
     pub(super) fn begin_table(&mut self, caption: &str, columns: &[Column]) -> io::Result<()> {
-        self.markup("<div class=\"wide\"><table>")?;
+        // a table wider than the window is moved within by keys as well
+        self.open("div", &[("class", &"wide"), ("role", &"group"), ("tabindex", &0), ("aria-label", &caption)])?;
+        self.markup("<table>")?;
         self.element("caption", &[], caption)?;
         self.markup("<thead><tr>")?;
         for Column { name, numeric } in columns {
-            let class = if *numeric { "n" } else { "t" };
-            self.element("th", &[("scope", &"col"), ("class", &class)], name)?;
+            match numeric {
+                true => self.element("th", &[("scope", &"col"), ("class", &"n")], name)?,
+                false => self.element("th", &[("scope", &"col")], name)?,
+            }
         }
         self.markup("</tr></thead><tbody>\n")
     }
@@ -100,10 +121,11 @@ impl<'a> Page<'a> {
     pub(super) fn row<T: Display>(&mut self, columns: &[Column], cells: &[T]) -> io::Result<()> {
         self.markup("<tr>")?;
         for (place, (Column { numeric, .. }, cell)) in columns.iter().zip(cells).enumerate() {
-            let class = if *numeric { "n" } else { "t" };
-            match place {
-                0 => self.element("th", &[("scope", &"row"), ("class", &class)], cell)?,
-                _ => self.element("td", &[("class", &class)], cell)?,
+            match (place, numeric) {
+                (0, true) => self.element("th", &[("scope", &"row"), ("class", &"n")], cell)?,
+                (0, false) => self.element("th", &[("scope", &"row")], cell)?,
+                (_, true) => self.element("td", &[("class", &"n")], cell)?,
+                (_, false) => self.element("td", &[], cell)?,
             }
         }
         self.markup("</tr>\n")
@@ -127,6 +149,36 @@ impl<'a> Page<'a> {
         self.end_table()?;
         if more > 0 { self.paragraph(format!("and {more} more")) } else { Ok(()) }
     }
+
+    /// Writes a table that is opened when it is asked for; on paper a short one is open.
+    pub(super) fn folded_table(
+        &mut self,
+        (summary, caption): (&str, &str),
+        columns: &[Column],
+        rows: &[Vec<String>],
+        more: usize,
+    ) -> io::Result<()> {
+        let class = if rows.len() <= ON_PAPER { "short" } else { "long" };
+        let noun = if rows.len() == 1 { "row" } else { "rows" };
+        self.open("details", &[("class", &class)])?;
+        self.element("summary", &[], format!("{summary} ({} {noun})", rows.len()))?;
+        self.table(caption, columns, rows, more)?;
+        self.close("details")
+    }
+
+    /// Writes a table, which is folded where it has many rows.
+    pub(super) fn listed(
+        &mut self,
+        caption: &str,
+        columns: &[Column],
+        rows: &[Vec<String>],
+        more: usize,
+    ) -> io::Result<()> {
+        match rows.len() > OPEN {
+            true => self.folded_table((caption, caption), columns, rows, more),
+            false => self.table(caption, columns, rows, more),
+        }
+    }
 }
 
 /// A column of a table.
@@ -136,6 +188,13 @@ pub(super) struct Column {
     name: String,
     /// Whether it holds numbers.
     numeric: bool,
+}
+
+impl Column {
+    /// Its heading.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 /// A column of text.

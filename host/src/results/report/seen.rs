@@ -1,19 +1,23 @@
 //! What a page is made from, in one pass over a run.
+use super::states::States;
 use super::timeline::Timeline;
 use super::values::{Goal, Values, measured};
 use super::{Wanted, objectives};
 use crate::failure::Failure;
 use crate::model::act::ActRecord;
 use crate::model::config::RunConfig;
-use crate::model::evidence::{DecisionRecord, EnvironmentRecord, NumberedEngine, ResourcesRecord, RunRecord, Tally};
-use crate::model::states::TaskState;
+use crate::model::evidence::{
+    AttemptUse, DecisionRecord, EnvironmentRecord, NumberedEngine, PluginRecord, ResourcesRecord, RunRecord, Tally,
+};
+use crate::model::states::{AttemptState, TaskState};
 use crate::results::fields::{data, document, flatten};
+use crate::results::said::{Said, place, said_last};
 use crate::run::RunDir;
 use crate::store::{Snapshot, Store, TaskEnd};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Tasks that are all listed.
 const ALL: u64 = 10_000;
@@ -23,6 +27,10 @@ const NOTABLE: [usize; 4] = [500, 150, 50, 300];
 const PORTION: u32 = 1000;
 /// Failures that are told with what was written last.
 pub(super) const FAILURES: usize = 20;
+/// Attempts that failed or were lost and are listed.
+const BAD: usize = 200;
+/// Machines that are listed.
+const MACHINES: usize = 500;
 /// Outputs that could not be read and are named.
 const UNREAD: usize = 10;
 /// Decisions that are told.
@@ -33,17 +41,28 @@ pub(super) struct Seen {
     pub(super) run: RunRecord,
     pub(super) tasks: Tasks,
     pub(super) failures: Vec<TaskEnd>,
+    /// What the last attempts of those said last.
+    pub(super) said: Vec<Said>,
     pub(super) values: Values,
     pub(super) metrics: Values,
     pub(super) goals: Vec<(String, Goal)>,
     pub(super) decisions: Vec<DecisionRecord>,
+    pub(super) decisions_failed: u64,
+    pub(super) states: States,
+    pub(super) stale: u64,
+    /// The first attempts that failed or were lost, with why, and how many more there are.
+    pub(super) bad: Vec<(AttemptUse, Option<String>)>,
+    pub(super) bad_more: u64,
+    /// Where the last attempts at tasks ran: how many, and for how many milliseconds in all.
+    pub(super) machines: BTreeMap<String, (u64, i64)>,
+    pub(super) plugins: Vec<PluginRecord>,
     pub(super) timeline: Timeline,
     pub(super) resources: ResourcesRecord,
     pub(super) acts: Vec<ActRecord>,
     pub(super) environments: Vec<EnvironmentRecord>,
     pub(super) engines: Vec<NumberedEngine>,
-    pub(super) unread: Vec<String>,
-    pub(super) unread_more: usize,
+    unread: Vec<String>,
+    unread_more: usize,
     /// Of whose outputs fields are wanted: the place of the attempt, its directory, when it ended, and the task.
     open: Vec<(i64, String, i64, String)>,
 }
@@ -70,6 +89,7 @@ pub(super) struct Line {
     pub(super) stale: bool,
     pub(super) reused: Option<String>,
     pub(super) attempts: u32,
+    pub(super) started_ms: Option<i64>,
     pub(super) queued_ms: Option<i64>,
     pub(super) ran_ms: Option<i64>,
     pub(super) memory_mb: Option<i64>,
@@ -90,6 +110,7 @@ impl Line {
             stale: end.stale,
             reused: last.and_then(|last| last.reused_from.clone()),
             attempts: last.map_or(0, |last| last.number),
+            started_ms: last.and_then(|last| last.started_ms),
             queued_ms: last.and_then(|last| span(last.queued_ms, last.started_ms)),
             ran_ms: last.and_then(|last| span(last.started_ms, last.stopped_ms)),
             memory_mb: last.and_then(|last| last.memory_mb),
@@ -138,6 +159,11 @@ impl Seen {
     ) -> Result<Self, Failure> {
         let mut seen = store.snapshot(|view| Self::of_store(view, config, wanted))?;
         seen.read_outputs(dir, store, wanted)?;
+        let said = |end: &TaskEnd| match &end.last {
+            Some(last) => Ok(said_last(dir, &last.directory, &store.logs(last.key)?, &end.spec)),
+            None => Ok::<_, Failure>(Said::Nothing),
+        };
+        seen.said = seen.failures.iter().map(said).collect::<Result<_, _>>()?;
         seen.values.sort();
         Ok(seen)
     }
@@ -145,18 +171,30 @@ impl Seen {
     fn of_store(view: &Snapshot<'_>, config: Option<&RunConfig>, wanted: &Wanted) -> Result<Self, Failure> {
         let (store, run) = (view.store(), view.run()?);
         let (mut timeline, mut tally) = (Timeline::default(), Tally::default());
+        let (mut bad, mut bad_more) = (Vec::new(), 0);
         store.each_use(|one| {
             timeline.add(&one, run.created_at.0);
             tally.add(&one);
+            if matches!(one.state, AttemptState::Failed | AttemptState::Lost) {
+                if bad.len() < BAD { bad.push(one) } else { bad_more += 1 }
+            }
             Ok::<_, Failure>(())
         })?;
         let mut seen = Self {
             goals: wanted.goals(),
             tasks: Tasks { some: run.tasks.total > ALL, ..Tasks::default() },
             failures: Vec::new(),
+            said: Vec::new(),
             values: Values::default(),
             metrics: Values::default(),
             decisions: Vec::new(),
+            decisions_failed: 0,
+            states: States::default(),
+            stale: 0,
+            bad: reasons(store, bad)?,
+            bad_more,
+            machines: BTreeMap::new(),
+            plugins: store.plugin_versions()?,
             timeline,
             resources: tally.finish(),
             acts: store.acts()?,
@@ -202,6 +240,7 @@ impl Seen {
             let of = format!("decision {}", decision.number);
             self.metrics.add(name, decision.number as i64, &of, &Value::from(*value));
         }
+        self.decisions_failed += u64::from(decision.error.is_some());
         if decision.next.is_some() || decision.error.is_some() {
             self.decisions.push(decision);
             // the first and the last tell how it began and how it came out
@@ -214,6 +253,15 @@ impl Seen {
 
     fn task(&mut self, place: i64, end: TaskEnd, wanted: &Wanted) {
         self.tasks.add(place, &end);
+        self.states.add(end.iteration, end.state);
+        self.stale += u64::from(end.stale);
+        if let Some((node, last)) = end.last.as_ref().and_then(|last| Some((last.node.as_ref()?, last)))
+            && (self.machines.len() < MACHINES || self.machines.contains_key(node))
+        {
+            let ran = self.machines.entry(node.clone()).or_default();
+            ran.0 += 1;
+            ran.1 += last.stopped_ms.zip(last.started_ms).map_or(0, |(stopped, started)| (stopped - started).max(0));
+        }
         if let Some(last) = end.last.as_ref().filter(|_| end.state == TaskState::Completed) {
             let order = last.stopped_ms.or(last.ended_ms).unwrap_or(0);
             if let Some(data) = data(last) {
@@ -259,7 +307,7 @@ impl Seen {
                     continue;
                 }
                 let name = output.path.strip_suffix(".json").unwrap_or(&output.path);
-                match document(&root, (store, key), &directory, &output) {
+                match document(&root, (store, key), &place(dir, &directory, &output.path, &output.sha256), &output) {
                     Ok(value) => self.values_of(name, value, order, &task),
                     Err(_) if self.unread.len() == UNREAD => self.unread_more += 1,
                     Err(why) => self.unread.push(format!("`{}` of task `{task}` {why}", output.path)),
@@ -269,4 +317,19 @@ impl Seen {
         self.unread.extend(absent.into_iter().map(|path| format!("no task left an output `{path}`")));
         Ok(())
     }
+
+    /// What the page lacks, in sentences.
+    pub(super) fn missing(&self) -> Vec<String> {
+        let more = (self.unread_more > 0).then(|| format!("and {} more outputs could not be read", self.unread_more));
+        self.unread.iter().cloned().chain(more).collect()
+    }
+}
+
+/// Attempts, with why each came to its end.
+fn reasons(store: &Store, attempts: Vec<AttemptUse>) -> Result<Vec<(AttemptUse, Option<String>)>, Failure> {
+    let why = |one: AttemptUse| {
+        let attempt = store.attempt(&store.attempt_place(one.key)?.attempt_id)?;
+        Ok((one, attempt.and_then(|attempt| attempt.reason)))
+    };
+    attempts.into_iter().map(why).collect()
 }

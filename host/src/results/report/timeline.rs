@@ -1,4 +1,4 @@
-//! When attempts were in a queue and when they ran: bars where there are few, else how many at a time.
+//! When attempts were in a queue and when they ran: bars where there are few, and how many at a time.
 use super::chart::{HEIGHT, RIGHT, WIDTH, begin, label, line};
 use super::page::{Page, numbers_of, words_of};
 use super::scale::{Kind, Scale, number, tenth};
@@ -93,31 +93,74 @@ impl Timeline {
         self.bars.iter().map(|bar| bar.stopped.unwrap_or(bar.started)).max().unwrap_or(0)
     }
 
-    /// Draws it, with the numbers beside it.
-    pub(super) fn write(&self, page: &mut Page<'_>, id: usize) -> io::Result<()> {
+    /// Draws it, with the numbers beside it: a bar for each where they are few, and how many there were at a time.
+    pub(super) fn write(&self, page: &mut Page<'_>) -> io::Result<()> {
         if self.bars.is_empty() {
             return page.paragraph("No job of the run is known to have started.");
         }
         page.open("figure", &[])?;
         if let Some(lanes) = self.lanes() {
-            self.draw_bars(page, id, &lanes)?;
+            self.draw_bars(page, &lanes)?;
             page.open("figcaption", &[])?;
             page.markup("<span class=\"key queued\"></span>in the queue ")?;
             page.markup("<span class=\"key completed\"></span>ran, completed ")?;
             page.markup("<span class=\"key failed\"></span>ran, failed or lost ")?;
             page.markup("<span class=\"key cancelled\"></span>ran, cancelled ")?;
             page.markup("<span class=\"key live\"></span>has not ended. ")?;
-        } else {
-            self.draw_counts(page, id)?;
-            page.open("figcaption", &[])?;
-            page.markup("The area is how many attempts ran at a time, the dashed line how many were in a queue. ")?;
+            page.close("figcaption")?;
+        }
+        self.numbers(page)?;
+        page.close("figure")?;
+        if self.bars.len() > 1 {
+            self.at_a_time(page)?;
         }
         if self.untold > 0 {
-            page.text(format!("Of {} more attempts no time is known at which a job started.", self.untold))?;
+            page.paragraph(format!("Of {} more attempts no time is known at which a job started.", self.untold))?;
         }
+        Ok(())
+    }
+
+    /// How many ran and how many were in a queue over time.
+    fn at_a_time(&self, page: &mut Page<'_>) -> io::Result<()> {
+        let end = self.end().max(1);
+        let running = self.counts(end, &|bar| bar.started, &|bar| bar.stopped.unwrap_or(end));
+        let queued = self.counts(end, &|bar| bar.queued, &|bar| bar.started);
+        page.element("h3", &[], "How many at a time")?;
+        page.open("figure", &[])?;
+        self.draw_counts(page, end, (&running, &queued))?;
+        page.open("figcaption", &[])?;
+        page.markup("The area is how many attempts ran at a time, the dashed line how many were in a queue. ")?;
         page.close("figcaption")?;
-        self.numbers(page)?;
+        let (unit, unit_ms) = unit(end);
+        let columns = [numbers_of(format!("after / {unit}")), numbers_of("ran"), numbers_of("in a queue")];
+        // as often as they change
+        let mut rows: Vec<Vec<String>> = Vec::new();
+        for (place, counts) in running.iter().zip(&queued).enumerate() {
+            if place == 0 || running[place - 1] != *counts.0 || queued[place - 1] != *counts.1 {
+                let after = end as f64 / unit_ms * place as f64 / MOMENTS as f64;
+                rows.push(vec![number(after), number(*counts.0), number(*counts.1)]);
+            }
+        }
+        page.folded_table(("The numbers", "How many attempts at a time"), &columns, &rows, 0)?;
         page.close("figure")
+    }
+
+    /// How many lie between these moments: the most there were at once in each stretch of time.
+    fn counts(&self, end: i64, from: &dyn Fn(&Bar) -> i64, to: &dyn Fn(&Bar) -> i64) -> Vec<f64> {
+        let mut changes: Vec<(i64, i64)> = self.bars.iter().flat_map(|bar| [(from(bar), 1), (to(bar), -1)]).collect();
+        // what ends makes room for what begins at the same moment
+        changes.sort_unstable();
+        let (mut most, mut now, mut at) = (vec![0_i64; MOMENTS + 1], 0, 0);
+        for (ms, change) in changes {
+            let place = ((ms as f64 / end as f64 * MOMENTS as f64) as usize).min(MOMENTS);
+            while at < place {
+                at += 1;
+                most[at] = now;
+            }
+            now += change;
+            most[at] = most[at].max(now);
+        }
+        most.into_iter().map(|count| count as f64).collect()
     }
 
     /// The line of each bar, if they are few enough: one a task where those are few.
@@ -162,7 +205,7 @@ impl Timeline {
         names
     }
 
-    fn draw_bars(&self, page: &mut Page<'_>, id: usize, lanes: &[usize]) -> io::Result<()> {
+    fn draw_bars(&self, page: &mut Page<'_>, lanes: &[usize]) -> io::Result<()> {
         let names = self.names();
         let named = names.len() <= NAMED;
         let count = lanes.iter().max().map_or(1, |most| most + 1);
@@ -171,7 +214,7 @@ impl Timeline {
         let (name, unit_ms) = unit(self.end());
         let x = Scale::of([self.end() as f64 / unit_ms].into_iter(), Kind::Span, (left, WIDTH - RIGHT));
         let text = format!("{} attempts, each from being handed in to its start and on to its end.", self.bars.len());
-        begin(page, id, floor + BELOW, "Timeline of attempts", &text)?;
+        begin(page, floor + BELOW, "Timeline of attempts", &text)?;
         time_axis(page, &x, name, (left, TOP, floor))?;
         for (place, task) in names.iter().enumerate().filter(|_| named) {
             let at = (left - 8.0, TOP + thick * (place as f64 + 0.5) + 4.0);
@@ -203,36 +246,17 @@ impl Timeline {
         page.close("svg")
     }
 
-    fn draw_counts(&self, page: &mut Page<'_>, id: usize) -> io::Result<()> {
-        let (name, unit_ms) = unit(self.end());
-        let end = self.end().max(1);
-        let counts = |from: &dyn Fn(&Bar) -> i64, to: &dyn Fn(&Bar) -> i64| {
-            let mut change = vec![0_i64; MOMENTS + 2];
-            for bar in &self.bars {
-                let place = |ms: i64| (ms as f64 / end as f64 * MOMENTS as f64) as usize;
-                change[place(from(bar)).min(MOMENTS)] += 1;
-                change[place(to(bar)).min(MOMENTS) + 1] -= 1;
-            }
-            change
-                .iter()
-                .scan(0, |now, change| {
-                    *now += change;
-                    Some(*now as f64)
-                })
-                .take(MOMENTS + 1)
-                .collect::<Vec<_>>()
-        };
-        let running = counts(&|bar| bar.started, &|bar| bar.stopped.unwrap_or(end));
-        let queued = counts(&|bar| bar.queued, &|bar| bar.started);
+    fn draw_counts(&self, page: &mut Page<'_>, end: i64, (running, queued): (&[f64], &[f64])) -> io::Result<()> {
+        let (name, unit_ms) = unit(end);
         let floor = HEIGHT - BELOW;
-        let (left, most) = (64.0, running.iter().chain(&queued).copied());
+        let (left, most) = (64.0, running.iter().chain(queued).copied());
         let x = Scale::of([end as f64 / unit_ms].into_iter(), Kind::Span, (left, WIDTH - RIGHT));
         let y = Scale::of(most, Kind::Span, (floor, TOP));
         let text = format!(
-            "{} attempts: how many ran and how many were in a queue, of {MOMENTS} stretches of time each.",
+            "{} attempts: how many ran and how many were in a queue at once, the most in each of {MOMENTS} stretches of time.",
             self.bars.len(),
         );
-        begin(page, id, HEIGHT, "Timeline of attempts", &text)?;
+        begin(page, HEIGHT, "Attempts at a time", &text)?;
         for tick in y.ticks(Kind::Span).into_iter().filter(|tick| tick.fract() == 0.0) {
             line(page, "grid", (left, y.at(tick)), (WIDTH - RIGHT, y.at(tick)))?;
             label(page, "end", (left - 8.0, y.at(tick) + 4.0), number(tick))?;
@@ -244,8 +268,8 @@ impl Timeline {
             let points = points.collect::<Vec<_>>().join("L");
             if closed { format!("M{left} {floor}L{points}L{} {floor}Z", WIDTH - RIGHT) } else { format!("M{points}") }
         };
-        page.element("path", &[("class", &"completed"), ("d", &path(&running, true))], "")?;
-        page.element("path", &[("class", &"waiting"), ("d", &path(&queued, false))], "")?;
+        page.element("path", &[("class", &"completed"), ("d", &path(running, true))], "")?;
+        page.element("path", &[("class", &"waiting"), ("d", &path(queued, false))], "")?;
         time_axis(page, &x, name, (left, TOP, floor))?;
         let (at_x, at_y) = (16.0, tenth((TOP + floor) / 2.0));
         let turned = format!("rotate(-90 {at_x} {at_y})");
@@ -254,7 +278,6 @@ impl Timeline {
     }
 
     fn numbers(&self, page: &mut Page<'_>) -> io::Result<()> {
-        page.markup("<details><summary>The numbers</summary>")?;
         let seconds = |ms: i64| number(ms as f64 / 1000.0);
         let columns = [
             words_of("task"),
@@ -275,8 +298,8 @@ impl Timeline {
             ]
         });
         let rows: Vec<_> = rows.collect();
-        page.table("Attempts that ran, in the order made", &columns, &rows, self.bars.len() - rows.len())?;
-        page.markup("</details>\n")
+        let caption = "Attempts that ran, in the order made";
+        page.folded_table(("The numbers", caption), &columns, &rows, self.bars.len() - rows.len())
     }
 }
 

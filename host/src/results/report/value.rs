@@ -9,8 +9,6 @@ use std::io;
 const ROWS: usize = 100;
 /// Columns of a list.
 const COLUMNS: usize = 24;
-/// Rows that stand there without being asked for.
-const OPEN: usize = 10;
 /// The longest text of a cell, in characters.
 const CELL: usize = 200;
 
@@ -77,12 +75,7 @@ fn list(page: &mut Page<'_>, name: &str, rows: &[Value]) -> io::Result<()> {
             (0..names.len()).map(|place| cells.get(place).map(|cell| cell.0.clone()).unwrap_or_default()).collect()
         })
         .collect();
-    if rows.len() > OPEN {
-        page.open("details", &[])?;
-        page.element("summary", &[], format!("{} rows", rows.len()))?;
-    }
-    page.table(name, &columns, &texts, rows.len() - texts.len())?;
-    if rows.len() > OPEN { page.close("details") } else { Ok(()) }
+    page.listed(name, &columns, &texts, rows.len() - texts.len())
 }
 
 fn cell(value: &Value) -> String {

@@ -112,6 +112,20 @@ pub(crate) const TYPESCRIPT: Tool = Tool {
     check: &[],
     source: Source::Npm("typescript", "5.9.3"),
 };
+const CHROMIUM: Tool = Tool {
+    name: "Chromium",
+    purpose: "opens the page of a run",
+    programs: &["chromium"],
+    check: &[],
+    source: Source::Apt(&["chromium"]),
+};
+const AXE: Tool = Tool {
+    name: "axe-core",
+    purpose: "looks through that page for what shuts readers out",
+    programs: &[],
+    check: &[],
+    source: Source::Npm("axe-core", "4.14.1"),
+};
 /// What a minimal Debian has of these is there without being asked for; a slim image may lack the rest.
 const BASICS: Tool = Tool {
     name: "Debian's basic commands",
@@ -355,6 +369,8 @@ pub(crate) const FOR_TESTS: &[Tool] = &[
     MATURIN,
     TYPESCRIPT,
     SCIKIT_LEARN,
+    CHROMIUM,
+    AXE,
     BASICS,
     SHELLS,
     FILE_SYSTEMS,

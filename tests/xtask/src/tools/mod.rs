@@ -90,6 +90,8 @@ impl Tool {
                 Source::PipList(_, list) => {
                     std::fs::read_to_string(directory.join(INSTALLED)).is_ok_and(|of| of == list)
                 }
+                // it may bring no program
+                Source::Npm(name, version) => home(project, name, version).join("node_modules").join(name).is_dir(),
                 _ => true,
             };
             return installed && self.programs.iter().all(|program| directory.join(program).exists());
