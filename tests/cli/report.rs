@@ -99,10 +99,11 @@ fn a_page_has_the_values_their_front_and_the_timeline() {
 
 #[test]
 fn a_page_tells_what_was_asked_who_did_what_and_what_failed_before() {
-    let once = "echo attempt >> ../tries; test $(wc -l < ../tries) -gt 1 || { echo too hot; exit 3; }; echo 1 > y.json";
+    let once = "echo attempt >> ../tries; test $(wc -l < ../tries) -gt 1 || { echo too hot; exit 3; }; wc -l < ../tries > y.json";
     let world = World::with_tasks(&json!([
         {"id": "flaky", "command": once, "outputs": ["y.json"], "retry": {"max_attempts": 2, "backoff_s": 0}},
         {"id": "next", "command": "cat y.json", "files": {"y.json": {"from": "flaky", "output": "y.json"}}},
+        {"id": "plain", "command": "echo 7 > p.txt", "outputs": ["p.txt"]},
         {"id": "bad", "command": "echo broken; exit 4", "allow_failure": true},
         {"id": "after", "command": "true", "depends_on": ["bad"], "allow_failure": true},
     ]));
@@ -115,7 +116,15 @@ fn a_page_tells_what_was_asked_who_did_what_and_what_failed_before() {
     let part = |id: &str| between(&page, &format!("<h2 id=\"{id}\""), "<h2 ");
     let expected: [(&str, &[&str]); 8] = [
         ("asked", &["builtin:workflow", "<dt>Seed</dt>", "commands on backend local", "builtin:compute", "SHA-256"]),
-        ("findings", &["2 attempts failed or were lost", "brought back by a person (once)", "were not compared"]),
+        (
+            "findings",
+            &[
+                "2 attempts failed or were lost",
+                "brought back by a person (once)",
+                "1 result is stale",
+                "were not compared",
+            ],
+        ),
         ("states", &["iteration 1: 1 failed", "key skipped", "<summary>The numbers (1 row)"]),
         ("timeline", &["How many at a time", "in the queue"]),
         ("failures", &["It wrote last to standard output:", "broken", "Every try that came to nothing", ">flaky</th>"]),
@@ -126,7 +135,15 @@ fn a_page_tells_what_was_asked_who_did_what_and_what_failed_before() {
     for (id, words) in expected {
         words.iter().for_each(|words| assert!(part(id).contains(words), "`{words}` in {id}: {}", part(id)));
     }
-    assert!(part("tasks").contains("started") && part("tasks").matches("<tr>").count() == 5, "{}", part("tasks"));
+    assert!(part("tasks").contains("started") && part("tasks").matches("<tr>").count() == 6, "{}", part("tasks"));
+    assert!(part("tasks").contains("completed (stale)"), "{}", part("tasks"));
+    world.run(&["init", "demo", "--run-id", "s", "--reuse", "r"]).code(0);
+    world.run(&["loop", "s"]).code(0);
+    world.run(&["report", "s", "--out", "s.html"]).code(0);
+    let reused = fs::read_to_string(world.root().parent().expect("its place").join("s.html")).expect("a page");
+    is_sound(&reused);
+    assert!(reused.contains("1 attempt ran nothing and took results of earlier attempts"), "{reused}");
+    assert!(reused.contains("completed (reused from r)"), "{reused}");
     let linked: Vec<&str> = page.split("href=\"#").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     linked.iter().for_each(|id| assert_eq!(page.matches(&format!(" id=\"{id}\"")).count(), 1, "#{id}"));
 }

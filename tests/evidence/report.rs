@@ -66,6 +66,7 @@ fn the_report_tells_where_jobs_ran_and_what_those_that_failed_wrote_last() {
     for word in ["Task `quiet`", "Task `well`", "\u{1b}"] {
         assert!(!failures.contains(word), "{word} in {failures}");
     }
+    assert!(text.contains("### Where jobs ran\n\n| machine or node "), "{text}");
     let environment = text.split("\n## Environment\n").nth(1).and_then(|rest| rest.split("\n## ").next());
     let environment = environment.expect("a section");
     for words in ["### Environment 1 on ", "| `PATH` ", "### What carried out decisions", env!("CARGO_PKG_VERSION")] {

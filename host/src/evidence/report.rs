@@ -1,16 +1,16 @@
 //! report.md: the bundle for a person.
 use super::markdown::{Table, code, document, fenced, line, plain};
+use super::passages::{ROWS_MAX, asked, count, environment, optional, took};
 use crate::model::act::ActRecord;
 use crate::model::config::RunConfig;
 use crate::model::evidence::{
     AttemptRecord, DecisionKind, DecisionRecord, EnvironmentRecord, Finding, HistoryRecord, LogKind, NumberedEngine,
-    PluginRecord, Resources, ResourcesRecord, RunRecord, TaskRecord, Verified, WorkflowRecord,
+    PluginRecord, ResourcesRecord, RunRecord, TaskRecord, Verified, WorkflowRecord,
 };
-use crate::model::script::{Language, component};
 use crate::model::states::{AttemptState, RunState, TaskState};
 use crate::model::time::{Time, since, span};
 use crate::model::workflow::Task;
-use crate::results::{Said, reach, said_last};
+use crate::results::{Said, said_last};
 use crate::run::RunDir;
 use crate::store::WaitRow;
 use std::collections::BTreeMap;
@@ -18,10 +18,6 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 
-/// Rows of a table that is not the one of every task.
-const ROWS_MAX: usize = 500;
-/// Rows of a table among the parameters.
-const PARAMETER_ROWS_MAX: usize = 20;
 /// Attempts that failed and are told with what they wrote last.
 const SAID_MAX: usize = 20;
 /// The widest column of task ids, in characters; a longer id stands out of it.
@@ -57,6 +53,8 @@ pub(super) struct Report {
     failed: BTreeMap<String, String>,
     said: BTreeMap<String, (u32, Said)>,
     environment: String,
+    /// Where jobs ran: how many, and for how many milliseconds in all.
+    machines: BTreeMap<String, (u64, i64)>,
     waits: Table,
     acts: Table,
     timeline: Table,
@@ -91,6 +89,7 @@ impl Report {
             failed: BTreeMap::new(),
             said: BTreeMap::new(),
             environment: String::new(),
+            machines: BTreeMap::new(),
             waits: Table::new(&["waits for", "task", "operator", "why"], ROWS_MAX),
             acts: Table::new(&["time", "after", "command", "with", "by", "why"], ROWS_MAX),
             timeline: Table::new(&["time", "what", "event", "why"], ROWS_MAX),
@@ -152,28 +151,7 @@ impl Report {
 
     /// Where jobs were handed in, and what carried out decisions.
     pub(super) fn environment(&mut self, environments: &[EnvironmentRecord], engines: &[NumberedEngine]) {
-        let mut text = String::new();
-        for one in environments {
-            let _ = write!(text, "### Environment {} on {}\n\n", one.environment, plain(&one.host));
-            let mut table = Table::new(&["variable", "value"], ROWS_MAX);
-            one.variables.iter().for_each(|(name, value)| table.push(|| vec![code(name), plain(value)]));
-            text += &if table.is_empty() { "No variable is recorded.\n".to_owned() } else { table.render() };
-            for told in &one.recorded {
-                let cut = if told.cut { ", the first of it" } else { "" };
-                let _ = write!(text, "\nOn backend {}, {} told{cut}:\n\n", code(&told.backend), code(&told.command));
-                text += &fenced(told.output.trim_end(), "");
-            }
-            text.push('\n');
-        }
-        let mut table = Table::new(&["matterstack", "contract of plugins", "runtime", "machine"], ROWS_MAX);
-        for NumberedEngine { engine, .. } in engines {
-            let cells = [&engine.version, &engine.contract, &engine.runtime, &engine.target];
-            table.push(|| cells.into_iter().map(|cell| plain(cell)).collect());
-        }
-        if !table.is_empty() {
-            let _ = write!(text, "### What carried out decisions\n\n{}", table.render());
-        }
-        self.environment = text;
+        self.environment = environment(environments, engines);
     }
 
     pub(super) fn workflow(&mut self, workflow: &WorkflowRecord) {
@@ -217,6 +195,14 @@ impl Report {
     pub(super) fn attempt(&mut self, attempt: &AttemptRecord) {
         self.attempts_made += 1;
         self.attempts_reused += u64::from(attempt.reused.is_some());
+        let job = &attempt.job;
+        let place = job.node.as_ref().or(job.host.as_ref()).filter(|_| attempt.reused.is_none());
+        if let (Some(place), Some(started)) = (place, job.started_at)
+            && (self.machines.len() < ROWS_MAX || self.machines.contains_key(place))
+        {
+            let ran = self.machines.entry(place.clone()).or_default();
+            *ran = (ran.0 + 1, ran.1 + job.stopped_at.map_or(0, |stopped| (stopped.0 - started.0).max(0)));
+        }
         if let Some(task) = self.failed.get(&attempt.task) {
             let said = said_last(&self.dir, &attempt.directory, &attempt.logs, task);
             self.said.insert(attempt.task.clone(), (attempt.number, said));
@@ -377,6 +363,13 @@ impl Report {
         if self.resources.total.measured > 0 {
             let _ = write!(text, "\n### What it took\n\n{}", took(&self.resources));
         }
+        let mut table = Table::new(&["machine or node", "attempts", "in all"], ROWS_MAX);
+        for (place, (attempts, ran)) in &self.machines {
+            table.push(|| vec![code(place), attempts.to_string(), span(*ran)]);
+        }
+        if !table.is_empty() {
+            let _ = write!(text, "\n### Where jobs ran\n\n{}", table.render());
+        }
         if !self.waits.is_empty() && !self.run.state.ended() {
             let _ = write!(text, "\n### What it waits for\n\n{}", self.waits.render());
         }
@@ -455,80 +448,4 @@ impl Report {
         );
         text
     }
-}
-
-/// What was asked: the campaign, its parameters, and what it may use.
-fn asked(config: Option<&RunConfig>, plugins: &[PluginRecord]) -> String {
-    let Some(config) = config else {
-        return "The run's config.json cannot be read; see [Files](#files).\n".to_owned();
-    };
-    let digest = |name: &str| {
-        let plugin = plugins.iter().find(|plugin| plugin.name == name && !plugin.used_by.is_empty());
-        let of = plugin.map(|plugin| code(&plugin.sha256)).unwrap_or_default();
-        // a script tells both: itself, and what carries it out
-        match config.pinned_component(name).filter(|_| Language::of(name).is_some()) {
-            Some(runner) => format!("{of}, carried out by {} {}", code(&component(name)), code(&runner.sha256)),
-            None => of,
-        }
-    };
-    let campaign = &config.campaign;
-    let mut text = format!(
-        "Campaign {} with seed {}, SHA-256 {}\n",
-        code(&campaign.plugin),
-        campaign.seed,
-        digest(&campaign.plugin)
-    );
-    let parameters = match config.pinned.as_ref().and_then(|pinned| pinned.params.as_ref()) {
-        Some(file) => format!("In {}: {} bytes, SHA-256 {}\n", code(&file.path), file.size, code(&file.sha256)),
-        None => document(&campaign.params, 4, PARAMETER_ROWS_MAX),
-    };
-    let _ = write!(text, "\n### Parameters\n\n{parameters}");
-    let mut table = Table::new(&["operator", "plugin", "may reach", "SHA-256"], ROWS_MAX);
-    for (key, operator) in &config.operators {
-        table
-            .push(|| vec![code(key), code(&operator.plugin), reach(&operator.grants, &code), digest(&operator.plugin)]);
-    }
-    if !table.is_empty() {
-        let _ = write!(text, "\n### Operators\n\n{}", table.render());
-    }
-    let mut table = Table::new(&["input", "file", "bytes", "SHA-256"], ROWS_MAX);
-    for (name, file) in config.pinned.iter().flat_map(|pinned| pinned.inputs.iter().chain(&pinned.files)) {
-        table.push(|| vec![code(name), code(&file.path), file.size.to_string(), code(&file.sha256)]);
-    }
-    if !table.is_empty() {
-        let _ = write!(text, "\n### Inputs and files\n\n{}", table.render());
-    }
-    text
-}
-
-/// What each operator's jobs took of machines, and all of them.
-fn took(resources: &ResourcesRecord) -> String {
-    let heading =
-        ["operator", "attempts", "core hours", "wasted", "CPU hours", "peak MiB", "queued, median", "longest"];
-    let mut table = Table::new(&heading, ROWS_MAX);
-    let seconds = |s: Option<f64>| s.map(|s| span((s * 1000.0) as i64)).unwrap_or_default();
-    let row = |name: String, of: &Resources| {
-        let hours = [of.core_hours, of.wasted_core_hours, of.cpu_hours].map(|hours| format!("{hours:.3}"));
-        let memory = of.memory_peak_mb.map(|mb| mb.to_string()).unwrap_or_default();
-        let queued = [seconds(of.queued_median_s), seconds(of.queued_max_s)];
-        [vec![name, of.attempts.to_string()], hours.to_vec(), vec![memory], queued.to_vec()].concat()
-    };
-    for (operator, of) in &resources.operators {
-        table.push(|| row(code(operator), of));
-    }
-    if resources.operators.len() > 1 {
-        table.push(|| row("all".to_owned(), &resources.total));
-    }
-    "Core hours are the cores that tasks asked for, times how long their jobs ran; wasted are those of attempts that \
-     failed or were lost.\n\n"
-        .to_owned()
-        + &table.render()
-}
-
-fn optional(text: Option<&str>) -> String {
-    text.map(plain).unwrap_or_default()
-}
-
-fn count(number: u64, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }

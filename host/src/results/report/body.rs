@@ -254,7 +254,8 @@ fn tasks(page: &mut Page<'_>, seen: &Seen) -> io::Result<()> {
         words_of("operator"),
         words_of("state"),
         numbers_of("attempts"),
-        words_of("started"),
+        // no number, but none that may be broken either
+        numbers_of("started"),
         numbers_of("queued / s"),
         numbers_of("ran / s"),
         numbers_of("memory / MiB"),

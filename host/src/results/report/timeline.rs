@@ -19,6 +19,8 @@ const LANES: usize = 60;
 const ROWS: usize = 1000;
 /// Moments at which attempts are counted, where they are too many for bars.
 const MOMENTS: usize = 240;
+/// Up to how many at a time, on average, a figure would show nothing.
+const ALONE: f64 = 1.01;
 /// What is left of bars whose lines have names.
 const NAMES: f64 = 190.0;
 /// What is above the bars.
@@ -108,6 +110,8 @@ impl Timeline {
             page.markup("<span class=\"key cancelled\"></span>ran, cancelled ")?;
             page.markup("<span class=\"key live\"></span>has not ended. ")?;
             page.close("figcaption")?;
+        } else {
+            page.element("figcaption", &[], format!("{} attempts are too many for a bar each.", self.bars.len()))?;
         }
         self.numbers(page)?;
         page.close("figure")?;
@@ -126,10 +130,16 @@ impl Timeline {
         let running = self.counts(end, &|bar| bar.started, &|bar| bar.stopped.unwrap_or(end));
         let queued = self.counts(end, &|bar| bar.queued, &|bar| bar.started);
         page.element("h3", &[], "How many at a time")?;
+        let most = |counts: &[f64]| counts.iter().copied().fold(0.0, f64::max);
+        if most(&running) <= ALONE && most(&queued) <= ALONE {
+            return page.paragraph("Never more than one attempt ran or was in a queue for long.");
+        }
         page.open("figure", &[])?;
         self.draw_counts(page, end, (&running, &queued))?;
         page.open("figcaption", &[])?;
-        page.markup("The area is how many attempts ran at a time, the dashed line how many were in a queue. ")?;
+        page.markup(
+            "The area is how many attempts ran at a time, the dashed line how many were in a queue, on average. ",
+        )?;
         page.close("figcaption")?;
         let (unit, unit_ms) = unit(end);
         let columns = [numbers_of(format!("after / {unit}")), numbers_of("ran"), numbers_of("in a queue")];
@@ -145,22 +155,17 @@ impl Timeline {
         page.close("figure")
     }
 
-    /// How many lie between these moments: the most there were at once in each stretch of time.
+    /// How many lie between these moments, on average over each stretch of time.
     fn counts(&self, end: i64, from: &dyn Fn(&Bar) -> i64, to: &dyn Fn(&Bar) -> i64) -> Vec<f64> {
-        let mut changes: Vec<(i64, i64)> = self.bars.iter().flat_map(|bar| [(from(bar), 1), (to(bar), -1)]).collect();
-        // what ends makes room for what begins at the same moment
-        changes.sort_unstable();
-        let (mut most, mut now, mut at) = (vec![0_i64; MOMENTS + 1], 0, 0);
-        for (ms, change) in changes {
-            let place = ((ms as f64 / end as f64 * MOMENTS as f64) as usize).min(MOMENTS);
-            while at < place {
-                at += 1;
-                most[at] = now;
+        let (stretch, mut share) = (end as f64 / MOMENTS as f64, vec![0.0; MOMENTS]);
+        for bar in &self.bars {
+            let (from, to) = (from(bar) as f64 / stretch, to(bar) as f64 / stretch);
+            for (place, share) in share.iter_mut().enumerate().skip(from as usize).take_while(|(n, _)| (*n as f64) < to)
+            {
+                *share += (to.min(place as f64 + 1.0) - from.max(place as f64)).max(0.0);
             }
-            now += change;
-            most[at] = most[at].max(now);
         }
-        most.into_iter().map(|count| count as f64).collect()
+        share
     }
 
     /// The line of each bar, if they are few enough: one a task where those are few.
@@ -253,7 +258,8 @@ impl Timeline {
         let x = Scale::of([end as f64 / unit_ms].into_iter(), Kind::Span, (left, WIDTH - RIGHT));
         let y = Scale::of(most, Kind::Span, (floor, TOP));
         let text = format!(
-            "{} attempts: how many ran and how many were in a queue at once, the most in each of {MOMENTS} stretches of time.",
+            "{} attempts: how many ran and how many were in a queue at a time, on average over each of {MOMENTS} \
+             stretches.",
             self.bars.len(),
         );
         begin(page, HEIGHT, "Attempts at a time", &text)?;
@@ -263,8 +269,10 @@ impl Timeline {
         }
         let path = |counts: &[f64], closed: bool| {
             let step = end as f64 / unit_ms / MOMENTS as f64;
-            let points =
-                counts.iter().enumerate().map(|(n, count)| format!("{} {}", x.at(n as f64 * step), y.at(*count)));
+            let points = counts
+                .iter()
+                .enumerate()
+                .map(|(n, count)| format!("{} {}", x.at((n as f64 + 0.5) * step), y.at(*count)));
             let points = points.collect::<Vec<_>>().join("L");
             if closed { format!("M{left} {floor}L{points}L{} {floor}Z", WIDTH - RIGHT) } else { format!("M{points}") }
         };
