@@ -15,6 +15,7 @@ mod each_result;
 mod extremes;
 mod files;
 mod folders;
+mod forks;
 mod golden;
 mod list;
 mod looking;

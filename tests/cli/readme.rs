@@ -23,6 +23,7 @@ const MENDING: &str = "docs/mending.md";
 const ASK_TELL: &str = "docs/ask-tell.md";
 const RESULTS: &str = "docs/results.md";
 const REUSE: &str = "docs/reuse.md";
+const WHAT_IF: &str = "docs/what-if.md";
 const SWEEP: &str = "docs/sweep.md";
 const COMING_FROM: &str = "docs/coming-from.md";
 const SCRIPTS: &str = "docs/authors/scripts.md";
@@ -239,6 +240,23 @@ fn a_run_takes_what_another_has_computed_as_its_page_says() {
 }
 
 #[test]
+fn a_run_goes_on_otherwise_as_its_page_says() {
+    let directory = tempfile::tempdir().expect("a scratch directory");
+    let given: Vec<String> = blocks(WHAT_IF)
+        .iter()
+        .filter(|block| block.language == "sh")
+        .map(|block| give(directory.path(), &block.text))
+        .collect();
+    let [forked] = &given[..] else { panic!("{} blocks", given.len()) };
+    let of = |mark: bool| {
+        let rows = forked.lines().filter(|line| line.starts_with(" trial-") || line.starts_with("trial-"));
+        rows.filter(|line| line.contains("(reused)") == mark).count()
+    };
+    assert!(of(true) >= 2 && of(false) >= 2 && of(true) + of(false) == 6, "{forked}");
+    assert!(forked.contains("decision(s) made again"), "{forked}");
+}
+
+#[test]
 fn a_sweep_runs_and_grows_as_its_page_says() {
     let directory = tempfile::tempdir().expect("a scratch directory");
     let given: Vec<String> = blocks(SWEEP)
@@ -356,6 +374,7 @@ fn no_page_has_commands_that_nobody_gives() {
         MENDING,
         RESULTS,
         REUSE,
+        WHAT_IF,
         SWEEP,
         COMING_FROM,
         SCRIPTS,

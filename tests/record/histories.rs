@@ -4,8 +4,8 @@ use crate::support::guest;
 use crate::support::world::PROGRAM;
 use crate::tick::scripted::{Fixture, Scripted, act, failed};
 use matterstack::backend::Backends;
-use matterstack::model::act::Verb;
-use matterstack::model::config::RunConfig;
+use matterstack::model::act::{Act, Verb};
+use matterstack::model::config::{Journal, RunConfig};
 use matterstack::model::contract::{
     AttemptRequest, Collected, Context, Decision, Detail, Folded, Found, Status, StatusReport, Submitted,
 };
@@ -20,9 +20,10 @@ use matterstack::plugin::{
 };
 use matterstack::replay::replay;
 use matterstack::run::Run;
-use matterstack::store::{Durability, NewConfig};
+use matterstack::store::{Durability, Identity, NewConfig, NewEnvironment, NewFork, Store};
 use matterstack::tick::{rerun, resume};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -155,6 +156,44 @@ impl History {
         state
     }
 
+    /// Cuts a copy of the record back before each decision: what is left keeps every rule, and can go on.
+    fn is_forked_anywhere(&self, words: &str) {
+        let run = self.open();
+        let scratch = tempfile::tempdir().expect("a scratch directory");
+        for at in 2..=run.store.run().expect("a row").decisions + 1 {
+            let path = scratch.path().join(format!("{at}.sqlite"));
+            run.store.back_up(&path).expect("a copy");
+            let mut fork = Store::open(&path, (Journal::Auto, false), |_| true).expect("a store");
+            let text = fork.config_at(at).expect("a configuration");
+            fork.cut_before(at).expect("a cut");
+            let config = NewConfig { text: &text, plugins: &[] };
+            let environment = NewEnvironment {
+                machine: "m".to_owned(),
+                host: "h".to_owned(),
+                variables: BTreeMap::new(),
+                recorded: Vec::new(),
+            };
+            let act = Act { arguments: json!({"run": "r", "at": at}), ..act(Verb::Fork, self.fixture.now_ms) };
+            let shared = fork.finish_fork(&NewFork {
+                run_id: "fork",
+                label: None,
+                config,
+                environment,
+                identity: Identity::default(),
+                user_id: 0,
+                each_result: false,
+                changed: false,
+                lost: &[],
+                act: &act,
+            });
+            assert_eq!(shared.expect("a fork").decisions, at - 1, "{words}");
+            assert_eq!(fork.check_invariants().expect("a look"), [] as [&str; 0], "{words}, before decision {at}");
+            let whole = run.store.decisions().expect("decisions");
+            let before: Vec<_> = whole.into_iter().filter(|decision| decision.number < at).collect();
+            assert_eq!(fork.decisions().expect("decisions"), before, "{words}, before decision {at}");
+        }
+    }
+
     #[track_caller]
     fn replayed(&self, words: &str) -> u64 {
         let replay = replay(&self.fixture.dir(), &compiler).expect("a replay");
@@ -206,6 +245,7 @@ fn a_workflow_is_replayed_whatever_becomes_of_its_tasks() {
         history.amend(&plan_of(3 + seed % 7), |config| config.limits.max_active = 2);
         history.ticks(60);
         assert!(history.replayed(&format!("seed {seed}")) >= 3);
+        history.is_forked_anywhere(&format!("seed {seed}"));
     }
 }
 
@@ -226,4 +266,5 @@ fn a_campaign_that_fails_and_recovers_is_replayed() {
         history.amend(&honest, |config| config.campaign.seed = round as u64);
     }
     assert!(history.replayed("a hostile campaign") >= 5);
+    history.is_forked_anywhere("a hostile campaign");
 }

@@ -197,7 +197,7 @@ fn amended(session: &Session, run: &Run, sets: &[String]) -> Result<RunConfig, F
 }
 
 /// Refuses what a run fixes for its life; `run` is what leads a command to it.
-fn refuse_fixed(set: &str, run: &str) -> Result<(), Failure> {
+pub(super) fn refuse_fixed(set: &str, run: &str) -> Result<(), Failure> {
     let key = set.split_once('=').map_or(set, |(key, _)| key);
     let open = ["limits", "operators", "backends", "reuse", "notify"]
         .iter()

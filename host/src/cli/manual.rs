@@ -2,7 +2,7 @@
 use super::control::How;
 use super::subject::Choice;
 use super::{
-    backend, control, evidence, export, keep, kit, mend, new, once, page, plugin, respond, reuse, runs, step, table,
+    backend, control, evidence, export, fork, keep, kit, mend, new, once, page, plugin, respond, reuse, runs, step, table,
 };
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -62,6 +62,15 @@ pub(super) enum Command {
         override_usage = "matterstack run [OPTIONS] WORKSPACE\n       matterstack run [OPTIONS] [--each <FILE>] -- COMMAND…"
     )]
     Run(once::RunArgs),
+    /// Make a run that shares all of another before one of its decisions, and goes on from there
+    ///
+    /// Record, states, tasks and results are those of the other run, which is not touched; nothing of them runs again.
+    /// Tasks planned before that decision that have ended since keep their results, and its campaign receives them
+    /// first; those that have not ended run again. Decisions are numbered as `evidence` lists them.
+    ///
+    /// With --json: run_id, path, parent, at, shared: {decisions, tasks (that have ended), open (that are to run)},
+    /// plugin ({name, sha256}, or null), and missing (files of results that the other run has no more).
+    Fork(fork::ForkArgs),
     /// Advance a run by one tick
     ///
     /// With --json: run_id, state of the run, reason (why it is in that state, or null), iteration, and how many

@@ -8,6 +8,7 @@ mod doctor;
 mod evidence;
 mod exchange;
 mod export;
+mod fork;
 mod graph;
 mod inner;
 mod keep;
@@ -108,6 +109,7 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
         Command::New(arguments) => new::new(session, &arguments),
         Command::Init(arguments) => runs::init(session, &arguments),
         Command::Run(arguments) => once::run(session, arguments),
+        Command::Fork(arguments) => fork::fork(session, &arguments),
         Command::Step(arguments) => step::step(session, &arguments),
         Command::Loop(arguments) => runs::drive_runs(session, &arguments),
         Command::Status { run, watch } => show::status(session, &run, watch),

@@ -12,6 +12,7 @@ mod draft;
 mod fill;
 mod markdown;
 mod pack;
+mod passages;
 pub mod read;
 mod report;
 mod secrets;

@@ -13,6 +13,8 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub enum Verb {
     /// Made the run.
     Init,
+    /// Made the run of another, from before a decision of that.
+    Fork,
     /// Let it start nothing new.
     Pause,
     /// Let it go on, also where it had ended.
@@ -46,6 +48,7 @@ impl Verb {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Init => "init",
+            Self::Fork => "fork",
             Self::Pause => "pause",
             Self::Resume => "resume",
             Self::Cancel => "cancel",
@@ -98,7 +101,7 @@ pub struct ActRecord {
     pub act: i64,
     /// When.
     pub at: Time,
-    /// What it does: `init`, `pause`, `resume`, `cancel`, `amend`, `rerun`, `adopt`, `settle`,
+    /// What it does: `init`, `fork`, `pause`, `resume`, `cancel`, `amend`, `rerun`, `adopt`, `settle`,
     /// `respond`, `reuse_reject`, `clean`, `note`, `tell`, `kit_import`, and what later versions add.
     pub verb: String,
     /// Its arguments, an object.

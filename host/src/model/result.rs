@@ -73,6 +73,16 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The state of a task that ended so.
+    pub fn state(self) -> TaskState {
+        match self {
+            Self::Completed => TaskState::Completed,
+            Self::Failed => TaskState::Failed,
+            Self::Cancelled => TaskState::Cancelled,
+            Self::Skipped => TaskState::Skipped,
+        }
+    }
+
     /// The outcome of a task in this state; none before it has ended.
     pub fn of(state: TaskState) -> Option<Self> {
         match state {

@@ -22,7 +22,7 @@ use crate::plugin::{
     Answer, Compiler, HostSettings, LogEntry, PluginError, PluginHost, PluginLog, PluginSource, Plugins, this_engine,
 };
 use crate::run::{CampaignView, RunDir};
-use crate::store::{DecisionInput, Store, StoreError};
+use crate::store::{DecisionInput, MadeAs, Store, StoreError};
 use crate::tick::{
     canonical_next, canonical_output, input_digest, raw_analysis, raw_decision, rest_of_analysis, rest_of_plan,
 };
@@ -189,6 +189,8 @@ struct Replayer<'a> {
     store: Store,
     /// By the digests of configuration and plugin.
     campaigns: BTreeMap<(String, String), Campaign>,
+    /// The runs under which the first decisions were made, where this one goes on from others.
+    made_as: Vec<MadeAs>,
     /// The digests of plugins that are there.
     plugins: BTreeSet<String>,
     /// The state that was read last, with its decision.
@@ -204,6 +206,7 @@ impl<'a> Replayer<'a> {
         (other, compiler): (Option<&'a RunConfig>, Compilers<'a>),
     ) -> Result<Self, Failure> {
         let store = crate::workspace::read_store(dir)?;
+        let made_as = store.made_as()?;
         Ok(Self {
             dir,
             run_id,
@@ -212,6 +215,7 @@ impl<'a> Replayer<'a> {
             compiler,
             store,
             campaigns: BTreeMap::new(),
+            made_as,
             plugins: BTreeSet::new(),
             state: None,
             total: Replay::default(),
@@ -325,7 +329,9 @@ impl<'a> Replayer<'a> {
         };
         let supplied = record.supplied.as_ref().map(canonical_value).transpose();
         let supplied = supplied.map_err(|error| Failure::machine("what was supplied", error))?;
-        let view = CampaignView::new(self.run_id, self.dir, &campaign.config, supplied);
+        let made_as = self.made_as.iter().find(|made| record.number < made.at);
+        let run_id = made_as.map_or(self.run_id, |made| made.run.as_str());
+        let view = CampaignView::new(run_id, self.dir, &campaign.config, supplied);
         let context = Context {
             decision: record.number,
             iteration: record.iteration,

@@ -98,8 +98,20 @@ pub fn init(request: &Init<'_>) -> Result<Made, Failure> {
     name_source(&mut config, request, &runs)?;
     std::fs::create_dir_all(&runs)
         .map_err(|error| Failure::machine(format!("`{}` cannot be made", runs.display()), error))?;
-    remove_abandoned(&runs);
-    let id = match request.run_id {
+    let (id, place) = place_of(&runs, request.run_id)?;
+    let (aside, lease) = Aside::make(&runs, &id)?;
+    let (config, reusable) = make(request, &workspace, &aside.path, &id, config)?;
+    failpoint::hit("init.rename");
+    aside.publish(&place, &runs, &id)?;
+    // held until the run is in its place: what has no holder is taken for abandoned
+    drop(lease);
+    Ok(Made { dir: RunDir::new(place), config, implied, reusable })
+}
+
+/// The id of a new run, and where it will lie. What killed commands left of others is cleared away.
+pub(super) fn place_of(runs: &Path, run_id: Option<&str>) -> Result<(String, PathBuf), Failure> {
+    remove_abandoned(runs);
+    let id = match run_id {
         Some(id) if is_run_id(id) => id.to_owned(),
         Some(id) => {
             return Err(Failure::input(format!("`{id}` cannot be the id of a run"))
@@ -111,17 +123,11 @@ pub fn init(request: &Init<'_>) -> Result<Made, Failure> {
     if place.symlink_metadata().is_ok() {
         return Err(taken(&id));
     }
-    let (aside, lease) = Aside::make(&runs, &id)?;
-    let (config, reusable) = make(request, &workspace, &aside.path, &id, config)?;
-    failpoint::hit("init.rename");
-    aside.publish(&place, &runs, &id)?;
-    // held until the run is in its place: what has no holder is taken for abandoned
-    drop(lease);
-    Ok(Made { dir: RunDir::new(place), config, implied, reusable })
+    Ok((id, place))
 }
 
 /// Refuses a label that does not fit a line.
-fn check_label(label: &str) -> Result<(), Failure> {
+pub(super) fn check_label(label: &str) -> Result<(), Failure> {
     if (1..=LABEL_MAX).contains(&label.chars().count()) && !label.chars().any(char::is_control) {
         return Ok(());
     }
@@ -191,8 +197,8 @@ fn taken(id: &str) -> Failure {
 }
 
 /// A directory in which a run is being made; it goes with this value unless it was published.
-struct Aside {
-    path: PathBuf,
+pub(super) struct Aside {
+    pub(super) path: PathBuf,
     published: bool,
 }
 
@@ -208,7 +214,7 @@ impl Drop for Aside {
 impl Aside {
     /// Makes a directory that is this process's alone, and takes its lease. Another `init` that clears up may find it
     /// before the lease is taken, and then a further one is made.
-    fn make(runs: &Path, id: &str) -> Result<(Self, Lease), Failure> {
+    pub(super) fn make(runs: &Path, id: &str) -> Result<(Self, Lease), Failure> {
         for _ in 0..MAKE_TRIES {
             let mut random = new_attempt_id().0;
             random.truncate(8);
@@ -229,7 +235,7 @@ impl Aside {
     }
 
     /// Makes all of it durable and renames it into place.
-    fn publish(mut self, place: &Path, runs: &Path, id: &str) -> Result<(), Failure> {
+    pub(super) fn publish(mut self, place: &Path, runs: &Path, id: &str) -> Result<(), Failure> {
         let failed = |error: std::io::Error| {
             Failure::machine(format!("run directory `{}` cannot be put in place", place.display()), error)
         };

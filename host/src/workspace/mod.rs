@@ -8,6 +8,7 @@ mod clean;
 mod config;
 mod environment;
 mod example;
+mod fork;
 mod init;
 mod listed;
 mod log;
@@ -31,6 +32,7 @@ pub use config::{
 };
 pub use environment::environment_here;
 pub use example::{NewWorkspace, make_workspace, make_workspace_of};
+pub use fork::{ForkRequest, Forked, fork};
 pub use init::{Init, Made, init, moment, now_ms, settle_source, stopwatch};
 pub use listed::listed;
 pub use log::log_for_person;
