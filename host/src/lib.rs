@@ -6,8 +6,8 @@
 //! run directory, its lease and what an opened run holds. [`tick`] joins them into one step. [`failure`] and
 //! [`explain`] say what went wrong and why nothing moves, [`people`] brings in answers and kits. [`workspace`] finds,
 //! makes and opens runs, [`results`] makes tables of them, [`replay`] makes their decisions again, [`evidence`] writes
-//! what a run leaves for others, [`author`] is for who writes plugins, [`drive`] is the loop, and [`cli`] is the only
-//! place that prints.
+//! what a run leaves for others, [`backtest`] lets other campaigns decide, [`author`] is for who writes plugins,
+//! [`drive`] is the loop, and [`cli`] is the only place that prints.
 //!
 //! What holds always, beside the order of the rooms:
 //!
@@ -22,6 +22,7 @@
 //!   looks at more.
 pub mod author;
 pub mod backend;
+pub mod backtest;
 pub mod cli;
 pub mod drive;
 pub mod evidence;

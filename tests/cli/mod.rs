@@ -3,6 +3,7 @@ mod alone;
 mod approvals;
 mod ask_tell;
 mod author;
+mod backtests;
 pub(crate) mod bad_input;
 mod browser;
 mod choosing;

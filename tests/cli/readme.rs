@@ -247,13 +247,18 @@ fn a_run_goes_on_otherwise_as_its_page_says() {
         .filter(|block| block.language == "sh")
         .map(|block| give(directory.path(), &block.text))
         .collect();
-    let [forked] = &given[..] else { panic!("{} blocks", given.len()) };
+    let [forked, tried] = &given[..] else { panic!("{} blocks", given.len()) };
     let of = |mark: bool| {
         let rows = forked.lines().filter(|line| line.starts_with(" trial-") || line.starts_with("trial-"));
         rows.filter(|line| line.contains("(reused)") == mark).count()
     };
     assert!(of(true) >= 2 && of(false) >= 2 && of(true) + of(false) == 6, "{forked}");
     assert!(forked.contains("decision(s) made again"), "{forked}");
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let grid = tried.lines().map(words).find(|row| row.first().is_some_and(|name| name == "scripts/grid.py:ask"));
+    assert_eq!(grid.expect("a row")[1..5], ["1", "6", "1", "4"], "{tried}");
+    let ask = tried.lines().map(words).find(|row| row.first().is_some_and(|name| name == "scripts/ask.py:ask"));
+    assert_eq!(ask.expect("a row")[1..3], ["1", "0"], "it asks for points that nobody has measured: {tried}");
 }
 
 #[test]

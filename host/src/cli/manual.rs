@@ -2,7 +2,8 @@
 use super::control::How;
 use super::subject::Choice;
 use super::{
-    backend, control, evidence, export, fork, keep, kit, mend, new, once, page, plugin, respond, reuse, runs, step, table,
+    backend, backtest, control, evidence, export, fork, keep, kit, mend, new, once, page, plugin, respond, reuse, runs,
+    step, table,
 };
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -427,6 +428,17 @@ pub(super) enum Command {
         #[arg(default_value = "latest")]
         run: String,
     },
+    /// Let campaigns decide against results that are known already, many times, and compare how soon they find the best
+    ///
+    /// A task comes to what a recorded one came to that computed the same, else to what the table has for its
+    /// parameters, and takes as long on a clock that jumps from end to end. Nothing is measured, and no run is changed.
+    /// Only the program of builtin:ask-tell is started, where its answer is not recorded. What is not known at all
+    /// fails with the code `not-recorded`, and is said.
+    ///
+    /// With --json: a list, each with plugin, seed, state (completed, failed or held), reason, trials: [{task, time_s,
+    /// value, best (so far)}], best, best_after (how many results there were then), time_s, decisions, asked (how often
+    /// a program was started) and unanswered (task ids).
+    Backtest(backtest::BacktestArgs),
     /// Copy the database of a run, all of one moment, while it goes on
     ///
     /// The copy is a `state.sqlite`: put in the place of one that is damaged, while nobody ticks the run, it brings the

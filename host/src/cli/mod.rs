@@ -1,6 +1,7 @@
 //! The command line: the only place that prints or exits.
 mod author;
 mod backend;
+mod backtest;
 mod backup;
 mod compare;
 mod control;
@@ -165,6 +166,7 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
         Command::Tell { of } => tell::tell(session, of),
         Command::Kit(command) => kit::kit(session, &command),
         Command::Evidence(arguments) => evidence::evidence(session, &arguments),
+        Command::Backtest(arguments) => backtest::backtest(session, &arguments),
         Command::Replay { run } => replay::replay(session, &run),
         Command::Backup { run, out } => backup::backup(session, &run, &out),
         Command::Config(command) => runs::config(session, &command),

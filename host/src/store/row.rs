@@ -114,6 +114,17 @@ impl Store {
         Ok(ends)
     }
 
+    /// When an attempt that has ended was made and ended, in milliseconds since the epoch.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn attempt_times(&self, attempt_key: i64) -> Result<Option<(i64, i64)>, StoreError> {
+        let sql = "SELECT created_at_ms, ended_at_ms FROM attempts WHERE attempt_key = ?1 AND ended_at_ms IS NOT NULL";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query([attempt_key])?;
+        Ok(rows.next()?.map(|row| Ok::<_, rusqlite::Error>((row.get(0)?, row.get(1)?))).transpose()?)
+    }
+
     /// What came of the task with this place in the database.
     ///
     /// # Errors

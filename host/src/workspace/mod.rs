@@ -39,8 +39,8 @@ pub use log::log_for_person;
 pub use once::{MadeOnce, Once, make_once, workspaces_or_new};
 pub use open::{
     Access, Aside, HeldRun, act, check_plugins, compile_ahead, compile_upgrade, compiler, config_document, kept_config,
-    open_for_reading, open_run, open_to_look, open_to_rehearse, pin_again, read_store, refusal, write_config,
-    write_config_and_open, write_config_with,
+    open_for_reading, open_run, open_to_look, open_to_rehearse, pin_again, put_aside, read_store, refusal,
+    write_config, write_config_and_open, write_config_with,
 };
 pub(crate) use open::{Ahead, open_leased};
 pub use owner::{adopt, refuse_other_user};

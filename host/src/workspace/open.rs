@@ -181,6 +181,12 @@ impl Drop for Aside {
     }
 }
 
+/// A run whose newly pinned files go into a folder of their own, which goes with the second value.
+pub fn put_aside(dir: &RunDir) -> (RunDir, Aside) {
+    let (dir, folder) = dir.clone().with_aside();
+    (dir, Aside(folder))
+}
+
 /// Opens a run to see what an act would come to: takes no lease, and what is changed is forgotten. Acts that reach
 /// outside must not be carried out on it.
 ///
@@ -195,8 +201,7 @@ pub fn open_to_rehearse(dir: &RunDir) -> Result<(Run, Aside), Failure> {
     let row = store.run()?;
     is_own(dir, &row, &store)?;
     let config = if digest == row.config_sha256 { config? } else { committed_config(dir, &row)?.0 };
-    let (dir, folder) = dir.clone().with_aside();
-    let aside = Aside(folder);
+    let (dir, aside) = put_aside(dir);
     Ok((assemble(dir, config, store)?.0, aside))
 }
 
