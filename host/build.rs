@@ -29,7 +29,7 @@ const EXAMPLES: [(&str, Option<(&str, &str)>); 5] = [
 /// What of an example's folder is no part of the example: what was made there, and what its campaign is made from.
 const LEFT_OUT: [&str; 5] = ["runs", "campaign", "venv", "__pycache__", ".gitignore"];
 /// What new plugins begin with, by the folder in `plugins/templates`.
-const TEMPLATES: [&str; 9] = [
+const TEMPLATES: [&str; 10] = [
     "javascript",
     "javascript-operator",
     "python",
@@ -37,6 +37,7 @@ const TEMPLATES: [&str; 9] = [
     "rust",
     "rust-operator",
     "typescript",
+    "typescript-operator",
     // what a script needs to become a component
     "sdk-javascript",
     "sdk-python",

@@ -39,7 +39,7 @@ impl Language {
 /// Makes a workspace with a new plugin; returns its slug and where it lies.
 ///
 /// # Errors
-/// If the place is not below the root or there is something at it, or nothing begins so in this language.
+/// If the place is not below the root, or there is something at it.
 pub fn make_plugin(
     workspaces: &Workspaces,
     place: &Path,
@@ -47,11 +47,7 @@ pub fn make_plugin(
     operator: bool,
 ) -> Result<(String, PathBuf), Failure> {
     let word = format!("{}{}", language.as_str(), if operator { "-operator" } else { "" });
-    let Some(files) = files(&word) else {
-        let can = TEMPLATES.iter().filter_map(|(of, _)| of.strip_suffix("-operator")).collect::<Vec<_>>().join(", ");
-        return Err(Failure::input(format!("no operator begins in {}", language.as_str()))
-            .hint(format!("operators begin in: {can}")));
-    };
+    let files = files(&word).unwrap_or_else(|| panic!("bug: no template `{word}`"));
     make_workspace_of(workspaces, place, |slug| {
         let name = name_of(slug);
         files.iter().map(|(path, bytes)| filled(path, bytes, &name)).collect()
@@ -84,7 +80,16 @@ fn filled(path: &str, bytes: &[u8], name: &str) -> (PathBuf, Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::name_of;
+    use super::{Language, files, name_of};
+
+    #[test]
+    fn every_language_begins_a_campaign_and_an_operator() {
+        for language in [Language::Python, Language::Javascript, Language::Rust, Language::Typescript] {
+            for world in ["", "-operator"] {
+                assert!(files(&format!("{}{world}", language.as_str())).is_some(), "{language:?}{world}");
+            }
+        }
+    }
 
     #[test]
     fn a_name_is_one_of_a_crate() {
