@@ -35,6 +35,7 @@ mod parts;
 mod patience;
 mod printed;
 mod printing;
+mod query;
 mod readme;
 mod report;
 mod results;

@@ -21,6 +21,7 @@ const CLUSTER: &str = "docs/slurm.md";
 const ENVIRONMENT: &str = "docs/environment.md";
 const MENDING: &str = "docs/mending.md";
 const ASK_TELL: &str = "docs/ask-tell.md";
+const QUERY: &str = "docs/query.md";
 const RESULTS: &str = "docs/results.md";
 const REUSE: &str = "docs/reuse.md";
 const WHAT_IF: &str = "docs/what-if.md";
@@ -367,6 +368,15 @@ fn results_are_taken_out_as_their_page_says() {
 }
 
 #[test]
+fn runs_become_a_database_as_its_page_says() {
+    let directory = tempfile::tempdir().expect("a scratch directory");
+    let block = blocks(QUERY).into_iter().find(|block| block.language == "sh").expect("commands");
+    let given =
+        give(directory.path(), &format!("matterstack new screening\nmatterstack init screening\n{}", block.text));
+    assert!(given.contains("screening.db: 1 runs"), "{given}");
+}
+
+#[test]
 fn no_page_has_commands_that_nobody_gives() {
     let given = [
         README,
@@ -377,6 +387,7 @@ fn no_page_has_commands_that_nobody_gives() {
         ASK_TELL,
         ENVIRONMENT,
         MENDING,
+        QUERY,
         RESULTS,
         REUSE,
         WHAT_IF,

@@ -439,6 +439,21 @@ pub(super) enum Command {
     /// value, best (so far)}], best, best_after (how many results there were then), time_s, decisions, asked (how often
     /// a program was started) and unanswered (task ids).
     Backtest(backtest::BacktestArgs),
+    /// Gather the runs of a workspace in one SQLite database
+    ///
+    /// It is for any tool that reads SQLite, and is made of what runs have recorded: tables of runs, decisions, tasks,
+    /// attempts, files, and of the values in documents. Made again it takes the place of the one before; nothing that
+    /// is changed in it comes back to a run. A run that cannot be read is named and left out.
+    ///
+    /// With --json: path, size in bytes, runs (how many are in it), left_out: [{run_id, path, reason}], and unread (of
+    /// how many JSON outputs the values are missing).
+    Query {
+        /// The workspace
+        workspace: String,
+        /// Where to: a new file, or one that this command has made
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
     /// Copy the database of a run, all of one moment, while it goes on
     ///
     /// The copy is a `state.sqlite`: put in the place of one that is damaged, while nobody ticks the run, it brings the

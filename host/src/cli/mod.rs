@@ -26,6 +26,7 @@ mod page;
 mod path;
 mod plugin;
 mod progress;
+mod query;
 mod remedy;
 mod replay;
 mod report;
@@ -168,6 +169,7 @@ fn dispatch(session: &Session, command: Command) -> Result<u8, Failure> {
         Command::Evidence(arguments) => evidence::evidence(session, &arguments),
         Command::Backtest(arguments) => backtest::backtest(session, &arguments),
         Command::Replay { run } => replay::replay(session, &run),
+        Command::Query { workspace, out } => query::query(session, &workspace, &out),
         Command::Backup { run, out } => backup::backup(session, &run, &out),
         Command::Config(command) => runs::config(session, &command),
         Command::Plugin(command) => plugin::plugin(session, &command),

@@ -44,8 +44,13 @@ pub(super) fn parameters(spec: &str, mut each: impl FnMut(String, Value)) {
 /// The document that an operator returned of an attempt. The record of how a job ended is none: what it says has
 /// columns of its own.
 pub(super) fn data(attempt: &LastAttempt) -> Option<Value> {
-    let data: Value = serde_json::from_str(attempt.data.as_deref()?).ok()?;
-    (data["attempt"] != attempt.id.as_str()).then_some(data)
+    returned(&attempt.id, attempt.data.as_deref())
+}
+
+/// As [`data`], of the attempt's id and the text.
+pub(super) fn returned(attempt: &str, data: Option<&str>) -> Option<Value> {
+    let data: Value = serde_json::from_str(data?).ok()?;
+    (data["attempt"] != attempt).then_some(data)
 }
 
 /// Hands over every value within a document that is no object, under the path to it with dots.
@@ -74,13 +79,18 @@ pub(super) fn document(
     if let Some(remote) = &output.remote {
         return Err(format!("stayed on backend `{}`", remote.backend));
     }
-    if output.size > FIELDS_MAX {
-        return Err(format!("has {} bytes; fields are shown of up to {FIELDS_MAX}", output.size));
+    left_document(run, path, (output.size, &output.sha256))
+}
+
+/// As [`document`], of a file that was neither removed nor kept elsewhere; `path` is relative to the run.
+pub(super) fn left_document(run: &Dir, path: &str, (size, digest): (u64, &str)) -> Result<Value, String> {
+    if size > FIELDS_MAX {
+        return Err(format!("has {size} bytes; fields are shown of up to {FIELDS_MAX}"));
     }
-    let mut bytes = Vec::with_capacity(output.size as usize);
+    let mut bytes = Vec::with_capacity(size as usize);
     let file = open_regular(run, path).map_err(|error| error.to_string())?;
     file.take(FIELDS_MAX + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    if sha256(&bytes) != output.sha256 {
+    if sha256(&bytes) != digest {
         return Err("is not as it was left".to_owned());
     }
     serde_json::from_slice(&bytes).map_err(|error| format!("is no JSON: {error}"))

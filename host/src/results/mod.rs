@@ -1,9 +1,10 @@
 //! What comes out of runs: a table of results, what differs between two runs, the graph of their tasks, copies of
-//! chosen outputs, and a page with figures.
+//! chosen outputs, a page with figures, and one database of all of it.
 mod compare;
 mod export;
 mod fields;
 mod graph;
+mod query;
 mod report;
 mod said;
 mod sheet;
@@ -13,4 +14,5 @@ pub use export::{Export, Exported, export};
 pub use graph::{BOXES_MAX, Graph};
 pub use report::{Wanted, reach, report};
 pub use said::{Said, last_lines, last_words, said_last};
+pub use query::{Gathered, gather};
 pub use sheet::{Column, Sheet};
