@@ -25,6 +25,8 @@ pub(super) fn results(ground: &Ground) -> Result<()> {
     ground.whole_run("reported", "reported")?;
     let report = ground.once("report reported")?;
     show(&format!("report of {REPORTED} tasks"), None, ground.place, report, "≤ 1 CPU s");
+    let query = ground.once("query reported --out reported.db")?;
+    show(&format!("query of {REPORTED} tasks"), None, ground.place, query, "≤ 1.5 CPU s, 60 MB");
 
     ground.workspace("listed", Given::File, &Tasks::independent(3), &json!({}))?;
     ground.whole_run("listed", "run-0")?;
