@@ -370,10 +370,10 @@ fn results_are_taken_out_as_their_page_says() {
 #[test]
 fn runs_become_a_database_as_its_page_says() {
     let directory = tempfile::tempdir().expect("a scratch directory");
-    let block = blocks(QUERY).into_iter().find(|block| block.language == "sh").expect("commands");
-    let given =
-        give(directory.path(), &format!("matterstack new screening\nmatterstack init screening\n{}", block.text));
-    assert!(given.contains("screening.db: 1 runs"), "{given}");
+    let before = "matterstack new screening\nmatterstack init screening\n".to_owned();
+    let commands = blocks(QUERY).into_iter().filter(|block| block.language == "sh").map(|block| block.text);
+    let given = give(directory.path(), &std::iter::once(before).chain(commands).collect::<String>());
+    assert!(given.contains("screening.db: 1 runs") && given.contains("study: 1 runs, 10 tasks"), "{given}");
 }
 
 #[test]

@@ -3,6 +3,7 @@ mod bundle;
 mod reading;
 mod report;
 mod signed;
+mod study;
 mod trouble;
 mod verified;
 mod zips;

@@ -1,7 +1,7 @@
 //! `evidence`: writes the bundle, and says what it found.
 use super::output::{one_line, print, print_json, tell};
 use super::verify::{BundleCommand, of_bundle};
-use super::{Session, shown};
+use super::{Session, shown, study};
 use crate::evidence::{self, Request, Written};
 use crate::failure::{Failure, FailureKind, refuse_bundle};
 use crate::model::pattern::{Dots, Pattern, Patterns};
@@ -16,10 +16,10 @@ use std::path::PathBuf;
 pub(super) struct EvidenceArguments {
     #[command(subcommand)]
     command: Option<BundleCommand>,
-    /// The run
+    /// The run, or a workspace: all of its runs
     #[arg(default_value = "latest")]
     run: String,
-    /// The folder [default: evidence/ in the run directory]
+    /// The folder [default: evidence/ in the directory of the run, or of the workspace]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// One zip instead of a folder
@@ -38,21 +38,25 @@ pub(super) fn evidence(session: &Session, arguments: &EvidenceArguments) -> Resu
     if let Some(command) = &arguments.command {
         return of_bundle(session, command);
     }
+    let omit = arguments.omit.iter().map(|text| Pattern::parse(text)).collect::<Result<Vec<_>, _>>();
+    let omit = omit.map_err(|error| Failure::input(format!("--omit: {error}")))?;
+    let omit = (!omit.is_empty()).then(|| Patterns::new(omit, Dots::Written));
+    let request = Request { omit: omit.as_ref(), redact: arguments.redact };
+    let (out, archive) = (arguments.out.as_deref(), arguments.archive.as_deref());
+    if let Some(slug) = study::named(session, &arguments.run)? {
+        return study::study(session, &slug, (out, archive), &request);
+    }
     let dir = session.run(&arguments.run)?;
     refuse_bundle(&dir)?;
-    if arguments.out.is_none() && arguments.archive.is_none() {
+    if out.is_none() && archive.is_none() {
         workspace::refuse_other_user(&dir).map_err(|failure| match failure.kind {
             FailureKind::Input => failure.hint("name a place of your own with `--out DIR`"),
             _ => failure,
         })?;
     }
-    let omit = arguments.omit.iter().map(|text| Pattern::parse(text)).collect::<Result<Vec<_>, _>>();
-    let omit = omit.map_err(|error| Failure::input(format!("--omit: {error}")))?;
-    let omit = (!omit.is_empty()).then(|| Patterns::new(omit, Dots::Written));
-    let request = Request { omit: omit.as_ref(), redact: arguments.redact };
-    let written = match &arguments.archive {
+    let written = match archive {
         Some(file) => evidence::write_archive(&dir, file, &request)?,
-        None => evidence::write(&dir, &arguments.out.clone().unwrap_or_else(|| dir.evidence()), &request)?,
+        None => evidence::write(&dir, out.unwrap_or(&dir.evidence()), &request)?,
     };
     say(&written);
     let run = &written.run;

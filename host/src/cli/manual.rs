@@ -406,8 +406,14 @@ pub(super) enum Command {
     /// --redact, with which files are left out too that tell one. A bundle can be read like a run: `status`, `table`,
     /// `explain` and `replay` take its folder for RUN.
     ///
+    /// Of a workspace it is a study: below `runs` a bundle for every run, table.csv with a row for every task of all of
+    /// them, study.json, and manifest-sha256.txt with the digest of every other file. A run that cannot be read is
+    /// named and left out.
+    ///
     /// With --json: run_id, path, state, complete (the run has ended), sha256 (of the manifest), verified: {files,
-    /// bytes, intact, changed, missing, unreadable, removed}, and omitted (files that the bundle does not hold).
+    /// bytes, intact, changed, missing, unreadable, removed}, and omitted (files that the bundle does not hold). Of a
+    /// workspace: workspace, path, runs and rows (how many), left_out: [{run_id, reason}], findings (files that are not
+    /// as recorded), and sha256 (of the manifest).
     Evidence(evidence::EvidenceArguments),
     /// Make every decision of a run again, from its record alone, and compare
     ///

@@ -39,6 +39,7 @@ mod schema;
 mod share;
 mod show;
 mod step;
+mod study;
 mod subject;
 mod table;
 mod tasks;

@@ -3,7 +3,7 @@ use super::Session;
 use super::output::{JsonList, Listing, print, reader_went_away, tell};
 use super::subject::{LATEST, runs_of};
 use crate::failure::Failure;
-use crate::results::{Column, Sheet};
+use crate::results::{Column, Sheet, plain, write_csv};
 use crate::run::RunDir;
 use crate::workspace::read_store;
 use clap::{Args, ValueEnum};
@@ -121,15 +121,12 @@ fn object(columns: &[Column<'_>], cells: &[Option<&str>]) -> Result<Box<RawValue
 fn print_as_csv(sheet: &Sheet) -> Result<(), Failure> {
     let columns = sheet.columns();
     print(&csv_of(vec![columns.iter().map(|column| column.name.to_owned()).collect()])?)?;
-    in_portions(sheet.rows(), |rows| csv_of(rows.iter().map(|cells| cells.iter().map(|cell| shown(*cell)).collect())))
+    in_portions(sheet.rows(), |rows| csv_of(rows.iter().map(|cells| cells.iter().map(|cell| plain(*cell)).collect())))
 }
 
 fn csv_of(rows: impl IntoIterator<Item = Vec<String>>) -> Result<String, Failure> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    for row in rows {
-        writer.write_record(row).map_err(|error| Failure::machine("writing CSV", error))?;
-    }
-    let bytes = writer.into_inner().map_err(|error| Failure::machine("writing CSV", error))?;
+    let mut bytes = Vec::new();
+    write_csv(rows, &mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -144,16 +141,7 @@ fn print_as_text(sheet: &Sheet, runs: usize) -> Result<(), Failure> {
     }
     let mut listing = Listing::new(&heading.iter().map(String::as_str).collect::<Vec<_>>());
     in_portions(sheet.rows(), |rows| {
-        let cells = |cells: Vec<Option<&str>>| chosen.iter().map(|place| shown(cells[*place])).collect::<Vec<String>>();
+        let cells = |cells: Vec<Option<&str>>| chosen.iter().map(|place| plain(cells[*place])).collect::<Vec<String>>();
         Ok(listing.rows(rows.into_iter().map(cells)))
     })
-}
-
-/// A cell as a person reads it.
-fn shown(json: Option<&str>) -> String {
-    match json {
-        None => String::new(),
-        Some(text) if text.starts_with('"') => serde_json::from_str(text).unwrap_or_else(|_| text.to_owned()),
-        Some(text) => text.to_owned(),
-    }
 }

@@ -16,7 +16,10 @@ mod passages;
 pub mod read;
 mod report;
 mod secrets;
+mod study;
 mod verify;
+
+pub use study::{Study, write_study, write_study_archive};
 
 use crate::failure::Failure;
 use crate::model::config::RunConfig;

@@ -40,6 +40,11 @@ pub fn evidence_format() -> String {
     format!("matterstack evidence {VERSION}")
 }
 
+/// What the document of a study says of itself.
+pub fn study_format() -> String {
+    format!("matterstack study {VERSION}")
+}
+
 /// The schema of a job.
 pub fn job() -> Schema {
     titled(schema_for!(JobDocument), "job")

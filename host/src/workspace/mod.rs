@@ -56,6 +56,8 @@ use std::path::{Component, Path, PathBuf};
 
 /// How deep below the root a workspace may lie.
 const DEPTH_MAX: usize = 6;
+/// What evidence has that was written for others: neither a study of runs nor a bundle of one is a workspace.
+const EVIDENCE_MARK: &str = "manifest-sha256.txt";
 
 /// The root that holds every workspace.
 #[derive(Debug, Clone)]
@@ -152,6 +154,9 @@ fn collect_slugs(directory: &Path, prefix: &str, found: &mut Vec<String>, depth:
         }
         let slug = format!("{prefix}{name}");
         let path = entry.path();
+        if path.join(EVIDENCE_MARK).is_file() {
+            continue;
+        }
         if path.join("config.json").exists() || path.join("runs").is_dir() {
             found.push(slug.clone());
         }

@@ -1,12 +1,12 @@
 //! Opening a bundle: the folder itself, or an archive, of which what is needed is unpacked into a folder that goes when
 //! this does.
 use super::archive::{Archive, FILES_MAX, Unpacking};
-use crate::run::MANIFEST;
 use crate::failure::Failure;
 use crate::ground::digest::{Hashing, digest};
 use crate::ground::files::{new_file, open_directory, open_regular};
 use crate::ground::machine;
 use crate::ground::random::new_attempt_id;
+use crate::run::MANIFEST;
 use crate::run::RunDir;
 use crate::store::Store;
 use cap_std::fs::Dir;

@@ -1,13 +1,13 @@
 //! Signing a bundle, with the key of a person.
 use super::Verification;
 use super::manifest::{SIGNATURE, parse};
-use crate::run::MANIFEST;
 use super::open::Opened;
 use super::signature::{self, NAMESPACE, Signed};
 use super::verify::{MANIFEST_MAX, compare};
 use crate::backend::sign_with_ssh;
 use crate::failure::Failure;
 use crate::ground::files::put;
+use crate::run::MANIFEST;
 use crate::workspace::now_ms;
 use std::path::{Path, PathBuf};
 

@@ -1,11 +1,11 @@
 //! Whether a bundle is what it was when it was made, and agrees with itself.
 use super::contents::{schema_of_document, what_the_record_lacks};
 use super::manifest::{Listed, SIGNATURE, parse};
-use crate::run::MANIFEST;
 use super::open::{Opened, Unread};
 use super::signature::{self, Signed};
 use crate::failure::Failure;
 use crate::replay::{self, Compilers, Replay};
+use crate::run::MANIFEST;
 use crate::workspace::{now_ms, read_store};
 use serde::Serialize;
 use std::cmp::Ordering;

@@ -1,0 +1,263 @@
+//! A study: a bundle for every run of a workspace, and one table of their results. It is written aside and put in place
+//! when it is whole, and holds no time of its own: while no run changes, neither does a byte.
+use super::draft::beside;
+use super::{archive, cannot_write};
+use crate::failure::{Failure, FailureKind};
+use crate::ground::digest::digest;
+use crate::model::code::Word;
+use crate::model::document::sha256;
+use crate::model::evidence::RunRecord;
+use crate::model::result::Summary;
+use crate::model::schema::study_format;
+use crate::model::states::{RunState, TaskCounts};
+use crate::model::time::Time;
+use crate::results::{Sheet, plain, write_csv};
+use crate::run::{MANIFEST, RunDir};
+use crate::workspace::read_store;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// What tells a study from other folders.
+const DOCUMENT: &str = "study.json";
+const TABLE: &str = "table.csv";
+/// The column that says where attempts lay on the machine; files of a bundle lie elsewhere.
+const PATH: &str = "path";
+
+/// A study that was written.
+#[derive(Debug)]
+pub struct Study {
+    /// The runs that are in it.
+    pub runs: Vec<Studied>,
+    /// Those that are not, each with the reason.
+    pub left_out: Vec<(RunDir, String)>,
+    /// How many tasks the table has.
+    pub rows: u64,
+    /// SHA-256 of the manifest, which has the digest of every other file.
+    pub sha256: String,
+}
+
+/// A run as the document has it; what more there is stands in its bundle.
+#[derive(Debug, Serialize)]
+pub struct Studied {
+    /// The run's id.
+    pub run_id: String,
+    /// What a person calls it.
+    pub label: Option<String>,
+    /// Where it stands.
+    pub state: RunState,
+    /// Why, for a program.
+    pub reason_code: Option<Word>,
+    /// Why, for a person.
+    pub reason: Option<String>,
+    /// Whether it has ended.
+    pub complete: bool,
+    /// The current iteration.
+    pub iteration: u32,
+    /// How many tasks are in each state.
+    pub tasks: TaskCounts,
+    /// When it was made.
+    pub created_at: Time,
+    /// When it ended.
+    pub ended_at: Option<Time>,
+    /// SHA-256 of its config.json.
+    pub config_sha256: String,
+    /// How far the campaign has come, in its own words.
+    pub summary: Option<Summary>,
+    /// The campaign's result, once it completed.
+    pub result: Option<Value>,
+    /// Its bundle, relative to the study.
+    pub path: String,
+}
+
+impl Studied {
+    fn of(run: RunRecord, id: String) -> Self {
+        Self {
+            path: format!("runs/{id}"),
+            run_id: id,
+            label: run.label,
+            state: run.state,
+            reason_code: run.reason_code,
+            reason: run.reason,
+            complete: run.state.ended(),
+            iteration: run.iteration,
+            tasks: run.tasks,
+            created_at: run.created_at,
+            ended_at: run.ended_at,
+            config_sha256: run.config_sha256,
+            summary: run.summary,
+            result: run.result,
+        }
+    }
+}
+
+/// A folder in the making, which goes unless it was put in place.
+struct Aside(PathBuf);
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        // half a study is of no use to anybody
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Writes a study of runs to `out`, in the place of an earlier one; `bundle` writes the bundle of a run into a folder
+/// that is not there yet.
+///
+/// # Errors
+/// If something else is at `out`, or it cannot be written; then what was there is as it was.
+pub fn write_study(
+    workspace: &str,
+    runs: &[RunDir],
+    out: &Path,
+    mut bundle: impl FnMut(&RunDir, &Path) -> Result<RunRecord, Failure>,
+) -> Result<Study, Failure> {
+    let replaces = refuse_other(out)?;
+    let failed = |error| Failure::io(format!("`{}` cannot be written", out.display()), error);
+    let name = out.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let aside = Aside(out.with_file_name(format!(".{name}.part-{}", std::process::id())));
+    fs::create_dir_all(&aside.0).map_err(failed)?;
+    let mut study = Study { runs: Vec::new(), left_out: Vec::new(), rows: 0, sha256: String::new() };
+    let mut sheet = Sheet::new(&[]);
+    for dir in runs {
+        let folder = aside.0.join("runs").join(dir.id());
+        fs::create_dir_all(aside.0.join("runs")).map_err(failed)?;
+        let added = bundle(dir, &folder).and_then(|run| sheet.add(dir, &read_store(dir)?).map(|()| run));
+        match added {
+            Ok(run) => study.runs.push(Studied::of(run, dir.id())),
+            // no room for one is none for the others
+            Err(failure) if failure.kind == FailureKind::Disk => return Err(failure),
+            Err(failure) => {
+                study.left_out.push((dir.clone(), failure.to_string()));
+                fs::remove_dir_all(&folder).or_else(is_gone).map_err(failed)?;
+            }
+        }
+    }
+    study.rows = write_table(&sheet, &aside.0.join(TABLE))?;
+    write_document(&study, workspace, &aside.0.join(DOCUMENT)).map_err(failed)?;
+    study.sha256 = write_manifest(&aside.0).map_err(failed)?;
+    put_in_place(&aside.0, out, replaces).map_err(failed)?;
+    Ok(study)
+}
+
+/// As [`write_study`], as one zip.
+///
+/// # Errors
+/// As there, or if there is a file that is no zip.
+pub fn write_study_archive(
+    workspace: &str,
+    runs: &[RunDir],
+    out: &Path,
+    bundle: impl FnMut(&RunDir, &Path) -> Result<RunRecord, Failure>,
+) -> Result<Study, Failure> {
+    archive::refuse_other(out)?;
+    let folder = beside(out, ".folder");
+    let study = write_study(workspace, runs, &folder, bundle)?;
+    let packed = archive::pack(&folder, out);
+    fs::remove_dir_all(&folder).and(packed).map_err(|error| cannot_write(out, error))?;
+    Ok(study)
+}
+
+/// Whether there is an earlier study, or nothing at all; anything else is left alone.
+fn refuse_other(out: &Path) -> Result<bool, Failure> {
+    let is_empty = || fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_none());
+    match fs::symlink_metadata(out) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Ok(metadata) if metadata.is_dir() && (out.join(DOCUMENT).is_file() || is_empty()) => Ok(true),
+        Ok(_) | Err(_) => Err(Failure::input(format!("there is something else at `{}`", out.display()))
+            .hint("name a place with `--out DIR` where nothing is, or an earlier study of these runs")),
+    }
+}
+
+fn is_gone(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
+
+/// Writes a row for every task of every run; returns how many there are.
+fn write_table(sheet: &Sheet, path: &Path) -> Result<u64, Failure> {
+    let failed = |error| Failure::io(format!("`{}` cannot be written", path.display()), error);
+    let columns = sheet.columns();
+    let kept: Vec<usize> = (0..columns.len()).filter(|at| columns[*at].name != PATH).collect();
+    let heading = kept.iter().map(|at| columns[*at].name.to_owned()).collect();
+    let mut count = 0;
+    let rows = sheet.rows().map(|cells| {
+        count += 1;
+        kept.iter().map(|at| plain(cells[*at])).collect()
+    });
+    let mut file = BufWriter::new(File::create(path).map_err(failed)?);
+    write_csv(std::iter::once(heading).chain(rows), &mut file)?;
+    file.into_inner().map_err(|error| failed(error.into_error())).map(drop)?;
+    Ok(count)
+}
+
+fn write_document(study: &Study, workspace: &str, path: &Path) -> io::Result<()> {
+    let left_out: Vec<Value> =
+        study.left_out.iter().map(|(dir, reason)| json!({"run_id": dir.id(), "reason": reason})).collect();
+    let document = json!({
+        "format": study_format(), "workspace": workspace, "complete": study.runs.iter().all(|run| run.complete),
+        "runs": study.runs, "left_out": left_out, "table": {"path": TABLE, "rows": study.rows},
+    });
+    let mut text = serde_json::to_string_pretty(&document)?;
+    text.push('\n');
+    fs::write(path, text)
+}
+
+/// Writes the digest of every other file, as `sha256sum` does; returns the digest of that.
+fn write_manifest(root: &Path) -> io::Result<String> {
+    let mut files = Vec::new();
+    walk(root, "", &mut files)?;
+    files.sort();
+    let mut text = String::new();
+    for name in files {
+        let (sha256, _) = digest(&mut File::open(root.join(&name))?)?;
+        text += &line(&sha256, &name);
+    }
+    let mut file = File::create(root.join(MANIFEST))?;
+    file.write_all(text.as_bytes())?;
+    Ok(sha256(text.as_bytes()))
+}
+
+/// A line of `sha256sum`, which begins with a backslash where the name has one that stands for something else.
+fn line(sha256: &str, name: &str) -> String {
+    let escaped = name.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
+    let mark = if escaped == name { "" } else { "\\" };
+    format!("{mark}{sha256}  {escaped}\n")
+}
+
+fn walk(folder: &Path, prefix: &str, files: &mut Vec<String>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_str().ok_or_else(|| io::Error::other(format!("{name:?} is no text in UTF-8")))?;
+        let path = format!("{prefix}{name}");
+        if entry.file_type()?.is_dir() {
+            walk(&entry.path(), &format!("{path}/"), files)?;
+        } else {
+            File::open(entry.path())?.sync_all()?;
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Puts the folder in place in one step where the file system can.
+fn put_in_place(aside: &Path, out: &Path, replaces: bool) -> io::Result<()> {
+    if !replaces {
+        return fs::rename(aside, out);
+    }
+    match renameat_with(CWD, aside, CWD, out, RenameFlags::EXCHANGE) {
+        // what was there goes with what is aside
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+            let mut before = aside.as_os_str().to_owned();
+            before.push("-before");
+            fs::rename(out, &before)?;
+            fs::rename(aside, out)?;
+            fs::remove_dir_all(&before)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
