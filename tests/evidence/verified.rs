@@ -1,8 +1,10 @@
 //! `evidence verify` and `replay` of bundles, on a machine that has nothing but them.
 use super::ended;
-use crate::support::bundle::{MANIFEST, Packed, Zip, bundle, files, seal, zipped};
+use crate::record::histories::compiler;
+use crate::support::bundle::{MANIFEST, Packed, Zip, bundle, files, seal, sha256, zipped};
 use crate::support::guest;
 use crate::support::world::{World, tasks_config};
+use matterstack::evidence::read::{Opened, verify};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use std::fs;
@@ -172,8 +174,18 @@ fn what_agrees_with_its_manifest_must_agree_with_itself() {
         seal(&place);
         found
     };
-    assert_eq!(with_sql("UPDATE decisions SET now_ms = now_ms + 1 WHERE number = 2"), ["replay state.sqlite"]);
-    assert_eq!(with_sql("UPDATE task_counts SET n = n + 1 WHERE state = 'failed'"), ["store state.sqlite"]);
+    // one that says in both places what was not
+    let told = fs::read_to_string(place.join("evidence.json")).expect("a document");
+    let mut other: Value = serde_json::from_str(&told).expect("JSON");
+    let decision = &mut other["decisions"][1];
+    assert_eq!(decision["number"], json!(2));
+    decision["fuel"] = json!(decision["fuel"].as_u64().expect("fuel") + 1);
+    fs::write(place.join("evidence.json"), other.to_string()).expect("a document");
+    assert_eq!(with_sql("UPDATE decisions SET fuel = fuel + 1 WHERE number = 2"), ["replay state.sqlite"]);
+    assert_eq!(wrong(&there, &place), ["record evidence.json"]);
+    fs::write(place.join("evidence.json"), told).expect("a document");
+    let found = with_sql("UPDATE task_counts SET n = n + 1 WHERE state = 'failed'");
+    assert_eq!(found, ["record evidence.json", "store state.sqlite"]);
     // a view in the place of a table could keep whoever reads it for ever
     let found = with_sql(
         "ALTER TABLE kept_files RENAME TO k; CREATE VIEW kept_files AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL \
@@ -182,8 +194,12 @@ fn what_agrees_with_its_manifest_must_agree_with_itself() {
     assert_eq!(found, ["store state.sqlite"]);
     fs::write(place.join("files/stray"), "nobody's").expect("a file");
     seal(&place);
-    assert_eq!(wrong(&there, &place), ["record files/stray"]);
-    fs::remove_file(place.join("files/stray")).expect("a file");
+    assert_eq!(wrong(&there, &place), ["altered files/stray"]);
+    let stray = format!("files/{}", sha256(b"nobody's"));
+    fs::rename(place.join("files/stray"), place.join(&stray)).expect("a move");
+    seal(&place);
+    assert_eq!(wrong(&there, &place), [format!("record {stray}")]);
+    fs::remove_file(place.join(stray)).expect("a file");
     let document = place.join("evidence.json");
     let text = fs::read_to_string(&document).expect("a document");
     let sound: Value = serde_json::from_str(&text).expect("JSON");
@@ -194,8 +210,20 @@ fn what_agrees_with_its_manifest_must_agree_with_itself() {
         fs::write(&document, changed).expect("a document");
         seal(&place);
         let found = wrong(&there, &place);
-        assert!(!found.is_empty() && found.iter().all(|one| one == "schema evidence.json"), "{found:?}");
+        assert!(found.contains(&"schema evidence.json".to_owned()), "{found:?}");
+        assert!(found.iter().all(|one| one.ends_with(" evidence.json")), "{found:?}");
     }
+    fs::write(&document, &text).expect("a document");
+    let left = files(&place).into_iter().find(|name| name.starts_with("files/")).expect("a file");
+    fs::rename(place.join(&left), place.with_file_name("aside")).expect("a move");
+    seal(&place);
+    assert_eq!(wrong(&there, &place), [format!("record {left}")]);
+    let mut omitting: Value = serde_json::from_str(&text).expect("JSON");
+    omitting["omitted"] = json!([{"sha256": &left["files/".len()..], "why": "it was asked for"}]);
+    fs::write(&document, omitting.to_string()).expect("a document");
+    seal(&place);
+    assert!(wrong(&there, &place).is_empty(), "what is said to be left out need not be there");
+    fs::rename(place.with_file_name("aside"), place.join(&left)).expect("a move");
     for gone in ["evidence.json", "state.sqlite"] {
         fs::rename(place.join(gone), place.with_file_name("aside")).expect("a move");
         seal(&place);
@@ -220,4 +248,76 @@ fn what_is_no_bundle_is_said_to_be_none() {
         let done = world.run(&["evidence", "verify", path]).code(2);
         assert!(done.stderr.contains(why), "{done:?}");
     }
+}
+
+/// Every table of a database with its columns.
+fn columns(database: &Path) -> Vec<(String, String)> {
+    let store = Connection::open(database).expect("a database");
+    let mut statement = store
+        .prepare(
+            "SELECT m.name, c.name FROM sqlite_schema m JOIN pragma_table_info(m.name) c WHERE m.type = 'table' AND \
+             m.name NOT LIKE 'sqlite_%' ORDER BY 1, c.cid",
+        )
+        .expect("a query");
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("rows");
+    rows.collect::<Result<_, _>>().expect("columns")
+}
+
+/// What a tick goes by, and numbers that rows have within the database: it tells nothing of what was done.
+const BOOKKEEPING: [&str; 21] = [
+    "attempts.cancel_asked",
+    "attempts.due_at_ms",
+    "attempts.due_set_ms",
+    "attempts.flips",
+    "configs.size",
+    "decisions.decision",
+    "plugins.plugin",
+    "reuse_keys.parts",
+    "run.born_ns",
+    "run.each_result",
+    "run.idle_plans",
+    "run.inode",
+    "run.notified_seq",
+    "run.token",
+    "states.depth",
+    "states.size",
+    "tasks.allow_failure",
+    "tasks.blocked",
+    "tasks.misfires",
+    "tasks.tolerant",
+    "tasks.tries",
+];
+
+#[test]
+fn a_changed_cell_anywhere_in_the_record_is_found() {
+    let (_there, place) = stranger(&ended());
+    let (database, manifest) = (place.join("state.sqlite"), place.join(MANIFEST));
+    let kept = fs::read(&database).expect("a database");
+    let listed = fs::read_to_string(&manifest).expect("a manifest");
+    let (mut tried, mut unfound) = (0, Vec::new());
+    for (table, column) in columns(&database) {
+        let store = Connection::open(&database).expect("a database");
+        // one row, another value of the same type; a rule of the schema may forbid it, which is as good as found
+        let sql = format!(
+            "UPDATE {table} SET {column} = CASE typeof({column}) WHEN 'integer' THEN {column} + 1 WHEN 'real' THEN {column} + 1 \
+             WHEN 'text' THEN {column} || 'x' WHEN 'blob' THEN CAST(substr({column}, 1, length({column}) - 1) || x'00' AS BLOB) \
+             END WHERE rowid = (SELECT max(rowid) FROM {table} WHERE {column} IS NOT NULL)"
+        );
+        let changed = store.execute_batch("PRAGMA foreign_keys = OFF").and_then(|()| store.execute(&sql, []));
+        drop(store);
+        let now = fs::read(&database).expect("a database");
+        if changed == Ok(1) && now != kept {
+            tried += 1;
+            fs::write(&manifest, listed.replace(&sha256(&kept), &sha256(&now))).expect("a manifest");
+            let mut opened = Opened::open(&place).expect("a bundle");
+            // a record that cannot be read is found too
+            if verify(&mut opened, None, &compiler).is_ok_and(|found| found.wrong.is_empty()) {
+                unfound.push(format!("{table}.{column}"));
+            }
+        }
+        fs::write(&database, &kept).expect("a database");
+    }
+    assert!(tried > 80, "{tried}");
+    unfound.retain(|cell| !BOOKKEEPING.contains(&cell.as_str()));
+    assert_eq!(unfound, [""; 0], "of {tried}");
 }

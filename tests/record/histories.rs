@@ -27,7 +27,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-fn compiler(limits: &CompileLimits) -> Compiler {
+/// What makes native code for a replay within this process.
+pub(crate) fn compiler(limits: &CompileLimits) -> Compiler {
     let cache = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache");
     Compiler { cache_dir: Some(cache), program: PROGRAM.into(), limits: limits.clone() }
 }

@@ -4,7 +4,7 @@ mod acts;
 mod backups;
 mod environments;
 mod golden;
-mod histories;
+pub(crate) mod histories;
 mod inputs;
 mod replays;
 mod size;

@@ -2,7 +2,7 @@
 use super::world::World;
 use flate2::write::DeflateEncoder;
 use flate2::{Compression, Crc};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::Write;
@@ -27,8 +27,9 @@ pub(crate) fn bundle(world: &World, out: &Path) -> PathBuf {
     for folder in ["plugins", "inputs"] {
         copy_tree(&run.join(folder), &place.join(folder));
     }
-    let evidence: Value =
+    let mut evidence: Value =
         serde_json::from_slice(&fs::read(place.join("evidence.json")).expect("a file")).expect("JSON");
+    let mut omitted = Vec::new();
     for attempt in evidence["attempts"].as_array().into_iter().flatten() {
         let directory = run.join(attempt["directory"].as_str().expect("a directory"));
         let outputs = attempt["outputs"].as_array().into_iter().flatten().map(|output| (output, "path"));
@@ -39,9 +40,17 @@ pub(crate) fn bundle(world: &World, out: &Path) -> PathBuf {
                 name => name,
             };
             let to = place.join("files").join(file["sha256"].as_str().expect("a digest"));
-            // what is gone has its digest alone
-            let _ = fs::copy(directory.join(name), to);
+            // what is gone, or is not as it was left, has its digest alone
+            match fs::read(directory.join(name)) {
+                Ok(bytes) if file["sha256"] == sha256(&bytes) => fs::write(to, bytes).expect("a file"),
+                _ if to.exists() => {}
+                _ => omitted.push(json!({"sha256": file["sha256"], "why": "it is missing"})),
+            }
         }
+    }
+    if !omitted.is_empty() {
+        evidence["omitted"] = json!(omitted);
+        fs::write(place.join("evidence.json"), evidence.to_string()).expect("a document");
     }
     seal(&place);
     place

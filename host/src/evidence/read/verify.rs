@@ -1,5 +1,5 @@
 //! Whether a bundle is what it was when it was made, and agrees with itself.
-use super::contents::{schema_of_document, what_the_record_lacks};
+use super::contents::{DOCUMENT, look_into_document, what_the_record_lacks};
 use super::manifest::{Listed, SIGNATURE, parse};
 use super::open::{Opened, Unread};
 use super::signature::{self, Signed};
@@ -202,6 +202,9 @@ fn altered_from(opened: &Opened, at: usize, line: &Listed) -> Result<Option<Stri
     if let Some(odd) = opened.files[at].odd {
         return Ok(Some(odd.to_owned()));
     }
+    if line.path.strip_prefix("files/").is_some_and(|name| name != line.sha256) {
+        return Ok(Some(format!("it has the name of another file: its SHA-256 is {}", line.sha256)));
+    }
     match opened.digest(at) {
         Ok(sha256) if sha256 == line.sha256 => Ok(None),
         Ok(sha256) => Ok(Some(format!("its SHA-256 is {sha256}, and the manifest has {}", line.sha256))),
@@ -233,9 +236,9 @@ fn agree(opened: &mut Opened, compiler: Compilers<'_>, found: &mut Verification)
     for rule in store.check_invariants()? {
         found.add(database, What::Store, rule);
     }
-    schema_of_document(opened, found_at(found, "evidence.json", What::Schema))?;
+    let omitted = look_into_document(opened, &store, &mut |what, detail| found.add(DOCUMENT, what, detail))?;
     let there: BTreeSet<&str> = opened.files.iter().map(|file| file.name.as_str()).collect();
-    what_the_record_lacks(&store, &there, &mut |path, detail| found.add(path, What::Record, detail))?;
+    what_the_record_lacks(&store, &there, &omitted, &mut |path, detail| found.add(path, What::Record, detail))?;
     if !found.wrong.iter().all(|wrong| wrong.what == What::Signature) {
         return Ok(());
     }
@@ -251,9 +254,4 @@ fn agree(opened: &mut Opened, compiler: Compilers<'_>, found: &mut Verification)
     }
     found.replay = Some(replay);
     Ok(())
-}
-
-/// Notes what is wrong with one file.
-fn found_at<'a>(found: &'a mut Verification, path: &'a str, what: What) -> impl FnMut(String) + 'a {
-    move |detail| found.add(path, what, detail)
 }
