@@ -114,7 +114,7 @@ fn nothing_of_anybody_else_commands_a_terminal() {
         printed.push((format!("{arguments:?} stdout"), done.stdout));
         printed.push((format!("{arguments:?} stderr"), done.stderr));
     }
-    for name in ["evidence.json", "report.md"] {
+    for name in ["evidence.json", "README.md"] {
         let text = std::fs::read_to_string(world.run_dir("r").join("evidence").join(name)).expect(name);
         printed.push((name.to_owned(), text));
     }

@@ -279,7 +279,7 @@ fn what_attempts_took_is_of_their_jobs_and_never_of_the_pause_between_them() {
     let bad = tasks.iter().find(|task| task["id"] == "bad").expect("a task");
     let job = &attempts("bad")[1];
     assert_eq!(bad["ran_ms"].as_f64().map(|ms| ms / 1000.0), job["ran_s"].as_f64());
-    let report = fs::read_to_string(world.run_dir("r").join("evidence/report.md")).expect("a report");
+    let report = fs::read_to_string(world.run_dir("r").join("evidence/README.md")).expect("a report");
     assert!(report.contains("Label: a \\| b\n") && report.contains("### What it took"), "{report}");
     assert_eq!(evidence["run"]["label"], "a | b");
 }

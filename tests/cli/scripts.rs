@@ -146,7 +146,7 @@ fn a_script_decides_from_the_copy_that_the_run_has() {
         for file in [runner, &script["file"], module] {
             assert_eq!(used(&file["sha256"]), json!(["campaign"]), "{file}");
         }
-        let report = std::fs::read_to_string(world.run_dir("r").join("evidence/report.md")).expect("a report");
+        let report = std::fs::read_to_string(world.run_dir("r").join("evidence/README.md")).expect("a report");
         let told = format!("carried out by `{}` `{}`", language.runner, runner["sha256"].as_str().unwrap_or_default());
         assert!(report.contains(&told), "{report}");
         // a copy of the run that was tampered with is found out

@@ -74,7 +74,7 @@ fn what_a_failed_task_with_a_secret_wrote_last_is_shown_by_its_log_alone() {
     world.run(&["report", "r"]).code(0);
     let report = std::fs::read_to_string(world.run_dir("r").join("report.html")).expect("a report");
     world.run(&["evidence", "r"]).code(0);
-    let markdown = std::fs::read_to_string(world.run_dir("r").join("evidence/report.md")).expect("a report");
+    let markdown = std::fs::read_to_string(world.run_dir("r").join("evidence/README.md")).expect("a report");
     assert!(!markdown.contains(CANARY) && markdown.contains("harmless"), "{markdown}");
     for text in [&report, &markdown] {
         assert!(text.contains("the task has a secret") || text.contains("its task has a secret"), "{text}");

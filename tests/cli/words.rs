@@ -107,7 +107,7 @@ fn hints_for_a_run_given_as_a_directory_name_the_directory() {
     drop(only);
     // The page names the directory it lies in, so that what it says is true of every copy.
     world.run(&["evidence", &real]).code(0);
-    let page = std::fs::read_to_string(elsewhere.join("evidence/report.md")).expect("the page");
+    let page = std::fs::read_to_string(elsewhere.join("evidence/README.md")).expect("the page");
     assert!(page.contains("In the run's directory, `matterstack resume .` brings it back"), "{page}");
     let back = world.command(&["resume", "."]).current_dir(&elsewhere).output().expect("the binary runs");
     assert!(back.status.success(), "{back:?}");

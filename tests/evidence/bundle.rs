@@ -1,5 +1,5 @@
 //! evidence.json says all that is recorded, in every state of a run.
-use super::{attempt_dir, bundle, bytes, ended, evidence_dir, names, report, tasks};
+use super::{NAMES, attempt_dir, bundle, bytes, ended, evidence_dir, names, report, tasks};
 use crate::support::world::World;
 use matterstack::model::code::Code;
 use matterstack::model::evidence::{FileKind, Integrity, Verified};
@@ -15,7 +15,7 @@ fn a_completed_run_is_recorded_whole() {
     let done = world.run(&["evidence", "r", "--json"]).code(0);
     assert_eq!(done.stderr, "");
     let directory = evidence_dir(&world);
-    assert_eq!(names(&directory), ["evidence.json", "report.md"]);
+    assert_eq!(names(&directory), NAMES);
     let bundle = bundle(&directory);
     assert!(bundle.complete);
     assert_eq!((bundle.run.run_id.as_str(), bundle.run.workspace.as_str()), ("r", "demo"));
@@ -56,9 +56,12 @@ fn a_completed_run_is_recorded_whole() {
     let told = done.json();
     assert_eq!((&told["run_id"], &told["state"], &told["complete"]), (&json!("r"), &json!("completed"), &json!(true)));
     assert_eq!(told["verified"], serde_json::to_value(bundle.verified).expect("a value"));
-    let digest = Sha256::digest(&bytes(&directory).0);
-    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(told["sha256"], json!(digest));
+    let digest = |bytes: &[u8]| Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    assert_eq!(
+        told["sha256"],
+        json!(digest(&std::fs::read(directory.join("manifest-sha256.txt")).expect("a manifest")))
+    );
+    let digest = digest(&bytes(&directory).0);
     assert!(report(&directory).contains(&digest), "the report names the document it was written from");
 }
 
@@ -70,7 +73,7 @@ fn nothing_changes_while_nothing_changes() {
     world.run(&["evidence", "r"]).code(0);
     assert_eq!(bytes(&evidence_dir(&world)), first);
     let done = world.run(&["evidence", "r", "--out", "else/where"]).code(0);
-    assert_eq!(done.stdout, "else/where/report.md\nelse/where/evidence.json\n");
+    assert_eq!(done.stdout, "else/where\n");
     let out = world.root().parent().expect("a parent").join("else/where");
     assert_eq!(bytes(&out), first, "the place does not matter");
     world.run(&["rerun", "r", "nobody"]).code(2);

@@ -1,5 +1,6 @@
 //! The evidence bundle, through the binary.
 mod bundle;
+mod packed;
 mod reading;
 mod report;
 mod signed;
@@ -12,6 +13,19 @@ use crate::support::world::World;
 use matterstack::model::evidence::EvidenceBundle;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+
+/// What stands in the folder of a bundle.
+const NAMES: [&str; 9] = [
+    "README.md",
+    "config.json",
+    "configs",
+    "evidence.json",
+    "files",
+    "manifest-sha256.txt",
+    "plugins",
+    "report.html",
+    "state.sqlite",
+];
 
 /// Three tasks, of which one may fail, and two output files.
 fn tasks() -> Value {
@@ -45,13 +59,13 @@ fn bundle(directory: &Path) -> EvidenceBundle {
 }
 
 fn report(directory: &Path) -> String {
-    std::fs::read_to_string(directory.join("report.md")).expect("report.md")
+    std::fs::read_to_string(directory.join("README.md")).expect("README.md")
 }
 
 /// Both files, byte for byte.
 fn bytes(directory: &Path) -> (Vec<u8>, Vec<u8>) {
     let read = |name| std::fs::read(directory.join(name)).expect("a file of the bundle");
-    (read("evidence.json"), read("report.md"))
+    (read("evidence.json"), read("README.md"))
 }
 
 /// The names in a directory, sorted.

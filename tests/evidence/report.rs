@@ -1,4 +1,4 @@
-//! report.md reads well and cannot be misled by names.
+//! README.md reads well and cannot be misled by names.
 use super::{attempt_dir, bundle, ended, evidence_dir, report};
 use crate::support::world::World;
 use serde_json::json;

@@ -1,5 +1,5 @@
 //! A bundle that cannot be written leaves the one before as it was.
-use super::{bundle, bytes, ended, evidence_dir, names, report};
+use super::{NAMES, bundle, bytes, ended, evidence_dir, names, report};
 use crate::cli::bad_input::in_mounts;
 use crate::support::world::World;
 use serde_json::json;
@@ -22,13 +22,15 @@ fn a_full_or_read_only_disk_leaves_the_earlier_bundle() {
     let world = ended();
     let text = in_mounts(
         &world,
-        "mkdir \"$R/out\" && mount -t tmpfs -o size=200k none \"$R/out\" || exit 1
-         $M --workspaces \"$R\" evidence r --out \"$R/out\" || exit 1
-         cp -r \"$R/out\" \"$R/before\"
-         dd if=/dev/zero of=\"$R/out/fill\" bs=4k 2>/dev/null
-         $M --workspaces \"$R\" evidence r --out \"$R/out\"; echo \"full: $?\"
-         $M --workspaces \"$R\" evidence r --out \"$R/out/new\"; echo \"full, new directory: $?\"
-         rm \"$R/out/fill\"; diff -r \"$R/before\" \"$R/out\" && echo \"as it was\"
+        "mkdir \"$R/disk\" && mount -t tmpfs -o size=16m none \"$R/disk\" || exit 1
+         $M --workspaces \"$R\" evidence r --out \"$R/disk/out\" || exit 1
+         cp -r \"$R/disk/out\" \"$R/before\"
+         $M --workspaces \"$R\" evidence r --out \"$R/disk\"; echo \"a whole disk: $?\"
+         dd if=/dev/zero of=\"$R/disk/fill\" bs=4k 2>/dev/null
+         $M --workspaces \"$R\" evidence r --out \"$R/disk/out\"; echo \"full: $?\"
+         $M --workspaces \"$R\" evidence r --out \"$R/disk/new/out\"; echo \"full, new directory: $?\"
+         $M --workspaces \"$R\" evidence r --archive \"$R/disk/out.zip\"; echo \"full, archive: $?\"
+         rm \"$R/disk/fill\"; diff -r \"$R/before\" \"$R/disk/out\" && echo \"as it was\"; ls -A \"$R/disk\"
          $M --workspaces \"$R\" evidence r >/dev/null || exit 1
          mount --bind \"$R\" \"$R\" && mount -o remount,bind,ro \"$R\" || exit 1
          $M --workspaces \"$R\" evidence r; echo \"read-only: $?\"
@@ -36,7 +38,17 @@ fn a_full_or_read_only_disk_leaves_the_earlier_bundle() {
          diff -r /tmp/evidence.$$ \"$R/demo/runs/r/evidence\" && echo \"the same\"; rm -r /tmp/evidence.$$",
     );
     let text = text.expect("user namespaces are needed for this test");
-    for line in ["full: 74", "full, new directory: 74", "as it was", "read-only: 74", "out of it: 0", "the same"] {
+    let lines = [
+        "a whole disk: 2",
+        "full: 74",
+        "full, new directory: 74",
+        "full, archive: 74",
+        "as it was",
+        "read-only: 74",
+        "out of it: 0",
+        "the same",
+    ];
+    for line in lines {
         assert!(text.lines().any(|found| found == line), "`{line}` is missing: {text}");
     }
 }
@@ -54,15 +66,14 @@ fn a_kill_leaves_the_earlier_bundle_and_the_next_is_whole() {
         assert_eq!(done.code, None, "{point} was not reached");
         assert_eq!(bytes(&directory), before, "{point}");
     }
-    let done = world.run_with(&["evidence", "r"], &[("MATTERSTACK_FAILPOINT", "evidence.report-renamed")]);
+    let done = world.run_with(&["evidence", "r"], &[("MATTERSTACK_FAILPOINT", "evidence.in-place")]);
     assert_eq!(done.code, None);
-    assert!(
-        report(&directory).contains("**The run is completed**"),
-        "the new report is whole, and names the new document"
-    );
-    assert_eq!(bytes(&directory).0, before.0, "the old document is whole");
+    assert!(report(&directory).contains("**The run is completed**"), "the new bundle is whole");
+    world.run(&["evidence", "verify", &directory.display().to_string()]).code(0);
+    assert!(directory.with_extension("part").exists(), "the earlier one is left");
     world.run(&["evidence", "r"]).code(0);
-    assert_eq!(names(&directory), ["evidence.json", "report.md"], "what was begun has been taken over");
+    assert!(!directory.with_extension("part").exists(), "what was left has been taken over");
+    assert_eq!(names(&directory), NAMES);
     assert!(bundle(&directory).complete);
 }
 
@@ -71,7 +82,9 @@ fn one_writer_at_a_time() {
     let world = ended();
     world.run(&["evidence", "r"]).code(0);
     let before = bytes(&evidence_dir(&world));
-    let part = std::fs::File::create(evidence_dir(&world).join("evidence.json.part")).expect("a file");
+    let part = evidence_dir(&world).with_extension("part");
+    std::fs::create_dir(&part).expect("a folder");
+    let part = std::fs::File::open(part).expect("the folder");
     part.lock().expect("the lock");
     let done = world.run(&["evidence", "r"]).code(3);
     assert!(done.stderr.contains("another process writes evidence"), "{done:?}");
@@ -99,5 +112,6 @@ fn many_writers_leave_one_whole_bundle() {
     });
     assert!(start.elapsed() < Duration::from_secs(60));
     world.run(&["evidence", "r"]).code(0);
-    assert_eq!(names(&evidence_dir(&world)), ["evidence.json", "report.md"]);
+    assert_eq!(names(&evidence_dir(&world)), NAMES);
+    assert!(!evidence_dir(&world).with_extension("part").exists());
 }

@@ -2,7 +2,6 @@
 use super::world::World;
 use flate2::write::DeflateEncoder;
 use flate2::{Compression, Crc};
-use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::Write;
@@ -17,56 +16,8 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 
 /// The bundle of the run `r` of a world, in a folder of its own.
 pub(crate) fn bundle(world: &World, out: &Path) -> PathBuf {
-    let (run, place) = (world.run_dir("r"), out.to_owned());
-    fs::create_dir_all(place.join("files")).expect("a folder");
-    let shown = |name: &str| place.join(name).display().to_string();
-    world.run(&["backup", "r", "--out", &shown("state.sqlite")]).code(0);
-    world.run(&["evidence", "r", "--out", &shown("")]).code(0);
-    fs::rename(place.join("report.md"), place.join("README.md")).expect("a report");
-    fs::copy(run.join("config.json"), place.join("config.json")).expect("a configuration");
-    for folder in ["plugins", "inputs"] {
-        copy_tree(&run.join(folder), &place.join(folder));
-    }
-    let mut evidence: Value =
-        serde_json::from_slice(&fs::read(place.join("evidence.json")).expect("a file")).expect("JSON");
-    let mut omitted = Vec::new();
-    for attempt in evidence["attempts"].as_array().into_iter().flatten() {
-        let directory = run.join(attempt["directory"].as_str().expect("a directory"));
-        let outputs = attempt["outputs"].as_array().into_iter().flatten().map(|output| (output, "path"));
-        let logs = attempt["logs"].as_array().into_iter().flatten().map(|log| (log, "kind"));
-        for (file, key) in outputs.chain(logs) {
-            let name = match file[key].as_str().expect("a name") {
-                "exit" if key == "kind" => "exit.json",
-                name => name,
-            };
-            let to = place.join("files").join(file["sha256"].as_str().expect("a digest"));
-            // what is gone, or is not as it was left, has its digest alone
-            match fs::read(directory.join(name)) {
-                Ok(bytes) if file["sha256"] == sha256(&bytes) => fs::write(to, bytes).expect("a file"),
-                _ if to.exists() => {}
-                _ => omitted.push(json!({"sha256": file["sha256"], "why": "it is missing"})),
-            }
-        }
-    }
-    if !omitted.is_empty() {
-        evidence["omitted"] = json!(omitted);
-        fs::write(place.join("evidence.json"), evidence.to_string()).expect("a document");
-    }
-    seal(&place);
-    place
-}
-
-fn copy_tree(from: &Path, to: &Path) {
-    let Ok(entries) = fs::read_dir(from) else { return };
-    fs::create_dir_all(to).expect("a folder");
-    for entry in entries.flatten() {
-        let target = to.join(entry.file_name());
-        if entry.file_type().expect("a kind").is_dir() {
-            copy_tree(&entry.path(), &target);
-        } else if entry.file_name() != "log.jsonl" {
-            fs::copy(entry.path(), target).expect("a copy");
-        }
-    }
+    world.run(&["evidence", "r", "--out", &out.display().to_string()]).code(0);
+    out.to_owned()
 }
 
 /// Every file below a folder, by its path in it, sorted.

@@ -37,7 +37,7 @@ pub(crate) fn demo(project: &Project) -> Result<bool> {
     let status = output(matterstack(project).args(["status", run_id, "--json"]))?;
     let status: Value = serde_json::from_str(&status).context("what `status` printed")?;
     print!("\n{}", findings(&status["result"])?);
-    let report = PathBuf::from(made["path"].as_str().context("`init` tells no path")?).join("evidence/report.md");
+    let report = PathBuf::from(made["path"].as_str().context("`init` tells no path")?).join("evidence/README.md");
     if !report.is_file() {
         bail!("there is no report at `{}`", report.display());
     }
