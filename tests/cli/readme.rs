@@ -25,6 +25,7 @@ const QUERY: &str = "docs/query.md";
 const RESULTS: &str = "docs/results.md";
 const REUSE: &str = "docs/reuse.md";
 const WHAT_IF: &str = "docs/what-if.md";
+const RESEARCH_OBJECT: &str = "docs/research-object.md";
 const SWEEP: &str = "docs/sweep.md";
 const COMING_FROM: &str = "docs/coming-from.md";
 const SCRIPTS: &str = "docs/authors/scripts.md";
@@ -260,6 +261,20 @@ fn a_run_goes_on_otherwise_as_its_page_says() {
     assert_eq!(grid.expect("a row")[1..5], ["1", "6", "1", "4"], "{tried}");
     let ask = tried.lines().map(words).find(|row| row.first().is_some_and(|name| name == "scripts/ask.py:ask"));
     assert_eq!(ask.expect("a row")[1..3], ["1", "0"], "it asks for points that nobody has measured: {tried}");
+fn a_bundle_is_a_research_object_as_its_page_says() {
+    let directory = tempfile::tempdir().expect("a scratch directory");
+    let licences = blocks(RESEARCH_OBJECT).into_iter().filter(|block| block.language == "sh").map(|block| {
+        give(directory.path(), &block.text);
+        let bundle = directory.path().join("workspaces/alloy/runs/first/evidence");
+        let text = fs::read(bundle.join("ro-crate-metadata.json")).expect("ro-crate-metadata.json");
+        let crate_: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+        let graph = crate_["@graph"].as_array().expect("a graph");
+        let root = graph.iter().find(|entity| entity["@id"] == "./").expect("a root").clone();
+        (root["license"]["@id"].clone(), root["publisher"]["@id"].clone())
+    });
+    let expected = [("CC-BY-4.0", "https://ror.org/03wnrjx87"), ("CC0-1.0", "https://lab.example.org")];
+    let expected = expected.map(|(id, publisher)| (format!("https://spdx.org/licenses/{id}").into(), publisher.into()));
+    assert_eq!(licences.collect::<Vec<_>>(), expected);
 }
 
 #[test]
@@ -391,6 +406,7 @@ fn no_page_has_commands_that_nobody_gives() {
         RESULTS,
         REUSE,
         WHAT_IF,
+        RESEARCH_OBJECT,
         SWEEP,
         COMING_FROM,
         SCRIPTS,

@@ -2,6 +2,7 @@
 mod bundle;
 mod packed;
 mod reading;
+mod crates;
 mod report;
 mod signed;
 mod study;

@@ -38,8 +38,13 @@ pub(crate) fn path() -> String {
 
 /// Python with the optimisers that `cargo xtask test --slow` installs.
 pub(crate) fn optimisers() -> PathBuf {
-    let python = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("tools/optimisers/bin/python");
-    assert!(python.exists(), "{}: `cargo xtask test --slow` makes it", python.display());
+    python_of("optimisers")
+}
+
+/// Python with the packages of a list of `cargo xtask test`.
+pub(crate) fn python_of(list: &str) -> PathBuf {
+    let python = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name(format!("tools/{list}/bin/python"));
+    assert!(python.exists(), "{}: `cargo xtask test` makes it, or with `--slow`", python.display());
     python
 }
 

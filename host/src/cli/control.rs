@@ -199,7 +199,7 @@ fn amended(session: &Session, run: &Run, sets: &[String]) -> Result<RunConfig, F
 /// Refuses what a run fixes for its life; `run` is what leads a command to it.
 pub(super) fn refuse_fixed(set: &str, run: &str) -> Result<(), Failure> {
     let key = set.split_once('=').map_or(set, |(key, _)| key);
-    let open = ["limits", "operators", "backends", "reuse", "notify"]
+    let open = ["limits", "operators", "backends", "reuse", "notify", "evidence"]
         .iter()
         .any(|top| key == *top || key.starts_with(&format!("{top}.")));
     let params = key == "campaign.params" || key.starts_with("campaign.params.");
@@ -211,7 +211,7 @@ pub(super) fn refuse_fixed(set: &str, run: &str) -> Result<(), Failure> {
     }
     if !open && !params {
         return Err(Failure::input(format!("`{key}` cannot be amended")).hint(
-            "limits, operators, backends, reuse, notify and campaign.params can; for anything else make a new run",
+            "limits, operators, backends, reuse, notify, evidence and campaign.params can; for anything else make a new run",
         ));
     }
     Ok(())

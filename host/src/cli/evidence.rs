@@ -4,6 +4,7 @@ use super::verify::{BundleCommand, of_bundle};
 use super::{Session, shown, study};
 use crate::evidence::{self, Request, Written};
 use crate::failure::{Failure, FailureKind, refuse_bundle};
+use crate::model::about::{About, Author, License};
 use crate::model::pattern::{Dots, Pattern, Patterns};
 use crate::workspace;
 use clap::Args;
@@ -32,6 +33,13 @@ pub(super) struct EvidenceArguments {
     /// Put `user-1`, `host-1` in the place of the names of users and machines
     #[arg(long)]
     redact: bool,
+    /// Under which licence it may be used, such as CC-BY-4.0 [default: `evidence.license` of the configuration]
+    #[arg(long, value_name = "LICENCE", value_parser = License::new)]
+    license: Option<License>,
+    /// Who answers for it: 'NAME; ORCID; AFFILIATION; ADDRESS', of which the name must be there; may be given several
+    /// times [default: `evidence.authors` of the configuration]
+    #[arg(long = "author", value_name = "AUTHOR", value_parser = Author::parse)]
+    authors: Vec<Author>,
 }
 
 pub(super) fn evidence(session: &Session, arguments: &EvidenceArguments) -> Result<u8, Failure> {
@@ -41,7 +49,8 @@ pub(super) fn evidence(session: &Session, arguments: &EvidenceArguments) -> Resu
     let omit = arguments.omit.iter().map(|text| Pattern::parse(text)).collect::<Result<Vec<_>, _>>();
     let omit = omit.map_err(|error| Failure::input(format!("--omit: {error}")))?;
     let omit = (!omit.is_empty()).then(|| Patterns::new(omit, Dots::Written));
-    let request = Request { omit: omit.as_ref(), redact: arguments.redact };
+    let about = About { license: arguments.license.clone(), authors: arguments.authors.clone() };
+    let request = Request { omit: omit.as_ref(), redact: arguments.redact, about: &about };
     let (out, archive) = (arguments.out.as_deref(), arguments.archive.as_deref());
     if let Some(slug) = study::named(session, &arguments.run)? {
         return study::study(session, &slug, (out, archive), &request);
@@ -100,10 +109,22 @@ fn say(written: &Written) {
             "are named in the record and are not in the bundle: evidence.json says under `omitted` which and why";
         tell(&format!("{} file(s) {what}", written.omitted));
     }
+    miss(&written.about);
     if written.still_named {
         tell(
             "warning: what the campaign was given or answered, or a task, tells a name that is redacted elsewhere; it \
              cannot be changed without making the record another",
         );
+    }
+}
+
+/// Says what those will miss who find the bundle without its run.
+fn miss(about: &About) {
+    let missing = about.missing();
+    if let Some((last, before)) = missing.split_last() {
+        let all = if before.is_empty() { last.clone() } else { format!("{} and {last}", before.join(", ")) };
+        tell(&one_line(&format!(
+            "the bundle does not say {all}: give --license and --author, or `evidence` in the configuration"
+        )));
     }
 }

@@ -402,6 +402,10 @@ pub(super) enum Command {
     /// compared with its recorded SHA-256; what is changed or missing is said, and the exit code stays 0. While nothing
     /// changes, writing again gives the same bytes.
     ///
+    /// ro-crate-metadata.json makes the bundle a research object (RO-Crate), which repositories and programs of others
+    /// read. Its licence and its authors stand in the configuration under `evidence`, or are given here; what is
+    /// missing of them is said.
+    ///
     /// No secret of a task goes into it: files that hold one are left out. Names of users and machines do, but for
     /// --redact, with which files are left out too that tell one. A bundle can be read like a run: `status`, `table`,
     /// `explain` and `replay` take its folder for RUN.

@@ -67,7 +67,7 @@ pub(super) struct AmendArgs {
 
 #[derive(Debug, Subcommand)]
 enum AmendCommand {
-    /// Change the configuration: limits, operators, backends, reuse, notify, campaign.params
+    /// Change the configuration: limits, operators, backends, reuse, notify, evidence, campaign.params
     Config {
         /// A value to change; JSON if it parses, else text; dots separate keys
         #[arg(required = true, value_name = "K=V")]

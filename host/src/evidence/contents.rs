@@ -3,6 +3,8 @@ use crate::model::document::hex;
 use std::collections::BTreeMap;
 use std::io;
 
+/// The file that says to programs of others what everything in the bundle is.
+pub(super) const METADATA: &str = "ro-crate-metadata.json";
 /// The folder of what attempts left, by digest.
 const LEFT: &str = "files/";
 

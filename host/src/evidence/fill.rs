@@ -1,9 +1,10 @@
 //! Fills the folder of a bundle: the record first, then everything that follows from it.
-use super::contents::Contents;
+use super::contents::{Contents, METADATA};
 use super::document::DocumentWriter;
 use super::draft::Draft;
 use super::pack::Packer;
 use super::report::Report;
+use super::research_object;
 use super::secrets::Secrets;
 use super::verify::{self, Verifier};
 use super::{Request, Written};
@@ -11,6 +12,7 @@ use crate::failure::Failure;
 use crate::ground::digest::digest;
 use crate::ground::failpoint;
 use crate::ground::files::{open_regular_path, read_regular, read_whole};
+use crate::model::about::About;
 use crate::model::config::{CONFIG_MAX, PinnedFile, RunConfig};
 use crate::model::document::sha256;
 use crate::model::evidence::{ConfigRecord, FileKind, Finding, Integrity, PluginRecord, RunRecord, Verified};
@@ -65,11 +67,11 @@ pub(super) fn fill(dir: &RunDir, draft: &Draft, request: &Request<'_>) -> Result
     let filling = Filling { dir, folder, store: Store::read(&record)?, names, failed: &failed };
     let scratch = || draft.scratch().map_err(failed);
     let packer = Packer::new(filling.folder.clone(), scratch()?, request.omit, &filling.names);
-    filling.all(packer, scratch()?)
+    filling.all(packer, scratch()?, request.about)
 }
 
 impl Filling<'_> {
-    fn all(&self, mut packer: Packer<'_>, scratch: File) -> Result<Written, Failure> {
+    fn all(&self, mut packer: Packer<'_>, scratch: File, given: &About) -> Result<Written, Failure> {
         let (store, failed) = (&self.store, self.failed);
         let file = File::create_new(self.folder.join(DOCUMENT)).map_err(failed)?;
         let mut document = DocumentWriter::begin(BufWriter::with_capacity(256 * 1024, file)).map_err(failed)?;
@@ -107,14 +109,22 @@ impl Filling<'_> {
         self.write_configs(&configs, &mut contents).map_err(failed)?;
         self.named(&mut contents, &[RECORD, DOCUMENT])?;
         let sha256 = contents.digest_of(DOCUMENT).unwrap_or_default();
-        self.write(&mut contents, "README.md", |out| told.finish(&verified, &sha256, out).map_err(failed))?;
-        self.write(&mut contents, "report.html", |out| {
+        self.write("README.md", |out| told.finish(&verified, &sha256, out).map_err(failed))?;
+        self.write("report.html", |out| {
             report(self.dir, store, configs.config.as_ref(), &Wanted::default(), out).map(drop)
         })?;
+        self.named(&mut contents, &["README.md", "report.html"])?;
+        let about = configs.config.as_ref().and_then(|config| config.evidence.clone()).unwrap_or_default();
+        let about = about.with(given.license.clone(), &given.authors);
+        let config = configs.config.as_ref();
+        self.write(METADATA, |out| {
+            store.snapshot(|view| research_object::write(view, config, &about, &contents, out))
+        })?;
+        self.named(&mut contents, &[METADATA])?;
         let sha256 = self.manifest(&contents).map_err(failed)?;
         let still_named = self.still_named().map_err(failed)?;
         let (withheld, path) = (secrets.found, PathBuf::new());
-        Ok(Written { run, path, sha256, verified, findings, withheld, omitted, still_named })
+        Ok(Written { run, path, sha256, about, verified, findings, withheld, omitted, still_named })
     }
 
     /// Every configuration of the record, and whether the present one lies where it should.
@@ -194,7 +204,7 @@ impl Filling<'_> {
         std::fs::create_dir_all(self.folder.join("configs"))?;
         let present = configs.all.last().map(|config| ("config.json".to_owned(), config));
         let every = configs.all.iter().map(|config| (format!("configs/{}.json", config.sha256), config));
-        for (path, config) in every.chain(present) {
+        for (path, config) in present.into_iter().chain(every) {
             std::fs::write(self.folder.join(&path), &config.text)?;
             contents.add(&path, &config.sha256, config.text.len() as u64);
         }
@@ -211,18 +221,12 @@ impl Filling<'_> {
         Ok(())
     }
 
-    /// Writes a file and adds it.
-    fn write(
-        &self,
-        contents: &mut Contents,
-        path: &str,
-        write: impl FnOnce(&mut dyn Write) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+    /// Writes a file.
+    fn write(&self, path: &str, write: impl FnOnce(&mut dyn Write) -> Result<(), Failure>) -> Result<(), Failure> {
         let file = File::create_new(self.folder.join(path)).map_err(self.failed)?;
         let mut out = BufWriter::with_capacity(256 * 1024, file);
         write(&mut out)?;
-        out.flush().map_err(self.failed)?;
-        self.named(contents, &[path])
+        out.flush().map_err(self.failed)
     }
 
     /// Writes the digest of every other file; returns that of what it wrote.

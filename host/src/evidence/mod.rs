@@ -15,6 +15,7 @@ mod pack;
 mod passages;
 pub mod read;
 mod report;
+mod research_object;
 mod secrets;
 mod study;
 mod verify;
@@ -22,6 +23,7 @@ mod verify;
 pub use study::{Study, write_study, write_study_archive};
 
 use crate::failure::Failure;
+use crate::model::about::About;
 use crate::model::config::RunConfig;
 use crate::model::evidence::{Finding, RunRecord, Verified};
 use crate::model::pattern::Patterns;
@@ -51,12 +53,14 @@ pub fn verify_pinned(
 }
 
 /// What is to go into a bundle.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     /// Files that are left out, by `PATH` or `TASK/PATH`; their digests stay.
     pub omit: Option<&'a Patterns>,
     /// Whether other words stand in for the names of users and machines.
     pub redact: bool,
+    /// What only people know of it, where that is not as configured.
+    pub about: &'a About,
 }
 
 /// A bundle that was written.
@@ -68,6 +72,8 @@ pub struct Written {
     pub path: PathBuf,
     /// SHA-256 of the manifest, which has that of every other file.
     pub sha256: String,
+    /// What only people know of it.
+    pub about: About,
     /// What the comparison of files came to.
     pub verified: Verified,
     /// The first files that are not as recorded.

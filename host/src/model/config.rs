@@ -1,4 +1,5 @@
 //! `config.json`: what a person writes, and its resolved form inside a run.
+use super::about::About;
 use super::document::Place;
 use super::limit::Limits;
 use super::misfit::{Misfit, fit};
@@ -87,6 +88,9 @@ pub struct RunConfig {
     /// Who is told when the run waits for a person or has ended, and when a task fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notify: Option<NotifyConfig>,
+    /// What bundles of evidence say of the run beside what is recorded: the licence and the authors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<About>,
     /// What `init` copied into the run, with digests. Written by `init`, never by a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<Pinned>,

@@ -1,5 +1,6 @@
 //! Plain values and rules of the domain. Nothing here reads a file, a clock or the environment.
 #![warn(clippy::wildcard_enum_match_arm)]
+pub mod about;
 pub mod act;
 mod answer;
 pub mod attempt_dir;

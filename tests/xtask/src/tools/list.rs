@@ -84,6 +84,15 @@ pub(crate) const OPTIMISERS: Tool = Tool {
     check: &[],
     source: Source::PipList("optimisers", include_str!("optimisers.txt")),
 };
+/// From the older `rocrate` comes the context of RO-Crate 1.1 too, which no package but that one carries: crates are
+/// validated without a network.
+const CRATES: Tool = Tool {
+    name: "roc-validator, rocrate and runcrate",
+    purpose: "read and judge the research objects that bundles of evidence are",
+    programs: &["python"],
+    check: &[],
+    source: Source::PipList("crates", include_str!("crates.txt")),
+};
 const R: Tool = Tool {
     name: "R",
     purpose: "is one more language that proposes experiments",
@@ -371,6 +380,7 @@ pub(crate) const FOR_TESTS: &[Tool] = &[
     SCIKIT_LEARN,
     CHROMIUM,
     AXE,
+    CRATES,
     BASICS,
     SHELLS,
     FILE_SYSTEMS,
