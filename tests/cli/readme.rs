@@ -261,6 +261,9 @@ fn a_run_goes_on_otherwise_as_its_page_says() {
     assert_eq!(grid.expect("a row")[1..5], ["1", "6", "1", "4"], "{tried}");
     let ask = tried.lines().map(words).find(|row| row.first().is_some_and(|name| name == "scripts/ask.py:ask"));
     assert_eq!(ask.expect("a row")[1..3], ["1", "0"], "it asks for points that nobody has measured: {tried}");
+}
+
+#[test]
 fn a_bundle_is_a_research_object_as_its_page_says() {
     let directory = tempfile::tempdir().expect("a scratch directory");
     let licences = blocks(RESEARCH_OBJECT).into_iter().filter(|block| block.language == "sh").map(|block| {

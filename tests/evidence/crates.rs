@@ -109,7 +109,6 @@ fn lay(run: &Path, bundle: &Path) {
     copy_all(&run.join("plugins"), &bundle.join("plugins"));
     copy_all(&run.join("inputs"), &bundle.join("inputs"));
     fs::copy(run.join("config.json"), bundle.join("config.json")).expect("config.json");
-    fs::copy(bundle.join("report.md"), bundle.join("README.md")).expect("a report");
     fs::create_dir_all(bundle.join("files")).expect("a directory");
     let evidence = super::bundle(bundle);
     for attempt in &evidence.attempts {

@@ -1,8 +1,8 @@
 //! The evidence bundle, through the binary.
 mod bundle;
+mod crates;
 mod packed;
 mod reading;
-mod crates;
 mod report;
 mod signed;
 mod study;
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// What stands in the folder of a bundle.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "README.md",
     "config.json",
     "configs",
@@ -25,6 +25,7 @@ const NAMES: [&str; 9] = [
     "manifest-sha256.txt",
     "plugins",
     "report.html",
+    "ro-crate-metadata.json",
     "state.sqlite",
 ];
 
