@@ -96,40 +96,7 @@ fn hangs_together(bundle: &Path) -> Value {
 fn bundle(world: &World, run: &str) -> PathBuf {
     world.run(&["evidence", run]).code(0);
     let directory = world.run_dir(run).join("evidence");
-    lay(&world.run_dir(run), &directory);
-    world.run(&["evidence", run]).code(0);
     directory
-}
-
-/// Puts beside the documents what the run has of its files, as a bundle holds them.
-fn lay(run: &Path, bundle: &Path) {
-    if bundle.join("plugins").exists() {
-        return;
-    }
-    copy_all(&run.join("plugins"), &bundle.join("plugins"));
-    copy_all(&run.join("inputs"), &bundle.join("inputs"));
-    fs::copy(run.join("config.json"), bundle.join("config.json")).expect("config.json");
-    fs::create_dir_all(bundle.join("files")).expect("a directory");
-    let evidence = super::bundle(bundle);
-    for attempt in &evidence.attempts {
-        let logs = attempt.logs.iter().map(|log| (log.kind.file(), &log.sha256));
-        let outputs = attempt.outputs.iter().map(|output| (output.path.as_str(), &output.sha256));
-        for (path, sha256) in logs.chain(outputs) {
-            let _ = fs::copy(run.join(&attempt.directory).join(path), bundle.join("files").join(sha256));
-        }
-    }
-}
-
-fn copy_all(from: &Path, to: &Path) {
-    for entry in fs::read_dir(from).into_iter().flatten().flatten() {
-        fs::create_dir_all(to).expect("a directory");
-        let to = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_all(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).expect("a file");
-        }
-    }
 }
 
 /// What programs of others say of crates, each looked at as what it claims to be.

@@ -1,4 +1,5 @@
 //! `evidence` of a workspace: a study of all its runs.
+use crate::support::disk::Disk;
 use crate::support::world::{World, done};
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -156,4 +157,28 @@ fn a_study_takes_no_place_that_is_taken_and_a_word_that_is_both_is_refused() {
     world.write("../none/config.json", "{}");
     let made = world.run(&["evidence", "none", "--json"]).code(0).json();
     assert_eq!((&made["runs"], &made["rows"]), (&json!(0), &json!(0)), "{made}");
+}
+
+#[test]
+fn on_a_full_disk_an_earlier_study_and_database_stay_as_they_are() {
+    let world = world();
+    let disk = Disk::new(8);
+    let place = |name: &str| disk.root().join(name).display().to_string();
+    let (study, database) = (place("study"), place("all.db"));
+    let commands = [["evidence", "demo", "--out", &study], ["query", "demo", "--out", &database]];
+    for command in &commands {
+        world.run(command).code(0);
+    }
+    let before = files(&disk.root());
+    // the first write takes what there is, and those after it what is left over
+    for n in 0..3 {
+        let _ = fs::write(place(&format!("full-{n}")), vec![7; 1 << (24 - 4 * n)]);
+    }
+    for command in &commands {
+        let done = world.run(command).code(74);
+        assert!(done.stderr.contains("cannot be written"), "{done:?}");
+    }
+    let mut after = files(&disk.root());
+    after.retain(|name, _| !name.to_string_lossy().starts_with("full-"));
+    assert!(after == before, "{:?}", after.keys());
 }

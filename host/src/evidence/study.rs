@@ -4,6 +4,7 @@ use super::draft::beside;
 use super::{archive, cannot_write};
 use crate::failure::{Failure, FailureKind};
 use crate::ground::digest::digest;
+use crate::ground::machine;
 use crate::model::code::Word;
 use crate::model::document::sha256;
 use crate::model::evidence::RunRecord;
@@ -17,6 +18,7 @@ use crate::workspace::read_store;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::error::Error;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -129,7 +131,7 @@ pub fn write_study(
         match added {
             Ok(run) => study.runs.push(Studied::of(run, dir.id())),
             // no room for one is none for the others
-            Err(failure) if failure.kind == FailureKind::Disk => return Err(failure),
+            Err(failure) if is_trouble(&failure) => return Err(failure),
             Err(failure) => {
                 study.left_out.push((dir.clone(), failure.to_string()));
                 fs::remove_dir_all(&folder).or_else(is_gone).map_err(failed)?;
@@ -170,6 +172,12 @@ fn refuse_other(out: &Path) -> Result<bool, Failure> {
         Ok(_) | Err(_) => Err(Failure::input(format!("there is something else at `{}`", out.display()))
             .hint("name a place with `--out DIR` where nothing is, or an earlier study of these runs")),
     }
+}
+
+/// Whether the disk is the reason, and not the run.
+fn is_trouble(failure: &Failure) -> bool {
+    let of_disk = |error: &(dyn Error + 'static)| error.downcast_ref().is_some_and(machine::is_trouble);
+    failure.kind == FailureKind::Disk || failure.causes().any(of_disk)
 }
 
 fn is_gone(error: io::Error) -> io::Result<()> {
