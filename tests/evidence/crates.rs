@@ -95,8 +95,7 @@ fn hangs_together(bundle: &Path) -> Value {
 /// Writes the bundle of a run; where it lies.
 fn bundle(world: &World, run: &str) -> PathBuf {
     world.run(&["evidence", run]).code(0);
-    let directory = world.run_dir(run).join("evidence");
-    directory
+    world.run_dir(run).join("evidence")
 }
 
 /// What programs of others say of crates, each looked at as what it claims to be.
@@ -174,7 +173,7 @@ fn crates_hold_up_before_programs_of_others() {
     let (finished, gated, script) = (finished(), gate(), script());
     let waiting = bundle(&gated, "r");
     let at_work = waiting.with_file_name("at-work");
-    copy_all(&waiting, &at_work);
+    fs::rename(&waiting, &at_work).expect("moved");
     gated.run(&["respond", "r", "ask", "--set", "go=true"]).code(0);
     gated.run(&["loop", "r"]).code(0);
     finished.run(&["init", "demo", "--run-id", "again", "--reuse", "r"]).code(0);
