@@ -17,6 +17,8 @@ const THICK: f64 = 22.0;
 const LEFT: f64 = 130.0;
 /// What is right of them, for how many tasks they are.
 const COUNTS: f64 = 190.0;
+/// Characters for which there is room there.
+const WORDS: usize = 30;
 /// How many states there are.
 const STATES: usize = TaskState::ALL.len();
 
@@ -115,7 +117,9 @@ impl States {
                 segment(page, class(*state), (x, y, size), format!("{name}: {count} {state}"))?;
             }
             let x = LEFT + width * done as f64 / most as f64;
-            label(page, "begin", (x + 8.0, y + 12.0), said(counts))?;
+            // in words where there is room for them
+            let words = Some(said(counts)).filter(|words| words.chars().count() <= WORDS);
+            label(page, "begin", (x + 8.0, y + 12.0), words.unwrap_or_else(|| format!("{done} tasks")))?;
         }
         page.close("svg")
     }
@@ -145,9 +149,14 @@ mod tests {
         let bars = states.bars();
         assert!(bars.len() <= BARS && bars[0].0 == "iterations 1–4", "{bars:?}");
         assert_eq!(bars.iter().flat_map(|(_, counts)| counts).sum::<u64>(), 115);
+        TaskState::ALL.iter().for_each(|state| states.add(1, *state));
         let mut out = Vec::new();
         states.write(&mut Page::new(&mut out)).expect("memory");
         let text = String::from_utf8(out).expect("UTF-8");
-        assert!(text.contains("100 completed, 15 failed in all") && text.contains("<summary>The numbers (100 rows)"));
+        assert!(
+            text.contains("101 completed, 16 failed") && text.contains("<summary>The numbers (100 rows)"),
+            "{text}"
+        );
+        assert!(text.contains(">11 tasks</text>") && text.contains(">4 completed, 1 failed</text>"), "{text}");
     }
 }
