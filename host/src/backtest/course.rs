@@ -2,22 +2,22 @@
 use super::answers::{Answers, Known, asks, key_of};
 use super::apart::carry_out;
 use super::files::Files;
+use super::outcome::{Course, Trial, measured};
+use super::view::View;
 use super::{Goal, Ready};
 use crate::failure::Failure;
-use crate::model::contract::{Context, Decision, Next, PlanReason, RunView};
+use crate::model::contract::{Context, Decision, Next, PlanReason};
 use crate::model::document::{canonical_own, sha256};
 use crate::model::result::{Outcome, TaskResult};
 use crate::model::states::TaskState;
 use crate::model::workflow::{Task, read_task};
 use crate::plugin::{PluginError, PluginHost, Plugins};
-use crate::run::CampaignView;
 use crate::store::DATA_MAX;
 use crate::tick::canonical_output;
-use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// Results of one portion, as many as a run delivers at once.
 const PORTION: usize = 1000;
@@ -31,77 +31,6 @@ const UNKNOWN_MAX: u32 = 200;
 const RUN: &str = "backtest";
 /// The code of a task of which nothing is known.
 const UNKNOWN: &str = "not-recorded";
-
-/// A result by which campaigns are compared.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Trial {
-    /// Its task.
-    pub task: String,
-    /// When it was there, in seconds of the virtual clock.
-    pub time_s: f64,
-    /// The value.
-    pub value: f64,
-    /// The best so far.
-    pub best: f64,
-}
-
-/// What came of one virtual run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Course {
-    /// What decided.
-    pub plugin: String,
-    /// Its seed.
-    pub seed: u64,
-    /// The state in which it ended: `completed`, `failed` or `held`.
-    pub state: &'static str,
-    /// Why.
-    pub reason: String,
-    /// The results, in the order in which they came.
-    pub trials: Vec<Trial>,
-    /// The best of them.
-    pub best: Option<f64>,
-    /// How many results there were when it came.
-    pub best_after: Option<usize>,
-    /// How long it took, in seconds of the virtual clock.
-    pub time_s: f64,
-    /// Decisions made.
-    pub decisions: u64,
-    /// How often the program of the campaign was started.
-    pub asked: u64,
-    /// Tasks of which nothing is known; the campaign was told that they failed.
-    pub unanswered: Vec<String>,
-}
-
-/// What the campaign may ask of the virtual run.
-#[derive(Debug)]
-struct View {
-    view: CampaignView,
-    open: Arc<Mutex<BTreeSet<String>>>,
-}
-
-impl RunView for View {
-    fn id(&self) -> &str {
-        self.view.id()
-    }
-
-    fn params(&self) -> Result<String, String> {
-        self.view.params()
-    }
-
-    fn inputs(&self) -> String {
-        self.view.inputs()
-    }
-
-    fn supplied(&self) -> Option<String> {
-        None
-    }
-
-    fn open_tasks(&self, after: Option<&str>, max: u32) -> Result<Vec<String>, String> {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let behind = open.iter().filter(|id| after.is_none_or(|after| id.as_str() > after));
-        Ok(behind.take(max as usize).cloned().collect())
-    }
-}
 
 /// A task of the virtual run.
 struct Planned {
@@ -171,27 +100,13 @@ pub(super) fn go(
     files: &Files,
     answers: &Answers,
 ) -> Result<Course, Failure> {
-    let view = CampaignView::new(RUN, &ready.dir, &ready.config, None);
-    let course = Course {
-        plugin: ready.name.clone(),
-        seed,
-        state: "held",
-        reason: String::new(),
-        trials: Vec::new(),
-        best: None,
-        best_after: None,
-        time_s: 0.0,
-        decisions: 0,
-        asked: 0,
-        unanswered: Vec::new(),
-    };
     let mut running = Running {
         ready,
         seed,
         host,
         files,
         answers,
-        view: Arc::new(View { view, open: Arc::default() }),
+        view: Arc::new(View::new(RUN, ready)),
         now_ms: answers.begun_ms,
         iteration: 0,
         state: None,
@@ -204,9 +119,9 @@ pub(super) fn go(
         fresh: Vec::new(),
         unknown: 0,
         again: BTreeMap::new(),
-        course,
+        course: Course::new(&ready.name, seed),
     };
-    let End(state, reason) = match running.to_its_end() {
+    let End(state, reason) = match running.drive() {
         Stop::End(end) => end,
         Stop::Failure(failure) => return Err(failure),
     };
@@ -215,7 +130,7 @@ pub(super) fn go(
 }
 
 impl Running<'_> {
-    fn to_its_end(&mut self) -> Stop {
+    fn drive(&mut self) -> Stop {
         let mut asked = Some(PlanReason::First);
         loop {
             let turn = self.turn(asked);
@@ -257,7 +172,7 @@ impl Running<'_> {
     }
 
     fn is_open(&self) -> bool {
-        !self.view.open.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        !self.view.open().is_empty()
     }
 
     fn passed_s(&self) -> f64 {
@@ -269,7 +184,7 @@ impl Running<'_> {
             return Err(held(format!("it was given up after {DECISIONS_MAX} decisions")));
         }
         self.course.decisions += 1;
-        let open_tasks = self.view.open.lock().unwrap_or_else(PoisonError::into_inner).len() as u64;
+        let open_tasks = self.view.open().len() as u64;
         Ok(Context {
             decision: self.course.decisions,
             iteration,
@@ -311,7 +226,7 @@ impl Running<'_> {
             }
             let pinned = |path: &str| self.ready.pinned(path);
             let key = key_of(&task, pinned, |id| self.tasks.get(id)?.key.clone());
-            self.view.open.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone());
+            self.view.open().insert(id.clone());
             self.order.push(id.clone());
             self.tasks.insert(id, Planned { task, state: TaskState::Pending, key, known: None });
         }
@@ -340,7 +255,7 @@ impl Running<'_> {
                     .iter()
                     .all(|on| self.tasks.get(on.as_str()).is_some_and(|on| done(on.state)))
         };
-        let open: Vec<String> = self.view.open.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
+        let open: Vec<String> = self.view.open().iter().cloned().collect();
         let ready: Vec<String> = open.iter().filter(is_ready).cloned().collect();
         for id in ready {
             let known = self.comes_to(&id)?;
@@ -406,7 +321,7 @@ impl Running<'_> {
         let Some(planned) = self.tasks.get_mut(id) else { return };
         planned.state = state;
         self.fresh.push(id.to_owned());
-        self.view.open.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        self.view.open().remove(id);
     }
 
     fn cancel(&mut self, id: &str) {
@@ -425,8 +340,7 @@ impl Running<'_> {
                     && !planned.task.allow_dependency_failure
                     && planned.task.dependencies().iter().any(|on| self.tasks.get(on.as_str()).is_some_and(bad))
             };
-            let open: Vec<String> =
-                self.view.open.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
+            let open: Vec<String> = self.view.open().iter().cloned().collect();
             let hopeless: Vec<String> =
                 open.into_iter().filter(|id| self.tasks.get(id).is_some_and(is_hopeless)).collect();
             if hopeless.is_empty() {
@@ -504,18 +418,5 @@ impl Running<'_> {
         }
         let (task, time_s, best) = (result.task.clone(), self.passed_s(), self.course.best.unwrap_or(value));
         self.course.trials.push(Trial { task, time_s, value, best });
-    }
-}
-
-/// A measured value: a number, one with its error, or replicates.
-fn measured(value: &Value) -> Option<f64> {
-    match value {
-        Value::Number(number) => number.as_f64(),
-        Value::Object(of) => of.get("mean")?.as_f64(),
-        Value::Array(replicates) if !replicates.is_empty() => {
-            let sum: Option<f64> = replicates.iter().map(Value::as_f64).sum();
-            Some(sum? / replicates.len() as f64)
-        }
-        Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) => None,
     }
 }

@@ -5,8 +5,10 @@ mod answers;
 mod apart;
 mod course;
 mod files;
+mod outcome;
+mod view;
 
-pub use course::{Course, Trial};
+pub use outcome::{Course, Trial};
 
 use crate::backend::Backends;
 use crate::failure::{Failure, FailureKind};

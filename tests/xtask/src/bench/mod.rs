@@ -20,6 +20,7 @@ mod results;
 mod reuse;
 mod rows;
 mod table;
+mod what_if;
 
 pub(crate) use measure::{MEASURE, measure};
 
@@ -31,7 +32,8 @@ use ground::{Given, Ground, Place};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Only the rows whose name contains this text: independent, chain, idle, per-task, after,
-    /// cold-start, calls, plan, record, mend, reuse, each-result, results, evidence, pool, ask-tell, botorch, authors,
+    /// cold-start, calls, plan, record, mend, reuse, each-result, results, evidence, pool, ask-tell, botorch, what-if,
+    /// authors,
     /// million, slurm, ssh
     row: Option<String>,
     /// Only on the file system in memory, or only on the disk
@@ -76,6 +78,7 @@ const ROWS: [Row; 21] = [
     Row { name: "pool", measured: Measured::InEachPlace(pool::pool) },
     Row { name: "ask-tell", measured: Measured::InEachPlace(ask_tell::ask_tell) },
     Row { name: "botorch", measured: Measured::OnDisk(ask_tell::botorch) },
+    Row { name: "what-if", measured: Measured::InEachPlace(what_if::what_if) },
     Row { name: "authors", measured: Measured::InEachPlace(authors::authors) },
     Row { name: "million", measured: Measured::InEachPlace(million::million) },
     Row { name: "slurm", measured: Measured::OnDisk(cluster::slurm) },
