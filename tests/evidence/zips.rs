@@ -1,9 +1,13 @@
 //! Zips that are made to harm whoever opens them: each is refused with one error, before anything of it is unpacked.
 use super::ended;
 use super::verified::stranger;
+use crate::record::histories::compiler;
 use crate::support::bundle::{MANIFEST, Packed, Zip, files};
 use crate::support::disk::Disk;
+use crate::support::random::Random;
 use crate::support::world::World;
+use matterstack::evidence::read::{Opened, verify};
+use matterstack::failure::FailureKind;
 use std::fs;
 use std::path::Path;
 
@@ -129,4 +133,31 @@ fn a_machine_without_room_is_told_so_before_anything_is_written() {
     let disk = Disk::new(8);
     let done = world.run_with(&["replay", "evil.zip"], &[("TMPDIR", disk.root().to_str().expect("UTF-8"))]).code(2);
     assert!(done.stderr.contains("unpacking `evil.zip` takes") && done.stderr.contains("TMPDIR"), "{done:?}");
+}
+
+#[test]
+fn no_changed_byte_of_a_zip_makes_it_another_bundle() {
+    let (_there, place) = stranger(&ended());
+    let (zip, path) = (sound(&place).finish(), place.with_extension("zip"));
+    let mut random = Random::of(11);
+    let (mut refused, mut found, mut meaningless) = (0, 0, 0);
+    // headers lie at the ends; in between, a byte in so many
+    let ends = (0..60).chain(zip.len() - 1500..zip.len()).step_by(7);
+    let between: Vec<usize> = (0..60).map(|_| random.below(zip.len() as u64) as usize).collect();
+    for at in ends.chain(between) {
+        let mut other = zip.clone();
+        other[at] ^= 1 << random.below(8);
+        fs::write(&path, &other).expect("a zip");
+        let verified = Opened::open(&path).and_then(|mut opened| verify(&mut opened, None, &compiler));
+        match verified {
+            Err(failure) => {
+                assert_eq!(failure.kind, FailureKind::Input, "byte {at}: {failure}");
+                refused += 1;
+            }
+            Ok(verification) if verification.wrong.is_empty() => meaningless += 1,
+            Ok(_) => found += 1,
+        }
+    }
+    // times and versions, of which nothing is believed
+    assert!(refused > 50 && found > 50 && meaningless < refused + found, "{refused} {found} {meaningless}");
 }
