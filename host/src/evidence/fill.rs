@@ -110,8 +110,9 @@ impl Filling<'_> {
         self.named(&mut contents, &[RECORD, DOCUMENT])?;
         let sha256 = contents.digest_of(DOCUMENT).unwrap_or_default();
         self.write("README.md", |out| told.finish(&verified, &sha256, out).map_err(failed))?;
+        let wanted = Wanted { compared: Some((verified, findings.clone())), ..Wanted::default() };
         self.write("report.html", |out| {
-            report(self.dir, store, configs.config.as_ref(), &Wanted::default(), out).map(drop)
+            report(self.dir, store, configs.config.as_ref(), &wanted, out).map(drop)
         })?;
         self.named(&mut contents, &["README.md", "report.html"])?;
         let about = configs.config.as_ref().and_then(|config| config.evidence.clone()).unwrap_or_default();

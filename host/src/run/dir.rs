@@ -13,8 +13,6 @@ use std::path::{Path, PathBuf};
 const TOKEN: &str = ".token";
 /// The most that is read of it, in bytes.
 const TOKEN_MAX: u64 = 256;
-/// What a bundle of evidence has and a run has not.
-const MANIFEST: &str = "manifest-sha256.txt";
 
 /// What a bundle of evidence has and a run has not: the digests of all its files.
 pub const MANIFEST: &str = "manifest-sha256.txt";

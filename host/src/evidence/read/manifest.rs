@@ -1,6 +1,7 @@
 //! `manifest-sha256.txt`: the digest of every other file of a bundle, as `sha256sum` writes and reads it.
 use super::archive::misnamed;
 use crate::ground::words::one_line;
+use crate::run::MANIFEST;
 
 /// What signs it.
 pub(super) const SIGNATURE: &str = "manifest-sha256.txt.sig";
