@@ -3,7 +3,7 @@
 use crate::ground::words::one_line;
 use jiff::civil::DateTime;
 use serde::Serialize;
-use ssh_key::{Error, HashAlg, PublicKey, SshSig};
+use ssh_key::{Algorithm, Error, HashAlg, LineEnding, PublicKey, SshSig};
 
 /// What our signatures are for: one that was made for another purpose is none of ours.
 pub(super) const NAMESPACE: &str = "evidence@matterstack";
@@ -38,6 +38,15 @@ pub(super) fn verify(
     let text = std::str::from_utf8(signature).ok().filter(|text| is_canonical(text));
     let text = text.ok_or_else(|| none("is not a signature as `ssh-keygen -Y sign` writes it"))?;
     let parsed = SshSig::from_pem(text).map_err(|error| (None, format!("is no signature: {error}")))?;
+    // the library takes earlier ones, which there have never been
+    if parsed.version() != SshSig::VERSION {
+        return Err((None, format!("is no signature of version {}", SshSig::VERSION)));
+    }
+    // it does not mind every length either; of one kind of key it does not write what it has read
+    let written = parsed.to_pem(LineEnding::LF).ok();
+    if parsed.algorithm() != Algorithm::SkEcdsaSha2NistP256 && written.as_deref() != Some(text) {
+        return Err(none("is not a signature as `ssh-keygen -Y sign` writes it"));
+    }
     let key = PublicKey::from(parsed.public_key().clone());
     let mut signed = Signed {
         key: key.algorithm().to_string(),
