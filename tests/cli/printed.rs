@@ -8,7 +8,7 @@ use std::process::Command;
 
 const NAME: &str = "matterstack ";
 /// What follows the name where it begins a sentence, or a place for any command.
-const SENTENCES: [&str; 3] = ["", "x", "stopped"];
+const SENTENCES: [&str; 4] = ["study", "", "x", "stopped"];
 
 /// The Rust sources below a folder.
 fn sources(folder: &Path) -> Vec<String> {

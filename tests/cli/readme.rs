@@ -25,6 +25,7 @@ const QUERY: &str = "docs/query.md";
 const RESULTS: &str = "docs/results.md";
 const REUSE: &str = "docs/reuse.md";
 const WHAT_IF: &str = "docs/what-if.md";
+const EVIDENCE: &str = "docs/evidence.md";
 const RESEARCH_OBJECT: &str = "docs/research-object.md";
 const SWEEP: &str = "docs/sweep.md";
 const COMING_FROM: &str = "docs/coming-from.md";
@@ -264,6 +265,27 @@ fn a_run_goes_on_otherwise_as_its_page_says() {
 }
 
 #[test]
+fn a_bundle_is_given_away_as_its_page_says() {
+    let directory = tempfile::tempdir().expect("a scratch directory");
+    let given: Vec<String> = blocks(EVIDENCE)
+        .iter()
+        .filter(|block| block.language == "sh")
+        .map(|block| give(directory.path(), &block.text))
+        .collect();
+    assert!(given[0].contains("3 decision(s) made again, 3 as recorded") && given[0].contains("84"), "{}", given[0]);
+    let omitted = |name: &str| -> Vec<String> {
+        let text = fs::read(directory.path().join(name).join("evidence.json")).expect("evidence.json");
+        let bundle: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+        let rows = bundle["omitted"].as_array().expect("a list").iter();
+        rows.map(|row| format!("{} {}", row["task"].as_str().expect("a task"), row["why"].as_str().expect("why")))
+            .collect()
+    };
+    assert_eq!(omitted("bundle"), [] as [&str; 0]);
+    assert_eq!(omitted("slim"), ["melt asked", "melt asked"]);
+    assert!(omitted("blind").iter().all(|one| one.ends_with(" redacted")), "{:?}", omitted("blind"));
+}
+
+#[test]
 fn a_bundle_is_a_research_object_as_its_page_says() {
     let directory = tempfile::tempdir().expect("a scratch directory");
     let licences = blocks(RESEARCH_OBJECT).into_iter().filter(|block| block.language == "sh").map(|block| {
@@ -409,6 +431,7 @@ fn no_page_has_commands_that_nobody_gives() {
         RESULTS,
         REUSE,
         WHAT_IF,
+        EVIDENCE,
         RESEARCH_OBJECT,
         SWEEP,
         COMING_FROM,

@@ -2,6 +2,7 @@
 mod bundle;
 mod crates;
 mod packed;
+pub(crate) mod questions;
 mod reading;
 mod report;
 mod signed;

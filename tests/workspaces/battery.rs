@@ -50,6 +50,7 @@ fn the_readme_screens_and_ranks() {
     let said = space.follow_readme("campaign-battery", "campaign/battery.wasm");
     assert!(said.contains("11 of 20 candidates have a result, 9 failed; best: layered-oxide+carbonate"), "{said}");
     check(&space, "latest");
+    space.asked_by_a_stranger("latest");
 }
 
 #[test]

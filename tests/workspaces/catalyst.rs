@@ -40,6 +40,7 @@ fn the_readme_approves_computes_and_ranks() {
     let said = space.follow_readme("campaign-catalyst", "campaign/catalyst.wasm");
     assert!(said.contains("proposals: 2 approved, 0 rejected; best: "), "{said}");
     let result = check(&space, "latest");
+    space.asked_by_a_stranger("latest");
     assert_eq!(result["ranking"].as_array().expect("a ranking").len(), 8);
     // the second round knows what the first taught: its best is nearer to the top of the volcano
     let best = |number_of: usize| {

@@ -277,6 +277,7 @@ fn a_fork_measures_nothing_again_and_other_programs_are_tried_on_what_is_known()
         bundle["decisions"].as_array().expect("decisions").clone()
     };
     assert_eq!(decisions("f")[..11], decisions("r")[..11]);
+    space.asked_by_a_stranger("f");
     // both programs on all that the laboratory has measured, without measuring
     let table = space.directory().join("data/measured.csv");
     let table = table.to_str().expect("UTF-8");

@@ -106,6 +106,12 @@ impl Space {
         status["result"].clone()
     }
 
+    /// Asks of every number in the bundle of a run what a stranger asks.
+    #[track_caller]
+    pub(super) fn asked_by_a_stranger(&self, run: &str) {
+        crate::evidence::questions::ask_of_zip(&|arguments| self.run(arguments), run);
+    }
+
     /// The tasks of a run with their states, as `a=completed b=failed`; each had one attempt at most.
     pub(super) fn tasks_once(&self, run: &str) -> Vec<String> {
         let tasks = self.run(&["tasks", run, "--json"]).code(0).json();

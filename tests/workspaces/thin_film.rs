@@ -73,6 +73,7 @@ fn the_readme_brings_simulation_and_laboratory_together() {
     let said = space.follow_readme("campaign-thin-film", "campaign/thin_film.wasm");
     assert!(said.contains("agreed 2 times in a row"), "{said}");
     check(&space, "latest");
+    space.asked_by_a_stranger("latest");
 }
 
 #[test]

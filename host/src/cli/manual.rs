@@ -397,10 +397,10 @@ pub(super) enum Command {
     ///
     /// A folder, or with --archive one zip: the record itself (state.sqlite), configurations, plugins, inputs, outputs
     /// and logs, each once; evidence.json, which holds everything recorded for programs (`matterstack config schema
-    /// evidence` describes it); README.md and report.html for people; manifest-sha256.txt with the digest of every other
-    /// file, as `sha256sum -c` reads it. A run that has not ended or has failed gets a bundle that says so. Every file is
-    /// compared with its recorded SHA-256; what is changed or missing is said, and the exit code stays 0. While nothing
-    /// changes, writing again gives the same bytes.
+    /// evidence` describes it); README.md and report.html for people; manifest-sha256.txt with the digest of every
+    /// other file, as `sha256sum -c` reads it. A run that has not ended or has failed gets a bundle that says so. Every
+    /// file is compared with its recorded SHA-256; what is changed or missing is said, and the exit code stays 0. While
+    /// nothing changes, writing again gives the same bytes.
     ///
     /// ro-crate-metadata.json makes the bundle a research object (RO-Crate), which repositories and programs of others
     /// read. Its licence and its authors stand in the configuration under `evidence`, or are given here; what is

@@ -8,15 +8,15 @@ use super::research_object;
 use super::secrets::Secrets;
 use super::verify::{self, Verifier};
 use super::{Request, Written};
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::ground::digest::digest;
 use crate::ground::failpoint;
 use crate::ground::files::{open_regular_path, read_regular, read_whole};
+use crate::ground::names::Names;
 use crate::model::about::About;
 use crate::model::config::{CONFIG_MAX, PinnedFile, RunConfig};
 use crate::model::document::sha256;
 use crate::model::evidence::{ConfigRecord, FileKind, Finding, Integrity, PluginRecord, RunRecord, Verified};
-use crate::model::names::Names;
 use crate::model::schema;
 use crate::model::script::component;
 use crate::results::{Wanted, report};
@@ -62,7 +62,8 @@ pub(super) fn fill(dir: &RunDir, draft: &Draft, request: &Request<'_>) -> Result
     let failed = |error| draft.failed(error);
     let folder = draft.path();
     let record = folder.join(RECORD);
-    Store::read(&dir.database())?.back_up(&record)?;
+    let store = Store::read(&dir.database())?;
+    store.back_up(&record).map_err(|error| no_room(error.into(), &failed))?;
     let names = if request.redact { Store::redact_copy(&record)? } else { Names::default() };
     let filling = Filling { dir, folder, store: Store::read(&record)?, names, failed: &failed };
     let scratch = || draft.scratch().map_err(failed);
@@ -111,9 +112,7 @@ impl Filling<'_> {
         let sha256 = contents.digest_of(DOCUMENT).unwrap_or_default();
         self.write("README.md", |out| told.finish(&verified, &sha256, out).map_err(failed))?;
         let wanted = Wanted { compared: Some((verified, findings.clone())), ..Wanted::default() };
-        self.write("report.html", |out| {
-            report(self.dir, store, configs.config.as_ref(), &wanted, out).map(drop)
-        })?;
+        self.write("report.html", |out| report(self.dir, store, configs.config.as_ref(), &wanted, out).map(drop))?;
         self.named(&mut contents, &["README.md", "report.html"])?;
         let about = configs.config.as_ref().and_then(|config| config.evidence.clone()).unwrap_or_default();
         let about = about.with(given.license.clone(), &given.authors);
@@ -241,6 +240,14 @@ impl Filling<'_> {
     /// Whether what decisions were given or answered tells a name that was redacted.
     fn still_named(&self) -> io::Result<bool> {
         Ok(!self.names.is_empty() && self.names.are_in(File::open(self.folder.join(DOCUMENT))?)?)
+    }
+}
+
+/// Says of a full disk what it was that could not be written.
+fn no_room(failure: Failure, failed: Failed<'_>) -> Failure {
+    match failure.kind {
+        FailureKind::Disk => failed(rustix::io::Errno::NOSPC.into()),
+        _ => failure,
     }
 }
 

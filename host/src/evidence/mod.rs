@@ -1,4 +1,5 @@
-//! The evidence bundle of a run: a folder, or one zip of it, that tells strangers what was done and lets them believe it.
+//! The evidence bundle of a run: a folder, or one zip of it, that tells strangers what was done and lets them believe
+//! it.
 //!
 //! It holds the record itself (state.sqlite, a copy), every file that the record names, by digest, and what is derived
 //! from both: evidence.json for programs, README.md and report.html for people. Whatever state the run is in, it is
@@ -112,6 +113,6 @@ pub fn write_archive(dir: &RunDir, out: &Path, request: &Request<'_>) -> Result<
 }
 
 fn cannot_write(place: &Path, error: io::Error) -> Failure {
-    Failure::machine(format!("evidence cannot be written to `{}`", place.display()), error)
+    Failure::io(format!("evidence cannot be written to `{}`", place.display()), error)
         .hint("make room or mend the permission, or use `--out DIR`; an earlier bundle is as it was")
 }

@@ -5,6 +5,7 @@ pub mod digest;
 pub mod failpoint;
 pub mod files;
 pub mod machine;
+pub mod names;
 pub mod random;
 pub mod secret;
 pub mod share;

@@ -18,7 +18,6 @@ pub mod job;
 pub mod limit;
 pub mod manifest;
 pub mod misfit;
-pub mod names;
 pub mod notify;
 pub mod open;
 pub mod outputs;

@@ -1,7 +1,7 @@
 //! Takes the names of people and machines out of a copy of a run's database. What decisions were given and answered is
 //! left as it is: it could not be replayed otherwise.
 use super::{Store, StoreError};
-use crate::model::names::Names;
+use crate::ground::names::Names;
 use rusqlite::Connection;
 use serde_json::Value;
 use std::collections::BTreeSet;

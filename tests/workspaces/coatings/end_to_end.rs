@@ -76,6 +76,7 @@ fn steps_alone_and_the_loop_come_to_the_same_end() {
     let result = document(stepped.result);
     assert_eq!(result, document(looped.result));
     check_result(&world, &result);
+    crate::evidence::questions::ask_of_zip(&|arguments| world.run(arguments), "looped");
 }
 
 /// Compares a result with the files that the simulations left.
