@@ -1,6 +1,7 @@
 //! What a bundle holds, and what it leaves out.
 use super::{NAMES, bundle, ended, evidence_dir, names};
 use crate::support::bundle::files;
+use crate::support::secret::{CANARY, find_canary, keep_secret};
 use crate::support::world::World;
 use matterstack::model::evidence::{EvidenceBundle, OmittedWhy};
 use serde_json::json;
@@ -180,4 +181,52 @@ fn names_of_people_and_machines_can_be_taken_out() {
     assert!(done.stderr.contains("are not in the bundle"), "{done:?}");
     world.run(&["evidence", "verify", &folder.display().to_string()]).code(0);
     assert_eq!(names(&folder), NAMES);
+}
+
+#[test]
+fn what_is_left_out_is_nowhere_in_the_bundle() {
+    let env = json!({"TOKEN": {"secret": "lab.token"}});
+    let world = World::with_tasks(&json!([
+        {"id": "holds", "operator": "local", "command": "echo $TOKEN > told.txt", "env": env, "outputs": ["told.txt"]},
+        {"id": "copies", "operator": "local", "command": "cp got.txt copy.txt", "outputs": ["copy.txt"],
+         "files": {"got.txt": {"from": "holds", "output": "told.txt"}}},
+        {"id": "bad", "operator": "local", "command": "echo sorrow >&2; exit 7", "allow_failure": true},
+    ]));
+    let place = beside(&world, ".config/matterstack/secrets");
+    keep_secret(&place, "lab.token", format!("{CANARY}\n").as_bytes(), 0o600);
+    world.init();
+    world.run(&["loop", "r"]).code(0);
+    world.run(&["evidence", "r", "--omit", "bad/*"]).code(0);
+    let folder = evidence_dir(&world);
+    assert_eq!(find_canary(&folder), [] as [PathBuf; 0]);
+    let bundle = bundle(&folder);
+    let of = |name: &str| bundle.omitted.iter().find(|one| one.path.ends_with(name)).map(|one| one.why);
+    assert_eq!((of("/told.txt"), of("/copy.txt")), (Some(OmittedWhy::Secret), Some(OmittedWhy::Secret)));
+    for name in files(&folder) {
+        let bytes = std::fs::read(folder.join(&name)).expect("a file");
+        // the record has the command itself
+        let told = String::from_utf8_lossy(&bytes).replace("echo sorrow", "").contains("sorrow");
+        assert!(!told, "{name} tells what was left out");
+    }
+    world.run(&["evidence", "verify", &folder.display().to_string()]).code(0);
+}
+
+#[test]
+fn a_name_of_two_lines_breaks_no_manifest() {
+    let world = World::with_tasks(&json!([{"id": "a", "operator": "local", "command": "true"}]));
+    world.write("scripts/a\nb.txt", "1\n");
+    world.write("scripts/c\\d.txt", "2\n");
+    world.init();
+    world.run(&["loop", "r"]).code(0);
+    world.run(&["evidence", "r"]).code(0);
+    let folder = evidence_dir(&world);
+    sums_are_right(&folder);
+    world.run(&["evidence", "verify", &folder.display().to_string()]).code(0);
+    // while nothing changes a signature stays
+    std::fs::write(folder.join("manifest-sha256.txt.sig"), "signed").expect("a file");
+    world.run(&["evidence", "r"]).code(0);
+    assert!(folder.join("manifest-sha256.txt.sig").exists());
+    world.run(&["note", "r", "more"]).code(0);
+    world.run(&["evidence", "r"]).code(0);
+    assert!(!folder.join("manifest-sha256.txt.sig").exists());
 }

@@ -1,5 +1,5 @@
-//! What a stranger asks of a number: who, what, with what, where, when and why, and what failed before. The answers come
-//! from the bundle alone.
+//! What a stranger asks of a number: who, what, with what, where, when and why, and what failed before. The answers
+//! come from the bundle alone.
 use crate::support::bundle::sha256;
 use crate::support::world::Done;
 use matterstack::model::evidence::{AttemptRecord, EvidenceBundle, TaskRecord};

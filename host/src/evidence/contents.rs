@@ -75,6 +75,14 @@ impl Contents {
     }
 }
 
+/// A line of the manifest, as `sha256sum` writes it: it begins with a backslash where the path has a character that
+/// would break it, which is written as two.
+pub(super) fn listed(path: &str, sha256: &str) -> String {
+    let escaped = path.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
+    let mark = if escaped == path { "" } else { "\\" };
+    format!("{mark}{sha256}  {escaped}\n")
+}
+
 /// Where a bundle has what attempts left.
 pub(super) fn left(sha256: &str) -> String {
     format!("{LEFT}{sha256}")

@@ -1,5 +1,6 @@
 //! A bundle while it is written: a folder aside, which is put in place whole.
 use super::cannot_write;
+use super::read::SIGNATURE;
 use crate::failure::{Failure, FailureKind};
 use crate::ground::failpoint;
 use crate::run::MANIFEST;
@@ -64,6 +65,7 @@ impl Draft {
 
     fn work(&self) -> io::Result<()> {
         let (part, out) = (self.path(), &self.out);
+        keep_signature(out, &part)?;
         // at once for all files: one by one would wait for the disk as often
         syncfs(&self.folder)?;
         failpoint::hit("evidence.written");
@@ -101,6 +103,16 @@ impl Drop for Draft {
             let _ = std::fs::remove_dir_all(self.path());
         }
     }
+}
+
+/// Keeps the signature of the bundle that is there, where what is signed has not changed by a byte.
+fn keep_signature(out: &Path, part: &Path) -> io::Result<()> {
+    let manifest = |folder: &Path| std::fs::read(folder.join(MANIFEST)).ok();
+    let signature = out.join(SIGNATURE);
+    if signature.is_file() && manifest(out) == manifest(part) {
+        std::fs::copy(signature, part.join(SIGNATURE))?;
+    }
+    Ok(())
 }
 
 /// Refuses a place that holds what is no bundle.

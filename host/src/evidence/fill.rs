@@ -1,5 +1,5 @@
 //! Fills the folder of a bundle: the record first, then everything that follows from it.
-use super::contents::{Contents, METADATA};
+use super::contents::{Contents, METADATA, listed};
 use super::document::DocumentWriter;
 use super::draft::Draft;
 use super::pack::Packer;
@@ -64,7 +64,7 @@ pub(super) fn fill(dir: &RunDir, draft: &Draft, request: &Request<'_>) -> Result
     let record = folder.join(RECORD);
     let store = Store::read(&dir.database())?;
     store.back_up(&record).map_err(|error| no_room(error.into(), &failed))?;
-    let names = if request.redact { Store::redact_copy(&record)? } else { Names::default() };
+    let names = Store::tidy_copy(&record, request.redact).map_err(|error| no_room(error.into(), &failed))?;
     let filling = Filling { dir, folder, store: Store::read(&record)?, names, failed: &failed };
     let scratch = || draft.scratch().map_err(failed);
     let packer = Packer::new(filling.folder.clone(), scratch()?, request.omit, &filling.names);
@@ -83,7 +83,8 @@ impl Filling<'_> {
             let plugins = plugins(view, configs.config.as_ref())?;
             let longest = view.longest_task_id()?;
             let config = configs.config.as_ref();
-            let mut report = Report::new(self.dir, run.clone(), longest, config, &plugins, scratch).map_err(failed)?;
+            let mut report =
+                Report::new(&self.bundle(), run.clone(), longest, config, &plugins, scratch).map_err(failed)?;
             begin(&mut document, &run, config, &plugins).map_err(failed)?;
             let attempts = self.rows(view, &mut document, &mut report, (&mut packer, &mut secrets))?;
             Ok::<_, Failure>((run, report, configs, plugins, attempts))
@@ -112,7 +113,9 @@ impl Filling<'_> {
         let sha256 = contents.digest_of(DOCUMENT).unwrap_or_default();
         self.write("README.md", |out| told.finish(&verified, &sha256, out).map_err(failed))?;
         let wanted = Wanted { compared: Some((verified, findings.clone())), ..Wanted::default() };
-        self.write("report.html", |out| report(self.dir, store, configs.config.as_ref(), &wanted, out).map(drop))?;
+        self.write("report.html", |out| {
+            report(&self.bundle(), store, configs.config.as_ref(), &wanted, out).map(drop)
+        })?;
         self.named(&mut contents, &["README.md", "report.html"])?;
         let about = configs.config.as_ref().and_then(|config| config.evidence.clone()).unwrap_or_default();
         let about = about.with(given.license.clone(), &given.authors);
@@ -181,7 +184,7 @@ impl Filling<'_> {
         let mut with_outputs = Vec::new();
         view.each_attempt(|(key, mut attempt)| {
             secrets.mark(self.dir, &mut attempt);
-            packer.withhold(key, &attempt.withheld);
+            packer.learn(&attempt);
             report.attempt(&attempt);
             if !attempt.outputs.is_empty() || !attempt.logs.is_empty() {
                 with_outputs.push(key);
@@ -232,14 +235,23 @@ impl Filling<'_> {
     /// Writes the digest of every other file; returns that of what it wrote.
     fn manifest(&self, contents: &Contents) -> io::Result<String> {
         let mut out = BufWriter::new(File::create_new(self.folder.join(MANIFEST))?);
-        contents.each(&mut |path, sha256, _| writeln!(out, "{sha256}  {path}"))?;
+        contents.each(&mut |path, sha256, _| out.write_all(listed(path, sha256).as_bytes()))?;
         out.flush()?;
         Ok(digest(&mut File::open(self.folder.join(MANIFEST))?)?.0)
     }
 
     /// Whether what decisions were given or answered tells a name that was redacted.
     fn still_named(&self) -> io::Result<bool> {
-        Ok(!self.names.is_empty() && self.names.are_in(File::open(self.folder.join(DOCUMENT))?)?)
+        let mut tells = false;
+        for path in [DOCUMENT, "README.md"].iter().filter(|_| !self.names.is_empty()) {
+            tells |= self.names.are_in(File::open(self.folder.join(path))?)?;
+        }
+        Ok(tells)
+    }
+
+    /// The run as the bundle has it: pages tell nothing of what is left out.
+    fn bundle(&self) -> RunDir {
+        RunDir::named(&self.folder, &self.dir.id())
     }
 }
 

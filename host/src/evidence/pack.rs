@@ -5,7 +5,7 @@ use super::verify::{Recorded, found};
 use crate::ground::digest::{copy_hashed, digest};
 use crate::ground::files::open_regular;
 use crate::ground::names::Names;
-use crate::model::evidence::{Integrity, OmittedRecord, OmittedWhy, Withheld};
+use crate::model::evidence::{AttemptRecord, Integrity, OmittedRecord, OmittedWhy, Withheld};
 use crate::model::pattern::Patterns;
 use cap_std::fs::Dir;
 use std::collections::BTreeMap;
@@ -16,8 +16,6 @@ use std::path::PathBuf;
 /// A file of an attempt, as the record has it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Left<'a> {
-    /// The attempt's place in the database.
-    pub(super) key: i64,
     pub(super) task: &'a str,
     pub(super) attempt_id: &'a str,
     pub(super) directory: &'a str,
@@ -34,23 +32,37 @@ pub(super) struct Packer<'a> {
     omitted: BufWriter<File>,
     pub(super) count_omitted: u64,
     unwanted: Option<&'a Patterns>,
-    /// By the attempt's place in the database.
-    withheld: BTreeMap<i64, Vec<Withheld>>,
+    /// By digest: the same bytes may lie elsewhere too, under a name that tells nothing.
+    refused: BTreeMap<String, OmittedWhy>,
     /// Names that were redacted.
     names: &'a Names,
 }
 
 impl<'a> Packer<'a> {
     pub(super) fn new(folder: PathBuf, omitted: File, unwanted: Option<&'a Patterns>, names: &'a Names) -> Self {
-        let (contents, withheld) = (Contents::default(), BTreeMap::new());
+        let (contents, refused) = (Contents::default(), BTreeMap::new());
         let omitted = BufWriter::new(omitted);
-        Self { folder, contents, omitted, count_omitted: 0, unwanted, withheld, names }
+        Self { folder, contents, omitted, count_omitted: 0, unwanted, refused, names }
     }
 
-    /// Learns which files of an attempt hold a secret.
-    pub(super) fn withhold(&mut self, key: i64, withheld: &[Withheld]) {
-        if !withheld.is_empty() {
-            self.withheld.insert(key, withheld.to_vec());
+    /// Learns which files of an attempt are not to go in, wherever else the same bytes may lie: those that hold a
+    /// secret, and those that nobody wants.
+    pub(super) fn learn(&mut self, attempt: &AttemptRecord) {
+        if attempt.withheld.is_empty() && self.unwanted.is_none() {
+            return;
+        }
+        let outputs = attempt.outputs.iter().map(|output| (output.path.as_str(), &output.sha256));
+        for (path, sha256) in outputs.chain(attempt.logs.iter().map(|log| (log.kind.file(), &log.sha256))) {
+            // where nobody could look, none goes in
+            let is = |one: &Withheld| one.file.as_deref().is_none_or(|file| file == path);
+            let named = |patterns: &Patterns| {
+                patterns.match_path(path) || patterns.match_path(&format!("{}/{path}", attempt.task))
+            };
+            if attempt.withheld.iter().any(is) {
+                self.refused.insert(sha256.clone(), OmittedWhy::Secret);
+            } else if self.unwanted.is_some_and(named) {
+                self.refused.entry(sha256.clone()).or_insert(OmittedWhy::Asked);
+            }
         }
     }
 
@@ -78,12 +90,13 @@ impl<'a> Packer<'a> {
 
     /// Puts in a file that keeps its path; tells how it differs from what is recorded.
     pub(super) fn named(&mut self, root: &Dir, path: &str, recorded: Recorded<'_>) -> io::Result<Difference> {
-        let of = Left { key: 0, task: "", attempt_id: "", directory: "", path, recorded };
+        let of = Left { task: "", attempt_id: "", directory: "", path, recorded };
         if self.contents.has(path) {
             return Ok(None);
         }
-        if self.unwanted.is_some_and(|patterns| patterns.match_path(path)) {
-            self.omit(&of, OmittedWhy::Asked)?;
+        let asked = || self.unwanted.is_some_and(|patterns| patterns.match_path(path)).then_some(OmittedWhy::Asked);
+        if let Some(why) = self.refused.get(recorded.sha256).copied().or_else(asked) {
+            self.omit(&of, why)?;
             return Ok(compared(root, path, recorded));
         }
         let difference = self.carry(root, path, path, recorded)?;
@@ -114,16 +127,8 @@ impl<'a> Packer<'a> {
 
     /// Why what an attempt left does not go in.
     fn unwanted(&self, directory: &Dir, of: &Left<'_>) -> Option<OmittedWhy> {
-        let withheld = self.withheld.get(&of.key).into_iter().flatten();
-        let holds_secret = |one: &Withheld| one.file.as_deref().is_none_or(|file| file == of.path);
-        if withheld.into_iter().any(holds_secret) {
-            return Some(OmittedWhy::Secret);
-        }
-        let named = |patterns: &&Patterns| {
-            patterns.match_path(of.path) || patterns.match_path(&format!("{}/{}", of.task, of.path))
-        };
-        if self.unwanted.filter(named).is_some() {
-            return Some(OmittedWhy::Asked);
+        if let Some(why) = self.refused.get(of.recorded.sha256) {
+            return Some(*why);
         }
         // what cannot be read is found when it is carried
         let tells = || open_regular(directory, of.path).is_ok_and(|file| self.names.are_in(file).unwrap_or(true));

@@ -4,8 +4,8 @@ use super::passages::{ROWS_MAX, asked, count, environment, optional, took};
 use crate::model::act::ActRecord;
 use crate::model::config::RunConfig;
 use crate::model::evidence::{
-    AttemptRecord, DecisionKind, DecisionRecord, EnvironmentRecord, Finding, HistoryRecord, LogKind, NumberedEngine,
-    PluginRecord, ResourcesRecord, RunRecord, TaskRecord, Verified, WorkflowRecord,
+    AttemptRecord, DecisionKind, DecisionRecord, EnvironmentRecord, Finding, HistoryRecord, LogKind, LogRecord,
+    NumberedEngine, PluginRecord, ResourcesRecord, RunRecord, TaskRecord, Verified, WorkflowRecord,
 };
 use crate::model::states::{AttemptState, RunState, TaskState};
 use crate::model::time::{Time, since, span};
@@ -51,7 +51,7 @@ pub(super) struct Report {
     attempts_reused: u64,
     /// Tasks that failed, as text, whose last attempts may have said why.
     failed: BTreeMap<String, String>,
-    said: BTreeMap<String, (u32, Said)>,
+    said: BTreeMap<String, (u32, String, Vec<LogRecord>)>,
     environment: String,
     /// Where jobs ran: how many, and for how many milliseconds in all.
     machines: BTreeMap<String, (u64, i64)>,
@@ -203,9 +203,9 @@ impl Report {
             let ran = self.machines.entry(place.clone()).or_default();
             *ran = (ran.0 + 1, ran.1 + job.stopped_at.map_or(0, |stopped| (stopped.0 - started.0).max(0)));
         }
-        if let Some(task) = self.failed.get(&attempt.task) {
-            let said = said_last(&self.dir, &attempt.directory, &attempt.logs, task);
-            self.said.insert(attempt.task.clone(), (attempt.number, said));
+        if self.failed.contains_key(&attempt.task) {
+            let written = (attempt.number, attempt.directory.clone(), attempt.logs.clone());
+            self.said.insert(attempt.task.clone(), written);
         }
         match attempt.state {
             AttemptState::Failed | AttemptState::Lost => self.attempts.push(|| {
@@ -409,8 +409,9 @@ impl Report {
     /// What tasks that failed wrote last.
     fn last_words(&self) -> String {
         let mut text = String::new();
-        for (task, (number, said)) in &self.said {
-            let (kind, lines) = match said {
+        for (task, (number, directory, logs)) in &self.said {
+            let spec = self.failed.get(task).map_or("", String::as_str);
+            let (kind, lines) = match said_last(&self.dir, directory, logs, spec) {
                 Said::Nothing => continue,
                 Said::Withheld => ("", "It is not shown: the task has a secret.\n".to_owned()),
                 Said::Gone => ("", "It is not there as it was left.\n".to_owned()),

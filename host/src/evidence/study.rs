@@ -1,5 +1,6 @@
 //! A study: a bundle for every run of a workspace, and one table of their results. It is written aside and put in place
 //! when it is whole, and holds no time of its own: while no run changes, neither does a byte.
+use super::contents::listed;
 use super::draft::beside;
 use super::{archive, cannot_write};
 use crate::failure::{Failure, FailureKind};
@@ -221,18 +222,11 @@ fn write_manifest(root: &Path) -> io::Result<String> {
     let mut text = String::new();
     for name in files {
         let (sha256, _) = digest(&mut File::open(root.join(&name))?)?;
-        text += &line(&sha256, &name);
+        text += &listed(&name, &sha256);
     }
     let mut file = File::create(root.join(MANIFEST))?;
     file.write_all(text.as_bytes())?;
     Ok(sha256(text.as_bytes()))
-}
-
-/// A line of `sha256sum`, which begins with a backslash where the name has one that stands for something else.
-fn line(sha256: &str, name: &str) -> String {
-    let escaped = name.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
-    let mark = if escaped == name { "" } else { "\\" };
-    format!("{mark}{sha256}  {escaped}\n")
 }
 
 fn walk(folder: &Path, prefix: &str, files: &mut Vec<String>) -> io::Result<()> {

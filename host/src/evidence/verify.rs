@@ -147,7 +147,7 @@ impl<'a, 'b> Verifier<'a, 'b> {
         for (kind, path, sha256, size, is_remote) in outputs.chain(logs) {
             let recorded = Recorded { sha256, size };
             let (task, attempt_id) = (&place.task, &place.attempt_id);
-            let of = Left { key, task, attempt_id, directory: &place.directory, path, recorded };
+            let of = Left { task, attempt_id, directory: &place.directory, path, recorded };
             // what stayed on a cluster is not here to compare
             if is_remote {
                 self.omit(&of, OmittedWhy::Remote)?;

@@ -1,5 +1,6 @@
-//! Takes the names of people and machines out of a copy of a run's database. What decisions were given and answered is
-//! left as it is: it could not be replayed otherwise.
+//! A copy of a run's database that is given away: without what was written over, and where it is asked for without the
+//! names of people and machines. What decisions were given and answered is left as it is: it could not be replayed
+//! otherwise.
 use super::{Store, StoreError};
 use crate::ground::names::Names;
 use rusqlite::Connection;
@@ -11,34 +12,43 @@ use std::path::Path;
 const COLUMNS: [(&str, &[&str]); 6] = [
     ("acts", &["user", "host", "arguments", "reason"]),
     ("environments", &["host", "variables", "recorded"]),
-    ("attempts", &["handle", "note", "reason", "data", "prepared", "usage", "external_id", "host", "node"]),
+    (
+        "attempts",
+        &["handle", "note", "waits_for", "reason", "data", "prepared", "usage", "external_id", "host", "node"],
+    ),
     ("tasks", &["reason"]),
     ("run", &["reason"]),
     ("history", &["reason"]),
 ];
 
 impl Store {
-    /// Puts other words in the place of the names of users and machines in a copy of a database, and returns the names.
+    /// Takes out of a copy of a database what lies in it and belongs to nothing, and with `redact` puts other words in
+    /// the place of the names of users and machines, which it returns.
     ///
     /// # Errors
     /// If the copy cannot be read or written.
-    pub fn redact_copy(path: &Path) -> Result<Names, StoreError> {
+    pub fn tidy_copy(path: &Path, redact: bool) -> Result<Names, StoreError> {
         let mut copy = Connection::open(path)?;
-        let transaction = copy.transaction()?;
-        let names = names(&transaction)?;
-        let triggers = taken_away(&transaction)?;
-        for (table, columns) in COLUMNS {
-            for column in columns {
-                replace(&transaction, table, column, &names)?;
-            }
-        }
-        triggers.iter().try_for_each(|sql| transaction.execute_batch(sql))?;
-        transaction.commit()?;
-        // what was written over is still in pages that nothing uses
+        let names = if redact { redacted(&mut copy)? } else { Names::default() };
+        // what was written over or removed is still in pages that nothing uses
         copy.execute_batch("VACUUM")?;
         copy.close().map_err(|(_, error)| error)?;
         Ok(names)
     }
+}
+
+fn redacted(copy: &mut Connection) -> Result<Names, StoreError> {
+    let transaction = copy.transaction()?;
+    let names = names(&transaction)?;
+    let triggers = taken_away(&transaction)?;
+    for (table, columns) in COLUMNS {
+        for column in columns {
+            replace(&transaction, table, column, &names)?;
+        }
+    }
+    triggers.iter().try_for_each(|sql| transaction.execute_batch(sql))?;
+    transaction.commit()?;
+    Ok(names)
 }
 
 /// Who and which machines the record names.

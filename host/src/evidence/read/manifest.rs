@@ -4,7 +4,7 @@ use crate::ground::words::one_line;
 use crate::run::MANIFEST;
 
 /// What signs it.
-pub(super) const SIGNATURE: &str = "manifest-sha256.txt.sig";
+pub(in crate::evidence) const SIGNATURE: &str = "manifest-sha256.txt.sig";
 
 /// A line of it.
 #[derive(Debug, PartialEq, Eq)]

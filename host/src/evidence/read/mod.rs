@@ -8,6 +8,7 @@ mod sign;
 mod signature;
 mod verify;
 
+pub(super) use manifest::SIGNATURE;
 pub use open::Opened;
 pub use sign::{SignedBundle, sign};
 pub use signature::Signed;

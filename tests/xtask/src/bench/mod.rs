@@ -33,8 +33,7 @@ use ground::{Given, Ground, Place};
 pub(crate) struct Arguments {
     /// Only the rows whose name contains this text: independent, chain, idle, per-task, after,
     /// cold-start, calls, plan, record, mend, reuse, each-result, results, evidence, pool, ask-tell, botorch, what-if,
-    /// authors,
-    /// million, slurm, ssh
+    /// authors, million, slurm, ssh
     row: Option<String>,
     /// Only on the file system in memory, or only on the disk
     #[arg(long, value_enum)]
@@ -60,7 +59,7 @@ enum Measured {
     OnDisk(fn(&Ground) -> Result<()>),
 }
 
-const ROWS: [Row; 21] = [
+const ROWS: [Row; 22] = [
     Row { name: "independent", measured: Measured::Everywhere(rows::independent) },
     Row { name: "chain", measured: Measured::Everywhere(rows::chain) },
     Row { name: "idle", measured: Measured::Everywhere(rows::idle) },
