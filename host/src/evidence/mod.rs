@@ -102,7 +102,7 @@ pub fn write(dir: &RunDir, out: &Path, request: &Request<'_>) -> Result<Written,
 /// Writes the evidence bundle of a run as one zip, in place of an earlier one. It is a folder beside it meanwhile.
 ///
 /// # Errors
-/// As [`write`], or if there is a file that is no zip.
+/// As [`write()`], or if there is a file that is no zip.
 pub fn write_archive(dir: &RunDir, out: &Path, request: &Request<'_>) -> Result<Written, Failure> {
     archive::refuse_other(out)?;
     let draft = Draft::begin(&beside(out, ".folder"))?;
