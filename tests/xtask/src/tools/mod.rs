@@ -242,7 +242,8 @@ mod tests {
         for tool in
             [FOR_TESTS, FOR_SLOW_TESTS, FOR_BENCH, FOR_FRESH, FOR_DEMO, FOR_DIST, FOR_LINT].into_iter().flatten()
         {
-            let known = matches!(tool.source, Source::GuestTarget) || !tool.programs.is_empty();
+            // a folder of npm is looked for by its name
+            let known = matches!(tool.source, Source::GuestTarget | Source::Npm(..)) || !tool.programs.is_empty();
             assert!(known || !tool.check.is_empty(), "{}", tool.name);
         }
     }
