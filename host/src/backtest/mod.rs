@@ -11,8 +11,9 @@ mod view;
 pub use outcome::{Course, Trial};
 
 use crate::backend::Backends;
-use crate::failure::{Failure, FailureKind};
+use crate::failure::Failure;
 use crate::ground::files::read_named;
+use crate::ground::threads::share;
 use crate::model::config::{CONFIG_MAX, RunConfig};
 use crate::model::document::sha256;
 use crate::model::rows::plain_rows;
@@ -26,7 +27,6 @@ use crate::workspace::{
 use answers::{Answers, Table};
 use files::Files;
 use std::collections::BTreeMap;
-use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -105,19 +105,7 @@ pub fn backtest(wanted: &Wanted<'_>) -> Result<Vec<Course>, Failure> {
             done.push((place, course::go(ready, *seed, &host, &files, &answers)?));
         }
     };
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(jobs.len().max(1));
-    let mut all = Vec::new();
-    std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads)
-            // a thread that cannot be had leaves its share to the others
-            .filter_map(|_| std::thread::Builder::new().spawn_scoped(scope, work).ok())
-            .collect();
-        all.extend(work()?);
-        for other in others {
-            all.extend(other.join().map_err(|_| Failure::of(FailureKind::Bug, "a thread of the backtest panicked"))??);
-        }
-        Ok::<_, Failure>(())
-    })?;
+    let mut all = share(jobs.len(), work)?.concat();
     all.sort_by_key(|(place, _)| *place);
     Ok(all.into_iter().map(|(_, course)| course).collect())
 }

@@ -10,4 +10,5 @@ pub mod random;
 pub mod secret;
 pub mod share;
 pub mod shelf;
+pub mod threads;
 pub mod words;

@@ -12,6 +12,7 @@ use crate::backend::Backends;
 use crate::failure::{Failure, FailureKind};
 use crate::ground::digest::digest;
 use crate::ground::files::open_regular_path;
+use crate::ground::threads::share;
 use crate::model::config::RunConfig;
 use crate::model::contract::{Context, Decision, Folded};
 use crate::model::document::canonical_value;
@@ -31,7 +32,6 @@ use compare::{Came, Recorded};
 use files::{ReplayedFiles, ReplayedView};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -120,7 +120,6 @@ fn made_again(dir: &RunDir, other: Option<&RunConfig>, compiler: Compilers<'_>) 
     }
     drop(store);
     let engines: BTreeMap<i64, EngineRecord> = engines.into_iter().map(|one| (one.number, one.engine)).collect();
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min((made / TAKEN + 1) as usize);
     let next = AtomicI64::new(1);
     let work = || -> Result<Replay, Failure> {
         let mut replayer = Replayer::new(dir, &run_id, &engines, (other, compiler))?;
@@ -133,17 +132,7 @@ fn made_again(dir: &RunDir, other: Option<&RunConfig>, compiler: Compilers<'_>) 
         }
     };
     let mut total = Replay::default();
-    std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads)
-            // a thread that cannot be had leaves its share to the others
-            .filter_map(|_| std::thread::Builder::new().spawn_scoped(scope, work).ok())
-            .collect();
-        total.add(work()?);
-        for other in others {
-            total.add(other.join().map_err(|_| Failure::of(FailureKind::Bug, "a thread of the replay panicked"))??);
-        }
-        Ok::<_, Failure>(())
-    })?;
+    share((made / TAKEN + 1) as usize, work)?.into_iter().for_each(|one| total.add(one));
     Ok(total)
 }
 

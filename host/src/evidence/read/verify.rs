@@ -4,15 +4,13 @@ use super::manifest::{Listed, SIGNATURE, parse};
 use super::open::{Opened, Unread};
 use super::signature::{self, Signed};
 use crate::failure::Failure;
+use crate::ground::threads::share;
 use crate::replay::{self, Compilers, Replay};
 use crate::run::MANIFEST;
 use crate::workspace::{now_ms, read_store};
 use serde::Serialize;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
-use std::num::NonZero;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{self, AtomicUsize};
 
 /// The largest manifest, in bytes.
@@ -142,13 +140,32 @@ fn check_signature(
 
 /// Compares every file with the manifest, on all processors.
 pub(super) fn compare(opened: &Opened, listed: &[Listed], found: &mut Verification) -> Result<(), Failure> {
+    let pairs = paired(opened, listed, found);
+    found.files = pairs.len() as u64;
+    found.bytes = pairs.iter().map(|(at, _)| opened.files[*at].size).sum();
+    let next = AtomicUsize::new(0);
+    let altered = share(pairs.len(), || {
+        let mut altered = Vec::new();
+        while let Some((at, line)) = pairs.get(next.fetch_add(1, atomic::Ordering::Relaxed)) {
+            if let Some(why) = altered_from(opened, *at, line)? {
+                altered.push(Wrong { path: line.path.clone(), what: What::Altered, detail: why });
+            }
+        }
+        Ok::<_, Failure>(altered)
+    })?;
+    found.wrong.extend(altered.into_iter().flatten());
+    Ok(())
+}
+
+/// The files that the manifest names, each with its line; what only one of them has is noted.
+fn paired<'a>(opened: &Opened, listed: &'a [Listed], found: &mut Verification) -> Vec<(usize, &'a Listed)> {
     let own = |name: &str| name == MANIFEST || name == SIGNATURE;
     let (mut pairs, mut files, mut lines) = (Vec::new(), 0..opened.files.len(), listed.iter().peekable());
     let mut next_file = || files.find(|at| !own(&opened.files[*at].name));
     let mut file = next_file();
     loop {
         let order = match (file, lines.peek()) {
-            (None, None) => break,
+            (None, None) => return pairs,
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
             (Some(at), Some(line)) => opened.files[at].name.cmp(&line.path),
@@ -170,31 +187,6 @@ pub(super) fn compare(opened: &Opened, listed: &[Listed], found: &mut Verificati
             }
         }
     }
-    found.files = pairs.len() as u64;
-    found.bytes = pairs.iter().map(|(at, _)| opened.files[*at].size).sum();
-    let (next, altered) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    let work = || -> Result<(), Failure> {
-        while let Some((at, line)) = pairs.get(next.fetch_add(1, atomic::Ordering::Relaxed)) {
-            if let Some(why) = altered_from(opened, *at, line)? {
-                let wrong = Wrong { path: line.path.clone(), what: What::Altered, detail: why };
-                altered.lock().unwrap_or_else(PoisonError::into_inner).push(wrong);
-            }
-        }
-        Ok(())
-    };
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(pairs.len().max(1));
-    std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads)
-            // a thread that cannot be had leaves its share to the others
-            .filter_map(|_| std::thread::Builder::new().spawn_scoped(scope, work).ok())
-            .collect();
-        work()?;
-        others.into_iter().try_for_each(|other| {
-            other.join().map_err(|_| Failure::of(crate::failure::FailureKind::Bug, "a thread that hashes panicked"))?
-        })
-    })?;
-    found.wrong.extend(altered.into_inner().unwrap_or_else(PoisonError::into_inner));
-    Ok(())
 }
 
 /// How a file differs from what the manifest has of it.
