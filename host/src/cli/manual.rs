@@ -393,31 +393,6 @@ pub(super) enum Command {
     /// Carry jobs to clusters that cannot be reached, and their results back
     #[command(subcommand)]
     Kit(kit::KitCommand),
-    /// Write the evidence bundle: all that strangers need to follow and to believe a run
-    ///
-    /// A folder, or with --archive one zip: the record itself (state.sqlite), configurations, plugins, inputs, outputs
-    /// and logs, each once; evidence.json, which holds everything recorded for programs (`matterstack config schema
-    /// evidence` describes it); README.md and report.html for people; manifest-sha256.txt with the digest of every
-    /// other file, as `sha256sum -c` reads it. A run that has not ended or has failed gets a bundle that says so. Every
-    /// file is compared with its recorded SHA-256; what is changed or missing is said, and the exit code stays 0. While
-    /// nothing changes, writing again gives the same bytes.
-    ///
-    /// ro-crate-metadata.json makes the bundle a research object (RO-Crate), which repositories and programs of others
-    /// read. Its licence and its authors stand in the configuration under `evidence`, or are given here; what is
-    /// missing of them is said.
-    ///
-    /// No secret of a task goes into it: files that hold one are left out. Names of users and machines do, but for
-    /// --redact, with which files are left out too that tell one. A bundle can be read like a run: `status`, `table`,
-    /// `explain` and `replay` take its folder for RUN.
-    ///
-    /// Of a workspace it is a study: below `runs` a bundle for every run, table.csv with a row for every task of all of
-    /// them, study.json, and manifest-sha256.txt with the digest of every other file. A run that cannot be read is
-    /// named and left out.
-    ///
-    /// With --json: run_id, path, state, complete (the run has ended), sha256 (of the manifest), verified: {files,
-    /// bytes, intact, changed, missing, unreadable, removed}, and omitted (files that the bundle does not hold). Of a
-    /// workspace: workspace, path, runs and rows (how many), left_out: [{run_id, reason}], findings (files that are not
-    /// as recorded), and sha256 (of the manifest).
     Evidence(evidence::EvidenceArguments),
     /// Make every decision of a run again, from its record alone, and compare
     ///

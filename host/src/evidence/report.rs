@@ -339,41 +339,50 @@ impl Report {
                 "{reused} ran nothing and took the results of earlier runs: `reused` in evidence.json says whose.\n"
             );
         }
-        if !self.iterations.is_empty() {
-            let heading = ["iteration", "planned", "tasks", "completed", "ended otherwise", "analyzed"];
-            let mut table = Table::new(&heading, ROWS_MAX);
-            for workflow in &self.iterations {
-                let (completed, other) = self.ended.get(&workflow.iteration).copied().unwrap_or_default();
-                table.push(|| {
-                    vec![
-                        workflow.iteration.to_string(),
-                        workflow.created_at.to_string(),
-                        workflow.tasks.to_string(),
-                        completed.to_string(),
-                        other.to_string(),
-                        workflow.analyzed_at.map_or_else(|| "not yet".to_owned(), |time| time.to_string()),
-                    ]
-                });
-            }
-            let _ = write!(text, "\n{}", table.render());
-        }
+        text += &self.iterated();
         if !self.plans.is_empty() {
             let _ = write!(text, "\n### What the campaign decided\n\n{}", self.plans.render());
         }
         if self.resources.total.measured > 0 {
             let _ = write!(text, "\n### What it took\n\n{}", took(&self.resources));
         }
-        let mut table = Table::new(&["machine or node", "attempts", "in all"], ROWS_MAX);
-        for (place, (attempts, ran)) in &self.machines {
-            table.push(|| vec![code(place), attempts.to_string(), span(*ran)]);
-        }
-        if !table.is_empty() {
-            let _ = write!(text, "\n### Where jobs ran\n\n{}", table.render());
-        }
+        text += &self.places();
         if !self.waits.is_empty() && !self.run.state.ended() {
             let _ = write!(text, "\n### What it waits for\n\n{}", self.waits.render());
         }
         text
+    }
+
+    /// What became of each iteration.
+    fn iterated(&self) -> String {
+        if self.iterations.is_empty() {
+            return String::new();
+        }
+        let heading = ["iteration", "planned", "tasks", "completed", "ended otherwise", "analyzed"];
+        let mut table = Table::new(&heading, ROWS_MAX);
+        for workflow in &self.iterations {
+            let (completed, other) = self.ended.get(&workflow.iteration).copied().unwrap_or_default();
+            table.push(|| {
+                vec![
+                    workflow.iteration.to_string(),
+                    workflow.created_at.to_string(),
+                    workflow.tasks.to_string(),
+                    completed.to_string(),
+                    other.to_string(),
+                    workflow.analyzed_at.map_or_else(|| "not yet".to_owned(), |time| time.to_string()),
+                ]
+            });
+        }
+        format!("\n{}", table.render())
+    }
+
+    /// Where its jobs ran.
+    fn places(&self) -> String {
+        let mut table = Table::new(&["machine or node", "attempts", "in all"], ROWS_MAX);
+        for (place, (attempts, ran)) in &self.machines {
+            table.push(|| vec![code(place), attempts.to_string(), span(*ran)]);
+        }
+        if table.is_empty() { String::new() } else { format!("\n### Where jobs ran\n\n{}", table.render()) }
     }
 
     fn results(&self) -> String {

@@ -34,53 +34,67 @@ pub(super) fn verify(
     signers: Option<&str>,
     now_ms: i64,
 ) -> Result<Signed, (Option<Signed>, String)> {
-    let none = |why: &str| (None, why.to_owned());
+    let parsed = read(signature).map_err(|why| (None, why))?;
+    let key = PublicKey::from(parsed.public_key().clone());
+    let none = |why: String| (None, why);
+    match key.verify(NAMESPACE, manifest, &parsed) {
+        Ok(()) => {}
+        Err(Error::Namespace) => {
+            let purpose = one_line(parsed.namespace());
+            return Err(none(format!("was made for `{purpose}`, not for `{NAMESPACE}`")));
+        }
+        Err(Error::AlgorithmUnsupported { algorithm }) => {
+            return Err(none(format!("is by a key that cannot be verified here ({algorithm}); `ssh-keygen` can")));
+        }
+        Err(_) => return Err(none("is not of this manifest: that was altered, or is older or newer".to_owned())),
+    }
+    let fingerprint = key.fingerprint(HashAlg::Sha256).to_string();
+    let mut signed = Signed { key: key.algorithm().to_string(), fingerprint, signer: None };
+    let Some(signers) = signers else { return Ok(signed) };
+    match signer_of(&key, signers, now_ms) {
+        Ok(signer) => {
+            signed.signer = Some(signer);
+            Ok(signed)
+        }
+        Err(why) => {
+            let nobody = || format!("is by the key {}, which nobody has in the file of signers", signed.fingerprint);
+            let why = why.unwrap_or_else(nobody);
+            Err((Some(signed), why))
+        }
+    }
+}
+
+/// Reads a signature, which must be as the program writes it.
+fn read(signature: &[u8]) -> Result<SshSig, String> {
+    let none = |why: &str| why.to_owned();
     let text = std::str::from_utf8(signature).ok().filter(|text| is_canonical(text));
     let text = text.ok_or_else(|| none("is not a signature as `ssh-keygen -Y sign` writes it"))?;
-    let parsed = SshSig::from_pem(text).map_err(|error| (None, format!("is no signature: {error}")))?;
+    let parsed = SshSig::from_pem(text).map_err(|error| format!("is no signature: {error}"))?;
     // the library takes earlier ones, which there have never been
     if parsed.version() != SshSig::VERSION {
-        return Err((None, format!("is no signature of version {}", SshSig::VERSION)));
+        return Err(format!("is no signature of version {}", SshSig::VERSION));
     }
     // it does not mind every length either; of one kind of key it does not write what it has read
     let written = parsed.to_pem(LineEnding::LF).ok();
     if parsed.algorithm() != Algorithm::SkEcdsaSha2NistP256 && written.as_deref() != Some(text) {
         return Err(none("is not a signature as `ssh-keygen -Y sign` writes it"));
     }
-    let key = PublicKey::from(parsed.public_key().clone());
-    let mut signed = Signed {
-        key: key.algorithm().to_string(),
-        fingerprint: key.fingerprint(HashAlg::Sha256).to_string(),
-        signer: None,
-    };
-    match key.verify(NAMESPACE, manifest, &parsed) {
-        Ok(()) => {}
-        Err(Error::Namespace) => {
-            let purpose = one_line(parsed.namespace());
-            return Err((None, format!("was made for `{purpose}`, not for `{NAMESPACE}`")));
-        }
-        Err(Error::AlgorithmUnsupported { algorithm }) => {
-            return Err((None, format!("is by a key that cannot be verified here ({algorithm}); `ssh-keygen` can")));
-        }
-        Err(_) => return Err(none("is not of this manifest: that was altered, or is older or newer")),
-    }
-    let Some(signers) = signers else { return Ok(signed) };
-    let mut why = format!("is by the key {}, which nobody has in the file of signers", signed.fingerprint);
+    Ok(parsed)
+}
+
+/// Whose key it is by a file of signers; else why it does not count, if anybody has it there.
+fn signer_of(key: &PublicKey, signers: &str, now_ms: i64) -> Result<String, Option<String>> {
+    let mut why = None;
     for line in signers.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let Some(signer) = Signer::parse(line).filter(|signer| signer.key.key_data() == key.key_data()) else {
             continue;
         };
         match signer.objection(now_ms) {
-            None => {
-                signed.signer = Some(signer.principals);
-                return Ok(signed);
-            }
-            Some(objection) => {
-                why = format!("is by a key of {}, {objection}", one_line(&signer.principals));
-            }
+            None => return Ok(signer.principals),
+            Some(objection) => why = Some(format!("is by a key of {}, {objection}", one_line(&signer.principals))),
         }
     }
-    Err((Some(signed), why))
+    Err(why)
 }
 
 /// Whether a text is written as the program writes it, so that no byte of it can be another one.

@@ -281,16 +281,6 @@ fn attempt_entities(subject: &Subject<'_>, one: &AttemptRecord, agent: &str) -> 
         .filter_map(|(name, said, number, unit)| Some(value(name, said, &number?.to_string(), Some(unit))))
         .collect();
     let reason = one.reason.clone().unwrap_or_else(|| format!("it is {}", one.state));
-    let end = match one.state {
-        AttemptState::Completed => End::Well,
-        AttemptState::Failed | AttemptState::Cancelled | AttemptState::Lost => End::Badly(&reason),
-        AttemptState::Created
-        | AttemptState::Prepared
-        | AttemptState::Submitting
-        | AttemptState::Submitted
-        | AttemptState::Running
-        | AttemptState::WaitingExternal => End::NotYet,
-    };
     let entity = Entity::new(&id, &["CreateAction"])
         .text("name", &format!("Attempt {} at task {}", one.number, one.task))
         .text("description", &told(one))
@@ -303,9 +293,21 @@ fn attempt_entities(subject: &Subject<'_>, one: &AttemptRecord, agent: &str) -> 
         .links("result", &results)
         .links("environment", one.environment.map(environment))
         .links("resourceUsage", used);
-    let entity = ended(entity, &end);
-    values.push(entity);
+    values.push(ended(entity, &end_of(one.state, &reason)));
     values
+}
+
+fn end_of(state: AttemptState, reason: &str) -> End<'_> {
+    match state {
+        AttemptState::Completed => End::Well,
+        AttemptState::Failed | AttemptState::Cancelled | AttemptState::Lost => End::Badly(reason),
+        AttemptState::Created
+        | AttemptState::Prepared
+        | AttemptState::Submitting
+        | AttemptState::Submitted
+        | AttemptState::Running
+        | AttemptState::WaitingExternal => End::NotYet,
+    }
 }
 
 /// What became of an attempt and where, in a sentence.
