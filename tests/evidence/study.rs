@@ -132,6 +132,36 @@ fn a_study_leaves_out_what_cannot_be_read_and_says_what_has_not_ended() {
 }
 
 #[test]
+fn a_study_is_one_zip_and_tells_no_names_where_they_are_redacted() {
+    let world = world();
+    world.run(&["evidence", "demo", "--out", "open"]).code(0);
+    let beside = |name: &str| world.root().with_file_name(name);
+    let evidence = fs::read(beside("open").join("runs/r/evidence.json")).expect("a bundle");
+    let evidence: Value = serde_json::from_slice(&evidence).expect("JSON");
+    let host = evidence["environments"][0]["host"].as_str().expect("a host").to_owned();
+    let tells = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).any(|word| word == host)
+    };
+    assert!(tells(&fs::read(beside("open").join("table.csv")).expect("a table")), "the table names machines");
+    for zip in ["one.zip", "two.zip"] {
+        world.run(&["evidence", "demo", "--archive", zip, "--redact"]).code(0);
+    }
+    assert!(fs::read(beside("one.zip")).expect("a zip") == fs::read(beside("two.zip")).expect("a zip"), "another zip");
+    let mut unzip = Command::new("python3");
+    let unpacked = unzip.args(["-m", "zipfile", "-e"]).arg(beside("one.zip")).arg(beside("unpacked")).status();
+    assert!(unpacked.expect("python3").success());
+    for name in ["table.csv", "study.json", "runs/r/evidence.json", "runs/s/README.md"] {
+        assert!(!tells(&fs::read(beside("unpacked").join(name)).expect("a file")), "{name} tells `{host}`");
+    }
+    for run in ["r", "s"] {
+        world.run(&["evidence", "verify", &format!("unpacked/runs/{run}")]).code(0);
+    }
+    let left: Vec<_> = fs::read_dir(beside("x").parent().expect("a parent")).expect("a folder").flatten().collect();
+    assert!(left.iter().all(|entry| !entry.file_name().to_string_lossy().contains("evidence-")), "{left:?}");
+}
+
+#[test]
 fn a_study_takes_no_place_that_is_taken_and_a_word_that_is_both_is_refused() {
     let world = world();
     let beside = |name: &str| world.root().with_file_name(name);
@@ -139,10 +169,15 @@ fn a_study_takes_no_place_that_is_taken_and_a_word_that_is_both_is_refused() {
     fs::write(beside("full").join("mine"), "mine").expect("a file");
     fs::write(beside("file"), "mine").expect("a file");
     fs::create_dir(beside("empty")).expect("a folder");
-    for taken in ["full", "file"] {
+    world.run(&["evidence", "r", "--out", "bundle"]).code(0);
+    world.run(&["evidence", "demo", "--out", "studied"]).code(0);
+    let why = "holds something else than what is to be written there";
+    for (taken, why) in [("full", why), ("bundle", why), ("file", "is not a directory")] {
         let done = world.run(&["evidence", "demo", "--out", taken]).code(2);
-        assert!(done.stderr.contains("there is something else at"), "{done:?}");
+        assert!(done.stderr.contains(why), "{done:?}");
     }
+    let done = world.run(&["evidence", "r", "--out", "studied"]).code(2);
+    assert!(done.stderr.contains(why) && beside("studied").join("study.json").is_file(), "{done:?}");
     assert_eq!(fs::read(beside("full").join("mine")).expect("a file"), b"mine");
     world.run(&["evidence", "demo", "--out", "empty"]).code(0);
     assert!(beside("empty").join("study.json").is_file());

@@ -3,7 +3,42 @@ use super::{NAMES, bundle, bytes, ended, evidence_dir, names, report};
 use crate::cli::bad_input::in_mounts;
 use crate::support::world::World;
 use serde_json::json;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
+
+/// Where a bundle is written before it is put in place.
+fn aside(world: &World) -> PathBuf {
+    evidence_dir(world).with_file_name(".evidence.evidence-part")
+}
+
+#[test]
+fn what_lies_where_a_bundle_is_written_is_not_followed() {
+    let world = ended();
+    let mine = world.run_dir("r").join("mine");
+    std::fs::create_dir(&mine).expect("a folder");
+    std::fs::write(mine.join("thesis.txt"), "mine").expect("a file");
+    std::os::unix::fs::symlink(&mine, aside(&world)).expect("a link");
+    world.run(&["evidence", "r"]).code(74);
+    assert_eq!(names(&mine), ["thesis.txt"]);
+    std::fs::remove_file(aside(&world)).expect("a link");
+    std::fs::write(aside(&world), "a file").expect("a file");
+    world.run(&["evidence", "r"]).code(74);
+    std::fs::remove_file(aside(&world)).expect("a file");
+    let made = std::process::Command::new("mkfifo").arg(aside(&world)).status().expect("mkfifo");
+    assert!(made.success());
+    world.run(&["evidence", "r"]).code(74);
+    std::fs::remove_file(aside(&world)).expect("a pipe");
+    // names that people give are theirs
+    for name in ["evidence.part", "evidence.old"] {
+        std::fs::create_dir(evidence_dir(&world).with_file_name(name)).expect("a folder");
+        std::fs::write(evidence_dir(&world).with_file_name(name).join("mine.txt"), "mine").expect("a file");
+    }
+    world.run(&["evidence", "r"]).code(0);
+    world.run(&["evidence", "r"]).code(0);
+    for name in ["evidence.part", "evidence.old"] {
+        assert_eq!(names(&evidence_dir(&world).with_file_name(name)), ["mine.txt"]);
+    }
+}
 
 #[test]
 fn an_unwritable_directory_is_refused_and_nothing_is_left() {
@@ -70,9 +105,9 @@ fn a_kill_leaves_the_earlier_bundle_and_the_next_is_whole() {
     assert_eq!(done.code, None);
     assert!(report(&directory).contains("**The run is completed**"), "the new bundle is whole");
     world.run(&["evidence", "verify", &directory.display().to_string()]).code(0);
-    assert!(directory.with_extension("part").exists(), "the earlier one is left");
+    assert!(aside(&world).exists(), "the earlier one is left");
     world.run(&["evidence", "r"]).code(0);
-    assert!(!directory.with_extension("part").exists(), "what was left has been taken over");
+    assert!(!aside(&world).exists(), "what was left has been taken over");
     assert_eq!(names(&directory), NAMES);
     assert!(bundle(&directory).complete);
 }
@@ -82,7 +117,7 @@ fn one_writer_at_a_time() {
     let world = ended();
     world.run(&["evidence", "r"]).code(0);
     let before = bytes(&evidence_dir(&world));
-    let part = evidence_dir(&world).with_extension("part");
+    let part = aside(&world);
     std::fs::create_dir(&part).expect("a folder");
     let part = std::fs::File::open(part).expect("the folder");
     part.lock().expect("the lock");
@@ -113,5 +148,5 @@ fn many_writers_leave_one_whole_bundle() {
     assert!(start.elapsed() < Duration::from_secs(60));
     world.run(&["evidence", "r"]).code(0);
     assert_eq!(names(&evidence_dir(&world)), NAMES);
-    assert!(!evidence_dir(&world).with_extension("part").exists());
+    assert!(!aside(&world).exists());
 }

@@ -1,5 +1,5 @@
 //! A folder as one zip that is the same for the same folder: sorted, with one time and one mode for all.
-use super::draft::beside;
+use super::draft::hidden;
 use crate::failure::Failure;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
@@ -28,7 +28,7 @@ pub(super) fn refuse_other(out: &Path) -> Result<(), Failure> {
 
 /// Packs every file below a folder into a zip, which is put in place whole.
 pub(super) fn pack(folder: &Path, out: &Path) -> io::Result<()> {
-    let part = beside(out, ".part");
+    let part = hidden(out, "zip");
     let packed = pack_into(folder, &part).and_then(|()| std::fs::rename(&part, out));
     if packed.is_err() {
         // half a zip is of no use to anybody

@@ -1,17 +1,21 @@
-//! A bundle while it is written: a folder aside, which is put in place whole.
+//! A bundle or a study while it is written: a folder aside, which is put in place whole.
 use super::cannot_write;
 use super::read::SIGNATURE;
 use crate::failure::{Failure, FailureKind};
 use crate::ground::failpoint;
+use crate::ground::files::open_directory;
 use crate::run::MANIFEST;
+use cap_std::fs::Dir;
 use rustix::fs::{CWD, RenameFlags, renameat_with, syncfs};
+use std::ffi::OsString;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// A bundle that is being written. If it is dropped before it is put in place, nothing is left of it; a process that is
-/// killed leaves a folder that ends in `.part`, which the next one takes over.
+/// What is being written. If it is dropped before it is put in place, nothing is left of it; a process that is killed
+/// leaves a hidden folder, which the next one takes over. Its name is one that nobody else gives, since what is in it
+/// goes.
 #[derive(Debug)]
 pub(super) struct Draft {
     out: PathBuf,
@@ -21,12 +25,18 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// Makes a folder aside, and takes the right to write the bundle.
-    pub(super) fn begin(out: &Path) -> Result<Self, Failure> {
-        let failed = |error| cannot_write(out, error);
+    /// Makes a folder aside, and takes the right to write at `out`, where nothing is or a folder of the kind that has a
+    /// file `mark`.
+    pub(super) fn begin(out: &Path, mark: &str) -> Result<Self, Failure> {
         // of a link, what it leads to is replaced
         let out = std::fs::canonicalize(out).unwrap_or_else(|_| out.to_owned());
-        refuse_other(&out)?;
+        refuse_other(&out, mark)?;
+        Self::aside(out)
+    }
+
+    /// Makes a folder aside of what is to be a file at `out`, and takes the right to write that.
+    pub(super) fn aside(out: PathBuf) -> Result<Self, Failure> {
+        let failed = |error| cannot_write(&out, error);
         let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         std::fs::create_dir_all(parent).map_err(failed)?;
         let Some(folder) = lock(&part(&out)).map_err(failed)? else {
@@ -34,7 +44,7 @@ impl Draft {
             return Err(Failure::of(FailureKind::Busy, what).hint("wait for it, or use `--out DIR`"));
         };
         let draft = Self { out, folder, in_place: false };
-        empty(&draft.path()).map_err(failed)?;
+        empty(&draft.path()).map_err(|error| draft.failed(error))?;
         Ok(draft)
     }
 
@@ -74,7 +84,7 @@ impl Draft {
             Err(rustix::io::Errno::NOENT) => std::fs::rename(&part, out)?,
             // a file system that cannot exchange; a crash between the two leaves both, and neither is half
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-                let old = beside(out, ".old");
+                let old = hidden(out, "old");
                 remove(&old)?;
                 std::fs::rename(out, &old)?;
                 std::fs::rename(&part, out)?;
@@ -115,8 +125,8 @@ fn keep_signature(out: &Path, part: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Refuses a place that holds what is no bundle.
-fn refuse_other(out: &Path) -> Result<(), Failure> {
+/// Refuses a place that holds something else.
+fn refuse_other(out: &Path, mark: &str) -> Result<(), Failure> {
     let shown = out.display();
     if !out.exists() {
         return Ok(());
@@ -125,8 +135,9 @@ fn refuse_other(out: &Path) -> Result<(), Failure> {
         return Err(Failure::input(format!("`{shown}` is not a directory")));
     }
     let is_empty = std::fs::read_dir(out).map_err(|error| cannot_write(out, error))?.next().is_none();
-    if !is_empty && !out.join(MANIFEST).exists() {
-        return Err(Failure::input(format!("`{shown}` holds something else than a bundle of evidence"))
+    let is_one = out.join(MANIFEST).exists() && out.join(mark).exists();
+    if !(is_empty || is_one) {
+        return Err(Failure::input(format!("`{shown}` holds something else than what is to be written there"))
             .hint("name a directory that does not exist: whatever is in this one would be replaced"));
     }
     let device = |path: &Path| path.metadata().map(|metadata| metadata.dev()).ok();
@@ -140,13 +151,14 @@ fn refuse_other(out: &Path) -> Result<(), Failure> {
 }
 
 fn part(out: &Path) -> PathBuf {
-    beside(out, ".part")
+    hidden(out, "part")
 }
 
-/// A path beside another one, whose name ends otherwise.
-pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(ending);
+/// A hidden path beside another one.
+pub(super) fn hidden(path: &Path, what: &str) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".evidence-{what}"));
     path.with_file_name(name)
 }
 
@@ -176,7 +188,8 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
-        let folder = match File::open(path) {
+        // a link would lead to what is somebody else's, and a pipe would be waited for
+        let folder = match open_directory(path).map(Dir::into_std_file) {
             // another process has put it in place, or away
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             folder => folder?,

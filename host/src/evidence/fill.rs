@@ -30,7 +30,7 @@ use std::path::PathBuf;
 /// The record.
 const RECORD: &str = "state.sqlite";
 /// The document for programs.
-const DOCUMENT: &str = "evidence.json";
+pub(super) const DOCUMENT: &str = "evidence.json";
 /// Findings that are handed back; the bundle has all of them.
 const FINDINGS_TOLD: usize = 10;
 /// Things a run waits for that the report lists.
@@ -110,24 +110,33 @@ impl Filling<'_> {
         write_omitted(&mut document, left_out).and_then(|()| document.end()).map_err(failed)?;
         self.write_configs(&configs, &mut contents).map_err(failed)?;
         self.named(&mut contents, &[RECORD, DOCUMENT])?;
-        let sha256 = contents.digest_of(DOCUMENT).unwrap_or_default();
-        self.write("README.md", |out| told.finish(&verified, &sha256, out).map_err(failed))?;
-        let wanted = Wanted { compared: Some((verified, findings.clone())), ..Wanted::default() };
-        self.write("report.html", |out| {
-            report(&self.bundle(), store, configs.config.as_ref(), &wanted, out).map(drop)
-        })?;
-        self.named(&mut contents, &["README.md", "report.html"])?;
-        let about = configs.config.as_ref().and_then(|config| config.evidence.clone()).unwrap_or_default();
+        let (findings, config) = ((verified, findings), configs.config.as_ref());
+        self.pages(&mut contents, told, &findings, config)?;
+        let about = config.and_then(|config| config.evidence.clone()).unwrap_or_default();
         let about = about.with(given.license.clone(), &given.authors);
-        let config = configs.config.as_ref();
         self.write(METADATA, |out| {
             store.snapshot(|view| research_object::write(view, config, &about, &contents, out))
         })?;
         self.named(&mut contents, &[METADATA])?;
         let sha256 = self.manifest(&contents).map_err(failed)?;
         let still_named = self.still_named().map_err(failed)?;
-        let (withheld, path) = (secrets.found, PathBuf::new());
+        let (withheld, path, (verified, findings)) = (secrets.found, PathBuf::new(), findings);
         Ok(Written { run, path, sha256, about, verified, findings, withheld, omitted, still_named })
+    }
+
+    /// Writes what people read.
+    fn pages(
+        &self,
+        contents: &mut Contents,
+        told: Report,
+        compared: &(Verified, Vec<Finding>),
+        config: Option<&RunConfig>,
+    ) -> Result<(), Failure> {
+        let sha256 = contents.digest_of(DOCUMENT).unwrap_or_default();
+        self.write("README.md", |out| told.finish(&compared.0, &sha256, out).map_err(self.failed))?;
+        let wanted = Wanted { compared: Some(compared.clone()), ..Wanted::default() };
+        self.write("report.html", |out| report(&self.bundle(), &self.store, config, &wanted, out).map(drop))?;
+        self.named(contents, &["README.md", "report.html"])
     }
 
     /// Every configuration of the record, and whether the present one lies where it should.

@@ -30,7 +30,7 @@ use crate::model::evidence::{Finding, RunRecord, Verified};
 use crate::model::pattern::Patterns;
 use crate::run::RunDir;
 use crate::store::Store;
-use draft::{Draft, beside};
+use draft::Draft;
 use std::io;
 use std::path::{Path, PathBuf};
 use verify::Verifier;
@@ -92,7 +92,7 @@ pub struct Written {
 /// # Errors
 /// If the store cannot be read, the folder cannot be written or holds something else, or another process is writing it.
 pub fn write(dir: &RunDir, out: &Path, request: &Request<'_>) -> Result<Written, Failure> {
-    let draft = Draft::begin(out)?;
+    let draft = Draft::begin(out, fill::DOCUMENT)?;
     let mut written = fill::fill(dir, &draft, request)?;
     draft.put_in_place()?;
     out.clone_into(&mut written.path);
@@ -105,7 +105,7 @@ pub fn write(dir: &RunDir, out: &Path, request: &Request<'_>) -> Result<Written,
 /// As [`write()`], or if there is a file that is no zip.
 pub fn write_archive(dir: &RunDir, out: &Path, request: &Request<'_>) -> Result<Written, Failure> {
     archive::refuse_other(out)?;
-    let draft = Draft::begin(&beside(out, ".folder"))?;
+    let draft = Draft::aside(out.to_owned())?;
     let mut written = fill::fill(dir, &draft, request)?;
     archive::pack(&draft.path(), out).map_err(|error| cannot_write(out, error))?;
     out.clone_into(&mut written.path);

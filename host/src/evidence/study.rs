@@ -1,8 +1,8 @@
 //! A study: a bundle for every run of a workspace, and one table of their results. It is written aside and put in place
 //! when it is whole, and holds no time of its own: while no run changes, neither does a byte.
+use super::archive;
 use super::contents::listed;
-use super::draft::beside;
-use super::{archive, cannot_write};
+use super::draft::Draft;
 use crate::failure::{Failure, FailureKind};
 use crate::ground::digest::digest;
 use crate::ground::machine;
@@ -16,13 +16,12 @@ use crate::model::time::Time;
 use crate::results::{Sheet, plain, write_csv};
 use crate::run::{MANIFEST, RunDir};
 use crate::workspace::read_store;
-use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::error::Error;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What tells a study from other folders.
 const DOCUMENT: &str = "study.json";
@@ -97,16 +96,6 @@ impl Studied {
     }
 }
 
-/// A folder in the making, which goes unless it was put in place.
-struct Aside(PathBuf);
-
-impl Drop for Aside {
-    fn drop(&mut self) {
-        // half a study is of no use to anybody
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 /// Writes a study of runs to `out`, in the place of an earlier one; `bundle` writes the bundle of a run into a folder
 /// that is not there yet.
 ///
@@ -116,33 +105,11 @@ pub fn write_study(
     workspace: &str,
     runs: &[RunDir],
     out: &Path,
-    mut bundle: impl FnMut(&RunDir, &Path) -> Result<RunRecord, Failure>,
+    bundle: impl FnMut(&RunDir, &Path) -> Result<RunRecord, Failure>,
 ) -> Result<Study, Failure> {
-    let replaces = refuse_other(out)?;
-    let failed = |error| Failure::io(format!("`{}` cannot be written", out.display()), error);
-    let name = out.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let aside = Aside(out.with_file_name(format!(".{name}.part-{}", std::process::id())));
-    fs::create_dir_all(&aside.0).map_err(failed)?;
-    let mut study = Study { runs: Vec::new(), left_out: Vec::new(), rows: 0, sha256: String::new() };
-    let mut sheet = Sheet::new(&[]);
-    for dir in runs {
-        let folder = aside.0.join("runs").join(dir.id());
-        fs::create_dir_all(aside.0.join("runs")).map_err(failed)?;
-        let added = bundle(dir, &folder).and_then(|run| sheet.add(dir, &read_store(dir)?).map(|()| run));
-        match added {
-            Ok(run) => study.runs.push(Studied::of(run, dir.id())),
-            // no room for one is none for the others
-            Err(failure) if is_trouble(&failure) => return Err(failure),
-            Err(failure) => {
-                study.left_out.push((dir.clone(), failure.to_string()));
-                fs::remove_dir_all(&folder).or_else(is_gone).map_err(failed)?;
-            }
-        }
-    }
-    study.rows = write_table(&sheet, &aside.0.join(TABLE))?;
-    write_document(&study, workspace, &aside.0.join(DOCUMENT)).map_err(failed)?;
-    study.sha256 = write_manifest(&aside.0).map_err(failed)?;
-    put_in_place(&aside.0, out, replaces).map_err(failed)?;
+    let draft = Draft::begin(out, DOCUMENT)?;
+    let study = fill(workspace, runs, &draft, bundle)?;
+    draft.put_in_place()?;
     Ok(study)
 }
 
@@ -157,22 +124,41 @@ pub fn write_study_archive(
     bundle: impl FnMut(&RunDir, &Path) -> Result<RunRecord, Failure>,
 ) -> Result<Study, Failure> {
     archive::refuse_other(out)?;
-    let folder = beside(out, ".folder");
-    let study = write_study(workspace, runs, &folder, bundle)?;
-    let packed = archive::pack(&folder, out);
-    fs::remove_dir_all(&folder).and(packed).map_err(|error| cannot_write(out, error))?;
+    let draft = Draft::aside(out.to_owned())?;
+    let study = fill(workspace, runs, &draft, bundle)?;
+    archive::pack(&draft.path(), out).map_err(|error| draft.failed(error))?;
     Ok(study)
 }
 
-/// Whether there is an earlier study, or nothing at all; anything else is left alone.
-fn refuse_other(out: &Path) -> Result<bool, Failure> {
-    let is_empty = || fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_none());
-    match fs::symlink_metadata(out) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Ok(metadata) if metadata.is_dir() && (out.join(DOCUMENT).is_file() || is_empty()) => Ok(true),
-        Ok(_) | Err(_) => Err(Failure::input(format!("there is something else at `{}`", out.display()))
-            .hint("name a place with `--out DIR` where nothing is, or an earlier study of these runs")),
+fn fill(
+    workspace: &str,
+    runs: &[RunDir],
+    draft: &Draft,
+    mut bundle: impl FnMut(&RunDir, &Path) -> Result<RunRecord, Failure>,
+) -> Result<Study, Failure> {
+    let (root, failed) = (draft.path(), |error| draft.failed(error));
+    let mut study = Study { runs: Vec::new(), left_out: Vec::new(), rows: 0, sha256: String::new() };
+    let mut sheet = Sheet::new(&[]);
+    fs::create_dir_all(root.join("runs")).map_err(failed)?;
+    for dir in runs {
+        let folder = root.join("runs").join(dir.id());
+        // the table says what the bundle says, and nothing that is left out of that
+        let shown = RunDir::named(&folder, &dir.id());
+        let added = bundle(dir, &folder).and_then(|run| sheet.add(&shown, &read_store(&shown)?).map(|()| run));
+        match added {
+            Ok(run) => study.runs.push(Studied::of(run, dir.id())),
+            // no room for one is none for the others
+            Err(failure) if is_trouble(&failure) => return Err(failure),
+            Err(failure) => {
+                study.left_out.push((dir.clone(), failure.to_string()));
+                fs::remove_dir_all(&folder).or_else(is_gone).map_err(failed)?;
+            }
+        }
     }
+    study.rows = write_table(&sheet, &root.join(TABLE))?;
+    write_document(&study, workspace, &root.join(DOCUMENT)).map_err(failed)?;
+    study.sha256 = write_manifest(&root).map_err(failed)?;
+    Ok(study)
 }
 
 /// Whether the disk is the reason, and not the run.
@@ -238,28 +224,8 @@ fn walk(folder: &Path, prefix: &str, files: &mut Vec<String>) -> io::Result<()> 
         if entry.file_type()?.is_dir() {
             walk(&entry.path(), &format!("{path}/"), files)?;
         } else {
-            File::open(entry.path())?.sync_all()?;
             files.push(path);
         }
     }
     Ok(())
-}
-
-/// Puts the folder in place in one step where the file system can.
-fn put_in_place(aside: &Path, out: &Path, replaces: bool) -> io::Result<()> {
-    if !replaces {
-        return fs::rename(aside, out);
-    }
-    match renameat_with(CWD, aside, CWD, out, RenameFlags::EXCHANGE) {
-        // what was there goes with what is aside
-        Ok(()) => Ok(()),
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-            let mut before = aside.as_os_str().to_owned();
-            before.push("-before");
-            fs::rename(out, &before)?;
-            fs::rename(aside, out)?;
-            fs::remove_dir_all(&before)
-        }
-        Err(error) => Err(error.into()),
-    }
 }
