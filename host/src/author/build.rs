@@ -1,7 +1,7 @@
 //! Makes a component of its source: by what the configuration says (`campaign.build`), else by what lies there. The
 //! programs that do it are the author's own.
 use super::component;
-use super::place::Place;
+use super::scratch::scratch;
 use crate::backend::run_in;
 use crate::failure::Failure;
 use crate::ground::files::{put, read_named};
@@ -78,8 +78,8 @@ fn of_source(directory: &Path, named: &str, log: &OwnedFd) -> Result<Option<Path
     if !named.ends_with(".js") || !directory.join(&source).is_file() {
         return Ok(None);
     }
-    let aside = Place::make()?;
-    let bundle = aside.0.join("bundle.js");
+    let aside = scratch()?;
+    let bundle = aside.path().join("bundle.js");
     let (source, out) = (source.display().to_string(), format!("--outfile={}", bundle.display()));
     // the module is in the sandbox, and everything else goes into the one file
     let words = ["esbuild", &source, "--bundle", "--format=esm", "--external:matterstack", &out];

@@ -2,7 +2,7 @@
 //! contract, which the binary carries, and the language's own program.
 use super::build::start_in;
 use super::new;
-use super::place::Place;
+use super::scratch::scratch;
 use crate::failure::{Failure, FailureKind};
 use crate::ground::files::{self, read_named};
 use crate::model::config::PLUGIN_MAX;
@@ -37,14 +37,14 @@ pub(super) fn componentize(source: &Path, component: &Path, log: &OwnedFd) -> Re
     };
     let folder = component.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = &fs::canonicalize(folder).map_err(unread)?;
-    let place = Place::make()?;
+    let place = scratch()?;
     // put in place when it is whole: a build that was cut short leaves nothing that looks new
-    let out = place.0.join("made.wasm");
+    let out = place.path().join("made.wasm");
     let put = |name: &str, text: &str| {
-        let path = place.0.join(name);
+        let path = place.path().join(name);
         path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, text))
     };
-    let unwritten = |error| Failure::io(format!("`{}` cannot be written", place.0.display()), error);
+    let unwritten = |error| Failure::io(format!("`{}` cannot be written", place.path().display()), error);
     for (name, bytes) in new::files(&format!("sdk-{}", language.runner())).unwrap_or_default() {
         put(name, &String::from_utf8_lossy(bytes)).map_err(unwritten)?;
     }
@@ -55,7 +55,7 @@ pub(super) fn componentize(source: &Path, component: &Path, log: &OwnedFd) -> Re
     };
     put(name, &text).map_err(unwritten)?;
     // there, so that no path that changes each time comes into what is made
-    commands.iter().try_for_each(|command| start_in(command, folder, &place.0, log))?;
+    commands.iter().try_for_each(|command| start_in(command, folder, place.path(), log))?;
     put_in_place(&out, component)
 }
 

@@ -6,9 +6,9 @@ mod build;
 mod component;
 mod look;
 mod new;
-mod place;
 mod proof;
 mod refresh;
+mod scratch;
 mod shelf;
 mod subjects;
 

@@ -12,16 +12,6 @@ use crate::model::workflow::{FileSource, OutputPattern, Task, stays_inside};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A directory that goes with this.
-struct Scratch(PathBuf);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // what stays is below the system's own folder for that
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 /// The backend of this machine that would carry the task.
 fn backend<'a>(ready: &'a Ready, task: &Task) -> Option<&'a LocalConfig> {
     let granted = &ready.config.operators.get(&task.operator)?.grants.compute;
@@ -42,28 +32,27 @@ pub(super) fn carry_out(
 ) -> Result<Option<Known>, Failure> {
     let (Some(local), Some(command)) = (backend(ready, task), &task.command) else { return Ok(None) };
     let wrong = |error| Failure::machine(format!("asking the program of `{}`", ready.name), error);
-    let place = std::env::temp_dir().join(format!("matterstack-ask-{}", crate::ground::random::new_attempt_id()));
-    fs::create_dir(&place).map_err(wrong)?;
-    let scratch = Scratch(place);
+    let scratch = tempfile::Builder::new().prefix("matterstack-ask-").tempdir().map_err(wrong)?;
+    let place = scratch.path();
     for (destination, source) in &task.files {
         let Some(bytes) = bytes_of(ready, source, files, &of_task) else { return Ok(None) };
         if !stays_inside(destination) {
             return Ok(None);
         }
-        let path = scratch.0.join(destination);
+        let path = place.join(destination);
         path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, bytes)).map_err(wrong)?;
     }
     let run = ready.dir.root();
     let mut env = vec![("MATTERSTACK_RUN_DIR", run.display().to_string())];
     env.extend(run.ancestors().nth(2).map(|workspace| ("MATTERSTACK_WORKSPACE_DIR", workspace.display().to_string())));
     env.extend(task.env.iter().filter_map(|(name, value)| Some((name.as_str(), value.text()?.to_owned()))));
-    let status = run_script_in(&Apart { command, setup: &local.setup, shell: &local.shell, env }, &scratch.0);
+    let status = run_script_in(&Apart { command, setup: &local.setup, shell: &local.shell, env }, place);
     let status = status.map_err(wrong)?;
     let mut outputs = Vec::new();
     let wanted = patterns(task.outputs.iter().map(OutputPattern::pattern));
-    for path in below(&scratch.0).map_err(wrong)? {
+    for path in below(place).map_err(wrong)? {
         if wanted.match_path(&path) {
-            let bytes = fs::read(scratch.0.join(&path)).map_err(wrong)?;
+            let bytes = fs::read(place.join(&path)).map_err(wrong)?;
             let size = bytes.len() as u64;
             outputs.push(OutputFile { path, sha256: files.keep(bytes), size, remote: None });
         }

@@ -6,7 +6,7 @@ mod campaign;
 mod operator;
 mod outside;
 
-use super::place::Place;
+use super::scratch::scratch;
 use crate::failure::Failure;
 use crate::model::config::RunConfig;
 use crate::model::contract::{Detail, GuestError};
@@ -94,14 +94,14 @@ pub struct Proof {
 /// # Errors
 /// If it cannot be loaded, or the machine does not let it be tried.
 pub(super) fn prove(subject: &Subject<'_>, world: &str) -> Result<Proof, Failure> {
-    let place = Place::make()?;
-    let path = place.0.join("plugin.wasm");
+    let place = scratch()?;
+    let path = place.path().join("plugin.wasm");
     std::fs::write(&path, subject.bytes).map_err(|error| Failure::io("the plugin cannot be copied", error))?;
     let script = subject.script.map(|script| script.more.clone());
     let source = PluginSource { name: subject.name.to_owned(), path, sha256: sha256(subject.bytes), script };
     let mut trial = Trial { cases: 0, calls: Vec::new(), made: 0 };
     let tried = match world {
-        "operator" => operator::run(subject, source, &place.0, &mut trial),
+        "operator" => operator::run(subject, source, place.path(), &mut trial),
         _ => campaign::run(subject, source, &mut trial),
     };
     let found = match tried {

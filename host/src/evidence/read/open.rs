@@ -5,16 +5,14 @@ use crate::failure::Failure;
 use crate::ground::digest::{Hashing, digest};
 use crate::ground::files::{new_file, open_directory, open_regular};
 use crate::ground::machine;
-use crate::ground::random::new_attempt_id;
-use crate::run::MANIFEST;
-use crate::run::RunDir;
+use crate::run::{MANIFEST, RunDir};
 use crate::store::Store;
 use cap_std::fs::Dir;
 use std::collections::BTreeSet;
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use tempfile::TempDir;
 
 /// What is left free where an archive is unpacked, in bytes.
 const LEFT_FREE: u64 = 16 * 1024 * 1024;
@@ -29,7 +27,7 @@ pub struct Opened {
     /// Sorted by name.
     pub(super) files: Vec<Entry>,
     /// Removes what was unpacked.
-    scratch: Option<Scratch>,
+    scratch: Option<TempDir>,
 }
 
 #[derive(Debug)]
@@ -56,26 +54,6 @@ pub(super) enum Unread {
     Failed(Failure),
 }
 
-/// A folder for what is unpacked.
-#[derive(Debug)]
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Result<Self, Failure> {
-        let path = std::env::temp_dir().join(format!("matterstack-evidence-{}", new_attempt_id()));
-        let made = DirBuilder::new().mode(0o700).create(&path);
-        made.map_err(|error| Failure::io(format!("folder `{}` cannot be made", path.display()), error))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // what cannot be removed is in a place for what is left over
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 impl Opened {
     /// Opens a bundle, a folder or an archive.
     ///
@@ -94,8 +72,9 @@ impl Opened {
             let archive = Archive::open(file).map_err(cannot)?;
             let entry = |name: &String, size: u64| Entry { name: name.clone(), size, odd: None };
             let files = archive.members.iter().map(|member| entry(&member.name, member.size)).collect();
-            let scratch = Scratch::new()?;
-            let dir = RunDir::new(&scratch.0);
+            let made = tempfile::Builder::new().prefix("matterstack-evidence-").tempdir();
+            let scratch = made.map_err(|error| Failure::io("no folder for what is unpacked can be made", error))?;
+            let dir = RunDir::new(scratch.path());
             Self { dir, source: Source::Archive(archive), path: path.to_owned(), files, scratch: Some(scratch) }
         };
         if opened.find(MANIFEST).is_none() {
@@ -221,7 +200,7 @@ impl Opened {
         let (Source::Archive(archive), Some(scratch)) = (&self.source, &self.scratch) else { return Ok(()) };
         let wanted: Vec<_> = archive.members.iter().filter(|member| wanted(&member.name)).collect();
         let needed: u64 = wanted.iter().map(|member| member.size).sum();
-        let place = &scratch.0;
+        let place = scratch.path();
         let room = machine::room(place)
             .map_err(|error| Failure::io(format!("the room in `{}` cannot be told", place.display()), error))?;
         if room.bytes < needed.saturating_add(LEFT_FREE) {
