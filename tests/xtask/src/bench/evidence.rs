@@ -21,14 +21,14 @@ pub(super) fn evidence(ground: &Ground) -> Result<()> {
 
 fn bundle(ground: &Ground) -> Result<()> {
     ground.workspace("bundled", Given::File, &Tasks::independent(COUNT), &json!({}))?;
-    ground.whole_run("bundled", "bundled")?;
-    let written = ground.once("evidence bundled --out bundle --quiet")?;
+    ground.whole_run("bundled", "whole")?;
+    let written = ground.once("evidence whole --out bundle --quiet")?;
     let in_bundle = ground.scratch.join("bundle");
     let hashed = cost(&in_bundle, "find . -type f -print0 | xargs -0 sha256sum")?;
     let more = |of: Cost| format!("hashing its files with sha256sum {:.2} CPU s, {:.2} s", of.cpu_s, of.wall_s);
     let bar = format!("≤ 2 CPU s beside hashing, ≤ 60 MB; {}", more(hashed));
     show(&format!("bundle of {COUNT} tasks"), None, ground.place, written, &bar);
-    let archived = ground.once("evidence bundled --archive bundle.zip --quiet")?;
+    let archived = ground.once("evidence whole --archive bundle.zip --quiet")?;
     show(&format!("archive of {COUNT} tasks"), None, ground.place, archived, "");
     let verified = ground.once("evidence verify bundle")?;
     let bar = format!("≥ 80 % of sha256sum's speed; {}", more(hashed));
@@ -46,15 +46,15 @@ fn replay(ground: &Ground) -> Result<()> {
         "backends": {"local": {"kind": "local"}},
     });
     fs::write(directory.join("config.json"), config.to_string())?;
-    ground.unmeasured(&["init", "thinks", "--run-id", "thinks"])?;
-    let told = ground.unmeasured(&["loop", "thinks", "--timings", "--json"])?;
+    ground.unmeasured(&["init", "thinks", "--run-id", "thought"])?;
+    let told = ground.unmeasured(&["loop", "thought", "--timings", "--json"])?;
     let ticks = serde_json::Deserializer::from_slice(&told.stdout).into_iter::<Value>();
     let decided: f64 = ticks
         .map(|tick| tick.map(|tick| tick["timings"]["decide_ms"].as_f64().unwrap_or_default()))
         .sum::<Result<f64, _>>()
         .context("the timings of ticks")?;
     ensure!(decided > 0.0, "no tick told how long its decisions took");
-    let again = ground.once("replay thinks")?;
+    let again = ground.once("replay thought")?;
     let own = decided / 1000.0;
     let bar = format!("≤ 1.2 × the campaign's own {own:.2} s: {:.2} ×; on all cores", again.cpu_s / own);
     show("replay of what was computed", None, ground.place, again, &bar);
