@@ -81,7 +81,6 @@ pub(crate) fn test(project: &Project, filters: &[String], slow: bool) -> Result<
     let members = project.members()?;
     let (host, others) = suites(&members);
     let mut total = Summary::default();
-    // most tests wait, for jobs, clusters and people, more than they compute
     // tests wait for jobs, clusters and people more than they compute
     let threads = 2 * available_parallelism().map_or(1, NonZero::get);
     if let Err(error) = dist::for_tests(project) {

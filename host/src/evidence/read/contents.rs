@@ -4,11 +4,13 @@ use super::open::Opened;
 use super::verify::What;
 use crate::failure::Failure;
 use crate::ground::files::open_regular_path;
+use crate::ground::words;
 use crate::model::schema;
 use crate::store::{Snapshot, Store, StoreError};
 use matterstack_schema::Schema;
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserializer, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -148,24 +150,30 @@ fn value_of(record: &impl Serialize) -> Value {
     serde_json::to_value(record).unwrap_or_else(|error| panic!("bug: a record has no JSON: {error}"))
 }
 
+/// A row of the record as evidence.json has it.
+fn text_of(record: &impl Serialize) -> String {
+    let text = serde_json::to_string(record).unwrap_or_else(|error| panic!("bug: a record has no JSON: {error}"));
+    words::json(&text).into_owned()
+}
+
 /// Hands out the rows that the record has where the document has a list; returns whether it has any such.
 fn each_recorded<E>(
     view: &Snapshot<'_>,
     key: &str,
-    each: &mut dyn FnMut(Value) -> Result<(), Halt<E>>,
+    each: &mut dyn FnMut(&str) -> Result<(), Halt<E>>,
 ) -> Result<bool, Halt<E>> {
     let store = view.store();
     match key {
-        "plugins" => store.plugin_versions()?.iter().try_for_each(|row| each(value_of(row)))?,
-        "acts" => store.acts()?.iter().try_for_each(|row| each(value_of(row)))?,
-        "configs" => store.each_config(|row| each(value_of(&row)))?,
-        "engines" => store.engines()?.iter().try_for_each(|row| each(value_of(row)))?,
-        "environments" => store.environments()?.iter().try_for_each(|row| each(value_of(row)))?,
-        "decisions" => view.each_decision(|row| each(value_of(&row)))?,
-        "workflows" => view.each_workflow(|row| each(value_of(&row)))?,
-        "tasks" => view.each_task(|row| each(value_of(&row)))?,
-        "attempts" => view.each_attempt(|(_, row)| each(value_of(&row)))?,
-        "history" => view.each_transition(|row| each(value_of(&row)))?,
+        "plugins" => store.plugin_versions()?.iter().try_for_each(|row| each(&text_of(row)))?,
+        "acts" => store.acts()?.iter().try_for_each(|row| each(&text_of(row)))?,
+        "configs" => store.each_config(|row| each(&text_of(&row)))?,
+        "engines" => store.engines()?.iter().try_for_each(|row| each(&text_of(row)))?,
+        "environments" => store.environments()?.iter().try_for_each(|row| each(&text_of(row)))?,
+        "decisions" => view.each_decision(|row| each(&text_of(&row)))?,
+        "workflows" => view.each_workflow(|row| each(&text_of(&row)))?,
+        "tasks" => view.each_task(|row| each(&text_of(&row)))?,
+        "attempts" => view.each_attempt(|(_, row)| each(&text_of(&row)))?,
+        "history" => view.each_transition(|row| each(&text_of(&row)))?,
         _ => return Ok(false),
     }
     Ok(true)
@@ -215,6 +223,10 @@ impl<'de> Visitor<'de> for &mut Document<'_> {
     }
 }
 
+fn parsed<E: serde::de::Error>(text: &str) -> Result<Value, E> {
+    serde_json::from_str(text).map_err(E::custom)
+}
+
 struct Rows<'a, 'b> {
     document: &'a mut Document<'b>,
     schema: &'a Schema<'a>,
@@ -241,15 +253,17 @@ impl<'de> Visitor<'de> for Rows<'_, '_> {
         let (mut at, mut lacking) = (0_u64, 0_u64);
         let view = document.view;
         let compared = each_recorded(view, &key, &mut |recorded| {
-            match rows.next_element::<Value>().map_err(Halt::Document)? {
-                Some(row) => {
-                    let place = format!("/{key}/{at}");
-                    document.judge(schema, &place, &row);
-                    document.compare(&place, &row, &recorded);
-                    at += 1;
-                }
-                None => lacking += 1,
+            let Some(row) = rows.next_element::<Box<RawValue>>().map_err(Halt::Document)? else {
+                lacking += 1;
+                return Ok(());
+            };
+            // the schema is made of the type that the record is read into, so what it writes fits the schema
+            if row.get() != recorded {
+                let (place, row) = (format!("/{key}/{at}"), parsed(row.get()).map_err(Halt::Document)?);
+                document.judge(schema, &place, &row);
+                document.compare(&place, &row, &parsed(recorded).map_err(Halt::Document)?);
             }
+            at += 1;
             Ok(())
         });
         let is_recorded = match compared {
