@@ -80,8 +80,11 @@ pub fn json(text: &str) -> Cow<'_, str> {
     )
 }
 
+/// The text with escapes for those of its unseen characters that are wrong where it goes.
 fn escaped<'a>(text: &'a str, wrong: impl Fn(char) -> bool, escape: impl Fn(char, &mut String)) -> Cow<'a, str> {
-    if !text.contains(&wrong) {
+    // all that ASCII shows is seen, which is most text, and bytes are looked through many at a time
+    let shown = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if shown || !text.contains(&wrong) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len() + 16);
