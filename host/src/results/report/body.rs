@@ -1,31 +1,18 @@
-//! The parts of a page, from its head to the table of tasks.
+//! The parts of a page, from the result to the table of tasks.
 use super::chart::shortened;
-use super::page::{Column, Page, numbers_of, words_of};
+use super::document::document;
 use super::scale::number;
 use super::seen::{DECISIONS, FAILURES, Line, Seen};
-use super::{asked, figures, found, head, value};
+use super::table::{Column, numbers_of, table, words_of};
+use super::{asked, figures, found, head};
 use crate::model::config::RunConfig;
 use crate::model::evidence::{Finding, LogKind, Resources, Verified};
 use crate::model::states::TaskState;
 use crate::model::time::{Time, since, span};
 use crate::results::said::Said;
-use std::io;
+use crate::store::LastAttempt;
+use minijinja::{Value, context};
 
-/// The parts of a page: the id and the title of each.
-pub(super) const SECTIONS: [(&str, &str); 12] = [
-    ("result", "Result"),
-    ("findings", "Findings"),
-    ("asked", "What was asked"),
-    ("states", "What became of tasks"),
-    ("figures", "Figures"),
-    ("timeline", "When attempts ran"),
-    ("failures", "Failures"),
-    ("decisions", "Decisions"),
-    ("commands", "Commands"),
-    ("resources", "Resources"),
-    ("environment", "Environment"),
-    ("tasks", "Tasks"),
-];
 /// Tasks of one table: browsers lay out only those tables that are seen.
 const PART: usize = 500;
 /// The longest sentence in a table, in characters.
@@ -35,65 +22,37 @@ const ACTS: usize = 500;
 /// Characters of a digest that tell it from others.
 const DIGEST: usize = 12;
 
-/// Writes the whole page.
-pub(super) fn write(
-    page: &mut Page<'_>,
-    config: Option<&RunConfig>,
-    seen: &Seen,
-    compared: Option<&(Verified, Vec<Finding>)>,
-) -> io::Result<()> {
-    head::write(page, seen)?;
-    for (id, title) in SECTIONS {
-        page.element("h2", &[("id", &id)], title)?;
-        match id {
-            "result" => result(page, seen)?,
-            "findings" => found::write(page, seen, compared)?,
-            "asked" => asked::write(page, config, seen)?,
-            "states" => seen.states.write(page)?,
-            "figures" => figures::write(page, seen)?,
-            "timeline" => seen.timeline.write(page)?,
-            "failures" => failures(page, seen)?,
-            "decisions" => decisions(page, seen)?,
-            "commands" => commands(page, seen)?,
-            "resources" => resources(page, seen)?,
-            "environment" => environment(page, seen)?,
-            _ => tasks(page, seen)?,
-        }
-    }
-    page.markup("</main></body></html>\n")
-}
-
-fn result(page: &mut Page<'_>, seen: &Seen) -> io::Result<()> {
-    if let Some(line) = seen.run.summary.as_ref().and_then(|summary| summary.text.as_ref()) {
-        page.paragraph(line)?;
-    }
-    match &seen.run.result {
-        Some(result) => value::write(page, "What the campaign ended with", result),
-        None => page.paragraph("The campaign has given no result."),
+/// What the whole page is made from: what it begins with, and each part by its name.
+pub(super) fn view(config: Option<&RunConfig>, seen: &Seen, compared: Option<&(Verified, Vec<Finding>)>) -> Value {
+    context! {
+        head => head::view(seen),
+        result => result(seen),
+        findings => found::view(seen, compared),
+        asked => asked::view(config, seen),
+        states => seen.states.view(),
+        figures => figures::view(seen),
+        timeline => seen.timeline.view(),
+        failures => failures(seen),
+        decisions => decisions(seen),
+        commands => commands(seen),
+        resources => resources(seen),
+        environment => environment(seen),
+        tasks => tasks(seen),
     }
 }
 
-fn failures(page: &mut Page<'_>, seen: &Seen) -> io::Result<()> {
-    if seen.failures.is_empty() && seen.bad.is_empty() {
-        return page.paragraph("No task failed, and no attempt.");
+fn result(seen: &Seen) -> Value {
+    context! {
+        summary => seen.run.summary.as_ref().and_then(|summary| summary.text.as_ref()),
+        document => seen.run.result.as_ref().map(|result| document("What the campaign ended with", result)),
     }
-    for (end, said) in seen.failures.iter().zip(&seen.said) {
-        page.element("h3", &[], &end.task)?;
-        page.paragraph(end.reason.as_deref().unwrap_or("no reason is recorded"))?;
-        let Some(last) = &end.last else { continue };
-        let place = format!("operator {}, attempt {}, {}", end.operator, last.number, last.directory);
-        page.element("p", &[("class", &"soft")], place)?;
-        last_words(page, said)?;
-    }
-    let more = seen.run.tasks.failed.saturating_sub(FAILURES as u64);
-    if more > 0 {
-        page.paragraph(format!("and {more} more tasks that failed, in the table of tasks"))?;
-    }
-    if seen.bad.is_empty() {
-        return Ok(());
-    }
-    page.element("h3", &[], "Attempts that failed or were lost")?;
-    let columns = ["task", "attempt", "operator", "state", "started", "ran", "why"].map(words_of);
+}
+
+fn failures(seen: &Seen) -> Value {
+    let tasks = seen.failures.iter().zip(&seen.said).map(|(end, said)| {
+        let last = end.last.as_ref().map(|last| last_words(&end.operator, last, said));
+        context! { task => &end.task, reason => &end.reason, last }
+    });
     let rows = seen.bad.iter().map(|(one, why)| {
         vec![
             one.task.clone(),
@@ -105,30 +64,27 @@ fn failures(page: &mut Page<'_>, seen: &Seen) -> io::Result<()> {
             why.as_deref().map(|why| shortened(why, SENTENCE)).unwrap_or_default(),
         ]
     });
+    let columns = ["task", "attempt", "operator", "state", "started", "ran", "why"].map(words_of);
     let caption = "Every try that came to nothing, also of tasks that completed later";
-    page.listed(caption, &columns, &rows.collect::<Vec<_>>(), seen.bad_more as usize)
-}
-
-fn last_words(page: &mut Page<'_>, said: &Said) -> io::Result<()> {
-    let soft = |page: &mut Page<'_>, text: &str| page.element("p", &[("class", &"soft")], text);
-    match said {
-        Said::Nothing => Ok(()),
-        Said::Withheld => soft(page, "What it wrote is not shown: its task has a secret."),
-        Said::Gone => soft(page, "What it wrote is not there as it was left."),
-        Said::Lines(kind, lines) => {
-            let output = if *kind == LogKind::Stdout { "output" } else { "error" };
-            soft(page, &format!("It wrote last to standard {output}:"))?;
-            page.markup("<pre>")?;
-            page.lines(&lines.join("\n"))?;
-            page.close("pre")
-        }
+    context! {
+        tasks => tasks.collect::<Vec<_>>(),
+        more => seen.run.tasks.failed.saturating_sub(FAILURES as u64),
+        attempts => table(caption, &columns, rows.collect(), seen.bad_more as usize),
     }
 }
 
-fn decisions(page: &mut Page<'_>, seen: &Seen) -> io::Result<()> {
-    if seen.decisions.is_empty() {
-        return page.paragraph("The campaign has decided nothing.");
-    }
+fn last_words(operator: &str, last: &LastAttempt, said: &Said) -> Value {
+    let (said, words) = match said {
+        Said::Nothing => (None, None),
+        Said::Withheld => (Some("withheld"), None),
+        Said::Gone => (Some("gone"), None),
+        Said::Lines(LogKind::Stdout, lines) => (Some("output"), Some(lines.join("\n"))),
+        Said::Lines(_, lines) => (Some("error"), Some(lines.join("\n"))),
+    };
+    context! { operator, number => last.number, directory => &last.directory, said, words }
+}
+
+fn decisions(seen: &Seen) -> Value {
     let columns = [
         numbers_of("number"),
         words_of("at"),
@@ -145,16 +101,12 @@ fn decisions(page: &mut Page<'_>, seen: &Seen) -> io::Result<()> {
         let why = why.unwrap_or_default() + &shortened(&given.unwrap_or_default(), SENTENCE);
         vec![one.number.to_string(), one.at.to_string(), one.iteration.to_string(), next, why, by]
     });
-    let rows: Vec<_> = rows.collect();
-    page.table("What the campaign decided, and the digest of what decided", &columns, &rows, 0)?;
-    if seen.decisions.len() == DECISIONS {
-        page.paragraph("Of more decisions the first and the last are shown; `matterstack evidence` has them all.")?;
-    }
-    Ok(())
+    let all = table("What the campaign decided, and the digest of what decided", &columns, rows.collect(), 0);
+    context! { all, cut => seen.decisions.len() == DECISIONS }
 }
 
 /// Who did what to the run, when, where and why.
-fn commands(page: &mut Page<'_>, seen: &Seen) -> io::Result<()> {
+fn commands(seen: &Seen) -> Value {
     let columns = ["at", "after", "command", "with", "by", "why"].map(words_of);
     let rows = seen.acts.iter().take(ACTS).map(|act| {
         let by = &act.by;
@@ -163,11 +115,10 @@ fn commands(page: &mut Page<'_>, seen: &Seen) -> io::Result<()> {
         let after = since(seen.run.created_at, act.at);
         vec![act.at.to_string(), after, act.verb.clone(), with, who, act.reason.clone().unwrap_or_default()]
     });
-    let rows: Vec<_> = rows.collect();
-    page.listed("Commands that changed the run", &columns, &rows, seen.acts.len() - rows.len())
+    table("Commands that changed the run", &columns, rows.collect(), seen.acts.len().saturating_sub(ACTS))
 }
 
-fn resources(page: &mut Page<'_>, seen: &Seen) -> io::Result<()> {
+fn resources(seen: &Seen) -> Value {
     let columns = [
         words_of("operator"),
         numbers_of("attempts"),
@@ -195,60 +146,38 @@ fn resources(page: &mut Page<'_>, seen: &Seen) -> io::Result<()> {
     };
     let mut rows: Vec<_> = seen.resources.operators.iter().map(|(name, of)| row(name, of)).collect();
     rows.push(row("all", &seen.resources.total));
-    page.paragraph(
-        "Core hours are the cores that tasks asked for, times how long their jobs ran; wasted are those of attempts \
-         that failed or were lost. What a backend does not tell counts as nothing.",
-    )?;
-    page.table("What jobs took of machines", &columns, &rows, 0)?;
-    if seen.machines.is_empty() {
-        return Ok(());
-    }
+    let operators = table("What jobs took of machines", &columns, rows, 0);
     let columns = [words_of("machine or node"), numbers_of("tasks"), numbers_of("hours")];
     let hours = |ms: i64| number(ms as f64 / 3_600_000.0);
     let row = |(node, (tasks, ran)): (&String, &(u64, i64))| vec![node.clone(), tasks.to_string(), hours(*ran)];
-    let rows: Vec<_> = seen.machines.iter().map(row).collect();
-    page.listed("Where the last attempts at tasks ran, and how long in all", &columns, &rows, 0)
+    let rows = seen.machines.iter().map(row).collect();
+    let machines = table("Where the last attempts at tasks ran, and how long in all", &columns, rows, 0);
+    context! { operators, machines }
 }
 
-fn environment(page: &mut Page<'_>, seen: &Seen) -> io::Result<()> {
-    for one in &seen.environments {
-        let rows: Vec<Vec<String>> =
-            one.variables.iter().map(|(name, value)| vec![name.clone(), value.clone()]).collect();
+fn environment(seen: &Seen) -> Value {
+    let jobs = seen.environments.iter().map(|one| {
+        let rows = one.variables.iter().map(|(name, value)| vec![name.clone(), value.clone()]).collect();
         let caption = format!("Environment {} on {}", one.environment, one.host);
-        page.listed(&caption, &[words_of("variable"), words_of("value")], &rows, 0)?;
-        for told in &one.recorded {
-            let cut = if told.cut { ", the first of it" } else { "" };
-            page.paragraph(format!("`{}` on backend {} told{cut}:", told.command, told.backend))?;
-            page.markup("<pre>")?;
-            page.lines(&told.output)?;
-            page.close("pre")?;
+        let recorded = one.recorded.iter().map(|told| {
+            context! { command => &told.command, backend => &told.backend, cut => told.cut, output => &told.output }
+        });
+        context! {
+            variables => table(&caption, &[words_of("variable"), words_of("value")], rows, 0),
+            recorded => recorded.collect::<Vec<_>>(),
         }
-    }
-    let rows: Vec<Vec<String>> = seen
-        .engines
-        .iter()
-        .map(|one| {
-            let engine = &one.engine;
-            vec![engine.version.clone(), engine.contract.clone(), engine.runtime.clone(), engine.target.clone()]
-        })
-        .collect();
+    });
+    let engines = seen.engines.iter().map(|one| {
+        let engine = &one.engine;
+        vec![engine.version.clone(), engine.contract.clone(), engine.runtime.clone(), engine.target.clone()]
+    });
     let columns = ["matterstack", "contract of plugins", "runtime", "machine"].map(words_of);
-    page.table("What carried out the campaign's decisions", &columns, &rows, 0)
+    let engines = table("What carried out the campaign's decisions", &columns, engines.collect(), 0);
+    context! { jobs => jobs.collect::<Vec<_>>(), engines }
 }
 
-fn tasks(page: &mut Page<'_>, seen: &Seen) -> io::Result<()> {
-    let (shown, total) = (&seen.tasks.shown, seen.run.tasks.total);
-    if shown.is_empty() {
-        return page.paragraph("No task was planned.");
-    }
-    if seen.tasks.some {
-        page.paragraph(format!(
-            "{} of {total} tasks: those that failed, are stale or took earlier results, as far as there is room, and \
-             those that ran longest. `matterstack table` has them all.",
-            shown.len(),
-        ))?;
-    }
-    let columns = [
+fn tasks(seen: &Seen) -> Value {
+    let mut columns = vec![
         words_of("task"),
         numbers_of("iteration"),
         words_of("operator"),
@@ -262,52 +191,42 @@ fn tasks(page: &mut Page<'_>, seen: &Seen) -> io::Result<()> {
         words_of("node"),
         words_of("why"),
     ];
-    let kept = told_once(page, shown, &columns)?;
-    let columns: Vec<_> = kept.iter().map(|place| columns[*place].clone()).collect();
-    let parts = shown.len().div_ceil(PART);
-    for (place, part) in shown.chunks(PART).enumerate() {
-        page.markup("<div class=\"part\">")?;
-        let caption = if parts > 1 { format!("Tasks, part {} of {parts}", place + 1) } else { "Tasks".to_owned() };
-        page.begin_table(&caption, &columns)?;
-        for line in part {
-            let mut cells = cells(line);
-            let cells: Vec<String> = kept.iter().map(|place| std::mem::take(&mut cells[*place])).collect();
-            page.row(&columns, &cells)?;
-        }
-        page.end_table()?;
-        page.markup("</div>\n")?;
-    }
-    Ok(())
+    let mut rows: Vec<_> = seen.tasks.shown.iter().map(cells).collect();
+    let alike = if rows.len() > PART { told_once(&mut columns, &mut rows) } else { Vec::new() };
+    let (shown, count) = (rows.len(), rows.len().div_ceil(PART));
+    let mut rows = rows.into_iter();
+    let parts = (1..=count).map(|part| {
+        let caption = if count > 1 { format!("Tasks, part {part} of {count}") } else { "Tasks".to_owned() };
+        table(&caption, &columns, rows.by_ref().take(PART).collect(), 0)
+    });
+    let parts: Vec<_> = parts.collect();
+    context! { parts, some => seen.tasks.some, shown, total => seen.run.tasks.total, alike => alike.join(", ") }
 }
 
-/// Says once what all of many tasks have in common, which makes the page lighter; returns the columns that are left.
-fn told_once(page: &mut Page<'_>, shown: &[Line], columns: &[Column; 11]) -> io::Result<Vec<usize>> {
-    let all: Vec<usize> = (0..columns.len()).collect();
-    let Some(first) = shown.first().filter(|_| shown.len() > PART).map(cells) else { return Ok(all) };
-    let mut alike = [true; 11];
-    for line in shown {
-        for (place, cell) in cells(line).iter().enumerate() {
-            alike[place] &= *cell == first[place];
+/// Takes out what all of many tasks have in common, to be said once, which makes the page lighter.
+fn told_once(columns: &mut Vec<Column>, rows: &mut [Vec<String>]) -> Vec<String> {
+    let mut told = Vec::new();
+    // by the first and the fourth a task is known
+    for place in (0..columns.len()).rev().filter(|place| ![0, 3].contains(place)) {
+        if rows.iter().any(|row| row[place] != rows[0][place]) {
+            continue;
         }
+        let (name, _) = columns.remove(place);
+        let cells: Vec<_> = rows.iter_mut().map(|row| row.remove(place)).collect();
+        told.extend(cells.first().filter(|cell| !cell.is_empty()).map(|cell| format!("{name} {cell}")));
     }
-    // by these two a task is known
-    (alike[0], alike[3]) = (false, false);
-    let told = all.iter().filter(|place| alike[**place] && !first[**place].is_empty());
-    let told = told.map(|place| format!("{} {}", columns[*place].name(), first[*place])).collect::<Vec<_>>();
-    if !told.is_empty() {
-        page.paragraph(format!("Of all that are listed: {}.", told.join(", ")))?;
-    }
-    Ok(all.into_iter().filter(|place| !alike[*place]).collect())
+    told.reverse();
+    told
 }
 
-fn cells(line: &Line) -> [String; 11] {
+fn cells(line: &Line) -> Vec<String> {
     let seconds = |ms: Option<i64>| ms.map(|ms| number(ms as f64 / 1000.0)).unwrap_or_default();
     let state = match (&line.reused, line.stale) {
         (_, true) => format!("{} (stale)", line.state),
         (Some(run), false) if line.state == TaskState::Completed => format!("{} (reused from {run})", line.state),
         (Some(_) | None, false) => line.state.to_string(),
     };
-    [
+    vec![
         line.task.clone(),
         line.iteration.to_string(),
         line.operator.clone(),

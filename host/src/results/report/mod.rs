@@ -1,17 +1,21 @@
 //! One page that tells what came out of a run, with figures: a file that needs nothing beside it, runs no script and
 //! asks nothing of a network.
+//!
+//! What a part or a figure tells is gathered into plain values, places in drawings included; how it looks is said by
+//! its template in `templates/`, and by nothing else.
 mod asked;
 mod body;
 mod chart;
+mod document;
 mod figures;
 mod found;
 mod head;
-mod page;
 mod scale;
 mod seen;
 mod states;
+mod table;
+mod templates;
 mod timeline;
-mod value;
 mod values;
 
 use crate::failure::Failure;
@@ -20,7 +24,6 @@ use crate::model::evidence::{Finding, Verified};
 use crate::run::RunDir;
 use crate::store::Store;
 pub use asked::reach;
-use page::Page;
 use seen::Seen;
 use serde_json::Value;
 use std::io::Write;
@@ -77,7 +80,7 @@ pub fn report(
     if seen.values.left_out {
         missing.push("some numbers are left out: documents have too many".to_owned());
     }
-    body::write(&mut Page::new(out), config, &seen, wanted.compared.as_ref())
+    templates::render("page.html", body::view(config, &seen, wanted.compared.as_ref()), out)
         .map_err(|error| Failure::io("the report cannot be written".to_owned(), error))?;
     Ok(missing)
 }

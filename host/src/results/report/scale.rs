@@ -1,4 +1,5 @@
 //! Numbers along an axis: how far it reaches, where its ticks are, and how numbers are written.
+use minijinja::{Value, context};
 
 /// What is beyond is drawn here.
 const MOST: f64 = 1e300;
@@ -70,8 +71,14 @@ impl Scale {
         tenth(self.from + share * (self.to - self.from))
     }
 
+    /// The axis with its ticks, each with its place and its number.
+    pub(super) fn axis(&self, label: &str, kind: Kind) -> Value {
+        let ticks = self.ticks(kind).into_iter().map(|tick| (self.at(tick), number(tick)));
+        context! { label, ticks => ticks.collect::<Vec<_>>() }
+    }
+
     /// The values at which ticks are.
-    pub(super) fn ticks(&self, kind: Kind) -> Vec<f64> {
+    fn ticks(&self, kind: Kind) -> Vec<f64> {
         let range = self.high - self.low;
         let least = if kind == Kind::Counts || self.log { 1.0 } else { 0.0 };
         let rough = (range / TICKS).max(f64::MIN_POSITIVE);

@@ -1,11 +1,9 @@
 //! What became of tasks: how many are in each state, of each iteration.
-use super::chart::{RIGHT, WIDTH, begin, label};
-use super::page::{Page, numbers_of};
-use super::scale::tenth;
+use super::chart::{Frame, RIGHT};
+use super::table::{numbers_of, table};
 use crate::model::states::TaskState;
+use minijinja::{Value, context};
 use std::collections::BTreeMap;
-use std::fmt::Display;
-use std::io;
 
 /// Bars; of more iterations several share one.
 const BARS: usize = 30;
@@ -52,34 +50,20 @@ impl States {
         self.of.entry(iteration).or_default()[place] += 1;
     }
 
-    /// Draws them, with the numbers beside the figure.
-    pub(super) fn write(&self, page: &mut Page<'_>) -> io::Result<()> {
-        if self.of.is_empty() {
-            return page.paragraph("No task was planned.");
-        }
-        page.open("figure", &[])?;
-        self.draw(page)?;
-        page.open("figcaption", &[])?;
-        for state in TaskState::ALL {
-            if self.of.values().any(|counts| counts[Self::place(*state)] > 0) {
-                page.element("span", &[("class", &format!("key {}", class(*state)))], "")?;
-                page.text(format!("{state} "))?;
-            }
-        }
-        page.close("figcaption")?;
+    /// What the part is made from.
+    pub(super) fn view(&self) -> Value {
+        let all = sum(self.of.values());
+        let there = TaskState::ALL.iter().zip(all).filter(|(_, count)| *count > 0);
+        let keys: Vec<_> = there.map(|(state, _)| (class(*state), state.as_str())).collect();
         let mut columns = vec![numbers_of("iteration")];
         columns.extend(TaskState::ALL.iter().map(numbers_of));
         let row = |(iteration, counts): (&u32, &[u64; STATES])| {
             [iteration.to_string()].into_iter().chain(counts.iter().map(ToString::to_string)).collect()
         };
-        let rows: Vec<Vec<String>> = self.of.iter().take(ROWS).map(row).collect();
-        let more = self.of.len() - rows.len();
-        page.folded_table(("The numbers", "Tasks by iteration and state"), &columns, &rows, more)?;
-        page.close("figure")
-    }
-
-    fn place(state: TaskState) -> usize {
-        TaskState::ALL.iter().position(|one| *one == state).unwrap_or_default()
+        let rows = self.of.iter().take(ROWS).map(row).collect();
+        let more = self.of.len().saturating_sub(ROWS);
+        let figure = (!keys.is_empty()).then(|| self.figure(&all));
+        context! { figure, keys, numbers => table("Tasks by iteration and state", &columns, rows, more) }
     }
 
     /// The iterations of each bar, and how many tasks it has in each state.
@@ -87,58 +71,53 @@ impl States {
         let iterations: Vec<_> = self.of.iter().collect();
         let share = iterations.len().div_ceil(BARS);
         let bar = |part: &[(&u32, &[u64; STATES])]| {
-            let mut sums = [0; STATES];
-            part.iter().for_each(|(_, counts)| sums.iter_mut().zip(*counts).for_each(|(sum, count)| *sum += count));
             let name = match part {
                 [] => String::new(),
                 [(one, _)] => format!("iteration {one}"),
                 [(first, _), .., (last, _)] => format!("iterations {first}–{last}"),
             };
-            (name, sums)
+            (name, sum(part.iter().map(|(_, counts)| *counts)))
         };
         iterations.chunks(share).map(bar).collect()
     }
 
-    fn draw(&self, page: &mut Page<'_>) -> io::Result<()> {
+    /// What the bars are drawn from, of so many tasks in all.
+    fn figure(&self, all: &[u64; STATES]) -> Value {
         let bars = self.bars();
         let most = bars.iter().map(|(_, counts)| counts.iter().sum::<u64>()).max().unwrap_or(0).max(1);
-        let mut all = [0; STATES];
-        bars.iter().for_each(|(_, counts)| all.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count));
-        let text = format!("Tasks by iteration: {} in all.", said(&all));
-        let width = WIDTH - RIGHT - LEFT - COUNTS;
-        begin(page, THICK * bars.len() as f64 + 8.0, "What became of tasks", &text)?;
-        for (line, (name, counts)) in bars.iter().enumerate() {
-            let (y, mut done) = (THICK * line as f64 + 6.0, 0);
-            label(page, "end", (LEFT - 8.0, y + 12.0), name)?;
-            for (state, count) in TaskState::ALL.iter().zip(counts).filter(|(_, count)| **count > 0) {
-                let x = LEFT + width * done as f64 / most as f64;
+        let long = |count: u64| (RIGHT - LEFT - COUNTS) * count as f64 / most as f64;
+        let bar = |(line, (name, counts)): (usize, &(String, [u64; STATES]))| {
+            let mut done = 0;
+            let there = TaskState::ALL.iter().zip(counts).filter(|(_, count)| **count > 0);
+            let segments = there.map(|(state, count)| {
+                let x = LEFT + long(done);
                 done += count;
-                let size = (width * *count as f64 / most as f64).max(1.0);
-                segment(page, class(*state), (x, y, size), format!("{name}: {count} {state}"))?;
-            }
-            let x = LEFT + width * done as f64 / most as f64;
+                (class(*state), x, long(*count).max(1.0), format!("{name}: {count} {state}"))
+            });
+            let segments: Vec<_> = segments.collect();
             // in words where there is room for them
             let words = Some(said(counts)).filter(|words| words.chars().count() <= WORDS);
-            label(page, "begin", (x + 8.0, y + 12.0), words.unwrap_or_else(|| format!("{done} tasks")))?;
+            let text = words.unwrap_or_else(|| format!("{done} tasks"));
+            context! { y => THICK * line as f64 + 6.0, name, segments, end => LEFT + long(done), text }
+        };
+        let height = THICK * bars.len() as f64 + 8.0;
+        context! {
+            title => "What became of tasks",
+            description => format!("Tasks by iteration: {} in all.", said(all)),
+            frame => Frame { height, left: LEFT, top: 0.0, floor: height }.view(),
+            bars => bars.iter().enumerate().map(bar).collect::<Vec<_>>(),
         }
-        page.close("svg")
     }
 }
 
-fn segment(
-    page: &mut Page<'_>,
-    class: &'static str,
-    (x, y, width): (f64, f64, f64),
-    title: impl Display,
-) -> io::Result<()> {
-    let (x, y, width, height) = (tenth(x), tenth(y), tenth(width), THICK - 6.0);
-    page.open("rect", &[("class", &class), ("x", &x), ("y", &y), ("width", &width), ("height", &height)])?;
-    page.element("title", &[], title)?;
-    page.close("rect")
+/// How many are in each state, of all of these.
+fn sum<'a>(counts: impl Iterator<Item = &'a [u64; STATES]>) -> [u64; STATES] {
+    counts.fold([0; STATES], |sums, counts| std::array::from_fn(|place| sums[place] + counts[place]))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::templates::render;
     use super::*;
 
     #[test]
@@ -151,7 +130,7 @@ mod tests {
         assert_eq!(bars.iter().flat_map(|(_, counts)| counts).sum::<u64>(), 115);
         TaskState::ALL.iter().for_each(|state| states.add(1, *state));
         let mut out = Vec::new();
-        states.write(&mut Page::new(&mut out)).expect("memory");
+        render("states.html", context! { states => states.view() }, &mut out).expect("memory");
         let text = String::from_utf8(out).expect("UTF-8");
         assert!(
             text.contains("101 completed, 16 failed") && text.contains("<summary>The numbers (100 rows)"),

@@ -1,13 +1,13 @@
 //! When attempts were in a queue and when they ran: bars where there are few, and how many at a time.
-use super::chart::{HEIGHT, RIGHT, WIDTH, begin, label, line};
-use super::page::{Page, numbers_of, words_of};
-use super::scale::{Kind, Scale, number, tenth};
+use super::chart::{Frame, HEIGHT, RIGHT};
+use super::scale::{Kind, Scale, number};
+use super::table::{numbers_of, table, words_of};
 use crate::ground::words::shortened;
 use crate::model::evidence::AttemptUse;
 use crate::model::states::AttemptState;
+use minijinja::{Value, context};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::io;
 
 /// Attempts that get a bar each.
 const BARS: usize = 400;
@@ -95,52 +95,21 @@ impl Timeline {
         self.bars.iter().map(|bar| bar.stopped.unwrap_or(bar.started)).max().unwrap_or(0)
     }
 
-    /// Draws it, with the numbers beside it: a bar for each where they are few, and how many there were at a time.
-    pub(super) fn write(&self, page: &mut Page<'_>) -> io::Result<()> {
-        if self.bars.is_empty() {
-            return page.paragraph("No job of the run is known to have started.");
-        }
-        page.open("figure", &[])?;
-        if let Some(lanes) = self.lanes() {
-            self.draw_bars(page, &lanes)?;
-            page.open("figcaption", &[])?;
-            page.markup("<span class=\"key queued\"></span>in the queue ")?;
-            page.markup("<span class=\"key completed\"></span>ran, completed ")?;
-            page.markup("<span class=\"key failed\"></span>ran, failed or lost ")?;
-            page.markup("<span class=\"key cancelled\"></span>ran, cancelled ")?;
-            page.markup("<span class=\"key live\"></span>has not ended. ")?;
-            page.close("figcaption")?;
-        } else {
-            page.element("figcaption", &[], format!("{} attempts are too many for a bar each.", self.bars.len()))?;
-        }
-        self.numbers(page)?;
-        page.close("figure")?;
-        if self.bars.len() > 1 {
-            self.at_a_time(page)?;
-        }
-        if self.untold > 0 {
-            page.paragraph(format!("Of {} more attempts no time is known at which a job started.", self.untold))?;
-        }
-        Ok(())
+    /// What the part is made from: a bar for each attempt where they are few, and how many there were at a time.
+    pub(super) fn view(&self) -> Value {
+        let bars = self.lanes().filter(|lanes| !lanes.is_empty()).map(|lanes| self.bars(&lanes));
+        let (attempts, counts) = (self.bars.len(), self.at_a_time());
+        context! { attempts, bars, numbers => self.numbers(), counts, untold => self.untold }
     }
 
-    /// How many ran and how many were in a queue over time.
-    fn at_a_time(&self, page: &mut Page<'_>) -> io::Result<()> {
+    /// How many ran and how many were in a queue over time; none where it is never more than one.
+    fn at_a_time(&self) -> Option<Value> {
         let end = self.end().max(1);
         let running = self.counts(end, &|bar| bar.started, &|bar| bar.stopped.unwrap_or(end));
         let queued = self.counts(end, &|bar| bar.queued, &|bar| bar.started);
-        page.element("h3", &[], "How many at a time")?;
-        let most = |counts: &[f64]| counts.iter().copied().fold(0.0, f64::max);
-        if most(&running) <= ALONE && most(&queued) <= ALONE {
-            return page.paragraph("Never more than one attempt ran or was in a queue for long.");
+        if running.iter().chain(&queued).all(|count| *count <= ALONE) {
+            return None;
         }
-        page.open("figure", &[])?;
-        self.draw_counts(page, end, (&running, &queued))?;
-        page.open("figcaption", &[])?;
-        page.markup(
-            "The area is how many attempts ran at a time, the dashed line how many were in a queue, on average. ",
-        )?;
-        page.close("figcaption")?;
         let (unit, unit_ms) = unit(end);
         let columns = [numbers_of(format!("after / {unit}")), numbers_of("ran"), numbers_of("in a queue")];
         // as often as they change
@@ -151,8 +120,30 @@ impl Timeline {
                 rows.push(vec![number(after), number(*counts.0), number(*counts.1)]);
             }
         }
-        page.folded_table(("The numbers", "How many attempts at a time"), &columns, &rows, 0)?;
-        page.close("figure")
+        let frame = Frame { height: HEIGHT, left: 64.0, top: TOP, floor: HEIGHT - BELOW };
+        let x = Scale::of([end as f64 / unit_ms].into_iter(), Kind::Span, (frame.left, RIGHT));
+        let y = Scale::of(running.iter().chain(&queued).copied(), Kind::Span, (frame.floor, TOP));
+        let line = |counts: &[f64]| {
+            let step = end as f64 / unit_ms / MOMENTS as f64;
+            let place = |(n, count): (usize, &f64)| format!("{} {}", x.at((n as f64 + 0.5) * step), y.at(*count));
+            counts.iter().enumerate().map(place).collect::<Vec<_>>().join("L")
+        };
+        let description = format!(
+            "{} attempts: how many ran and how many were in a queue at a time, on average over each of {MOMENTS} \
+             stretches.",
+            self.bars.len(),
+        );
+        Some(context! {
+            title => "Attempts at a time",
+            description,
+            frame => frame.view(),
+            x => x.axis(unit, Kind::Span),
+            // there is no part of an attempt
+            y => y.axis("attempts", Kind::Counts),
+            running => line(&running),
+            queued => line(&queued),
+            numbers => table("How many attempts at a time", &columns, rows, 0),
+        })
     }
 
     /// How many lie between these moments, on average over each stretch of time.
@@ -210,30 +201,21 @@ impl Timeline {
         names
     }
 
-    fn draw_bars(&self, page: &mut Page<'_>, lanes: &[usize]) -> io::Result<()> {
+    /// What the bars are drawn from.
+    fn bars(&self, lanes: &[usize]) -> Value {
         let names = self.names();
         let named = names.len() <= NAMED;
         let count = lanes.iter().max().map_or(1, |most| most + 1);
         let thick = if named { 18.0 } else { (280.0 / count as f64).clamp(5.0, 18.0) };
         let (left, floor) = (if named { NAMES } else { 24.0 }, TOP + thick * count as f64);
-        let (name, unit_ms) = unit(self.end());
-        let x = Scale::of([self.end() as f64 / unit_ms].into_iter(), Kind::Span, (left, WIDTH - RIGHT));
-        let text = format!("{} attempts, each from being handed in to its start and on to its end.", self.bars.len());
-        begin(page, floor + BELOW, "Timeline of attempts", &text)?;
-        time_axis(page, &x, name, (left, TOP, floor))?;
-        for (place, task) in names.iter().enumerate().filter(|_| named) {
-            let at = (left - 8.0, TOP + thick * (place as f64 + 0.5) + 4.0);
-            label(page, "end", at, shortened(task.unwrap_or_default(), NAME_MAX, true))?;
-        }
-        for (bar, lane) in self.bars.iter().zip(lanes) {
-            let (y, height) = (TOP + thick * *lane as f64 + 1.5, thick - 3.0);
+        let (unit, unit_ms) = unit(self.end());
+        let x = Scale::of([self.end() as f64 / unit_ms].into_iter(), Kind::Span, (left, RIGHT));
+        let names = names.iter().enumerate().filter(|_| named).map(|(place, task)| {
+            (TOP + thick * (place as f64 + 0.5), shortened(task.unwrap_or_default(), NAME_MAX, true))
+        });
+        let bars = self.bars.iter().zip(lanes).map(|(bar, lane)| {
             let at = |ms: i64| x.at(ms as f64 / unit_ms);
-            let (queued, started) = (at(bar.queued), at(bar.started));
-            let stopped = at(bar.stopped.unwrap_or_else(|| self.end()));
-            if started - queued >= 0.1 {
-                let thin = (queued, tenth(y + height / 3.0), started - queued, tenth(height / 3.0));
-                rectangle(page, "queued", thin, None)?;
-            }
+            let (started, stopped) = (at(bar.started), at(bar.stopped.unwrap_or_else(|| self.end())));
             let title = format!(
                 "{} attempt {}: {}, started after {} s",
                 bar.task.as_deref().unwrap_or_default(),
@@ -241,51 +223,23 @@ impl Timeline {
                 bar.state,
                 number(bar.started as f64 / 1000.0),
             );
-            rectangle(
-                page,
-                class(bar.state),
-                (started, tenth(y), (stopped - started).max(1.5), tenth(height)),
-                Some(title),
-            )?;
+            let y = TOP + thick * *lane as f64 + 1.5;
+            (class(bar.state), y, at(bar.queued), started, (stopped - started).max(1.5), title)
+        });
+        let description =
+            format!("{} attempts, each from being handed in to its start and on to its end.", self.bars.len());
+        context! {
+            title => "Timeline of attempts",
+            description,
+            frame => Frame { height: floor + BELOW, left, top: TOP, floor }.view(),
+            x => x.axis(unit, Kind::Span),
+            names => names.collect::<Vec<_>>(),
+            thick => thick - 3.0,
+            bars => bars.collect::<Vec<_>>(),
         }
-        page.close("svg")
     }
 
-    fn draw_counts(&self, page: &mut Page<'_>, end: i64, (running, queued): (&[f64], &[f64])) -> io::Result<()> {
-        let (name, unit_ms) = unit(end);
-        let floor = HEIGHT - BELOW;
-        let (left, most) = (64.0, running.iter().chain(queued).copied());
-        let x = Scale::of([end as f64 / unit_ms].into_iter(), Kind::Span, (left, WIDTH - RIGHT));
-        let y = Scale::of(most, Kind::Span, (floor, TOP));
-        let text = format!(
-            "{} attempts: how many ran and how many were in a queue at a time, on average over each of {MOMENTS} \
-             stretches.",
-            self.bars.len(),
-        );
-        begin(page, HEIGHT, "Attempts at a time", &text)?;
-        for tick in y.ticks(Kind::Span).into_iter().filter(|tick| tick.fract() == 0.0) {
-            line(page, "grid", (left, y.at(tick)), (WIDTH - RIGHT, y.at(tick)))?;
-            label(page, "end", (left - 8.0, y.at(tick) + 4.0), number(tick))?;
-        }
-        let path = |counts: &[f64], closed: bool| {
-            let step = end as f64 / unit_ms / MOMENTS as f64;
-            let points = counts
-                .iter()
-                .enumerate()
-                .map(|(n, count)| format!("{} {}", x.at((n as f64 + 0.5) * step), y.at(*count)));
-            let points = points.collect::<Vec<_>>().join("L");
-            if closed { format!("M{left} {floor}L{points}L{} {floor}Z", WIDTH - RIGHT) } else { format!("M{points}") }
-        };
-        page.element("path", &[("class", &"completed"), ("d", &path(running, true))], "")?;
-        page.element("path", &[("class", &"waiting"), ("d", &path(queued, false))], "")?;
-        time_axis(page, &x, name, (left, TOP, floor))?;
-        let (at_x, at_y) = (16.0, tenth((TOP + floor) / 2.0));
-        let turned = format!("rotate(-90 {at_x} {at_y})");
-        page.element("text", &[("class", &"middle"), ("x", &at_x), ("y", &at_y), ("transform", &turned)], "attempts")?;
-        page.close("svg")
-    }
-
-    fn numbers(&self, page: &mut Page<'_>) -> io::Result<()> {
+    fn numbers(&self) -> Value {
         let seconds = |ms: i64| number(ms as f64 / 1000.0);
         let columns = [
             words_of("task"),
@@ -305,32 +259,7 @@ impl Timeline {
                 bar.stopped.map(|stopped| seconds(stopped - bar.started)).unwrap_or_default(),
             ]
         });
-        let rows: Vec<_> = rows.collect();
-        let caption = "Attempts that ran, in the order made";
-        page.folded_table(("The numbers", caption), &columns, &rows, self.bars.len() - rows.len())
+        let more = self.bars.len().saturating_sub(ROWS);
+        table("Attempts that ran, in the order made", &columns, rows.collect(), more)
     }
-}
-
-fn time_axis(page: &mut Page<'_>, x: &Scale, unit: &str, (left, top, floor): (f64, f64, f64)) -> io::Result<()> {
-    for tick in x.ticks(Kind::Span) {
-        let at = x.at(tick);
-        line(page, "grid", (at, top), (at, floor))?;
-        label(page, "middle", (at, floor + 18.0), number(tick))?;
-    }
-    line(page, "axis", (left, floor), (WIDTH - RIGHT, floor))?;
-    label(page, "middle", ((left + WIDTH - RIGHT) / 2.0, floor + 38.0), format!("time since the run was made / {unit}"))
-}
-
-fn rectangle(
-    page: &mut Page<'_>,
-    class: &'static str,
-    (x, y, width, height): (f64, f64, f64, f64),
-    title: Option<String>,
-) -> io::Result<()> {
-    let width = tenth(width);
-    page.open("rect", &[("class", &class), ("x", &x), ("y", &y), ("width", &width), ("height", &height)])?;
-    if let Some(title) = title {
-        page.element("title", &[], title)?;
-    }
-    page.close("rect")
 }

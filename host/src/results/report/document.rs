@@ -1,9 +1,9 @@
 //! A document of somebody else's for a person: values in tables, lists of objects with a row each.
-use super::page::{Page, numbers_of, words_of};
 use super::scale::number;
+use super::table::{numbers_of, table, words_of};
 use crate::results::fields::flatten;
+use minijinja::context;
 use serde_json::Value;
-use std::io;
 
 /// Rows of a list.
 const ROWS: usize = 100;
@@ -12,30 +12,31 @@ const COLUMNS: usize = 24;
 /// The longest text of a cell, in characters.
 const CELL: usize = 200;
 
-/// Writes a document.
-pub(super) fn write(page: &mut Page<'_>, name: &str, value: &Value) -> io::Result<()> {
-    let Value::Object(members) = value else {
-        return match rows_of(value) {
-            Some(rows) => list(page, name, rows),
-            None => page.paragraph(cell(value)),
-        };
+/// What a document is told by: a text, or its values in a table and its lists below headings.
+pub(super) fn document(name: &str, value: &Value) -> Vec<minijinja::Value> {
+    let part = |heading: Option<&str>, text: Option<String>, table: Option<_>, list: Option<_>| {
+        context! { heading, text, table, list }
     };
-    let mut single = Vec::new();
-    for (key, value) in members.iter().filter(|(_, value)| rows_of(value).is_none()) {
-        flatten(key.clone(), value.clone(), &mut |name, value| single.push(vec![name, cell(&value)]));
-    }
-    if !single.is_empty() {
-        let more = single.len().saturating_sub(ROWS);
-        single.truncate(ROWS);
-        page.table(name, &[words_of("name"), words_of("value")], &single, more)?;
-    }
+    let Value::Object(members) = value else {
+        return vec![match rows_of(value) {
+            Some(rows) => part(None, None, None, Some(list(name, rows))),
+            None => part(None, Some(cell(value)), None, None),
+        }];
+    };
+    let (mut single, mut lists) = (Vec::new(), Vec::new());
     for (key, value) in members {
-        if let Some(rows) = rows_of(value) {
-            page.element("h3", &[], key)?;
-            list(page, key, rows)?;
+        match rows_of(value) {
+            Some(rows) => lists.push(part(Some(key), None, None, Some(list(key, rows)))),
+            None => flatten(key.clone(), value.clone(), &mut |name, value| single.push(vec![name, cell(&value)])),
         }
     }
-    Ok(())
+    let more = single.len().saturating_sub(ROWS);
+    single.truncate(ROWS);
+    if !single.is_empty() {
+        let values = table(name, &[words_of("name"), words_of("value")], single, more);
+        lists.insert(0, part(None, None, Some(values), None));
+    }
+    lists
 }
 
 /// The rows of a list of objects.
@@ -43,7 +44,7 @@ fn rows_of(value: &Value) -> Option<&Vec<Value>> {
     value.as_array().filter(|rows| !rows.is_empty() && rows.iter().all(Value::is_object))
 }
 
-fn list(page: &mut Page<'_>, name: &str, rows: &[Value]) -> io::Result<()> {
+fn list(name: &str, rows: &[Value]) -> minijinja::Value {
     let (mut names, mut flat) = (Vec::<String>::new(), Vec::new());
     for row in rows.iter().take(ROWS) {
         let mut cells = vec![(String::new(), None); names.len()];
@@ -75,7 +76,7 @@ fn list(page: &mut Page<'_>, name: &str, rows: &[Value]) -> io::Result<()> {
             (0..names.len()).map(|place| cells.get(place).map(|cell| cell.0.clone()).unwrap_or_default()).collect()
         })
         .collect();
-    page.listed(name, &columns, &texts, rows.len() - texts.len())
+    table(name, &columns, texts, rows.len().saturating_sub(ROWS))
 }
 
 fn cell(value: &Value) -> String {
