@@ -41,6 +41,69 @@ fn what_lies_where_a_bundle_is_written_is_not_followed() {
 }
 
 #[test]
+fn a_copied_or_moved_run_gives_the_same_bundle_and_one_that_cannot_be_read_gives_none() {
+    let world = ended();
+    world.run(&["evidence", "r", "--out", "first"]).code(0);
+    let here = |name: &str| world.root().with_file_name(name);
+    let sums = || std::fs::read(here("bundle").join("manifest-sha256.txt")).expect("a manifest");
+    let first = std::fs::read(here("first").join("manifest-sha256.txt")).expect("a manifest");
+    let copied = |to: &str| {
+        let to = here(to);
+        let done = std::process::Command::new("cp").arg("-r").args([&world.run_dir("r"), &to]).status().expect("cp");
+        assert!(done.success());
+        to
+    };
+    copied("workspaces/demo/runs/copied");
+    world.run(&["evidence", "copied", "--out", "bundle"]).code(0);
+    assert!(sums() == first, "a copy is another run");
+    copied("moved");
+    world.run(&["evidence", "moved", "--out", "bundle"]).code(0);
+    assert!(sums() == first, "a run that was moved is another");
+
+    let newer = copied("newer");
+    let store = rusqlite::Connection::open(newer.join("state.sqlite")).expect("the store");
+    store.pragma_update(None, "user_version", 9999).expect("a version");
+    drop(store);
+    let done = world.run(&["evidence", "newer", "--out", "none"]).code(74);
+    assert!(done.stderr.contains("has schema version 9999"), "{done:?}");
+
+    // wherever the damage is, no bundle is made of what is left
+    let whole = std::fs::read(world.run_dir("r").join("state.sqlite")).expect("the store");
+    let damaged = copied("damaged");
+    for page in (0..whole.len()).step_by(4096 * 8) {
+        let mut bytes = whole.clone();
+        bytes[page..(page + 2048).min(whole.len())].fill(0xff);
+        std::fs::write(damaged.join("state.sqlite"), bytes).expect("the store");
+        let done = world.run(&["evidence", "damaged", "--out", "none"]);
+        match done.code {
+            Some(74) => assert!(done.stderr.contains("damaged") || page == 0, "{done:?}"),
+            // a page that holds nothing
+            _ => {
+                done.code(0);
+                world.run(&["evidence", "damaged", "--out", "bundle"]).code(0);
+                assert!(sums() == first, "damage at {page} is not told");
+                std::fs::remove_dir_all(here("none")).expect("a bundle");
+            }
+        }
+        assert!(!here("none").exists());
+    }
+}
+
+#[test]
+fn a_bundle_without_a_plugin_says_which_decisions_cannot_be_made_again() {
+    let world = ended();
+    let plugins = world.run_dir("r").join("plugins");
+    let campaign = names(&plugins).into_iter().find(|name| name.starts_with("workflow-")).expect("the campaign");
+    std::fs::remove_file(plugins.join(&campaign)).expect("a plugin");
+    let done = world.run(&["evidence", "r", "--out", "bundle"]).code(0);
+    assert!(done.stderr.contains(&format!("plugin `plugins/{campaign}` is missing")), "{done:?}");
+    let done = world.run(&["evidence", "verify", "bundle"]).code(1);
+    assert!(done.stdout.contains("replay: `state.sqlite` decision 1 cannot be made again"), "{done:?}");
+    let done = world.run(&["replay", "bundle"]).code(1);
+    assert!(done.stdout.contains(&campaign), "{done:?}");
+}
+
+#[test]
 fn an_unwritable_directory_is_refused_and_nothing_is_left() {
     let world = ended();
     let done = world.run(&["evidence", "r", "--out", "/proc/evidence"]).code(74);
