@@ -4,7 +4,8 @@ use super::verified::stranger;
 use crate::support::bundle::{MANIFEST, seal, zipped};
 use crate::support::world::{Done, World};
 use serde_json::{Value, json};
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -155,4 +156,81 @@ fn a_signature_that_does_not_count_is_told() {
     told("was made for `file`");
     fs::write(&signature, "no signature").expect("a signature");
     told("is not a signature as");
+}
+
+/// Unpacks a zip as somebody does who has none of our programs.
+fn unpacked(zip: &Path) -> PathBuf {
+    let folder = zip.with_extension("unpacked");
+    let status = Command::new("python3").args(["-m", "zipfile", "-e"]).arg(zip).arg(&folder).status();
+    assert!(status.expect("python3").success());
+    folder
+}
+
+#[test]
+fn a_zip_is_signed_as_it_is() {
+    let world = ended();
+    let (there, place) = stranger(&world);
+    let keys = keys(&there);
+    let ada = key(&keys, "ada", &["-t", "ed25519"]);
+    let (zip, key) = (place.with_file_name("sent.zip"), ada.to_str().expect("UTF-8"));
+    let (sent, linked) = (zip.to_str().expect("UTF-8"), place.with_file_name("link.zip"));
+    let pack = || world.run(&["evidence", "r", "--archive", sent]).code(0);
+    let sign = |name: &str| there.run(&["evidence", "sign", name, "--key", key, "--json"]);
+    assert!(!pack().stderr.contains("signed"));
+    let before = fs::read(&zip).expect("a zip");
+    // a kill in the middle leaves it as it was, and a link where it lies
+    std::os::unix::fs::symlink(&zip, &linked).expect("a link");
+    fs::set_permissions(&zip, Permissions::from_mode(0o640)).expect("rights");
+    let arguments = ["evidence", "sign", "link.zip", "--key", key];
+    let done = there.run_with(&arguments, &[("MATTERSTACK_FAILPOINT", "evidence.written")]);
+    assert!(done.code.is_none() && fs::read(&zip).expect("a zip") == before, "{done:?}");
+    let told = sign("link.zip").code(0).json();
+    assert!(told["path"] == "link.zip" && linked.is_symlink(), "{told}");
+    assert_eq!(fs::metadata(&zip).expect("a zip").permissions().mode() & 0o777, 0o640);
+    // it is the zip of the signed folder, byte for byte, and stays signed while the run is the same
+    let signed = fs::read(&zip).expect("a zip");
+    assert!(before != signed && !pack().stderr.contains("signed"));
+    assert!(fs::read(&zip).expect("a zip") == signed, "another zip than of the signed folder");
+    assert_eq!(verify(&there, "sent.zip", 0)["signed"]["signer"], "ada@lab.example");
+    let folder = unpacked(&zip);
+    assert_eq!(verify(&there, folder.to_str().expect("UTF-8"), 0)["signed"]["fingerprint"], told["fingerprint"]);
+    assert!(taken_by_ssh(&folder, &keys.join("signers"), "ada@lab.example"));
+    // one that was packed by others, and a second signature, which takes the place of the first
+    fs::write(folder.join("manifest-sha256.txt.sig"), "another").expect("a file");
+    let mut python = Command::new("python3");
+    python.args(["-m", "zipfile", "-c", "../others.zip"]).args(entries(&folder)).current_dir(&folder);
+    assert!(python.status().expect("python3").success());
+    assert_eq!(verify(&there, "others.zip", 1)["wrong"][0]["what"], "signature");
+    for _ in 0..2 {
+        sign("others.zip").code(0);
+        assert_eq!(verify(&there, "others.zip", 0)["signed"]["signer"], "ada@lab.example");
+    }
+    // what is not as its manifest says is not signed, and nothing is left beside it
+    fs::write(folder.join("README.md"), "another report").expect("a file");
+    fs::write(place.with_file_name("others.zip"), zipped(&folder)).expect("a zip");
+    let done = sign("others.zip").code(2);
+    assert!(done.stderr.contains("is not signed: `README.md` is altered"), "{done:?}");
+    let left = |entry: &String| entry.contains("evidence-");
+    assert!(
+        !entries(place.parent().expect("a folder")).iter().any(left),
+        "{:?}",
+        entries(place.parent().expect("one"))
+    );
+    let done = there.run(&["evidence", "bundle", "--archive", "new.zip"]).code(2);
+    assert!(done.stderr.contains("any program packs its files into a zip"), "{done:?}");
+    // a run that went on is another, and it is said that nobody has signed that
+    world.run(&["amend", "r", "config", "evidence.license=CC0-1.0"]).code(0);
+    for is_first in [true, false] {
+        let done = pack();
+        assert_eq!(done.stderr.contains("warning: the one that was there was signed"), is_first, "{done:?}");
+    }
+}
+
+/// The names in a folder.
+fn entries(folder: &Path) -> Vec<String> {
+    fs::read_dir(folder)
+        .expect("a folder")
+        .flatten()
+        .map(|one| one.file_name().to_string_lossy().into_owned())
+        .collect()
 }

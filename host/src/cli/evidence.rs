@@ -80,7 +80,10 @@ pub(super) fn evidence(session: &Session, arguments: &EvidenceArguments) -> Resu
         return study::study(session, &slug, (out, archive), &request);
     }
     let dir = session.run(&arguments.run)?;
-    refuse_bundle(&dir)?;
+    refuse_bundle(&dir).map_err(|failure| match archive {
+        Some(_) => failure.hint("any program packs its files into a zip as they are; `evidence sign` takes either"),
+        None => failure,
+    })?;
     if out.is_none() && archive.is_none() {
         workspace::refuse_other_user(&dir).map_err(|failure| match failure.kind {
             FailureKind::Input => failure.hint("name a place of your own with `--out DIR`"),
@@ -103,6 +106,10 @@ pub(super) fn evidence(session: &Session, arguments: &EvidenceArguments) -> Resu
     }
     Ok(0)
 }
+
+/// What is said where a signature goes.
+pub(super) const UNSIGNED: &str =
+    "warning: the one that was there was signed; this one is another, and is not: `matterstack evidence sign` signs it";
 
 /// What a person must know of a bundle who gives it away.
 fn say(written: &Written) {
@@ -132,6 +139,9 @@ fn say(written: &Written) {
         let what =
             "are named in the record and are not in the bundle: evidence.json says under `omitted` which and why";
         tell(&format!("{} file(s) {what}", written.omitted));
+    }
+    if written.unsigned {
+        tell(UNSIGNED);
     }
     miss(&written.about);
     if written.still_named {

@@ -1,4 +1,5 @@
 //! `evidence` of a workspace: a study of all its runs.
+use super::evidence::UNSIGNED;
 use super::output::{one_line, print, print_json, tell};
 use super::subject::LATEST;
 use super::{Session, shown};
@@ -60,6 +61,9 @@ pub(super) fn study(
     }
     for (dir, reason) in &study.left_out {
         tell(&format!("warning: run `{}` is left out: {reason}", dir.address()));
+    }
+    if study.unsigned {
+        tell(UNSIGNED);
     }
     if session.json {
         let left_out: Vec<_> =

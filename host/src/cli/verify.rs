@@ -37,12 +37,12 @@ pub(super) enum BundleCommand {
     },
     /// Sign a bundle, with an SSH key
     ///
-    /// `ssh-keygen` signs the manifest, which has the digest of every file; the signature lies beside it. It asks for
-    /// the passphrase of the key, or for a touch, where the key wants that.
+    /// `ssh-keygen` signs the manifest, which has the digest of every file; the signature lies beside it, in the folder
+    /// or in the zip. It asks for the passphrase of the key, or for a touch, where the key wants that.
     ///
-    /// With --json: path (of the signature), key and fingerprint.
+    /// With --json: path (of the signature, or of the zip that holds it), key and fingerprint.
     Sign {
-        /// The bundle, a folder
+        /// The bundle, a folder or a zip
         bundle: PathBuf,
         /// The private key, or the public one (`.pub`) of a key that an agent has
         #[arg(long, value_name = "FILE")]

@@ -1,6 +1,9 @@
 //! A folder as one zip that is the same for the same folder: sorted, with one time and one mode for all.
-use super::draft::hidden;
+use super::draft::{Draft, hidden};
+use super::read::{Opened, SIGNATURE};
 use crate::failure::Failure;
+use crate::ground::files::new_file;
+use crate::run::MANIFEST;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -26,9 +29,38 @@ pub(super) fn refuse_other(out: &Path) -> Result<(), Failure> {
     }
 }
 
+/// Packs what is written into a zip, which is put in place whole. Returns whether the one that was there was signed and
+/// this one is not, since it is another.
+pub(super) fn put_in_place(draft: &Draft, out: &Path) -> Result<bool, Failure> {
+    let kept = keep_signature(draft, out).map_err(|error| draft.failed(error))?;
+    pack(&draft.path(), out).map_err(|error| draft.failed(error))?;
+    Ok(kept == Some(false))
+}
+
+/// Takes over the signature of the zip that is there, where what is signed has not changed by a byte; nothing if it has
+/// none.
+fn keep_signature(draft: &Draft, out: &Path) -> io::Result<Option<bool>> {
+    // one that cannot be opened is none of ours
+    let earlier = out.is_file().then(|| Opened::open(out).ok()).flatten();
+    let Some((manifest, signature)) = earlier.and_then(|earlier| earlier.manifest_and_signature().ok()) else {
+        return Ok(None);
+    };
+    let Some(signature) = signature else { return Ok(None) };
+    let is_same = std::fs::read(draft.path().join(MANIFEST))? == manifest;
+    if is_same {
+        std::fs::write(draft.path().join(SIGNATURE), signature)?;
+    }
+    Ok(Some(is_same))
+}
+
 /// Packs every file below a folder into a zip, which is put in place whole.
-pub(super) fn pack(folder: &Path, out: &Path) -> io::Result<()> {
+fn pack(folder: &Path, out: &Path) -> io::Result<()> {
     let part = hidden(out, "zip");
+    // what an earlier one left goes; a link that lies there is not followed
+    match std::fs::remove_file(&part) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let packed = pack_into(folder, &part).and_then(|()| std::fs::rename(&part, out));
     if packed.is_err() {
         // half a zip is of no use to anybody
@@ -37,13 +69,18 @@ pub(super) fn pack(folder: &Path, out: &Path) -> io::Result<()> {
     packed
 }
 
-fn pack_into(folder: &Path, part: &Path) -> io::Result<()> {
-    let mut zip = ZipWriter::new(BufWriter::with_capacity(256 * 1024, File::create(part)?));
+/// How every file is packed.
+pub(super) fn options() -> SimpleFileOptions {
     // the earliest time that a zip can tell
-    let options = SimpleFileOptions::default()
+    SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)
         .last_modified_time(DateTime::default())
-        .unix_permissions(0o644);
+        .unix_permissions(0o644)
+}
+
+fn pack_into(folder: &Path, part: &Path) -> io::Result<()> {
+    let mut zip = ZipWriter::new(BufWriter::with_capacity(256 * 1024, new_file(part)?));
+    let options = options();
     let mut buffer = vec![0; 256 * 1024];
     for path in paths(folder)? {
         let mut file = File::open(folder.join(&path))?;

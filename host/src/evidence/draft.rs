@@ -66,16 +66,32 @@ impl Draft {
         cannot_write(&self.out, error)
     }
 
-    /// Puts the bundle in place, whole and at once, and takes away the one that was there; returns where it is.
-    pub(super) fn put_in_place(mut self) -> Result<PathBuf, Failure> {
-        self.work().map_err(|error| self.failed(error))?;
+    /// Puts the bundle in place, whole and at once, and takes away the one that was there. Returns whether that was
+    /// signed and this one is not, since it is another.
+    pub(super) fn put_in_place(mut self) -> Result<bool, Failure> {
+        let unsigned = self.work().map_err(|error| self.failed(error))?;
         self.in_place = true;
-        Ok(self.out.clone())
+        Ok(unsigned)
     }
 
-    fn work(&self) -> io::Result<()> {
+    /// Puts a file that was written in the folder in the place of the whole, with the rights of the one that is there.
+    pub(super) fn put_file_in_place(&self, name: &str) -> io::Result<()> {
+        let file = self.path().join(name);
+        std::fs::set_permissions(&file, std::fs::metadata(&self.out)?.permissions())?;
+        File::open(&file)?.sync_all()?;
+        failpoint::hit("evidence.written");
+        std::fs::rename(file, &self.out)?;
+        self.sync_parent()
+    }
+
+    fn sync_parent(&self) -> io::Result<()> {
+        let parent = self.out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(parent)?.sync_all()
+    }
+
+    fn work(&self) -> io::Result<bool> {
         let (part, out) = (self.path(), &self.out);
-        keep_signature(out, &part)?;
+        let unsigned = !keep_signature(out, &part)?;
         // at once for all files: one by one would wait for the disk as often
         syncfs(&self.folder)?;
         failpoint::hit("evidence.written");
@@ -93,16 +109,14 @@ impl Draft {
             Err(error) => return Err(error.into()),
         }
         failpoint::hit("evidence.in-place");
-        if let Some(parent) = out.parent() {
-            File::open(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?.sync_all()?;
-        }
+        self.sync_parent()?;
         // what is aside now is the earlier bundle, or the folder of the next writer, which has its lock
         if part.exists()
             && let Some(_lock) = lock(&part)?
         {
             remove(&part)?;
         }
-        Ok(())
+        Ok(unsigned)
     }
 }
 
@@ -115,14 +129,19 @@ impl Drop for Draft {
     }
 }
 
-/// Keeps the signature of the bundle that is there, where what is signed has not changed by a byte.
-fn keep_signature(out: &Path, part: &Path) -> io::Result<()> {
+/// Keeps the signature of the bundle that is there, where what is signed has not changed by a byte; returns whether
+/// nothing of it is lost.
+fn keep_signature(out: &Path, part: &Path) -> io::Result<bool> {
     let manifest = |folder: &Path| std::fs::read(folder.join(MANIFEST)).ok();
     let signature = out.join(SIGNATURE);
-    if signature.is_file() && manifest(out) == manifest(part) {
+    if !signature.is_file() {
+        return Ok(true);
+    }
+    let is_same = manifest(out) == manifest(part);
+    if is_same {
         std::fs::copy(signature, part.join(SIGNATURE))?;
     }
-    Ok(())
+    Ok(is_same)
 }
 
 /// Refuses a place that holds something else.

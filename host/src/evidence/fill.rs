@@ -121,7 +121,7 @@ impl Filling<'_> {
         let sha256 = self.manifest(&contents).map_err(failed)?;
         let still_named = self.still_named().map_err(failed)?;
         let (withheld, path, (verified, findings)) = (secrets.found, PathBuf::new(), findings);
-        Ok(Written { run, path, sha256, about, verified, findings, withheld, omitted, still_named })
+        Ok(Written { run, path, sha256, about, verified, findings, withheld, omitted, unsigned: false, still_named })
     }
 
     /// Writes what people read.

@@ -83,6 +83,8 @@ pub struct Written {
     pub withheld: u64,
     /// How many files the record names and the bundle does not hold.
     pub omitted: u64,
+    /// Whether the bundle that it took the place of was signed, and this one is another.
+    pub unsigned: bool,
     /// Whether evidence.json still tells a redacted name, in what decisions were given or answered.
     pub still_named: bool,
 }
@@ -94,7 +96,7 @@ pub struct Written {
 pub fn write(dir: &RunDir, out: &Path, request: &Request<'_>) -> Result<Written, Failure> {
     let draft = Draft::begin(out, fill::DOCUMENT)?;
     let mut written = fill::fill(dir, &draft, request)?;
-    draft.put_in_place()?;
+    written.unsigned = draft.put_in_place()?;
     out.clone_into(&mut written.path);
     Ok(written)
 }
@@ -107,7 +109,7 @@ pub fn write_archive(dir: &RunDir, out: &Path, request: &Request<'_>) -> Result<
     archive::refuse_other(out)?;
     let draft = Draft::aside(out.to_owned())?;
     let mut written = fill::fill(dir, &draft, request)?;
-    archive::pack(&draft.path(), out).map_err(|error| cannot_write(out, error))?;
+    written.unsigned = archive::put_in_place(&draft, out)?;
     out.clone_into(&mut written.path);
     Ok(written)
 }

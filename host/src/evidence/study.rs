@@ -40,6 +40,8 @@ pub struct Study {
     pub rows: u64,
     /// SHA-256 of the manifest, which has the digest of every other file.
     pub sha256: String,
+    /// Whether the study that it took the place of was signed, and this one is another.
+    pub unsigned: bool,
 }
 
 /// A run as the document has it; what more there is stands in its bundle.
@@ -108,8 +110,8 @@ pub fn write_study(
     bundle: impl FnMut(&RunDir, &Path) -> Result<RunRecord, Failure>,
 ) -> Result<Study, Failure> {
     let draft = Draft::begin(out, DOCUMENT)?;
-    let study = fill(workspace, runs, &draft, bundle)?;
-    draft.put_in_place()?;
+    let mut study = fill(workspace, runs, &draft, bundle)?;
+    study.unsigned = draft.put_in_place()?;
     Ok(study)
 }
 
@@ -125,8 +127,8 @@ pub fn write_study_archive(
 ) -> Result<Study, Failure> {
     archive::refuse_other(out)?;
     let draft = Draft::aside(out.to_owned())?;
-    let study = fill(workspace, runs, &draft, bundle)?;
-    archive::pack(&draft.path(), out).map_err(|error| draft.failed(error))?;
+    let mut study = fill(workspace, runs, &draft, bundle)?;
+    study.unsigned = archive::put_in_place(&draft, out)?;
     Ok(study)
 }
 
@@ -137,7 +139,7 @@ fn fill(
     mut bundle: impl FnMut(&RunDir, &Path) -> Result<RunRecord, Failure>,
 ) -> Result<Study, Failure> {
     let (root, failed) = (draft.path(), |error| draft.failed(error));
-    let mut study = Study { runs: Vec::new(), left_out: Vec::new(), rows: 0, sha256: String::new() };
+    let mut study = Study { runs: Vec::new(), left_out: Vec::new(), rows: 0, sha256: String::new(), unsigned: false };
     let mut sheet = Sheet::new(&[]);
     fs::create_dir_all(root.join("runs")).map_err(failed)?;
     for dir in runs {

@@ -111,6 +111,20 @@ impl Archive {
         Ok(Self { file, members })
     }
 
+    /// The bytes of all of it.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Whether another archive has the same files, packed alike, but for one.
+    pub(super) fn is_like(&self, other: &Self, but: &str) -> bool {
+        let all = |of: &'_ Self| {
+            let told = |one: &Member| (one.name.clone(), one.size, one.packed, one.crc, one.deflated);
+            of.members.iter().filter(|one| one.name != but).map(told).collect::<Vec<_>>()
+        };
+        all(self) == all(other)
+    }
+
     /// Hands out the bytes of a file, which are compared with what the archive says of them on the way.
     pub(super) fn read(&self, member: &Member, each: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<(), Unpacking> {
         let damaged = |why: &str| Unpacking::Damaged(why.to_owned());

@@ -1,6 +1,7 @@
 //! Opening a bundle: the folder itself, or an archive, of which what is needed is unpacked into a folder that goes when
 //! this does.
 use super::archive::{Archive, FILES_MAX, Unpacking};
+use super::manifest::SIGNATURE;
 use crate::failure::Failure;
 use crate::ground::digest::{Hashing, digest};
 use crate::ground::files::{new_file, open_directory, open_regular};
@@ -16,6 +17,10 @@ use tempfile::TempDir;
 
 /// What is left free where an archive is unpacked, in bytes.
 const LEFT_FREE: u64 = 16 * 1024 * 1024;
+/// The largest manifest, in bytes.
+const MANIFEST_MAX: u64 = 512 * 1024 * 1024;
+/// The largest signature: one of a certificate is longer than a key's.
+const SIGNATURE_MAX: u64 = 64 * 1024;
 
 /// A bundle that is open to be read.
 #[derive(Debug)]
@@ -94,6 +99,23 @@ impl Opened {
     /// The run that the bundle is of, to be read; of an archive, as far as it is unpacked.
     pub fn dir(&self) -> &RunDir {
         &self.dir
+    }
+
+    /// The manifest, and what signs it, if anything does.
+    ///
+    /// # Errors
+    /// If they cannot be read, or are too large.
+    pub(in crate::evidence) fn manifest_and_signature(&self) -> Result<(Vec<u8>, Option<Vec<u8>>), Failure> {
+        let manifest = self.read(MANIFEST, MANIFEST_MAX)?.unwrap_or_default();
+        Ok((manifest, self.read(SIGNATURE, SIGNATURE_MAX)?))
+    }
+
+    /// The archive that it is, if it is one.
+    pub(super) fn archive(&self) -> Option<&Archive> {
+        match &self.source {
+            Source::Folder(_) => None,
+            Source::Archive(archive) => Some(archive),
+        }
     }
 
     /// Sees to it that everything is there that decisions depend on.

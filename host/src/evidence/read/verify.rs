@@ -13,11 +13,6 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::sync::atomic::{self, AtomicUsize};
 
-/// The largest manifest, in bytes.
-pub(super) const MANIFEST_MAX: u64 = 512 * 1024 * 1024;
-/// The largest signature: one of a certificate is longer than a key's.
-const SIGNATURE_MAX: u64 = 64 * 1024;
-
 /// What is wrong with a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -102,8 +97,8 @@ impl Verification {
 /// If the bundle cannot be read, or is made to harm.
 pub fn verify(opened: &mut Opened, signers: Option<&str>, compiler: Compilers<'_>) -> Result<Verification, Failure> {
     let mut found = Verification::default();
-    let manifest = opened.read(MANIFEST, MANIFEST_MAX)?.unwrap_or_default();
-    check_signature(opened, &manifest, signers, &mut found)?;
+    let (manifest, signature) = opened.manifest_and_signature()?;
+    check_signature(&manifest, signature.as_deref(), signers, &mut found);
     match parse(&manifest) {
         Err(why) => found.add(MANIFEST, What::Manifest, why),
         Ok(listed) => compare(opened, &listed, &mut found)?,
@@ -115,27 +110,21 @@ pub fn verify(opened: &mut Opened, signers: Option<&str>, compiler: Compilers<'_
     Ok(found)
 }
 
-fn check_signature(
-    opened: &Opened,
-    manifest: &[u8],
-    signers: Option<&str>,
-    found: &mut Verification,
-) -> Result<(), Failure> {
-    let Some(signature) = opened.read(SIGNATURE, SIGNATURE_MAX)? else {
+fn check_signature(manifest: &[u8], signature: Option<&[u8]>, signers: Option<&str>, found: &mut Verification) {
+    let Some(signature) = signature else {
         if signers.is_some() {
             found.add(SIGNATURE, What::Signature, "is missing: nobody has signed the bundle");
         }
-        return Ok(());
+        return;
     };
     found.has_signature = true;
-    match signature::verify(manifest, &signature, signers, now_ms()) {
+    match signature::verify(manifest, signature, signers, now_ms()) {
         Ok(signed) => found.signed = Some(signed),
         Err((signed, why)) => {
             found.signed = signed;
             found.add(SIGNATURE, What::Signature, why);
         }
     }
-    Ok(())
 }
 
 /// Compares every file with the manifest, on all processors.
