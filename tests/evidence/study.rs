@@ -8,11 +8,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// What the task of the first run leaves: numbers, and what is none.
+const LEAVE: &str = r#"echo '{"loss": 0.25, "of": {"n": 3}, "phase": "fcc", "all": [1]}' > y.json; echo 7 > state.json; echo 8 > y.txt"#;
+
 /// Two runs of one workspace; the task of the second fails.
 fn world() -> World {
-    let task = |command: &str| json!([{"id": "a", "operator": "local", "command": command, "input": {"x": 1}, "allow_failure": true}]);
+    let task = |command: &str| {
+        json!([{"id": "a", "operator": "local", "command": command, "input": {"x": 1}, "allow_failure": true,
+                "outputs": ["*.json", "y.txt"]}])
+    };
     let world = World::with_tasks(&task("true"));
-    for (run, command) in [("r", "true"), ("s", "false")] {
+    for (run, command) in [("r", LEAVE), ("s", "false")] {
         let set = format!("campaign.params.tasks={}", task(command));
         world.run(&["init", "demo", "--run-id", run, "--label", "a, b", "--reuse", "none", "--set", &set]).code(0);
         world.run(&["loop", run]).code(0);
@@ -38,6 +44,32 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 fn document(folder: &Path) -> Value {
     serde_json::from_slice(&fs::read(folder.join("study.json")).expect("a document")).expect("JSON")
+}
+
+/// Compares the numbers of outputs in a table with what `query` has of them, under the same names.
+fn numbers_are_those_of_the_database(world: &World, table: &str) {
+    world.run(&["query", "demo", "--out", "all.db"]).code(0);
+    let store = Connection::open(world.root().with_file_name("all.db")).expect("a database");
+    let sql =
+        "SELECT run_id, name, number FROM fields WHERE number IS NOT NULL AND task_id != '' AND name NOT LIKE 'data.%'";
+    let mut statement = store.prepare(sql).expect("a query");
+    let rows = statement.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?))).expect("rows");
+    let asked: BTreeMap<(String, String), f64> = rows.collect::<Result<_, _>>().expect("values");
+    let mut lines = table.lines().map(|line| line.replace("\"a, b\"", "label"));
+    let heading: Vec<String> = lines.next().expect("a heading").split(',').map(str::to_owned).collect();
+    let mut found = BTreeMap::new();
+    for line in lines {
+        let cells: Vec<&str> = line.split(',').collect();
+        assert_eq!(cells.len(), heading.len(), "{line}");
+        for (name, cell) in heading.iter().zip(&cells).filter(|(name, cell)| name.contains('.') && !cell.is_empty()) {
+            // a document that is one number would have the name of another column
+            let name = if name == "state.json" { "state" } else { name };
+            found.insert((cells[0].to_owned(), name.to_owned()), cell.parse::<f64>().expect(name));
+        }
+    }
+    assert_eq!(found, asked);
+    assert_eq!(found.get(&("r".to_owned(), "y.of.n".to_owned())), Some(&3.0));
+    assert_eq!(found.len(), 5, "two parameters, and three numbers of one run: {found:?}");
 }
 
 #[test]
@@ -72,6 +104,9 @@ fn a_study_has_a_bundle_a_run_one_table_and_a_digest_of_each_file() {
     );
     assert!(rows[1].starts_with("r,\"a, b\",a,1,local,1,completed"), "{table}");
     assert!(rows[2].starts_with("s,\"a, b\",a,1,local,1,failed"), "{table}");
+
+    numbers_are_those_of_the_database(&world, &table);
+    assert_eq!(document["table"], json!({"path": "table.csv", "rows": 2, "whole": true}));
 
     let check = Command::new("sha256sum")
         .args(["--check", "--strict", "--quiet", "manifest-sha256.txt"])

@@ -62,6 +62,13 @@ pub(super) fn study(
     for (dir, reason) in &study.left_out {
         tell(&format!("warning: run `{}` is left out: {reason}", dir.address()));
     }
+    study.unread.iter().for_each(|why| tell(&one_line(&format!("warning: no numbers in the table: {why}"))));
+    if study.unread_more > 0 {
+        tell(&format!("warning: and the numbers of {} more outputs are not in the table", study.unread_more));
+    }
+    if study.are_more {
+        tell("warning: the outputs have more numbers than the table has columns; the bundles have all of them");
+    }
     if study.unsigned {
         tell(UNSIGNED);
     }

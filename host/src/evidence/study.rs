@@ -24,13 +24,13 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 /// What tells a study from other folders.
-const DOCUMENT: &str = "study.json";
-const TABLE: &str = "table.csv";
+pub(super) const DOCUMENT: &str = "study.json";
+pub(super) const TABLE: &str = "table.csv";
 /// The column that says where attempts lay on the machine; files of a bundle lie elsewhere.
 const PATH: &str = "path";
 
 /// A study that was written.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Study {
     /// The runs that are in it.
     pub runs: Vec<Studied>,
@@ -38,6 +38,12 @@ pub struct Study {
     pub left_out: Vec<(RunDir, String)>,
     /// How many tasks the table has.
     pub rows: u64,
+    /// Outputs whose numbers are missing in it, each with the reason; the first of them.
+    pub unread: Vec<String>,
+    /// How many more of those there are.
+    pub unread_more: u64,
+    /// Whether there are numbers beyond the columns that a table has.
+    pub are_more: bool,
     /// SHA-256 of the manifest, which has the digest of every other file.
     pub sha256: String,
     /// Whether the study that it took the place of was signed, and this one is another.
@@ -78,7 +84,7 @@ pub struct Studied {
 }
 
 impl Studied {
-    fn of(run: RunRecord, id: String) -> Self {
+    pub(super) fn of(run: RunRecord, id: String) -> Self {
         Self {
             path: format!("runs/{id}"),
             run_id: id,
@@ -139,8 +145,8 @@ fn fill(
     mut bundle: impl FnMut(&RunDir, &Path) -> Result<RunRecord, Failure>,
 ) -> Result<Study, Failure> {
     let (root, failed) = (draft.path(), |error| draft.failed(error));
-    let mut study = Study { runs: Vec::new(), left_out: Vec::new(), rows: 0, sha256: String::new(), unsigned: false };
-    let mut sheet = Sheet::new(&[]);
+    let mut study = Study::default();
+    let mut sheet = Sheet::of_numbers();
     fs::create_dir_all(root.join("runs")).map_err(failed)?;
     for dir in runs {
         let folder = root.join("runs").join(dir.id());
@@ -157,8 +163,15 @@ fn fill(
             }
         }
     }
-    study.rows = write_table(&sheet, &root.join(TABLE))?;
-    write_document(&study, workspace, &root.join(DOCUMENT)).map_err(failed)?;
+    let mut table = BufWriter::new(File::create_new(root.join(TABLE)).map_err(failed)?);
+    study.rows = write_table(&sheet, &mut table)?;
+    table.into_inner().map_err(|error| failed(error.into_error()))?;
+    let left_out = study.left_out.iter().map(|(dir, reason)| json!({"run_id": dir.id(), "reason": reason})).collect();
+    let document = document(workspace, &study.runs, &left_out, (&sheet, study.rows));
+    let text = serde_json::to_string_pretty(&document).map_err(|error| failed(error.into()))?;
+    fs::write(root.join(DOCUMENT), text + "\n").map_err(failed)?;
+    let (unread, more) = sheet.unread();
+    (study.unread, study.unread_more, study.are_more) = (unread.to_vec(), more, sheet.are_more());
     study.sha256 = write_manifest(&root).map_err(failed)?;
     Ok(study)
 }
@@ -174,8 +187,7 @@ fn is_gone(error: io::Error) -> io::Result<()> {
 }
 
 /// Writes a row for every task of every run; returns how many there are.
-fn write_table(sheet: &Sheet, path: &Path) -> Result<u64, Failure> {
-    let failed = |error| Failure::io(format!("`{}` cannot be written", path.display()), error);
+pub(super) fn write_table(sheet: &Sheet, out: impl Write) -> Result<u64, Failure> {
     let columns = sheet.columns();
     let kept: Vec<usize> = (0..columns.len()).filter(|at| columns[*at].name != PATH).collect();
     let heading = kept.iter().map(|at| columns[*at].name.to_owned()).collect();
@@ -184,22 +196,16 @@ fn write_table(sheet: &Sheet, path: &Path) -> Result<u64, Failure> {
         count += 1;
         kept.iter().map(|at| plain(cells[*at])).collect()
     });
-    let mut file = BufWriter::new(File::create(path).map_err(failed)?);
-    write_csv(std::iter::once(heading).chain(rows), &mut file)?;
-    file.into_inner().map_err(|error| failed(error.into_error())).map(drop)?;
+    write_csv(std::iter::once(heading).chain(rows), out)?;
     Ok(count)
 }
 
-fn write_document(study: &Study, workspace: &str, path: &Path) -> io::Result<()> {
-    let left_out: Vec<Value> =
-        study.left_out.iter().map(|(dir, reason)| json!({"run_id": dir.id(), "reason": reason})).collect();
-    let document = json!({
-        "format": study_format(), "workspace": workspace, "complete": study.runs.iter().all(|run| run.complete),
-        "runs": study.runs, "left_out": left_out, "table": {"path": TABLE, "rows": study.rows},
-    });
-    let mut text = serde_json::to_string_pretty(&document)?;
-    text.push('\n');
-    fs::write(path, text)
+/// The document of a study.
+pub(super) fn document(workspace: &str, runs: &[Studied], left_out: &Value, (sheet, rows): (&Sheet, u64)) -> Value {
+    json!({
+        "format": study_format(), "workspace": workspace, "complete": runs.iter().all(|run| run.complete),
+        "runs": runs, "left_out": left_out, "table": {"path": TABLE, "rows": rows, "whole": !sheet.are_more()},
+    })
 }
 
 /// Writes the digest of every other file, as `sha256sum` does; returns the digest of that.

@@ -17,4 +17,4 @@ pub use graph::{BOXES_MAX, Graph};
 pub use query::{Gathered, gather};
 pub use report::{Wanted, reach, report};
 pub use said::{Said, last_lines, last_words, said_last};
-pub use sheet::{Column, Sheet};
+pub use sheet::{Column, Sheet, documents};

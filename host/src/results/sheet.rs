@@ -2,10 +2,11 @@
 use super::fields::{data, document, flatten, parameters};
 use crate::failure::Failure;
 use crate::run::RunDir;
-use crate::store::{LastAttempt, Store, TaskEnd};
+use crate::store::{LastAttempt, Output, Store, TaskEnd};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use serde::Serialize;
+use serde_json::Value;
 use std::collections::HashMap;
 use std::fmt::Write;
 
@@ -13,6 +14,8 @@ use std::fmt::Write;
 const PORTION: u32 = 1000;
 /// Outputs that could not be read and are named.
 const UNREAD_NAMED: usize = 10;
+/// The most columns that a table has of numbers in outputs, where nobody named these.
+const NUMBERS_MAX: usize = 2000;
 
 /// Columns that every table has and that come first.
 const FIRST: [&str; 10] =
@@ -29,6 +32,51 @@ pub struct Column<'a> {
     pub used: bool,
 }
 
+/// The outputs whose values get columns.
+enum Fields {
+    /// Those with these paths, each with whether any task left one.
+    Named(Vec<(String, bool)>),
+    /// The numbers of every JSON output, as far as there are columns left; and whether there are too few.
+    Numbers { left: usize, are_more: bool },
+}
+
+impl Fields {
+    /// Whether the values of an output are asked for.
+    fn want(&mut self, output: &Output) -> bool {
+        match self {
+            Self::Named(fields) => {
+                let field = fields.iter_mut().find(|(path, _)| *path == output.path);
+                field.is_some_and(|(_, is_there)| {
+                    *is_there = true;
+                    true
+                })
+            }
+            Self::Numbers { .. } => is_document(output),
+        }
+    }
+}
+
+/// Whether an output is read where nobody named any.
+fn is_document(output: &Output) -> bool {
+    output.path.ends_with(".json")
+}
+
+/// Hands over the digests of the outputs that [`Sheet::of_numbers`] reads of a run.
+///
+/// # Errors
+/// If the run cannot be read.
+pub fn documents(store: &Store, mut each: impl FnMut(String)) -> Result<(), Failure> {
+    let mut after = 0;
+    loop {
+        let ends = store.task_ends(after, PORTION)?;
+        let Some((last, _)) = ends.last() else { return Ok(()) };
+        after = *last;
+        for last in ends.iter().filter_map(|(_, end)| end.last.as_ref()) {
+            store.outputs(last.key)?.into_iter().filter(is_document).for_each(|output| each(output.sha256));
+        }
+    }
+}
+
 /// A table that grows run by run. Columns of parameters and fields come into being with the first row that has them.
 pub struct Sheet {
     names: Vec<String>,
@@ -36,8 +84,7 @@ pub struct Sheet {
     used: Vec<bool>,
     /// Rows as lines: of every cell that is not empty its column, a colon, its JSON and a tab.
     portions: Vec<String>,
-    /// The outputs whose values get columns, and whether any task left one.
-    fields: Vec<(String, bool)>,
+    fields: Fields,
     unread: Vec<String>,
     unread_more: u64,
 }
@@ -45,10 +92,23 @@ pub struct Sheet {
 impl Sheet {
     /// An empty one. `fields` names the JSON outputs, by their paths, whose values get columns.
     pub fn new(fields: &[String]) -> Self {
+        Self::with(Fields::Named(fields.iter().map(|field| (field.clone(), false)).collect()))
+    }
+
+    /// An empty one, in which the numbers of every JSON output get columns.
+    pub fn of_numbers() -> Self {
+        Self::with(Fields::Numbers { left: NUMBERS_MAX, are_more: false })
+    }
+
+    /// Whether there are numbers in outputs beyond the columns that a table has.
+    pub fn are_more(&self) -> bool {
+        matches!(self.fields, Fields::Numbers { are_more: true, .. })
+    }
+
+    fn with(fields: Fields) -> Self {
         let names: Vec<String> = FIRST.into_iter().chain(LAST).map(str::to_owned).collect();
         let places = names.iter().cloned().enumerate().map(|(place, name)| (name, place)).collect();
         let used = vec![false; names.len()];
-        let fields = fields.iter().map(|field| (field.clone(), false)).collect();
         Self { names, places, used, portions: Vec::new(), fields, unread: Vec::new(), unread_more: 0 }
     }
 
@@ -128,16 +188,17 @@ impl Sheet {
         if let Some(data) = data(last) {
             flatten("data".to_owned(), data, &mut |name, value| self.put(line, &name, value));
         }
-        if self.fields.is_empty() {
+        if matches!(&self.fields, Fields::Named(fields) if fields.is_empty()) {
             return Ok(());
         }
         let outputs = store.outputs(last.key)?;
         for output in &outputs {
-            let Some((_, is_there)) = self.fields.iter_mut().find(|(path, _)| *path == output.path) else { continue };
-            *is_there = true;
+            if !self.fields.want(output) {
+                continue;
+            }
             let name = output.path.strip_suffix(".json").unwrap_or(&output.path).to_owned();
             match document(root, (store, last.key), &dir.left(&last.directory, &output.path, &output.sha256), output) {
-                Ok(value) => flatten(name, value, &mut |name, value| self.put(line, &name, value)),
+                Ok(value) => flatten(name, value, &mut |name, value| self.put_field(line, name, &value)),
                 Err(_) if self.unread.len() == UNREAD_NAMED => self.unread_more += 1,
                 Err(why) => {
                     self.unread.push(format!("`{}` of task `{}` in run `{}` {why}", output.path, end.task, dir.id()));
@@ -145,6 +206,23 @@ impl Sheet {
             }
         }
         Ok(())
+    }
+
+    /// Puts a value of an output into the cell of a row, if it is asked for.
+    fn put_field(&mut self, line: &mut String, mut name: String, value: &Value) {
+        // a document that is one value has no dot in its name, and takes no other's place
+        if FIRST.contains(&name.as_str()) || LAST.contains(&name.as_str()) {
+            name.push_str(".json");
+        }
+        if let Fields::Numbers { left, are_more } = &mut self.fields {
+            let is_new = !self.places.contains_key(&name);
+            if !value.is_number() || (is_new && *left == 0) {
+                *are_more |= value.is_number();
+                return;
+            }
+            *left -= usize::from(is_new);
+        }
+        self.put(line, &name, value);
     }
 
     /// Puts a value into the cell of a row; nothing leaves it empty.
@@ -201,7 +279,11 @@ impl Sheet {
 
     /// The outputs that were asked for and that no task left.
     pub fn missing(&self) -> impl Iterator<Item = &str> {
-        self.fields.iter().filter(|(_, is_there)| !is_there).map(|(path, _)| path.as_str())
+        let named: &[(String, bool)] = match &self.fields {
+            Fields::Named(fields) => fields,
+            Fields::Numbers { .. } => &[],
+        };
+        named.iter().filter(|(_, is_there)| !is_there).map(|(path, _)| path.as_str())
     }
 
     /// The outputs whose fields are missing, each with the reason, and how many more there are.
