@@ -6,6 +6,7 @@ pub(crate) mod questions;
 mod reading;
 mod report;
 mod signed;
+mod studied;
 mod study;
 mod trouble;
 mod verified;

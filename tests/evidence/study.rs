@@ -12,7 +12,7 @@ use std::process::Command;
 const LEAVE: &str = r#"echo '{"loss": 0.25, "of": {"n": 3}, "phase": "fcc", "all": [1]}' > y.json; echo 7 > state.json; echo 8 > y.txt"#;
 
 /// Two runs of one workspace; the task of the second fails.
-fn world() -> World {
+pub(super) fn world() -> World {
     let task = |command: &str| {
         json!([{"id": "a", "operator": "local", "command": command, "input": {"x": 1}, "allow_failure": true,
                 "outputs": ["*.json", "y.txt"]}])

@@ -6,6 +6,7 @@ use crate::evidence::read::{self, Opened, SignedBundle, Verification};
 use crate::failure::Failure;
 use crate::ground::files::read_named;
 use crate::ground::words::quoted;
+use crate::replay::Replay;
 use crate::workspace;
 use clap::Subcommand;
 use serde_json::json;
@@ -18,31 +19,34 @@ const WRONG_TOLD: usize = 100;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum BundleCommand {
-    /// Look whether a bundle is what it was when it was made, and agrees with itself
+    /// Look whether a bundle or a study is what it was when it was made, and agrees with itself
     ///
     /// Every file is compared with the manifest, and the manifest with its signature; then evidence.json with its
     /// schema, the database with its rules, the files with the record, and every decision is made again. What is
     /// altered, missing or added is named, and the exit code is 1. A bundle may come from anybody: nothing of it is
-    /// executed but its campaigns, in their sandbox.
+    /// executed but its campaigns, in their sandbox. Of a study every bundle is looked through so, and its document and
+    /// its table are compared with what the bundles say.
     ///
     /// With --json: run_id, files and bytes (that were compared), wrong: [{path, what (altered, missing, added,
     /// manifest, signature, schema, store, record or replay), detail}], has_signature, signed ({key, fingerprint,
-    /// signer}, or null), and replay (as `replay` prints it, or null where something else is wrong).
+    /// signer}, or null), and replay (as `replay` prints it, or null where something else is wrong). Of a study run_id
+    /// and replay are null, a path begins with that of the bundle, and there is study: {workspace, runs: [{run_id,
+    /// replay}]}.
     Verify {
-        /// The bundle, a folder or a zip
+        /// The bundle or the study, a folder or a zip
         bundle: PathBuf,
         /// Whose keys count: a file of allowed signers, as ssh-keygen takes it
         #[arg(long, value_name = "FILE")]
         signers: Option<PathBuf>,
     },
-    /// Sign a bundle, with an SSH key
+    /// Sign a bundle or a study, with an SSH key
     ///
     /// `ssh-keygen` signs the manifest, which has the digest of every file; the signature lies beside it, in the folder
     /// or in the zip. It asks for the passphrase of the key, or for a touch, where the key wants that.
     ///
     /// With --json: path (of the signature, or of the zip that holds it), key and fingerprint.
     Sign {
-        /// The bundle, a folder or a zip
+        /// The bundle or the study, a folder or a zip
         bundle: PathBuf,
         /// The private key, or the public one (`.pub`) of a key that an agent has
         #[arg(long, value_name = "FILE")]
@@ -99,20 +103,23 @@ fn words(found: &Verification) -> String {
         (None, true) => {}
         (None, false) => text += "not signed\n",
     }
-    match &found.replay {
-        Some(replay) => {
-            text += &format!("{} decision(s) made again, {} as recorded\n", replay.decisions, replay.agreed);
-            for (count, why) in [
-                (replay.left_out, "had passed their deadline and were left out"),
-                (replay.removed, "read what was removed and were left out"),
-                (replay.other_engine, "were made by another engine: their fuel was not compared"),
-            ] {
-                if count > 0 {
-                    text += &format!("{count} decision(s) {why}\n");
-                }
-            }
+    if let Some(study) = &found.study {
+        text += &one_line(&format!("{} run(s) of workspace `{}`", study.runs.len(), study.workspace));
+        text += "\n";
+    }
+    let sum = |of: fn(&Replay) -> u64| found.replays().map(of).sum::<u64>();
+    if found.replays().next().is_none() && !found.wrong.is_empty() {
+        return text + "no decision was made again: what they depend on is not as it was\n";
+    }
+    text += &format!("{} decision(s) made again, {} as recorded\n", sum(|one| one.decisions), sum(|one| one.agreed));
+    for (count, why) in [
+        (sum(|one| one.left_out), "had passed their deadline and were left out"),
+        (sum(|one| one.removed), "read what was removed and were left out"),
+        (sum(|one| one.other_engine), "were made by another engine: their fuel was not compared"),
+    ] {
+        if count > 0 {
+            text += &format!("{count} decision(s) {why}\n");
         }
-        None => text += "no decision was made again: what they depend on is not as it was\n",
     }
     text
 }

@@ -6,10 +6,11 @@ mod manifest;
 mod open;
 mod sign;
 mod signature;
+mod study;
 mod verify;
 
 pub(super) use manifest::SIGNATURE;
 pub use open::Opened;
 pub use sign::{SignedBundle, sign};
 pub use signature::Signed;
-pub use verify::{Verification, What, Wrong, verify};
+pub use verify::{Verification, VerifiedRun, VerifiedStudy, What, Wrong, verify};

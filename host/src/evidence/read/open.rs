@@ -2,6 +2,7 @@
 //! this does.
 use super::archive::{Archive, FILES_MAX, Unpacking};
 use super::manifest::SIGNATURE;
+use crate::evidence::study;
 use crate::failure::Failure;
 use crate::ground::digest::{Hashing, digest};
 use crate::ground::files::{new_file, open_directory, open_regular};
@@ -12,7 +13,9 @@ use cap_std::fs::Dir;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tempfile::TempDir;
 
 /// What is left free where an archive is unpacked, in bytes.
@@ -38,7 +41,8 @@ pub struct Opened {
 #[derive(Debug)]
 enum Source {
     Folder(Dir),
-    Archive(Archive),
+    /// An archive, and the place in it of the first file.
+    Archive(Arc<Archive>, usize),
 }
 
 /// A file of a bundle, as it was found.
@@ -77,10 +81,10 @@ impl Opened {
             let archive = Archive::open(file).map_err(cannot)?;
             let entry = |name: &String, size: u64| Entry { name: name.clone(), size, odd: None };
             let files = archive.members.iter().map(|member| entry(&member.name, member.size)).collect();
-            let made = tempfile::Builder::new().prefix("matterstack-evidence-").tempdir();
-            let scratch = made.map_err(|error| Failure::io("no folder for what is unpacked can be made", error))?;
+            let scratch = scratch()?;
             let dir = RunDir::new(scratch.path());
-            Self { dir, source: Source::Archive(archive), path: path.to_owned(), files, scratch: Some(scratch) }
+            let source = Source::Archive(Arc::new(archive), 0);
+            Self { dir, source, path: path.to_owned(), files, scratch: Some(scratch) }
         };
         if opened.find(MANIFEST).is_none() {
             let what = format!("`{shown}` is no bundle of evidence: it has no {MANIFEST}");
@@ -114,8 +118,41 @@ impl Opened {
     pub(super) fn archive(&self) -> Option<&Archive> {
         match &self.source {
             Source::Folder(_) => None,
-            Source::Archive(archive) => Some(archive),
+            Source::Archive(archive, ..) => Some(archive),
         }
+    }
+
+    /// Whether it is a study of many runs, and no bundle of one.
+    pub(super) fn is_study(&self) -> bool {
+        let has = |name: &str| self.find(name).is_some();
+        has(study::DOCUMENT) && !has("state.sqlite") && !has("evidence.json")
+    }
+
+    /// The files in a folder of it, by their places; the name of a folder ends with a slash.
+    pub(super) fn below(&self, folder: &str) -> Range<usize> {
+        let begin = self.files.partition_point(|file| file.name.as_str() < folder);
+        let count = self.files[begin..].partition_point(|file| file.name.starts_with(folder));
+        begin..begin + count
+    }
+
+    /// The bundle in a folder of it, which must hold files.
+    pub(super) fn within(&self, folder: &str) -> Result<Self, Failure> {
+        let (places, path) = (self.below(folder), self.path.join(folder.trim_end_matches('/')));
+        let own = |file: &Entry| Entry { name: file.name[folder.len()..].to_owned(), ..*file };
+        let files = self.files[places.clone()].iter().map(own).collect();
+        Ok(match &self.source {
+            Source::Folder(all) => {
+                let inner = all.open_dir(folder.trim_end_matches('/'));
+                let inner = inner.map_err(|error| self.unreadable(folder, error))?;
+                let dir = RunDir::new(self.dir.join(folder.trim_end_matches('/')));
+                Self { dir, source: Source::Folder(inner), path, files, scratch: None }
+            }
+            Source::Archive(archive, first) => {
+                let source = Source::Archive(archive.clone(), first + places.start);
+                let scratch = scratch()?;
+                Self { dir: RunDir::new(scratch.path()), source, path, files, scratch: Some(scratch) }
+            }
+        })
     }
 
     /// Sees to it that everything is there that decisions depend on.
@@ -123,6 +160,10 @@ impl Opened {
     /// # Errors
     /// If an archive is damaged, or there is no room for it.
     pub fn make_ready(&mut self) -> Result<(), Failure> {
+        if self.is_study() {
+            let what = format!("`{}` is a study of many runs, and no bundle of one", self.path.display());
+            return Err(Failure::input(what).hint("name a folder below its `runs`; unpack it if it is a zip"));
+        }
         let needed = |name: &str| {
             let shown = ["ro-crate-metadata.json", "README.md", "report.html"].contains(&name);
             !name.starts_with("files/") && !shown
@@ -157,7 +198,7 @@ impl Opened {
         let what = format!("`{name}` of bundle `{}` cannot be read", self.path.display());
         match (&self.source, machine::is_trouble(&error)) {
             (_, true) => Failure::io(what, error),
-            (Source::Archive(_), false) => Failure::input(what).because(error),
+            (Source::Archive(..), false) => Failure::input(what).because(error),
             (Source::Folder(_), false) => Failure::machine(what, error),
         }
     }
@@ -170,13 +211,13 @@ impl Opened {
                 Ok((sha256, _)) => Ok(sha256),
                 Err(error) => Err(Unread::Damaged(format!("it cannot be read ({error})"))),
             },
-            Source::Archive(archive) => {
+            Source::Archive(archive, first) => {
                 let mut hashing = Hashing::new();
                 let each = &mut |bytes: &[u8]| {
                     hashing.update(bytes);
                     Ok(())
                 };
-                archive.read(&archive.members[at], each).map_err(|unpacking| self.unread(name, unpacking))?;
+                archive.read(&archive.members[first + at], each).map_err(|unpacking| self.unread(name, unpacking))?;
                 Ok(hashing.finish())
             }
         }
@@ -202,12 +243,12 @@ impl Opened {
                 let read = open_regular(folder, name).and_then(|file| file.take(most + 1).read_to_end(&mut whole));
                 read.map_err(|error| self.unreadable(name, error))?;
             }
-            Source::Archive(archive) => {
+            Source::Archive(archive, first) => {
                 let each = &mut |bytes: &[u8]| {
                     whole.extend_from_slice(bytes);
                     Ok(())
                 };
-                let read = archive.read(&archive.members[at], each);
+                let read = archive.read(&archive.members[first + at], each);
                 read.map_err(|unpacking| match self.unread(name, unpacking) {
                     Unread::Failed(failure) => failure,
                     Unread::Damaged(why) => self.unreadable(name, io::Error::other(why)),
@@ -218,10 +259,11 @@ impl Opened {
     }
 
     /// Unpacks the files of an archive that have such a name.
-    fn unpack(&self, wanted: &dyn Fn(&str) -> bool) -> Result<(), Failure> {
-        let (Source::Archive(archive), Some(scratch)) = (&self.source, &self.scratch) else { return Ok(()) };
-        let wanted: Vec<_> = archive.members.iter().filter(|member| wanted(&member.name)).collect();
-        let needed: u64 = wanted.iter().map(|member| member.size).sum();
+    pub(super) fn unpack(&self, wanted: &dyn Fn(&str) -> bool) -> Result<(), Failure> {
+        let (Source::Archive(archive, first), Some(scratch)) = (&self.source, &self.scratch) else { return Ok(()) };
+        let own = self.files.iter().zip(&archive.members[*first..]);
+        let wanted: Vec<_> = own.filter(|(file, _)| wanted(&file.name)).collect();
+        let needed: u64 = wanted.iter().map(|(file, _)| file.size).sum();
         let place = scratch.path();
         let room = machine::room(place)
             .map_err(|error| Failure::io(format!("the room in `{}` cannot be told", place.display()), error))?;
@@ -231,20 +273,26 @@ impl Opened {
                 format!("unpacking `{}` takes {needed} bytes, and `{free}` has {}", self.path.display(), room.bytes);
             return Err(Failure::input(what).hint("make room, or let TMPDIR name a folder with more of it"));
         }
-        for member in wanted {
-            let to = place.join(&member.name);
+        for (file, member) in wanted {
+            let (name, to) = (&file.name, place.join(&file.name));
             let failed = |error| Failure::io(format!("`{}` cannot be written", to.display()), error);
             to.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(failed)?;
             let mut file: File = new_file(&to).map_err(failed)?;
             archive.read(member, &mut |bytes| file.write_all(bytes)).map_err(|unpacking| {
-                match self.unread(&member.name, unpacking) {
+                match self.unread(name, unpacking) {
                     Unread::Failed(failure) => failure,
-                    Unread::Damaged(why) => self.unreadable(&member.name, io::Error::other(why)),
+                    Unread::Damaged(why) => self.unreadable(name, io::Error::other(why)),
                 }
             })?;
         }
         Ok(())
     }
+}
+
+/// A folder for what is unpacked.
+fn scratch() -> Result<TempDir, Failure> {
+    let made = tempfile::Builder::new().prefix("matterstack-evidence-").tempdir();
+    made.map_err(|error| Failure::io("no folder for what is unpacked can be made", error))
 }
 
 /// Every file below a folder, sorted by name; no link is followed.

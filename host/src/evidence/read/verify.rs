@@ -3,6 +3,7 @@ use super::contents::{DOCUMENT, look_into_document, what_the_record_lacks};
 use super::manifest::{Listed, SIGNATURE, parse};
 use super::open::{Opened, Unread};
 use super::signature::{self, Signed};
+use super::study;
 use crate::failure::Failure;
 use crate::ground::threads::share;
 use crate::replay::{self, Compilers, Replay};
@@ -82,10 +83,42 @@ pub struct Verification {
     pub signed: Option<Signed>,
     /// What came of the decisions; nothing where files are altered, which says enough.
     pub replay: Option<Replay>,
+    /// What a study has in the place of one run; absent where it is a bundle.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub study: Option<VerifiedStudy>,
+}
+
+/// What came of looking through a study, beside what is said of its bundles.
+#[derive(Debug, Serialize)]
+pub struct VerifiedStudy {
+    /// The workspace that it is of.
+    pub workspace: String,
+    /// Its runs, in their order.
+    pub runs: Vec<VerifiedRun>,
+}
+
+/// A run of a study.
+#[derive(Debug, Serialize)]
+pub struct VerifiedRun {
+    /// The run.
+    pub run_id: String,
+    /// What came of its decisions; nothing where its bundle is not as it should be.
+    pub replay: Option<Replay>,
 }
 
 impl Verification {
-    fn add(&mut self, path: &str, what: What, detail: impl Into<String>) {
+    /// Whether nothing but a signature is wrong so far.
+    pub(super) fn is_sound(&self) -> bool {
+        self.wrong.iter().all(|wrong| wrong.what == What::Signature)
+    }
+
+    /// Every replay that there was.
+    pub fn replays(&self) -> impl Iterator<Item = &Replay> {
+        let of_runs = self.study.iter().flat_map(|study| &study.runs).filter_map(|run| run.replay.as_ref());
+        self.replay.iter().chain(of_runs)
+    }
+
+    pub(super) fn add(&mut self, path: &str, what: What, detail: impl Into<String>) {
         self.wrong.push(Wrong { path: path.to_owned(), what, detail: detail.into() });
     }
 }
@@ -101,10 +134,14 @@ pub fn verify(opened: &mut Opened, signers: Option<&str>, compiler: Compilers<'_
     check_signature(&manifest, signature.as_deref(), signers, &mut found);
     match parse(&manifest) {
         Err(why) => found.add(MANIFEST, What::Manifest, why),
-        Ok(listed) => compare(opened, &listed, &mut found)?,
-    }
-    if found.wrong.iter().all(|wrong| wrong.what == What::Signature) {
-        agree(opened, compiler, &mut found)?;
+        Ok(listed) => {
+            compare(opened, &listed, &mut found)?;
+            match found.is_sound() {
+                true if opened.is_study() => study::agree_all(opened, &listed, compiler, &mut found)?,
+                true => agree(opened, compiler, &mut found)?,
+                false => {}
+            }
+        }
     }
     found.wrong.sort();
     Ok(found)
@@ -195,7 +232,7 @@ fn altered_from(opened: &Opened, at: usize, line: &Listed) -> Result<Option<Stri
 }
 
 /// Looks whether the parts of a bundle agree, each of which is as the manifest has it.
-fn agree(opened: &mut Opened, compiler: Compilers<'_>, found: &mut Verification) -> Result<(), Failure> {
+pub(super) fn agree(opened: &mut Opened, compiler: Compilers<'_>, found: &mut Verification) -> Result<(), Failure> {
     let database = "state.sqlite";
     opened.make_ready()?;
     let dir = opened.dir().clone();
@@ -220,7 +257,7 @@ fn agree(opened: &mut Opened, compiler: Compilers<'_>, found: &mut Verification)
     let omitted = look_into_document(opened, &store, &mut |what, detail| found.add(DOCUMENT, what, detail))?;
     let there: BTreeSet<&str> = opened.files.iter().map(|file| file.name.as_str()).collect();
     what_the_record_lacks(&store, &there, &omitted, &mut |path, detail| found.add(path, What::Record, detail))?;
-    if !found.wrong.iter().all(|wrong| wrong.what == What::Signature) {
+    if !found.is_sound() {
         return Ok(());
     }
     found.run_id = Some(store.run()?.run_id);
