@@ -334,6 +334,14 @@ fn a_task_over_the_bound_waits_for_the_word_of_who_is_named() {
         (&json!("daemon"), &json!(1), &json!("worth it"))
     );
     assert_eq!((&given[0]["arguments"]["task"], &given[0]["arguments"]["approved"]), (&json!("big"), &json!(true)));
+    let approval = world.evidence()["approvals"][0].clone();
+    let told = ["kind", "task", "state", "reason", "sha256"].map(|key| approval[key].clone());
+    let digest = given[0]["arguments"]["sha256"].clone();
+    assert_eq!(json!(told), json!(["start", "big", "approved", "worth it", digest]), "{approval}");
+    assert_eq!(
+        (&approval["by"]["user_id"], &approval["at"], &approval["act"]),
+        (&json!(1), &given[0]["at"], &given[0]["act"])
+    );
     world.is_sound("r");
 }
 

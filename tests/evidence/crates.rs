@@ -279,13 +279,38 @@ fn a_crate_says_who_did_what_with_what() {
 #[test]
 fn an_answer_is_the_doing_of_who_gave_it_and_what_was_taken_says_from_where() {
     let world = gate();
-    world.run(&["respond", "r", "ask", "--set", "go=true"]).code(0);
+    world.run(&["respond", "r", "ask", "--set", "go=true", "--reason", "as in the pilot"]).code(0);
     world.run(&["loop", "r"]).code(0);
     world.run(&["init", "demo", "--run-id", "again", "--reuse", "r", "--set", "evidence.authors=[]"]).code(0);
     world.run(&["loop", "again"]);
     let crate_ = hangs_together(&bundle(&world, "r"));
     let evidence = super::bundle(&evidence_dir(&world));
     let asked = evidence.attempts.iter().find(|attempt| attempt.task == "ask").expect("an attempt");
+    super::questions::ask(&evidence_dir(&world));
+    let [answered] = &evidence.approvals[..] else { panic!("{:?}", evidence.approvals) };
+    let by = answered.by.clone().expect("who answered");
+    assert_eq!((answered.attempt_id.as_ref(), answered.by_hand), (Some(&asked.attempt_id), false));
+    assert_eq!(
+        (answered.answer.clone(), answered.reason.as_deref()),
+        (Some(json!({"go": true})), Some("as in the pilot"))
+    );
+    let response = fs::read(world.run_dir("r").join(&asked.directory).join("response.json")).expect("an answer");
+    assert_eq!(answered.sha256, crate::support::bundle::sha256(&response));
+    let page = |name: &str| fs::read_to_string(evidence_dir(&world).join(name)).expect("a page");
+    let heading = ["## Approvals", "What people were asked, and what they answered"];
+    for (name, heading) in ["README.md", "report.html"].iter().zip(heading) {
+        let text = page(name);
+        let (_, told) = text.split_once(heading).unwrap_or_else(|| panic!("{name} has no `{heading}`"));
+        for word in
+            ["as in the pilot", "go", &answered.sha256[..12], &by.user, &answered.at.expect("a time").to_string()]
+        {
+            assert!(told.contains(word), "{name} does not tell `{word}`");
+        }
+    }
+    world.run(&["evidence", "verify", &evidence_dir(&world).display().to_string()]).code(0);
+    world.run(&["evidence", "r", "--redact", "--out", "blind"]).code(0);
+    let blind = super::bundle(&world.root().with_file_name("blind")).approvals[0].by.clone().expect("somebody");
+    assert_eq!((blind.user.as_str(), blind.host.as_str()), ("user-1", "host-1"));
     let action = entity(&crate_, &format!("#attempt-{}", asked.attempt_id));
     assert_eq!(action["agent"]["@id"], "https://orcid.org/0000-0002-1825-0097");
     let answer = ids(&action["result"]).into_iter().find(|id| id.starts_with("#data-")).expect("an answer");

@@ -2,7 +2,7 @@
 //! come from the bundle alone.
 use crate::support::bundle::sha256;
 use crate::support::world::Done;
-use matterstack::model::evidence::{AttemptRecord, EvidenceBundle, TaskRecord};
+use matterstack::model::evidence::{ApprovalKind, ApprovalState, AttemptRecord, EvidenceBundle, TaskRecord};
 use matterstack::model::states::AttemptState;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -73,6 +73,38 @@ impl Given<'_> {
     }
 }
 
+impl Given<'_> {
+    /// Who allowed what, and who answered every question: the person, the machine, when, and in which words.
+    #[track_caller]
+    fn who_answered(&self) {
+        let asked = self
+            .bundle
+            .attempts
+            .iter()
+            .filter(|one| one.data.as_ref().is_some_and(|data| data["by_hand"].is_boolean()));
+        for attempt in asked {
+            let id = Some(&attempt.attempt_id);
+            let found = self.bundle.approvals.iter().find(|one| one.attempt_id.as_ref() == id).expect("an answer");
+            let by = found.by.as_ref().unwrap_or_else(|| panic!("who answered `{}`", attempt.task));
+            assert!(!by.user.is_empty() && !by.host.is_empty(), "{found:?}");
+            assert!(
+                found.at.is_some_and(|at| at.0 + 60_000 >= found.asked_at.0) && found.sha256.len() == 64,
+                "{found:?}"
+            );
+            assert_eq!(found.answer, attempt.data.as_ref().map(|data| data["answer"].clone()));
+            let act = self.bundle.acts.iter().find(|act| Some(act.act) == found.act).expect("the act");
+            assert_eq!((act.verb.as_str(), &act.by.user), ("respond", &by.user));
+        }
+        for one in self.bundle.approvals.iter().filter(|one| one.kind == ApprovalKind::Start) {
+            let is_answered = matches!(one.state, ApprovalState::Approved | ApprovalState::Rejected);
+            assert_eq!(
+                (one.by.is_some(), one.at.is_some(), one.act.is_some()),
+                (is_answered, is_answered, is_answered)
+            );
+        }
+    }
+}
+
 /// Whether a document has a number.
 fn has_number(value: &Value) -> bool {
     match value {
@@ -99,6 +131,7 @@ pub(crate) fn ask(folder: &Path) -> usize {
         documents += numbers + usize::from(attempt.data.as_ref().is_some_and(has_number));
         given.follow(attempt, &mut seen);
     }
+    given.who_answered();
     // of each decision the reason, or the error that it came to
     for decision in &given.bundle.decisions {
         assert!(

@@ -176,6 +176,10 @@ fn a_question_that_says_who_may_answer_takes_nobody_elses_answer() {
     let (data, reason) = record(&world, "choose dose");
     assert_eq!((&data["by"]["user"], &data["by"]["uid"]), (&json!("daemon"), &json!(1)));
     assert!(reason.starts_with("answered by hand, by daemon@"), "{reason}");
+    // what was set aside is an act, and no answer
+    let approvals = world.evidence()["approvals"].as_array().expect("approvals").clone();
+    let told: Vec<_> = approvals.iter().map(|one| (&one["by"]["user_id"], &one["by_hand"], &one["state"])).collect();
+    assert_eq!(told, [(&json!(1), &json!(true), &json!("answered"))], "{approvals:?}");
     world.is_sound("r");
 }
 

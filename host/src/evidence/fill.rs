@@ -304,7 +304,12 @@ fn record(
     let store = view.store();
     let acts = store.acts()?;
     acts.iter().for_each(|act| report.act(act));
-    document.value("acts", &acts).and_then(|()| document.begin_list("configs")).map_err(failed)?;
+    document.value("acts", &acts).and_then(|()| document.begin_list("approvals")).map_err(failed)?;
+    view.each_approval(|approval| {
+        report.approval(&approval);
+        document.row(&approval).map_err(failed)
+    })?;
+    document.end_list().and_then(|()| document.begin_list("configs")).map_err(failed)?;
     store.each_config(|config| document.row(&config).map_err(failed))?;
     document.end_list().map_err(failed)?;
     let (engines, environments) = (store.engines()?, store.environments()?);

@@ -4,8 +4,8 @@ use super::passages::{ROWS_MAX, asked, count, environment, optional, took};
 use crate::model::act::ActRecord;
 use crate::model::config::RunConfig;
 use crate::model::evidence::{
-    AttemptRecord, DecisionKind, DecisionRecord, EnvironmentRecord, Finding, HistoryRecord, LogKind, LogRecord,
-    NumberedEngine, PluginRecord, ResourcesRecord, RunRecord, TaskRecord, Verified, WorkflowRecord,
+    ApprovalRecord, AttemptRecord, DecisionKind, DecisionRecord, EnvironmentRecord, Finding, HistoryRecord, LogKind,
+    LogRecord, NumberedEngine, PluginRecord, ResourcesRecord, RunRecord, TaskRecord, Verified, WorkflowRecord,
 };
 use crate::model::states::{AttemptState, RunState, TaskState};
 use crate::model::time::{Time, since, span};
@@ -36,6 +36,9 @@ const TASK_COLUMNS: [(&str, usize, bool); 9] = [
     ("why", 3, false),
 ];
 
+/// Columns of the table of what people were asked.
+const APPROVALS: [&str; 8] = ["asked", "task", "state", "at", "by", "answer", "SHA-256", "why"];
+
 /// A report that is built up while the store is read.
 #[derive(Debug)]
 pub(super) struct Report {
@@ -57,6 +60,7 @@ pub(super) struct Report {
     machines: BTreeMap<String, (u64, i64)>,
     waits: Table,
     acts: Table,
+    approvals: Table,
     timeline: Table,
     /// The table of every task, which is never held in memory.
     tasks: BufWriter<File>,
@@ -92,6 +96,7 @@ impl Report {
             machines: BTreeMap::new(),
             waits: Table::new(&["waits for", "task", "operator", "why"], ROWS_MAX),
             acts: Table::new(&["time", "after", "command", "with", "by", "why"], ROWS_MAX),
+            approvals: Table::new(&APPROVALS, ROWS_MAX),
             timeline: Table::new(&["time", "what", "event", "why"], ROWS_MAX),
             tasks: BufWriter::new(scratch),
             task_widths: TASK_COLUMNS.map(|(_, width, _)| width),
@@ -132,6 +137,16 @@ impl Report {
             let who = format!("{user} ({}) on {host}", act.by.user_id);
             let what = plain(&act.arguments.to_string());
             vec![act.at.to_string(), since(made, act.at), act.verb.clone(), what, who, optional(act.reason.as_deref())]
+        });
+    }
+
+    pub(super) fn approval(&mut self, one: &ApprovalRecord) {
+        self.approvals.push(|| {
+            let answer = one.answer.as_ref().map(|answer| plain(&answer.to_string())).unwrap_or_default();
+            let at = one.at.map(|at| at.to_string()).unwrap_or_default();
+            let (state, why) = (one.state.as_str().to_owned(), optional(one.reason.as_deref()));
+            let sha256 = code(&one.sha256);
+            vec![one.asked_at.to_string(), code(&one.task), state, at, plain(&one.who()), answer, sha256, why]
         });
     }
 
@@ -268,6 +283,9 @@ impl Report {
         let _ = write!(text, "## Environment\n\n{}\n", self.environment);
         let _ = write!(text, "## Files\n\n{}\n", self.files(verified, sha256));
         let _ = write!(text, "## Commands\n\n{}\n", self.acts.render());
+        if !self.approvals.is_empty() {
+            let _ = write!(text, "## Approvals\n\n{}\n", self.approvals.render());
+        }
         let _ = write!(text, "## Timeline\n\nTimes are in UTC.\n\n{}\n", self.timeline.render());
         text += "## Every task\n\n";
         if self.run.tasks.total == 0 {

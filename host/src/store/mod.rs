@@ -4,6 +4,7 @@
 //! history in the same transaction. A crash inside a transaction leaves the state before it.
 mod act;
 mod amend;
+mod approval;
 mod asked;
 mod attempt;
 mod backup;

@@ -166,6 +166,7 @@ fn each_recorded<E>(
     match key {
         "plugins" => store.plugin_versions()?.iter().try_for_each(|row| each(&text_of(row)))?,
         "acts" => store.acts()?.iter().try_for_each(|row| each(&text_of(row)))?,
+        "approvals" => view.each_approval(|row| each(&text_of(&row)))?,
         "configs" => store.each_config(|row| each(&text_of(&row)))?,
         "engines" => store.engines()?.iter().try_for_each(|row| each(&text_of(row)))?,
         "environments" => store.environments()?.iter().try_for_each(|row| each(&text_of(row)))?,

@@ -1,10 +1,12 @@
 //! The evidence bundle: what a run leaves behind for others, as one document.
+mod approval;
 mod attempt;
 mod decision;
 mod integrity;
 mod omitted;
 mod resources;
 
+pub use approval::{Answerer, ApprovalKind, ApprovalRecord, ApprovalState};
 pub use attempt::{AttemptRecord, InputRecord, JobRecord, LogKind, LogRecord, RemovedRecord, Withheld};
 pub use decision::{DecisionKind, DecisionOutcome, DecisionRecord, EngineRecord, NumberedEngine};
 pub use integrity::{FileKind, Finding, Integrity, Verified};
@@ -39,6 +41,8 @@ pub struct EvidenceBundle {
     pub plugins: Vec<PluginRecord>,
     /// The commands that changed the run, in order.
     pub acts: Vec<ActRecord>,
+    /// What people were asked to allow or to answer, in the order asked, and what they answered.
+    pub approvals: Vec<ApprovalRecord>,
     /// Every configuration the run went by, in order.
     pub configs: Vec<ConfigRecord>,
     /// What carried out the campaign's decisions.

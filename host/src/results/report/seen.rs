@@ -7,7 +7,8 @@ use crate::failure::Failure;
 use crate::model::act::ActRecord;
 use crate::model::config::RunConfig;
 use crate::model::evidence::{
-    AttemptUse, DecisionRecord, EnvironmentRecord, NumberedEngine, PluginRecord, ResourcesRecord, RunRecord, Tally,
+    ApprovalRecord, AttemptUse, DecisionRecord, EnvironmentRecord, NumberedEngine, PluginRecord, ResourcesRecord,
+    RunRecord, Tally,
 };
 use crate::model::states::{AttemptState, TaskState};
 use crate::results::fields::{data, document, flatten};
@@ -29,6 +30,8 @@ const PORTION: u32 = 1000;
 pub(super) const FAILURES: usize = 20;
 /// Attempts that failed or were lost and are listed.
 const BAD: usize = 200;
+/// Things that people were asked and that are listed.
+const APPROVALS: usize = 500;
 /// Machines that are listed.
 const MACHINES: usize = 500;
 /// Outputs that could not be read and are named.
@@ -59,6 +62,9 @@ pub(super) struct Seen {
     pub(super) timeline: Timeline,
     pub(super) resources: ResourcesRecord,
     pub(super) acts: Vec<ActRecord>,
+    /// The first things that people were asked, and how many more there are.
+    pub(super) approvals: Vec<ApprovalRecord>,
+    pub(super) approvals_more: usize,
     pub(super) environments: Vec<EnvironmentRecord>,
     pub(super) engines: Vec<NumberedEngine>,
     unread: Vec<String>,
@@ -198,6 +204,8 @@ impl Seen {
             timeline,
             resources: tally.finish(),
             acts: store.acts()?,
+            approvals: Vec::new(),
+            approvals_more: 0,
             environments: store.environments()?,
             engines: store.engines()?,
             unread: Vec::new(),
@@ -206,6 +214,14 @@ impl Seen {
             run,
         };
         seen.history(config);
+        view.each_approval(|approval| {
+            if seen.approvals.len() < APPROVALS {
+                seen.approvals.push(approval)
+            } else {
+                seen.approvals_more += 1
+            }
+            Ok::<_, Failure>(())
+        })?;
         view.each_decision(|decision| seen.decision(decision))?;
         let mut after = 0;
         loop {

@@ -97,11 +97,15 @@ mod tests {
         String::from_utf8(out).expect("UTF-8")
     }
 
+    fn commands(rows: Vec<Vec<String>>) -> Value {
+        let acts = table(HOSTILE, &[words_of(HOSTILE)], rows, 0);
+        context! { commands => context! { acts, approvals => table("", &[], Vec::new(), 0) } }
+    }
+
     #[test]
     fn what_is_not_our_own_is_escaped_wherever_it_stands() {
         for rows in [1, 20] {
-            let commands = table(HOSTILE, &[words_of(HOSTILE)], vec![vec![HOSTILE.to_owned()]; rows], 0);
-            let text = rendered("commands.html", context! { commands });
+            let text = rendered("commands.html", commands(vec![vec![HOSTILE.to_owned()]; rows]));
             assert!(text.contains(&format!("aria-label=\"{SHOWN}\"><table><caption>{SHOWN}</caption>")), "{text}");
             assert!(text.contains(&format!("<th scope=\"row\">{SHOWN}</th>")), "{text}");
             assert_eq!(text.contains(&format!("<summary>{SHOWN} (20 rows)</summary>")), rows == 20, "{text}");
@@ -140,8 +144,7 @@ mod tests {
                 Ok(())
             }
         }
-        let view = context! { commands => table("", &[], Vec::new(), 0) };
-        let error = render("commands.html", view, &mut Full).expect_err("no room");
+        let error = render("commands.html", commands(Vec::new()), &mut Full).expect_err("no room");
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     }
 }
