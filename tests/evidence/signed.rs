@@ -1,7 +1,8 @@
 //! `evidence sign`, and who is believed to have signed: by us, and by `ssh-keygen` itself.
 use super::ended;
 use super::verified::stranger;
-use crate::support::bundle::{MANIFEST, seal, zipped};
+use crate::support::bundle::{MANIFEST, Packed, Zip, seal, zipped};
+use crate::support::disk::Disk;
 use crate::support::world::{Done, World};
 use serde_json::{Value, json};
 use std::fs::{self, File, Permissions};
@@ -216,6 +217,30 @@ fn a_zip_is_signed_as_it_is() {
         "{:?}",
         entries(place.parent().expect("one"))
     );
+    let done = there.run_with(&["evidence", "sign", "sent.zip", "--key", key], &[("PATH", "/nonexistent")]).code(2);
+    assert!(done.stderr.contains("the program `ssh-keygen` is not in PATH"), "{done:?}");
+    // a zip in a zip, and one of a folder
+    let mut nested = Zip::default();
+    nested.add(&Packed::of("mail/sent.zip", &fs::read(&zip).expect("a zip")));
+    let mut inner = Zip::default();
+    inner.add(&Packed::of(&format!("mail/{MANIFEST}"), b""));
+    for (file, why) in [(nested, "it holds `mail/sent.zip`: unpack it"), (inner, "it has one in `mail`: unpack it")] {
+        fs::write(place.with_file_name("nested.zip"), file.finish()).expect("a zip");
+        for command in [&["evidence", "verify", "nested.zip"][..], &["evidence", "sign", "nested.zip", "--key", key]] {
+            let done = there.run(command).code(2);
+            assert!(done.stderr.contains(why), "{done:?}");
+        }
+    }
+    // without room beside it nothing is lost
+    let disk = Disk::new(4);
+    let on_disk = disk.root().join("sent.zip");
+    fs::copy(&zip, &on_disk).expect("a copy");
+    for n in 0..3 {
+        let _ = fs::write(disk.root().join(format!("full-{n}")), vec![7; 1 << (22 - 4 * n)]);
+    }
+    let done = there.run(&["evidence", "sign", on_disk.to_str().expect("UTF-8"), "--key", key]).code(74);
+    assert!(done.stderr.contains("make room there"), "{done:?}");
+    assert!(fs::read(&on_disk).expect("a zip") == fs::read(&zip).expect("a zip"));
     let done = there.run(&["evidence", "bundle", "--archive", "new.zip"]).code(2);
     assert!(done.stderr.contains("any program packs its files into a zip"), "{done:?}");
     // a run that went on is another, and it is said that nobody has signed that

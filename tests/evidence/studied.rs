@@ -121,6 +121,11 @@ fn what_agrees_with_the_manifest_of_a_study_must_agree_with_its_bundles() {
     assert_eq!(found(&|| fs::remove_file(&readme).expect("a file")), ["missing runs/r/README.md"]);
     assert_eq!(found(&|| fs::write(r.join("more"), "x").expect("a file")), ["added runs/r/more"]);
     assert_eq!(found(&|| fs::remove_file(r.join(MANIFEST)).expect("a file")), [format!("missing runs/r/{MANIFEST}")]);
+    let within = || {
+        fs::remove_dir_all(&r).expect("a folder");
+        aside(&kept, &r);
+    };
+    assert!(found(&within).contains(&"record runs/r/study.json".to_owned()));
     let count = || {
         let store = Connection::open(s.join("state.sqlite")).expect("a database");
         store.execute_batch("UPDATE task_counts SET n = n + 1 WHERE state = 'failed'").expect("a change");
@@ -155,6 +160,28 @@ fn a_study_is_signed_and_every_bundle_of_it_replayed() {
     }
     let done = world.run(&["replay", "study.zip"]).code(2);
     assert!(done.stderr.contains("`study.zip` is a study of many runs") && done.stderr.contains("`runs`"), "{done:?}");
+    for (name, why) in [
+        ("study", "name a folder below `study/runs`"),
+        ("study/", "below"),
+        ("study.zip", "to look into it, unpack it"),
+    ] {
+        let done = world.run(&["status", name]).code(2);
+        assert!(done.stderr.contains(why), "{done:?}");
+    }
+    let done = world.run(&["evidence", "sign", "study/runs/r", "--key", key.to_str().expect("UTF-8")]).code(2);
+    assert!(done.stderr.contains("it is part of the study") && wrong(&place).is_empty(), "{done:?}");
+    // a zip of one thing takes no place of another, nor of somebody's own
+    for (of, zip) in [("r", "study.zip"), ("demo", "bundle.zip"), ("demo", "mine.zip")] {
+        match zip {
+            "bundle.zip" => drop(world.run(&["evidence", "r", "--archive", zip]).code(0)),
+            "mine.zip" => fs::write(place.with_file_name(zip), zipped(&world.workspace())).expect("a zip"),
+            _ => {}
+        }
+        let before = fs::read(place.with_file_name(zip)).expect("a zip");
+        let done = world.run(&["evidence", of, "--archive", zip]).code(2);
+        assert!(done.stderr.contains("exists and is no zip of what is to be written there"), "{done:?}");
+        assert!(fs::read(place.with_file_name(zip)).expect("a zip") == before, "{zip}");
+    }
     // one decision of one run that comes out otherwise
     let store = Connection::open(place.join("runs/s/state.sqlite")).expect("a database");
     store.execute_batch("UPDATE decisions SET fuel = fuel + 1 WHERE number = 2").expect("a change");

@@ -10,22 +10,16 @@ use std::path::{Path, PathBuf};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
-/// How every zip begins.
-const MAGIC: &[u8] = b"PK";
-
-/// Refuses to replace what is no zip.
-pub(super) fn refuse_other(out: &Path) -> Result<(), Failure> {
+/// Refuses to replace what is no zip of the kind that has a file `mark`: somebody's own would be lost.
+pub(super) fn refuse_other(out: &Path, mark: &str) -> Result<(), Failure> {
     let shown = out.display();
     match std::fs::metadata(out) {
         Ok(found) if !found.is_file() => Err(Failure::input(format!("`{shown}` is not a file"))),
-        Ok(_) => {
-            let mut begins = Vec::new();
-            let read = File::open(out).and_then(|file| file.take(2).read_to_end(&mut begins));
-            let is_zip = read.is_ok() && (begins.is_empty() || begins == MAGIC);
-            let refused = || Failure::input(format!("`{shown}` exists and is no zip")).hint("name a new file");
-            if is_zip { Ok(()) } else { Err(refused()) }
+        Ok(found) if found.len() > 0 && !Opened::open(out).is_ok_and(|earlier| earlier.has(mark)) => {
+            let what = format!("`{shown}` exists and is no zip of what is to be written there");
+            Err(Failure::input(what).hint("name a new file: whatever is in this one would be replaced"))
         }
-        Err(_) => Ok(()),
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 

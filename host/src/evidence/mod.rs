@@ -104,9 +104,9 @@ pub fn write(dir: &RunDir, out: &Path, request: &Request<'_>) -> Result<Written,
 /// Writes the evidence bundle of a run as one zip, in place of an earlier one. It is a folder beside it meanwhile.
 ///
 /// # Errors
-/// As [`write()`], or if there is a file that is no zip.
+/// As [`write()`], or if there is a file that is no zip of a bundle.
 pub fn write_archive(dir: &RunDir, out: &Path, request: &Request<'_>) -> Result<Written, Failure> {
-    archive::refuse_other(out)?;
+    archive::refuse_other(out, fill::DOCUMENT)?;
     let draft = Draft::aside(out.to_owned())?;
     let mut written = fill::fill(dir, &draft, request)?;
     written.unsigned = archive::put_in_place(&draft, out)?;

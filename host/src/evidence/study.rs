@@ -124,14 +124,14 @@ pub fn write_study(
 /// As [`write_study`], as one zip.
 ///
 /// # Errors
-/// As there, or if there is a file that is no zip.
+/// As there, or if there is a file that is no zip of a study.
 pub fn write_study_archive(
     workspace: &str,
     runs: &[RunDir],
     out: &Path,
     bundle: impl FnMut(&RunDir, &Path) -> Result<RunRecord, Failure>,
 ) -> Result<Study, Failure> {
-    archive::refuse_other(out)?;
+    archive::refuse_other(out, DOCUMENT)?;
     let draft = Draft::aside(out.to_owned())?;
     let mut study = fill(workspace, runs, &draft, bundle)?;
     study.unsigned = archive::put_in_place(&draft, out)?;

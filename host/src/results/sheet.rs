@@ -291,3 +291,23 @@ impl Sheet {
         (&self.unread, self.unread_more)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn numbers_get_columns_as_far_as_there_are_any() {
+        let (mut sheet, mut line) = (Sheet::of_numbers(), String::new());
+        for n in 0..NUMBERS_MAX {
+            sheet.put_field(&mut line, format!("y.{n}"), &json!(n));
+        }
+        sheet.put_field(&mut line, "y.text".to_owned(), &json!("no number"));
+        sheet.put_field(&mut line, "y.0".to_owned(), &json!(7));
+        assert!(!sheet.are_more());
+        sheet.put_field(&mut line, "y.more".to_owned(), &json!(1));
+        assert!(sheet.are_more());
+        assert_eq!(sheet.columns().len(), FIRST.len() + NUMBERS_MAX + LAST.len());
+    }
+}

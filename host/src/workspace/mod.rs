@@ -299,10 +299,26 @@ fn addressed(run: RunDir, known: &[(String, RunDir)]) -> RunDir {
 fn no_run(name: &str, runs: &[(String, RunDir)]) -> Failure {
     let ids: Vec<String> = runs.iter().map(|(_, run)| run.id()).collect();
     let failure = Failure::input(format!("no run `{name}`"));
+    if let Some(hint) = of_evidence(Path::new(name)) {
+        return failure.hint(hint);
+    }
     match nearest(name, ids.iter().map(String::as_str)) {
         Some(near) => failure.hint(format!("did you mean `{near}`?")),
         None => failure.hint("`matterstack list` shows every run"),
     }
+}
+
+/// What helps who names evidence that is no run to look at.
+fn of_evidence(path: &Path) -> Option<String> {
+    let shown = path.display();
+    if path.join("study.json").is_file() {
+        return Some(format!(
+            "`{shown}` is a study of many runs: name a folder below `{}`",
+            path.join("runs").display()
+        ));
+    }
+    let is_zip = path.extension().is_some_and(|end| end == "zip") && path.is_file();
+    is_zip.then(|| format!("`evidence verify` and `replay` take `{shown}` as it is; to look into it, unpack it"))
 }
 
 /// The run that a bundle of evidence is of, by its record: the folder may have any name.
@@ -320,6 +336,7 @@ fn run_directory(path: &Path) -> Result<RunDir, Failure> {
     if run.database().exists() || run.config().exists() && !real.join("runs").is_dir() {
         return Ok(if run.is_bundle() { bundled(real) } else { run });
     }
+    let neither = || "it has neither config.json nor state.sqlite; `matterstack list` shows every run".to_owned();
     Err(Failure::input(format!("`{}` is not a run directory", path.display()))
-        .hint("it has neither config.json nor state.sqlite; `matterstack list` shows every run"))
+        .hint(of_evidence(path).unwrap_or_else(neither)))
 }

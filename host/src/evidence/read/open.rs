@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use crate::ground::digest::{Hashing, digest};
 use crate::ground::files::{new_file, open_directory, open_regular};
 use crate::ground::machine;
+use crate::ground::words::one_line;
 use crate::run::{MANIFEST, RunDir};
 use crate::store::Store;
 use cap_std::fs::Dir;
@@ -71,7 +72,10 @@ impl Opened {
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let shown = path.display();
         let cannot = |error: io::Error| Failure::input(format!("bundle `{shown}` cannot be opened")).because(error);
-        let real = std::fs::canonicalize(path).map_err(cannot)?;
+        let real = std::fs::canonicalize(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => cannot(error).hint("BUNDLE is a folder or a zip that `evidence` has written"),
+            _ => cannot(error),
+        })?;
         let opened = if real.is_dir() {
             let folder = open_directory(&real).map_err(cannot)?;
             let files = listed(&real).map_err(cannot)?;
@@ -88,16 +92,25 @@ impl Opened {
         };
         if opened.find(MANIFEST).is_none() {
             let what = format!("`{shown}` is no bundle of evidence: it has no {MANIFEST}");
-            let inner = opened.files.iter().find(|file| file.name.ends_with(&format!("/{MANIFEST}")));
-            return Err(match inner {
-                Some(inner) => {
-                    let folder = inner.name.trim_end_matches(MANIFEST).trim_end_matches('/');
-                    Failure::input(what).hint(format!("it has one in `{folder}`: unpack it, and name that folder"))
-                }
-                None => Failure::input(what).hint("`matterstack evidence RUN` makes bundles"),
-            });
+            return Err(Failure::input(what).hint(opened.where_else()));
         }
         Ok(opened)
+    }
+
+    /// What helps who has named something that holds a bundle and is none.
+    fn where_else(&self) -> String {
+        let ends = |with: &str| self.files.iter().find_map(|file| Some(file.name.strip_suffix(with)?.to_owned()));
+        let unpack = if self.archive().is_some() { "unpack it, and " } else { "" };
+        match (ends(&format!("/{MANIFEST}")), ends(".zip")) {
+            (Some(folder), _) => one_line(&format!("it has one in `{folder}`: {unpack}name that folder")),
+            (None, Some(zip)) => one_line(&format!("it holds `{zip}.zip`: {unpack}name that")),
+            (None, None) => "`matterstack evidence RUN` makes bundles".to_owned(),
+        }
+    }
+
+    /// Whether it has a file of this name.
+    pub(in crate::evidence) fn has(&self, name: &str) -> bool {
+        self.find(name).is_some()
     }
 
     /// The run that the bundle is of, to be read; of an archive, as far as it is unpacked.
@@ -124,8 +137,7 @@ impl Opened {
 
     /// Whether it is a study of many runs, and no bundle of one.
     pub(super) fn is_study(&self) -> bool {
-        let has = |name: &str| self.find(name).is_some();
-        has(study::DOCUMENT) && !has("state.sqlite") && !has("evidence.json")
+        self.has(study::DOCUMENT) && !self.has("state.sqlite") && !self.has("evidence.json")
     }
 
     /// The files in a folder of it, by their places; the name of a folder ends with a slash.

@@ -6,8 +6,8 @@ use super::open::Opened;
 use super::signature::{self, NAMESPACE, Signed};
 use super::verify::compare;
 use crate::backend::sign_with_ssh;
-use crate::evidence::archive;
 use crate::evidence::draft::Draft;
+use crate::evidence::{archive, study};
 use crate::failure::Failure;
 use crate::ground::files::{new_file, open_regular_path, put};
 use crate::run::MANIFEST;
@@ -45,6 +45,16 @@ pub fn sign(bundle: &Path, key: &Path) -> Result<SignedBundle, Failure> {
 
 fn sign_folder(folder: &Path, key: &Path) -> Result<SignedBundle, Failure> {
     let opened = Opened::open(folder)?;
+    let around = opened.dir().root().ancestors().nth(2).filter(|around| {
+        let has = |name: &str| around.join(name).is_file();
+        has(MANIFEST) && has(study::DOCUMENT)
+    });
+    if let Some(study) = around {
+        // its manifest names every file
+        let what =
+            format!("bundle `{}` is not signed: it is part of the study `{}`", folder.display(), study.display());
+        return Err(Failure::input(what).hint("sign the study, and with it every bundle; or a copy elsewhere"));
+    }
     let (made, signed) = signature_of(&opened, folder, key)?;
     let path = opened.dir().join(SIGNATURE);
     put(&path, &made, true).map_err(|error| Failure::io(format!("`{}` cannot be written", path.display()), error))?;
@@ -83,12 +93,15 @@ fn signature_of(opened: &Opened, bundle: &Path, key: &Path) -> Result<(Vec<u8>, 
         return Err(Failure::input(what).hint(format!("`matterstack evidence verify {shown}` names all that is wrong")));
     }
     let made = sign_with_ssh(key, NAMESPACE, &manifest).map_err(|error| {
-        Failure::input(format!(
-            "bundle `{shown}` is not signed: `ssh-keygen` made no signature with `{}`",
-            key.display()
-        ))
-        .because(error)
-        .hint("it takes OpenSSH 8.1 or newer; KEY is a private key, or the `.pub` of one that an agent has")
+        let not_signed = |why: &str| Failure::input(format!("bundle `{shown}` is not signed: {why}"));
+        match error.kind() {
+            io::ErrorKind::NotFound => not_signed("the program `ssh-keygen` is not in PATH").hint(
+                "it is part of OpenSSH; of a bundle the manifest is all that is signed: it can be done elsewhere",
+            ),
+            _ => not_signed(&format!("`ssh-keygen` made no signature with `{}`", key.display()))
+                .because(error)
+                .hint("it takes OpenSSH 8.1 or newer; KEY is a private key, or the `.pub` of one that an agent has"),
+        }
     })?;
     // what was made is looked at before it is put beside the manifest
     let signed = signature::verify(&manifest, &made, None, now_ms())

@@ -120,6 +120,10 @@ fn bundle(
         found.add(MANIFEST, What::Missing, "the bundle has none");
         return Ok(None);
     }
+    if inner.is_study() {
+        found.add(DOCUMENT, What::Record, "a study lies where a bundle belongs");
+        return Ok(None);
+    }
     match parse(&inner.manifest_and_signature()?.0) {
         Err(why) => found.add(MANIFEST, What::Manifest, why),
         Ok(own) => compare_lines(&own, listed, folder, found),

@@ -121,15 +121,16 @@ fn commands(seen: &Seen) -> Value {
 
 /// What people were asked, and what they answered.
 fn approvals(seen: &Seen) -> Value {
+    let (approvals, more) = &seen.approvals;
     let columns = ["asked", "task", "state", "at", "by", "answer", "SHA-256", "why"].map(words_of);
-    let rows = seen.approvals.iter().map(|one| {
+    let rows = approvals.iter().map(|one| {
         let at = one.at.map(|at| at.to_string()).unwrap_or_default();
         let answer = one.answer.as_ref().map(|answer| shortened(&answer.to_string(), SENTENCE));
         let (state, sha256) = (one.state.as_str().to_owned(), one.sha256.chars().take(DIGEST).collect());
         let (answer, why) = (answer.unwrap_or_default(), one.reason.clone().unwrap_or_default());
         vec![one.asked_at.to_string(), one.task.clone(), state, at, one.who(), answer, sha256, why]
     });
-    table("What people were asked, and what they answered", &columns, rows.collect(), seen.approvals_more)
+    table("What people were asked, and what they answered", &columns, rows.collect(), *more)
 }
 
 fn resources(seen: &Seen) -> Value {

@@ -63,8 +63,7 @@ pub(super) struct Seen {
     pub(super) resources: ResourcesRecord,
     pub(super) acts: Vec<ActRecord>,
     /// The first things that people were asked, and how many more there are.
-    pub(super) approvals: Vec<ApprovalRecord>,
-    pub(super) approvals_more: usize,
+    pub(super) approvals: (Vec<ApprovalRecord>, usize),
     pub(super) environments: Vec<EnvironmentRecord>,
     pub(super) engines: Vec<NumberedEngine>,
     unread: Vec<String>,
@@ -204,8 +203,7 @@ impl Seen {
             timeline,
             resources: tally.finish(),
             acts: store.acts()?,
-            approvals: Vec::new(),
-            approvals_more: 0,
+            approvals: approvals(view)?,
             environments: store.environments()?,
             engines: store.engines()?,
             unread: Vec::new(),
@@ -214,14 +212,6 @@ impl Seen {
             run,
         };
         seen.history(config);
-        view.each_approval(|approval| {
-            if seen.approvals.len() < APPROVALS {
-                seen.approvals.push(approval)
-            } else {
-                seen.approvals_more += 1
-            }
-            Ok::<_, Failure>(())
-        })?;
         view.each_decision(|decision| seen.decision(decision))?;
         let mut after = 0;
         loop {
@@ -348,4 +338,18 @@ fn reasons(store: &Store, attempts: Vec<AttemptUse>) -> Result<Vec<(AttemptUse, 
         Ok((one, attempt.and_then(|attempt| attempt.reason)))
     };
     attempts.into_iter().map(why).collect()
+}
+
+/// The first things that people were asked, and how many more there are.
+fn approvals(view: &Snapshot<'_>) -> Result<(Vec<ApprovalRecord>, usize), Failure> {
+    let (mut first, mut more) = (Vec::new(), 0);
+    view.each_approval(|one| {
+        if first.len() < APPROVALS {
+            first.push(one);
+        } else {
+            more += 1;
+        }
+        Ok::<_, Failure>(())
+    })?;
+    Ok((first, more))
 }
