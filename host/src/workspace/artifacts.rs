@@ -8,10 +8,10 @@ use crate::model::contract::{Detail, GuestError};
 use crate::model::document::sha256;
 use crate::plugin::Artifacts;
 use crate::run::RunDir;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, kept_path};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::{Mutex, PoisonError};
@@ -69,8 +69,13 @@ impl RunFiles {
             None => Store::read(&self.dir.database())?,
         };
         let paths = open.store.insert(store).files_of_digest(digest, CANDIDATES)?;
-        let bundled = self.dir.is_bundle() && !paths.is_empty();
-        Ok(if bundled { vec![self.dir.left("", "", digest)] } else { paths })
+        if !self.dir.is_bundle() {
+            return Ok(paths);
+        }
+        // outputs lie there by their digests, and what the campaign has written where it lies in the run
+        let kept = kept_path(digest);
+        let there = |path: String| if path == kept { path } else { self.dir.left("", "", digest) };
+        Ok(paths.into_iter().map(there).collect::<BTreeSet<_>>().into_iter().collect())
     }
 
     fn read_at(
