@@ -14,7 +14,7 @@ use crate::model::result::TaskResult;
 use rusqlite::config::DbConfig;
 use rusqlite::{OptionalExtension, Row};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a run that goes on from another needs beside the copy of its database.
 #[derive(Debug)]
@@ -80,15 +80,20 @@ pub struct MadeAs {
 const OF_ATTEMPTS: [&str; 7] =
     ["attempt_inputs", "outputs", "logs", "reuse_keys", "reused", "reuse_rejections", "removed"];
 
-/// What the campaign had received by then, and which tasks and attempts are left out.
+/// What the campaign had received by then, what of it any decision was given, also one whose state a rerun has left
+/// behind, and which attempts are left out.
 const TABLES: &str = "CREATE TEMP TABLE heard (task_id TEXT PRIMARY KEY, number INTEGER NOT NULL, attempts INTEGER NOT NULL, \
-     state TEXT NOT NULL, code TEXT, reason TEXT) STRICT; CREATE TEMP TABLE dropped (attempt_key INTEGER PRIMARY KEY) STRICT";
+     state TEXT NOT NULL, code TEXT, reason TEXT) STRICT; \
+     CREATE TEMP TABLE given (task_id TEXT PRIMARY KEY, attempts INTEGER NOT NULL) STRICT; \
+     CREATE TEMP TABLE dropped (attempt_key INTEGER PRIMARY KEY) STRICT";
 
-/// Leaves out what was planned later, and of what was planned before every attempt that came to nothing by then.
+/// Leaves out what was planned later, and of what was planned before every attempt that came to nothing by then. What a
+/// decision was given stays, since it may have read of it.
 const TASKS: &str = "DELETE FROM workflows WHERE decision >= ?1; \
      INSERT INTO dropped SELECT a.attempt_key FROM attempts a JOIN tasks t ON t.task_key = a.task_key \
-       LEFT JOIN heard h ON h.task_id = t.task_id WHERE t.iteration NOT IN (SELECT iteration FROM workflows) OR a.number > h.attempts \
-       OR a.ended_at_ms IS NULL OR (h.task_id IS NULL AND t.state NOT IN ('completed', 'failed')); \
+       LEFT JOIN heard h ON h.task_id = t.task_id LEFT JOIN given g ON g.task_id = t.task_id \
+       WHERE t.iteration NOT IN (SELECT iteration FROM workflows) OR a.number > h.attempts OR a.ended_at_ms IS NULL OR \
+       (h.task_id IS NULL AND t.state NOT IN ('completed', 'failed') AND a.number > coalesce(g.attempts, 0)); \
      DELETE FROM dependencies WHERE task_key IN (SELECT task_key FROM tasks WHERE iteration NOT IN (SELECT iteration FROM workflows)) \
        OR on_key IN (SELECT task_key FROM tasks WHERE iteration NOT IN (SELECT iteration FROM workflows)); \
      DELETE FROM task_specs WHERE task_key IN (SELECT task_key FROM tasks WHERE iteration NOT IN (SELECT iteration FROM workflows)); \
@@ -101,7 +106,8 @@ const TASKS: &str = "DELETE FROM workflows WHERE decision >= ?1; \
 const STANDING: &str = "UPDATE tasks SET state = h.state, reason_code = h.code, reason = iif(h.code IS NULL, NULL, coalesce(h.reason, h.code)), \
        retry_at_ms = NULL, retry_set_ms = NULL FROM heard h WHERE h.task_id = tasks.task_id AND \
        (tasks.state <> h.state OR tasks.delivered IS NOT h.number); \
-     UPDATE tasks SET superseded = NULL, delivered = (SELECT h.number FROM heard h WHERE h.task_id = tasks.task_id); \
+     UPDATE tasks SET superseded = iif(?1, superseded, NULL), \
+       delivered = (SELECT h.number FROM heard h WHERE h.task_id = tasks.task_id); \
      UPDATE tasks SET state = 'pending', reason_code = NULL, reason = NULL, tries = 0, misfires = 0, retry_at_ms = NULL, \
        retry_set_ms = NULL, stale = 0 WHERE delivered IS NULL AND state NOT IN ('completed', 'failed')";
 
@@ -152,6 +158,13 @@ struct Cut {
     asked: Option<Vec<String>>,
 }
 
+impl Cut {
+    /// Whether the decision has not been made, so that the run is taken as it stands.
+    fn is_now(&self) -> bool {
+        self.at_ms == i64::MAX
+    }
+}
+
 impl Store {
     /// The runs under which decisions of this one were made, where it goes on from others, in the order in which they
     /// count.
@@ -192,7 +205,7 @@ impl Store {
             writer.hear(&cut)?;
             writer.batch(TASKS, &[&cut.number])?;
             writer.drop_attempts()?;
-            writer.batch(STANDING, &[])?;
+            writer.batch(STANDING, &[&cut.is_now()])?;
             writer.batch(REUSED, &[])?;
             let sentence = "it has the results that the run before has of it, and ran nothing";
             writer.connection.execute(
@@ -261,7 +274,8 @@ impl Store {
             writer.shared()
         })?;
         self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, true)?;
-        self.connection.execute_batch("DROP TABLE temp.heard; DROP TABLE temp.dropped; VACUUM")?;
+        self.connection
+            .execute_batch("DROP TABLE temp.heard; DROP TABLE temp.given; DROP TABLE temp.dropped; VACUUM")?;
         self.connection.pragma_update(None, "foreign_keys", true)?;
         Ok(shared)
     }
@@ -318,24 +332,36 @@ impl Writer<'_> {
         let led =
             statement.query_map([cut.number], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?)))?;
         let led: BTreeMap<i64, Option<i64>> = led.collect::<Result<_, _>>()?;
-        let mut chain = Vec::new();
+        let mut chain = BTreeSet::new();
         let mut next = cut.state_from;
         while let Some(number) = next {
-            chain.push(number);
+            chain.insert(number);
             next = led.get(&number).copied().flatten().filter(|earlier| *earlier < number);
         }
         let mut finished = self.connection.prepare(
-            "SELECT finished FROM decisions WHERE number = ?1 AND outcome = 'answered' AND finished IS NOT NULL",
+            "SELECT number, outcome = 'answered', finished FROM decisions WHERE decision < ?1 AND finished IS NOT NULL \
+             ORDER BY decision",
         )?;
         let mut keep = self.connection.prepare("INSERT OR REPLACE INTO heard VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
-        for number in chain.into_iter().rev() {
-            let text: Option<Vec<u8>> = finished.query_row([number], |row| row.get(0)).optional()?;
-            let Some(text) = text else { continue };
+        let mut give = self.connection.prepare(
+            "INSERT INTO given VALUES (?1, ?2) ON CONFLICT (task_id) DO UPDATE SET attempts = max(attempts, excluded.attempts)",
+        )?;
+        let mut rows = finished.query([cut.place])?;
+        while let Some(row) = rows.next()? {
+            let (number, answered, text): (i64, bool, Vec<u8>) = (row.get(0)?, row.get(1)?, row.get(2)?);
             let results: Vec<TaskResult> = document(&compress::unpack_alone(&text)?)?;
             for result in results {
-                let state = result.outcome.state().as_str();
-                keep.execute((&result.task, number, result.attempts, state, &result.code, &result.reason))?;
+                give.execute((&result.task, result.attempts))?;
+                if answered && chain.contains(&number) {
+                    let state = result.outcome.state().as_str();
+                    keep.execute((&result.task, number, result.attempts, state, &result.code, &result.reason))?;
+                }
             }
+        }
+        // what is taken back now is still to be heard of anew
+        let taken_back = "DELETE FROM heard WHERE task_id IN (SELECT task_id FROM tasks WHERE superseded IS NOT NULL)";
+        if cut.is_now() {
+            self.connection.execute(taken_back, []).map(drop)?
         }
         Ok(())
     }
