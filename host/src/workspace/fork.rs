@@ -4,7 +4,7 @@ use super::environment::environment_here;
 use super::init::{Aside, check_label, config_text, now_ms, place_of};
 use super::open::{assemble, config_document, kept_config, on_shared_file_system, pin_again, read_store};
 use super::{NewPlugin, Workspaces, amended, exchange_plugin, pin, read_run_config, settle_source, take_files};
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Failure, FailureKind, refuse_bundle};
 use crate::ground::carriage::{Allowance, Bring, Carriage, Carried, is_executable, share};
 use crate::ground::files::{open_directory, open_regular};
 use crate::ground::machine;
@@ -68,10 +68,12 @@ pub struct Forked {
 /// Makes a run of another.
 ///
 /// # Errors
-/// If there is no such decision, what is to be otherwise is refused, or the disk fails; nothing is left behind.
+/// If the other is a bundle or has no such decision, what is to be otherwise is refused, or the disk fails; nothing is
+/// left behind.
 pub fn fork(request: ForkRequest<'_>) -> Result<Forked, Failure> {
     request.label.map_or(Ok(()), check_label)?;
     let parent = request.parent;
+    refuse_bundle(parent)?;
     let runs = parent.root().parent().ok_or_else(|| Failure::input("the run lies in no workspace"))?;
     let store = read_store(parent)?;
     let row = store.run()?;
