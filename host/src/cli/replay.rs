@@ -28,7 +28,9 @@ pub(super) fn replay(session: &Session, name: &str) -> Result<u8, Failure> {
         print(&format!("{} decision(s) made again, {} as recorded\n", replay.decisions, replay.agreed))?;
     }
     if replay.left_out > 0 {
-        tell(&format!("{} decision(s) had passed their deadline and were left out", replay.left_out));
+        let why =
+            "had no answer when their time was over (`limits.plugin.plan_ms`), which says nothing about the campaign";
+        tell(&format!("{} decision(s) {why}: they were left out", replay.left_out));
     }
     if let Some(file) = &replay.removed_file {
         let one = format!("`{}` {}", one_line(&file.path), was_removed(file));

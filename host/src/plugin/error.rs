@@ -91,6 +91,12 @@ impl PluginErrorKind {
         matches!(self, Self::Unstarted(_) | Self::Starved(_) | Self::Ungiven(_))
     }
 
+    /// Whether its calls went deeper than the stack reaches: how many that are is the matter of its native code, which
+    /// differs between processors, and where address space is limited.
+    pub fn is_depth(&self) -> bool {
+        matches!(self, Self::Trap(text) if text.starts_with(&wasmtime::Trap::StackOverflow.to_string()))
+    }
+
     /// Whether the error says nothing about what was asked: not a word of it is the plugin's doing in this call.
     pub fn says_nothing(&self) -> bool {
         self.never_ran() || self.is_machine()

@@ -56,13 +56,12 @@ impl artifacts::Host for CallState {
             self.charge(piece.len() as u64)?;
             return Ok(Ok(piece));
         }
-        // what is refused stands in the record, so that no more than a digest may stand in the refusal
-        let read = if digest.len() > DIGEST_MAX {
+        // by its form alone it is refused alike everywhere, so that the record need not hold it
+        if digest.len() > DIGEST_MAX {
             let text = format!("a digest has {DIGEST_MAX} digits, and this has {} bytes", digest.len());
-            Err(GuestError::Denied(Detail::of(Code::UnknownDigest, text)))
-        } else {
-            self.shared.artifacts.read(&digest, offset, max.min(READ_MAX))
-        };
+            return Ok(Err(to_wit(GuestError::Denied(Detail::of(Code::UnknownDigest, text)))));
+        }
+        let read = self.shared.artifacts.read(&digest, offset, max.min(READ_MAX));
         if self.run.is_none() {
             // only a decision's reads stand in the record, and only it has fuel
             self.in_time()?;

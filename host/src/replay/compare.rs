@@ -1,6 +1,8 @@
 //! What was recorded of a decision against what came of making it again.
+use crate::model::contract::{OpenTasksRead, ReadRefused, Reads};
 use crate::model::evidence::{DecisionKind, DecisionOutcome};
-use crate::plugin::PluginError;
+use crate::model::result::Summary;
+use crate::plugin::{PluginError, PluginErrorKind};
 use crate::store::DecisionInput;
 use crate::tick::sha256_of_answer;
 use serde::Serialize;
@@ -78,6 +80,8 @@ pub struct Difference {
 pub(super) struct Recorded<'a> {
     pub(super) input: &'a DecisionInput,
     pub(super) state: Option<&'a str>,
+    /// The digests of the files that it read, sorted.
+    pub(super) read: &'a [String],
     /// The digests of the files that it wrote, sorted.
     pub(super) written: &'a [String],
     pub(super) same_engine: bool,
@@ -88,16 +92,32 @@ pub(super) struct Came {
     pub(super) outcome: DecisionOutcome,
     /// The error, if there is one; or why the plugin could not be asked at all.
     pub(super) error: Option<String>,
-    pub(super) never_ran: bool,
+    /// What kept the plugin from deciding, if it was not its own doing.
+    pub(super) unasked: Option<Aspect>,
+    /// Whether its calls went deeper than the stack reaches.
+    pub(super) depth: bool,
     pub(super) state: Option<String>,
     pub(super) rest: Option<String>,
     pub(super) fuel: u64,
+    /// What it asked for.
+    pub(super) reads: Reads,
     /// The digests of the files that it wrote, sorted.
     pub(super) written: Vec<String>,
+    /// What of its answer stands in the record once more.
+    pub(super) told: Option<Told>,
     /// What it answered, just as it was given.
     pub(super) said: String,
     /// A file that could not be read and was when the decision was made: its digest, and why.
     pub(super) missing: Option<(String, String)>,
+}
+
+/// What a person is told of an answer.
+#[derive(Default)]
+pub(super) struct Told {
+    pub(super) next: Option<&'static str>,
+    pub(super) reason: String,
+    /// Canonical JSON.
+    pub(super) summary: Option<String>,
 }
 
 impl Came {
@@ -105,11 +125,14 @@ impl Came {
         Self {
             outcome: DecisionOutcome::Answered,
             error: None,
-            never_ran: false,
+            unasked: None,
+            depth: false,
             state: Some(state),
             rest: Some(rest),
             fuel,
+            reads: Reads::default(),
             written: Vec::new(),
+            told: None,
             said: String::new(),
             missing: None,
         }
@@ -117,14 +140,22 @@ impl Came {
 
     pub(super) fn failed(error: PluginError, fuel: u64) -> Self {
         let outcome = error.kind.outcome();
+        let unasked = match error.kind {
+            PluginErrorKind::Ungiven(_) => Some(Aspect::Input),
+            _ if outcome.is_none() => Some(Aspect::Plugin),
+            _ => None,
+        };
         Self {
             outcome: outcome.unwrap_or(DecisionOutcome::Error),
             error: Some(error.to_string()),
-            never_ran: outcome.is_none(),
+            unasked,
+            depth: error.kind.is_depth(),
             state: None,
             rest: None,
             fuel,
+            reads: Reads::default(),
             written: Vec::new(),
+            told: None,
             said: String::new(),
             missing: None,
         }
@@ -168,7 +199,10 @@ pub(super) fn first_difference(
         true => {
             Found::in_documents(Aspect::Answer, Some(input.answer.as_deref().unwrap_or_default()), Some(&came.said))
         }
-        false => in_what_came(recorded, came).or_else(|| in_what_it_took(recorded, came)),
+        false => in_what_came(recorded, came)
+            .or_else(|| in_what_is_told(recorded, came))
+            .or_else(|| in_what_it_asked(recorded, came))
+            .or_else(|| in_what_it_took(recorded, came)),
     })?;
     Some(told(place, input, found))
 }
@@ -223,10 +257,10 @@ impl Found {
 /// The plugin, its files and its arguments.
 fn in_what_was_given(input: &DecisionInput, input_sha256: &str, came: &Came) -> Option<Found> {
     let record = &input.record;
-    if came.never_ran {
+    if let Some(aspect) = came.unasked {
         let plugin = input.plugin.as_deref().unwrap_or("(not pinned)");
         let recorded = format!("{plugin} with SHA-256 {}", record.plugin_sha256);
-        return Found::whole(Aspect::Plugin, recorded, came.error.as_deref().unwrap_or_default());
+        return Found::whole(aspect, recorded, came.error.as_deref().unwrap_or_default());
     }
     if let Some((digest, why)) = &came.missing {
         return Found::whole(Aspect::File, format!("it was read: SHA-256 {digest}"), why.as_str());
@@ -261,7 +295,44 @@ fn in_what_came(recorded: &Recorded<'_>, came: &Came) -> Option<Found> {
     })
 }
 
-/// The words of its error, and its fuel, which only the same engine gives again.
+/// What stands of the answer in the record once more, for a person.
+fn in_what_is_told(recorded: &Recorded<'_>, came: &Came) -> Option<Found> {
+    let (record, told) = (&recorded.input.record, came.told.as_ref()?);
+    let text = |text: Option<&str>| text.map_or_else(|| "(nothing)".to_owned(), str::to_owned);
+    let found = |path: &str, one: String, other: String| {
+        (one != other).then(|| Found { aspect: Aspect::Answer, path: path.to_owned(), recorded: one, replayed: other })
+    };
+    let summary = || {
+        let parsed = told.summary.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        let shown = |summary: &Option<Summary>| serde_json::to_string(summary).unwrap_or_default();
+        found("/summary", shown(&record.summary), shown(&parsed))
+    };
+    found("/next", text(record.next.as_deref()), text(told.next))
+        .or_else(|| found("/reason", text(record.reason.as_deref()), text(Some(&told.reason))))
+        .or_else(summary)
+}
+
+/// What it asked for: files, those that it was refused, and open tasks.
+fn in_what_it_asked(recorded: &Recorded<'_>, came: &Came) -> Option<Found> {
+    let (input, reads) = (recorded.input, &came.reads);
+    let read: Vec<&str> = reads.digests.iter().map(String::as_str).collect();
+    if recorded.read != read {
+        return Found::whole(Aspect::File, format!("read: {}", recorded.read.join(" ")), read.join(" "));
+    }
+    if input.refusals != reads.refused {
+        let places = |all: &[ReadRefused]| all.iter().map(|one| one.seq.to_string()).collect::<Vec<_>>().join(" ");
+        let refused = format!("refused: {}", places(&input.refusals));
+        return Found::whole(Aspect::File, refused, places(&reads.refused));
+    }
+    if input.open_tasks != reads.open_tasks {
+        let shown = |all: &[OpenTasksRead]| serde_json::to_string(all).unwrap_or_default();
+        return Found::whole(Aspect::Input, shown(&input.open_tasks), shown(&reads.open_tasks));
+    }
+    None
+}
+
+/// The words of its error, and its fuel, which only the same engine gives again; what it had used when its calls were
+/// too deep, not even that.
 fn in_what_it_took(recorded: &Recorded<'_>, came: &Came) -> Option<Found> {
     let record = &recorded.input.record;
     if !recorded.same_engine {
@@ -271,7 +342,7 @@ fn in_what_it_took(recorded: &Recorded<'_>, came: &Came) -> Option<Found> {
         let text = |error: Option<&String>| error.cloned().unwrap_or_default();
         return Found::whole(Aspect::Outcome, text(record.error.as_ref()), text(came.error.as_ref()));
     }
-    if came.fuel != record.fuel {
+    if came.fuel != record.fuel && !came.depth {
         return Found::whole(Aspect::Fuel, record.fuel.to_string(), came.fuel.to_string());
     }
     None

@@ -15,20 +15,22 @@ use crate::ground::files::open_regular_path;
 use crate::ground::threads::share;
 use crate::model::config::RunConfig;
 use crate::model::contract::{Context, Decision, Folded};
-use crate::model::document::canonical_value;
+use crate::model::document::{canonical_value, sha256};
 use crate::model::evidence::{DecisionKind, DecisionOutcome, EngineRecord, RemovedRecord};
 use crate::model::limit::{CompileLimits, PluginLimits};
 use crate::model::script::{CAMPAIGN, PinnedScript};
 use crate::plugin::{
-    Answer, Compiler, HostSettings, LogEntry, PluginError, PluginHost, PluginLog, PluginSource, Plugins, this_engine,
+    Answer, Compiler, HostSettings, LogEntry, PluginError, PluginErrorKind, PluginHost, PluginLog, PluginSource,
+    Plugins, this_engine,
 };
 use crate::run::{CampaignView, RunDir};
 use crate::store::{DecisionInput, MadeAs, Store, StoreError};
 use crate::tick::{
-    canonical_next, canonical_output, input_digest, raw_analysis, raw_decision, rest_of_analysis, rest_of_plan,
+    WHY_ANALYZED, canonical_next, canonical_output, input_digest, raw_analysis, raw_decision, rest_of_analysis,
+    rest_of_plan,
 };
 use crate::workspace::read_run_config;
-use compare::{Came, Recorded};
+use compare::{Came, Recorded, Told};
 use files::{ReplayedFiles, ReplayedView};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -213,7 +215,14 @@ impl<'a> Replayer<'a> {
 
     /// Makes one decision again; `place` counts the decisions made.
     fn again(&mut self, place: i64) -> Result<(), Failure> {
-        let Some(input) = self.store.decision_input(place)? else { return Ok(()) };
+        let wrong = |why: &str| format!("entry {place} of the decisions of run `{}` {why}", self.run_id);
+        let input = self.store.decision_input(place).map_err(|error| {
+            let failure = Failure::from(error);
+            Failure { what: format!("{}: {}", wrong("cannot be read"), failure.what), ..failure }
+        })?;
+        let Some(input) = input else {
+            return Err(Failure::of(FailureKind::Machine, wrong("is missing, and later ones are there")));
+        };
         if input.record.outcome == DecisionOutcome::Deadline {
             self.total.left_out += 1;
             return Ok(());
@@ -252,8 +261,15 @@ impl<'a> Replayer<'a> {
         if let (None, Some(why)) = (self.other, self.plugin_trouble(input)) {
             return Ok(Some(compare::no_plugin(place, input, &why)));
         }
+        let configured = sha256(input.config.as_bytes());
+        if configured != input.record.config_sha256 {
+            let why = format!("its configuration has SHA-256 {configured}, not {}", input.record.config_sha256);
+            return Err(Broken::Record(why));
+        }
         let given = input.record.state_from.map(|number| self.state_after(number)).transpose()?;
-        let (context, came) = self.decide(place, input, given.as_deref())?;
+        let read = self.store.decision_reads(place).map_err(Failure::from)?;
+        let (context, mut came) = self.decide(input, given.as_deref())?;
+        came.missing = came.missing.filter(|(digest, _)| read.contains(digest));
         if let Some((digest, _)) = &came.missing
             && let Some(file) = self.store.removed_of_digest(digest).map_err(Failure::from)?
         {
@@ -270,7 +286,7 @@ impl<'a> Replayer<'a> {
         let (record, finished) = (&input.record, input.finished.as_deref());
         let input_sha256 = input_digest(record.kind, &context, &record.config_sha256, given.as_deref(), finished);
         let written = self.store.decision_writes(place).map_err(Failure::from)?;
-        let recorded = Recorded { input, state: state.as_deref(), written: &written, same_engine };
+        let recorded = Recorded { input, state: state.as_deref(), read: &read, written: &written, same_engine };
         if self.other.is_some() {
             return Ok(compare::first_unlike(place, &recorded, &came));
         }
@@ -305,9 +321,8 @@ impl<'a> Replayer<'a> {
     }
 
     /// Asks the campaign what it was asked.
-    fn decide(&mut self, place: i64, input: &DecisionInput, state: Option<&str>) -> Result<(Context, Came), Failure> {
+    fn decide(&mut self, input: &DecisionInput, state: Option<&str>) -> Result<(Context, Came), Failure> {
         let record = &input.record;
-        let read = self.store.decision_reads(place)?;
         let key = (record.config_sha256.clone(), record.plugin_sha256.clone());
         if !self.campaigns.contains_key(&key) {
             let campaign = self.campaign(input)?;
@@ -332,13 +347,13 @@ impl<'a> Replayer<'a> {
         };
         campaign.files.begin(input.refusals.clone());
         let mut came = match record.kind {
-            DecisionKind::Plan => plan(campaign.host.plan(&context, state)),
+            DecisionKind::Plan => plan(campaign.host.plan(&context, state))?,
             DecisionKind::Analyze => {
                 let finished = input.finished.as_deref().unwrap_or("[]");
-                analysis(campaign.host.analyze(&context, state.unwrap_or("null"), finished))
+                analysis(campaign.host.analyze(&context, state.unwrap_or("null"), finished))?
             }
         };
-        came.missing = campaign.files.missing().filter(|missing| read.contains(&missing.0));
+        came.missing = campaign.files.missing();
         Ok((context, came))
     }
 
@@ -383,33 +398,51 @@ fn with_campaign_of(config: &mut RunConfig, other: &RunConfig) -> (String, Strin
 }
 
 /// What came of a plan, in the words of the record.
-fn plan(answer: Answer<Decision>) -> Came {
-    let (fuel, written) = (answer.fuel, answer.written.into_keys().collect());
+fn plan(answer: Answer<Decision>) -> Result<Came, Failure> {
+    let (fuel, reads, written) = (answer.fuel, answer.reads, answer.written.into_keys().collect());
     let decision = match answer.value {
         Ok(decision) => decision,
-        Err(error) => return Came::failed(error, fuel),
+        Err(error) => return failed(error, fuel).map(|came| Came { reads, ..came }),
     };
     let taken = || -> Result<(String, String), PluginError> {
         let state = canonical_output(&decision.state, "plan", "state")?;
         Ok((state, rest_of_plan(&decision, &canonical_next(&decision.next)?)))
     };
     let said = raw_decision(&decision);
-    match taken() {
-        Ok((state, rest)) => Came { said, written, ..Came::answered(state, rest, fuel) },
-        Err(error) => Came { said, ..Came::failed(error, fuel) },
+    let came = match taken() {
+        Ok((state, rest)) => {
+            let (next, reason, summary) = (Some(decision.next.word()), decision.reason, decision.summary);
+            Came { written, told: Some(Told { next, reason, summary }), ..Came::answered(state, rest, fuel) }
+        }
+        Err(error) => Came::failed(error, fuel),
+    };
+    Ok(Came { said, reads, ..came })
+}
+
+/// How a call failed. A machine that gives too little for it says nothing about the record: elsewhere, or alone, it may
+/// come out as recorded.
+fn failed(error: PluginError, fuel: u64) -> Result<Came, Failure> {
+    match error.kind {
+        PluginErrorKind::Unstarted(_) | PluginErrorKind::Starved(_) => Err(error.into()),
+        _ => Ok(Came::failed(error, fuel)),
     }
 }
 
 /// What came of an analysis, in the words of the record.
-fn analysis(answer: Answer<Folded>) -> Came {
-    let (fuel, written) = (answer.fuel, answer.written.into_keys().collect());
+fn analysis(answer: Answer<Folded>) -> Result<Came, Failure> {
+    let (fuel, reads, written) = (answer.fuel, answer.reads, answer.written.into_keys().collect());
     let folded = match answer.value {
         Ok(folded) => folded,
-        Err(error) => return Came::failed(error, fuel),
+        Err(error) => return failed(error, fuel).map(|came| Came { reads, ..came }),
     };
     let said = raw_analysis(&folded);
-    match canonical_output(&folded.state, "analyze", "state") {
-        Ok(state) => Came { said, written, ..Came::answered(state, rest_of_analysis(&folded), fuel) },
-        Err(error) => Came { said, ..Came::failed(error, fuel) },
-    }
+    let came = match canonical_output(&folded.state, "analyze", "state") {
+        Ok(state) => {
+            let rest = rest_of_analysis(&folded);
+            let told = Told { next: None, reason: WHY_ANALYZED.to_owned(), summary: folded.summary };
+            Came { written, told: Some(told), ..Came::answered(state, rest, fuel) }
+        }
+        Err(error) => Came::failed(error, fuel),
+    };
+    Ok(Came { said, reads, ..came })
 }

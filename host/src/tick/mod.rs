@@ -30,8 +30,8 @@ pub use attempts::reuse::{Answer, Survey, explain_reuse, reject, survey};
 pub use attempts::rules::{UsedUp, used_up};
 pub use campaign::PlanError;
 pub use campaign::decision::{
-    canonical_next, canonical_output, input_digest, raw_analysis, raw_decision, rest_of_analysis, rest_of_plan,
-    sha256_of_answer,
+    WHY_ANALYZED, canonical_next, canonical_output, input_digest, raw_analysis, raw_decision, rest_of_analysis,
+    rest_of_plan, sha256_of_answer,
 };
 pub use campaign::proposal::{Proposal, plan_first, propose_growth};
 pub use capacity::{Capacity, room};

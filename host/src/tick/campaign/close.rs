@@ -12,7 +12,9 @@ use crate::model::workflow::WorkflowError;
 use crate::store::{Came, Durability, Portion, StoreError};
 use crate::tick::campaign::PlanError;
 use crate::tick::campaign::ask::{Asked, Question, Spent, Undecided};
-use crate::tick::campaign::decision::{canonical_output, raw_analysis, rest_of_analysis, sha256_of_answer};
+use crate::tick::campaign::decision::{
+    WHY_ANALYZED, canonical_output, raw_analysis, rest_of_analysis, sha256_of_answer,
+};
 use crate::tick::campaign::proposal::plan;
 use crate::tick::turn::Phase;
 use crate::tick::{Moment, Run, Tick, TickError};
@@ -137,7 +139,7 @@ fn analyze(run: &mut Run, moment: Moment<'_>, tick: &mut Tick) -> Result<(), Und
                 state: &state,
                 rest: &rest,
                 next: None,
-                reason: "results",
+                reason: WHY_ANALYZED,
                 summary: said.summary.as_deref(),
                 output_sha256: &output_sha256,
             };

@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
+/// The reason that is noted of an analysis, which gives none.
+pub const WHY_ANALYZED: &str = "results";
+
 /// The context of the next decision of a run.
 pub(in crate::tick) fn context(run: &Run, row: &RunRow, kind: DecisionKind, now_ms: i64) -> Result<Context, TickError> {
     let supplied = row.supplied.as_deref().map(store::document::<Value>).transpose()?;

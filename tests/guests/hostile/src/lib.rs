@@ -66,6 +66,8 @@ impl Guest for Hostile {
             "garbage-summary" => Ok(Decision { summary: Some("{not json".into()), ..decision(state, Next::Wait) }),
             "data" => Ok(decision(state, Next::Hold(with_data(&params["data"])))),
             "error-with-data" => Err(Error::Invalid(with_data(&params["data"]))),
+            "deep" => Ok(decision(json!(down(params["depth"].as_u64().unwrap_or(u64::MAX))).to_string(), Next::Wait)),
+            "odd-reads" => Ok(decision(odd_reads(), Next::Wait)),
             "denied-artifact" => Ok(decision(denied_artifact(), workflow(json!([task("a")])))),
             "wait" => Ok(decision(state, Next::Wait)),
             "hold" => Ok(decision(state, Next::Hold(detail("need-person", "which way to go")))),
@@ -148,6 +150,12 @@ fn random_bytes(length: u64) -> Vec<u8> {
 #[expect(unconditional_recursion, reason = "overflowing the stack is what it is for")]
 fn descend(depth: u64) -> u64 {
     std::hint::black_box([depth; 64])[7] + descend(std::hint::black_box(depth + 1))
+}
+
+/// Goes down so many calls, none of which needs more than its own frame.
+#[inline(never)]
+fn down(calls: u64) -> u64 {
+    if calls == 0 { 1 } else { (down(calls - 1).rotate_left(7) ^ calls).wrapping_mul(31) % 1_000_003 }
 }
 
 /// What the campaign sees of the world outside its arguments.
@@ -266,6 +274,16 @@ fn denied_artifact() -> String {
         Err(Error::Denied(detail)) => json!({"denied": detail.code}).to_string(),
         Err(_) => json!("another error").to_string(),
     }
+}
+
+/// Asks for what is no digest, for what no file has, and for both once more.
+fn odd_reads() -> String {
+    let asked = ["x".repeat(65), "0".repeat(64), "x".repeat(65), "1".repeat(64)];
+    let told = asked.iter().map(|digest| match artifacts::read(digest, 0, 10) {
+        Err(Error::Denied(detail)) => json!(detail.message),
+        _ => json!("another answer"),
+    });
+    json!(told.collect::<Vec<_>>()).to_string()
 }
 
 fn params() -> Value {
