@@ -1,10 +1,11 @@
 //! `fork`: a run that goes on from before a decision of another.
 use crate::support::guest;
-use crate::support::world::{World, tasks_config};
+use crate::support::world::{self, World, tasks_config};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
 
 /// What is recorded of a run.
 fn evidence(world: &World, run: &str) -> Value {
@@ -150,6 +151,67 @@ fn what_a_rerun_and_an_amendment_did_later_is_not_in_what_was_heard_before() {
 }
 
 #[test]
+fn what_is_rerun_now_is_rerun_in_the_fork_and_what_was_read_of_it_before_is_there() {
+    let world = bisecting(2);
+    world.init();
+    world.run(&["loop", "r"]).code(0);
+    let last = states(&world, "r").last().expect("a task").replace("=completed", "");
+    world.run(&["rerun", "r", &last]).code(0);
+    let made = world.run(&["fork", "r", "--at", "6", "--run-id", "f", "--json"]).code(0).json();
+    assert_eq!((&made["shared"]["tasks"], &made["shared"]["open"]), (&json!(5), &json!(1)), "{made}");
+    // a decision whose state the rerun has left behind had read what the task left the first time
+    world.is_sound("f");
+    world.run(&["loop", "f"]).code(0);
+    world.is_sound("f");
+    assert!(states(&world, "f").contains(&format!("{last}=completed")), "it ran here: {:?}", states(&world, "f"));
+    // a campaign that takes back what it was told is told anew in the fork too
+    let mut config = tasks_config(&json!([]));
+    let params = json!({"lo": 0, "hi": 1024, "target": 613, "iterations": 1, "ask": true});
+    config["campaign"] = json!({"plugin": "loop.wasm", "params": params, "seed": 42, "analyze": "each-result",
+        "takes_back": true});
+    world.write("config.json", &config.to_string());
+    world.run(&["init", "demo", "--run-id", "k"]).code(0);
+    world.run(&["loop", "k"]);
+    let first = states(&world, "k")[0].replace("=completed", "");
+    world.run(&["rerun", "k", &first]).code(0);
+    let at = evidence(&world, "k")["decisions"].as_array().expect("decisions").len() + 1;
+    world.run(&["fork", "k", "--at", &at.to_string(), "--run-id", "l"]).code(0);
+    world.is_sound("l");
+    assert_eq!(states(&world, "l")[0], format!("{first}=pending"));
+    world.run(&["loop", "l"]);
+    world.run(&["resume", "l", "--set", "n=1"]).code(0);
+    world.run(&["loop", "l"]).code(0);
+    world.is_sound("l");
+    assert_eq!(evidence(&world, "l")["run"]["result"]["corrected"], 1);
+    // before it was brought back, it was not
+    world.run(&["fork", "k", "--at", &(at - 1).to_string(), "--run-id", "m"]).code(0);
+    world.is_sound("m");
+    assert_eq!(states(&world, "m")[0], format!("{first}=completed*"));
+}
+
+#[test]
+fn of_two_forks_with_one_id_there_is_one() {
+    let world = bisecting(2);
+    world.init();
+    world.run(&["loop", "r"]).code(0);
+    for round in 0..3 {
+        let id = format!("f{round}");
+        let arguments = ["fork", "r", "--at", "4", "--run-id", &id];
+        let begun = [0, 1].map(|_| {
+            let mut command = world.command(&arguments);
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a fork")
+        });
+        let ended = begun.map(|child| world::done(child.wait_with_output().expect("an end")));
+        let (made, refused): (Vec<_>, Vec<_>) = ended.iter().partition(|done| done.code == Some(0));
+        assert_eq!(made.len(), 1, "{ended:?}");
+        assert!(refused[0].code == Some(2) && refused[0].stderr.contains("exists already"), "{ended:?}");
+        world.is_sound(&id);
+    }
+    let entries = fs::read_dir(world.workspace().join("runs")).expect("runs").flatten();
+    assert_eq!(entries.count(), 4, "nothing is left of those that were refused");
+}
+
+#[test]
 fn what_goes_on_runs_again_and_what_is_gone_is_named() {
     let world = World::with_tasks(&json!([
         {"id": "slow", "command": "while test -e ../../../../../hold; do sleep 0.05; done; echo s > s.dat", "outputs": ["s.dat"]},
@@ -164,6 +226,8 @@ fn what_goes_on_runs_again_and_what_is_gone_is_named() {
     });
     let lost = world.run(&["path", "r", "gone", "g.dat"]).code(0).stdout;
     fs::remove_file(lost.trim()).expect("an output");
+    // whoever drives the other run is not asked, and drives on
+    let mut driver = world.waiting_loop(&[]);
     let made = world.run(&["fork", "r", "--at", "2", "--run-id", "f", "--json"]).code(0);
     assert!(made.stderr.contains("1 file(s) of results are gone or changed there"), "{made:?}");
     assert_eq!(made.json()["shared"], json!({"decisions": 1, "tasks": 1, "open": 2}));
@@ -173,7 +237,8 @@ fn what_goes_on_runs_again_and_what_is_gone_is_named() {
     world.run(&["loop", "f"]).code(0);
     world.is_sound("f");
     assert_eq!(states(&world, "f"), ["slow=completed", "gone=completed", "there=completed*"]);
-    world.run(&["loop", "r"]).code(0);
+    assert!(driver.wait().expect("the loop").success());
+    assert_eq!(world.status()["state"], "completed");
 }
 
 #[test]
@@ -200,6 +265,14 @@ fn a_fork_that_cannot_be_is_refused_and_leaves_nothing() {
         assert!(matches!(done.code, Some(2 | 4)) && done.stderr.contains(said), "{arguments:?}: {done:?}");
         assert_eq!(names(), ["r"], "{arguments:?}");
     }
+    // a bundle lies in no workspace, and nothing may be put beside it
+    let place = tempfile::tempdir().expect("a folder");
+    let bundle = place.path().join("bundle");
+    let bundle = bundle.to_str().expect("UTF-8");
+    world.run(&["evidence", "r", "--out", bundle]).code(0);
+    let done = world.run(&["fork", bundle, "--at", "3"]).code(2);
+    assert!(done.stderr.contains("go on with the run that it was made from"), "{done:?}");
+    assert_eq!(fs::read_dir(place.path()).expect("a folder").count(), 1);
     // a fork that is killed leaves nothing that is taken for a run, and the next takes it away
     let killed =
         world.run_with(&["fork", "r", "--at", "3", "--run-id", "f"], &[("MATTERSTACK_FAILPOINT", "fork.rename:1")]);

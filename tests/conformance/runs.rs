@@ -1,6 +1,7 @@
 //! The campaign in every language, as a run from its beginning to its end through the binary: with results one by one,
 //! a task that fails, one that is given up, a person who is asked, and a result that is taken back.
 use super::{LANGUAGES, subject};
+use crate::support::bundle::verified_alone;
 use crate::support::until;
 use crate::support::world::World;
 use matterstack::model::document::canonical;
@@ -53,7 +54,11 @@ fn record(language: &str) -> Record {
     });
     world.run(&["resume", "r", "--set", "note=\"già\"", "--set", "n=1.5e17"]).code(0);
     world.run(&["loop", "r"]).code(0);
-    world.is_sound("r");
+    world.run(&["doctor", "r"]).code(0);
+    let found = verified_alone(&world);
+    let count = |key: &str| found[key].as_u64().expect("a count");
+    assert!(count("agreed") > 12 && count("agreed") == count("decisions"), "{language}: {found}");
+    assert_eq!(count("left_out"), 0, "{language}: {found}");
     let tasks = world.run(&["tasks", "r", "--json"]).code(0).json();
     let outputs = tasks.as_array().expect("tasks").iter();
     let outputs = outputs.map(|task| json!([task["id"], task["state"], task["outputs"]]));

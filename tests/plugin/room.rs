@@ -1,18 +1,7 @@
 //! Machines with too little: address space is limited, and a plugin runs without reserving any, or the machine is
 //! blamed.
 use super::*;
-use crate::support::world::{Done, World};
-
-/// Runs a command of ours under `ulimit -v KB`.
-fn limited(world: &World, kb: u32, arguments: &[&str]) -> Done {
-    let shell = format!("ulimit -v {kb}; exec \"$@\"");
-    let ours = world.command(arguments);
-    let mut command = std::process::Command::new("/bin/sh");
-    command.args(["-c", &shell, "sh"]).arg(ours.get_program()).args(ours.get_args());
-    command.current_dir(ours.get_current_dir().unwrap()).env_clear();
-    command.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    crate::support::world::done(command.output().unwrap())
-}
+use crate::support::world::World;
 
 fn two_tasks() -> World {
     World::with_tasks(&json!([
@@ -32,7 +21,7 @@ fn attempts(world: &World) -> (usize, usize) {
 fn a_run_goes_its_way_under_a_limit_of_address_space() {
     let world = two_tasks();
     for arguments in [&["init", "demo", "--run-id", "r"][..], &["step", "r"], &["loop", "r", "--timeout", "100s"]] {
-        limited(&world, 4_000_000, arguments).code(0);
+        world.limited(4_000_000, arguments).code(0);
     }
     assert_eq!(world.tasks(), "a=completed b=completed");
 }
@@ -44,7 +33,7 @@ fn a_machine_without_room_for_a_call_is_blamed_and_nothing_else() {
     let mut blamed = 0;
     // from where the program itself does not start to where everything works
     for kb in (20_000..400_000).step_by(2_000) {
-        let done = limited(&world, kb, &["step", "r"]);
+        let done = world.limited(kb, &["step", "r"]);
         assert!(!world.tasks().contains("failed") && !world.tasks().contains("skipped"), "{kb}: {done:?}");
         match done.code {
             Some(0) => break,
@@ -80,7 +69,7 @@ fn a_huge_directory_costs_the_host_no_memory() {
     fs::copy(guest("hostile-operator"), world.workspace().join("lister.wasm")).unwrap();
     world.init();
     // a hundred times the directory would not go into this
-    limited(&world, 700_000, &["loop", "r", "--timeout", "300s"]).code(0);
+    world.limited(700_000, &["loop", "r", "--timeout", "300s"]).code(0);
     assert_eq!(world.tasks(), "a=completed");
     world.run(&["evidence", "r"]).code(0);
     let evidence = fs::read(world.run_dir("r").join("evidence/evidence.json")).unwrap();
@@ -98,9 +87,9 @@ fn a_campaign_that_the_machine_starves_is_asked_again() {
     fs::copy(guest("hostile"), world.workspace().join("hostile.wasm")).unwrap();
     world.init();
     world.run(&["amend", "r", "config", "campaign.params.mode=memory"]).code(0);
-    let mut last = limited(&world, 1_000_000, &["loop", "r", "--timeout", "60s"]);
+    let mut last = world.limited(1_000_000, &["loop", "r", "--timeout", "60s"]);
     while last.code == Some(0) {
-        last = limited(&world, 1_000_000, &["step", "r"]);
+        last = world.limited(1_000_000, &["step", "r"]);
     }
     assert_eq!(last.code, Some(74), "{last:?}");
     assert!(last.stderr.contains("no more memory to give"), "{last:?}");

@@ -9,3 +9,4 @@ mod inputs;
 mod replays;
 mod size;
 mod ticking;
+mod told;

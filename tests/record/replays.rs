@@ -1,5 +1,5 @@
 //! `replay` through the binary: runs that were amended, rerun, revived and upgraded, and whose campaign failed.
-use crate::support::bundle::bundle;
+use crate::support::bundle::replayed_alone;
 use crate::support::guest;
 use crate::support::world::{World, tasks_config};
 use rusqlite::Connection;
@@ -22,11 +22,7 @@ fn replayed(world: &World, run: &str) -> u64 {
     let found = world.run(&["replay", run, "--json"]).code(0).json();
     assert_eq!(found["first"], Value::Null);
     assert_eq!((&found["differing"], &found["other_engine"], &found["left_out"]), (&json!(0), &json!(0), &json!(0)));
-    let (there, place) = (World::with_tasks(&json!([])), tempfile::tempdir().expect("a folder"));
-    let bundle = bundle(world, &place.path().join("bundle"));
-    let name = bundle.to_str().expect("UTF-8");
-    assert_eq!(there.run(&["replay", name, "--json"]).code(0).json(), found);
-    assert_eq!(there.run(&["evidence", "verify", name, "--json"]).code(0).json()["wrong"], json!([]));
+    assert_eq!(replayed_alone(world), found);
     found["agreed"].as_u64().expect("a count")
 }
 
@@ -126,6 +122,52 @@ fn a_run_that_was_changed_in_every_way_is_replayed() {
     std::fs::write(world_failing.run_dir("r").join("ok"), "").expect("a file");
     world_failing.run(&["loop", "r"]).code(0);
     assert_eq!(replayed(&world_failing, "r"), 5, "plan, analyze and fail; analyze and complete");
+    assert_eq!(replayed(&world, "r"), 5);
+}
+
+#[test]
+fn what_was_amended_rerun_or_is_running_again_is_replayed() {
+    let world = World::with_tasks(&json!([
+        {"id": "a", "command": ["sh", "s.sh"], "files": {"s.sh": {"path": "scripts/s.sh"}}},
+        {"id": "b", "command": "false", "allow_failure": true},
+        {"id": "c", "command": "while test -e ../../../../../hold; do sleep 0.05; done", "allow_failure": true},
+    ]));
+    world.write("scripts/s.sh", "exit 3");
+    world.init();
+    world.run(&["loop", "r"]).code(1);
+    // another script and another command, of which the decisions before know nothing
+    world.write("scripts/s.sh", "exit 0");
+    world.run(&["amend", "r", "file", "scripts/s.sh"]).code(0);
+    world.run(&["amend", "r", "task", "b", "command=true"]).code(0);
+    let before = replayed(&world, "r");
+    world.run(&["rerun", "r", "--state", "failed"]).code(0);
+    world.run(&["loop", "r"]).code(0);
+    let amended = replayed(&world, "r");
+    assert!(amended > before, "{before} and {amended}");
+    // while one runs again, and when it has
+    world.write("hold", "");
+    world.run(&["rerun", "r", "c"]).code(0);
+    world.run(&["step", "r"]).code(0);
+    assert!(world.tasks().contains("c=running"), "{}", world.tasks());
+    assert_eq!(replayed(&world, "r"), amended);
+    std::fs::remove_file(world.workspace().join("hold")).expect("the hold");
+    world.run(&["loop", "r"]).code(0);
+    assert!(replayed(&world, "r") > amended);
+}
+
+#[test]
+fn an_input_that_was_exchanged_is_read_as_it_was() {
+    let mut config = tasks_config(&json!([]));
+    let params = json!({"lo": 0, "hi": 1024, "target": 613, "iterations": 2});
+    let inputs = json!({"start": "start.json"});
+    config["campaign"] = json!({"plugin": "loop.wasm", "params": params, "seed": 42, "inputs": inputs});
+    let world = World::new(&config);
+    std::fs::copy(guest("loop-rust"), world.workspace().join("loop.wasm")).expect("the guest");
+    world.write("start.json", r#"{"label": "one", "numbers": [1], "signs": {}}"#);
+    world.init();
+    world.write("start.json", r#"{"label": "two", "numbers": [2], "signs": {}}"#);
+    world.run(&["amend", "r", "file", "start.json"]).code(0);
+    world.run(&["loop", "r"]).code(0);
     assert_eq!(replayed(&world, "r"), 5);
 }
 

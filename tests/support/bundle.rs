@@ -2,6 +2,7 @@
 use super::world::World;
 use flate2::write::DeflateEncoder;
 use flate2::{Compression, Crc};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::Write;
@@ -18,6 +19,36 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 pub(crate) fn bundle(world: &World, out: &Path) -> PathBuf {
     world.run(&["evidence", "r", "--out", &out.display().to_string()]).code(0);
     out.to_owned()
+}
+
+/// What a command says of the bundle of the run `r` in this form, `--out` or `--archive`, while the workspaces are
+/// gone.
+#[track_caller]
+fn alone(world: &World, form: &str, command: &[&str]) -> Value {
+    let (there, place) = (World::with_tasks(&json!([])), tempfile::tempdir().expect("a folder"));
+    let bundle = place.path().join("bundle").display().to_string();
+    world.run(&["evidence", "r", form, &bundle]).code(0);
+    let aside = world.root().with_file_name("aside");
+    fs::rename(world.root(), &aside).expect("they are taken away");
+    let done = there.run(&[command, &[&bundle, "--json"]].concat());
+    fs::rename(aside, world.root()).expect("they are back");
+    done.code(0).json()
+}
+
+/// What comes of the decisions of the run `r` where there is nothing but a zip of it, in which nothing may be wrong.
+#[track_caller]
+pub(crate) fn verified_alone(world: &World) -> Value {
+    let found = alone(world, "--archive", &["evidence", "verify"]);
+    assert_eq!((&found["wrong"], &found["replay"]["first"]), (&json!([]), &Value::Null), "{found}");
+    found["replay"].clone()
+}
+
+/// What `replay` says of the run `r` where there is nothing but its bundle, which is the same of a folder and of a zip.
+#[track_caller]
+pub(crate) fn replayed_alone(world: &World) -> Value {
+    let found = alone(world, "--out", &["replay"]);
+    assert_eq!(verified_alone(world)["agreed"], found["agreed"]);
+    found
 }
 
 /// Every file below a folder, by its path in it, sorted.

@@ -90,6 +90,17 @@ impl World {
         done(self.command(arguments).envs(environment.iter().copied()).output().expect("the binary runs"))
     }
 
+    /// Runs a command where address space is limited to so many KiB.
+    pub(crate) fn limited(&self, kb: u32, arguments: &[&str]) -> Done {
+        let shell = format!("ulimit -v {kb}; exec \"$@\"");
+        let ours = self.command(arguments);
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", &shell, "sh"]).arg(ours.get_program()).args(ours.get_args());
+        command.current_dir(self.directory.path()).env_clear();
+        command.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        done(command.output().expect("a shell"))
+    }
+
     /// A `loop` over the run `r` that waits for something to happen.
     pub(crate) fn waiting_loop(&self, arguments: &[&str]) -> Child {
         let trace = tempfile::NamedTempFile::new_in(self.directory.path()).expect("a trace");

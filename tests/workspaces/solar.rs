@@ -252,22 +252,22 @@ fn a_fork_measures_nothing_again_and_other_programs_are_tried_on_what_is_known()
                  open(place + '/starts', 'a').write(os.getcwd() + '\\n')\n";
     std::fs::write(&script, code.replace("def measure(params):\n", noted)).expect("a script");
     let starts = || std::fs::read_to_string(space.directory().join("starts")).unwrap_or_default().lines().count();
-    space.init("r", &["--set", "campaign.params.budget.trials=8"]);
+    space.init("r", &["--set", "campaign.params.budget.trials=12"]);
     space.run(&["loop", "r"]).code(0);
-    assert_eq!(starts(), 8);
-    // another program goes on from before decision 12; what was measured by then is not measured again
+    assert_eq!(starts(), 12);
+    // another program goes on from before decision 21; what was measured by then is not measured again
     let other = "import csv\n\ndef ask(told):\n    rows = list(csv.DictReader(open('blends.csv')))\n    \
                  taken = [trial['params'] for trial in told['trials']]\n    \
                  free = [row for row in ({name: float(cell) for name, cell in row.items()} for row in rows) if row not in taken]\n    \
                  return {'trials': [{'params': row} for row in free[:told['wanted']]]}\n";
     std::fs::write(space.directory().join("scripts/ask.py"), other).expect("a script");
     let made =
-        space.run(&["fork", "r", "--at", "12", "--run-id", "f", "--file", "scripts/ask.py", "--json"]).code(0).json();
+        space.run(&["fork", "r", "--at", "21", "--run-id", "f", "--file", "scripts/ask.py", "--json"]).code(0).json();
     let taken = space.tasks_once("f").iter().filter(|task| task.starts_with("trial-")).count();
-    assert_eq!((&made["shared"]["decisions"], &made["shared"]["open"]), (&json!(11), &json!(0)), "{made}");
-    assert!(taken >= 4, "{made}");
+    assert_eq!((&made["shared"]["decisions"], &made["shared"]["open"]), (&json!(20), &json!(0)), "{made}");
+    assert!(taken >= 8, "{made}");
     space.run(&["loop", "f"]).code(0);
-    assert_eq!(starts(), 8 + 8 - taken, "only what the other program chose was measured");
+    assert_eq!(starts(), 12 + 12 - taken, "only what the other program chose was measured");
     trials(&space, "f");
     space.run(&["replay", "f"]).code(0);
     space.run(&["doctor", "f"]).code(0);
@@ -276,18 +276,18 @@ fn a_fork_measures_nothing_again_and_other_programs_are_tried_on_what_is_known()
         let bundle = super::space::read(&space.run_dir(run).join("evidence/evidence.json"));
         bundle["decisions"].as_array().expect("decisions").clone()
     };
-    assert_eq!(decisions("f")[..11], decisions("r")[..11]);
+    assert_eq!(decisions("f")[..20], decisions("r")[..20]);
     space.asked_by_a_stranger("f");
     // both programs on all that the laboratory has measured, without measuring
     let table = space.directory().join("data/measured.csv");
     let table = table.to_str().expect("UTF-8");
     let of = ["backtest", "f", "--ask", "scripts/ask.py:ask", "--seeds", "4", "--oracle", table, "--json"];
     let tried = space.run(&of).code(0).json();
-    assert_eq!(starts(), 8 + 8 - taken);
+    assert_eq!(starts(), 12 + 12 - taken);
     let tried = tried.as_array().expect("virtual runs");
     assert_eq!(tried.len(), 4);
     for course in tried {
         assert_eq!((&course["state"], &course["unanswered"]), (&json!("completed"), &json!([])), "{course}");
-        assert_eq!(course["trials"].as_array().expect("results").len(), 8, "{course}");
+        assert_eq!(course["trials"].as_array().expect("results").len(), 12, "{course}");
     }
 }
