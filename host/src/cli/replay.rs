@@ -58,9 +58,10 @@ pub(super) fn difference(first: &Difference) -> String {
     let script = first.script_sha256.as_deref().map(|script| format!("\n  script:   SHA-256 {script}"));
     let plugin = &first.plugin_sha256;
     format!(
-        "decision {} ({}{tried}) comes out otherwise: {}{at}\n  plugin:   SHA-256 {plugin}{}\n  recorded: {}\n  now:      {}\n",
+        "decision {} ({}{tried}) {}: {}{at}\n  plugin:   SHA-256 {plugin}{}\n  recorded: {}\n  now:      {}\n",
         first.decision,
         first.kind.as_str(),
+        first.aspect.fate(),
         first.aspect.as_str(),
         script.unwrap_or_default(),
         one_line(&first.recorded),

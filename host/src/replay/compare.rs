@@ -48,6 +48,14 @@ impl Aspect {
             Self::Digest => "digest",
         }
     }
+
+    /// What has become of a decision that differs in it: without its plugin or what it was given none is made again.
+    pub fn fate(self) -> &'static str {
+        match self {
+            Self::Plugin | Self::Input => "cannot be made again",
+            Self::File | Self::Outcome | Self::Answer | Self::State | Self::Fuel | Self::Digest => "comes out otherwise",
+        }
+    }
 }
 
 /// The first thing in which a decision came out otherwise than recorded.

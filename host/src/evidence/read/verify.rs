@@ -266,8 +266,8 @@ pub(super) fn agree(opened: &mut Opened, compiler: Compilers<'_>, found: &mut Ve
     if let Some(first) = &replay.first {
         let more = replay.differing() - 1;
         let others = if more == 0 { String::new() } else { format!(", and so do {more} more") };
-        let what = first.aspect.as_str();
-        let detail = format!("decision {} comes out otherwise ({what}){others}", first.decision);
+        let (fate, what) = (first.aspect.fate(), first.aspect.as_str());
+        let detail = format!("decision {} {fate} ({what}){others}", first.decision);
         found.add(database, What::Replay, detail);
     }
     found.replay = Some(replay);
