@@ -13,7 +13,7 @@ use crate::model::reuse::{Ignorable, WORKSPACE};
 use crate::run::{Lease, LeaseError, RunDir};
 use crate::store::{Durability, NewConfig, NewRun, Store};
 use crate::tick::{Moment, Survey, plan_first, survey};
-use rustix::fs::{CWD, RenameFlags};
+use rustix::fs::{CWD, RenameFlags, syncfs};
 use rustix::io::Errno;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -27,6 +27,9 @@ const LABEL_MAX: usize = 200;
 const NO_REUSE: &str = "none";
 /// How often another directory is made after one was cleared away in the instant before it was leased.
 const MAKE_TRIES: u32 = 100;
+/// Directories that are made durable one by one. A fork has one for each attempt: of so many all that the file system holds
+/// back is written at once, with what is not ours.
+const SYNCED_ONE_BY_ONE: usize = 64;
 
 /// What a run is made from.
 #[derive(Debug)]
@@ -260,13 +263,21 @@ impl Aside {
 
 /// Makes the names in a directory, and in all directories below it, survive a power failure.
 fn sync_directories(directory: &Path) -> std::io::Result<()> {
-    for entry in std::fs::read_dir(directory)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            sync_directories(&entry.path())?;
+    let mut all = vec![directory.to_path_buf()];
+    let mut next = 0;
+    while let Some(directory) = all.get(next) {
+        let entries = std::fs::read_dir(directory)?.collect::<Result<Vec<_>, _>>()?;
+        for entry in entries {
+            if entry.file_type()?.is_dir() {
+                all.push(entry.path());
+            }
         }
+        next += 1;
     }
-    std::fs::File::open(directory)?.sync_all()
+    if all.len() > SYNCED_ONE_BY_ONE {
+        return Ok(syncfs(std::fs::File::open(directory)?)?);
+    }
+    all.iter().rev().try_for_each(|directory| std::fs::File::open(directory)?.sync_all())
 }
 
 fn make(
