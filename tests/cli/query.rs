@@ -196,6 +196,10 @@ fn it_is_made_anew_to_the_same_bytes_and_takes_no_other_place() {
     }
     assert_eq!(fs::read(beside("text")).expect("a file"), b"mine");
     assert!(fs::read(&state).expect("a store") == before);
+    // SQLite would take it for the log of the run's database
+    let log = format!("{state}-wal");
+    let done = world.run(&["query", "demo", "--out", &log]).code(2);
+    assert!(done.stderr.contains("lies in the run") && !Path::new(&log).exists(), "{done:?}");
     world.run(&["query", "demo", "--out", "empty"]).code(0);
     let done = world.run(&["query", "demo", "--out", "nowhere/all.db"]).code(74);
     assert!(done.stderr.contains("`nowhere/all.db` cannot be written"), "{done:?}");

@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 const PORTION: u32 = 500;
 /// Files that could not be read and are named.
 const UNREAD_NAMED: usize = 10;
+/// What every run has.
+const DATABASE: &str = "state.sqlite";
 /// How much of a database tells what it is, in bytes.
 const HEAD: u64 = 100;
 
@@ -56,6 +58,7 @@ impl Drop for Aside {
 /// If something else is at `out`, or it cannot be written; then what was there is as it was.
 pub fn gather(runs: &[RunDir], out: &Path) -> Result<Gathered, Failure> {
     refuse_other(out)?;
+    refuse_in_run(out)?;
     let unwritten = |error| Failure::io(format!("`{}` cannot be written", out.display()), error);
     let name = out.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let aside = Aside(out.with_file_name(format!(".{name}.part-{}", std::process::id())));
@@ -78,6 +81,18 @@ fn refuse_other(out: &Path) -> Result<(), Failure> {
         Ok(metadata) if metadata.is_file() && is_one(out).unwrap_or(false) => Ok(()),
         Ok(_) | Err(_) => Err(Failure::input(format!("there is something else at `{}`", out.display()))
             .hint("name a file that does not exist, or one that `query` has made: that is made anew")),
+    }
+}
+
+/// Refuses a place in a run: a name there may be one that its database, or a job, takes for its own.
+fn refuse_in_run(out: &Path) -> Result<(), Failure> {
+    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // that there is no such folder is told where the file is made
+    let folder = fs::canonicalize(folder).unwrap_or_default();
+    match folder.ancestors().find(|folder| !folder.as_os_str().is_empty() && folder.join(DATABASE).exists()) {
+        Some(run) => Err(Failure::input(format!("`{}` lies in the run `{}`", out.display(), run.display()))
+            .hint("name a file outside of runs")),
+        None => Ok(()),
     }
 }
 
