@@ -55,6 +55,11 @@ impl Failure {
         Self::of(FailureKind::Input, what)
     }
 
+    /// A person or the system asked to stop.
+    pub fn interrupted() -> Self {
+        Self::of(FailureKind::Interrupted, "interrupted")
+    }
+
     /// Something the machine would not do.
     pub fn machine(what: impl Into<String>, cause: impl Into<Cause>) -> Self {
         Self::of(FailureKind::Machine, what).because(cause)

@@ -23,9 +23,10 @@ pub use clean::{CleanError, Cleaned, Left};
 pub use clock::Clock;
 pub use compute::{Compute, JobKey, Unacknowledged};
 pub use kept::{LeftThere, RanAt};
+pub use local::{Apart, Carried, Reckoned, run_apart};
 pub use local::{Held, PoolLook, StoppedSupervisor, StrandedSupervisor, Stranding, look_at_pool, stranded_supervisors};
 pub use news::{CARRY, carry_news, send_news};
-pub use program::{Apart, Ended, run_in, run_script_in, sign_with_ssh, start_and_wait};
+pub use program::{Ended, run_in, sign_with_ssh, start_and_wait};
 pub use registry::{BackendTrouble, Backends, Changes};
 
 /// Looks for supervisors of a run on this machine that somebody stopped. Changes nothing.

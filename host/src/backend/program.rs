@@ -1,8 +1,5 @@
 //! Programs that are started and left to themselves, or waited for.
-use super::setup::{guarded, shell_or_usual};
 use crate::ground::machine;
-use crate::ground::words::quoted;
-use crate::model::workflow::CommandLine;
 use rustix::io::Errno;
 use rustix::process::Pid;
 use std::fs::File;
@@ -101,39 +98,5 @@ pub fn run_in(command: &[String], directory: &Path, log: &OwnedFd) -> io::Result
     let mut command = Command::new(program);
     command.args(arguments).current_dir(directory).stdin(Stdio::null());
     command.stdout(Stdio::from(log.try_clone()?)).stderr(Stdio::from(log.try_clone()?));
-    spawn(&mut command)?.wait()
-}
-
-/// A command as a job of a local backend has it, for whoever wants it done at once and apart from any run.
-#[derive(Debug)]
-pub struct Apart<'a> {
-    /// What runs.
-    pub command: &'a CommandLine,
-    /// The lines before it.
-    pub setup: &'a [String],
-    /// The shell; the usual one if empty.
-    pub shell: &'a [String],
-    /// Variables beside those of this process.
-    pub env: Vec<(&'a str, String)>,
-}
-
-/// Runs such a command in a directory, where it leaves what it prints as `stdout` and `stderr`, and waits for its end.
-///
-/// # Errors
-/// If it cannot be started, or the directory not be written.
-pub fn run_script_in(apart: &Apart<'_>, directory: &Path) -> io::Result<ExitStatus> {
-    let mut lines = guarded(apart.setup, "/dev/null", "");
-    lines.push(match apart.command {
-        CommandLine::Shell(line) => line.clone(),
-        CommandLine::Argv(words) => {
-            format!("exec {}", words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "))
-        }
-    });
-    let shell = shell_or_usual(apart.shell);
-    let (program, arguments) = shell.split_first().ok_or_else(|| io::Error::other("the shell is empty"))?;
-    let mut command = Command::new(program);
-    command.args(arguments).arg(lines.join("\n")).current_dir(directory).stdin(Stdio::null());
-    command.envs(apart.env.iter().map(|(name, value)| (name, value)));
-    command.stdout(File::create(directory.join("stdout"))?).stderr(File::create(directory.join("stderr"))?);
     spawn(&mut command)?.wait()
 }

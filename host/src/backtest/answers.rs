@@ -1,11 +1,11 @@
 //! What is known already of what a task would come to: by what it computes, from the record, or by its parameters, from
 //! a table.
+use super::table::Table;
 use crate::failure::Failure;
 use crate::model::code::Code;
 use crate::model::config::RunConfig;
 use crate::model::document::{canonical_own, sha256};
 use crate::model::result::{Outcome, OutputFile};
-use crate::model::rows::PlainRows;
 use crate::model::workflow::{FileSource, Task};
 use crate::run::RunDir;
 use crate::store::{Store, TaskEnd};
@@ -17,10 +17,6 @@ use std::collections::BTreeMap;
 const PORTION: u32 = 1000;
 /// How long a task takes of whose kind none is recorded, in milliseconds.
 const USUAL_MS: u64 = 1000;
-/// The column of a table that says how long a result took, in seconds.
-const DURATION: &str = "duration_s";
-/// How much two numbers may differ that are meant to be the same, as a part of the larger.
-const ALIKE: f64 = 1e-9;
 
 /// What a task came to.
 #[derive(Debug, Clone)]
@@ -34,18 +30,11 @@ pub(super) struct Known {
     pub(super) ran_ms: u64,
 }
 
-/// Results by parameters.
-#[derive(Debug)]
-pub(super) struct Table {
-    columns: Vec<String>,
-    rows: Vec<Vec<Value>>,
-}
-
 /// All that is known.
 #[derive(Debug)]
 pub(super) struct Answers {
     by_key: BTreeMap<String, Vec<Known>>,
-    table: Option<Table>,
+    pub(super) table: Option<Table>,
     /// How long tasks of an operator took in the middle, those that asked apart.
     usual_ms: BTreeMap<(String, bool), u64>,
     /// When the first of the runs was made.
@@ -95,48 +84,6 @@ fn parameters(task: &Task) -> Option<Map<String, Value>> {
     match written? {
         Value::Object(params) => Some(params),
         _ => None,
-    }
-}
-
-impl Table {
-    pub(super) fn of(rows: &PlainRows) -> Self {
-        let value = |cell: &String| match cell.parse::<f64>() {
-            Ok(number) if number.is_finite() => json!(number),
-            _ => json!(cell),
-        };
-        let cells = rows.rows.iter().map(|row| row.iter().map(value).collect());
-        Self { columns: rows.columns.clone(), rows: cells.collect() }
-    }
-
-    /// The result for these parameters, which is asked for the time that `again` counts, with how long it took. Where a
-    /// point was measured more than once, its rows come one after the other, and then from the first on.
-    fn find(&self, params: &Map<String, Value>, again: usize) -> Option<(Map<String, Value>, Option<u64>)> {
-        let places: Vec<(usize, &Value)> =
-            self.columns.iter().enumerate().filter_map(|(at, name)| Some((at, params.get(name)?))).collect();
-        if places.is_empty() {
-            return None;
-        }
-        let fits = |row: &&Vec<Value>| places.iter().all(|(at, value)| alike(&row[*at], value));
-        let found: Vec<&Vec<Value>> = self.rows.iter().filter(fits).collect();
-        let row = found.get(again % found.len().max(1))?;
-        let (mut result, mut took) = (Map::new(), None);
-        for (name, value) in self.columns.iter().zip(row.iter()) {
-            match name.as_str() {
-                DURATION => took = value.as_f64().map(|seconds| (seconds.max(0.0) * 1000.0) as u64),
-                _ if params.contains_key(name) || value == "" => {}
-                _ => drop(result.insert(name.clone(), value.clone())),
-            }
-        }
-        Some((result, took))
-    }
-}
-
-/// Whether a cell has the value that is asked for.
-fn alike(cell: &Value, value: &Value) -> bool {
-    match (cell.as_f64(), value.as_f64()) {
-        (Some(cell), Some(value)) => (cell - value).abs() <= ALIKE * cell.abs().max(value.abs()).max(1.0),
-        (None, None) => cell == value || Some(value.to_string().as_str()) == cell.as_str(),
-        _ => false,
     }
 }
 
@@ -199,7 +146,8 @@ impl Answers {
         if let Some(all) = key.and_then(|key| self.by_key.get(key)) {
             return Some(all[again % all.len()].clone());
         }
-        let (result, took) = self.table.as_ref()?.find(&parameters(task)?, again)?;
+        let (result, took) =
+            self.table.as_ref()?.find(task.id.as_str(), &parameters(task).unwrap_or_default(), again)?;
         let (mut data, mut outputs) = (None, Vec::new());
         if task.command.is_some() {
             let path = task.outputs.iter().map(|one| one.pattern()).find(|one| !one.contains(['*', '{', '?', '[']));

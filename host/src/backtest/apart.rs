@@ -2,36 +2,43 @@
 use super::Ready;
 use super::answers::Known;
 use super::files::Files;
-use crate::backend::{Apart, run_script_in};
+use crate::backend::{Apart, Carried, run_apart};
 use crate::failure::Failure;
-use crate::model::code::Code;
-use crate::model::config::{BackendConfig, LocalConfig};
+use crate::model::config::LocalConfig;
+use crate::model::contract::Detail;
+use crate::model::job::JobDocument;
 use crate::model::outputs::patterns;
 use crate::model::result::{Outcome, OutputFile};
-use crate::model::workflow::{FileSource, OutputPattern, Task, stays_inside};
+use crate::model::workflow::{CommandLine, FileSource, OutputPattern, Task, local_backend, stays_inside};
 use std::fs;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// The backend of this machine that would carry the task.
-fn backend<'a>(ready: &'a Ready, task: &Task) -> Option<&'a LocalConfig> {
-    let granted = &ready.config.operators.get(&task.operator)?.grants.compute;
-    match ready.config.backends.get(granted.first()?)? {
-        BackendConfig::Local(local) => Some(local),
-        BackendConfig::Slurm(_) => None,
-    }
+/// How long a program may take whose task names no walltime: one that never answers would keep all that waits.
+const LIMIT: Duration = Duration::from_secs(3600);
+
+/// What is carried out.
+pub(super) struct Asking<'a> {
+    pub(super) ready: &'a Ready,
+    pub(super) task: &'a Task,
+    pub(super) files: &'a Files,
+    /// How long it takes on the virtual clock.
+    pub(super) ran_ms: u64,
+    /// Can be read as soon as nobody waits for it any more.
+    pub(super) stop: BorrowedFd<'a>,
 }
 
-/// Carries out a task, which takes the time of `ran_ms` on the virtual clock. `of_task` has the digests of what other
-/// tasks left. Nothing if it is none that runs on this machine, or names a file that there is not.
+/// Carries out a task. `of_task` has the digests of what other tasks left. Nothing if it is none that runs on this
+/// machine, or names a file that there is not.
 pub(super) fn carry_out(
-    ready: &Ready,
-    task: &Task,
-    files: &Files,
+    asking: &Asking<'_>,
     of_task: impl Fn(&str, &str) -> Option<String>,
-    ran_ms: u64,
 ) -> Result<Option<Known>, Failure> {
-    let (Some(local), Some(command)) = (backend(ready, task), &task.command) else { return Ok(None) };
-    let wrong = |error| Failure::machine(format!("asking the program of `{}`", ready.name), error);
+    let Asking { ready, task, files, ran_ms, stop } = *asking;
+    let Some((_, local)) = local_backend(&task.operator, &ready.config) else { return Ok(None) };
+    let Some(command) = &task.command else { return Ok(None) };
+    let wrong = |error| Failure::io(format!("asking the program of `{}`", ready.name), error);
     let scratch = tempfile::Builder::new().prefix("matterstack-ask-").tempdir().map_err(wrong)?;
     let place = scratch.path();
     for (destination, source) in &task.files {
@@ -42,12 +49,11 @@ pub(super) fn carry_out(
         let path = place.join(destination);
         path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, bytes)).map_err(wrong)?;
     }
-    let run = ready.dir.root();
-    let mut env = vec![("MATTERSTACK_RUN_DIR", run.display().to_string())];
-    env.extend(run.ancestors().nth(2).map(|workspace| ("MATTERSTACK_WORKSPACE_DIR", workspace.display().to_string())));
-    env.extend(task.env.iter().filter_map(|(name, value)| Some((name.as_str(), value.text()?.to_owned()))));
-    let status = run_script_in(&Apart { command, setup: &local.setup, shell: &local.shell, env }, place);
-    let status = status.map_err(wrong)?;
+    let (outcome, detail) = match run_apart(apart(ready, task, command, local)?, place, stop).map_err(wrong)? {
+        Carried::Well => (Outcome::Completed, None),
+        Carried::Badly(detail) => (Outcome::Failed, Some(detail)),
+        Carried::Stopped => return Err(Failure::interrupted()),
+    };
     let mut outputs = Vec::new();
     let wanted = patterns(task.outputs.iter().map(OutputPattern::pattern));
     for path in below(place).map_err(wrong)? {
@@ -57,13 +63,37 @@ pub(super) fn carry_out(
             outputs.push(OutputFile { path, sha256: files.keep(bytes), size, remote: None });
         }
     }
-    let (outcome, code, reason) = match status.code() {
-        Some(0) => (Outcome::Completed, None, None),
-        Some(code) => (Outcome::Failed, Some(Code::Exit), Some(format!("the command ended with code {code}"))),
-        None => (Outcome::Failed, Some(Code::Signal), Some("the command was ended by a signal".to_owned())),
-    };
-    let code = code.map(|code| code.as_str().to_owned());
+    let (code, reason) = detail.map(|Detail { code, message, .. }| (code, message)).unzip();
     Ok(Some(Known { outcome, code, reason, data: None, outputs, ran_ms }))
+}
+
+/// The job that the operator of the task would hand in.
+fn apart<'a>(
+    ready: &Ready,
+    task: &Task,
+    command: &CommandLine,
+    backend: &'a LocalConfig,
+) -> Result<Apart<'a>, Failure> {
+    let operator = ready.config.operators.get(&task.operator);
+    let launcher = operator.and_then(|operator| operator.config.get("launcher")).cloned();
+    let launcher = launcher.map(serde_json::from_value).transpose().map_err(|error| {
+        Failure::input(format!("operators.{}.config.launcher is neither words nor a text", task.operator))
+            .because(error)
+    })?;
+    let resources = task.resources.clone().unwrap_or_default();
+    let limit = resources.walltime_s.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or(LIMIT);
+    let (command, env) = (command.clone(), task.env.clone());
+    let run = ready.dir.root();
+    let workspace = run.ancestors().nth(2).map(|path| ("MATTERSTACK_WORKSPACE_DIR", path.display().to_string()));
+    let place = workspace.into_iter().chain([("MATTERSTACK_RUN", ready.dir.id())]).collect();
+    Ok(Apart {
+        job: JobDocument { command, env, resources, outputs: Vec::new(), launcher },
+        backend,
+        environment: ready.environment.clone(),
+        place,
+        limit,
+        log_max: ready.config.limits.attempt_log_mb.saturating_mul(1024 * 1024),
+    })
 }
 
 fn bytes_of(

@@ -1,23 +1,28 @@
 //! One virtual run: a campaign decides, its tasks come to what is known of them, and the clock jumps from end to end.
 use super::answers::{Answers, Known, asks, key_of};
-use super::apart::carry_out;
+use super::apart::{Asking, carry_out};
 use super::files::Files;
 use super::outcome::{Course, Trial, measured};
-use super::view::View;
+use super::places::Places;
+use super::view::Open;
 use super::{Goal, Ready};
 use crate::failure::Failure;
+use crate::ground::machine::poll_readable;
 use crate::model::contract::{Context, Decision, Next, PlanReason};
 use crate::model::document::{canonical_own, sha256};
 use crate::model::result::{Outcome, TaskResult};
 use crate::model::states::TaskState;
 use crate::model::workflow::{Task, read_task};
 use crate::plugin::{PluginError, PluginHost, Plugins};
+use crate::run::CampaignView;
 use crate::store::DATA_MAX;
 use crate::tick::canonical_output;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Results of one portion, as many as a run delivers at once.
 const PORTION: usize = 1000;
@@ -35,9 +40,29 @@ const UNKNOWN: &str = "not-recorded";
 /// A task of the virtual run.
 struct Planned {
     task: Task,
+    /// Its place in the plan.
+    place: usize,
     state: TaskState,
     key: Option<String>,
     known: Option<Known>,
+}
+
+impl Planned {
+    /// Whether it waits for no other any more.
+    fn is_ready(&self, tasks: &BTreeMap<String, Self>) -> bool {
+        let done = |on: &Self| match self.task.allow_dependency_failure {
+            true => on.state.ended(),
+            false => on.state == TaskState::Completed,
+        };
+        self.task.dependencies().iter().all(|on| tasks.get(on.as_str()).is_some_and(done))
+    }
+
+    /// Whether it can never start.
+    fn is_hopeless(&self, tasks: &BTreeMap<String, Self>) -> bool {
+        let bad = |on: &Self| on.state.ended() && on.state != TaskState::Completed;
+        !self.task.allow_dependency_failure
+            && self.task.dependencies().iter().any(|on| tasks.get(on.as_str()).is_some_and(bad))
+    }
 }
 
 /// Why it ends.
@@ -71,7 +96,10 @@ struct Running<'a> {
     host: &'a PluginHost,
     files: &'a Files,
     answers: &'a Answers,
-    view: Arc<View>,
+    /// Can be read as soon as nobody wants it any more.
+    stop: BorrowedFd<'a>,
+    view: Arc<CampaignView>,
+    open: Arc<Open>,
     now_ms: u64,
     iteration: u32,
     state: Option<String>,
@@ -80,6 +108,9 @@ struct Running<'a> {
     /// By id, and in the order planned.
     tasks: BTreeMap<String, Planned>,
     order: Vec<String>,
+    /// Those that wait for others.
+    blocked: BTreeSet<String>,
+    places: Places,
     /// Those that go on, by when they end and in which order they were begun.
     ends: BTreeSet<(u64, u64, String)>,
     begun: u64,
@@ -99,14 +130,19 @@ pub(super) fn go(
     host: &PluginHost,
     files: &Files,
     answers: &Answers,
+    stop: BorrowedFd<'_>,
 ) -> Result<Course, Failure> {
+    let open = Arc::new(Open::default());
+    let view = CampaignView::new(RUN, &ready.dir, &ready.config, None).told_by(open.clone());
     let mut running = Running {
         ready,
         seed,
         host,
         files,
         answers,
-        view: Arc::new(View::new(RUN, ready)),
+        stop,
+        view: Arc::new(view),
+        open,
         now_ms: answers.begun_ms,
         iteration: 0,
         state: None,
@@ -114,12 +150,14 @@ pub(super) fn go(
         idle: 0,
         tasks: BTreeMap::new(),
         order: Vec::new(),
+        blocked: BTreeSet::new(),
+        places: Places::of(&ready.config),
         ends: BTreeSet::new(),
         begun: 0,
         fresh: Vec::new(),
         unknown: 0,
         again: BTreeMap::new(),
-        course: Course::new(&ready.name, seed),
+        course: Course::new(&ready.name, seed, &ready.goal),
     };
     let End(state, reason) = match running.drive() {
         Stop::End(end) => end,
@@ -172,7 +210,7 @@ impl Running<'_> {
     }
 
     fn is_open(&self) -> bool {
-        !self.view.open().is_empty()
+        !self.open.all().is_empty()
     }
 
     fn passed_s(&self) -> f64 {
@@ -183,8 +221,11 @@ impl Running<'_> {
         if self.course.decisions == DECISIONS_MAX {
             return Err(held(format!("it was given up after {DECISIONS_MAX} decisions")));
         }
+        if poll_readable(&[self.stop], Some(Duration::ZERO)).is_ok_and(|ready| ready == [true]) {
+            return Err(Failure::interrupted().into());
+        }
         self.course.decisions += 1;
-        let open_tasks = self.view.open().len() as u64;
+        let open_tasks = self.open.all().len() as u64;
         Ok(Context {
             decision: self.course.decisions,
             iteration,
@@ -226,9 +267,11 @@ impl Running<'_> {
             }
             let pinned = |path: &str| self.ready.pinned(path);
             let key = key_of(&task, pinned, |id| self.tasks.get(id)?.key.clone());
-            self.view.open().insert(id.clone());
+            self.open.all().insert(id.clone());
+            self.blocked.insert(id.clone());
+            let place = self.order.len();
             self.order.push(id.clone());
-            self.tasks.insert(id, Planned { task, state: TaskState::Pending, key, known: None });
+            self.tasks.insert(id, Planned { task, place, state: TaskState::Pending, key, known: None });
         }
         if self.order.len() > before {
             self.iteration += 1;
@@ -240,24 +283,17 @@ impl Running<'_> {
         Ok(())
     }
 
-    /// Begins every task that waits for nothing, and puts down when it will end.
+    /// Begins every task that waits for nothing and has room, and puts down when it will end.
     fn start(&mut self) -> Result<(), Stop> {
-        let is_ready = |id: &&String| {
-            let Some(planned) = self.tasks.get(*id) else { return false };
-            let done = |state: TaskState| match planned.task.allow_dependency_failure {
-                true => state.ended(),
-                false => state == TaskState::Completed,
-            };
-            planned.state == TaskState::Pending
-                && planned
-                    .task
-                    .dependencies()
-                    .iter()
-                    .all(|on| self.tasks.get(on.as_str()).is_some_and(|on| done(on.state)))
-        };
-        let open: Vec<String> = self.view.open().iter().cloned().collect();
-        let ready: Vec<String> = open.iter().filter(is_ready).cloned().collect();
-        for id in ready {
+        let (tasks, places) = (&self.tasks, &mut self.places);
+        self.blocked.retain(|id| match tasks.get(id).filter(|planned| planned.is_ready(tasks)) {
+            Some(planned) => {
+                places.ready(&planned.task, planned.place);
+                false
+            }
+            None => true,
+        });
+        for id in places.begin(self.now_ms, |id| Some(&tasks.get(id)?.task)).map_err(held)? {
             let known = self.comes_to(&id)?;
             let Some(planned) = self.tasks.get_mut(&id) else { continue };
             planned.state = TaskState::Running;
@@ -279,16 +315,19 @@ impl Running<'_> {
             self.unknown = 0;
             return Ok(known);
         }
+        let mut why = "neither the record nor the table has it";
         if asks(&self.ready.config, id) {
             let left = |task: &str, path: &str| {
                 let outputs = &self.tasks.get(task)?.known.as_ref()?.outputs;
                 Some(outputs.iter().find(|output| output.path == path)?.sha256.clone())
             };
-            let usual = self.answers.usual(&task.operator, true);
+            let ran_ms = self.answers.usual(&task.operator, true);
             self.course.asked += 1;
-            if let Some(known) = carry_out(self.ready, task, self.files, left, usual)? {
+            let asking = Asking { ready: self.ready, task, files: self.files, ran_ms, stop: self.stop };
+            if let Some(known) = carry_out(&asking, left)? {
                 return Ok(known);
             }
+            why = "its answer is not recorded, and its program is started only where a local backend would run it";
         }
         self.course.unanswered.push(id.to_owned());
         self.unknown += 1;
@@ -298,7 +337,7 @@ impl Running<'_> {
         Ok(Known {
             outcome: Outcome::Failed,
             code: Some(UNKNOWN.to_owned()),
-            reason: Some("neither the record nor the table has it".to_owned()),
+            reason: Some(why.to_owned()),
             data: None,
             outputs: Vec::new(),
             ran_ms: self.answers.usual(&task.operator, false),
@@ -321,7 +360,10 @@ impl Running<'_> {
         let Some(planned) = self.tasks.get_mut(id) else { return };
         planned.state = state;
         self.fresh.push(id.to_owned());
-        self.view.open().remove(id);
+        self.open.all().remove(id);
+        if !self.blocked.remove(id) {
+            self.places.end(&planned.task);
+        }
     }
 
     fn cancel(&mut self, id: &str) {
@@ -334,15 +376,9 @@ impl Running<'_> {
     /// Skips what can never start.
     fn skip(&mut self) {
         loop {
-            let is_hopeless = |planned: &Planned| {
-                let bad = |on: &Planned| on.state.ended() && on.state != TaskState::Completed;
-                planned.state == TaskState::Pending
-                    && !planned.task.allow_dependency_failure
-                    && planned.task.dependencies().iter().any(|on| self.tasks.get(on.as_str()).is_some_and(bad))
-            };
-            let open: Vec<String> = self.view.open().iter().cloned().collect();
-            let hopeless: Vec<String> =
-                open.into_iter().filter(|id| self.tasks.get(id).is_some_and(is_hopeless)).collect();
+            let is_hopeless =
+                |id: &&String| self.tasks.get(*id).is_some_and(|planned| planned.is_hopeless(&self.tasks));
+            let hopeless: Vec<String> = self.blocked.iter().filter(is_hopeless).cloned().collect();
             if hopeless.is_empty() {
                 return;
             }

@@ -6,11 +6,16 @@ mod apart;
 mod course;
 mod files;
 mod outcome;
+mod places;
+mod summary;
+mod table;
 mod view;
 
-pub use outcome::{Course, Trial};
+pub use outcome::{Course, Goal, Trial};
+pub use summary::{Summary, summaries};
 
 use crate::backend::Backends;
+use crate::backend::local::inherited;
 use crate::failure::Failure;
 use crate::ground::files::read_named;
 use crate::ground::threads::share;
@@ -22,14 +27,20 @@ use crate::model::workflow::stays_inside;
 use crate::plugin::{HostSettings, LogEntry, PluginHost, PluginLog, PluginSource};
 use crate::run::RunDir;
 use crate::workspace::{
-    RunFiles, amended, check_plugins, compiler, config_document, exchange_plugin, open_to_look, pin_again, put_aside,
+    RunFiles, amended, check_plugins, compiler, config_document, exchange_plugin, open_to_look, pin_again, pinned_here,
+    put_aside,
 };
-use answers::{Answers, Table};
+use answers::Answers;
 use files::Files;
 use std::collections::BTreeMap;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use table::Table;
+
+/// The largest table that is read, in bytes: all of it is kept.
+const TABLE_MAX: u64 = 256 << 20;
 
 /// Who decides.
 #[derive(Debug, Clone)]
@@ -40,15 +51,6 @@ pub enum Contestant {
     Plugin(PathBuf),
     /// The run's campaign that asks a program, with this one: `scripts/ask.py:ask` of the workspace.
     Ask(String),
-}
-
-/// Which way a value is better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Goal {
-    /// The smaller.
-    Least,
-    /// The larger.
-    Most,
 }
 
 /// What is to be tried.
@@ -66,6 +68,8 @@ pub struct Wanted<'a> {
     pub sets: &'a [String],
     /// The number by which results are compared; the first objective of the parameters if absent.
     pub goal: Option<(String, Goal)>,
+    /// Can be read as soon as nobody wants it any more.
+    pub stop: BorrowedFd<'a>,
 }
 
 /// A campaign that is ready to decide.
@@ -75,6 +79,8 @@ struct Ready {
     config: RunConfig,
     /// Files of the workspace that stand in the place of those of the run, by their paths.
     instead: BTreeMap<String, Vec<u8>>,
+    /// What jobs inherit on this machine.
+    environment: BTreeMap<String, String>,
     goal: (String, Goal),
 }
 
@@ -87,7 +93,7 @@ pub fn backtest(wanted: &Wanted<'_>) -> Result<Vec<Course>, Failure> {
     let (dir, _aside) = put_aside(first);
     let ready: Vec<Ready> =
         wanted.contestants.iter().map(|one| readied(wanted, &dir, one)).collect::<Result<_, _>>()?;
-    let table = wanted.table.map(read_table).transpose()?;
+    let table = wanted.table.map(|path| read_table(path, &ready)).transpose()?;
     let answers = Answers::of(wanted.runs, table)?;
     let seeds_of = |one: &Ready| match wanted.seeds {
         Some(seeds) => 1..=seeds,
@@ -102,10 +108,13 @@ pub fn backtest(wanted: &Wanted<'_>) -> Result<Vec<Course>, Failure> {
             let Some((ready, seed)) = jobs.get(place) else { return Ok(done) };
             let files = Arc::new(Files::new(wanted.runs.iter().map(|dir| known_files(dir, ready)).collect()));
             let host = host(ready, &files);
-            done.push((place, course::go(ready, *seed, &host, &files, &answers)?));
+            done.push((place, course::go(ready, *seed, &host, &files, &answers, wanted.stop)?));
         }
     };
     let mut all = share(jobs.len(), work)?.concat();
+    if let (Some(path), Some(why)) = (wanted.table, answers.table.as_ref().and_then(Table::of_no_use)) {
+        return Err(wrong_table(path, why).hint("call columns as the parameters of tasks are called"));
+    }
     all.sort_by_key(|(place, _)| *place);
     Ok(all.into_iter().map(|(_, course)| course).collect())
 }
@@ -131,7 +140,8 @@ fn readied(wanted: &Wanted<'_>, dir: &RunDir, contestant: &Contestant) -> Result
     }
     let mut config = amended(config_document(&run)?, &sets, "--set")?;
     if let Contestant::Plugin(file) = contestant {
-        name = exchange_plugin(dir, &mut config, None, file)?.name;
+        exchange_plugin(dir, &mut config, None, file)?;
+        name = file.display().to_string();
     }
     pin_again(dir, &mut config)?;
     check_plugins(dir, &config)?;
@@ -139,7 +149,9 @@ fn readied(wanted: &Wanted<'_>, dir: &RunDir, contestant: &Contestant) -> Result
         Failure::input("it is not known by which number results are to be compared")
             .hint("name it: `--minimize NAME` or `--maximize NAME`, as it stands in the results")
     })?;
-    Ok(Ready { name, dir: dir.clone(), config, instead, goal })
+    let pinned = pinned_here(&run.store)?.map(|pinned| pinned.variables);
+    let environment = pinned.unwrap_or_else(|| inherited(&config.pass_env()));
+    Ok(Ready { name, dir: dir.clone(), config, instead, environment, goal })
 }
 
 /// The first objective that the parameters of a campaign tell.
@@ -164,11 +176,18 @@ fn workspace_file(dir: &RunDir, path: &str) -> Result<Vec<u8>, Failure> {
     })
 }
 
-fn read_table(path: &Path) -> Result<Table, Failure> {
-    let wrong = |error: &dyn std::fmt::Display| Failure::input(format!("table `{}`: {error}", path.display()));
-    let bytes = read_named(path, CONFIG_MAX).map_err(|error| wrong(&error))?;
-    let rows = plain_rows(&bytes).map_err(|error| wrong(&error))?;
-    Ok(Table::of(&rows))
+fn wrong_table(path: &Path, why: impl std::fmt::Display) -> Failure {
+    Failure::input(format!("table `{}`: {why}", path.display()))
+}
+
+fn read_table(path: &Path, ready: &[Ready]) -> Result<Table, Failure> {
+    let bytes = read_named(path, TABLE_MAX).map_err(|error| wrong_table(path, error))?;
+    let rows = plain_rows(&bytes).map_err(|error| wrong_table(path, error))?;
+    let table = Table::of(rows).map_err(|why| wrong_table(path, why))?;
+    for one in ready {
+        table.fits(&one.config, &one.goal.0).map_err(|why| wrong_table(path, why))?;
+    }
+    Ok(table)
 }
 
 /// What a campaign logs is of no use here.

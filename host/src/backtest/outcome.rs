@@ -15,6 +15,16 @@ pub struct Trial {
     pub best: f64,
 }
 
+/// Which way a value is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Goal {
+    /// The smaller.
+    Least,
+    /// The larger.
+    Most,
+}
+
 /// What came of one virtual run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Course {
@@ -22,6 +32,10 @@ pub struct Course {
     pub plugin: String,
     /// Its seed.
     pub seed: u64,
+    /// The number by which results are compared.
+    pub by: String,
+    /// Which way it is better.
+    pub goal: Goal,
     /// The state in which it ended: `completed`, `failed` or `held`.
     pub state: &'static str,
     /// Why.
@@ -44,10 +58,12 @@ pub struct Course {
 
 impl Course {
     /// One that has only begun.
-    pub(super) fn new(plugin: &str, seed: u64) -> Self {
+    pub(super) fn new(plugin: &str, seed: u64, (by, goal): &(String, Goal)) -> Self {
         Self {
             plugin: plugin.to_owned(),
             seed,
+            by: by.clone(),
+            goal: *goal,
             state: "held",
             reason: String::new(),
             trials: Vec::new(),

@@ -1,11 +1,13 @@
 //! `backtest`: campaigns against results that are known already.
 use super::Session;
 use super::output::{print, print_json, table, tell};
-use crate::backtest::{self, Contestant, Course, Goal, Wanted};
+use super::runs::interrupts;
+use crate::backtest::{self, Contestant, Course, Goal, Summary, Wanted};
 use crate::failure::Failure;
 use crate::ground::files::put;
 use crate::run::RunDir;
 use clap::Args;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 /// Tasks that a sentence names.
@@ -41,6 +43,10 @@ pub(super) struct BacktestArgs {
     /// Write every result of every virtual run there, as CSV
     #[arg(long, value_name = "FILE.csv")]
     out: Option<PathBuf>,
+    /// Write there how good the best so far was, in the middle and spread, after so many results and so much time, as
+    /// CSV
+    #[arg(long, value_name = "FILE.csv")]
+    summary: Option<PathBuf>,
 }
 
 pub(super) fn backtest(session: &Session, arguments: &BacktestArgs) -> Result<u8, Failure> {
@@ -50,6 +56,7 @@ pub(super) fn backtest(session: &Session, arguments: &BacktestArgs) -> Result<u8
     if contestants.is_empty() {
         contestants.push(Contestant::Own);
     }
+    let stop = interrupts()?;
     let least = arguments.minimize.clone().map(|name| (name, Goal::Least));
     let courses = backtest::backtest(&Wanted {
         runs: &runs,
@@ -58,10 +65,13 @@ pub(super) fn backtest(session: &Session, arguments: &BacktestArgs) -> Result<u8
         table: arguments.oracle.as_deref(),
         sets: &arguments.sets,
         goal: least.or_else(|| arguments.maximize.clone().map(|name| (name, Goal::Most))),
+        stop: stop.as_fd(),
     })?;
-    if let Some(out) = &arguments.out {
+    let summaries = backtest::summaries(&courses);
+    let files = [(&arguments.out, rows(&courses)), (&arguments.summary, points(&summaries))];
+    for (out, text) in files.iter().filter_map(|(out, text)| Some((out.as_ref()?, text))) {
         std::path::absolute(out)
-            .and_then(|out| put(&out, rows(&courses).as_bytes(), true))
+            .and_then(|out| put(&out, text.as_bytes(), true))
             .map_err(|error| Failure::machine(format!("`{}` cannot be written", out.display()), error))?;
     }
     if session.json {
@@ -69,9 +79,10 @@ pub(super) fn backtest(session: &Session, arguments: &BacktestArgs) -> Result<u8
     } else {
         let heading = ["PLUGIN", "SEED", "RESULTS", "BEST", "AFTER", "TIME", "UNANSWERED", "STATE"];
         print(&table(&heading, courses.iter().map(cells)))?;
+        print(&together(&courses, &summaries))?;
     }
     say_unanswered(&courses);
-    Ok(0)
+    Ok(u8::from(say_held(&courses)))
 }
 
 fn cells(course: &Course) -> Vec<String> {
@@ -88,13 +99,66 @@ fn cells(course: &Course) -> Vec<String> {
     ]
 }
 
+/// What the virtual runs of each campaign say together, after as many results as the longest had; nothing of one alone.
+fn together(courses: &[Course], summaries: &[Summary]) -> String {
+    let last = |summary: &&Summary| summary.by == "results";
+    let most = summaries.iter().filter(last).map(|summary| summary.at).fold(0.0, f64::max);
+    let at_the_end = summaries.iter().filter(last).filter(|summary| summary.at == most);
+    let cells = at_the_end.map(|summary| {
+        let Summary { lower_quartile, upper_quartile, least, most, .. } = summary;
+        vec![
+            summary.plugin.clone(),
+            summary.runs.to_string(),
+            summary.median.to_string(),
+            format!("{lower_quartile} to {upper_quartile}"),
+            format!("{least} to {most}"),
+            ((summary.ahead * 100.0).round() / 100.0).to_string(),
+        ]
+    });
+    if courses.len() < 2 || most == 0.0 {
+        return String::new();
+    }
+    format!("\n{}", table(&["PLUGIN", "RUNS", "MEDIAN", "QUARTILES", "RANGE", "AHEAD"], cells))
+}
+
+/// A text as a cell of CSV.
+fn quoted(text: &str) -> String {
+    match text.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.to_owned(),
+    }
+}
+
+fn points(summaries: &[Summary]) -> String {
+    let mut text = "plugin,by,at,runs,median,lower_quartile,upper_quartile,least,most,ahead\n".to_owned();
+    for summary in summaries {
+        let Summary { by, at, runs, median, lower_quartile, upper_quartile, least, most, ahead, .. } = summary;
+        let plugin = quoted(&summary.plugin);
+        text.push_str(&format!(
+            "{plugin},{by},{at},{runs},{median},{lower_quartile},{upper_quartile},{least},{most},{ahead}\n"
+        ));
+    }
+    text
+}
+
+/// Says which virtual runs came to no end, if any.
+fn say_held(courses: &[Course]) -> bool {
+    let held: Vec<&Course> = courses.iter().filter(|course| course.state == "held").collect();
+    let Some(first) = held.first() else { return false };
+    tell(&format!(
+        "{} of {} virtual runs came to no end; that of `{}` with seed {}: {}",
+        held.len(),
+        courses.len(),
+        first.plugin,
+        first.seed,
+        first.reason
+    ));
+    true
+}
+
 /// Every result of every virtual run, a row each.
 fn rows(courses: &[Course]) -> String {
     let mut text = "plugin,seed,result,task,time_s,value,best\n".to_owned();
-    let quoted = |text: &str| match text.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text.to_owned(),
-    };
     for course in courses {
         for (place, trial) in course.trials.iter().enumerate() {
             let (plugin, task) = (quoted(&course.plugin), quoted(&trial.task));

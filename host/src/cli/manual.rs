@@ -418,11 +418,11 @@ pub(super) enum Command {
     /// A task comes to what a recorded one came to that computed the same, else to what the table has for its
     /// parameters, and takes as long on a clock that jumps from end to end. Nothing is measured, and no run is changed.
     /// Only the program of builtin:ask-tell is started, where its answer is not recorded. What is not known at all
-    /// fails with the code `not-recorded`, and is said.
+    /// fails with the code `not-recorded`, and is said. Exits with 1 if a virtual run came to no end.
     ///
-    /// With --json: a list, each with plugin, seed, state (completed, failed or held), reason, trials: [{task, time_s,
-    /// value, best (so far)}], best, best_after (how many results there were then), time_s, decisions, asked (how often
-    /// a program was started) and unanswered (task ids).
+    /// With --json: a list, each with plugin, seed, by and goal (least or most: what is compared), state (completed,
+    /// failed or held), reason, trials: [{task, time_s, value, best (so far)}], best, best_after (results until then),
+    /// time_s, decisions, asked (how often a program was started) and unanswered (task ids).
     Backtest(backtest::BacktestArgs),
     /// Gather the runs of a workspace in one SQLite database
     ///

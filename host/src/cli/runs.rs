@@ -332,7 +332,7 @@ pub(super) fn drive_made(
 }
 
 /// A stream that becomes readable when a person or the system asks this process to stop.
-fn interrupts() -> Result<UnixStream, Failure> {
+pub(super) fn interrupts() -> Result<UnixStream, Failure> {
     let work = || {
         let (read, write) = UnixStream::pair()?;
         let asked = Arc::new(AtomicBool::new(false));

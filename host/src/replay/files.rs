@@ -1,9 +1,9 @@
 //! The files that a decision reads when it is made again: by digest, as they lie in the run. Reads that it was refused
 //! are refused again with the recorded answer, whether the file is there by now or not.
 use crate::model::config::RunConfig;
-use crate::model::contract::{GuestError, OpenTasksRead, ReadRefused, RunView};
+use crate::model::contract::{GuestError, OpenTasksRead, ReadRefused};
 use crate::plugin::Artifacts;
-use crate::run::{CampaignView, RunDir};
+use crate::run::{OpenTasks, RunDir};
 use crate::workspace::RunFiles;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -38,41 +38,22 @@ impl ReplayedFiles {
     }
 }
 
-/// What a decision asks of its run when it is made again: about open tasks it is told what it was told then.
+/// The open tasks of a decision that is made again: it is told what it was told then.
 #[derive(Debug)]
-pub(super) struct ReplayedView {
-    view: CampaignView,
-    told: Mutex<VecDeque<OpenTasksRead>>,
-}
+pub(super) struct ReplayedTasks(Mutex<VecDeque<OpenTasksRead>>);
 
-impl ReplayedView {
-    pub(super) fn new(view: CampaignView, told: Vec<OpenTasksRead>) -> Self {
-        Self { view, told: Mutex::new(told.into()) }
+impl ReplayedTasks {
+    pub(super) fn new(told: Vec<OpenTasksRead>) -> Self {
+        Self(Mutex::new(told.into()))
     }
 }
 
-impl RunView for ReplayedView {
-    fn id(&self) -> &str {
-        self.view.id()
-    }
-
-    fn params(&self) -> Result<String, String> {
-        self.view.params()
-    }
-
-    fn inputs(&self) -> String {
-        self.view.inputs()
-    }
-
-    fn supplied(&self) -> Option<String> {
-        self.view.supplied()
-    }
-
-    fn open_tasks(&self, after: Option<&str>, max: u32) -> Result<Vec<String>, String> {
-        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+impl OpenTasks for ReplayedTasks {
+    fn behind(&self, after: Option<&str>, max: u32) -> Vec<String> {
+        let told = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         // one that asks something else than it did decides otherwise, which shows in its answer
         let same = told.filter(|told| told.after.as_deref() == after && told.max == max);
-        Ok(same.map(|told| told.tasks).unwrap_or_default())
+        same.map(|told| told.tasks).unwrap_or_default()
     }
 }
 

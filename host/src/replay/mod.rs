@@ -31,7 +31,7 @@ use crate::tick::{
 };
 use crate::workspace::read_run_config;
 use compare::{Came, Recorded, Told};
-use files::{ReplayedFiles, ReplayedView};
+use files::{ReplayedFiles, ReplayedTasks};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -335,7 +335,8 @@ impl<'a> Replayer<'a> {
         let supplied = supplied.map_err(|error| Failure::machine("what was supplied", error))?;
         let made_as = self.made_as.iter().find(|made| record.number < made.at);
         let run_id = made_as.map_or(self.run_id, |made| made.run.as_str());
-        let view = CampaignView::new(run_id, self.dir, &campaign.config, supplied);
+        let told = Arc::new(ReplayedTasks::new(input.open_tasks.clone()));
+        let view = CampaignView::new(run_id, self.dir, &campaign.config, supplied).told_by(told);
         let context = Context {
             decision: record.number,
             iteration: record.iteration,
@@ -343,7 +344,7 @@ impl<'a> Replayer<'a> {
             seed: campaign.config.campaign.seed,
             asked: record.asked.clone(),
             open_tasks: record.open_tasks,
-            run: Arc::new(ReplayedView::new(view, input.open_tasks.clone())),
+            run: Arc::new(view),
         };
         campaign.files.begin(input.refusals.clone());
         let mut came = match record.kind {

@@ -16,7 +16,7 @@ pub(crate) use signature::{
     SIGNATURE, SIGNATURE_MAX, set_aside_answer, sign_what_came_by_hand, signature_of_answer, was_set_aside,
 };
 pub use ticked::LastTick;
-pub use view::CampaignView;
+pub use view::{CampaignView, OpenTasks};
 
 use crate::backend::Backends;
 use crate::ground::files::read_regular;

@@ -25,15 +25,15 @@ pub fn room(capacity: Capacity) -> u64 {
 
 /// What an operator could start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Claim {
+pub struct Claim {
     /// Its live attempts.
-    pub(super) live: u64,
+    pub live: u64,
     /// How many more it could have.
-    pub(super) wanted: u64,
+    pub wanted: u64,
 }
 
 /// How operators share the room that there is: each place goes to the one that has the fewest live attempts.
-pub(super) fn shares(room: u64, claims: &[Claim]) -> Vec<u64> {
+pub fn shares(room: u64, claims: &[Claim]) -> Vec<u64> {
     let mut shares = vec![0; claims.len()];
     let mut queue: BinaryHeap<Reverse<(u64, usize)>> = claims
         .iter()

@@ -34,7 +34,7 @@ pub use campaign::decision::{
     rest_of_plan, sha256_of_answer,
 };
 pub use campaign::proposal::{Proposal, plan_first, propose_growth};
-pub use capacity::{Capacity, room};
+pub use capacity::{Capacity, Claim, room, shares};
 pub use preview::{Preview, would_start};
 pub use rest::end_cancelled;
 pub use timings::Timings;

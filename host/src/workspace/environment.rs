@@ -51,7 +51,10 @@ pub(super) fn note_environment(store: &mut Store) -> Result<(), Failure> {
 }
 
 /// What is pinned on this machine.
-pub(super) fn pinned_here(store: &Store) -> Result<Option<NewEnvironment>, Failure> {
+///
+/// # Errors
+/// If the store cannot be read.
+pub fn pinned_here(store: &Store) -> Result<Option<NewEnvironment>, Failure> {
     let machine = machine::machine_id();
     let last = store.environment()?;
     Ok(if last.machine == machine { Some(last) } else { store.environment_on(machine)? })

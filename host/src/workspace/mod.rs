@@ -30,7 +30,7 @@ pub use config::{
     Resolved, SET, amended, backend_config, compile_limits, granted_origins, read_run_config, refuse_twice, resolve,
     set_value, set_values, user_config,
 };
-pub use environment::environment_here;
+pub use environment::{environment_here, pinned_here};
 pub use example::{NewWorkspace, make_workspace, make_workspace_of};
 pub use fork::{ForkRequest, Forked, fork};
 pub use init::{Init, Made, init, moment, now_ms, settle_source, stopwatch};

@@ -6,6 +6,7 @@
 //! leaves claims from which the next supervisor tells what may still start and what is lost. An attempt that stands in
 //! the journal is never started again, whatever becomes of its directory, nor is one whose directory shows that it was
 //! started, whatever becomes of the journal. A copy of the files starts nothing, nor does a queue without its journal.
+mod apart;
 mod aside;
 mod ended;
 mod handle;
@@ -14,6 +15,7 @@ mod journal;
 mod lock;
 mod pool;
 mod queue;
+mod reckoned;
 mod record;
 mod running;
 mod starter;
@@ -21,9 +23,11 @@ mod stranded;
 mod supervisor;
 mod version;
 
+pub use apart::{Apart, Carried, run_apart};
 pub use lock::StoppedSupervisor;
 pub(in crate::backend) use lock::stopped_supervisor;
 pub use pool::{Held, PoolLook, look_at_pool};
+pub use reckoned::Reckoned;
 pub use starter::{INHERITED, inherited};
 pub use stranded::{StrandedSupervisor, Stranding, stranded_supervisors};
 pub use supervisor::supervise;

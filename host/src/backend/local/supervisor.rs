@@ -14,6 +14,7 @@ use super::starter::Starter;
 use crate::backend::exit::{ExitRecord, Reason};
 use crate::ground::failpoint;
 use crate::ground::machine::{self, Watch};
+pub(super) use finish::exited;
 use room::First;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::{File, OpenOptions};

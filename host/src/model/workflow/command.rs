@@ -1,6 +1,6 @@
 //! What a task must have that is run as a command, as far as its text alone tells.
 use super::{CommandLine, Task};
-use crate::model::config::{BackendConfig, COMPUTE, RunConfig};
+use crate::model::config::{BackendConfig, COMPUTE, LocalConfig, RunConfig};
 
 /// Why no attempt of a task could start its command; nothing if it can, or if its operator runs none.
 pub(super) fn cannot_start(task: &Task, config: &RunConfig) -> Option<String> {
@@ -33,16 +33,25 @@ pub(super) fn cannot_start(task: &Task, config: &RunConfig) -> Option<String> {
     })
 }
 
-/// Which resource a task asks for beyond what its backend on this machine may ever give to jobs; nothing if there is
-/// none, or if it is not known where the task will run. What the machine has is known where it runs.
-pub(super) fn asks_too_much(task: &Task, config: &RunConfig) -> Option<String> {
-    let operator = config.operators.get(&task.operator).filter(|operator| operator.plugin == COMPUTE)?;
+/// The backend on this machine that runs the commands of an operator, with its name; nothing if none does, or if it is
+/// not known where they will run.
+pub fn local_backend<'a>(operator: &str, config: &'a RunConfig) -> Option<(&'a str, &'a LocalConfig)> {
+    let operator = config.operators.get(operator).filter(|operator| operator.plugin == COMPUTE)?;
     let name = match (operator.config.get("backend"), operator.grants.compute.as_slice()) {
         (Some(named), _) => named.as_str()?,
         (None, [only]) => only,
         (None, _) => return None,
     };
-    let Some(BackendConfig::Local(backend)) = config.backends.get(name) else { return None };
+    match config.backends.get(name)? {
+        BackendConfig::Local(local) => Some((name, local)),
+        BackendConfig::Slurm(_) => None,
+    }
+}
+
+/// Which resource a task asks for beyond what its backend on this machine may ever give to jobs; nothing if there is
+/// none, or if it is not known where the task will run. What the machine has is known where it runs.
+pub(super) fn asks_too_much(task: &Task, config: &RunConfig) -> Option<String> {
+    let (name, backend) = local_backend(&task.operator, config)?;
     let asked = task.resources.as_ref()?;
     let gpus = backend.gpus.as_ref().map(|gpus| gpus.len() as u64);
     let numbers = [

@@ -8,12 +8,13 @@ mod plan;
 mod variable;
 
 pub use change::TaskChange;
+pub use command::local_backend;
 pub use file::{
     ContentSource, DigestSource, FileSource, FromSource, Keep, KeptPattern, OtherSource, OutputPattern, PathSource,
     RemotePlace, Stage, is_of_other_run,
 };
 pub use folder::{Chosen, Inside, is_folder, pinned_below};
-pub use plan::{PlannedTask, stays_inside, validate};
+pub use plan::{PlannedTask, rank, stays_inside, validate};
 pub use variable::{Secret, Variable};
 
 use crate::model::config::RunConfig;

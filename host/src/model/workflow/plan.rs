@@ -66,9 +66,13 @@ impl PlannedTask {
     /// on with what has begun before those that begin something. One number, since an index in one direction also
     /// serves those who read on after a task.
     pub fn rank(&self) -> i64 {
-        let begins = self.inner.is_empty() && self.outer.is_empty();
-        -2 * i64::from(self.priority) + i64::from(begins)
+        rank(self.priority, self.inner.is_empty() && self.outer.is_empty())
     }
+}
+
+/// The same of a task with this priority, which depends on others or begins something.
+pub fn rank(priority: i32, begins: bool) -> i64 {
+    -2 * i64::from(priority) + i64::from(begins)
 }
 
 /// Whether a destination stays inside the attempt directory, by its text alone.

@@ -12,7 +12,7 @@ mod room;
 mod sources;
 
 pub use look::{Held, PoolLook, look_at_pool};
-pub(super) use room::{Needs, PASSED_MS_MAX, PASSES_MAX, Room};
+pub(super) use room::{LOOKED_AT, Needs, Room, is_overdue};
 
 use super::record::Process;
 use crate::ground::files::open_path_with;

@@ -6,12 +6,19 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// How many jobs may pass one that waits, before nothing may take what it waits for.
-pub(in crate::backend::local) const PASSES_MAX: u32 = 50;
+const PASSES_MAX: u32 = 50;
 /// How long one that waits may be passed, in milliseconds.
-pub(in crate::backend::local) const PASSED_MS_MAX: u64 = 60_000;
+const PASSED_MS_MAX: u64 = 60_000;
+/// How many jobs are looked at behind one that waits.
+pub(in crate::backend::local) const LOOKED_AT: usize = 256;
 /// How long room is kept for one that could have it and does not take it, in milliseconds: its supervisor may have been
 /// stopped.
 const CALLED_MS_MAX: u64 = 5_000;
+
+/// Whether nothing may pass one any more that so many have passed, and that has waited so long.
+pub(in crate::backend::local) fn is_overdue(passed: u32, waited_ms: u64) -> bool {
+    passed >= PASSES_MAX || waited_ms >= PASSED_MS_MAX
+}
 
 /// What a job takes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -225,7 +232,7 @@ pub(super) fn decide(
 impl Ticket {
     /// Whether nothing may pass it any more.
     fn is_overdue(&self, now_ms: u64) -> bool {
-        self.passed >= PASSES_MAX || now_ms.saturating_sub(self.since_ms) >= PASSED_MS_MAX
+        is_overdue(self.passed, now_ms.saturating_sub(self.since_ms))
     }
 }
 

@@ -136,7 +136,7 @@ impl Supervisor {
 }
 
 /// What a code means: that of the command, unless a shell that goes through `setup` first tells of that.
-fn exited(job: &Job, code: i32) -> (Reason, Option<String>) {
+pub(in crate::backend::local) fn exited(job: &Job, code: i32) -> (Reason, Option<String>) {
     if code == 0 || job.settings.setup.is_empty() {
         return (Reason::Exited, None);
     }

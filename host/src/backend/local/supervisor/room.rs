@@ -1,13 +1,11 @@
 //! Which job is next: the first that there is room for, in what this run may take and in the pool of the machine.
 //!
 //! Jobs may pass one that waits for more, a number of times or for a while; then nothing of this run starts before it.
-use super::super::pool::{Answer, Grant, LOOK, Needs, PASSED_MS_MAX, PASSES_MAX, Room};
+use super::super::pool::{Answer, Grant, LOOK, LOOKED_AT, Needs, Room, is_overdue};
 use super::super::record::{Entry, Job};
 use super::Supervisor;
 use std::time::{Duration, Instant};
 
-/// How many jobs are looked at behind one that waits.
-const LOOKED_AT: usize = 256;
 /// How long a job waits for the room of others before that is told.
 const TOLD_AFTER: Duration = Duration::from_millis(500);
 
@@ -24,8 +22,8 @@ pub(super) struct First {
 impl First {
     /// Whether nothing may pass it any more.
     fn is_overdue(&self) -> bool {
-        let waits = self.since.is_some_and(|since| since.elapsed() >= Duration::from_millis(PASSED_MS_MAX));
-        waits || self.passed >= PASSES_MAX
+        let waited = self.since.map_or(Duration::ZERO, |since| since.elapsed());
+        is_overdue(self.passed, u64::try_from(waited.as_millis()).unwrap_or(u64::MAX))
     }
 }
 
