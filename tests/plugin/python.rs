@@ -93,6 +93,12 @@ fn a_mistake_in_a_script_is_told_by_what_and_where() {
         (&planning("return {'wait': True, 'resaon': ''}"), &["unknown key `resaon`; is `reason` meant?"]),
         (&planning("return {'wait': True, 'state': {'a': [float('nan')]}}"), &["`state.a[0]` is NaN"]),
         (&planning("return {'wait': True, 'state': {1}}"), &["`state` is a set, which is no JSON"]),
+        (
+            &planning("return {'complete': {'a': '\\ud83d'}}"),
+            &["`complete.a` holds half a character (`\\ud83d`", "campaign.py:1"],
+        ),
+        (&planning("print('\\ud83d')\nraise ValueError('\\ud83d')"), &["ValueError: \\ud83d (campaign.py:3"]),
+        (&planning("return {'wait': True, 'wake_at_ms': -1}"), &["`wake_at_ms` is -1; it cannot be negative"]),
         (&planning("return open('x.csv').read()"), &["FileNotFoundError", "ctx.text(name)"]),
         (&planning("return ctx.text('start')"), &["`campaign.inputs` has no `start`", "campaign.py:2"]),
         (&planning("return [0] * 1_000_000_000"), &["MemoryError", "`limits.plugin`", "campaign.py:2"]),
@@ -137,6 +143,25 @@ fn endless_recursion_is_an_exception_and_an_endless_loop_takes_its_fuel() {
     let little = PluginLimits { fuel: 1_000_000_000, ..roomy() };
     let error = scripted(&planning("while True: pass"), &[], little).plan().unwrap_err();
     assert_eq!(error.kind.code(), "plugin-fuel", "{error}");
+}
+
+/// What an author's code has made of an error is told like any other mistake, and is no trap.
+#[test]
+fn an_error_that_is_not_what_an_error_is_is_told() {
+    for (body, part) in [
+        (
+            "raise Error('other', 5, 'm')",
+            "TypeError: `code` of an error is a whole number, and not a text (campaign.py:3",
+        ),
+        ("raise Error('transient', 'c', 'm', -7)", "`retry_after_ms` of an error is -7"),
+        ("raise Error('other', 'c', 'm', None, {'x': float('nan')})", "`data.x` is NaN"),
+        ("e = Error('other', 'c', 'm')\ne.kind, e.message, e.data = 'q', 5, {1}\nraise e", "5"),
+        ("class Own(Error):\n  def __init__(self): pass\nraise Own()", "there is no message"),
+    ] {
+        let script = "from matterstack import Error\n".to_owned() + &planning(body);
+        let detail = scripted(&script, &[], roomy()).refusal();
+        assert!(detail.message.contains(part), "{body}: {}", detail.message);
+    }
 }
 
 #[test]

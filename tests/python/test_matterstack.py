@@ -55,6 +55,25 @@ class Answers(unittest.TestCase):
         self.assertEqual(checked_folded(Folded({"a": 1}, {"text": "x"})), {"state": {"a": 1}, "summary": {"text": "x"}})
         self.assertEqual(checked_folded({"folded": 1, "more": 2}), {"state": {"folded": 1, "more": 2}})
 
+    def test_half_a_character_and_a_time_before_all_times_are_no_answer(self):
+        half = json.loads('"\\ud83d"')
+        refused(self, lambda: checked({"complete": {"a": [half]}}), "`complete.a[0]` holds half", "`\\ud83d`")
+        refused(self, lambda: checked({"complete": {half: 1}}), "`complete` holds half a character")
+        self.assertEqual(checked({"complete": "\U0001f600 é"})["complete"], "\U0001f600 é")
+        refused(self, lambda: checked(Wait(wake_at_ms=-1)), "`wake_at_ms` is -1")
+
+    def test_an_error_is_made_of_texts(self):
+        for wrong in (("other", 5, "m"), ("other", "c", b"m"), ("transient", "c", "m", -7), ("other", "c", "m", 1.5)):
+            with self.assertRaises(TypeError):
+                Error(*wrong)
+        refused(self, lambda: Error("other", "c", "m", None, {"x": float("nan")}), "`data.x` is NaN")
+
+        class Own(BadAnswer):
+            def __init__(self):
+                pass
+
+        self.assertEqual((Own().kind, Own().message), ("other", "there is no message"))
+
     def test_an_unknown_key_is_named_with_the_nearest(self):
         refused(self, lambda: checked({"resaon": "", "wait": True}), "`resaon`", "is `reason` meant?")
         refused(self, lambda: checked({"tasks": [{"id": "a", "depend_on": []}]}), "`tasks[0]`", "is `depends_on`")

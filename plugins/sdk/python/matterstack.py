@@ -49,12 +49,20 @@ class Error(Exception):
     `other`. `code` is a short word for programs, `message` one sentence for a person.
     """
 
+    # what one is that has not called `__init__` of this class
+    kind, code, message, retry_after_ms, data = "other", "error", "there is no message", None, None
+
     def __init__(self, kind: str, code: str, message: str, retry_after_ms: Optional[int] = None, data: Any = None):
         if kind not in KINDS:
             raise ValueError(f"`{kind}` is no kind of error; there are {_listed(KINDS)}")
+        for name, text in (("code", code), ("message", message)):
+            if not isinstance(text, str):
+                raise TypeError(f"`{name}` of an error is {_a(text)}, and not a text")
+        if retry_after_ms is not None and not _is_count(retry_after_ms):
+            raise TypeError(f"`retry_after_ms` of an error is {retry_after_ms!r}, and no number of milliseconds")
         super().__init__(message)
         self.kind, self.code, self.message = kind, code, message
-        self.retry_after_ms, self.data = retry_after_ms, data
+        self.retry_after_ms, self.data = retry_after_ms, plain(data, "data")
 
 
 class BadAnswer(Error):
@@ -565,6 +573,8 @@ def checked(answer: Any, state: Any = None) -> Dict[str, Any]:
             said.pop(key, None)
         else:
             _is(said, key, kind, called)
+    if said.get("wake_at_ms", 0) < 0:
+        raise BadAnswer(f"`wake_at_ms` is {said['wake_at_ms']}; it cannot be negative")
     if not all(isinstance(id, str) for id in said.get("cancel", ())):
         raise BadAnswer("`cancel` holds something that is no text; it is a list of task ids")
     if said.get("known", "skip") not in ("skip", None):
@@ -618,7 +628,9 @@ def plain(value: Any, path: str = "", depth: int = 0) -> Any:
     what is nothing of that.
     """
     kind = type(value)
-    if kind is str or value is None or kind is bool:
+    if kind is str:
+        return value if value.isascii() else _whole_text(value, path)
+    if value is None or kind is bool:
         return value
     if kind is int:
         return value if -(1 << 53) < value < 1 << 53 else _large(value, path)
@@ -648,8 +660,20 @@ def _plain_items(items: Iterable[Tuple[Any, Any]], path: str, depth: int) -> Dic
         if not isinstance(key, str):
             raise BadAnswer(f"{_at(path)} has the key {key!r}, which is {_a(key)}: in JSON every key is a text, so use "
                             "`str(key)`")
+        key = plain(key, path)
         made[key] = plain(value, f"{path}.{key}" if path else key, depth + 1)
     return made
+
+
+def _whole_text(value: str, path: str) -> str:
+    """A text of whole characters: half of one, which `json.loads` lets pass, is no UTF-8."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(value[error.start]):04x}"
+        raise BadAnswer(f"{_at(path)} holds half a character (`{half}`, a lone surrogate), which no text in UTF-8 "
+                        "can") from None
+    return value
 
 
 def _large(value: int, path: str) -> Any:
@@ -715,6 +739,10 @@ def _a(value: Any) -> str:
               dict: "a document", bytes: "bytes"}
     name = type(value).__name__
     return called.get(type(value)) or (f"an {name}" if name[0] in "aeiouAEIOU" else f"a {name}")
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53
 
 
 def _is_digest(text: str) -> bool:

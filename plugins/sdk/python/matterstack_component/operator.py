@@ -1,7 +1,7 @@
 """An operator's six functions behind the worlds `operator` and `compute-operator`."""
-from matterstack import BadAnswer, Attempt, Error, plain
+from matterstack import BadAnswer, Attempt, Error, _a, plain
 from matterstack_component import operating, sandbox
-from matterstack_component.wit import HostRun, asked, detail, guarded, read, text, text_or_none
+from matterstack_component.wit import HostRun, asked, detail, guarded, read, text, text_or_none, whole
 from wit_world.imports import lifecycle, operator_types as wit
 
 try:
@@ -38,23 +38,23 @@ class Compute:
 
     def submit(self, backend, job):
         """Hands a job to a backend, under the attempt's submit key: `command`, `env`, `resources`, `launcher`."""
-        return _submitted(asked(_compute().submit, backend, text(plain(job, "job"))))
+        return _submitted(asked(_compute().submit, _named(backend), text(plain(job, "job"))))
 
     def find(self, backend):
         """Looks for the attempt's submit key."""
-        return _found(asked(_compute().find, backend))
+        return _found(asked(_compute().find, _named(backend)))
 
     def status(self, backend, handle):
         """Tells where the job with this handle stands."""
-        return _report(asked(_compute().status, backend, text(plain(handle, "handle"))))
+        return _report(asked(_compute().status, _named(backend), text(plain(handle, "handle"))))
 
     def collect(self, backend, handle):
         """Brings what the job left into the attempt directory, and returns its exit record."""
-        return read(asked(_compute().collect, backend, text(plain(handle, "handle"))))
+        return read(asked(_compute().collect, _named(backend), text(plain(handle, "handle"))))
 
     def cancel(self, backend, handle):
         """Asks the backend to stop the job."""
-        asked(_compute().cancel, backend, text(plain(handle, "handle")))
+        asked(_compute().cancel, _named(backend), text(plain(handle, "handle")))
 
 
 def _compute():
@@ -62,6 +62,12 @@ def _compute():
         raise Error("denied", "denied", "this plugin was built for the world `operator`, which has no backends; "
                     "build it for `compute-operator`")
     return compute
+
+
+def _named(backend):
+    if not isinstance(backend, str):
+        raise TypeError(f"a backend is named by a text, and this is {_a(backend)}")
+    return whole(backend)
 
 
 def _present(**known):

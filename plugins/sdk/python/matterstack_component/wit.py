@@ -2,7 +2,7 @@
 import json
 
 from componentize_py_types import Err
-from matterstack import BadAnswer, Error
+from matterstack import BadAnswer, Error, _is_count, plain
 from matterstack_component import errors
 from wit_world.imports import log, types
 
@@ -29,8 +29,18 @@ def read(document):
     return None if document is None else json.loads(document)
 
 
+def whole(words):
+    """Any text as the contract carries it: half a character in it is written out."""
+    return str(words).encode("utf-8", "backslashreplace").decode()
+
+
 def detail(said):
-    return types.Detail(said["code"], said["message"], text_or_none(said.get("data")))
+    """A detail as the contract carries it; what the author's code has made of an error since is no reason to trap."""
+    try:
+        data = text_or_none(plain(said.get("data")))
+    except BadAnswer:
+        data = None
+    return types.Detail(whole(said["code"]), whole(said["message"]), data)
 
 
 def caught(error):
@@ -54,14 +64,15 @@ def asked(call, *arguments):
 
 def raised(error):
     """An error of a script, as the contract carries it."""
-    said = types.Detail(error.code, error.message, text_or_none(error.data))
+    said = detail({"code": error.code, "message": error.message, "data": error.data})
     if error.kind == "transient":
-        return Err(types.Error_Transient(types.Delay(said, error.retry_after_ms)))
-    return Err(CASES[error.kind](said))
+        after = error.retry_after_ms if _is_count(error.retry_after_ms) else None
+        return Err(types.Error_Transient(types.Delay(said, after)))
+    return Err(CASES.get(error.kind, types.Error_Other)(said))
 
 
 def write_log(level, message):
-    log.write(LEVELS[level], message)
+    log.write(LEVELS[level], whole(message))
 
 
 class HostRun:
