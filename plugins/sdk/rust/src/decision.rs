@@ -70,6 +70,7 @@ impl Decision {
     /// Reads a decision, or says what is wrong with it. A hold or a failure without a code has the code `program`.
     pub fn read(document: Map<String, Value>) -> Result<Self, String> {
         let [has_state, has_complete, waits] = ["state", "complete", "wait"].map(|key| document.contains_key(key));
+        of_their_kinds(&document)?;
         let written: Written = serde_json::from_value(Value::Object(document)).map_err(|error| error.to_string())?;
         let said = [written.tasks.is_some(), has_complete, waits, written.hold.is_some(), written.fail.is_some()];
         match said.iter().filter(|said| **said).count() {
@@ -99,6 +100,28 @@ impl Decision {
             skip_known,
         })
     }
+}
+
+/// Names the key whose value is of another kind, which the reading of all of them would not.
+fn of_their_kinds(document: &Map<String, Value>) -> Result<(), String> {
+    const KINDS: [(&str, &str, fn(&Value) -> bool); 5] = [
+        ("reason", "a text", |value| value.is_string() || value.is_null()),
+        ("tasks", "a list of tasks", |value| value.is_array() || value.is_null()),
+        ("cancel", "a list of task ids", |value| value.as_array().is_some_and(|ids| ids.iter().all(Value::is_string))),
+        ("wake_at_ms", "a whole number of milliseconds", |value| value.is_u64() || value.is_null()),
+        ("known", "a text", |value| value.is_string() || value.is_null()),
+    ];
+    for (key, kind, fits) in KINDS {
+        if let Some(value) = document.get(key).filter(|value| !fits(value)) {
+            let shown = match value {
+                Value::Object(_) => "an object".to_owned(),
+                Value::Array(_) => "such a list".to_owned(),
+                _ => value.to_string(),
+            };
+            return Err(format!("`{key}` is {shown}, and not {kind}"));
+        }
+    }
+    Ok(())
 }
 
 /// Reads a sentence, or `{code?, message, data?}`: what a hold, a failure or a status says. Without a code it is

@@ -71,7 +71,7 @@ fn a_decision_that_is_wrong_is_refused() {
             (json!({}), "none of `tasks`, `complete`"),
             (json!({"wait": true, "complete": 1}), "more than one of"),
             (json!({"wait": true, "wake": 3}), "unknown field `wake`"),
-            (json!({"tasks": {}}), "invalid type"),
+            (json!({"tasks": {}}), "`tasks` is an object, and not a list of tasks"),
             (json!({"wait": true, "known": "keep"}), "`known` is `keep`"),
             (json!({"tasks": [{"id": "trial-0007"}]}), "the task `trial-0007` is called as those"),
             (json!({"hold": 3}), "`hold`"),

@@ -74,8 +74,8 @@ fn what_no_document_holds_is_refused_with_its_place() {
         ("{ wait: true, summery: 1 }", "unknown field `summery`"),
         ("{ wait: true, known: 'all' }", "`known` is `all`"),
         ("{ hold: { code: 'x' } }", "`hold`: missing field `message`"),
-        ("{ tasks: {} }", "expected a sequence"),
-        ("{ wait: true, wake_at_ms: 1.5 }", "expected u64"),
+        ("{ tasks: {} }", "`tasks` is an object, and not a list of tasks"),
+        ("{ wait: true, wake_at_ms: 1.5 }", "`wake_at_ms` is 1.5, and not a whole number"),
     ] {
         let error = answer(expression).unwrap_err();
         assert!(error.starts_with("bad-answer: `plan` of `campaign.js` "), "{error}");
