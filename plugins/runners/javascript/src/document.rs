@@ -28,6 +28,14 @@ pub(crate) fn of(name: &str, value: Js<'_>) -> Result<Option<Value>, Unfit> {
     convert(value, &mut path)
 }
 
+/// The words of a text, as a person reads them: half a character in it is written as JavaScript writes it.
+pub(crate) fn words(value: &Js<'_>) -> Option<String> {
+    value.as_string()?.to_string().ok().or_else(|| {
+        let quoted = value.ctx().json_stringify(value.clone()).ok()??.to_string().ok()?;
+        quoted.get(1..quoted.len() - 1).map(str::to_owned)
+    })
+}
+
 fn convert(value: Js<'_>, path: &mut Vec<String>) -> Result<Option<Value>, Unfit> {
     let is = |what: &str| Err(Unfit::At(format!("`{}` is {what}", path.concat())));
     match value.type_of() {
@@ -48,7 +56,10 @@ fn convert(value: Js<'_>, path: &mut Vec<String>) -> Result<Option<Value>, Unfit
         Type::Function | Type::Constructor => is("a function, which no document can hold; is it to be called?"),
         Type::Promise => is("a promise, which no document can hold; put `await` before it"),
         _ if path.len() > DEPTH_MAX => {
-            is(&format!("nested deeper than {DEPTH_MAX}, or within itself; no document is that deep"))
+            let start: String = path.concat().chars().take(60).collect();
+            Err(Unfit::At(format!(
+                "`{start}`… is nested deeper than {DEPTH_MAX}, or within itself; no document is that deep"
+            )))
         }
         Type::Array => list(value.into_array().ok_or(Unfit::Thrown)?, path),
         _ => object(value, path),
@@ -99,8 +110,10 @@ fn object(value: Js<'_>, path: &mut Vec<String>) -> Result<Option<Value>, Unfit>
         return made;
     }
     let mut map = Map::new();
-    for pair in object.props::<String, Js<'_>>() {
+    for pair in object.props::<rquickjs::String<'_>, Js<'_>>() {
         let (key, value) = pair?;
+        let half = |_| Unfit::At(format!("`{}` has a key with half a character (a lone surrogate)", path.concat()));
+        let key = key.to_string().map_err(half)?;
         path.push(step(&key));
         if let Some(value) = convert(value, path)? {
             map.insert(key, value);

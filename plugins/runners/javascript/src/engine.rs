@@ -164,7 +164,11 @@ impl Modules {
         let there: Vec<String> =
             self.0.keys().filter(|path| path.as_str() != base).map(|path| format!("`{path}`")).collect();
         let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
-        format!("`{base}` imports `{name}`, which is no module of it; `modules` in the configuration names {there}")
+        format!(
+            "`{base}` imports `{name}`, which is no module of it; `modules` in the configuration (`campaign.modules`, \
+             `operators.KEY.modules`) names {there}. A package of npm is bundled into the script, by \
+             `esbuild --bundle`; there are no files, network or programs to import"
+        )
     }
 }
 

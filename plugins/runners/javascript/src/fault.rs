@@ -31,11 +31,13 @@ impl Thrown {
 
     fn of(value: Js<'_>) -> Self {
         let Some(object) = value.as_object().filter(|object| object.is_error()) else {
-            let shown = crate::document::of("it", value).ok().flatten().unwrap_or_default();
-            let message = shown.as_str().map_or_else(|| shown.to_string(), str::to_owned);
+            let message = crate::document::words(&value)
+                .unwrap_or_else(|| crate::document::of("it", value).ok().flatten().unwrap_or_default().to_string());
             return Self { kind: "thrown".to_owned(), message, stack: String::new(), refusal: None };
         };
-        let text = |key: &str| object.get::<_, Option<String>>(key).ok().flatten().unwrap_or_default();
+        let text = |key: &str| {
+            object.get::<_, Js<'_>>(key).ok().and_then(|value| crate::document::words(&value)).unwrap_or_default()
+        };
         let refusal = object.get::<_, Js<'_>>("$matterstack").ok();
         let refusal = refusal.and_then(|value| crate::document::of("error", value).ok().flatten());
         Self { kind: text("name"), message: text("message"), stack: text("stack"), refusal }

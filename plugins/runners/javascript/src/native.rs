@@ -57,7 +57,12 @@ fn files<'js>(functions: &Object<'js>, host: &Rc<dyn Host>) -> rquickjs::Result<
         })?,
     )?;
     let of = host.clone();
-    functions.set("log", Function::new(ctx, move |level: String, message: String| of.log(&level, &message))?)
+    functions.set(
+        "log",
+        Function::new(ctx, move |level: String, message: rquickjs::String<'js>| {
+            of.log(&level, &document::words(message.as_value()).unwrap_or_default());
+        })?,
+    )
 }
 
 fn run<'js>(functions: &Object<'js>, host: &Rc<dyn Host>) -> rquickjs::Result<()> {
