@@ -301,6 +301,11 @@ fn a_script_that_lacks_a_function_is_refused_before_it_runs() {
             assert!(refused.stderr.contains(&words) && refused.stderr.contains("hint: "), "{refused:?}");
         }
         assert_eq!(world.run(&["list", "demo", "--json"]).code(0).json().as_array().map(Vec::len), Some(1));
+        // of a text in another encoding nothing is said of functions, which it may well have
+        let latin = [language.campaign.as_bytes(), b"\n# \xe9\n"].concat();
+        std::fs::write(world.workspace().join(&name), latin).expect("a script");
+        let refused = world.run(&["init", "demo"]).code(4);
+        assert!(refused.stderr.contains("; save it as UTF-8") && !refused.stderr.contains("hint: "), "{refused:?}");
         let world = operated(language, &json!({"compute": ["local"]}));
         let name = format!("robot.{}", language.end);
         for missing in ["submit", "reconcile", "check_status"] {

@@ -157,8 +157,13 @@ impl<'a> Named<'a> {
     fn check_text(self, bytes: &[u8]) -> Result<(), Failure> {
         let Some(why) = unfit(self.language, bytes, self.place != CAMPAIGN) else { return Ok(()) };
         let what = format!("{} is `{}`, which {why}", plugin_place(self.place), self.name);
-        Err(Failure::of(FailureKind::Plugin, what)
-            .hint("docs/authors/scripts.md lists the functions; `matterstack plugin new` begins with all of them"))
+        let refused = Failure::of(FailureKind::Plugin, what);
+        // how its text is to be saved has nothing to do with functions
+        Err(match why.contains("UTF-8") {
+            true => refused,
+            false => refused
+                .hint("docs/authors/scripts.md lists the functions; `matterstack plugin new` begins with all of them"),
+        })
     }
 
     /// Copies it and all its modules into the run; `from` is where the script lies.

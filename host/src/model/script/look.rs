@@ -69,10 +69,10 @@ fn text(bytes: &[u8]) -> Result<&str, String> {
         return Err("begins with a byte order mark: save it as UTF-8 without one".to_owned());
     }
     let text = std::str::from_utf8(bytes).map_err(|error| {
-        format!("is not UTF-8: byte {} is {:#04x}", error.valid_up_to(), bytes[error.valid_up_to()])
+        format!("is not UTF-8: byte {} is {:#04x}; save it as UTF-8", error.valid_up_to(), bytes[error.valid_up_to()])
     })?;
     match text.find('\0') {
-        Some(at) => Err(format!("is no text: byte {at} is 0")),
+        Some(at) => Err(format!("is no text in UTF-8: byte {at} is 0")),
         None if text.trim().is_empty() => Err("is empty".to_owned()),
         None => Ok(text),
     }
@@ -216,7 +216,7 @@ mod tests {
     fn what_is_no_text_is_named() {
         for (bytes, words) in [
             (&b"\xef\xbb\xbfdef plan(): pass"[..], "byte order mark"),
-            (b"def plan\xff", "byte 8 is 0xff"),
+            (b"def plan\xff", "byte 8 is 0xff; save it as UTF-8"),
             (b"a\0b", "byte 1 is 0"),
             (b" \n", "is empty"),
         ] {
