@@ -27,8 +27,8 @@ const LABEL_MAX: usize = 200;
 const NO_REUSE: &str = "none";
 /// How often another directory is made after one was cleared away in the instant before it was leased.
 const MAKE_TRIES: u32 = 100;
-/// Directories that are made durable one by one. A fork has one for each attempt: of so many all that the file system holds
-/// back is written at once, with what is not ours.
+/// Directories that are made durable one by one. A fork has one for each attempt: of so many all that the file
+/// system holds back is written at once, with what is not ours.
 const SYNCED_ONE_BY_ONE: usize = 64;
 
 /// What a run is made from.
