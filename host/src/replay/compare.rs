@@ -53,7 +53,9 @@ impl Aspect {
     pub fn fate(self) -> &'static str {
         match self {
             Self::Plugin | Self::Input => "cannot be made again",
-            Self::File | Self::Outcome | Self::Answer | Self::State | Self::Fuel | Self::Digest => "comes out otherwise",
+            Self::File | Self::Outcome | Self::Answer | Self::State | Self::Fuel | Self::Digest => {
+                "comes out otherwise"
+            }
         }
     }
 }
