@@ -104,7 +104,8 @@ impl Decision {
 
 /// Names the key whose value is of another kind, which the reading of all of them would not.
 fn of_their_kinds(document: &Map<String, Value>) -> Result<(), String> {
-    const KINDS: [(&str, &str, fn(&Value) -> bool); 5] = [
+    type Fits = fn(&Value) -> bool;
+    const KINDS: [(&str, &str, Fits); 5] = [
         ("reason", "a text", |value| value.is_string() || value.is_null()),
         ("tasks", "a list of tasks", |value| value.is_array() || value.is_null()),
         ("cancel", "a list of task ids", |value| value.as_array().is_some_and(|ids| ids.iter().all(Value::is_string))),
