@@ -38,6 +38,12 @@ fn what_lies_where_a_bundle_is_written_is_not_followed() {
     for name in ["evidence.part", "evidence.old"] {
         assert_eq!(names(&evidence_dir(&world).with_file_name(name)), ["mine.txt"]);
     }
+    // nor is a link where a zip is written
+    let part = world.root().with_file_name(".b.zip.evidence-zip");
+    std::os::unix::fs::symlink(mine.join("thesis.txt"), &part).expect("a link");
+    world.run(&["evidence", "r", "--archive", "b.zip"]).code(0);
+    assert_eq!(std::fs::read_to_string(mine.join("thesis.txt")).expect("a file"), "mine");
+    assert!(!part.is_symlink());
 }
 
 #[test]
