@@ -3,7 +3,7 @@ use super::evidence::UNSIGNED;
 use super::output::{one_line, print, print_json, tell};
 use super::subject::LATEST;
 use super::{Session, shown};
-use crate::evidence::{self, Request};
+use crate::evidence::{self, Request, Study};
 use crate::failure::Failure;
 use crate::run::RunDir;
 use serde_json::json;
@@ -53,6 +53,23 @@ pub(super) fn study(
         Some(file) => evidence::write_study_archive(slug, &runs, file, bundle)?,
         None => evidence::write_study(slug, &runs, out, bundle)?,
     };
+    tell_what_lacks(&study);
+    if session.json {
+        let left_out: Vec<_> =
+            study.left_out.iter().map(|(dir, reason)| json!({"run_id": dir.id(), "reason": reason})).collect();
+        print_json(&json!({
+            "workspace": slug, "path": out, "runs": study.runs.len(), "left_out": left_out, "rows": study.rows,
+            "findings": findings, "sha256": study.sha256,
+        }))?;
+    } else {
+        let (runs, rows) = (study.runs.len(), study.rows);
+        print(&format!("{}: {runs} runs, {rows} tasks\n", shown(out)))?;
+    }
+    Ok(0)
+}
+
+/// Says what is not in a study, or not for good.
+fn tell_what_lacks(study: &Study) {
     for run in study.runs.iter().filter(|run| !run.state.ended()) {
         tell(&format!(
             "run `{}` is {} and has not ended: its bundle says what is recorded so far",
@@ -72,16 +89,4 @@ pub(super) fn study(
     if study.unsigned {
         tell(UNSIGNED);
     }
-    if session.json {
-        let left_out: Vec<_> =
-            study.left_out.iter().map(|(dir, reason)| json!({"run_id": dir.id(), "reason": reason})).collect();
-        print_json(&json!({
-            "workspace": slug, "path": out, "runs": study.runs.len(), "left_out": left_out, "rows": study.rows,
-            "findings": findings, "sha256": study.sha256,
-        }))?;
-    } else {
-        let (runs, rows) = (study.runs.len(), study.rows);
-        print(&format!("{}: {runs} runs, {rows} tasks\n", shown(out)))?;
-    }
-    Ok(0)
 }
